@@ -1,0 +1,1 @@
+"""What the feature, training and inference pipelines share; it imports none of them."""

@@ -1,0 +1,112 @@
+"""Instants, periods and local time.
+
+Every stored instant is UTC with microseconds. Local time exists in two places: at ingest, where naive local
+columns become UTC, and in calendar features, where UTC becomes local again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+
+Instants = npt.NDArray[Any]
+"""datetime64[us], or timedelta64[us] where it says so."""
+_FIRST_YEAR, _LAST_YEAR = 1970, 2100
+
+
+class Clock(Protocol):
+    """Where a step learns what time it is; tests and the replay turn it by hand."""
+
+    def now(self) -> datetime: ...
+
+
+class SystemClock:
+    """The machine's clock, in UTC."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class FixedClock:
+    """A clock that stands at one instant."""
+
+    at: datetime
+
+    def now(self) -> datetime:
+        return self.at
+
+
+@dataclass(frozen=True)
+class Period:
+    """The half-open interval [start, end) between two UTC instants."""
+
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def between(cls, first: date, end: date, timezone: str) -> Period:
+        """The period of the local days from `first` up to, not including, `end`."""
+        zone = ZoneInfo(timezone)
+        return cls(*(datetime.combine(day, time(), zone).astimezone(UTC) for day in (first, end)))
+
+    def dates(self) -> Iterator[date]:
+        """Every UTC date that the period touches, in order."""
+        day = self.start.astimezone(UTC).date()
+        while datetime.combine(day, time(), UTC) < self.end:
+            yield day
+            day += timedelta(days=1)
+
+    def __str__(self) -> str:
+        return f"[{self.start.isoformat()}, {self.end.isoformat()})"
+
+
+@lru_cache(maxsize=16)
+def _transitions(timezone: str) -> tuple[Instants, Instants]:
+    """The UTC instants at which `timezone` changes its offset, and the offset from each on."""
+    zone = ZoneInfo(timezone)
+
+    def offset(instant: datetime) -> timedelta:
+        return instant.astimezone(zone).utcoffset() or timedelta()
+
+    day, last = datetime(_FIRST_YEAR, 1, 1, tzinfo=UTC), datetime(_LAST_YEAR, 1, 1, tzinfo=UTC)
+    instants, offsets = [day], [offset(day)]
+    while day < last:
+        following = day + timedelta(days=1)
+        if offset(following) != offsets[-1]:
+            before, after = day, following
+            while after - before > timedelta(seconds=1):
+                middle = before + (after - before) // 2
+                before, after = (middle, after) if offset(middle) == offsets[-1] else (before, middle)
+            instants.append(after.replace(microsecond=0))
+            offsets.append(offset(following))
+        day = following
+    naive = [instant.replace(tzinfo=None) for instant in instants]
+    return np.array(naive, "datetime64[us]"), np.array(offsets, "timedelta64[us]")
+
+
+def local_time(instants: Instants, timezone: str) -> Instants:
+    """Wall-clock time in `timezone` of UTC `instants` (datetime64, any shape); NaT stays NaT."""
+    starts, offsets = _transitions(timezone)
+    utc = instants.astype("datetime64[us]")
+    index = np.clip(np.searchsorted(starts, utc, side="right") - 1, 0, None)
+    return utc + offsets[index]
+
+
+def utc_time(wall_clock: Instants, timezone: str) -> Instants:
+    """UTC instants of naive local times: an ambiguous time is its first occurrence, a nonexistent one NaT."""
+    starts, offsets = _transitions(timezone)
+    local = wall_clock.astype("datetime64[us]")
+    after = np.clip(np.searchsorted(starts + offsets, local, side="right") - 1, 0, None)
+    before = np.clip(after - 1, 0, None)
+    first = local - offsets[before]
+    second = local - offsets[after]
+    result = np.where(first < starts[after], first, second)
+    return np.where(local_time(result, timezone) == local, result, np.datetime64("NaT"))

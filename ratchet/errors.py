@@ -1,0 +1,66 @@
+"""Every expected failure, in one tree.
+
+RatchetError
+├── SettingsError      params.yaml, an environment variable or a use case's declaration is wrong
+├── SourceError        a delivered file or feed cannot be read as its table
+├── DataError          rows or tables break a rule that no quarantine can mend
+├── StoreError         the feature store is absent, or does not hold what is asked of it
+├── RegistryError      the model registry is absent, or holds no model that may be used
+├── GateError          evidence or a gate record is missing, edited, or about something else
+├── VersionError       git or DVC cannot name or restore a version
+└── RequestError       a caller's request is not one that the use case can answer
+"""
+
+from __future__ import annotations
+
+
+class RatchetError(Exception):
+    """An expected failure: what happened, to which input, and what to do about it."""
+
+    def __init__(self, problem: str, *, subject: str, remedy: str) -> None:
+        super().__init__(problem, subject, remedy)
+        self.problem = problem
+        self.subject = subject
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.problem}. {self.remedy}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.problem, self.subject, self.remedy)
+
+
+def _rebuild(kind: type[RatchetError], problem: str, subject: str, remedy: str) -> RatchetError:
+    return kind(problem, subject=subject, remedy=remedy)
+
+
+class SettingsError(RatchetError):
+    """params.yaml, an environment variable or a use case's declaration is wrong."""
+
+
+class SourceError(RatchetError):
+    """A delivered file or feed cannot be read as its table."""
+
+
+class DataError(RatchetError):
+    """Rows or tables break a rule that no quarantine can mend."""
+
+
+class StoreError(RatchetError):
+    """The feature store is absent, or does not hold what is asked of it."""
+
+
+class RegistryError(RatchetError):
+    """The model registry is absent, or holds no model that may be used."""
+
+
+class GateError(RatchetError):
+    """Evidence or a gate record is missing, edited, or about something else."""
+
+
+class VersionError(RatchetError):
+    """Git or DVC cannot name or restore a version."""
+
+
+class RequestError(RatchetError):
+    """A caller's request is not one that the use case can answer; `subject` names the field."""

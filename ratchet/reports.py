@@ -1,0 +1,36 @@
+"""What a step says of itself: a small JSON report, and how long it took.
+
+The report is a deterministic output of its stage. Seconds are not, so they are kept apart, under state/.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ratchet.project import Project
+from ratchet.tables import read_json, write_json
+
+Report = dict[str, Any]
+Step = Callable[[Project], Report]
+
+
+def run(project: Project, name: str, step: Step) -> Report:
+    """Run a step, then write reports/…/{name}.json and its seconds. Both drivers, DVC and Prefect, come through here."""
+    started = time.perf_counter()
+    report = step(project)
+    write_json(project.reports / f"{name}.json", report)
+    write_json(project.state / "seconds" / f"{name}.json", round(time.perf_counter() - started, 3))
+    return report
+
+
+def read(project: Project, name: str) -> Report | None:
+    """The last report of a step, or None where it has not run."""
+    path = project.reports / f"{name}.json"
+    return dict(read_json(path)) if path.exists() else None
+
+
+def seconds(project: Project) -> dict[str, float]:
+    """How long each step took when it last ran."""
+    return {path.stem: float(read_json(path)) for path in sorted((project.state / "seconds").glob("*.json"))}

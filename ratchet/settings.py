@@ -1,0 +1,159 @@
+"""What a person decides: params.yaml for what changes results, the environment for where things are kept."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+
+from ratchet.errors import SettingsError
+
+PARAMS_FILE = "params.yaml"
+ENVIRONMENT_PREFIX = "RATCHET_"
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Frozen(BaseModel):
+    """Settings do not change, and know all their keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SourceSettings(Frozen):
+    """The active source: its name in the use case, where it reads from, and what else it takes."""
+
+    name: str
+    path: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Periods(Frozen):
+    """Local days, each period up to the next: train | early stopping | holdout | fresh | end."""
+
+    start: date
+    early_stopping: date
+    holdout: date
+    fresh: date
+    end: date
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        days = [self.start, self.early_stopping, self.holdout, self.fresh, self.end]
+        if any(later <= earlier for earlier, later in pairwise(days)):
+            raise ValueError("start, early_stopping, holdout, fresh and end must each be later than the one before")
+        return self
+
+
+class TrainingSettings(Frozen):
+    """How a candidate is fitted. `lightgbm` goes to the estimator as it is."""
+
+    seed: int = 7
+    early_stopping_rounds: int = Field(50, ge=1)
+    lightgbm: dict[str, Any] = Field(default_factory=dict)
+
+
+class GateSettings(Frozen):
+    """The bounds that a candidate must meet. Skill is 1 − error(candidate) / error(reference), on the same rows."""
+
+    min_rows: int = Field(1000, ge=1)
+    min_blocks: int = Field(7, ge=2)
+    min_skill: FiniteFloat = 0.0
+    min_slice_rows: int = Field(200, ge=1)
+    min_slice_skill: FiniteFloat = -0.05
+    confidence: float = Field(0.95, gt=0.5, lt=1.0)
+    min_gain: FiniteFloat = 0.0
+    non_inferiority_margin: float = Field(0.01, ge=0.0, lt=1.0)
+    resamples: int = Field(2000, ge=200)
+    leak_cut_offs: int = Field(3, ge=1)
+
+
+class DriftSettings(Frozen):
+    """Population stability index per column against the training reference; a share of drifted columns is drift."""
+
+    column_threshold: float = Field(0.2, gt=0.0)
+    share_threshold: float = Field(0.3, gt=0.0, le=1.0)
+    reference_rows: int = Field(20_000, ge=100)
+    min_rows: int = Field(500, ge=1)
+
+
+class Settings(Frozen):
+    """params.yaml."""
+
+    use_case: str
+    source: SourceSettings
+    periods: Periods
+    training: TrainingSettings = TrainingSettings()
+    gate: GateSettings = GateSettings()
+    drift: DriftSettings = DriftSettings()
+
+    @classmethod
+    def load(cls, path: Path) -> Settings:
+        """Read params.yaml. Raises SettingsError, which names the nearest key for one that is unknown."""
+        try:
+            raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise SettingsError(
+                "is not there", subject=str(path), remedy="Run from the root of the checkout, or restore the file"
+            ) from error
+        except yaml.YAMLError as error:
+            raise SettingsError(
+                f"is not YAML ({' '.join(str(error).split())})", subject=str(path), remedy="Mend the line it names"
+            ) from error
+        return parse(cls, raw if isinstance(raw, Mapping) else {}, str(path))
+
+
+class Stores(Frozen):
+    """Where things are kept: an empty value means the embedded default under state/."""
+
+    tracking_uri: str = ""
+    artifact_location: str = ""
+    feast_registry: str = ""
+    online_store: Literal["sqlite"] = "sqlite"
+    signing_key: str = ""
+    threads: int = Field(2, ge=1)
+    memory_limit: str = "4GB"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Stores:
+        """RATCHET_TRACKING_URI and the like. Raises SettingsError for a name that is no setting."""
+        given = {
+            name.removeprefix(ENVIRONMENT_PREFIX).lower(): value
+            for name, value in environment.items()
+            if name.startswith(ENVIRONMENT_PREFIX)
+        }
+        return parse(cls, given, "the environment")
+
+
+def parse(model: type[Model], raw: Mapping[str, Any], subject: str) -> Model:
+    """Validate `raw`, or raise a SettingsError that lists each wrong key with its neighbours."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        problems = [_explain(model, dict(problem)) for problem in error.errors()]
+        raise SettingsError("; ".join(problems), subject=subject, remedy="Mend what is named and run again") from error
+
+
+def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
+    location = [str(part) for part in problem["loc"]]
+    where = ".".join(location) or "the file"
+    if problem["type"] != "extra_forbidden":
+        return f"{where}: {problem['msg']}"
+    known = _fields(model, location[:-1])
+    near = difflib.get_close_matches(location[-1], known, n=1)
+    return f"{where}: unknown key" + (f", did you mean {near[0]!r}" if near else f"; known are {', '.join(known)}")
+
+
+def _fields(model: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        assert isinstance(annotation, type)
+        assert issubclass(annotation, BaseModel)
+        model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,220 @@
+"""Partitioned Parquet: atomic writes, equal bytes for equal input, and only what changed is computed.
+
+A directory holds units (a delivered batch, a UTC date). A manifest beside them says which inputs a unit was computed from
+and which files it wrote, so that a rerun computes only units whose inputs' digest changed or whose files are not as written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ratchet.errors import StoreError
+from ratchet.use_case import Array
+
+if TYPE_CHECKING:
+    import ibis.backends.duckdb
+
+    from ratchet.settings import Stores
+
+MANIFEST = "_manifest.json"
+Files = Mapping[str, pa.Table]
+"""Path relative to the directory, without `.parquet` → its rows."""
+Compute = Callable[[Sequence[str]], Iterable[tuple[str, Files]]]
+"""Stale units, in order → each with the files it consists of."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What `update` did: units computed, kept and removed, and the rows of each unit that stands now."""
+
+    computed: list[str]
+    kept: list[str]
+    removed: list[str]
+    rows: dict[str, int]
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary sibling of `path` to write to; it takes the place of `path` when the block ends without error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Sorted, indented, strict JSON (no NaN), atomically."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, default=str) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Parquet with fixed settings: the same rows in the same order are the same bytes."""
+    with atomic(path) as temporary:
+        pq.write_table(table.combine_chunks(), temporary, compression="zstd", row_group_size=1 << 17)
+
+
+def md5(path: Path) -> str:
+    """A file's MD5, which is how DVC names its content."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "md5").hexdigest()
+
+
+def digest(*parts: object) -> str:
+    """One name for a list of inputs; it changes when any of them does."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def read_manifest(directory: Path) -> dict[str, dict[str, Any]]:
+    """Unit → {inputs, files: {path: md5}, rows}; empty where nothing was written yet."""
+    path = directory / MANIFEST
+    return dict(read_json(path)) if path.exists() else {}
+
+
+def update(directory: Path, wanted: Mapping[str, str], compute: Compute) -> Changes:
+    """Bring `directory` to exactly the `wanted` units (name → digest of its inputs).
+
+    Units that stand as recorded are kept, others are computed, those no longer wanted are removed. It may be killed at any
+    point: files appear whole or not at all, and a unit that the manifest does not vouch for is computed again.
+    """
+    manifest = read_manifest(directory)
+    kept = [unit for unit in wanted if _stands(directory, manifest.get(unit), wanted[unit])]
+    removed = [unit for unit in manifest if unit not in wanted]
+    stale = [unit for unit in wanted if unit not in set(kept)]
+    manifest = {unit: manifest[unit] for unit in kept}
+    for unit, files in compute(stale) if stale else ():
+        manifest[unit] = _write_unit(directory, wanted[unit], files)
+        write_json(directory / MANIFEST, manifest)
+    missing = [unit for unit in stale if unit not in manifest]
+    if missing:
+        raise StoreError(
+            f"units {missing} were not computed", subject=str(directory), remedy="This is a defect: report it"
+        )
+    _sweep(directory, manifest)
+    write_json(directory / MANIFEST, manifest)
+    return Changes(stale, kept, removed, {unit: manifest[unit]["rows"] for unit in wanted})
+
+
+def _stands(directory: Path, entry: Mapping[str, Any] | None, inputs: str) -> bool:
+    if entry is None or entry["inputs"] != inputs:
+        return False
+    paths = {directory / name: expected for name, expected in entry["files"].items()}
+    return all(path.exists() and md5(path) == expected for path, expected in paths.items())
+
+
+def _write_unit(directory: Path, inputs: str, files: Files) -> dict[str, Any]:
+    written = {f"{name}.parquet": table for name, table in files.items()}
+    for name, table in written.items():
+        write_table(directory / name, table)
+    return {
+        "inputs": inputs,
+        "files": {name: md5(directory / name) for name in sorted(written)},
+        "rows": sum(table.num_rows for table in written.values()),
+    }
+
+
+def _sweep(directory: Path, manifest: Mapping[str, Mapping[str, Any]]) -> None:
+    """Remove files that no unit vouches for, and folders left empty."""
+    vouched = {directory / name for entry in manifest.values() for name in entry["files"]}
+    for path in sorted(directory.rglob("*"), reverse=True):
+        if path.is_dir():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path not in vouched and path.name != MANIFEST:
+            path.unlink()
+
+
+def unit_digests(directory: Path) -> dict[str, str]:
+    """Unit → digest of its content, for the inputs of the next step. Raises StoreError where nothing was written."""
+    manifest = read_manifest(directory)
+    if not manifest:
+        raise StoreError(
+            "holds no tables", subject=str(directory), remedy="Run `dvc repro`, or the stage that writes it"
+        )
+    return {unit: digest(entry["files"]) for unit, entry in manifest.items()}
+
+
+def files(directory: Path, first: date | None = None, last: date | None = None) -> list[str]:
+    """The Parquet files below `directory`, of the UTC dates from `first` to `last` inclusive where they are given."""
+    return [
+        str(path)
+        for path in sorted(directory.rglob("*.parquet"))
+        if not path.name.startswith(".") and _within(path.relative_to(directory), first, last)
+    ]
+
+
+def _within(relative: Path, first: date | None, last: date | None) -> bool:
+    part = relative.parts[0]
+    if not part.startswith("date="):
+        return True
+    day = date.fromisoformat(part.removeprefix("date="))
+    return (first is None or day >= first) and (last is None or day <= last)
+
+
+def to_columns(table: pa.Table) -> dict[str, Array]:
+    """Arrow to NumPy, the same in training, batch and online.
+
+    Numbers and booleans become float64 with NaN for null, instants datetime64[us] in UTC, everything else object with None.
+    """
+    return {name: _to_array(column) for name, column in zip(table.column_names, table.columns, strict=True)}
+
+
+def _to_array(column: pa.ChunkedArray) -> Array:
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        return np.asarray(column.cast(pa.timestamp("us")).to_numpy())
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
+        number = column.cast(pa.int8()) if pa.types.is_boolean(kind) else column
+        return np.asarray(number.cast(pa.float64(), safe=False).fill_null(float("nan")).to_numpy(), dtype=np.float64)
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=object)
+
+
+def connect(stores: Stores) -> ibis.backends.duckdb.Backend:
+    """An in-memory DuckDB in UTC, within the settings' threads and memory."""
+    import ibis
+
+    connection = ibis.duckdb.connect(threads=stores.threads, memory_limit=stores.memory_limit)
+    connection.raw_sql("SET TimeZone='UTC'")
+    return connection
+
+
+def scan(
+    connection: ibis.backends.duckdb.Backend,
+    directory: Path,
+    schema: pa.Schema,
+    first: date | None = None,
+    last: date | None = None,
+) -> ibis.Table:
+    """The rows of `directory` between two UTC dates; an empty table of `schema` where there is no file."""
+    import ibis
+
+    found = files(directory, first, last)
+    if not found:
+        return ibis.memtable(schema.empty_table())
+    return connection.read_parquet(found, hive_partitioning=False)

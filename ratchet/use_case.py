@@ -1,0 +1,188 @@
+"""The contract: what a use case declares, and all that the pipelines know of it.
+
+A use case is a folder with a `use_case` object. From it follow the tables and their partitions, the Feast objects, the
+training set, the gate, the service's request schema and the monitoring.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import BaseModel
+
+from ratchet.clock import Period
+from ratchet.errors import SettingsError
+
+if TYPE_CHECKING:
+    import ibis
+    from great_expectations.expectations.expectation import Expectation
+
+Array = npt.NDArray[Any]
+Columns = Mapping[str, Array]
+"""Columns of equal length, in one order of rows: one row online, millions in training."""
+Tables = Mapping[str, "ibis.Table"]
+ROW_ID = "row_id"
+"""`{batch}:{row number in the delivery}`: unique in its table, and the way back to the delivered row."""
+Task = Literal["regression", "binary"]
+Kind = Literal["number", "category"]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One batch of one table as its source hands it over: the unit in which ingest reads, and reads again.
+
+    `digest` changes whenever `read` would return something else, and is cheap; `read` returns the batch in the table's
+    canonical schema, with a note for every column that was cast, filled or dropped on the way.
+    """
+
+    table: str
+    batch: str
+    digest: str
+    read: Callable[[], tuple[pa.Table, list[str]]]
+
+
+Loader = Callable[["str", Mapping[str, Any], Period], Iterable[Delivery]]
+"""(path, options, period) → the deliveries that may hold rows of the period. Raises SourceError."""
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """A kind of raw row.
+
+    `event_time` is the instant that a row is about (accepted rows are partitioned by its UTC date) and `known_at` the
+    instant from which we knew all of it. `early` names the columns known from `event_time` on; every other column counts as
+    unknown until `known_at`. A reference table has neither instant: it is small, and was always known.
+    `rules` maps a reason to a Great Expectations expectation; a row that breaks one is quarantined for that reason.
+    Ingest adds ROW_ID, which names the delivery and the place in it, to every table.
+    """
+
+    name: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+    event_time: str | None = None
+    known_at: str | None = None
+    early: tuple[str, ...] = ()
+    rules: Callable[[], Mapping[str, Expectation]] = dict
+
+    @property
+    def is_reference(self) -> bool:
+        return self.event_time is None
+
+    @property
+    def stored_schema(self) -> pa.Schema:
+        """The schema with the row's identity in front, as raw and accepted tables have it."""
+        return self.schema.insert(0, pa.field(ROW_ID, pa.string()))
+
+
+@dataclass(frozen=True)
+class View:
+    """Features of one entity.
+
+    `compute` maps accepted source tables to a table of `keys`, `event_timestamp` and the features. Every row may use only
+    source rows whose `known_at` is strictly before its `event_timestamp` and whose `event_time` is at most `lookback`
+    before it (None: all of history). A value older than `max_age` is not served, nor joined in training.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    compute: Callable[[Tables], ibis.Table]
+    lookback: timedelta | None
+    max_age: timedelta | None
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """How a request finds its row in a view: view key → request column. Columns are named `{name}__{feature}`."""
+
+    view: str
+    keys: Mapping[str, str]
+    name: str = ""
+
+    @property
+    def prefix(self) -> str:
+        return self.name or self.view
+
+
+def _no_columns(_columns: Columns) -> Columns:
+    return {}
+
+
+@dataclass(frozen=True)
+class UseCase:
+    """One prediction problem.
+
+    `examples` maps accepted tables to a table of `request_id` (unique), the fields of `request`, `event_timestamp` (when the
+    prediction is asked for), `label` (null where unknown) and `label_known_at`. `constants` are columns equal on every
+    request. `on_demand` adds columns to requests joined with their features; it is the same function in training, batch and
+    online. `inputs` are the model's columns in order. `baseline` is the back-off order: groups of columns, coarser and coarser,
+    ending in (). `slices` are columns by whose values quality is judged apart. `block` is what the bootstrap resamples: local
+    days or weeks, or the values of a column.
+    """
+
+    name: str
+    task: Task
+    timezone: str
+    label: str
+    unit: str
+    tables: tuple[SourceTable, ...]
+    sources: Mapping[str, Loader]
+    views: tuple[View, ...]
+    lookups: tuple[Lookup, ...]
+    request: type[BaseModel]
+    event_timestamp: str
+    examples: Callable[[Tables], ibis.Table]
+    inputs: Mapping[str, Kind]
+    baseline: tuple[tuple[str, ...], ...]
+    on_demand: Callable[[Columns], Columns] = _no_columns
+    constants: Mapping[str, str | int] = field(default_factory=dict)
+    slices: tuple[str, ...] = ()
+    block: str = "day"
+
+    def table(self, name: str) -> SourceTable:
+        return next(table for table in self.tables if table.name == name)
+
+    def view(self, name: str) -> View:
+        return next(view for view in self.views if view.name == name)
+
+    def request_fields(self) -> list[str]:
+        """The request's columns as stored: its fields, with the moment it is about last, as `event_timestamp`."""
+        return [name for name in self.request.model_fields if name != self.event_timestamp]
+
+    def complete(self, columns: Columns) -> dict[str, Array]:
+        """Requests joined with their features, and the on-demand columns."""
+        return {**columns, **self.on_demand(columns)}
+
+    def with_constants(self, columns: Columns) -> dict[str, Array]:
+        """Requests with the constant columns added."""
+        rows = len(columns["event_timestamp"])
+        return {**columns, **{name: np.full(rows, value) for name, value in self.constants.items()}}
+
+
+def load_use_case(name: str) -> UseCase:
+    """The use case `use_cases.{name}`, or any module's when `name` is dotted. Raises SettingsError."""
+    module = name if "." in name else f"use_cases.{name}"
+    try:
+        found = importlib.import_module(module).use_case
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise SettingsError(
+            f"there is no module {module}",
+            subject=f"use_case {name!r}",
+            remedy="Name a folder of use_cases/ in params.yaml",
+        ) from error
+    except AttributeError as error:
+        raise SettingsError(
+            f"{module} declares no `use_case`",
+            subject=f"use_case {name!r}",
+            remedy="Give the folder's __init__.py a `use_case = UseCase(...)`",
+        ) from error
+    assert isinstance(found, UseCase)
+    return found

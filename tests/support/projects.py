@@ -1,0 +1,34 @@
+"""Small projects for tests: the second use case in a temporary folder."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from ratchet.clock import Clock, FixedClock
+from ratchet.project import Project
+from ratchet.settings import DriftSettings, GateSettings, Periods, Settings, SourceSettings, Stores, TrainingSettings
+
+NOSHOW_END = datetime(2024, 8, 1, tzinfo=UTC)
+
+
+def noshow_project(root: Path, clock: Clock | None = None, **options: int) -> Project:
+    """Half a year of reminders in two clinics; the clock stands at the end of it."""
+    settings = Settings(
+        use_case="tests.support.noshow",
+        source=SourceSettings(name="clinic", path="tests/support/noshow.py", options=options),
+        periods=Periods(
+            start=date(2024, 1, 1),
+            early_stopping=date(2024, 5, 1),
+            holdout=date(2024, 5, 15),
+            fresh=date(2024, 7, 15),
+            end=date(2024, 8, 1),
+        ),
+        training=TrainingSettings(
+            early_stopping_rounds=20,
+            lightgbm={"n_estimators": 60, "learning_rate": 0.1, "num_leaves": 7, "min_child_samples": 10},
+        ),
+        gate=GateSettings(min_rows=200, min_slice_rows=50, resamples=500),
+        drift=DriftSettings(min_rows=100, reference_rows=1000),
+    )
+    return Project(root, settings, Stores(), clock or FixedClock(NOSHOW_END))
