@@ -32,7 +32,7 @@ def _psi(reference: pd.Series[Any], window: pd.Series[Any], kind: ColumnType, th
 
 METHOD = StatTest(
     name="ratchet_psi",
-    display_name="PSI (deciles or commonest values of the reference)",
+    display_name="PSI by deciles or common values",
     allowed_feature_types=[ColumnType.Numerical, ColumnType.Categorical],
 )
 register_stattest(METHOD, _psi)

@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 
 from ratchet.use_case import Array
 
-LEVELS = 20
-"""More bins than this would drift by chance alone: the index of two equal populations grows with bins over rows."""
 DECILES = np.linspace(0.0, 1.0, 11)
+FEW_VALUES = 20
+COMMON_SHARE = 0.05
+BUCKETS = 10
 LEAST_SHARE = 1e-4
 
 
 def psi(reference: Array, window: Array, *, numeric: bool) -> float:
-    """Σ (w − r) · ln(w / r) over the shares of bins, neither of them below LEAST_SHARE. Values may not be missing.
+    """Σ (w − r) · ln(w / r) over the shares of bins, none of them below LEAST_SHARE. No value may be missing.
 
-    Bins are the reference's commonest values and one for all others; for numbers of many values they are its deciles,
-    and what lies outside its range.
+    The index of two samples of one population grows with the number of bins, so there are few: numbers of many values are
+    binned by the reference's deciles and its range; else each common value is a bin, and all others share ten buckets.
     """
-    values, counts = np.unique(reference, return_counts=True)
-    if numeric and len(values) > LEVELS:
-        edges = np.unique([np.nextafter(values[0], -np.inf), *np.quantile(reference, DECILES[1:])])
-        shares = [_shares(np.searchsorted(edges, side), len(edges)) for side in (reference, window)]
-    else:
-        common = np.sort(values[np.argsort(-counts, kind="stable")[:LEVELS]])
-        shares = [_shares(_level(common, side), len(common)) for side in (reference, window)]
-    return float(np.sum((shares[1] - shares[0]) * np.log(shares[1] / shares[0])))
+    by_decile = numeric and len(np.unique(reference)) > FEW_VALUES
+    bins = _deciles(reference, window) if by_decile else _levels(reference, window)
+    counts = [np.bincount(side, minlength=bins.max() + 1) for side in np.split(bins, [len(reference)])]
+    expected, found = (np.maximum(count / count.sum(), LEAST_SHARE) for count in counts)
+    return float(np.sum((found - expected) * np.log(found / expected)))
 
 
-def _level(common: Array, values: Array) -> Array:
-    """The place of each value among the common ones; one past their end for any other."""
-    place = np.clip(np.searchsorted(common, values), 0, len(common) - 1)
-    return np.where(common[place] == values, place, len(common))
+def _deciles(reference: Array, window: Array) -> Array:
+    below = np.nextafter(reference.min(), -np.inf)
+    edges = np.unique([below, *np.quantile(reference, DECILES[1:])])
+    return np.searchsorted(edges, np.concatenate([reference, window]))
 
 
-def _shares(bins: Array, last: int) -> Array:
-    return np.maximum(np.bincount(bins, minlength=last + 1) / len(bins), LEAST_SHARE)
+def _levels(reference: Array, window: Array) -> Array:
+    """Buckets are by a hash of the value, not by its frequency: that would make rare values of the reference look rarer."""
+    levels, place = np.unique(np.concatenate([reference, window]), return_inverse=True)
+    share = np.bincount(place[: len(reference)], minlength=len(levels)) / len(reference)
+    is_common = share >= COMMON_SHARE
+    buckets = np.array([zlib.crc32(str(level).encode()) % BUCKETS for level in levels])
+    return np.where(is_common, BUCKETS + np.cumsum(is_common), buckets)[place]
