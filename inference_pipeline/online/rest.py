@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from anyio import CapacityLimiter, to_thread
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -13,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from inference_pipeline.online.instances import body_model
+from inference_pipeline.online.requests import RequestReader
 from inference_pipeline.online.serving import Serving
 from ratchet.errors import RatchetError, RequestError
 
@@ -39,7 +37,7 @@ def application() -> Starlette:
 def attach(app: Starlette, serving: Serving) -> None:
     """Predictions run one after another in a thread, so that probes are answered meanwhile."""
     app.state.serving = serving
-    app.state.body = body_model(serving.project.use_case)
+    app.state.reader = RequestReader(serving.project.use_case)
     app.state.one_at_a_time = CapacityLimiter(1)
 
 
@@ -59,8 +57,8 @@ async def status(request: Request) -> Response:
 
 async def predict(request: Request) -> Response:
     predictor, state = _serving(request).predictor, request.app.state
-    body: Any = state.body.model_validate_json(await _read(request))
-    return JSONResponse(await to_thread.run_sync(predictor.answer, body.instances, limiter=state.one_at_a_time))
+    requests = state.reader.read(await _body(request))
+    return JSONResponse(await to_thread.run_sync(predictor.answer, requests, limiter=state.one_at_a_time))
 
 
 def _serving(request: Request) -> Serving:
@@ -71,7 +69,7 @@ def _serving(request: Request) -> Serving:
     return serving
 
 
-async def _read(request: Request) -> bytes:
+async def _body(request: Request) -> bytes:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "the body must be JSON, with the header `content-type: application/json`")
     body = bytearray()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
-from inference_pipeline.champion import load_champion
-from inference_pipeline.online.predictor import Predictor
+from inference_pipeline.online.predictor import Predictor, load_predictor
 from ratchet.errors import RatchetError, RegistryError
-from ratchet.feature_store import OnlineFeatures
-from ratchet.prediction_log import OnlineLog
 from ratchet.project import Project
 
 logger = logging.getLogger(__name__)
@@ -17,12 +15,12 @@ logger = logging.getLogger(__name__)
 class Serving:
     """The predictor in use. `refresh` replaces it by one assignment: a request sees one model from start to end."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, load: Callable[[Project], Predictor] = load_predictor) -> None:
         self.project = project
-        self._log = OnlineLog(project)
+        self._load = load
         self._predictor: Predictor | None = None
         self._loaded_for: bytes | None = None
-        self._reason = "no model was loaded yet"
+        self._reason = "nothing was loaded yet"
 
     @property
     def ready(self) -> bool:
@@ -45,14 +43,13 @@ class Serving:
         if self.ready and announced == self._loaded_for:
             return
         try:
-            champion = load_champion(self.project)
-            self._predictor = Predictor(self.project, champion, OnlineFeatures(self.project), self._log)
+            self._predictor = self._load(self.project)
             self._loaded_for = announced
         except RatchetError as error:
             self._reason = str(error)
-            logger.warning("no other model was loaded: %s", error)
+            logger.warning("no model was loaded: %s", error)
 
     def _announced(self) -> bytes | None:
-        """What reconcile wrote last, read before loading: a move during the load is seen by the next call."""
+        """What reconcile wrote last; read before loading, so that a move meanwhile is seen by the next call."""
         path = self.project.serving_file
         return path.read_bytes() if path.exists() else None
