@@ -1,0 +1,65 @@
+"""Kill a piece of work at each of its durable writes, then run it again: what stands must be what an undisturbed run leaves.
+
+Run as `python -m tests.support.killing MODULE:FUNCTION FOLDER`. The function takes a folder to work in. Each attempt is a
+forked child, so that imports are paid once; it is killed when it renames or removes a file for the n-th time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+Work = Callable[[Path], object]
+_DURABLE = {"os.rename", "os.remove"}
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file below the folder → digest of its bytes."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def in_child(work: Work, folder: Path, die_at: int = 0) -> int:
+    """Do the work in a forked child that is killed at its n-th durable write (0: never); the child's exit code."""
+    child = os.fork()
+    if not child:
+        if die_at:
+            _arm(die_at)
+        work(folder)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _arm(die_at: int) -> None:
+    seen = 0
+
+    def count(event: str, arguments: object) -> None:
+        nonlocal seen
+        seen += event in _DURABLE
+        if seen >= die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
+
+
+def survive(work: Work, folder: Path) -> int:
+    """Kill and rerun at every durable write; how many there were. Raises AssertionError where a rerun differs."""
+    assert in_child(work, folder / "undisturbed") == 0
+    expected = contents(folder / "undisturbed")
+    kills = 0
+    while (code := in_child(work, folder / str(kills), die_at=kills + 1)) != 0:
+        assert code == -signal.SIGKILL
+        assert in_child(work, folder / str(kills)) == 0
+        assert expected == contents(folder / str(kills))
+        kills += 1
+    return kills
+
+
+if __name__ == "__main__":
+    module, _, name = sys.argv[1].partition(":")
+    print(survive(getattr(importlib.import_module(module), name), Path(sys.argv[2])))  # noqa: T201 - read by the test
