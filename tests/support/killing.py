@@ -1,7 +1,8 @@
 """Kill a piece of work at each of its durable writes, then run it again: what stands must be what an undisturbed run leaves.
 
 Run as `python -m tests.support.killing MODULE:FUNCTION FOLDER`. The function takes a folder to work in. Each attempt is a
-forked child, so that imports are paid once; it is killed when it renames or removes a file for the n-th time.
+forked child, so that imports are paid once, by the undisturbed run; it is killed when it renames or removes a file for the
+n-th time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import hashlib
 import importlib
 import os
 import signal
+import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,11 +31,19 @@ def in_child(work: Work, folder: Path, die_at: int = 0) -> int:
     """Do the work in a forked child that is killed at its n-th durable write (0: never); the child's exit code."""
     child = os.fork()
     if not child:
-        if die_at:
-            _arm(die_at)
-        work(folder)
-        os._exit(0)
+        os._exit(_attempt(work, folder, die_at))
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _attempt(work: Work, folder: Path, die_at: int) -> int:
+    if die_at:
+        _arm(die_at)
+    try:
+        work(folder)
+    except Exception:  # noqa: BLE001 - a child must not return into its parent's code
+        traceback.print_exc()
+        return 1
+    return 0
 
 
 def _arm(die_at: int) -> None:
@@ -41,23 +52,30 @@ def _arm(die_at: int) -> None:
     def count(event: str, arguments: object) -> None:
         nonlocal seen
         seen += event in _DURABLE
-        if seen >= die_at:
+        if event in _DURABLE and seen == die_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(count)
 
 
 def survive(work: Work, folder: Path) -> int:
-    """Kill and rerun at every durable write; how many there were. Raises AssertionError where a rerun differs."""
-    assert in_child(work, folder / "undisturbed") == 0
-    expected = contents(folder / "undisturbed")
-    kills = 0
+    """Kill and rerun at every durable write; how many there are. Raises AssertionError where a rerun differs."""
+    work(folder / "undisturbed")
+    expected, kills = contents(folder / "undisturbed"), 0
     while (code := in_child(work, folder / str(kills), die_at=kills + 1)) != 0:
-        assert code == -signal.SIGKILL
+        assert -signal.SIGKILL == code
         assert in_child(work, folder / str(kills)) == 0
-        assert expected == contents(folder / str(kills))
+        assert expected == contents(folder / str(kills)), f"killed at write {kills + 1}"
         kills += 1
     return kills
+
+
+def survives(work: str, folder: Path) -> int:
+    """`survive` in a process of its own, where nothing but the work has started threads; how many kills it survived."""
+    command = [sys.executable, "-m", "tests.support.killing", work, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
 
 
 if __name__ == "__main__":
