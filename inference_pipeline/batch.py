@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
-from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from inference_pipeline.champion import load_champion
-from ratchet import feature_store, prediction_log, tables
+from ratchet import prediction_log, tables
 from ratchet.clock import Period
+from ratchet.feature_service import service_spec
+from ratchet.feature_store import historical
 from ratchet.project import PeriodName, Project
 from ratchet.promotion import Champion
 from ratchet.reports import Report
@@ -32,7 +33,7 @@ def predict(project: Project, period: PeriodName = "fresh") -> Report:
     return {
         "rows": sum(changes.rows.values()),
         "model_version": champion.version,
-        "dates": {unit.removeprefix("date="): rows for unit, rows in changes.rows.items()},
+        "dates": changes.rows,
         "from": span.start.isoformat(),
         "to": span.end.isoformat(),
     }
@@ -40,25 +41,26 @@ def predict(project: Project, period: PeriodName = "fresh") -> Report:
 
 def _wanted(project: Project, champion: Champion, span: Period) -> dict[str, str]:
     """Every UTC date of the period → digest of the champion, the requests and all feature rows that may be joined to them."""
-    use_case, features = project.use_case, project.features
-    model = (champion.version, champion.model.digest, champion.model.contract.fingerprint)
-    requests = _by_date(features / "requests")
-    versions = feature_store.service_spec(use_case).views
-    views = [(view.max_age, _by_date(features / "views" / versions[view.name])) for view in use_case.views]
+    contract, features = champion.model.contract, project.features
+    model = (champion.version, champion.model.digest, contract.fingerprint)
+    requests = tables.unit_digests(features / "requests")
+    versions = service_spec(project.use_case).views
+    views = [(view.max_age, tables.unit_digests(features / "views" / versions[view.name])) for view in project.use_case.views]
 
     def inputs(day: date) -> str:
-        joined = [
-            {str(at): content for at, content in dates.items() if at <= day and (age is None or at >= day - age - DAY)}
-            for age, dates in views
-        ]
-        return tables.digest(model, str(_within(span, day, day)), requests.get(day), joined)
+        joined = [_of_dates(units, day - max_age - DAY if max_age else None, day) for max_age, units in views]
+        return tables.digest(model, str(_within(span, day, day)), requests.get(day.isoformat()), joined)
 
-    return {f"date={day}": inputs(day) for day in span.dates()}
+    return {day.isoformat(): inputs(day) for day in span.dates()}
 
 
-def _by_date(directory: Path) -> dict[date, str]:
-    contents = tables.unit_digests(directory)
-    return {date.fromisoformat(unit.removeprefix("date=")): content for unit, content in contents.items()}
+def _of_dates(units: Mapping[str, str], first: date | None, last: date) -> dict[str, str]:
+    """Those of the dates from first to last, and those without a date."""
+    return {
+        unit: content
+        for unit, content in units.items()
+        if not unit[:1].isdigit() or (first or date.min) <= date.fromisoformat(unit) <= last
+    }
 
 
 def _within(span: Period, first: date, last: date) -> Period:
@@ -68,18 +70,25 @@ def _within(span: Period, first: date, last: date) -> Period:
 
 
 def _score(project: Project, champion: Champion, span: Period, stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
-    days = {unit: date.fromisoformat(unit.removeprefix("date=")) for unit in stale}
-    period = _within(span, min(days.values()), max(days.values()))
-    columns = project.use_case.complete(feature_store.historical(project, period))
-    times = columns["event_timestamp"]
-    log = prediction_log.entries(
-        project.use_case,
+    first, last = date.fromisoformat(stale[0]), date.fromisoformat(stale[-1])
+    if not tables.files(project.features / "requests", first, last):
+        yield from ((unit, {}) for unit in stale)
+        return
+    log = _predictions(project, champion, _within(span, first, last))
+    days = pc.cast(log.column("time"), pa.date32())
+    for unit in stale:
+        rows = log.filter(pc.equal(days, pa.scalar(date.fromisoformat(unit))))
+        yield unit, {f"date={unit}/part": rows} if rows.num_rows else {}
+
+
+def _predictions(project: Project, champion: Champion, period: Period) -> pa.Table:
+    """Log rows of the period's requests, as of each one's own moment."""
+    columns = project.use_case.complete(historical(project, period))
+    return prediction_log.entries(
+        prediction_log.log_schema(project.use_case),
         champion,
         columns,
         champion.model.predict(columns),
         ids=prediction_log.batch_ids(champion.model.digest, columns),
-        times=times,
+        times=columns["event_timestamp"],
     )
-    for unit, day in days.items():
-        rows = log.filter(pa.array(times.astype("datetime64[D]") == np.datetime64(day)))
-        yield unit, {f"{unit}/part": rows} if rows.num_rows else {}
