@@ -7,3 +7,5 @@ import os
 from ratchet.quiet import QUIET
 
 os.environ.update(QUIET)
+
+pytest_plugins = ["tests.support.registry"]
