@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from ratchet.derivation import (
@@ -95,8 +96,8 @@ def _sources(function: Any, seen: set[str]) -> Iterator[str]:
     seen.add(function.__qualname__)
     yield inspect.getsource(function)
     for name, value in sorted(inspect.getclosurevars(function).globals.items()):
-        if isinstance(value, str | int | float | tuple):
-            yield f"{name} = {value!r}"
+        if isinstance(value, str | int | float | tuple | timedelta | np.ndarray):
+            yield f"{name} = {value.tolist() if isinstance(value, np.ndarray) else value!r}"
         elif inspect.isfunction(value) and _package(value) == _package(function) and value.__qualname__ not in seen:
             yield from _sources(value, seen)
 
