@@ -93,7 +93,7 @@ def _context() -> AbstractDataContext:
 
 def _failing(judged: ExpectationValidationResult, reason: str, batch: str) -> list[str]:
     raised = _raised(judged.exception_info)
-    if raised:
+    if raised is not None:
         raise DataError(
             f"rule {reason!r} could not be judged ({raised})", subject=batch, remedy="Mend the rule in the use case"
         )
