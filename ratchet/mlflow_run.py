@@ -93,7 +93,9 @@ def _metrics(record: GateRecord, now: int) -> list[Metric]:
     """Every model's scores on the same holdout, as `holdout/…`, `reference/…` and `champion/…`."""
     evidence = record.evidence
     scores = {"holdout": evidence.candidate, "reference": evidence.reference, "champion": evidence.champion}
-    values = {f"{role}/{name}": value for role, score in scores.items() if score for name, value in score.metrics.items()}
+    values = {
+        f"{role}/{name}": value for role, score in scores.items() if score for name, value in score.metrics.items()
+    }
     found = {**values, "holdout/skill": evidence.skill, "holdout/n": float(evidence.n)}
     return [
         Metric(name, value, now, step=0) for name, value in found.items() if value is not None and math.isfinite(value)

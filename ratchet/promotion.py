@@ -1,7 +1,8 @@
 """Wish and fact: `champion` is the version that people ask for, `serving` the one that the gate let through.
 
-A promotion is one signed entry in the history. Aliases, tags and the file that DVC watches follow from the history, so whatever
-a killed process left undone, the next `reconcile` does. `previous` moves last: a rollback that was killed can be asked for again.
+A promotion is one signed entry in the history. Aliases, tags and the file that DVC watches follow from the history, so
+whatever a killed process left undone, the next `reconcile` does. `previous` moves last, so that a rollback that was killed
+can be asked for again.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Any
 from ratchet.errors import GateError, RegistryError
 from ratchet.gate_record import GateRecord, Waiver, admit, verify
 from ratchet.history import Entry, previous
+from ratchet.mlflow_run import KIND, STATUS, VERDICT
 from ratchet.model import Model
 from ratchet.project import Project
 from ratchet.registry import CHAMPION, PREVIOUS, SERVING, WAIVER, Registry, Snapshot, Version, Wish, opened
-from ratchet.mlflow_run import KIND, STATUS, VERDICT
 from ratchet.reports import Report
 from ratchet.signing import sign
 from ratchet.tables import write_json
@@ -39,16 +40,15 @@ def resolve_champion(project: Project) -> Champion:
         snapshot = registry.snapshot()
         version = registry.version(_fact(registry, snapshot).version)
         try:
-            model, directory = registry.model(version)
-            record = registry.record(version)
-            _verify_return(snapshot, version, record, project)
+            champion = _load(registry, version)
+            _verify_return(snapshot, version, champion.record, project)
         except GateError as error:
             raise RegistryError(
                 error.problem,
                 subject=f"{registry.name} version {version.number}, which serves",
                 remedy="Run `ratchet rollback`, or promote another version",
             ) from error
-        return Champion(version.number, model, record, directory)
+        return champion
 
 
 def serving_version(project: Project) -> int | None:
@@ -63,27 +63,39 @@ def reconcile(project: Project) -> Report:
         return _reconcile(registry)
 
 
-def propose(project: Project, version: int, *, by: str, reason: str, until: datetime | None = None) -> Report:
+def propose(project: Project, version: int, *, by: str, reason: str | None, until: datetime | None = None) -> Report:
     """Wish for a version, and reconcile. `until` makes `reason` a waiver, under which a non-inferior version may serve."""
     with opened(project, "promotion") as registry:
         wished = registry.version(version)
         if until is not None:
-            waiver = Waiver(candidate=wished.digest, by=by, reason=reason, expires=until)
-            registry.tag(wished, WAIVER, sign(waiver, project).model_dump_json())
-        registry.wish(Wish(version=version, by=by, reason=reason, after=len(registry.snapshot().history)))
+            registry.tag(wished, WAIVER, _waiver(project, wished, by, reason, until).model_dump_json())
+        after = len(registry.snapshot().history)
+        registry.wish(Wish(version=version, by=by, reason=reason or "none given", after=after))
         return _reconcile(registry)
 
 
-def promote(project: Project, version: int, *, by: str, reason: str, until: datetime | None = None) -> Report:
+def promote(
+    project: Project, version: int, *, by: str, reason: str | None = None, until: datetime | None = None
+) -> Report:
     """`propose`, for a person: raises GateError where the wish is refused."""
     report = propose(project, version, by=by, reason=reason, until=until)
     if report["refused"]:
         raise GateError(
             f"refused: {report['refused']['reason']}",
             subject=f"{project.namespace} version {report['refused']['version']}",
-            remedy="What served before still serves; offer a better model, or give a reason with an end date",
+            remedy="What served before still serves. Offer a better model, or give a reason with an end date",
         )
     return report
+
+
+def _waiver(project: Project, version: Version, by: str, reason: str | None, until: datetime) -> Waiver:
+    if not (by and reason):
+        raise GateError(
+            "an end date waives nothing without a name and a reason",
+            subject=f"{project.namespace} version {version.number}",
+            remedy="Give both",
+        )
+    return sign(Waiver(candidate=version.digest, by=by, reason=reason, expires=until), project)
 
 
 def rollback(project: Project, *, by: str, reason: str) -> Report:
@@ -129,7 +141,9 @@ def _fact(registry: Registry, snapshot: Snapshot) -> Entry:
     fact, serving = snapshot.fact, snapshot.aliases.get(SERVING)
     if fact is None:
         raise RegistryError(
-            "no model has been promoted yet", subject=f"model {registry.name}", remedy="Run `dvc repro`, then `ratchet status`"
+            "no model has been promoted yet",
+            subject=f"model {registry.name}",
+            remedy="Run `dvc repro`, then `ratchet status`",
         )
     if serving != fact.version:
         raise RegistryError(
@@ -162,8 +176,7 @@ def _consider(registry: Registry) -> dict[str, Any] | None:
 
 def _examine(registry: Registry, snapshot: Snapshot, version: Version) -> None:
     """Raises GateError unless the version may serve: one that has served may return, any other must win its place."""
-    registry.model(version)
-    record = registry.record(version)
+    record = _load(registry, version).record
     if version.number in snapshot.served:
         _verify_return(snapshot, version, record, registry.project)
     else:
@@ -171,14 +184,26 @@ def _examine(registry: Registry, snapshot: Snapshot, version: Version) -> None:
         admit(record, version.digest, serving, registry.waiver(version), registry.project)
 
 
+def _load(registry: Registry, version: Version) -> Champion:
+    """A version's model and record, each found whole. Raises GateError."""
+    if not version.digest:
+        raise _gate_error(registry.project, version, "was not registered through the gate")
+    model, directory = registry.model(version)
+    return Champion(version.number, model, registry.record(version), directory)
+
+
 def _verify_return(snapshot: Snapshot, version: Version, record: GateRecord, project: Project) -> None:
     if snapshot.served[version.number] != version.digest:
-        raise GateError(
-            "was another model when it served",
-            subject=f"{project.namespace} version {version.number}",
-            remedy="Roll back, or register the model anew",
-        )
+        raise _gate_error(project, version, "was another model when it served")
     verify(record, version.digest, project)
+
+
+def _gate_error(project: Project, version: Version, problem: str) -> GateError:
+    return GateError(
+        problem,
+        subject=f"{project.namespace} version {version.number}",
+        remedy="Ask for another version, or offer the model by the register stage",
+    )
 
 
 def _entry(project: Project, snapshot: Snapshot, version: Version) -> Entry:
@@ -220,8 +245,6 @@ def _statuses(snapshot: Snapshot, refused: dict[str, Any] | None) -> dict[int, s
 
 
 def _write_serving_file(project: Project, fact: Entry | None) -> None:
-    if fact is None:
-        project.serving_file.unlink(missing_ok=True)
-        return
-    content = {"version": fact.version, "digest": fact.digest, "model": project.namespace}
+    """What the scoring stage depends on; it is there, with nothing in it, even where nothing serves."""
+    content = {"version": fact and fact.version, "digest": fact and fact.digest, "model": project.namespace}
     write_json(project.serving_file, content)

@@ -26,9 +26,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ratchet import mlflow_run
 from ratchet.errors import GateError, RegistryError
-from ratchet.gate_record import GateRecord, Waiver, read
+from ratchet.gate_record import GateRecord, Waiver
 from ratchet.history import Entry
-from ratchet.mlflow_run import DIGEST, RECORD, STATUS, VERDICT
+from ratchet.mlflow_run import DIGEST, RECORD, VERDICT
 from ratchet.model import Model, load
 from ratchet.project import Project
 from ratchet.settings import Frozen
@@ -110,14 +110,15 @@ class Registry:
 
     def snapshot(self) -> Snapshot:
         """Raises RegistryError where the history has a gap, or an entry that was not signed in this checkout."""
-        found = self._client.search_registered_models(f"name = '{self.name}'")
-        if not found:
-            return Snapshot({}, (), None)
-        aliases = {alias: int(number) for alias, number in found[0].aliases.items()}
-        tags = found[0].tags
+        tags, aliases = self._tags_and_aliases()
         keys = sorted(key for key in tags if key.startswith(HISTORY))
         history = tuple(self._entry(number, key, tags[key]) for number, key in enumerate(keys, start=1))
         return Snapshot(aliases, history, _parsed(Wish, tags.get(WISH)))
+
+    def _tags_and_aliases(self) -> tuple[dict[str, str], dict[str, int]]:
+        for model in self._client.search_registered_models(f"name = '{self.name}'"):
+            return model.tags, {alias: int(number) for alias, number in model.aliases.items()}
+        return {}, {}
 
     def _entry(self, number: int, key: str, text: str) -> Entry:
         try:
@@ -187,12 +188,16 @@ class Registry:
             self._client.set_terminated(run.info.run_id, "FINISHED" if own else "KILLED")
 
     def record(self, version: Version) -> GateRecord:
-        """As stored, unverified. Raises GateError where there is none."""
+        """As stored, unverified. Raises GateError where there is none that can be read."""
         path = f"gate/{version.tags.get(RECORD)}.json"
-        with TemporaryDirectory() as folder:
-            if path in [file.path for file in self._client.list_artifacts(version.run_id, "gate")]:
-                self._client.download_artifacts(version.run_id, path, folder)
-            return read(Path(folder, path))
+        text = ""
+        if path in [file.path for file in self._client.list_artifacts(version.run_id, "gate")]:
+            with TemporaryDirectory() as folder:
+                text = Path(self._client.download_artifacts(version.run_id, path, folder)).read_text(encoding="utf-8")
+        record = _parsed(GateRecord, text)
+        if record is None:
+            raise self._lack(version, "holds no gate record")
+        return record
 
     def waiver(self, version: Version) -> Waiver | None:
         return _parsed(Waiver, version.tags.get(WAIVER))
@@ -213,14 +218,17 @@ class Registry:
                 copy = Path(download_artifacts(artifact_uri=version.source, dst_path=folder, tracking_uri=self._uri))
             model = _intact(copy, version)
             if model is None:
-                raise GateError(
-                    "its files are not those of the model that was registered",
-                    subject=f"{self.name} version {version.number}",
-                    remedy="Roll back, or rebuild the model from its data version and offer it again",
-                )
+                raise self._lack(version, "no longer holds the model that was registered")
             shutil.rmtree(directory, ignore_errors=True)
             copy.replace(directory)
         return model
+
+    def _lack(self, version: Version, problem: str) -> GateError:
+        return GateError(
+            problem,
+            subject=f"{self.name} version {version.number}",
+            remedy="Ask for another version, or offer the model by the register stage",
+        )
 
     def tag(self, version: Version, key: str, value: str) -> None:
         if version.tags.get(key) != value:
@@ -228,7 +236,7 @@ class Registry:
 
     def point(self, alias: str, number: int | None) -> None:
         """Move an alias to a version, or take it away."""
-        current = self.snapshot().aliases.get(alias)
+        current = self._tags_and_aliases()[1].get(alias)
         if number is not None and number != current:
             self._client.set_registered_model_alias(self.name, alias, str(number))
         elif number is None and current is not None:
