@@ -8,4 +8,4 @@ from ratchet.quiet import QUIET
 
 os.environ.update(QUIET)
 
-pytest_plugins = ["tests.support.registry"]
+pytest_plugins = ["tests.support.registry", "tests.support.serving"]
