@@ -39,7 +39,7 @@ START_SECONDS = 120
 
 @pytest.fixture(scope="session")
 def serving_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Features computed and materialized; a tree model serves as version 2, after the baseline. Not to be changed."""
+    """Features computed and materialized; a tree model serves as version 2, after the baseline. To be left as it is found."""
     project = noshow_project(tmp_path_factory.mktemp("serving"), rows_per_week=60)
     accept_all(project)
     featurize(project)
@@ -109,11 +109,12 @@ def offer_baseline(project: Project) -> Model:
     return _offer(project, model, rows, champion=None)
 
 
-def offer_candidate(project: Project, champion: Model) -> Model:
-    """A tree model that takes the champion's place."""
+def offer_candidate(project: Project, champion: Model, fingerprint: str = "") -> Model:
+    """A tree model that takes the champion's place, on the features of the present code or of another."""
     rows = _rows(project)
     is_stopping = np.arange(len(rows["label"])) % 5 == 0
-    model = fit_candidate(_contract(project), rows, is_stopping, project.settings.training, threads=1)
+    contract = _contract(project, fingerprint)
+    model = fit_candidate(contract, rows, is_stopping, project.settings.training, threads=1)
     return _offer(project, model, rows, champion.digest)
 
 
@@ -121,8 +122,8 @@ def _rows(project: Project) -> Columns:
     return training_set(project, project.period("train"), project.period("holdout").start)
 
 
-def _contract(project: Project) -> Contract:
-    return noshow_contract(project, service_spec(project.use_case).fingerprint)
+def _contract(project: Project, fingerprint: str = "") -> Contract:
+    return noshow_contract(project, fingerprint or service_spec(project.use_case).fingerprint)
 
 
 def _offer(project: Project, model: Model, rows: Columns, champion: str | None) -> Model:
