@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ratchet.errors import StoreError
-from ratchet.use_case import Array
+from ratchet.use_case import Array, Columns
 
 if TYPE_CHECKING:
     import ibis.backends.duckdb
@@ -206,6 +206,17 @@ def _to_array(column: pa.ChunkedArray) -> Array:
         number = column.cast(pa.int8()) if pa.types.is_boolean(kind) else column
         return np.asarray(number.cast(pa.float64(), safe=False).fill_null(float("nan")).to_numpy(), dtype=np.float64)
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=object)
+
+
+def from_columns(columns: Columns, schema: pa.Schema) -> pa.Table:
+    """NumPy to Arrow, the way back from `to_columns`: NaN, NaT and None become null; other columns are left out."""
+    return pa.table([_from_array(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def _from_array(array: Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_timestamp(kind):
+        return pa.array(array.astype("datetime64[us]")).cast(kind)
+    return pa.array(array, from_pandas=True).cast(kind)
 
 
 def connect(stores: Stores) -> ibis.backends.duckdb.Backend:

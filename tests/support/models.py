@@ -79,9 +79,9 @@ def noshow_candidate(contract: Contract | None = None, rows: int = 1200, trees: 
     return fit_candidate(noshow_training_set(contract, rows), trees, SETTINGS, threads)
 
 
-def save_noshow(model: Model, directory: Path) -> Path:
-    """The model's directory, with a hundred training rows for reference."""
-    columns = noshow_columns(100)
+def save_noshow(model: Model, directory: Path, rows: int = 100) -> Path:
+    """The model's directory, with training rows for reference."""
+    columns = noshow_columns(rows)
     names = [*model.contract.inputs, "label"]
     save(model, directory, pa.table({**{n: columns[n] for n in names}, "prediction": model.predict(columns)}))
     return directory
