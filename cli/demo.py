@@ -54,6 +54,7 @@ def select_source(params: Path, source: str, path: str) -> None:
 def tell(project: Project) -> None:
     """Offer a worse candidate and a drifted window, unless this champion has met both already."""
     from inference_pipeline.online.example import example_request
+
     from ratchet.promotion import resolve_champion
 
     champion = resolve_champion(project)
@@ -76,10 +77,9 @@ def offer_worse(project: Project) -> dict[str, Any]:
     """Fit a candidate with far too few trees, ask for it in spite of its verdict, and take the wish back."""
     from ratchet.model import load, save
     from ratchet.promotion import promote, resolve_champion
+    from training_pipeline import fit, gate
     from training_pipeline.dataset import read_training_set
     from training_pipeline.register import offer
-
-    from training_pipeline import fit, gate
 
     champion, directory = resolve_champion(project), project.state / "demo" / "worse"
     training, settings = read_training_set(project), project.settings
