@@ -24,7 +24,7 @@ class RatchetError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.subject}: {self.problem}. {self.remedy}"
+        return f"{self.subject}: {self.problem}. {self.remedy.rstrip('.')}."
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.problem, self.subject, self.remedy)

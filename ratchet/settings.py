@@ -147,7 +147,7 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
         return f"{where}: {problem['msg']}"
     known = _fields(model, location[:-1])
     near = difflib.get_close_matches(location[-1], known, n=1)
-    return f"{where}: unknown key" + (f", did you mean {near[0]!r}" if near else f"; known are {', '.join(known)}")
+    return f"{where}: unknown key (" + (f"did you mean {near[0]!r}?)" if near else f"known are {', '.join(known)})")
 
 
 def _fields(model: type[BaseModel], path: list[str]) -> list[str]:

@@ -1,0 +1,59 @@
+# make demo             run the whole loop on the simulated city and print what happened
+# make demo DATA=DIR    the same job on the TLC months in DIR
+# make test             every test, in an environment of its own
+PYTHON ?= python3
+SOURCE ?= tlc
+PORT ?= 3000
+RUN := .venv/bin
+TEST := .venv-test/bin
+
+.PHONY: demo serve test soak lint types contracts lock clean
+.DELETE_ON_ERROR:
+
+demo: .venv/.complete
+	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m cli.demo $(if $(DATA),--source $(SOURCE) --path $(DATA))
+
+serve: .venv/.complete
+	@PATH="$(CURDIR)/$(RUN):$$PATH" BENTOML_DO_NOT_TRACK=True DO_NOT_TRACK=true \
+		$(RUN)/bentoml serve inference_pipeline.online.service:Inference --host 127.0.0.1 --port $(PORT)
+
+test: .venv-test/.complete
+	@PATH="$(CURDIR)/$(TEST):$$PATH" $(TEST)/python -m pytest -n 2 --dist loadgroup -m "not soak"
+
+soak: .venv-test/.complete
+	@PATH="$(CURDIR)/$(TEST):$$PATH" $(TEST)/python -m pytest -m soak
+
+lint: .venv-test/.complete
+	$(TEST)/ruff check .
+	$(TEST)/ruff format --check .
+
+types: .venv-test/.complete
+	$(TEST)/mypy
+
+contracts: .venv-test/.complete
+	$(TEST)/lint-imports
+
+lock: # needs uv on PATH
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --output-file requirements.lock
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --constraint requirements.lock --output-file requirements-dev.lock
+
+clean: # what was computed goes, environments and params.yaml stay
+	rm -rf data state reports dvc.lock feature_repo/feature_store.yaml
+
+.venv/.complete: requirements.lock pyproject.toml
+	$(call environment,.venv,requirements.lock)
+
+.venv-test/.complete: requirements-dev.lock pyproject.toml
+	$(call environment,.venv-test,requirements-dev.lock)
+
+# An environment is complete when its marker stands: one that was interrupted is made anew.
+define environment
+@echo "Making $(1) from $(2): about three minutes, once."
+@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Ratchet needs Python 3.11 to 3.13: make PYTHON=python3.11 …")'
+@rm -rf $(1) && $(PYTHON) -m venv $(1)
+@$(1)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $(2)
+@$(1)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+@touch $@
+endef

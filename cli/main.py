@@ -1,0 +1,115 @@
+"""The `ratchet` command: parse, call, map errors. What a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import errno
+import getpass
+import json
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.stages import STAGES, load_stage
+from ratchet.errors import RatchetError
+from ratchet.quiet import quieten
+
+if TYPE_CHECKING:
+    from ratchet.project import Project
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ratchet-mlops")
+def ratchet() -> None:
+    """Pipelines that let a model into production only on evidence."""
+
+
+@ratchet.command()
+@click.option("--json", "as_json", is_flag=True, help="Print reports/summary.json instead of text.")
+def summary(as_json: bool) -> None:
+    """What the last run did, from rows in to drift, and what to type next."""
+    from cli.summary import build, render, write
+
+    project = _project()
+    found = build(project)
+    write(project, found)
+    click.echo(_json(found) if as_json else render(found))
+
+
+@ratchet.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def status(as_json: bool) -> None:
+    """Which model serves, which is wished for, and why a wish was refused."""
+    from cli.summary import render_status
+    from ratchet.promotion import status as registry_status
+
+    found = registry_status(_project())
+    click.echo(_json(found) if as_json else render_status(found))
+
+
+@ratchet.command()
+@click.argument("version", type=click.IntRange(min=1))
+@click.option("--reason", help="Why a model that is no better, but not worse either, may serve.")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="The day (UTC) on which that reason expires.")
+@click.option("--by", default=getpass.getuser, show_default="you", help="Who asks.")
+def promote(version: int, reason: str | None, until: datetime | None, by: str) -> None:
+    """Wish for VERSION; it serves if its gate record holds."""
+    from ratchet.promotion import promote as wish
+
+    report = wish(_project(), version, by=by, reason=reason, until=until)
+    click.echo(f"version {report['serving']['version']} serves")
+
+
+@ratchet.command()
+@click.option("--reason", required=True, help="Why, for the promotion history.")
+@click.option("--by", default=getpass.getuser, show_default="you", help="Who asks.")
+def rollback(reason: str, by: str) -> None:
+    """Return to the version that served before."""
+    from ratchet.promotion import rollback as return_to_previous
+
+    report = return_to_previous(_project(), by=by, reason=reason)
+    click.echo(f"version {report['serving']['version']} serves again")
+
+
+@ratchet.command()
+@click.argument("prediction_id")
+def trace(prediction_id: str) -> None:
+    """The way from a prediction back to its features, model, gate record, data version and commit."""
+    from ratchet.trace import trace as way_back
+
+    click.echo(_json(way_back(_project(), prediction_id)))
+
+
+@ratchet.command()
+@click.argument("name", type=click.Choice(list(STAGES)), metavar="NAME")
+def stage(name: str) -> None:
+    """Run one step by itself: ingest, validate, featurize, materialize, train, evaluate, register, reconcile, predict
+    or monitor."""
+    from ratchet.reports import run
+
+    click.echo(_json(run(_project(), name, load_stage(name))))
+
+
+def _project() -> Project:
+    from ratchet.project import Project
+
+    return Project.load()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, default=str)
+
+
+def main() -> None:
+    """Run the command; an expected failure is one line on stderr and exit code 1."""
+    quieten()
+    try:
+        ratchet()
+    except RatchetError as error:
+        sys.exit(f"ratchet: {error}")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        subject = error.filename or "the disk"
+        sys.exit(f"ratchet: {subject}: {error.strerror}. Nothing was half-written: free some space and run again.")

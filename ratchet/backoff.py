@@ -1,0 +1,74 @@
+"""The baseline: what groups of past rows did, backing off to coarser groups where there are too few."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator
+
+from ratchet.use_case import Task
+
+Floats = npt.NDArray[np.float64]
+SEPARATOR = "\x1f"
+
+
+class BackoffBaseline(BaseEstimator):  # type: ignore[misc] # sklearn has no types
+    """The median (regression) or rate (binary) of a row's finest group that had `min_rows` training rows.
+
+    `levels` are groups of columns, finest first, ending in () for all rows. A row with a missing or unseen value in a group's
+    columns belongs to a coarser one. Rates follow Laplace's rule of succession, (k + 1) / (n + 2), so that none is 0 or 1.
+    """
+
+    def __init__(self, levels: Sequence[tuple[str, ...]], task: Task, min_rows: int = 20) -> None:
+        self.levels = levels
+        self.task = task
+        self.min_rows = min_rows
+
+    def fit(self, frame: pd.DataFrame, labels: Floats) -> BackoffBaseline:
+        """Learn `keys_` and `values_`: per level the groups' names (sorted) and what to predict for each."""
+        fitted = [self._fit_level(_group_names(frame, level), labels, bool(level)) for level in self.levels]
+        self.keys_ = [keys for keys, _ in fitted]
+        self.values_ = [values for _, values in fitted]
+        return self
+
+    def _fit_level(self, names: pd.Series[str], labels: Floats, is_group: bool) -> tuple[npt.NDArray[np.str_], Floats]:
+        groups = pd.Series(labels, names.index).groupby(names, sort=True)
+        size = groups.size()
+        values = groups.median() if self.task == "regression" else (groups.sum() + 1) / (size + 2)
+        values = values[size >= (self.min_rows if is_group else 1)]
+        return np.array(values.index, dtype=np.str_), np.array(values, dtype=np.float64)
+
+    def predict(self, frame: pd.DataFrame) -> Floats:
+        """One value per row."""
+        predicted = np.full(len(frame), np.nan)
+        for level, keys, values in zip(self.levels, self.keys_, self.values_, strict=True):
+            place = pd.Index(keys).get_indexer(pd.Index(_group_names(frame, level)))
+            predicted = np.where(
+                np.isnan(predicted) & (place >= 0), values[place] if len(values) else np.nan, predicted
+            )
+        return predicted
+
+    def predict_proba(self, frame: pd.DataFrame) -> Floats:
+        """For a binary task: the probabilities of 0 and of 1, shape (n, 2)."""
+        rate = self.predict(frame)
+        return np.column_stack([1.0 - rate, rate])
+
+    def constant(self) -> BackoffBaseline:
+        """Its last rung alone: the same value for every row, learnt from the same rows."""
+        last = BackoffBaseline(((),), self.task, self.min_rows)
+        last.keys_, last.values_ = self.keys_[-1:], self.values_[-1:]
+        return last
+
+
+def _group_names(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series[str]:
+    """The values of `columns` as one text per row; missing where any of them is."""
+    if not columns:
+        return pd.Series("", index=frame.index)
+    first, *others = columns
+    names = frame[first].astype(str)
+    for column in others:
+        names = names + SEPARATOR + frame[column].astype(str)
+    return names.where(frame[list(columns)].notna().all(axis=1))

@@ -1,0 +1,165 @@
+"""What MLflow is told of a model: a run, the model in MLflow's own format, and last of all the version that names them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mlflow.sklearn
+import numpy as np
+import pyarrow.parquet as pq
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel, LoggedModelOutput, Metric, Param
+from mlflow.models import Model as MlflowModel
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+from ratchet.gate_record import GateRecord
+from ratchet.model import ARCHIVE, CONTRACT, REFERENCE, TRUSTED, Contract, Model, frame
+from ratchet.project import Project
+from ratchet.settings import PARAMS_FILE
+from ratchet.tables import to_columns
+
+DIGEST, KIND, STATUS = "ratchet.digest", "ratchet.kind", "ratchet.status"
+RECORD, VERDICT = "ratchet.gate_record", "ratchet.verdict"
+REQUIREMENTS = ("scikit-learn", "lightgbm", "skops", "numpy", "pandas")
+
+
+def log(client: MlflowClient, project: Project, model: Model, directory: Path, record: GateRecord) -> None:
+    """Everything about the model in `directory`, which exists for others only once the last line has made its version."""
+    tags = _tags(model)
+    run_id, experiment = _start_run(client, project, model, directory, record, tags)
+    logged = _log_model(client, model, directory, run_id, experiment)
+    _log_files(client, project, directory, run_id)
+    tags |= {RECORD: log_record(client, run_id, record), VERDICT: record.verdict, STATUS: "candidate"}
+    name = project.namespace
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    client.create_model_version(name, logged.artifact_location, run_id, tags, model_id=logged.model_id)
+
+
+def log_record(client: MlflowClient, run_id: str, record: GateRecord) -> str:
+    """Keep the record with its run under the digest of its text, beside those before it."""
+    name = record_name(record)
+    client.log_text(run_id, record.model_dump_json(indent=2) + "\n", f"gate/{name}.json")
+    return name
+
+
+def record_name(record: GateRecord) -> str:
+    return hashlib.sha256(record.model_dump_json().encode()).hexdigest()
+
+
+def _tags(model: Model) -> dict[str, str]:
+    contract = model.contract
+    return {
+        DIGEST: model.digest,
+        KIND: contract.kind,
+        "ratchet.commit": str(contract.commit),
+        "ratchet.dirty": str(contract.dirty).lower(),
+        "ratchet.data_version": contract.data_version,
+        "ratchet.feature_service": contract.feature_service,
+        "ratchet.fingerprint": contract.fingerprint,
+    }
+
+
+def _start_run(
+    client: MlflowClient, project: Project, model: Model, directory: Path, record: GateRecord, tags: dict[str, str]
+) -> tuple[str, str]:
+    """Run and experiment, with what is known without the model's files."""
+    now = int(project.clock.now().timestamp() * 1000)
+    experiment = _experiment(client, project)
+    run_id = client.create_run(experiment, now, tags, run_name=model.contract.kind).info.run_id
+    client.log_batch(run_id, _metrics(record, now), _params(model.contract))
+    client.log_inputs(run_id, [_dataset(project, model, directory)])
+    return run_id, experiment
+
+
+def _experiment(client: MlflowClient, project: Project) -> str:
+    """The namespace's experiment; a server of its own decides itself where artifacts go."""
+    found = client.get_experiment_by_name(project.namespace)
+    if found is not None:
+        return str(found.experiment_id)
+    stores = project.stores
+    local = "" if stores.tracking_uri.startswith("http") else (project.shared_state / "mlartifacts").as_uri()
+    return str(client.create_experiment(project.namespace, stores.artifact_location or local or None))
+
+
+def _metrics(record: GateRecord, now: int) -> list[Metric]:
+    """Every model's scores on the same holdout, as `holdout/…`, `reference/…` and `champion/…`."""
+    evidence = record.evidence
+    scores = {"holdout": evidence.candidate, "reference": evidence.reference, "champion": evidence.champion}
+    values = {
+        f"{role}/{name}": value for role, score in scores.items() if score for name, value in score.metrics.items()
+    }
+    found = {**values, "holdout/skill": evidence.skill, "holdout/n": float(evidence.n)}
+    return [
+        Metric(name, value, now, step=0) for name, value in found.items() if value is not None and math.isfinite(value)
+    ]
+
+
+def _params(contract: Contract) -> list[Param]:
+    return [Param(name, str(value)) for name, value in sorted(contract.params.items())]
+
+
+def _dataset(project: Project, model: Model, directory: Path) -> DatasetInput:
+    """The training data, by the digest that DVC knows it by."""
+    contract = model.contract
+    columns = {"mlflow_colspec": _signature(model, directory).inputs.to_dict()}
+    period = {"from": contract.trained_from.isoformat(), "until": contract.trained_until.isoformat()}
+    data = Dataset(
+        name=contract.model_name,
+        digest=contract.data_version,
+        source_type="local",
+        source=json.dumps({"uri": project.features.relative_to(project.root).as_posix()}),
+        schema=json.dumps(columns),
+        profile=json.dumps(period),
+    )
+    return DatasetInput(data, [InputTag("mlflow.data.context", "training")])
+
+
+def _signature(model: Model, directory: Path) -> ModelSignature:
+    """Declared, not inferred: MLflow drops a signature that it cannot infer, and says nothing."""
+    rows = frame(model.contract.inputs, to_columns(pq.read_table(directory / REFERENCE)))
+    inputs = [
+        ColSpec(DataType.string if dtype == np.dtype(object) else DataType.double, name, required=False)
+        for name, dtype in rows.dtypes.items()
+    ]
+    shape = (-1, 2) if model.contract.task == "binary" else (-1,)
+    return ModelSignature(Schema(inputs), Schema([TensorSpec(np.dtype(np.float64), shape)]))
+
+
+def _log_model(client: MlflowClient, model: Model, directory: Path, run_id: str, experiment: str) -> LoggedModel:
+    """A folder that MLflow's tools load as they do any sklearn model, and `ratchet.model.load` by its own rules."""
+    contract = model.contract
+    logged = client.create_logged_model(experiment, contract.kind, run_id, model_type=contract.task)
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary, "model")
+        mlflow.sklearn.save_model(
+            model.pipeline,
+            folder,
+            mlflow_model=MlflowModel(run_id=run_id, model_uuid=logged.model_id, model_id=logged.model_id),
+            serialization_format="skops",
+            skops_trusted_types=list(TRUSTED),
+            signature=_signature(model, directory),
+            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            pyfunc_predict_fn="predict_proba" if contract.task == "binary" else "predict",
+        )
+        for name in (ARCHIVE, CONTRACT, REFERENCE):
+            shutil.copyfile(directory / name, folder / name)
+        client.log_model_artifacts(logged.model_id, str(folder))
+    return client.finalize_logged_model(logged.model_id, "READY")
+
+
+def _log_files(client: MlflowClient, project: Project, directory: Path, run_id: str) -> None:
+    """Plots, and what restores the data: the lock of DVC and the parameters, where they are there."""
+    if (directory / "plots").is_dir():
+        client.log_artifacts(run_id, str(directory / "plots"), "plots")
+    for path in (project.root / "dvc.lock", project.root / PARAMS_FILE):
+        if path.exists():
+            client.log_artifact(run_id, str(path), "versions")

@@ -1,0 +1,250 @@
+"""Wish and fact: `champion` is the version that people ask for, `serving` the one that the gate let through.
+
+A promotion is one signed entry in the history. Aliases, tags and the file that DVC watches follow from the history, so
+whatever a killed process left undone, the next `reconcile` does. `previous` moves last, so that a rollback that was killed
+can be asked for again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ratchet.errors import GateError, RegistryError
+from ratchet.gate_record import GateRecord, Waiver, admit, verify
+from ratchet.history import Entry, previous
+from ratchet.mlflow_run import KIND, STATUS, VERDICT
+from ratchet.model import Model
+from ratchet.project import Project
+from ratchet.registry import CHAMPION, PREVIOUS, SERVING, WAIVER, Registry, Snapshot, Version, Wish, opened
+from ratchet.reports import Report
+from ratchet.signing import sign
+from ratchet.tables import write_json
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model that serves, with the evidence that let it through."""
+
+    version: int
+    model: Model
+    record: GateRecord
+    directory: Path
+
+
+def resolve_champion(project: Project) -> Champion:
+    """The only way to a model. Raises RegistryError unless the last promotion is what serves, and still what it was."""
+    with opened(project, "promotion") as registry:
+        snapshot = registry.snapshot()
+        version = registry.version(_fact(registry, snapshot).version)
+        try:
+            champion = _load(registry, version)
+            _verify_return(snapshot, version, champion.record, project)
+        except GateError as error:
+            raise RegistryError(
+                error.problem,
+                subject=f"{registry.name} version {version.number}, which serves",
+                remedy="Run `ratchet rollback`, or promote another version",
+            ) from error
+        return champion
+
+
+def serving_version(project: Project) -> int | None:
+    """Which version serves, unverified: a cheap question, to be asked often. None where nothing does."""
+    with opened(project, "promotion") as registry:
+        return registry.snapshot().aliases.get(SERVING)
+
+
+def reconcile(project: Project) -> Report:
+    """Verify the wish, then let it serve or write the refusal on its version. Mends whatever was left half done."""
+    with opened(project, "promotion") as registry:
+        return _reconcile(registry)
+
+
+def propose(project: Project, version: int, *, by: str, reason: str | None, until: datetime | None = None) -> Report:
+    """Wish for a version, and reconcile. `until` makes `reason` a waiver, under which a non-inferior version may serve."""
+    with opened(project, "promotion") as registry:
+        wished = registry.version(version)
+        if until is not None:
+            registry.tag(wished, WAIVER, _waiver(project, wished, by, reason, until).model_dump_json())
+        after = len(registry.snapshot().history)
+        registry.wish(Wish(version=version, by=by, reason=reason or "none given", after=after))
+        return _reconcile(registry)
+
+
+def promote(
+    project: Project, version: int, *, by: str, reason: str | None = None, until: datetime | None = None
+) -> Report:
+    """`propose`, for a person: raises GateError where the wish is refused."""
+    report = propose(project, version, by=by, reason=reason, until=until)
+    if report["refused"]:
+        raise GateError(
+            f"refused: {report['refused']['reason']}",
+            subject=f"{project.namespace} version {report['refused']['version']}",
+            remedy="What served before still serves. Offer a better model, or give a reason with an end date",
+        )
+    return report
+
+
+def _waiver(project: Project, version: Version, by: str, reason: str | None, until: datetime) -> Waiver:
+    if not (by and reason):
+        raise GateError(
+            "an end date waives nothing without a name and a reason",
+            subject=f"{project.namespace} version {version.number}",
+            remedy="Give both",
+        )
+    return sign(Waiver(candidate=version.digest, by=by, reason=reason, expires=until), project)
+
+
+def rollback(project: Project, *, by: str, reason: str) -> Report:
+    """Return to the version that served before. Raises RegistryError where there is none."""
+    with opened(project, "promotion") as registry:
+        target = registry.snapshot().aliases.get(PREVIOUS)
+    if target is None:
+        raise RegistryError(
+            "there is no version to return to",
+            subject=f"model {project.namespace}",
+            remedy="`ratchet status` lists what has served; `ratchet promote VERSION` asks for one by name",
+        )
+    return promote(project, target, by=by, reason=reason)
+
+
+def status(project: Project) -> dict[str, Any]:
+    """Wish, fact, every version and the promotion history."""
+    with opened(project, "promotion") as registry:
+        snapshot = registry.snapshot()
+        versions = registry.versions().values()
+    return {
+        "wish": snapshot.aliases.get(CHAMPION),
+        "serving": snapshot.aliases.get(SERVING),
+        "previous": snapshot.aliases.get(PREVIOUS),
+        "versions": [_line(version) for version in versions],
+        "history": [entry.model_dump(mode="json", exclude={"signature"}) for entry in snapshot.history],
+    }
+
+
+def _line(version: Version) -> dict[str, Any]:
+    tags = version.tags
+    return {
+        "version": version.number,
+        "kind": tags.get(KIND),
+        "digest": version.digest[:12],
+        "verdict": tags.get(VERDICT),
+        "status": tags.get(STATUS),
+    }
+
+
+def _fact(registry: Registry, snapshot: Snapshot) -> Entry:
+    """What serves by history and alias alike."""
+    fact, serving = snapshot.fact, snapshot.aliases.get(SERVING)
+    if fact is None:
+        raise RegistryError(
+            "no model has been promoted yet",
+            subject=f"model {registry.name}",
+            remedy="Run `dvc repro`, then `ratchet status`",
+        )
+    if serving != fact.version:
+        raise RegistryError(
+            f"the alias `serving` is at version {serving}, but version {fact.version} was promoted last",
+            subject=f"model {registry.name}",
+            remedy="Run `ratchet stage reconcile`; to ask for a version, move `champion`",
+        )
+    return fact
+
+
+def _reconcile(registry: Registry) -> Report:
+    refused = _consider(registry)
+    return {"serving": _settle(registry, refused), "refused": refused}
+
+
+def _consider(registry: Registry) -> dict[str, Any] | None:
+    """Promote what is wished for, or say why not."""
+    snapshot = registry.snapshot()
+    wished = snapshot.aliases.get(CHAMPION)
+    if wished is None or (snapshot.fact and wished == snapshot.fact.version):
+        return None
+    version = registry.version(wished)
+    try:
+        _examine(registry, snapshot, version)
+    except GateError as error:
+        return {"version": wished, "reason": error.problem}
+    registry.append(_entry(registry.project, snapshot, version))
+    return None
+
+
+def _examine(registry: Registry, snapshot: Snapshot, version: Version) -> None:
+    """Raises GateError unless the version may serve: one that has served may return, any other must win its place."""
+    record = _load(registry, version).record
+    if version.number in snapshot.served:
+        _verify_return(snapshot, version, record, registry.project)
+    else:
+        serving = snapshot.fact.digest if snapshot.fact else None
+        admit(record, version.digest, serving, registry.waiver(version), registry.project)
+
+
+def _load(registry: Registry, version: Version) -> Champion:
+    """A version's model and record, each found whole. Raises GateError."""
+    if not version.digest:
+        raise _gate_error(registry.project, version, "was not registered through the gate")
+    model, directory = registry.model(version)
+    return Champion(version.number, model, registry.record(version), directory)
+
+
+def _verify_return(snapshot: Snapshot, version: Version, record: GateRecord, project: Project) -> None:
+    if snapshot.served[version.number] != version.digest:
+        raise _gate_error(project, version, "was another model when it served")
+    verify(record, version.digest, project)
+
+
+def _gate_error(project: Project, version: Version, problem: str) -> GateError:
+    return GateError(
+        problem,
+        subject=f"{project.namespace} version {version.number}",
+        remedy="Ask for another version, or offer the model by the register stage",
+    )
+
+
+def _entry(project: Project, snapshot: Snapshot, version: Version) -> Entry:
+    """The next entry; a wish that nobody spoke through `ratchet` came from MLflow itself."""
+    entries, wish = snapshot.history, snapshot.wish
+    spoken = wish is not None and (wish.version, wish.after) == (version.number, len(entries))
+    entry = Entry(
+        number=len(entries) + 1,
+        version=version.number,
+        previous=previous(entries, version.number),
+        digest=version.digest,
+        by=wish.by if wish and spoken else "MLflow",
+        reason=wish.reason if wish and spoken else "the alias champion was moved",
+        at=project.clock.now(),
+    )
+    return sign(entry, project)
+
+
+def _settle(registry: Registry, refused: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Make status tags, aliases and the serving file say what the history says."""
+    snapshot = registry.snapshot()
+    fact, versions = snapshot.fact, registry.versions()
+    for number, text in _statuses(snapshot, refused).items():
+        if number in versions:
+            registry.tag(versions[number], STATUS, text)
+    registry.point(SERVING, fact.version if fact else None)
+    _write_serving_file(registry.project, fact)
+    registry.point(PREVIOUS, fact.previous if fact and fact.previous in versions else None)
+    return {"version": fact.version, "digest": fact.digest, "previous": fact.previous} if fact else None
+
+
+def _statuses(snapshot: Snapshot, refused: dict[str, Any] | None) -> dict[int, str]:
+    statuses = dict.fromkeys(snapshot.served, "served")
+    if snapshot.fact:
+        statuses[snapshot.fact.version] = "serving"
+    if refused:
+        statuses[refused["version"]] = f"refused: {refused['reason']}"
+    return statuses
+
+
+def _write_serving_file(project: Project, fact: Entry | None) -> None:
+    """What the scoring stage depends on; it is there, with nothing in it, even where nothing serves."""
+    content = {"version": fact and fact.version, "digest": fact and fact.digest, "model": project.namespace}
+    write_json(project.serving_file, content)

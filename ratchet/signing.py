@@ -1,0 +1,110 @@
+"""Ed25519 signatures over canonical JSON, with a key that lives outside the model registry."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from ratchet.errors import GateError
+from ratchet.project import Project
+from ratchet.settings import Frozen
+from ratchet.tables import atomic
+
+
+class Signed(Frozen):
+    """A document whose `signature` (hexadecimal) covers everything else in it."""
+
+    signature: str = ""
+
+
+Document = TypeVar("Document", bound=Signed)
+
+
+def sign(document: Document, project: Project) -> Document:
+    """The document with its signature. Makes the key pair on first use; raises GateError where the private half is lost."""
+    return document.model_copy(update={"signature": _private_key(project).sign(_payload(document)).hex()})
+
+
+def check_signature(document: Signed, project: Project) -> None:
+    """Raises GateError unless the document is, to the letter, one that was signed with this project's key."""
+    kind = type(document).__name__
+    try:
+        _public_key(project).verify(bytes.fromhex(document.signature), _payload(document))
+    except (InvalidSignature, ValueError) as error:
+        raise GateError(
+            "the signature does not fit: it was edited, or signed with another key",
+            subject=kind,
+            remedy="Evaluate the model again on this checkout",
+        ) from error
+
+
+def _payload(document: Signed) -> bytes:
+    content = document.model_dump(mode="json", exclude={"signature"})
+    return json.dumps(
+        [type(document).__name__, content], sort_keys=True, separators=(",", ":"), allow_nan=False
+    ).encode()
+
+
+def _key_path(project: Project) -> Path:
+    """The private key; the public one lies beside it, with the suffix .pub."""
+    return Path(project.stores.signing_key or project.shared_state / "keys" / "gate.key")
+
+
+def _private_key(project: Project) -> Ed25519PrivateKey:
+    path = _key_path(project)
+    if not path.exists():
+        _make_key(path)
+    key = load_pem_private_key(path.read_bytes(), None)
+    assert isinstance(key, Ed25519PrivateKey)
+    if not path.with_suffix(".pub").exists():
+        with atomic(path.with_suffix(".pub")) as temporary:
+            temporary.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return key
+
+
+def _make_key(path: Path) -> None:
+    """A new private key, readable by its owner alone; of two processes that make one at once, the first wins."""
+    if path.with_suffix(".pub").exists():
+        raise GateError(
+            "the private key is gone, and records are checked with its public half",
+            subject=str(path),
+            remedy="Restore it; or remove the .pub file too, and evaluate every model that is to serve again",
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
+            handle.write(pem)
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        return
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _public_key(project: Project) -> Ed25519PublicKey:
+    path = _key_path(project).with_suffix(".pub")
+    if not path.exists():
+        raise GateError(
+            "there is no public key to check records with",
+            subject=str(path),
+            remedy="Restore it, or run the evaluate stage",
+        )
+    key = load_pem_public_key(path.read_bytes())
+    assert isinstance(key, Ed25519PublicKey)
+    return key

@@ -1,0 +1,60 @@
+"""A checkout of this repository in a temporary folder, with the second use case added as anybody would add one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from tests.support.projects import noshow_project
+
+ROOT = Path(__file__).parents[2]
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, in which `python`, `dvc` and `prefect` are those of the running interpreter."""
+    paths = [str(Path(sys.executable).parent), os.environ["PATH"]]
+    return {**os.environ, "PATH": os.pathsep.join(paths), "PYTHONPATH": ""}
+
+
+def run(checkout: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command in the checkout; its output is in the error when it fails."""
+    done = subprocess.run(command, cwd=checkout, env=environment(), capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(command)} exited {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def noshow_checkout(folder: Path) -> Path:
+    """All files that git would track, plus use_cases/noshow and the params.yaml that selects it, committed."""
+    listed = run(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    use_case = folder / "use_cases" / "noshow"
+    use_case.mkdir()
+    shutil.copy2(ROOT / "tests" / "support" / "noshow.py", use_case / "__init__.py")
+    write_params(folder)
+    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
+    commit(folder, "Begin")
+    return folder
+
+
+def write_params(folder: Path, **options: int) -> None:
+    """params.yaml of the small no-show project, with the source's options given."""
+    settings = noshow_project(folder).settings.model_dump(mode="json")
+    source = {"name": "clinic", "path": "use_cases/noshow", "options": options}
+    text = yaml.safe_dump({**settings, "use_case": "noshow", "source": source}, sort_keys=False)
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+
+
+def commit(folder: Path, message: str) -> None:
+    """Commit everything, as somebody."""
+    run(folder, "git", "add", "--all")
+    author = ("-c", "user.name=Test", "-c", "user.email=test@example.invalid")
+    run(folder, "git", *author, "commit", "--quiet", "--allow-empty", "--message", message)

@@ -1,0 +1,59 @@
+"""Gate evidence and signed records in which everything is well, to spoil one thing at a time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from ratchet.gate_record import Evidence, Gain, GateRecord, LeakEvidence, Score, SliceScore, conclude
+from ratchet.model import Model
+from ratchet.project import Project
+from ratchet.signing import sign
+from tests.support.models import TRAINED_UNTIL
+
+
+def good_score(digest: str) -> Score:
+    metrics: dict[str, float | None] = {"log_loss": 0.5, "auc": 0.8, "brier": 0.2}
+    return Score(digest=digest, trained_until=TRAINED_UNTIL, invalid=0, metrics=metrics)
+
+
+def good_evidence(**changes: Any) -> Evidence:
+    """Evidence of a candidate `aaa…` that is 5% better than the champion `bbb…`."""
+    evidence = Evidence(
+        n=1000,
+        blocks=8,
+        start=TRAINED_UNTIL,
+        end=TRAINED_UNTIL + timedelta(days=56),
+        rolled_forward=False,
+        candidate=good_score("a" * 64),
+        reference=good_score("0" * 64),
+        champion=good_score("b" * 64),
+        skill=0.2,
+        slice_columns=("clinic",),
+        slices=(
+            SliceScore(column="clinic", value="north", n=600, skill=0.25),
+            SliceScore(column="clinic", value="south", n=400, skill=0.1),
+        ),
+        gain=Gain(value=0.05, lower=0.02, upper=0.08),
+        leaks=LeakEvidence(cut_offs=(TRAINED_UNTIL,), hidden_rows=50, compared_rows=500, changed={}),
+    )
+    return evidence.model_copy(update=changes)
+
+
+def noshow_record(project: Project, model: Model, champion: str | None = None, **changes: Any) -> GateRecord:
+    """A signed record of the model, superior unless `changes` to its evidence say otherwise."""
+    evidence = good_evidence(
+        **{"candidate": good_score(model.digest), "champion": good_score(champion) if champion else None, **changes}
+    )
+    contract = model.contract
+    return sign(
+        conclude(
+            contract,
+            evidence,
+            project.settings.gate,
+            data_version=contract.data_version,
+            commit=contract.commit,
+            dirty=contract.dirty,
+        ),
+        project,
+    )

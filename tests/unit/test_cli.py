@@ -1,0 +1,94 @@
+"""The command line: what it loads, what it says, and how it fails."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cli.main import ratchet
+from cli.reference import reference
+from cli.stages import STAGES, load_stage
+from tests.support.checkout import ROOT
+
+HEAVY = {
+    "bentoml",
+    "dvc",
+    "evidently",
+    "feast",
+    "great_expectations",
+    "lightgbm",
+    "mlflow",
+    "pandas",
+    "prefect",
+    "sklearn",
+}
+
+
+def ratchet_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run this checkout's command line from another folder."""
+    command = [sys.executable, "-m", "cli", *arguments]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_help_loads_no_heavy_library() -> None:
+    """Asking for help imports neither the nine parts nor a data frame."""
+    script = "import sys, cli.main, cli.stages; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert HEAVY & set(loaded.stdout.split()) == set()
+
+
+def test_every_command_explains_itself() -> None:
+    """Every command, option and argument-less switch has a help text."""
+    silent = [
+        f"{name} {parameter.name}"
+        for name, command in ratchet.commands.items()
+        for parameter in command.params
+        if parameter.param_type_name == "option" and not getattr(parameter, "help", None)
+    ]
+    assert silent == []
+    assert [name for name, command in ratchet.commands.items() if not command.help] == []
+
+
+def test_the_reference_is_the_code_s() -> None:
+    """docs/cli.md is what `python -m cli.reference` prints now."""
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == reference()
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_stage_has_its_function(name: str) -> None:
+    """`ratchet stage NAME` finds a callable for every name it offers."""
+    assert callable(load_stage(name))
+
+
+def test_dvc_runs_every_stage() -> None:
+    """dvc.yaml declares the stages that the command line offers, each by its name."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert {name: f"python -m cli stage {name}" for name in STAGES} == {
+        name: stage["cmd"] for name, stage in stages.items()
+    }
+
+
+def test_an_expected_failure_is_one_line(tmp_path: Path) -> None:
+    """Without params.yaml a command says what is missing and what to do, without a traceback."""
+    done = ratchet_in(tmp_path, "stage", "ingest")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"ratchet: {tmp_path / 'params.yaml'}: is not there. Run from the root of the checkout, or restore the file.\n"
+    )
+
+
+def test_a_misspelt_key_names_its_neighbour(tmp_path: Path) -> None:
+    """A typo in params.yaml is answered with the key that was probably meant."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("min_skill:", "min_skil:")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    done = ratchet_in(tmp_path, "stage", "ingest")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"ratchet: {tmp_path / 'params.yaml'}: gate.min_skil: unknown key (did you mean 'min_skill'?). "
+        "Mend what is named and run again.\n"
+    )

@@ -1,0 +1,318 @@
+"""The gate fails closed: what passes, what is refused, and what is not believed."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratchet.errors import GateError
+from ratchet.gate_record import (
+    Evidence,
+    Gain,
+    GateRecord,
+    LeakEvidence,
+    SliceScore,
+    Verdict,
+    Waiver,
+    admit,
+    decide,
+    judge,
+    read,
+    verify,
+    write,
+)
+from ratchet.project import Project
+from ratchet.settings import GateSettings, Stores
+from ratchet.signing import sign
+from tests.support.models import TRAINED_UNTIL, noshow_baseline
+from tests.support.projects import NOSHOW_END, noshow_project
+from tests.support.records import good_evidence, good_score, noshow_record
+
+POLICY = GateSettings(min_rows=200, min_slice_rows=50)
+MODEL = noshow_baseline()
+NAN = float("nan")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return noshow_project(tmp_path)
+
+
+def _gain(value: float | None) -> Gain:
+    return Gain.model_construct(value=value, lower=value, upper=value)
+
+
+def _failed(evidence: Evidence) -> list[str]:
+    return [check.name for check in judge(evidence, POLICY) if check.status == "failed"]
+
+
+def test_good_evidence_is_superior() -> None:
+    """A candidate that is better beyond doubt passes every check."""
+    checks = judge(good_evidence(), POLICY)
+    assert decide(checks) == "superior"
+    assert all(check.passed for check in checks)
+
+
+def test_baseline_passes_the_same_checks_where_nothing_serves() -> None:
+    """Without a champion there is nothing to compare with, and the record says so."""
+    checks = judge(good_evidence(champion=None), POLICY)
+    assert decide(checks) == "superior"
+    assert [check.name for check in checks if check.name.startswith("ratchet")] == ["ratchet:no-champion"]
+
+
+SPOILED: list[tuple[str, dict[str, Any]]] = [
+    ("rows", {"n": 199}),
+    ("blocks", {"blocks": 6}),
+    ("skill", {"skill": 0.0}),
+    ("skill", {"skill": None}),
+    ("skill", {"skill": NAN}),
+    ("predictions:candidate", {"candidate": good_score("a" * 64).model_copy(update={"invalid": 1})}),
+    ("predictions:candidate", {"candidate": good_score("a" * 64).model_copy(update={"invalid": None})}),
+    ("metrics:candidate", {"candidate": good_score("a" * 64).model_copy(update={"metrics": {}})}),
+    ("metrics:reference", {"reference": good_score("0" * 64).model_copy(update={"metrics": {"auc": None}})}),
+    ("metrics:champion", {"champion": good_score("b" * 64).model_copy(update={"metrics": {"auc": NAN}})}),
+    ("trained_before:candidate", {"start": TRAINED_UNTIL - timedelta(microseconds=1)}),
+    ("leaks", {"leaks": None}),
+    ("slices:clinic", {"slices": ()}),
+    ("slices:clinic", {"slices": (SliceScore(column="clinic", value="north", n=49, skill=0.9),)}),
+    ("slice:clinic=north", {"slices": (SliceScore(column="clinic", value="north", n=50, skill=-0.06),)}),
+    ("slice:clinic=north", {"slices": (SliceScore(column="clinic", value="north", n=50, skill=None),)}),
+    ("ratchet:non-inferior", {"gain": _gain(-0.01)}),
+    ("ratchet:non-inferior", {"gain": None}),
+    ("ratchet:non-inferior", {"gain": _gain(None)}),
+    ("ratchet:non-inferior", {"gain": _gain(NAN)}),
+    ("ratchet:another-model", {"champion": good_score("a" * 64), "gain": _gain(0.0)}),
+]
+
+
+@pytest.mark.parametrize(("name", "change"), SPOILED)
+def test_one_spoiled_piece_of_evidence_refuses(name: str, change: dict[str, Any]) -> None:
+    """Whatever is too little, missing or not a number fails its check, and the verdict with it."""
+    evidence = good_evidence(**change)
+    assert name in _failed(evidence)
+    assert decide(judge(evidence, POLICY)) == "refused"
+
+
+@pytest.mark.parametrize(
+    "change", [{"changed": {"routes": 1}}, {"hidden_rows": 0}, {"compared_rows": 0}, {"cut_offs": ()}]
+)
+def test_leak_or_a_leak_check_that_saw_nothing_refuses(change: dict[str, Any]) -> None:
+    """A changed feature fails; so does a check whose cut-off hid nothing or compared nothing."""
+    leaks = LeakEvidence(cut_offs=(TRAINED_UNTIL,), hidden_rows=5, compared_rows=5, changed={})
+    assert _failed(good_evidence(leaks=leaks.model_copy(update=change))) == ["leaks"]
+
+
+def test_thin_slice_is_listed_as_insufficient() -> None:
+    """A slice with too few rows neither passes nor fails; it is there to be read."""
+    evidence = good_evidence()
+    thin = SliceScore(column="clinic", value="west", n=3, skill=-9.0)
+    checks = judge(evidence.model_copy(update={"slices": (*evidence.slices, thin)}), POLICY)
+    assert [check.status for check in checks if check.name == "slice:clinic=west"] == ["insufficient"]
+    assert decide(checks) == "superior"
+
+
+@pytest.mark.parametrize(
+    ("lower", "verdict"), [(0.001, "superior"), (0.0, "non-inferior"), (-0.009, "non-inferior"), (-0.011, "refused")]
+)
+def test_lower_bound_of_the_gain_decides(lower: float, verdict: Verdict) -> None:
+    """Above zero is better, within the margin is not worse, and the rest is refused."""
+    assert verdict == decide(judge(good_evidence(gain=_gain(lower)), POLICY))
+
+
+def test_no_checks_are_no_pass() -> None:
+    """An empty list of checks does not decide for the model."""
+    assert decide(()) == "refused"
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True), st.floats(allow_nan=True, allow_infinity=True))
+def test_every_number_gives_a_verdict_and_nothing_but_good_ones_pass(skill: float, lower: float) -> None:
+    """No float, however odd, crashes the judge or slips through."""
+    verdict = decide(judge(good_evidence(skill=skill, gain=_gain(lower)), POLICY))
+    good = math.isfinite(skill) and skill > 0 and math.isfinite(lower)
+    assert ("superior" if good and lower > 0 else "non-inferior" if good and lower > -0.01 else "refused") == verdict
+
+
+def test_record_survives_its_file(project: Project, tmp_path: Path) -> None:
+    """Written and read again, the record is the same, and verifies."""
+    record = noshow_record(project, MODEL, skill=0.1 + 0.2)
+    write(record, tmp_path / "record.json")
+    assert record == read(tmp_path / "record.json")
+    verify(read(tmp_path / "record.json"), MODEL.digest, project)
+
+
+def _edit(record: GateRecord, path: Path, edit: dict[str, Any]) -> GateRecord:
+    path.write_text(json.dumps({**json.loads(record.model_dump_json()), **edit}))
+    return read(path)
+
+
+def test_edited_record_is_refused(project: Project, tmp_path: Path) -> None:
+    """One changed word and the signature no longer fits."""
+    record = noshow_record(project, MODEL, skill=-1.0)
+    edited = _edit(record, tmp_path / "record.json", {"verdict": "superior"})
+    with pytest.raises(GateError, match="it was edited"):
+        verify(edited, MODEL.digest, project)
+
+
+def test_unsigned_record_is_refused(project: Project, tmp_path: Path) -> None:
+    """No signature, or one that is not even hexadecimal, is no signature."""
+    record = noshow_record(project, MODEL)
+    for signature in ("", "not hexadecimal"):
+        with pytest.raises(GateError, match="signature does not fit"):
+            verify(_edit(record, tmp_path / "record.json", {"signature": signature}), MODEL.digest, project)
+
+
+def test_signed_verdict_is_not_believed(project: Project) -> None:
+    """Even a signed record counts for nothing when its checks do not follow from its evidence."""
+    record = noshow_record(project, MODEL, skill=-1.0)
+    good = judge(good_evidence(), POLICY)
+    for lie in ({"verdict": "superior"}, {"verdict": "superior", "checks": good}, {"checks": ()}):
+        with pytest.raises(GateError, match="does not follow from its evidence"):
+            verify(sign(record.model_copy(update=lie), project), MODEL.digest, project)
+
+
+def test_record_of_another_model_is_refused(project: Project) -> None:
+    """A good record does not lend itself to another model, nor to another city."""
+    with pytest.raises(GateError, match="it is about model"):
+        verify(noshow_record(project, MODEL), "e" * 64, project)
+    stranger = sign(noshow_record(project, MODEL).model_copy(update={"model_name": "elsewhere"}), project)
+    with pytest.raises(GateError, match="it is about elsewhere"):
+        verify(stranger, MODEL.digest, project)
+
+
+def test_unknown_field_is_no_record(project: Project, tmp_path: Path) -> None:
+    """A record with a field that nobody knows is not read."""
+    with pytest.raises(GateError, match="is no gate record"):
+        _edit(noshow_record(project, MODEL), tmp_path / "record.json", {"override": True})
+
+
+def test_number_that_is_none_is_no_record(project: Project, tmp_path: Path) -> None:
+    """NaN in a record's file is refused where it is read."""
+    path = tmp_path / "record.json"
+    write(noshow_record(project, MODEL), path)
+    path.write_text(path.read_text().replace('"skill": 0.2', '"skill": NaN'))
+    with pytest.raises(GateError, match="is no gate record"):
+        read(path)
+
+
+def test_absent_record_is_one_clear_error(tmp_path: Path) -> None:
+    """No record says what to run."""
+    with pytest.raises(GateError, match="Run the evaluate stage"):
+        read(tmp_path / "record.json")
+
+
+def test_admission_needs_the_champion_that_serves(project: Project) -> None:
+    """A record that compares with something else than what serves now does not admit."""
+    record = noshow_record(project, MODEL, champion="b" * 64)
+    admit(record, MODEL.digest, "b" * 64, None, project)
+    for serving in ("c" * 64, None):
+        with pytest.raises(GateError, match="it compares with bbbbbbbbbbbb, but"):
+            admit(record, MODEL.digest, serving, None, project)
+
+
+def test_baseline_is_admitted_only_where_nothing_serves(project: Project) -> None:
+    """The record without a champion is worth nothing once there is one."""
+    record = noshow_record(project, MODEL)
+    admit(record, MODEL.digest, None, None, project)
+    with pytest.raises(GateError, match="it compares with nothing, but bbbbbbbbbbbb serves"):
+        admit(record, MODEL.digest, "b" * 64, None, project)
+
+
+def test_refusal_names_the_failed_checks(project: Project) -> None:
+    """Who is turned away learns why."""
+    record = noshow_record(project, MODEL, skill=-1.0, n=3)
+    with pytest.raises(GateError, match="it failed rows, skill"):
+        admit(record, MODEL.digest, None, None, project)
+
+
+def _waiver(project: Project, **changes: Any) -> Waiver:
+    fields = {"candidate": MODEL.digest, "by": "ada", "reason": "half the size", "expires": NOSHOW_END + timedelta(1)}
+    return sign(Waiver(**{**fields, **changes}), project)
+
+
+def test_non_inferior_model_needs_a_waiver(project: Project) -> None:
+    """Not worse is enough only with a person's signed reason."""
+    record = noshow_record(project, MODEL, champion="b" * 64, gain=_gain(0.0))
+    with pytest.raises(GateError, match="not shown to be better"):
+        admit(record, MODEL.digest, "b" * 64, None, project)
+    admit(record, MODEL.digest, "b" * 64, _waiver(project), project)
+
+
+def test_waiver_must_be_for_this_model_signed_and_unexpired(project: Project) -> None:
+    """An expired, foreign or edited waiver waives nothing."""
+    record = noshow_record(project, MODEL, champion="b" * 64, gain=_gain(0.0))
+    edited = _waiver(project).model_copy(update={"expires": datetime(2099, 1, 1, tzinfo=UTC)})
+    waivers = {
+        "it is for eeeeeeeeeeee": _waiver(project, candidate="e" * 64),
+        "until 2024-08-01": _waiver(project, expires=NOSHOW_END),
+        "it was edited": edited,
+    }
+    for problem, waiver in waivers.items():
+        with pytest.raises(GateError, match=problem):
+            admit(record, MODEL.digest, "b" * 64, waiver, project)
+
+
+def test_waiver_does_not_help_a_refused_model(project: Project) -> None:
+    """A reason waives superiority, never a failed check."""
+    record = noshow_record(project, MODEL, champion="b" * 64, gain=_gain(-0.5))
+    with pytest.raises(GateError, match="it failed ratchet:non-inferior"):
+        admit(record, MODEL.digest, "b" * 64, _waiver(project), project)
+
+
+def test_waiver_needs_a_name_and_a_reason(project: Project) -> None:
+    """Nobody, for no reason, is not a waiver."""
+    for empty in ({"by": ""}, {"reason": ""}):
+        with pytest.raises(ValueError, match="at least 1 character"):
+            _waiver(project, **empty)
+
+
+def test_signature_of_a_record_is_no_signature_of_a_waiver(project: Project) -> None:
+    """A signature covers the kind of the document too."""
+    waiver = _waiver(project)
+    record = noshow_record(project, MODEL)
+    with pytest.raises(GateError, match="signature does not fit"):
+        verify(record.model_copy(update={"signature": waiver.signature}), MODEL.digest, project)
+
+
+def test_key_of_another_checkout_is_refused(project: Project, tmp_path: Path) -> None:
+    """A record signed elsewhere says nothing here."""
+    elsewhere = noshow_project(tmp_path / "elsewhere")
+    noshow_record(project, MODEL)
+    with pytest.raises(GateError, match="signed with another key"):
+        verify(noshow_record(elsewhere, MODEL), MODEL.digest, project)
+
+
+def test_lost_keys_are_errors(project: Project) -> None:
+    """Without the public key nothing verifies; without the private one nothing is signed, and no new pair is made."""
+    record = noshow_record(project, MODEL)
+    keys = project.shared_state / "keys"
+    (keys / "gate.key").unlink()
+    verify(record, MODEL.digest, project)
+    with pytest.raises(GateError, match="the private key is gone"):
+        noshow_record(project, MODEL)
+    (keys / "gate.pub").unlink()
+    with pytest.raises(GateError, match="there is no public key"):
+        verify(record, MODEL.digest, project)
+
+
+def test_public_key_is_restored_from_the_private_one(project: Project) -> None:
+    """A kill between the two halves of a new pair does no harm."""
+    record = noshow_record(project, MODEL)
+    (project.shared_state / "keys" / "gate.pub").unlink()
+    assert record == noshow_record(project, MODEL)
+    verify(record, MODEL.digest, project)
+
+
+def test_private_key_is_for_its_owner_alone_and_lies_where_it_is_told(tmp_path: Path) -> None:
+    """The key is not readable by others, and RATCHET_SIGNING_KEY moves it out of the checkout."""
+    path = tmp_path / "vault" / "mine.key"
+    project = Project(tmp_path, noshow_project(tmp_path).settings, Stores(signing_key=str(path)))
+    verify(noshow_record(project, MODEL), MODEL.digest, project)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert sorted(found.name for found in path.parent.iterdir()) == ["mine.key", "mine.pub"]

@@ -1,0 +1,148 @@
+"""Fit the two models of a training run: the baseline and the candidate."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import lightgbm
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OrdinalEncoder
+
+from ratchet.backoff import BackoffBaseline
+from ratchet.errors import SettingsError
+from ratchet.model import Contract, Model, frame, save
+from ratchet.project import Project
+from ratchet.reports import Report
+from ratchet.settings import PARAMS_FILE, TrainingSettings
+from ratchet.use_case import Array, Columns, Kind
+from training_pipeline import plots
+from training_pipeline.dataset import TrainingSet, read_training_set, select
+
+FIXED = {"deterministic": True, "force_row_wise": True, "verbose": -1}
+"""So that the same rows are the same trees, whatever the number of threads."""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Where early stopping stopped: the trees that did best, each tree's loss, and predictions of the rows held back."""
+
+    trees: int
+    losses: list[float]
+    labels: Array
+    predicted: npt.NDArray[np.float64]
+
+
+def train(project: Project) -> Report:
+    """Fit baseline and candidate on what was known before the holdout; write models/baseline/ and models/candidate/."""
+    training = read_training_set(project)
+    baseline = fit_baseline(training.contract, training.rows, project.use_case.baseline)
+    stopped = stop_early(training, project.settings.training, project.stores.threads)
+    candidate = fit_candidate(training, stopped.trees, project.settings.training, project.stores.threads)
+    for name, model, pictures in (("baseline", baseline, {}), ("candidate", candidate, _pictures(stopped, candidate))):
+        reference = reference_rows(model, training.rows, project.settings.drift.reference_rows)
+        save(model, project.models / name, reference, pictures)
+    stopping = int(training.is_stopping.sum())
+    return {
+        "rows": {"train": len(training.is_stopping) - stopping, "early_stopping": stopping},
+        "models": {"baseline": baseline.digest, "candidate": candidate.digest},
+        "data_version": training.contract.data_version,
+        "best_iteration": stopped.trees,
+    }
+
+
+def fit_baseline(contract: Contract, rows: Columns, levels: Sequence[tuple[str, ...]]) -> Model:
+    """The back-off baseline on all `rows`, which have the contract's inputs and `label`."""
+    baseline = BackoffBaseline(tuple(levels), contract.task)
+    pipeline = Pipeline([("estimator", baseline)]).fit(frame(contract.inputs, rows), rows["label"])
+    params = {"levels": [list(level) for level in levels], "min_rows": baseline.min_rows}
+    return Model(contract.model_copy(update={"kind": "baseline", "params": params}), pipeline)
+
+
+def stop_early(training: TrainingSet, settings: TrainingSettings, threads: int) -> Stopped:
+    """Add trees until the loss on the early-stopping rows, which none of them was fitted on, stops falling."""
+    contract, rows = training.contract, training.rows
+    fitting, stopping = select(rows, ~training.is_stopping), select(rows, training.is_stopping)
+    pipeline = _pipeline(contract, _parameters(settings), threads)
+    encoder, estimator = pipeline[0], pipeline[-1]
+    estimator.fit(
+        encoder.fit_transform(frame(contract.inputs, fitting)),
+        fitting["label"],
+        eval_X=encoder.transform(frame(contract.inputs, stopping)),
+        eval_y=stopping["label"],
+        categorical_feature=_named(contract.inputs, "category"),
+        callbacks=[lightgbm.early_stopping(settings.early_stopping_rounds, verbose=False)],
+    )
+    losses = next(iter(estimator.evals_result_["valid_0"].values()))
+    predicted = Model(contract, pipeline).predict(stopping)
+    return Stopped(int(estimator.best_iteration_), list(losses), stopping["label"], predicted)
+
+
+def fit_candidate(training: TrainingSet, trees: int, settings: TrainingSettings, threads: int) -> Model:
+    """LightGBM behind an encoder, on all rows, with as many trees as early stopping found."""
+    contract, rows = training.contract, training.rows
+    params = {**_parameters(settings), "n_estimators": trees}
+    pipeline = _pipeline(contract, params, threads)
+    categories = _named(contract.inputs, "category")
+    pipeline.fit(frame(contract.inputs, rows), rows["label"], estimator__categorical_feature=categories)
+    return Model(contract.model_copy(update={"kind": "lightgbm", "params": params}), pipeline)
+
+
+def reference_rows(model: Model, rows: Columns, most: int) -> pa.Table:
+    """At most `most` evenly spaced training rows: the model's inputs, `label` and the model's own `prediction`."""
+    chosen = np.unique(np.linspace(0, len(rows["label"]) - 1, most).astype(np.int64))
+    sample = select({name: rows[name] for name in [*model.contract.inputs, "label"]}, chosen)
+    return pa.table({**sample, "prediction": model.predict(sample)})
+
+
+def _pictures(stopped: Stopped, candidate: Model) -> dict[str, bytes]:
+    booster = candidate.pipeline[-1].booster_
+    gains = dict(zip(booster.feature_name(), booster.feature_importance("gain"), strict=True))
+    return {
+        "early_stopping": plots.curve(stopped.losses, stopped.trees),
+        "importance": plots.bars(gains),
+        "predicted_and_actual": plots.calibration(stopped.labels, stopped.predicted),
+    }
+
+
+def _parameters(settings: TrainingSettings) -> dict[str, Any]:
+    """LightGBM's own. Raises SettingsError for one that it would ignore without a word, and for one that is set here."""
+    names = lightgbm.basic._ConfigAliases
+    known = {*lightgbm.LGBMModel().get_params(), *chain.from_iterable(names._get_all_param_aliases().values())}
+    free = known - names.get(*FIXED, "seed", "num_threads", "num_iterations", "early_stopping_round") | {"n_estimators"}
+    for name in settings.lightgbm:
+        if name not in free:
+            near = difflib.get_close_matches(name, sorted(free), n=1)
+            raise SettingsError(
+                f"{name} cannot be set here" + (f" (did you mean {near[0]!r}?)" if near else ""),
+                subject=f"{PARAMS_FILE}: training.lightgbm",
+                remedy="Name a parameter of LightGBM; seed, threads and early stopping have settings of their own",
+            )
+    return {**settings.lightgbm, "random_state": settings.seed}
+
+
+def _pipeline(contract: Contract, params: Mapping[str, Any], threads: int) -> Pipeline:
+    """Categories to numbers (a missing or unseen one to NaN), numbers as they are, then the trees."""
+    encoder = OrdinalEncoder(
+        handle_unknown="use_encoded_value", unknown_value=np.nan, encoded_missing_value=np.nan, dtype=np.float64
+    )
+    encode = ColumnTransformer(
+        [
+            ("category", encoder, _named(contract.inputs, "category")),
+            ("number", "passthrough", _named(contract.inputs, "number")),
+        ],
+        verbose_feature_names_out=False,
+    ).set_output(transform="pandas")
+    kind = lightgbm.LGBMRegressor if contract.task == "regression" else lightgbm.LGBMClassifier
+    return Pipeline([("encode", encode), ("estimator", kind(**params, **FIXED, n_jobs=threads))])
+
+
+def _named(inputs: Mapping[str, Kind], kind: Kind) -> list[str]:
+    return [name for name, given in inputs.items() if given == kind]

@@ -1,0 +1,49 @@
+"""Register: offer what was trained and judged to the registry, and let the gate decide what serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ratchet import gate_record, promotion
+from ratchet.gate_record import GateRecord
+from ratchet.mlflow_run import STATUS
+from ratchet.model import load
+from ratchet.project import Project
+from ratchet.registry import opened
+from ratchet.reports import Report
+
+
+def register(project: Project) -> Report:
+    """The baseline where nothing serves yet, then the candidate. Running it again changes nothing."""
+    names = ["candidate"] if promotion.reconcile(project)["serving"] else ["baseline", "candidate"]
+    for name in names:
+        offer(project, project.models / name, gate_record.read(project.gate / f"{name}.json"))
+    return _report(project)
+
+
+def offer(project: Project, directory: Path, record: GateRecord) -> int:
+    """The version of the model in `directory`: wished for by policy where its record shows it superior.
+
+    Raises GateError where the record is not of this very model.
+    """
+    gate_record.verify(record, load(directory).digest, project)
+    with opened(project, "registration") as registry:
+        version = registry.log(directory, record).number
+        has_served = version in registry.snapshot().served
+    if record.verdict == "superior" and not has_served:
+        promotion.propose(project, version, by="policy", reason="superior by its gate record")
+    return version
+
+
+def _report(project: Project) -> Report:
+    digests = {name: load(project.models / name).digest for name in ("baseline", "candidate")}
+    with opened(project, "registration") as registry:
+        found = {name: registry.find(digest) for name, digest in digests.items()}
+    return {
+        name: {
+            "version": version.number if version else None,
+            "digest": digests[name],
+            "status": version.tags.get(STATUS) if version else "not registered: another baseline serves or has served",
+        }
+        for name, version in found.items()
+    }
