@@ -102,7 +102,8 @@ class Registry:
     """The registered model of a project. Every method may raise what MLflow raises; `opened` translates it."""
 
     def __init__(self, project: Project) -> None:
-        logging.getLogger("mlflow").setLevel(logging.ERROR)  # it announces each step of making its database
+        for name in ("mlflow", "urllib3.connectionpool"):  # they announce each migration and each attempt to connect
+            logging.getLogger(name).setLevel(logging.ERROR)
         self.project = project
         self.name = project.namespace
         self._uri = _tracking_uri(project)

@@ -7,5 +7,3 @@ import os
 from ratchet.quiet import QUIET
 
 os.environ.update(QUIET)
-
-pytest_plugins = ["tests.support.registry"]

@@ -141,11 +141,11 @@ def test_a_record_of_another_model_is_refused(served: Project) -> None:
     assert reconcile(served)["refused"] == {"version": version, "reason": reason}
 
 
-def test_a_record_is_not_registered_for_another_model(project: Project) -> None:
+def test_a_record_is_not_registered_for_another_model(unserved: Project) -> None:
     """Offering a model with the record of another is an error, and makes no version."""
     with pytest.raises(GateError, match="it is about model"):
-        offer_model(project, baseline(), None, candidate=good_score("a" * 64))
-    assert status(project)["versions"] == []
+        offer_model(unserved, baseline(), None, candidate=good_score("a" * 64))
+    assert status(unserved)["versions"] == []
 
 
 def test_moving_champion_in_mlflow_is_a_wish(served: Project) -> None:
@@ -281,13 +281,13 @@ def test_a_replayed_history_entry_yields_no_model(served: Project) -> None:
         resolve_champion(served)
 
 
-def test_nothing_serves_in_an_empty_registry(project: Project) -> None:
+def test_nothing_serves_in_an_empty_registry(unserved: Project) -> None:
     """Before the first promotion there is no model, and the error says what to run."""
-    assert reconcile(project) == {"serving": None, "refused": None}
-    assert serving_version(project) is None
-    assert read_json(project.serving_file) == {"version": None, "digest": None, "model": "noshow-clinic"}
+    assert reconcile(unserved) == {"serving": None, "refused": None}
+    assert serving_version(unserved) is None
+    assert read_json(unserved.serving_file) == {"version": None, "digest": None, "model": "noshow-clinic"}
     with pytest.raises(RegistryError, match=r"no model has been promoted yet\. Run `dvc repro`"):
-        resolve_champion(project)
+        resolve_champion(unserved)
 
 
 def test_a_version_that_does_not_exist_cannot_be_promoted(served: Project) -> None:
@@ -296,15 +296,15 @@ def test_a_version_that_does_not_exist_cannot_be_promoted(served: Project) -> No
         promote(served, 9, by="ann")
 
 
-def test_a_serving_model_whose_artifacts_changed_is_not_used(project: Project) -> None:
+def test_a_serving_model_whose_artifacts_changed_is_not_used(unserved: Project) -> None:
     """Replaced model files yield no model, though the copy that was verified before goes on serving this checkout."""
-    offer_model(project, baseline(), None)
-    source = client(project).get_model_version(project.namespace, "1").source
+    offer_model(unserved, baseline(), None)
+    source = client(unserved).get_model_version(unserved.namespace, "1").source
     save_noshow(candidate(), Path(source.removeprefix("file://")))
-    assert resolve_champion(project).model.digest == baseline().digest
-    (project.state / "models" / baseline().digest / "model.skops").unlink()
+    assert resolve_champion(unserved).model.digest == baseline().digest
+    (unserved.state / "models" / baseline().digest / "model.skops").unlink()
     with pytest.raises(RegistryError, match="no longer holds the model that was registered"):
-        resolve_champion(project)
+        resolve_champion(unserved)
 
 
 def test_a_spoilt_copy_is_fetched_again(served: Project) -> None:

@@ -8,45 +8,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 from mlflow import MlflowClient
 
 from ratchet import gate_record
 from ratchet.model import Model
 from ratchet.project import Project
-from ratchet.promotion import status
 from tests.support.models import noshow_baseline, noshow_candidate, save_noshow
-from tests.support.projects import noshow_project
 from tests.support.records import noshow_record
-from training_pipeline.register import offer, register
-
-
-@pytest.fixture(scope="session")
-def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project in which MLflow has made its database: that takes seconds, so it is done once and copied."""
-    project = noshow_project(tmp_path_factory.mktemp("empty"))
-    status(project)
-    return project
-
-
-@pytest.fixture(scope="session")
-def served_registry(tmp_path_factory: pytest.TempPathFactory, empty_registry: Project) -> Project:
-    """A project in whose registry a baseline served (version 1), and a candidate does (version 2)."""
-    project = trained(copied(empty_registry, tmp_path_factory.mktemp("served") / "project"))
-    register(project)
-    return project
-
-
-@pytest.fixture
-def project(tmp_path: Path, empty_registry: Project) -> Project:
-    """A project of the test's own with an empty registry."""
-    return copied(empty_registry, tmp_path / "project")
-
-
-@pytest.fixture
-def served(tmp_path: Path, served_registry: Project) -> Project:
-    """A project of the test's own with versions 1 and 2, of which the second serves; leave their artifacts as they are."""
-    return copied(served_registry, tmp_path / "served")
+from training_pipeline.register import offer
 
 
 def copied(project: Project, folder: Path) -> Project:
