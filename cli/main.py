@@ -6,7 +6,7 @@ import errno
 import getpass
 import json
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -41,9 +41,8 @@ def summary(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def status(as_json: bool) -> None:
     """Which model serves, which is wished for, and why a wish was refused."""
-    from ratchet.promotion import status as registry_status
-
     from cli.summary import render_status
+    from ratchet.promotion import status as registry_status
 
     found = registry_status(_project())
     click.echo(_json(found) if as_json else render_status(found))
@@ -58,7 +57,8 @@ def promote(version: int, reason: str | None, until: datetime | None, by: str) -
     """Wish for VERSION; it serves if its gate record holds."""
     from ratchet.promotion import promote as wish
 
-    report = wish(_project(), version, by=by, reason=reason, until=until)
+    day = until and until.replace(tzinfo=UTC)
+    report = wish(_project(), version, by=by, reason=reason, until=day)
     click.echo(f"version {report['serving']['version']} serves")
 
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ratchet.errors import StoreError
-from ratchet.use_case import Array
+from ratchet.use_case import Array, Columns
 
 if TYPE_CHECKING:
     import ibis.backends.duckdb
@@ -48,14 +48,23 @@ class Changes:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary sibling of `path` to write to; it takes the place of `path` when the block ends without error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A temporary sibling of `path` to write to; it takes the place of `path` when the block ends without error.
+
+    Raises StoreError where it cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise StoreError(
+            f"cannot be written ({error})",
+            subject=str(path),
+            remedy="Make room or mend the folder's permissions, and run again: nothing is half-written",
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -101,24 +110,28 @@ def update(directory: Path, wanted: Mapping[str, str], compute: Compute) -> Chan
     """Bring `directory` to exactly the `wanted` units (name → digest of its inputs).
 
     Units that stand as recorded are kept, others are computed, those no longer wanted are removed. It may be killed at any
-    point: files appear whole or not at all, and a unit that the manifest does not vouch for is computed again.
+    point: files appear whole or not at all, a unit stays listed as it was until its successor is written, and a unit that
+    does not stand as listed is computed again.
     """
     manifest = read_manifest(directory)
     kept = [unit for unit in wanted if _stands(directory, manifest.get(unit), wanted[unit])]
-    removed = [unit for unit in manifest if unit not in wanted]
     stale = [unit for unit in wanted if unit not in set(kept)]
-    manifest = {unit: manifest[unit] for unit in kept}
+    removed = [unit for unit in manifest if unit not in wanted]
+    computed = []
     for unit, files in compute(stale) if stale else ():
         manifest[unit] = _write_unit(directory, wanted[unit], files)
         write_json(directory / MANIFEST, manifest)
-    missing = [unit for unit in stale if unit not in manifest]
-    if missing:
+        computed.append(unit)
+    if set(computed) != set(stale):
         raise StoreError(
-            f"units {missing} were not computed", subject=str(directory), remedy="This is a defect: report it"
+            f"units {stale} were wanted and {computed} computed",
+            subject=str(directory),
+            remedy="This is a defect: report it",
         )
+    manifest = {unit: manifest[unit] for unit in wanted}
     _sweep(directory, manifest)
     write_json(directory / MANIFEST, manifest)
-    return Changes(stale, kept, removed, {unit: manifest[unit]["rows"] for unit in wanted})
+    return Changes(computed, kept, removed, {unit: manifest[unit]["rows"] for unit in wanted})
 
 
 def _stands(directory: Path, entry: Mapping[str, Any] | None, inputs: str) -> bool:
@@ -193,6 +206,17 @@ def _to_array(column: pa.ChunkedArray) -> Array:
         number = column.cast(pa.int8()) if pa.types.is_boolean(kind) else column
         return np.asarray(number.cast(pa.float64(), safe=False).fill_null(float("nan")).to_numpy(), dtype=np.float64)
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=object)
+
+
+def from_columns(columns: Columns, schema: pa.Schema) -> pa.Table:
+    """NumPy to Arrow, the way back from `to_columns`: NaN, NaT and None become null; other columns are left out."""
+    return pa.table([_from_array(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def _from_array(array: Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_timestamp(kind):
+        return pa.array(array.astype("datetime64[us]")).cast(kind)
+    return pa.array(array, from_pandas=True).cast(kind)
 
 
 def connect(stores: Stores) -> ibis.backends.duckdb.Backend:

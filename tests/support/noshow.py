@@ -59,7 +59,7 @@ def _week(start: datetime, week: int, options: Mapping[str, Any]) -> pa.Table:
 def clinic_feed(path: str, options: Mapping[str, Any], period: Period) -> Iterable[Delivery]:
     """Weekly deliveries, counted from the first week of 2024."""
     first = datetime(2024, 1, 1, tzinfo=UTC)
-    weeks = range((period.start - first).days // 7, (period.end - first).days // 7 + 1)
+    weeks = range(max((period.start - first).days // 7, 0), (period.end - first).days // 7 + 1)
     for week in weeks:
         yield Delivery(
             "appointments",

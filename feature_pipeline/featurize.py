@@ -1,0 +1,226 @@
+"""Compute feature views, requests and labels from accepted rows, by UTC date, and only what changed."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset
+
+from ratchet.accepted import Accepted
+from ratchet.clock import Period
+from ratchet.derivation import (
+    EVENT_TIMESTAMP,
+    REQUEST_ID,
+    Derivation,
+    label_derivation,
+    request_derivation,
+    view_derivation,
+)
+from ratchet.errors import DataError, StoreError
+from ratchet.feature_service import ServiceSpec, service_spec
+from ratchet.project import Project
+from ratchet.reports import Report
+from ratchet.tables import Files, digest, files, read_manifest, update
+from ratchet.use_case import UseCase, View
+
+if TYPE_CHECKING:
+    import ibis
+
+logger = logging.getLogger(__name__)
+DAY = timedelta(days=1)
+CHUNK = 31
+"""Days computed together: enough to read each day's lookback seldom, few enough to hold in memory."""
+STATIC = "static"
+"""The unit of a view that reads reference tables alone, and so belongs to no date."""
+Sources = Mapping[str, Sequence[tuple[str, str]]]
+"""Table → the path, relative to it, and MD5 of each of its accepted files."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A table of the offline store: the derived rows with event_timestamp in `period`, by date.
+
+    `keys` are those of a view: rows without one can never be looked up, and are left out.
+    """
+
+    directory: Path
+    derivation: Derivation
+    period: Period
+    order: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+
+    def within(self, first: date, last: date) -> Period:
+        """The part of the output's period that falls on the dates `first` to `last`."""
+        return Period(max(_midnight(first), self.period.start), min(_midnight(last + DAY), self.period.end))
+
+
+def featurize(project: Project) -> Report:
+    """Bring views, requests and labels up to date with the accepted rows of the whole period.
+
+    Raises StoreError where there are none, DataError where requests or a view's rows are not what the store can keep.
+    """
+    spec, sources = service_spec(project.use_case), _sources(project)
+    views = {spec.views[view.name]: _view_output(project, view, spec) for view in project.use_case.views}
+    _remove_all_but(project.features / "views", views)
+    rows = {name: _bring_up_to_date(project, output, sources) for name, output in views.items()}
+    requests = _bring_up_to_date(project, _example_output(project, "requests", request_derivation), sources)
+    _check_requests(project, requests)
+    labels = _bring_up_to_date(project, _example_output(project, "labels", label_derivation), sources)
+    return {
+        "service": spec.name,
+        "fingerprint": spec.fingerprint,
+        "views": rows,
+        "requests": requests,
+        "labels": labels,
+    }
+
+
+def _view_output(project: Project, view: View, spec: ServiceSpec) -> Output:
+    """A view's rows of every whole UTC date that the period touches."""
+    dates = list(project.period("all").dates())
+    return Output(
+        directory=project.features / "views" / spec.views[view.name],
+        derivation=view_derivation(project.use_case, view),
+        period=Period(_midnight(dates[0]), _midnight(dates[-1] + DAY)),
+        order=(*view.keys, EVENT_TIMESTAMP),
+        keys=view.keys,
+    )
+
+
+def _example_output(project: Project, name: str, derive: Callable[[UseCase], Derivation]) -> Output:
+    """The part of the examples that belongs to the period."""
+    order = (EVENT_TIMESTAMP, REQUEST_ID)
+    return Output(project.features / name, derive(project.use_case), project.period("all"), order)
+
+
+def _bring_up_to_date(project: Project, output: Output, sources: Sources) -> int:
+    """Compute the stale units of an output; how many rows it has now."""
+
+    def compute(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
+        logger.info("%s: computing %d units", output.directory.name, len(stale))
+        accepted = Accepted(project, output.derivation)
+        return _static_unit(accepted, output) if stale == [STATIC] else _dated_units(accepted, output, stale)
+
+    return sum(update(output.directory, _wanted(project, output, sources), compute).rows.values())
+
+
+def _wanted(project: Project, output: Output, sources: Sources) -> dict[str, str]:
+    """Unit → digest of all that its rows follow from."""
+    derivation = output.derivation
+    read = {name: sources[name] for name in derivation.reads}
+    if all(project.use_case.table(name).is_reference for name in read):
+        return {STATIC: digest(derivation.sql, output.order, read)}
+    wanted = {}
+    for day in output.period.dates():
+        inputs = {name: _of_dates(paths, *derivation.source_dates(day, day)) for name, paths in read.items()}
+        wanted[day.isoformat()] = digest(derivation.sql, output.order, str(output.within(day, day)), inputs)
+    return wanted
+
+
+def _static_unit(accepted: Accepted, output: Output) -> Iterator[tuple[str, Files]]:
+    accepted.expose(None, None)
+    yield STATIC, {f"{STATIC}/part": _rows(accepted, output, output.derivation.expression)}
+
+
+def _dated_units(accepted: Accepted, output: Output, stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
+    expression = output.derivation.expression
+    moment = expression[EVENT_TIMESTAMP]
+    for days in _chunks([date.fromisoformat(unit) for unit in stale]):
+        accepted.expose(*output.derivation.source_dates(days[0], days[-1]))
+        period = output.within(days[0], days[-1])
+        rows = _rows(accepted, output, expression.filter(moment >= period.start, moment < period.end))
+        dates = pc.cast(rows[EVENT_TIMESTAMP], pa.date32())
+        for day in days:
+            of_day = rows.filter(pc.equal(dates, pa.scalar(day)))
+            yield day.isoformat(), {f"date={day}/part": of_day} if of_day.num_rows else {}
+
+
+def _rows(accepted: Accepted, output: Output, expression: ibis.Table) -> pa.Table:
+    present = [expression[name].notnull() for name in (*output.keys, EVENT_TIMESTAMP)]
+    rows = accepted.connection.to_pyarrow(expression.filter(*present).order_by(output.order))
+    if output.keys:
+        _check_view(rows, output)
+    return rows
+
+
+def _check_view(rows: pa.Table, output: Output) -> None:
+    """One row per key and timestamp, and timestamps that an online store can keep."""
+    subject = f"view {output.directory.name}"
+    _check_unique(rows, output.order, subject)
+    ticks = pc.cast(rows[EVENT_TIMESTAMP], pa.int64()).to_numpy()
+    if (ticks % 1_000_000).any() or (ticks <= 0).any():
+        raise DataError(
+            "has an event_timestamp that is no whole second after 1970",
+            subject=subject,
+            remedy="Truncate it: online stores keep no less",
+        )
+
+
+def _check_requests(project: Project, found: int) -> None:
+    directory = project.features / "requests"
+    if not found:
+        raise DataError(
+            f"no accepted row is a request of {project.period('all')}",
+            subject=str(project.accepted),
+            remedy="Deliver rows of that period, or set `periods` in params.yaml to what was delivered",
+        )
+    _check_unique(pyarrow.dataset.dataset(files(directory)).to_table([REQUEST_ID]), [REQUEST_ID], str(directory))
+
+
+def _check_unique(rows: pa.Table, columns: Sequence[str], subject: str) -> None:
+    counts = rows.group_by(list(columns)).aggregate([([], "count_all")])
+    repeated = counts.filter(pc.greater(counts["count_all"], 1))
+    if repeated.num_rows:
+        raise DataError(
+            f"{repeated.num_rows} keys are not unique, such as {repeated.slice(0, 1).to_pylist()[0]}",
+            subject=subject,
+            remedy="Give it one row per key",
+        )
+
+
+def _chunks(days: Sequence[date]) -> Iterator[list[date]]:
+    """Runs of consecutive days, of at most CHUNK each."""
+    chunk: list[date] = []
+    for day in days:
+        if chunk and (day - chunk[-1] != DAY or len(chunk) == CHUNK):
+            yield chunk
+            chunk = []
+        chunk.append(day)
+    yield chunk
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def _sources(project: Project) -> Sources:
+    manifest = read_manifest(project.accepted)
+    if not manifest:
+        raise StoreError("holds no tables", subject=str(project.accepted), remedy="Run `ratchet stage validate`")
+    found: dict[str, list[tuple[str, str]]] = {table.name: [] for table in project.use_case.tables}
+    for unit in manifest.values():
+        for path, content in unit["files"].items():
+            table, _, name = path.partition("/")
+            found[table].append((name, content))
+    return {table: sorted(paths) for table, paths in found.items()}
+
+
+def _of_dates(paths: Sequence[tuple[str, str]], first: date | None, last: date) -> list[tuple[str, str]]:
+    """The paths of the dates `first` to `last`, and those without a date."""
+    least, end = f"date={first or date.min}", f"date={last + DAY}"
+    return [(path, content) for path, content in paths if not path.startswith("date=") or least <= path < end]
+
+
+def _remove_all_but(directory: Path, wanted: Iterable[str]) -> None:
+    """Delete the views of earlier definitions."""
+    for path in directory.iterdir() if directory.exists() else ():
+        if path.name not in set(wanted):
+            shutil.rmtree(path)

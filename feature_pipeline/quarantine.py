@@ -1,0 +1,123 @@
+"""Which rows of a batch may not be used, with every reason against each.
+
+A row without key or event time, a row that breaks one of the use case's rules, and of two good rows with one key the
+later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ibis
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from feature_pipeline.rules import Rules, broken, rules_digest
+from ratchet.project import Project
+from ratchet.tables import connect, digest
+from ratchet.use_case import ROW_ID, SourceTable
+
+if TYPE_CHECKING:
+    from ibis.backends.duckdb import Backend
+
+DUPLICATE_KEY = "duplicate_key"
+_NULL_KEY = "null_key"
+_NULL_EVENT_TIME = "null_event_time"
+_REASONS = pa.field("reasons", pa.list_(pa.string()))
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """The judge of one table. It reads raw rows, and of earlier batches those that are not in quarantine."""
+
+    project: Project
+    table: SourceTable
+
+    @cached_property
+    def digest(self) -> str:
+        """Changes with whatever is asked of a row."""
+        table = self.table
+        return digest(table.stored_schema.to_string(), table.key, table.event_time, rules_digest(self._rules))
+
+    def rejected(self, batch: str, earlier: Sequence[str]) -> pa.Table:
+        """The rows to quarantine, in delivered order and stored schema plus `reasons`. Raises DataError."""
+        rows = read_rows(self._path(self.project.raw, batch))
+        reasons = self._broken(rows, batch)
+        reasons |= {row_id: [DUPLICATE_KEY] for row_id in self._repeated(leave_out(rows, list(reasons)), earlier)}
+        rejected = rows.filter(_among(rows, list(reasons)))
+        column = [reasons[row_id] for row_id in rejected[ROW_ID].to_pylist()]
+        return rejected.append_column(_REASONS, pa.array(column, _REASONS.type))
+
+    def _broken(self, rows: pa.Table, batch: str) -> dict[str, list[str]]:
+        """Row id → every reason against that row by itself."""
+        instants = (self.table.event_time,) if self.table.event_time else ()
+        found = {_NULL_KEY: _without(rows, self.table.key), _NULL_EVENT_TIME: _without(rows, instants)}
+        found |= broken(self._rules, rows, f"{self.table.name}/{batch}")
+        reasons: dict[str, list[str]] = {}
+        for reason, row_ids in found.items():
+            for row_id in row_ids:
+                reasons.setdefault(row_id, []).append(reason)
+        return reasons
+
+    def _repeated(self, rows: pa.Table, earlier: Sequence[str]) -> list[str]:
+        """Ids of the rows whose key came before: in this batch, or accepted from an earlier one for the same dates."""
+        here = ibis.memtable(rows)
+        place = ibis.row_number().over(group_by=self.table.key, order_by=ROW_ID)
+        again = here.mutate(place=place).filter(ibis._.place > 0).select(ROW_ID)
+        if earlier and rows.num_rows:
+            before = self._accepted(earlier, rows)
+            again = again.union(here.semi_join(before, self.table.key).select(ROW_ID))
+        return list(self._connection.to_pyarrow(again)[ROW_ID].to_pylist())
+
+    def _accepted(self, batches: Sequence[str], rows: pa.Table) -> ibis.Table:
+        """Accepted rows of earlier batches. Only the dates of `rows` are read, so that memory stays bounded."""
+        raw, rejected = (
+            self._connection.read_parquet([str(self._path(folder, batch)) for batch in batches])
+            for folder in (self.project.raw, self.project.quarantine)
+        )
+        if self.table.event_time:
+            days = dates(rows[self.table.event_time])
+            raw = raw.filter(raw[self.table.event_time].date().between(days[0], days[-1]))
+        return raw.anti_join(rejected, ROW_ID)
+
+    def _path(self, folder: Path, batch: str) -> Path:
+        return folder / self.table.name / f"{batch}.parquet"
+
+    @cached_property
+    def _rules(self) -> Rules:
+        return self.table.rules()
+
+    @cached_property
+    def _connection(self) -> Backend:
+        return connect(self.project.stores)
+
+
+def read_rows(path: Path) -> pa.Table:
+    """A raw or quarantined batch, without what its file says beside the rows."""
+    return pq.read_table(path, partitioning=None).replace_schema_metadata(None)
+
+
+def leave_out(rows: pa.Table, row_ids: Sequence[str]) -> pa.Table:
+    """The rows that are not named, in order."""
+    return rows.filter(pc.invert(_among(rows, row_ids)))
+
+
+def dates(instants: pa.ChunkedArray) -> list[date]:
+    """The UTC dates of some instants, in order."""
+    return sorted(pc.unique(pc.cast(instants, pa.date32())).to_pylist())
+
+
+def _among(rows: pa.Table, row_ids: Sequence[str]) -> pa.ChunkedArray:
+    return pc.is_in(rows[ROW_ID], value_set=pa.array(row_ids, pa.string()))
+
+
+def _without(rows: pa.Table, columns: Sequence[str]) -> list[str]:
+    """Ids of the rows that lack a value in any of the columns."""
+    lacking = [rows.filter(pc.is_null(rows[column], nan_is_null=True))[ROW_ID].to_pylist() for column in columns]
+    return list(dict.fromkeys(row_id for row_ids in lacking for row_id in row_ids))

@@ -1,0 +1,84 @@
+"""A use case's rules on one batch: Great Expectations on the pandas engine, which names every failing row.
+
+The library writes an exception inside a rule into its result and goes on. Here a rule that could not be judged, or that
+fails without naming rows, stops the step.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ratchet.errors import DataError
+from ratchet.tables import digest, md5
+from ratchet.use_case import ROW_ID
+
+if TYPE_CHECKING:
+    from great_expectations.core import ExpectationValidationResult
+    from great_expectations.datasource.fluent.interfaces import Batch
+    from great_expectations.expectations.expectation import Expectation
+
+Rules = Mapping[str, "Expectation"]
+"""Reason → the expectation that a row breaks."""
+_EVERY_ROW = {
+    "result_format": "COMPLETE",
+    "unexpected_index_column_names": [ROW_ID],
+    "return_unexpected_index_query": False,
+}
+
+
+def rules_digest(rules: Rules) -> str:
+    """Changes with any rule, and with the code of its expectation."""
+    return digest(
+        [
+            (reason, rule.configuration.to_json_dict(), md5(Path(inspect.getfile(type(rule)))))
+            for reason, rule in rules.items()
+        ]
+    )
+
+
+def broken(rules: Rules, rows: pa.Table, batch: str) -> dict[str, list[str]]:
+    """Reason → ids of the rows that break its rule. `batch` is for messages. Raises DataError."""
+    if not rules:
+        return {}
+    frame = _frame(rows)
+    return {
+        reason: _failing(frame.validate(rule, result_format=_EVERY_ROW), reason, batch)
+        for reason, rule in rules.items()
+    }
+
+
+def _frame(rows: pa.Table) -> Batch:
+    """The rows in a context of their own: a shared one would keep every batch in memory."""
+    import great_expectations
+
+    context = great_expectations.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    asset = context.data_sources.add_pandas("raw").add_dataframe_asset("rows")
+    return asset.add_batch_definition_whole_dataframe("batch").get_batch({"dataframe": rows.to_pandas()})
+
+
+def _failing(judged: ExpectationValidationResult, reason: str, batch: str) -> list[str]:
+    raised = _raised(judged.exception_info)
+    if raised:
+        raise DataError(
+            f"rule {reason!r} could not be judged ({raised})", subject=batch, remedy="Mend the rule in the use case"
+        )
+    found: list[dict[str, Any]] = judged.result.get("unexpected_index_list") or []
+    if not judged.success and not found:
+        raise DataError(
+            f"breaks rule {reason!r} as a whole (observed {judged.result.get('observed_value', 'nothing')})",
+            subject=batch,
+            remedy="Deliver the batch again, or correct the rule in the use case",
+        )
+    return list(dict.fromkeys(row[ROW_ID] for row in found))
+
+
+def _raised(info: dict[str, Any]) -> str | None:
+    """The first exception in a result: Great Expectations keeps one, or one for every metric."""
+    found = [info] if "raised_exception" in info else list(info.values())
+    return next((str(one["exception_message"]) for one in found if one["raised_exception"]), None)

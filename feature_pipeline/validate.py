@@ -1,0 +1,104 @@
+"""Raw rows become accepted or quarantined rows; every row is in exactly one of the two.
+
+Quarantine is written first and what is accepted follows from it, so that a killed run leaves no row between them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from feature_pipeline.quarantine import DUPLICATE_KEY, Quarantine, dates, leave_out, read_rows
+from ratchet.errors import DataError
+from ratchet.project import Project
+from ratchet.reports import Report
+from ratchet.tables import Files, digest, files, md5, read_manifest, unit_digests, update
+from ratchet.use_case import ROW_ID
+
+_CODE = (Path(__file__), Path(__file__).with_name("quarantine.py"), Path(__file__).with_name("rules.py"))
+_KINDS = ("raw", "accepted", "quarantined", "duplicates")
+
+
+def validate(project: Project) -> Report:
+    """Bring quarantine and accepted tables up to the raw ones. Raises DataError."""
+    raw = unit_digests(project.raw)
+    code = digest([md5(path) for path in _CODE])
+    judges = {table.name: Quarantine(project, table) for table in project.use_case.tables}
+    wanted = _chained(raw, {name: digest(code, judge.digest) for name, judge in judges.items()})
+    update(project.quarantine, wanted, lambda stale: _rejected(judges, list(raw), stale))
+    rejected = unit_digests(project.quarantine)
+    wanted = {unit: digest(code, raw[unit], rejected[unit]) for unit in raw}
+    update(project.accepted, wanted, lambda stale: ((unit, _accepted(project, unit)) for unit in stale))
+    return _report(project)
+
+
+def _chained(raw: Mapping[str, str], first: Mapping[str, str]) -> dict[str, str]:
+    """Unit → digest of its batch and of every earlier one of its table, whose keys come first."""
+    chain, inputs = dict(first), {}
+    for unit, content in raw.items():
+        table, _ = _split(unit)
+        inputs[unit] = chain[table] = digest(chain[table], content)
+    return inputs
+
+
+def _split(unit: str) -> tuple[str, str]:
+    """The table and the batch of a unit."""
+    table, _, batch = unit.partition("/")
+    return table, batch
+
+
+def _rejected(
+    judges: Mapping[str, Quarantine], units: Sequence[str], stale: Sequence[str]
+) -> Iterator[tuple[str, Files]]:
+    """Judges in the order of batches: those before a stale one stand in quarantine when its turn comes."""
+    for unit in stale:
+        table, batch = _split(unit)
+        earlier = [_split(other)[1] for other in units[: units.index(unit)] if _split(other)[0] == table]
+        yield unit, {unit: judges[table].rejected(batch, earlier)}
+
+
+def _accepted(project: Project, unit: str) -> Files:
+    """The rows of a batch that are not in quarantine, by the UTC date of their event."""
+    name, batch = _split(unit)
+    quarantined = pq.read_table(project.quarantine / f"{unit}.parquet", columns=[ROW_ID], partitioning=None)
+    rows = leave_out(read_rows(project.raw / f"{unit}.parquet"), quarantined[ROW_ID].to_pylist())
+    event_time = project.use_case.table(name).event_time
+    if event_time is None:
+        return {unit: rows}
+    day = pc.cast(rows[event_time], pa.date32())
+    return {f"{name}/date={date}/{batch}": rows.filter(pc.equal(day, date)) for date in dates(rows[event_time])}
+
+
+def _report(project: Project) -> Report:
+    """Rows by table and reasons by rule. Raises DataError where a raw row is in neither table, or in both."""
+    reasons = {table.name: _reasons(project, table.name) for table in project.use_case.tables}
+    tables = {name: _counts(project, name, found[DUPLICATE_KEY]) for name, found in reasons.items()}
+    rows = {kind: sum(counts[kind] for counts in tables.values()) for kind in _KINDS}
+    return {"rows": rows, "tables": tables, "reasons": dict(sum(reasons.values(), Counter()))}
+
+
+def _reasons(project: Project, table: str) -> Counter[str]:
+    columns = (
+        pq.read_table(path, columns=["reasons"], partitioning=None)["reasons"]
+        for path in files(project.quarantine / table)
+    )
+    return Counter(reason for column in columns for reason in pc.list_flatten(column).to_pylist())
+
+
+def _counts(project: Project, table: str, duplicates: int) -> dict[str, int]:
+    raw, accepted, rejected = (
+        sum(entry["rows"] for unit, entry in read_manifest(folder).items() if _split(unit)[0] == table)
+        for folder in (project.raw, project.accepted, project.quarantine)
+    )
+    if raw != accepted + rejected:
+        raise DataError(
+            f"{raw} raw rows became {accepted} accepted and {rejected} quarantined ones",
+            subject=f"table {table}",
+            remedy="This is a defect: report it",
+        )
+    return dict(zip(_KINDS, (raw, accepted, rejected - duplicates, duplicates), strict=True))

@@ -1,0 +1,94 @@
+"""Batch predictions: the champion scores every request of a period, and the prediction log keeps them by UTC date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from inference_pipeline.champion import load_champion
+from ratchet import prediction_log, tables
+from ratchet.clock import Period
+from ratchet.feature_service import service_spec
+from ratchet.feature_store import historical
+from ratchet.project import PeriodName, Project
+from ratchet.promotion import Champion
+from ratchet.reports import Report
+from ratchet.tables import Files
+
+DAY = timedelta(days=1)
+
+
+def predict(project: Project, period: PeriodName = "fresh") -> Report:
+    """Score the period's requests; dates whose features and champion are those of the last run stand as they are.
+
+    Raises RegistryError or GateError where no model may serve, StoreError where the features were not computed.
+    """
+    champion, span = load_champion(project), project.period(period)
+    score = partial(_score, project, champion, span)
+    changes = tables.update(project.predictions, _wanted(project, champion, span), score)
+    return {
+        "rows": sum(changes.rows.values()),
+        "model_version": champion.version,
+        "dates": changes.rows,
+        "from": span.start.isoformat(),
+        "to": span.end.isoformat(),
+    }
+
+
+def _wanted(project: Project, champion: Champion, span: Period) -> dict[str, str]:
+    """Every UTC date of the period → digest of the champion, the requests and all feature rows that may be joined to them."""
+    contract, features = champion.model.contract, project.features
+    model = (champion.version, champion.model.digest, contract.fingerprint)
+    requests = tables.unit_digests(features / "requests")
+    versions = service_spec(project.use_case).views
+    views = [(view.max_age, tables.unit_digests(features / "views" / versions[view.name])) for view in project.use_case.views]
+
+    def inputs(day: date) -> str:
+        joined = [_of_dates(units, day - max_age - DAY if max_age else None, day) for max_age, units in views]
+        return tables.digest(model, str(_within(span, day, day)), requests.get(day.isoformat()), joined)
+
+    return {day.isoformat(): inputs(day) for day in span.dates()}
+
+
+def _of_dates(units: Mapping[str, str], first: date | None, last: date) -> dict[str, str]:
+    """Those of the dates from first to last, and those without a date."""
+    return {
+        unit: content
+        for unit, content in units.items()
+        if not unit[:1].isdigit() or (first or date.min) <= date.fromisoformat(unit) <= last
+    }
+
+
+def _within(span: Period, first: date, last: date) -> Period:
+    """The part of the period that lies in the UTC dates from first to last."""
+    start, end = (datetime.combine(day, time(), UTC) for day in (first, last + DAY))
+    return Period(max(span.start, start), min(span.end, end))
+
+
+def _score(project: Project, champion: Champion, span: Period, stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
+    first, last = date.fromisoformat(stale[0]), date.fromisoformat(stale[-1])
+    if not tables.files(project.features / "requests", first, last):
+        yield from ((unit, {}) for unit in stale)
+        return
+    log = _predictions(project, champion, _within(span, first, last))
+    days = pc.cast(log.column("time"), pa.date32())
+    for unit in stale:
+        rows = log.filter(pc.equal(days, pa.scalar(date.fromisoformat(unit))))
+        yield unit, {f"date={unit}/part": rows} if rows.num_rows else {}
+
+
+def _predictions(project: Project, champion: Champion, period: Period) -> pa.Table:
+    """Log rows of the period's requests, as of each one's own moment."""
+    columns = project.use_case.complete(historical(project, period))
+    return prediction_log.entries(
+        prediction_log.log_schema(project.use_case),
+        champion,
+        columns,
+        champion.model.predict(columns),
+        ids=prediction_log.batch_ids(champion.model.digest, columns),
+        times=columns["event_timestamp"],
+    )

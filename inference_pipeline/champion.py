@@ -1,0 +1,21 @@
+"""The model that batch, online and monitoring use: the verified champion, if this code computes the features that it needs."""
+
+from __future__ import annotations
+
+from ratchet.errors import GateError
+from ratchet.feature_service import service_spec
+from ratchet.project import Project
+from ratchet.promotion import Champion, resolve_champion
+
+
+def load_champion(project: Project) -> Champion:
+    """What serves. Raises RegistryError or GateError where nothing may, or where its feature service is not this code's."""
+    champion = resolve_champion(project)
+    contract, service = champion.model.contract, service_spec(project.use_case)
+    if contract.fingerprint != service.fingerprint:
+        raise GateError(
+            f"was trained on feature service {contract.feature_service}, and this code computes {service.name}",
+            subject=f"model {contract.model_name} version {champion.version}",
+            remedy="Train and promote a model on the present features (`dvc repro`), or check out the code it was trained with",
+        )
+    return champion

@@ -1,0 +1,88 @@
+"""Does what the champion scores still look like what it was trained on?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from inference_pipeline.champion import load_champion
+from inference_pipeline.monitor import comparison
+from ratchet import prediction_log
+from ratchet.errors import DataError
+from ratchet.model import REFERENCE
+from ratchet.project import Project
+from ratchet.promotion import Champion
+from ratchet.reports import Report
+from ratchet.settings import DriftSettings
+from ratchet.tables import to_columns
+from ratchet.use_case import Array, Columns
+
+PREDICTION = "prediction"
+
+
+def monitor(project: Project) -> Report:
+    """Compare the newest scored window with the champion's training rows; writes drift.html and drift.json.
+
+    Raises RegistryError or GateError where no model serves, DataError where it scored too few rows to tell.
+    """
+    champion = load_champion(project)
+    return drift_report(project, champion, scored_window(project, champion), project.reports)
+
+
+def scored_window(project: Project, champion: Champion) -> dict[str, Array]:
+    """What the champion was given in the fresh period, in batch and online, and what it answered."""
+    log = prediction_log.read(project, project.period("fresh"))
+    own = log.filter(pc.field("model_digest") == champion.model.digest)
+    return {**prediction_log.served(project.use_case, own), PREDICTION: own.column(PREDICTION).to_numpy()}
+
+
+def drift_report(project: Project, champion: Champion, window: Columns, directory: Path) -> Report:
+    """Verdicts for each column and for all, of a window that has the model's inputs, `prediction` and `event_timestamp`.
+
+    It is drift when the prediction drifted, or a share of the columns that the settings name. A column of too few values
+    has no verdict; that they are missing is a column by itself.
+    """
+    settings, columns = project.settings.drift, {**champion.model.contract.inputs, PREDICTION: "number"}
+    _require_rows(window, settings)
+    reference = to_columns(pq.read_table(champion.directory / REFERENCE))
+    frames = comparison.frames(columns, reference, _sample(window, settings.reference_rows))
+    scores = comparison.compare(*frames, settings, directory)
+    verdicts = {name: _verdict(score, settings) for name, score in scores.items()}
+    drifted = [bool(verdict["drift"]) for verdict in verdicts.values() if verdict["score"] is not None]
+    share = sum(drifted) / len(drifted)
+    is_drift = share >= settings.share_threshold or verdicts[PREDICTION]["drift"]
+    first, last = (str(bound) for bound in (window["event_timestamp"].min(), window["event_timestamp"].max()))
+    return {
+        "verdict": "drift" if is_drift else "no drift",
+        "columns": verdicts,
+        "share": round(share, 6),
+        "html": str((directory / comparison.HTML).relative_to(project.root)),
+        "json": str((directory / comparison.JSON).relative_to(project.root)),
+        "window": {"from": f"{first}+00:00", "to": f"{last}+00:00", "n": len(window[PREDICTION])},
+    }
+
+
+def _require_rows(window: Columns, settings: DriftSettings) -> None:
+    rows = len(window[PREDICTION])
+    if rows < settings.min_rows:
+        raise DataError(
+            f"the window has {rows} rows, too few to compare: {settings.min_rows} are needed",
+            subject="drift report",
+            remedy="Run the stage `predict`, or lower drift.min_rows in params.yaml",
+        )
+
+
+def _sample(window: Columns, most: int) -> dict[str, Array]:
+    """At most that many rows, the same ones every time."""
+    rows = len(window[PREDICTION])
+    chosen = np.sort(np.random.default_rng(0).permutation(rows)[:most])
+    return {name: values[chosen] for name, values in window.items()}
+
+
+def _verdict(score: float | None, settings: DriftSettings) -> dict[str, bool | float | str | None]:
+    if score is None:
+        return {"drift": None, "score": None, "reason": f"fewer than {settings.min_rows} values to compare"}
+    return {"drift": score >= settings.column_threshold, "score": round(score, 6)}

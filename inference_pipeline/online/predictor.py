@@ -1,0 +1,61 @@
+"""From valid requests to logged predictions, by one model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from inference_pipeline.champion import load_champion
+from ratchet import prediction_log
+from ratchet.feature_store import OnlineFeatures
+from ratchet.prediction_log import OnlineLog
+from ratchet.project import Project
+from ratchet.promotion import Champion
+from ratchet.use_case import Columns
+
+
+class Features(Protocol):
+    """Where a request's features come from."""
+
+    def read(self, requests: Columns) -> Columns: ...
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """One model with the features that it reads and the log that it writes."""
+
+    project: Project
+    champion: Champion
+    features: Features
+    log: OnlineLog
+    log_schema: pa.Schema
+
+    def answer(self, requests: Columns) -> dict[str, Any]:
+        """The V1 answer. Raises StoreError where features or log are out of reach: nothing is answered unlogged."""
+        now, rows = self.project.clock.now(), len(requests["event_timestamp"])
+        columns = self.project.use_case.complete({**requests, **self.features.read(requests)})
+        predictions = self.champion.model.predict(columns)
+        ids = prediction_log.online_ids(now, rows)
+        times = np.full(rows, np.datetime64(now.replace(tzinfo=None), "us"))
+        entries = prediction_log.entries(self.log_schema, self.champion, columns, predictions, ids=ids, times=times)
+        self.log.append(entries, now.date())
+        return {
+            "predictions": predictions.tolist(),
+            "prediction_ids": ids,
+            "model_name": self.champion.model.contract.model_name,
+            "model_version": self.champion.version,
+        }
+
+
+def load_predictor(project: Project) -> Predictor:
+    """What serves, with the online store. Raises RegistryError, GateError or StoreError."""
+    return Predictor(
+        project,
+        load_champion(project),
+        OnlineFeatures(project),
+        OnlineLog(project),
+        prediction_log.log_schema(project.use_case),
+    )

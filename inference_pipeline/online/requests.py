@@ -1,0 +1,64 @@
+"""What a caller sends: KServe's V1 body, held to the use case's request model without any leniency."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from ratchet import tables
+from ratchet.errors import RequestError
+from ratchet.feature_service import request_schema
+from ratchet.use_case import Array, UseCase
+
+MAX_INSTANCES = 1000
+_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+_EARLIEST, _LATEST = np.datetime64("1970-01-01", "us"), np.datetime64("2100-01-01", "us")
+
+
+class RequestReader:
+    """From bytes to the columns, in the types, that the feature store gives batch for the same requests."""
+
+    def __init__(self, use_case: UseCase) -> None:
+        self._use_case = use_case
+        self._schema = request_schema(use_case)
+        self._body: Any = _body_model(use_case)
+
+    def read(self, body: bytes) -> dict[str, Array]:
+        """One row per instance. Raises pydantic's ValidationError or a RequestError, which name the fields."""
+        rows = [self._row(instance) for instance in self._body.model_validate_json(body).instances]
+        arrays = [_column(field, [row.get(field.name) for row in rows]) for field in self._schema]
+        columns = tables.to_columns(pa.table(arrays, schema=self._schema))
+        self._check_moments(columns["event_timestamp"])
+        return columns
+
+    def _row(self, instance: BaseModel) -> dict[str, Any]:
+        fields = instance.model_dump()
+        return {**self._use_case.constants, **fields, "event_timestamp": fields[self._use_case.event_timestamp]}
+
+    def _check_moments(self, moments: Array) -> None:
+        outside = ~((moments >= _EARLIEST) & (moments < _LATEST))
+        if outside.any():
+            raise RequestError(
+                f"must lie from {_EARLIEST} up to {_LATEST}, UTC",
+                subject=f"instances[{outside.argmax()}].{self._use_case.event_timestamp}",
+                remedy="Send the moment that the prediction is about",
+            )
+
+
+def _body_model(use_case: UseCase) -> type[BaseModel]:
+    """`{"instances": [...]}` of the use case's requests: no conversions, no unknown fields, finite numbers only."""
+    instance = type("Instance", (use_case.request,), {"model_config": _STRICT, "__module__": __name__})
+    instances = (list[instance], Field(min_length=1, max_length=MAX_INSTANCES))  # type: ignore[valid-type]
+    return create_model("Body", __config__=_STRICT, instances=instances)
+
+
+def _column(field: pa.Field, values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(values, field.type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise RequestError(
+            f"does not fit {field.type} ({error})", subject=f"instances[].{field.name}", remedy="Send a value that does"
+        ) from error

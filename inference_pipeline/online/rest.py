@@ -1,0 +1,105 @@
+"""KServe's V1 protocol: POST /v1/models/{name}:predict and GET /v1/models/{name}."""
+
+from __future__ import annotations
+
+from anyio import CapacityLimiter, to_thread
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from inference_pipeline.online.requests import RequestReader
+from inference_pipeline.online.serving import Serving
+from ratchet.errors import RatchetError, RequestError
+
+MAX_BODY = 1 << 20
+MAX_REASONS = 20
+
+
+def application() -> Starlette:
+    """The routes, and the one place where errors become status codes. `attach` says which model they speak of."""
+    return Starlette(
+        routes=[
+            Route("/v1/models/{name}:predict", predict, methods=["POST"]),
+            Route("/v1/models/{name}", status, methods=["GET"]),
+        ],
+        exception_handlers={
+            HTTPException: _refused,  # type: ignore[dict-item] # Starlette types handlers by the base of all exceptions
+            ValidationError: _invalid,  # type: ignore[dict-item]
+            RatchetError: _failed,  # type: ignore[dict-item]
+        },
+    )
+
+
+def attach(app: Starlette, serving: Serving) -> None:
+    """Predictions run one after another in a thread, so that probes are answered meanwhile."""
+    app.state.serving = serving
+    app.state.reader = RequestReader(serving.project.use_case)
+    app.state.one_at_a_time = CapacityLimiter(1)
+
+
+async def status(request: Request) -> Response:
+    champion = _serving(request).predictor.champion
+    contract = champion.model.contract
+    return JSONResponse(
+        {
+            "name": contract.model_name,
+            "ready": True,
+            "version": champion.version,
+            "digest": champion.model.digest,
+            "feature_service": contract.feature_service,
+        }
+    )
+
+
+async def predict(request: Request) -> Response:
+    predictor, state = _serving(request).predictor, request.app.state
+    requests = state.reader.read(await _body(request))
+    return JSONResponse(await to_thread.run_sync(predictor.answer, requests, limiter=state.one_at_a_time))
+
+
+def _serving(request: Request) -> Serving:
+    serving: Serving = request.app.state.serving
+    name, known = request.path_params["name"], serving.project.namespace
+    if name != known:
+        raise HTTPException(404, f"there is no model {name!r}; there is {known!r}")
+    return serving
+
+
+async def _body(request: Request) -> bytes:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "the body must be JSON, with the header `content-type: application/json`")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise HTTPException(413, f"the body is larger than {MAX_BODY} bytes: send fewer instances")
+    return bytes(body)
+
+
+async def _refused(_request: Request, error: HTTPException) -> Response:
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _invalid(_request: Request, error: ValidationError) -> Response:
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    fields = [{"field": _path(detail), "reason": detail["msg"]} for detail in details[:MAX_REASONS]]
+    code = 400 if details[0]["type"] == "json_invalid" else 422
+    message = "; ".join(f"{entry['field']}: {entry['reason']}" for entry in fields)
+    return JSONResponse({"error": message, "fields": fields}, code)
+
+
+def _path(detail: ErrorDetails) -> str:
+    """`instances[2].clinic`"""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"])
+    return "".join(parts).removeprefix(".") or "body"
+
+
+async def _failed(_request: Request, error: RatchetError) -> Response:
+    if isinstance(error, RequestError):
+        field = {"field": error.subject, "reason": f"{error.problem}. {error.remedy}"}
+        return JSONResponse({"error": str(error), "fields": [field]}, 422)
+    return JSONResponse({"error": str(error)}, 503)

@@ -1,0 +1,57 @@
+"""The BentoML service: `bentoml serve inference_pipeline.online.service:Inference` from the root of the checkout."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+from anyio import to_thread
+
+from inference_pipeline.online.rest import application, attach
+from inference_pipeline.online.serving import Serving
+from ratchet.project import Project
+from ratchet.quiet import quieten
+
+quieten()
+import bentoml  # noqa: E402 # reads its telemetry switch when imported
+
+POLL_SECONDS = 2.0
+app = application()
+
+
+@bentoml.service(
+    name="ratchet",
+    workers=1,
+    traffic={"timeout": 2.0},  # every request's context is held for as long: more is memory and long collections
+    tracing={"excluded_urls": ".*"},
+    logging={"access": {"enabled": False}},
+)
+@bentoml.asgi_app(app)
+class Inference:
+    """Answers by the model that `serving` names, and follows it when reconcile moves it."""
+
+    def __init__(self) -> None:
+        self._serving = Serving(Project.load())
+        self._polling: asyncio.Task[None] | None = None
+        attach(app, self._serving)
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        await to_thread.run_sync(self._serving.refresh)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+        self._polling = asyncio.create_task(self._poll())
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        if self._polling:
+            self._polling.cancel()
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            await to_thread.run_sync(self._serving.refresh)
+
+    def __is_ready__(self) -> bool:
+        return self._serving.ready

@@ -1,0 +1,55 @@
+"""Which model answers now, and how another takes its place without a restart."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from inference_pipeline.online.predictor import Predictor, load_predictor
+from ratchet.errors import RatchetError, RegistryError
+from ratchet.project import Project
+
+logger = logging.getLogger(__name__)
+
+
+class Serving:
+    """The predictor in use. `refresh` replaces it by one assignment: a request sees one model from start to end."""
+
+    def __init__(self, project: Project, load: Callable[[Project], Predictor] = load_predictor) -> None:
+        self.project = project
+        self._load = load
+        self._predictor: Predictor | None = None
+        self._loaded_for: bytes | None = None
+        self._reason = "nothing was loaded yet"
+
+    @property
+    def ready(self) -> bool:
+        return self._predictor is not None
+
+    @property
+    def predictor(self) -> Predictor:
+        """Raises RegistryError, with the reason, while no model could be loaded."""
+        if self._predictor is None:
+            raise RegistryError(
+                f"no model serves ({self._reason})",
+                subject=self.project.namespace,
+                remedy="Loading is tried again every few seconds",
+            )
+        return self._predictor
+
+    def refresh(self) -> None:
+        """Load what reconcile has made serve, unless it is loaded. What is loaded stays when that fails."""
+        announced = self._announced()
+        if self.ready and announced == self._loaded_for:
+            return
+        try:
+            self._predictor = self._load(self.project)
+            self._loaded_for = announced
+        except RatchetError as error:
+            self._reason = str(error)
+            logger.warning("no model was loaded: %s", error)
+
+    def _announced(self) -> bytes | None:
+        """What reconcile wrote last; read before loading, so that a move meanwhile is seen by the next call."""
+        path = self.project.serving_file
+        return path.read_bytes() if path.exists() else None

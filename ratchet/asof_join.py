@@ -1,0 +1,123 @@
+"""The point-in-time join as DuckDB SQL over Parquet by UTC date; only the dates that a question can touch are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from ratchet.derivation import EVENT_TIMESTAMP
+from ratchet.tables import files
+
+
+@dataclass(frozen=True)
+class Query:
+    """SQL, and the Arrow tables that it names."""
+
+    sql: str
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
+
+    def run(self, threads: int, memory_limit: str) -> pa.Table:
+        with duckdb.connect(config={"threads": threads, "memory_limit": memory_limit}) as connection:
+            connection.execute("SET TimeZone='UTC'")
+            for name, table in self.tables.items():
+                connection.register(name, table)
+            return connection.sql(self.sql).to_arrow_table()
+
+
+@dataclass(frozen=True)
+class Join:
+    """One feature view, as it is looked up by an entity row.
+
+    `keys` maps the view's keys to entity columns; `columns` the view's features to the names they get; `schema` has the
+    view's keys, event_timestamp and features; values older than `max_age` are left out.
+    """
+
+    name: str
+    directory: Path
+    schema: pa.Schema
+    keys: Mapping[str, str]
+    columns: Mapping[str, str]
+    max_age: timedelta | None
+
+    @property
+    def timestamp(self) -> str:
+        """The column that says since when the values hold; null without a match."""
+        return f"{self.name}__{EVENT_TIMESTAMP}"
+
+
+def point_in_time(entities: Query, joins: Sequence[Join], first: datetime, last: datetime) -> Query:
+    """Every entity row, with the last values at or before its event_timestamp, which lies between `first` and `last`.
+
+    A view has at most one row per keys and timestamp. A null key matches nothing. Rows come in no particular order.
+    """
+    views = [(f"view_{number}", join) for number, join in enumerate(joins)]
+    values = ["entity.*", *(value for alias, join in views for value in _values(alias, join))]
+    clauses = [_clause(alias, join, first, last) for alias, join in views]
+    empty = {f"no_{alias}": join.schema.empty_table() for alias, join in views}
+    rows = f"SELECT * REPLACE ({EVENT_TIMESTAMP}::TIMESTAMPTZ AS {EVENT_TIMESTAMP}) FROM ({entities.sql})"
+    sql = f"SELECT {', '.join(values)} FROM ({rows}) entity {' '.join(clauses)}"
+    return Query(sql, {**entities.tables, **empty})
+
+
+def between(
+    directory: Path, columns: Sequence[str], first: datetime | None, last: datetime | None, nothing: str | None = None
+) -> str:
+    """SELECT `columns` of the rows from `first` to `last`, both inclusive; of the table `nothing` where there is no file."""
+    found = files(directory, first.date() if first else None, last.date() if last else None)
+    source = (
+        parquet(found)
+        if found
+        else nothing or f"(SELECT {', '.join(f'NULL AS {_quote(name)}' for name in columns)} LIMIT 0)"
+    )
+    bounds = [f"{EVENT_TIMESTAMP} >= {_instant(first)}"] if first else []
+    bounds += [f"{EVENT_TIMESTAMP} <= {_instant(last)}"] if last else []
+    return f"SELECT {names(columns)} FROM {source}" + (f" WHERE {' AND '.join(bounds)}" if bounds else "")
+
+
+def parquet(paths: Sequence[str]) -> str:
+    """The rows of Parquet files."""
+    listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+    return f"read_parquet([{listed}], hive_partitioning = false)"
+
+
+def names(columns: Sequence[str]) -> str:
+    """Columns, quoted, with commas between."""
+    return ", ".join(_quote(name) for name in columns)
+
+
+def _values(alias: str, join: Join) -> list[str]:
+    columns = {**join.columns, EVENT_TIMESTAMP: join.timestamp}
+    return [f"{_fresh(alias, source, join.max_age)} AS {_quote(name)}" for source, name in columns.items()]
+
+
+def _fresh(alias: str, column: str, max_age: timedelta | None) -> str:
+    value = f"{alias}.{_quote(column)}"
+    if max_age is None:
+        return value
+    oldest = f"entity.{EVENT_TIMESTAMP} - {_interval(max_age)}"
+    return f"CASE WHEN {alias}.{EVENT_TIMESTAMP} >= {oldest} THEN {value} END"
+
+
+def _clause(alias: str, join: Join, first: datetime, last: datetime) -> str:
+    oldest = first - join.max_age if join.max_age else None
+    rows = between(join.directory, join.schema.names, oldest, last, nothing=f"no_{alias}")
+    equal = [f"entity.{_quote(column)} = {alias}.{_quote(key)}" for key, column in join.keys.items()]
+    known = f"entity.{EVENT_TIMESTAMP} >= {alias}.{EVENT_TIMESTAMP}"
+    return f"ASOF LEFT JOIN ({rows}) {alias} ON {' AND '.join([*equal, known])}"
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _instant(instant: datetime) -> str:
+    return f"TIMESTAMPTZ '{instant.isoformat()}'"
+
+
+def _interval(duration: timedelta) -> str:
+    return f"to_microseconds({duration // timedelta(microseconds=1)})"

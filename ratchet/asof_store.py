@@ -1,0 +1,180 @@
+"""Feast's offline store on Parquet by UTC date. Feast finds the class by its name in feature_store.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+from feast.feature_view import FeatureView
+from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
+from feast.repo_config import FeastConfigBaseModel, RepoConfig
+from feast.types import from_feast_to_pyarrow_type
+
+from ratchet.asof_join import Join, Query, between, names, point_in_time
+from ratchet.derivation import EVENT_TIMESTAMP
+from ratchet.errors import StoreError
+
+ENTITIES = "entities"
+
+
+class AsofOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
+    """`offline_store` in feature_store.yaml."""
+
+    type: Literal["ratchet.asof_store.AsofOfflineStore"] = "ratchet.asof_store.AsofOfflineStore"
+    threads: int = 2
+    memory_limit: str = "4GB"
+
+    def run(self, query: Query) -> pa.Table:
+        return query.run(self.threads, self.memory_limit)
+
+
+class QueryJob(RetrievalJob):  # type: ignore[misc]
+    """A query that runs when its rows are asked for."""
+
+    def __init__(
+        self,
+        query: Query,
+        config: AsofOfflineStoreConfig,
+        metadata: RetrievalMetadata | None = None,
+        full_feature_names: bool = False,
+        timestamps: Sequence[str] = (),
+    ) -> None:
+        self._query, self._config = query, config
+        self._metadata, self._full_feature_names = metadata, full_feature_names
+        self._timestamps = list(timestamps)
+
+    def with_event_timestamps(self) -> pa.Table:
+        """The rows, and for each view a column `{view}__event_timestamp`: since when its values hold."""
+        return self._config.run(self._query)
+
+    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
+        return self.with_event_timestamps().drop_columns(self._timestamps)
+
+    def to_sql(self) -> str:
+        return self._query.sql
+
+    @property
+    def full_feature_names(self) -> bool:
+        return self._full_feature_names
+
+    @property
+    def on_demand_feature_views(self) -> list[Any]:
+        return []
+
+    @property
+    def metadata(self) -> RetrievalMetadata | None:
+        return self._metadata
+
+
+class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
+    """What Feast asks of an offline store, by ASOF JOIN. Row order is not kept: carry an id."""
+
+    def ensure_filter_by_created_timestamp_supported(self) -> None:
+        raise StoreError(
+            "cannot filter by created timestamp, because it keeps none",
+            subject="get_historical_features",
+            remedy="Leave filter_by_created_timestamp out",
+        )
+
+    @staticmethod
+    def get_historical_features(
+        config: RepoConfig,
+        feature_views: list[FeatureView],
+        feature_refs: list[str],
+        entity_df: pd.DataFrame | str | None,
+        registry: Any,
+        project: str,
+        full_feature_names: bool = False,
+        **_interval: Any,
+    ) -> QueryJob:
+        """`entity_df` is SQL or a frame with the join keys and event_timestamp, which is UTC where it has no zone."""
+        entities = _entities(entity_df)
+        joins = [_join(view, feature_refs, full_feature_names) for view in feature_views]
+        columns, first, last = _describe(entities, joins, config.offline_store)
+        return QueryJob(
+            point_in_time(entities, joins, first, last),
+            config.offline_store,
+            RetrievalMetadata(feature_refs, [name for name in columns if name != EVENT_TIMESTAMP], first, last),
+            full_feature_names,
+            [join.timestamp for join in joins],
+        )
+
+    @staticmethod
+    def pull_latest_from_table_or_query(
+        config: RepoConfig,
+        data_source: Any,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None,
+        start_date: datetime,
+        end_date: datetime,
+    ) -> QueryJob:
+        """The latest row of each key between two instants, both inclusive, in order of the keys."""
+        keys = names(join_key_columns)
+        columns = [*join_key_columns, *feature_name_columns, timestamp_field]
+        latest = f"row_number() OVER (PARTITION BY {keys} ORDER BY {timestamp_field} DESC) = 1"
+        rows = between(Path(data_source.path), columns, start_date, end_date)
+        return QueryJob(Query(f"{rows} QUALIFY {latest} ORDER BY {keys}"), config.offline_store)
+
+    @staticmethod
+    def pull_all_from_table_or_query(
+        config: RepoConfig,
+        data_source: Any,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None = None,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+    ) -> QueryJob:
+        """Every row between two instants, both inclusive, in order of keys and time."""
+        columns = [*join_key_columns, *feature_name_columns, timestamp_field]
+        rows = between(Path(data_source.path), columns, start_date, end_date)
+        return QueryJob(Query(f"{rows} ORDER BY {names([*join_key_columns, timestamp_field])}"), config.offline_store)
+
+
+def _entities(entity_df: pd.DataFrame | str | None) -> Query:
+    if entity_df is None:
+        raise StoreError(
+            "cannot list values without entities",
+            subject="get_historical_features",
+            remedy="Give it entity_df: SQL, or a frame with event_timestamp and the join keys",
+        )
+    if isinstance(entity_df, str):
+        return Query(entity_df)
+    return Query(f"SELECT * FROM {ENTITIES}", {ENTITIES: pa.Table.from_pandas(entity_df, preserve_index=False)})
+
+
+def _join(view: FeatureView, feature_refs: list[str], full_feature_names: bool) -> Join:
+    """A view as its projection is asked for: under its own name or a role's, by mapped keys."""
+    role = view.projection.name_to_use()
+    features = [ref.removeprefix(f"{role}:") for ref in feature_refs if ref.startswith(f"{role}:")]
+    fields = [(entry.name, from_feast_to_pyarrow_type(entry.dtype)) for entry in [*view.entity_columns, *view.features]]
+    return Join(
+        name=role,
+        directory=Path(view.batch_source.path),
+        schema=pa.schema([*fields, (EVENT_TIMESTAMP, pa.timestamp("us", "UTC"))]),
+        keys={key.name: view.projection.join_key_map.get(key.name, key.name) for key in view.entity_columns},
+        columns={name: f"{role}__{name}" if full_feature_names else name for name in features},
+        max_age=view.ttl or None,
+    )
+
+
+def _describe(
+    entities: Query, joins: Sequence[Join], limits: AsofOfflineStoreConfig
+) -> tuple[list[str], datetime, datetime]:
+    """The entities' columns, and the first and last instant that they ask about."""
+    columns = limits.run(Query(f"SELECT * FROM ({entities.sql}) LIMIT 0", entities.tables)).column_names
+    wanted = [EVENT_TIMESTAMP, *(column for join in joins for column in join.keys.values())]
+    missing = sorted(set(wanted) - set(columns))
+    if missing:
+        raise StoreError(f"lacks {', '.join(missing)}", subject="entity_df", remedy="Add what is missing")
+    bounds = f"SELECT min({EVENT_TIMESTAMP})::TIMESTAMPTZ, max({EVENT_TIMESTAMP})::TIMESTAMPTZ FROM ({entities.sql})"
+    first, last = (column[0].as_py() for column in limits.run(Query(bounds, entities.tables)).columns)
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return columns, first or epoch, last or epoch

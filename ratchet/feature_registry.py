@@ -1,0 +1,193 @@
+"""What Feast knows of a use case: entities, feature views and one feature service, derived from its declaration."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import yaml
+
+from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID
+from ratchet.errors import StoreError
+from ratchet.feast_import import feast_module
+from ratchet.feature_service import (
+    ServiceSpec,
+    label_schema,
+    request_schema,
+    service_spec,
+)
+from ratchet.project import Project
+from ratchet.tables import write_text
+from ratchet.use_case import Lookup
+
+if TYPE_CHECKING:
+    import feast
+
+REMEDY = "Run `ratchet stage materialize`"
+
+
+def online_database(project: Project) -> Path:
+    """The SQLite file of the online store."""
+    return project.state / "feast_online.db"
+
+
+def repo_config(project: Project) -> feast.RepoConfig:
+    """Where Feast keeps what, as feature_store.yaml says it."""
+    return feast_module().RepoConfig(**_settings(project))
+
+
+def definitions(project: Project) -> dict[str, Any]:
+    """Every Feast object of the active use case, by a name that is unique among them."""
+    spec, views = service_spec(project.use_case), project.use_case.views
+    keys = {field.name: field.type for view in views for field in spec.schemas[view.name] if field.name in view.keys}
+    entities = {name: _entity(name, kind) for name, kind in {**keys, REQUEST_ID: pa.string()}.items()}
+    online = {
+        view.name: _feature_view(
+            project.features / "views" / spec.views[view.name],
+            spec.schemas[view.name],
+            [entities[key] for key in view.keys],
+            view.max_age,
+            online=True,
+        )
+        for view in views
+    }
+    offline = {
+        name: _feature_view(project.features / name, schema, [entities[REQUEST_ID]], None, online=False)
+        for name, schema in (("requests", request_schema(project.use_case)), ("labels", label_schema(project.use_case)))
+    }
+    roles = [_role(online[lookup.view], lookup) for lookup in project.use_case.lookups]
+    service = feast_module().FeatureService(name=spec.name, features=roles, tags={"fingerprint": spec.fingerprint})
+    return {
+        **{f"entity_{name}": entity for name, entity in entities.items()},
+        **{f"view_{name}": view for name, view in {**online, **offline}.items()},
+        "service": service,
+    }
+
+
+def apply(project: Project) -> None:
+    """Make the registry hold exactly the active use case's definitions, and the online store their tables."""
+    project.state.mkdir(parents=True, exist_ok=True)
+    write_text(
+        project.root / "feature_repo" / "feature_store.yaml", yaml.safe_dump(_settings(project), sort_keys=False)
+    )
+    with sqlite3.connect(online_database(project)) as database:
+        database.execute("PRAGMA journal_mode=WAL")  # readers go on while materialize writes
+    store = _connect(project)
+    wanted = definitions(project).values()
+    store.apply(list(wanted), objects_to_delete=list(_obsolete(store, wanted)), partial=False)
+
+
+def open_store(project: Project) -> feast.FeatureStore:
+    """The applied feature store. Raises StoreError where the registry is absent or lacks the active feature service."""
+    registry = _registry_path(project)
+    if registry is not None and not registry.exists():
+        raise StoreError("is not there", subject=f"feature registry {registry}", remedy=REMEDY)
+    store = _connect(project)
+    feature_service(store, service_spec(project.use_case))
+    return store
+
+
+def feature_service(store: feast.FeatureStore, spec: ServiceSpec) -> feast.FeatureService:
+    """The registered feature service. Raises StoreError where it was never applied."""
+    from feast.errors import FeatureServiceNotFoundException
+
+    try:
+        return store.get_feature_service(spec.name)
+    except FeatureServiceNotFoundException as error:
+        raise StoreError(
+            "was never applied, or the use case's features changed since", subject=spec.name, remedy=REMEDY
+        ) from error
+
+
+def _connect(project: Project) -> feast.FeatureStore:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    store = feast_module().FeatureStore(config=repo_config(project))
+    try:
+        store.list_projects()
+    except SQLAlchemyError as error:
+        raise StoreError(
+            f"cannot be opened ({' '.join(str(error).split())})",
+            subject="feature registry",
+            remedy="Start its database, or correct RATCHET_FEAST_REGISTRY",
+        ) from error
+    return store
+
+
+def _registry_path(project: Project) -> Path | None:
+    return None if project.stores.feast_registry else project.state / "feast_registry.db"
+
+
+def _settings(project: Project) -> dict[str, Any]:
+    stores = project.stores
+    return {
+        "project": project.namespace.replace("-", "_"),
+        "provider": "local",
+        "registry": {
+            "registry_type": "sql",
+            "path": stores.feast_registry or f"sqlite:///{_registry_path(project)}",
+            "serve_features_while_materializing": True,
+        },
+        "offline_store": {
+            "type": "ratchet.asof_store.AsofOfflineStore",
+            "threads": stores.threads,
+            "memory_limit": stores.memory_limit,
+        },
+        "online_store": {"sqlite": {"type": "sqlite", "path": str(online_database(project))}}[stores.online_store],
+        "materialization": {"pull_latest_features": True},
+        "data_quality_monitoring": {"auto_baseline": False},
+        "entity_key_serialization_version": 3,
+    }
+
+
+def _feature_view(
+    directory: Path, schema: pa.Schema, entities: list[feast.Entity], max_age: timedelta | None, *, online: bool
+) -> feast.FeatureView:
+    module = feast_module()
+    from feast.data_format import ParquetFormat
+
+    source = module.FileSource(
+        name=directory.name, path=str(directory), timestamp_field=EVENT_TIMESTAMP, file_format=ParquetFormat()
+    )
+    fields = [module.Field(name=name, dtype=_dtype(schema.field(name).type)) for name in schema.names]
+    return module.FeatureView(
+        name=directory.name,
+        source=source,
+        schema=[field for field in fields if field.name != EVENT_TIMESTAMP],
+        entities=entities,
+        ttl=max_age or timedelta(0),
+        online=online,
+    )
+
+
+def _role(view: feast.FeatureView, lookup: Lookup) -> feast.FeatureView:
+    return view.with_name(lookup.prefix).with_join_key_map(dict(lookup.keys))
+
+
+def _entity(name: str, kind: pa.DataType) -> feast.Entity:
+    return feast_module().Entity(name=name, join_keys=[name], value_type=_dtype(kind).to_value_type())
+
+
+def _dtype(kind: pa.DataType) -> Any:
+    """The Feast type of a column in one of the types that expressions are cast to."""
+    from feast import types
+
+    known = {"int64": types.Int64, "double": types.Float64, "bool": types.Bool, "string": types.String}
+    return known.get(str(kind), types.UnixTimestamp)
+
+
+def _obsolete(store: feast.FeatureStore, wanted: Iterable[Any]) -> Iterable[Any]:
+    """Registered objects that are no longer defined, services first."""
+    names = {(type(thing), thing.name) for thing in wanted}
+    names |= {(type(thing.batch_source), thing.batch_source.name) for thing in wanted if hasattr(thing, "batch_source")}
+    registered = [
+        *store.list_feature_services(),
+        *store.list_feature_views(),
+        *store.list_entities(),
+        *store.list_data_sources(),
+    ]
+    return [thing for thing in registered if (type(thing), thing.name) not in names]

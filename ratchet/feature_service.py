@@ -1,0 +1,148 @@
+"""A model's contract with the feature store: names and a fingerprint of all that decides its features. Needs no Feast."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ratchet.derivation import (
+    EVENT_TIMESTAMP,
+    Derivation,
+    label_derivation,
+    request_derivation,
+    view_derivation,
+)
+from ratchet.errors import SettingsError
+from ratchet.tables import digest
+from ratchet.use_case import Kind, Lookup, UseCase, View
+
+
+@dataclass(frozen=True)
+class ServiceSpec:
+    """The feature service of a use case.
+
+    `views` maps a view's name to its versioned name, `{view}_{8 hex}`, which changes with its expression; `schemas` to the
+    columns of its table: keys, event_timestamp, features. `inputs` are the model's columns, in order.
+    """
+
+    name: str
+    fingerprint: str
+    views: Mapping[str, str]
+    schemas: Mapping[str, pa.Schema]
+    features: Mapping[str, tuple[str, ...]]
+    inputs: dict[str, Kind]
+
+
+def service_spec(use_case: UseCase) -> ServiceSpec:
+    """Compile a use case's views. Raises SettingsError where its declaration contradicts itself."""
+    for lookup in use_case.lookups:
+        _check_lookup(use_case, lookup)
+    derived = {view.name: view_derivation(use_case, view) for view in use_case.views}
+    _check_keys(use_case, derived)
+    views = {view.name: f"{view.name}_{_version(view, derived[view.name])[:8]}" for view in use_case.views}
+    fingerprint = digest(
+        list(use_case.inputs.items()),
+        [(lookup.prefix, views[lookup.view], sorted(lookup.keys.items())) for lookup in use_case.lookups],
+        _columns(request_schema(use_case)),
+        dict(use_case.constants),
+        list(_sources(use_case.on_demand, set())),
+    )
+    return ServiceSpec(
+        name=f"{use_case.name}_{fingerprint[:8]}",
+        fingerprint=fingerprint,
+        views=views,
+        schemas={name: derivation.schema for name, derivation in derived.items()},
+        features={view.name: _features(view, derived[view.name].schema) for view in use_case.views},
+        inputs=dict(use_case.inputs),
+    )
+
+
+def request_schema(use_case: UseCase) -> pa.Schema:
+    """Columns of a stored request: request_id, the request's fields, the constants, event_timestamp."""
+    return request_derivation(use_case).schema
+
+
+def label_schema(use_case: UseCase) -> pa.Schema:
+    """Columns of a stored label: request_id, event_timestamp, label, label_known_at."""
+    return label_derivation(use_case).schema
+
+
+def _version(view: View, derivation: Derivation) -> str:
+    return digest(
+        view.keys, _columns(derivation.schema), derivation.sql, _seconds(view.lookback), _seconds(view.max_age)
+    )
+
+
+def _columns(schema: pa.Schema) -> list[tuple[str, str]]:
+    return [(field.name, str(field.type)) for field in schema]
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()
+
+
+def _features(view: View, schema: pa.Schema) -> tuple[str, ...]:
+    return tuple(name for name in schema.names if name not in {*view.keys, EVENT_TIMESTAMP})
+
+
+def _sources(function: Any, seen: set[str]) -> Iterator[str]:
+    """The source of a function and of what it uses of its own package: functions by source, plain constants by value."""
+    seen.add(function.__qualname__)
+    yield inspect.getsource(function)
+    for name, value in sorted(inspect.getclosurevars(function).globals.items()):
+        if isinstance(value, str | int | float | tuple | timedelta | np.ndarray):
+            yield f"{name} = {value.tolist() if isinstance(value, np.ndarray) else value!r}"
+        elif inspect.isfunction(value) and _package(value) == _package(function) and value.__qualname__ not in seen:
+            yield from _sources(value, seen)
+
+
+def _package(function: Any) -> str:
+    return str(function.__module__).partition(".")[0]
+
+
+def _check_lookup(use_case: UseCase, lookup: Lookup) -> None:
+    subject = f"lookup {lookup.prefix!r}"
+    view = next((view for view in use_case.views if view.name == lookup.view), None)
+    if view is None:
+        raise SettingsError(f"there is no view {lookup.view!r}", subject=subject, remedy="Name one of `views`")
+    if set(view.keys) != set(lookup.keys):
+        raise SettingsError(
+            f"maps {', '.join(lookup.keys)}, but the keys of {view.name} are {', '.join(view.keys)}",
+            subject=subject,
+            remedy="Map each key of the view to a column of the request",
+        )
+    columns = [*use_case.request_fields(), *use_case.constants]
+    unknown = sorted(set(lookup.keys.values()) - set(columns))
+    if unknown:
+        raise SettingsError(
+            f"a request has no column {', '.join(unknown)}", subject=subject, remedy=f"Use {', '.join(columns)}"
+        )
+
+
+def _check_keys(use_case: UseCase, derived: Mapping[str, Derivation]) -> None:
+    """Feast knows a key by its name: it has one type, and is no other column of the request that is looked up."""
+    kinds: dict[str, pa.DataType] = {}
+    for view in use_case.views:
+        for key in view.keys:
+            kind = derived[view.name].schema.field(key).type
+            if kinds.setdefault(key, kind) != kind:
+                raise SettingsError(
+                    f"is a {kind} here and a {kinds[key]} elsewhere",
+                    subject=f"view {view.name!r}, key {key!r}",
+                    remedy="Give it one type, or two names",
+                )
+    columns = {column for lookup in use_case.lookups for column in lookup.keys.values()}
+    for lookup in use_case.lookups:
+        hidden = [key for key, column in lookup.keys.items() if key != column and key in columns]
+        if hidden:
+            raise SettingsError(
+                f"{', '.join(hidden)} is a key of the view and another column of the request",
+                subject=f"lookup {lookup.prefix!r}",
+                remedy="Give the view's key a name of its own",
+            )

@@ -1,0 +1,150 @@
+"""The feature store, read: as of a moment from the offline store, as of now from the online store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ratchet.asof_join import Query, between
+from ratchet.clock import Period
+from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID
+from ratchet.errors import StoreError
+from ratchet.feature_registry import apply, feature_service, open_store, repo_config
+from ratchet.feature_service import (
+    ServiceSpec,
+    label_schema,
+    request_schema,
+    service_spec,
+)
+from ratchet.project import Project
+from ratchet.tables import files, to_columns
+from ratchet.use_case import Array, Columns, Lookup
+
+__all__ = [
+    "OnlineFeatures",
+    "ServiceSpec",
+    "apply",
+    "historical",
+    "labels",
+    "open_store",
+    "repo_config",
+    "request_schema",
+    "service_spec",
+    "training_set",
+]
+_TICK = timedelta(microseconds=1)
+
+
+def historical(project: Project, period: Period) -> dict[str, Array]:
+    """The requests of a period with the features known at each one's moment, by event_timestamp and request_id.
+
+    Adds `{lookup}__{feature}` and `{lookup}__event_timestamp` (NaT without a value). Raises StoreError where the store is
+    not applied or holds no request of the period.
+    """
+    return to_columns(_historical(project, period))
+
+
+def labels(project: Project, period: Period, as_of: datetime) -> dict[str, Array]:
+    """request_id, label and label_known_at of the period's requests whose label was known at `as_of`, by request_id."""
+    return to_columns(_labels(project, period, as_of))
+
+
+def training_set(project: Project, period: Period, as_of: datetime) -> dict[str, Array]:
+    """`historical` joined with `labels`, and the on-demand columns: only requests with a label, in the same order."""
+    known = _labels(project, period, as_of)
+    joined = _historical(project, period).join(known, REQUEST_ID, join_type="inner")
+    return project.use_case.complete(to_columns(_in_order(joined)))
+
+
+class OnlineFeatures:
+    """The online store of a project, held open: the same columns as `historical` adds, as of now."""
+
+    def __init__(self, project: Project) -> None:
+        self._use_case = project.use_case
+        self._spec = service_spec(project.use_case)
+        self._store = open_store(project)
+        self._service = feature_service(self._store, self._spec)
+
+    def read(self, requests: Columns) -> dict[str, Array]:
+        """Features of requests, constants included. What is older than its view's max_age at a request's
+        event_timestamp, or newer than that, is absent, as it would be in the point-in-time join."""
+        keys = self._keys(requests)
+        found = self._store.get_online_features(self._service, _filled(keys), full_feature_names=True)
+        values = found.to_dict(include_event_timestamps=True)
+        columns: dict[str, Array] = {}
+        for lookup in self._use_case.lookups:
+            columns |= self._looked_up(lookup, keys, values, requests[EVENT_TIMESTAMP])
+        return columns
+
+    def _keys(self, requests: Columns) -> dict[str, pa.Array]:
+        """The request columns that lookups use, in the types of the views' keys."""
+        return {
+            column: _typed(requests[column], self._spec.schemas[lookup.view].field(key).type)
+            for lookup in self._use_case.lookups
+            for key, column in lookup.keys.items()
+        }
+
+    def _looked_up(
+        self, lookup: Lookup, keys: Mapping[str, pa.Array], values: Mapping[str, list[object]], moments: Array
+    ) -> dict[str, Array]:
+        schema, features = self._spec.schemas[lookup.view], self._spec.features[lookup.view]
+        seconds = np.array(values[f"{lookup.prefix}__{features[0]}__ts"], "datetime64[s]")
+        held = seconds.astype("datetime64[us]")
+        absent = (held == np.datetime64(0, "us")) | _stale(held, moments, self._use_case.view(lookup.view).max_age)
+        for column in lookup.keys.values():
+            absent |= keys[column].is_null().to_numpy(zero_copy_only=False)
+        table = {
+            f"{lookup.prefix}__{name}": _masked(values[f"{lookup.prefix}__{name}"], schema.field(name).type, absent)
+            for name in features
+        }
+        return {
+            **to_columns(pa.table(table)),
+            f"{lookup.prefix}__{EVENT_TIMESTAMP}": np.where(absent, np.datetime64("NaT"), held),
+        }
+
+
+def _historical(project: Project, period: Period) -> pa.Table:
+    store = open_store(project)
+    requests = project.features / "requests"
+    if not files(requests, period.start.date(), (period.end - _TICK).date()):
+        raise StoreError(f"holds no request of {period}", subject=str(requests), remedy="Run `ratchet stage featurize`")
+    entities = between(requests, request_schema(project.use_case).names, period.start, period.end - _TICK)
+    service = feature_service(store, service_spec(project.use_case))
+    return _in_order(store.get_historical_features(entities, service, full_feature_names=True).with_event_timestamps())
+
+
+def _labels(project: Project, period: Period, as_of: datetime) -> pa.Table:
+    schema = label_schema(project.use_case)
+    rows = between(project.features / "labels", schema.names, period.start, period.end - _TICK, nothing="no_labels")
+    known = f"label IS NOT NULL AND label_known_at <= TIMESTAMPTZ '{as_of.isoformat()}'"
+    query = f"SELECT request_id, label, label_known_at FROM ({rows}) WHERE {known} ORDER BY request_id"
+    return Query(query, {"no_labels": schema.empty_table()}).run(project.stores.threads, project.stores.memory_limit)
+
+
+def _in_order(table: pa.Table) -> pa.Table:
+    return table.sort_by([(EVENT_TIMESTAMP, "ascending"), (REQUEST_ID, "ascending")])
+
+
+def _typed(column: Array, kind: pa.DataType) -> pa.Array:
+    return pa.array(column, from_pandas=True).cast(kind)
+
+
+def _filled(keys: Mapping[str, pa.Array]) -> dict[str, list[object]]:
+    """Feast cannot look a null up: any other value will do, for what it finds is masked."""
+    return {
+        name: pc.fill_null(column, "" if pa.types.is_string(column.type) else 0).to_pylist()
+        for name, column in keys.items()
+    }
+
+
+def _stale(held: Array, moments: Array, max_age: timedelta | None) -> Array:
+    late = held > moments
+    return late if max_age is None else late | (moments - held > np.timedelta64(max_age))
+
+
+def _masked(values: list[object], kind: pa.DataType, absent: Array) -> pa.Array:
+    return pc.if_else(pa.array(absent), pa.scalar(None, kind), pa.array(values, kind))

@@ -1,0 +1,72 @@
+"""The way back from a prediction: features, model, gate record, run, feature service, data version, commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ratchet import prediction_log
+from ratchet.errors import GateError
+from ratchet.gate_record import GateRecord, verify
+from ratchet.model import Contract
+from ratchet.project import Project
+from ratchet.registry import opened
+
+
+def trace(project: Project, prediction_id: str) -> dict[str, Any]:
+    """What was asked and served, by which model, on which evidence, made from which data and code; all of it JSON-able.
+
+    Raises StoreError for an id that is not in the prediction log, RegistryError or GateError for a model that is gone.
+    """
+    row = prediction_log.find(project, prediction_id)
+    with opened(project, "promotion") as registry:
+        version = registry.version(row["model_version"])
+        record = registry.record(version)
+        contract = registry.model(version)[0].contract
+    return {
+        "prediction": {name: row[name] for name in ("prediction_id", "time", "prediction", "arm", "request_id")},
+        "request": {**row["keys"], **row["request"]},
+        "features": [*_features(row)],
+        "model": {
+            "name": row["model_name"],
+            "version": version.number,
+            "digest": version.digest,
+            "kind": contract.kind,
+            "trained_from": contract.trained_from.isoformat(),
+            "trained_until": contract.trained_until.isoformat(),
+        },
+        "gate_record": _gate_record(project, record, row["model_digest"]),
+        "run": version.run_id,
+        "feature_service": {"name": contract.feature_service, "fingerprint": contract.fingerprint},
+        "data_version": contract.data_version,
+        "code": _code(contract),
+    }
+
+
+def _features(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every served value with the instant from which it held; a feature's name begins with its lookup's."""
+    for name, value in row["features"].items():
+        lookup = max((known for known in row["feature_timestamps"] if name.startswith(f"{known}__")), key=len)
+        yield {"name": name, "value": value, "timestamp": row["feature_timestamps"][lookup]}
+
+
+def _gate_record(project: Project, record: GateRecord, digest: str) -> dict[str, Any]:
+    return {
+        "verdict": record.verdict,
+        "verified": _verification(project, record, digest),
+        "compared_with": record.champion,
+        "checks": [check.model_dump(mode="json") for check in record.checks],
+    }
+
+
+def _verification(project: Project, record: GateRecord, digest: str) -> str:
+    """Whether signature, model and verdict hold; a record that does not is shown with the reason."""
+    try:
+        verify(record, digest, project)
+    except GateError as error:
+        return str(error)
+    return "signature, model and verdict hold"
+
+
+def _code(contract: Contract) -> dict[str, Any]:
+    return {"commit": contract.commit, "dirty": contract.dirty}

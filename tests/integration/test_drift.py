@@ -1,0 +1,110 @@
+"""The drift report says that a window drifted when it did, and only then."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference_pipeline.monitor.drift import drift_report
+from ratchet.errors import DataError
+from ratchet.project import Project
+from ratchet.promotion import Champion
+from ratchet.reports import Report
+from ratchet.use_case import Array
+from tests.support.champions import joined_columns, noshow_champion
+from tests.support.projects import noshow_project
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return noshow_project(tmp_path_factory.mktemp("drift"))
+
+
+@pytest.fixture(scope="module")
+def champion(project: Project) -> Champion:
+    """Trained on a thousand rows that it keeps for reference."""
+    return noshow_champion(project, reference_rows=1000)
+
+
+def window(champion: Champion, rows: int = 400, **changes: Array) -> dict[str, Array]:
+    """Later rows of the same population, but for the columns given, with what the champion makes of them."""
+    columns = {**joined_columns(rows, seed=1), **changes}
+    return {**columns, "prediction": champion.model.predict(columns)}
+
+
+def report(project: Project, champion: Champion, rows: dict[str, Array], name: str = "report") -> Report:
+    return drift_report(project, champion, rows, project.reports / name)
+
+
+def test_the_same_population_is_no_drift(project: Project, champion: Champion) -> None:
+    """No column of an ordinary window drifted."""
+    found = report(project, champion, window(champion))
+    assert "no drift" == found["verdict"]
+    assert {False} == {column["drift"] for column in found["columns"].values()}
+    assert 0 == found["share"]
+    assert {"from": "2024-01-01T00:00:00.000000+00:00", "to": "2024-01-06T13:00:00.000000+00:00", "n": 400} == found["window"]
+
+
+def test_planted_drift_flips_the_verdict(project: Project, champion: Champion) -> None:
+    """Three inputs that moved are drift, and are the ones that are named."""
+    planted = {
+        "clinic": np.full(400, "south", object),
+        "booked_days_ahead": joined_columns(400)["booked_days_ahead"] + 20,
+        "hour": np.full(400, 3.0),
+    }
+    found = report(project, champion, window(champion, **planted))
+    assert "drift" == found["verdict"]
+    assert planted.keys() <= {name for name, column in found["columns"].items() if column["drift"]}
+
+
+def test_drift_of_the_prediction_alone_is_drift(project: Project, champion: Champion) -> None:
+    """A model that answers differently is reported even where no input looks different."""
+    rows = window(champion)
+    found = report(project, champion, {**rows, "prediction": rows["prediction"] ** 3})
+    assert "drift" == found["verdict"]
+    assert ["prediction"] == [name for name, column in found["columns"].items() if column["drift"]]
+
+
+def test_a_column_without_values_is_not_passed(project: Project, champion: Champion) -> None:
+    """A feature that vanished has no score of its own, and its being missing drifted."""
+    name = "patient_history__miss_rate_56d"
+    found = report(project, champion, window(champion, **{name: np.full(400, np.nan)}))["columns"]
+    assert found[name]["drift"] is None
+    assert "fewer than 100 values" in found[name]["reason"]
+    assert found[f"{name} (missing)"]["drift"]
+
+
+def test_too_small_a_window_is_an_error(project: Project, champion: Champion) -> None:
+    """Fewer rows than the settings ask for give no verdict at all."""
+    with pytest.raises(DataError, match="the window has 99 rows"):
+        report(project, champion, window(champion, 99))
+
+
+def test_a_large_window_is_sampled(project: Project, champion: Champion) -> None:
+    """More rows than the reference may have do not change what is compared; all of them are counted."""
+    found = report(project, champion, window(champion, 3000))
+    assert ("no drift", 3000) == (found["verdict"], found["window"]["n"])
+
+
+def test_equal_windows_are_equal_bytes(project: Project, champion: Champion) -> None:
+    """Evidently's page and JSON hold no clock and no random name."""
+    pages = []
+    for name in ("first", "second"):
+        found = report(project, champion, window(champion), name)
+        pages.append([(project.root / found[kind]).read_bytes() for kind in ("html", "json")])
+    assert pages[0] == pages[1]
+
+
+def test_the_page_needs_no_network(project: Project, champion: Champion) -> None:
+    """The HTML loads no script, style, font or image from anywhere; the JSON is Evidently's own, score by score."""
+    found = report(project, champion, window(champion))
+    html = (project.root / found["html"]).read_text(encoding="utf-8")
+    assert [] == re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=[\"']?(?:https?:)?//", html)
+    assert [] == re.findall(r"""@import\s+[u"']|url\(["']?(?:https?:)?//""", html)
+    metrics = json.loads((project.root / found["json"]).read_text(encoding="utf-8"))["metrics"]
+    scores = {metric["config"]["column"]: metric["value"] for metric in metrics if "column" in metric["config"]}
+    assert {name: column["score"] for name, column in found["columns"].items()} == pytest.approx(scores, abs=1e-6)

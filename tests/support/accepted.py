@@ -1,0 +1,42 @@
+"""Accepted tables without ingest and validate, for tests of what stands on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ratchet.project import Project
+from ratchet.tables import Files, digest, update
+from ratchet.use_case import ROW_ID
+
+Batches = Mapping[tuple[str, str], pa.Table]
+"""Table and batch → rows in the table's schema."""
+
+
+def accept_all(project: Project) -> None:
+    """Accept what the no-show project's loader delivers, save what its rules would reject."""
+    source = project.settings.source
+    deliveries = project.loader(source.path, source.options, project.period("all"))
+    rows = {(delivery.table, delivery.batch): delivery.read()[0] for delivery in deliveries}
+    accept(project, {batch: table.filter(pc.field("missed") <= 1) for batch, table in rows.items()})
+
+
+def accept(project: Project, batches: Batches) -> None:
+    """Make these the accepted rows: with row_id, by the UTC date of their event time."""
+    wanted = {f"{table}/{batch}": digest(rows.to_pylist()) for (table, batch), rows in batches.items()}
+    update(project.accepted, wanted, lambda stale: [(unit, _files(project, unit, batches)) for unit in stale])
+
+
+def _files(project: Project, unit: str, batches: Batches) -> Files:
+    name, batch = unit.split("/")
+    table, rows = project.use_case.table(name), batches[name, batch]
+    ids = pa.array([f"{batch}:{row:08d}" for row in range(rows.num_rows)], pa.string())
+    stored = rows.add_column(0, ROW_ID, ids).cast(table.stored_schema)
+    if table.event_time is None:
+        return {unit: stored}
+    dates = pc.strftime(stored[table.event_time], format="%Y-%m-%d")
+    return {
+        f"{name}/date={date}/{batch}": stored.filter(pc.equal(dates, date)) for date in sorted(set(dates.to_pylist()))
+    }

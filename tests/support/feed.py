@@ -1,0 +1,110 @@
+"""A use case of two tables read from a folder, so that a test can deliver whatever it likes: payments and their shops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import ibis
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import AwareDatetime, BaseModel
+
+from ratchet.clock import FixedClock, Period
+from ratchet.errors import SourceError
+from ratchet.project import Project
+from ratchet.settings import Periods, Settings, SourceSettings
+from ratchet.tables import md5
+from ratchet.use_case import Delivery, SourceTable, Tables, UseCase
+
+INSTANT = pa.timestamp("us", "UTC")
+PAYMENTS = pa.schema({"id": pa.int64(), "shop": pa.string(), "at": INSTANT, "amount": pa.float64()})
+SHOPS = pa.schema({"shop": pa.string(), "city": pa.string()})
+
+
+def _read(path: Path) -> tuple[pa.Table, list[str]]:
+    try:
+        return pq.read_table(path), [f"read from {path.name}"]
+    except (OSError, pa.ArrowException) as error:
+        raise SourceError("is no whole Parquet file", subject=str(path), remedy="Fetch it again") from error
+
+
+def folder(path: str, options: Mapping[str, Any], period: Period) -> Iterable[Delivery]:
+    """{path}/{table}/{batch}.parquet, as they are."""
+    for file in sorted(Path(path).glob("*/*.parquet")):
+        yield Delivery(file.parent.name, file.stem, md5(file), lambda file=file: _read(file))  # type: ignore[misc]
+
+
+def rules() -> Mapping[str, Any]:
+    from great_expectations import expectations as gxe
+
+    return {
+        "amount_out_of_range": gxe.ExpectColumnValuesToBeBetween(column="amount", min_value=0, max_value=100),
+        "unknown_shop": gxe.ExpectColumnValuesToBeInSet(column="shop", value_set=["a", "b", "c"]),
+    }
+
+
+class Payment(BaseModel):
+    shop: str
+    at: AwareDatetime
+
+
+def examples(tables: Tables) -> ibis.Table:
+    payments = tables["payments"]
+    return payments.select(request_id="row_id", shop="shop", event_timestamp="at", label="amount", label_known_at="at")
+
+
+use_case = UseCase(
+    name="feed",
+    task="regression",
+    timezone="UTC",
+    label="amount",
+    unit="coins",
+    tables=(
+        SourceTable("payments", PAYMENTS, key=("id",), event_time="at", known_at="at", rules=rules),
+        SourceTable("shops", SHOPS, key=("shop",)),
+    ),
+    sources={"folder": folder},
+    views=(),
+    lookups=(),
+    request=Payment,
+    event_timestamp="at",
+    examples=examples,
+    inputs={"shop": "category"},
+    baseline=((),),
+)
+
+
+def feed_project(root: Path) -> Project:
+    """A project that reads the folder `deliveries` below its root."""
+    periods = Periods(
+        start=date(2024, 1, 1),
+        early_stopping=date(2024, 1, 2),
+        holdout=date(2024, 1, 3),
+        fresh=date(2024, 1, 4),
+        end=date(2024, 1, 5),
+    )
+    source = SourceSettings(name="folder", path="deliveries")
+    settings = Settings(use_case="tests.support.feed", source=source, periods=periods)
+    return Project(root, settings, clock=FixedClock(datetime(2024, 1, 5, tzinfo=UTC)))
+
+
+def payment(identity: int | None, at: str | None, amount: float | None = 1.0, shop: str | None = "a") -> dict[str, Any]:
+    """One payment; `at` is a local time of UTC in ISO format."""
+    instant = None if at is None else datetime.fromisoformat(at).replace(tzinfo=UTC)
+    return {"id": identity, "shop": shop, "at": instant, "amount": amount}
+
+
+def deliver(project: Project, batch: str, rows: list[dict[str, Any]], table: str = "payments") -> Path:
+    """Write one delivery, in place of a former one of that name."""
+    path = project.root / "deliveries" / table / f"{batch}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    schema = PAYMENTS if table == "payments" else SHOPS
+    pq.write_table(pa.Table.from_pylist(rows, schema), path)
+    return path
+
+
+def deliver_shops(project: Project) -> None:
+    deliver(project, "all", [{"shop": "a", "city": "x"}, {"shop": "b", "city": "y"}], table="shops")

@@ -1,0 +1,164 @@
+"""Ingest: deliveries become raw tables as they are, or a clear error and nothing else."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from feature_pipeline.ingest import ingest
+from ratchet.errors import SourceError, StoreError
+from ratchet.project import Project
+from ratchet.tables import read_manifest
+from tests.support.feed import PAYMENTS, deliver, deliver_shops, feed_project, payment
+from tests.support.killing import contents, survives
+from tests.support.projects import noshow_project
+
+TWO = [payment(1, "2024-01-01T10:00"), payment(2, None)]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project with one delivery of payments and one of shops."""
+    project = feed_project(tmp_path)
+    deliver_shops(project)
+    deliver(project, "one", TWO)
+    return project
+
+
+def prepare(root: Path) -> None:
+    """What stands before the work that is killed everywhere."""
+    project = feed_project(root)
+    deliver_shops(project)
+    deliver(project, "gone", TWO)
+    deliver(project, "one", TWO)
+    ingest(project)
+    deliver(project, "gone", TWO).unlink()
+    deliver(project, "one", TWO[:1])
+    deliver(project, "two", TWO)
+
+
+def work(root: Path) -> None:
+    ingest(feed_project(root))
+
+
+def test_raw_rows_are_the_delivered_rows_with_their_identity(project: Project) -> None:
+    """Nothing is judged or changed: rows in delivered order, in the stored schema, with the batch and place of each."""
+    ingest(project)
+    raw = pq.read_table(project.raw / "payments" / "one.parquet")
+    assert project.use_case.table("payments").stored_schema == raw.schema
+    assert [{"row_id": "one:00000000", **TWO[0]}, {"row_id": "one:00000001", **TWO[1]}] == raw.to_pylist()
+
+
+def test_reports_rows_and_notes_also_when_nothing_was_read(project: Project) -> None:
+    """What a loader noted is reported by every run, not only by the one that read the delivery."""
+    expected = {
+        "rows": {"payments": 2, "shops": 2},
+        "notes": {"payments": {"one": ["read from one.parquet"]}, "shops": {"all": ["read from all.parquet"]}},
+    }
+    assert expected == ingest(project)
+    before = contents(project.raw)
+    assert expected == ingest(project)
+    assert before == contents(project.raw)
+
+
+def test_reads_only_what_changed(project: Project) -> None:
+    """A new delivery does not touch the files of others, and one that is gone takes its file with it."""
+    deliver(project, "two", TWO[:1])
+    ingest(project)
+    first = project.raw / "payments" / "one.parquet"
+    written = first.stat().st_mtime_ns
+    deliver(project, "two", TWO)
+    (project.root / "deliveries" / "shops" / "all.parquet").rename(
+        project.root / "deliveries" / "shops" / "new.parquet"
+    )
+    assert {"payments": 4, "shops": 2} == ingest(project)["rows"]
+    assert written == first.stat().st_mtime_ns
+    assert ["payments/one", "payments/two", "shops/new"] == list(read_manifest(project.raw))
+
+
+def test_columns_may_come_in_any_order(project: Project) -> None:
+    """The stored order is the schema's."""
+    path = deliver(project, "one", TWO)
+    pq.write_table(pq.read_table(path).select(["amount", "at", "shop", "id"]), path)
+    ingest(project)
+    assert ["row_id", *PAYMENTS.names] == pq.read_schema(project.raw / "payments" / "one.parquet").names
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop_columns(["amount"]), "lacks column 'amount'"),
+        (lambda table: table.append_column("tip", table["amount"]), "has unknown column 'tip'"),
+        (lambda table: table.set_column(0, "id", table["id"].cast("string")), "has 'id' as string instead of int64"),
+        (
+            lambda table: table.rename_columns(["id", "shop", "at", "sum"]),
+            "lacks column 'amount'; has unknown column 'sum'",
+        ),
+        (lambda table: table.slice(0, 0), "holds no row"),
+    ],
+)
+def test_refuses_a_delivery_of_another_shape(project: Project, change: object, message: str) -> None:
+    """The error names the delivery and every column that is wrong; what stood before stands."""
+    ingest(project)
+    before = contents(project.raw)
+    path = deliver(project, "one", TWO)
+    assert callable(change)
+    pq.write_table(change(pq.read_table(path)), path)
+    with pytest.raises(SourceError, match=f"delivery payments/one: {message}"):
+        ingest(project)
+    assert before == contents(project.raw)
+
+
+def test_refuses_a_truncated_file(project: Project) -> None:
+    """Half a file is named, and the rows that were read from the whole one stay."""
+    ingest(project)
+    before = contents(project.raw)
+    path = deliver(project, "one", TWO)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(SourceError, match=r"one\.parquet: is no whole Parquet file"):
+        ingest(project)
+    assert before == contents(project.raw)
+
+
+def test_refuses_a_source_that_lacks_a_table(project: Project) -> None:
+    """A table without any delivery is an error, not an empty table."""
+    (project.root / "deliveries" / "shops" / "all.parquet").unlink()
+    with pytest.raises(SourceError, match=r"source 'folder' at deliveries: delivers nothing of shops in \[2024-01-01"):
+        ingest(project)
+
+
+def test_refuses_a_delivery_of_no_table(project: Project) -> None:
+    """A loader that hands over rows of a table that was not declared is mended, not ignored."""
+    deliver(project, "one", TWO, table="payment")
+    with pytest.raises(SourceError, match="delivery payment/one: is of no table"):
+        ingest(project)
+
+
+def test_a_full_disk_leaves_nothing_half_written(project: Project) -> None:
+    """The error names the file and the remedy; with room again, a rerun gives what an undisturbed run gives."""
+    deliver(project, "two", [payment(n, "2024-01-01T10:00", amount=n / 7) for n in range(5000)])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(StoreError, match=r"two\.parquet: cannot be written .*\. Make room"):
+            ingest(project)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert ["_manifest.json", "payments/one.parquet"] == list(contents(project.raw))
+    assert {"payments": 5002, "shops": 2} == ingest(project)["rows"]
+
+
+def test_may_be_killed_anywhere(tmp_path: Path) -> None:
+    """After a kill at any write, a rerun leaves the bytes of an undisturbed run."""
+    assert survives("tests.unit.test_ingest", tmp_path) > 5
+
+
+def test_a_feed_that_is_no_file(tmp_path: Path) -> None:
+    """A loader may make its rows: the same interval gives the same bytes."""
+    for name in ("one", "two"):
+        report = ingest(noshow_project(tmp_path / name, rows_per_week=5))
+        assert {"rows": {"appointments": 31 * 5}, "notes": {}} == report
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")

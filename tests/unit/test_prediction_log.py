@@ -1,0 +1,199 @@
+"""What is predicted can be read back as it was, found by its id, and survives a process that dies while it writes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ratchet import prediction_log, tables
+from ratchet.clock import Period
+from ratchet.errors import DataError, StoreError
+from ratchet.prediction_log import OnlineLog
+from ratchet.project import Project
+from ratchet.promotion import Champion
+from ratchet.use_case import Array
+from tests.support.champions import joined_columns, noshow_champion
+from tests.support.projects import noshow_project
+
+NOW = datetime(2024, 7, 20, 9, 30, 0, 123456, tzinfo=UTC)
+TODAY = Period(NOW - timedelta(hours=1), NOW + timedelta(hours=1))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return noshow_project(tmp_path)
+
+
+@pytest.fixture
+def champion(project: Project) -> Champion:
+    return noshow_champion(project)
+
+
+def online_rows(project: Project, champion: Champion, columns: dict[str, Array], at: datetime = NOW) -> pa.Table:
+    rows = len(columns["event_timestamp"])
+    return prediction_log.entries(
+        prediction_log.log_schema(project.use_case),
+        champion,
+        columns,
+        champion.model.predict(columns),
+        ids=prediction_log.online_ids(at, rows),
+        times=np.full(rows, np.datetime64(at.replace(tzinfo=None), "us")),
+    )
+
+
+def batch_rows(project: Project, champion: Champion, columns: dict[str, Array]) -> pa.Table:
+    return prediction_log.entries(
+        prediction_log.log_schema(project.use_case),
+        champion,
+        columns,
+        champion.model.predict(columns),
+        ids=prediction_log.batch_ids(champion.model.digest, columns),
+        times=columns["event_timestamp"],
+    )
+
+
+def test_the_schema_is_fixed(project: Project) -> None:
+    """Every use case's log has the same columns; the fields of the structs are its own."""
+    schema = prediction_log.log_schema(project.use_case)
+    assert [
+        "prediction_id",
+        "time",
+        "request_id",
+        "model_name",
+        "model_version",
+        "model_digest",
+        "feature_service",
+        "keys",
+        "request",
+        "features",
+        "feature_timestamps",
+        "prediction",
+        "arm",
+    ] == schema.names
+    assert ["patient"] == [field.name for field in schema.field("keys").type]
+    assert ["patient_history"] == [field.name for field in schema.field("feature_timestamps").type]
+
+
+def test_what_was_served_comes_back_bit_for_bit(project: Project, champion: Champion) -> None:
+    """The log holds all that the model was given: the same columns go in and come out, absent values included."""
+    columns = joined_columns()
+    OnlineLog(project).append(online_rows(project, champion, columns), NOW.date())
+    log = prediction_log.read(project, TODAY)
+    order = np.argsort(log.column("request_id").to_numpy(zero_copy_only=False))
+    expected = project.use_case.complete(columns)
+    served = prediction_log.served(project.use_case, log)
+    for name in [*project.use_case.inputs, "event_timestamp", "patient_history__event_timestamp"]:
+        np.testing.assert_array_equal(expected[name], served[name][order])
+    np.testing.assert_array_equal(champion.model.predict(expected), log.column("prediction").to_numpy()[order])
+
+
+def test_both_halves_are_read_as_one(project: Project, champion: Champion) -> None:
+    """Batch and online rows of a period come together, by time; those outside it stay out."""
+    batch = batch_rows(project, champion, joined_columns(100, start=NOW - timedelta(hours=3)))
+    tables.write_table(project.predictions / f"date={NOW.date()}" / "part.parquet", batch)
+    OnlineLog(project).append(online_rows(project, champion, joined_columns(2)), NOW.date())
+    found = prediction_log.read(project, TODAY)
+    assert 6 + 2 == found.num_rows
+    assert found.column("time").to_pylist() == sorted(found.column("time").to_pylist())
+
+
+def test_a_batch_id_follows_from_model_request_and_date() -> None:
+    """The same model gives the same request the same id; another model another one."""
+    columns = joined_columns(50)
+    ids = prediction_log.batch_ids("digest", columns)
+    assert ids == prediction_log.batch_ids("digest", columns)
+    assert 50 == len(set(ids) - set(prediction_log.batch_ids("another", columns)))
+    assert all(name.startswith("2024-01-01-b") for name in ids)
+
+
+def test_an_id_finds_its_row_in_either_half(project: Project, champion: Champion) -> None:
+    """An id leads to the row as it was written, instants as text."""
+    columns = joined_columns(20, start=NOW)
+    online, batch = online_rows(project, champion, columns), batch_rows(project, champion, columns)
+    OnlineLog(project).append(online, NOW.date())
+    tables.write_table(project.predictions / f"date={NOW.date()}" / "part.parquet", batch)
+    for rows in (online, batch):
+        wanted = rows.slice(7, 1).to_pylist()[0]
+        found = prediction_log.find(project, wanted["prediction_id"])
+        assert (wanted["prediction"], wanted["time"].isoformat()) == (found["prediction"], found["time"])
+        assert wanted["keys"] == found["keys"]
+
+
+@pytest.mark.parametrize("prediction_id", ["", "nonsense", "2024-07-20-x00", "2024-13-41-o00", "../../etc/passwd"])
+def test_what_is_no_id_is_said_to_be_none(project: Project, prediction_id: str) -> None:
+    """Text of another shape is refused before any file is looked at."""
+    with pytest.raises(StoreError, match="is not an id of a prediction"):
+        prediction_log.find(project, prediction_id)
+
+
+def test_an_unknown_id_is_an_error(project: Project) -> None:
+    """An id that nobody gave is not in the log."""
+    with pytest.raises(StoreError, match="is not in the prediction log"):
+        prediction_log.find(project, "2024-07-20-o00")
+
+
+def test_the_last_line_of_a_killed_process_is_left_out(project: Project, champion: Champion) -> None:
+    """A torn line was never answered for: the whole ones before it are read."""
+    OnlineLog(project).append(online_rows(project, champion, joined_columns(3)), NOW.date())
+    (segment,) = project.online_log.rglob("*.jsonl")
+    with segment.open("ab") as handle:
+        handle.write(b'{"prediction_id": "2024-07-20-o00", "ti')
+    assert 3 == prediction_log.read(project, TODAY).num_rows
+    with pytest.raises(StoreError, match="is not in the prediction log"):
+        prediction_log.find(project, "2024-07-20-o00")
+
+
+def test_a_damaged_line_is_an_error(project: Project, champion: Champion) -> None:
+    """What was written whole and cannot be read is never left out in silence."""
+    rows = online_rows(project, champion, joined_columns(3))
+    OnlineLog(project).append(rows, NOW.date())
+    (segment,) = project.online_log.rglob("*.jsonl")
+    segment.write_bytes(segment.read_bytes().replace(b'"time"', b'"time', 1))
+    with pytest.raises(StoreError, match="cannot be read"):
+        prediction_log.read(project, TODAY)
+    with pytest.raises(StoreError, match="cannot be read"):
+        prediction_log.find(project, rows.column("prediction_id")[0].as_py())
+
+
+def test_a_log_that_cannot_be_written_is_an_error(project: Project, champion: Champion) -> None:
+    """No room, no answer: appending raises, and goes on in another segment once there is room again."""
+    log, rows = OnlineLog(project), online_rows(project, champion, joined_columns(1))
+    log.append(rows, NOW.date())
+    folder = project.online_log / f"date={NOW.date()}"
+    hidden = folder.rename(folder.with_name("hidden"))
+    folder.write_text("in the way")
+    with pytest.raises(StoreError, match="could not be logged"):
+        log.append(rows, NOW.date())
+    folder.unlink()
+    hidden.rename(folder)
+    log.append(rows, NOW.date())
+    assert 2 == len([*folder.glob("*.jsonl")])
+
+
+def test_an_answer_that_is_no_number_is_not_logged(project: Project, champion: Champion) -> None:
+    """A model that answers with NaN is stopped before anybody believes it."""
+    columns = joined_columns(2)
+    with pytest.raises(DataError, match="not a finite number"):
+        prediction_log.entries(
+            prediction_log.log_schema(project.use_case),
+            champion,
+            columns,
+            np.array([0.5, np.nan]),
+            ids=["a", "b"],
+            times=columns["event_timestamp"],
+        )
+
+
+def test_rows_of_an_earlier_contract_stay_readable(project: Project, champion: Champion) -> None:
+    """A feature that no longer exists is left out of what is read together, but not of what an id leads to."""
+    rows = online_rows(project, champion, joined_columns(1))
+    OnlineLog(project).append(rows, NOW.date())
+    (segment,) = project.online_log.rglob("*.jsonl")
+    segment.write_bytes(segment.read_bytes().replace(b'"features": {', b'"features": {"gone": 1.5, '))
+    assert 1 == prediction_log.read(project, TODAY).num_rows
+    found = prediction_log.find(project, rows.column("prediction_id")[0].as_py())
+    assert 1.5 == found["features"]["gone"]

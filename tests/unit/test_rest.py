@@ -1,0 +1,227 @@
+"""What callers may send, and what they are told when they send something else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from inference_pipeline.online.predictor import Predictor
+from inference_pipeline.online.requests import MAX_INSTANCES
+from inference_pipeline.online.rest import MAX_BODY, application, attach
+from inference_pipeline.online.serving import Serving
+from ratchet import prediction_log
+from ratchet.errors import RegistryError
+from ratchet.prediction_log import OnlineLog
+from ratchet.project import Project
+from ratchet.use_case import Array, Columns
+from tests.support.champions import noshow_champion
+from tests.support.projects import noshow_project
+
+PATH = "/v1/models/noshow-clinic:predict"
+INSTANCE = {"patient": "p3", "clinic": "north", "booked_days_ahead": 12, "reminder_at": "2024-07-20T09:30:00+09:30"}
+JSON = {"content-type": "application/json"}
+
+
+class FixedFeatures:
+    """Every patient missed one of four appointments, known since the day before."""
+
+    def read(self, requests: Columns) -> dict[str, Array]:
+        moments = requests["event_timestamp"]
+        return {
+            "patient_history__appointments_56d": np.full(len(moments), 4.0),
+            "patient_history__miss_rate_56d": np.full(len(moments), 0.25),
+            "patient_history__event_timestamp": moments - np.timedelta64(1, "D"),
+        }
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return noshow_project(tmp_path_factory.mktemp("rest"))
+
+
+@pytest.fixture(scope="module")
+def serving(project: Project) -> Serving:
+    def load(project: Project) -> Predictor:
+        schema = prediction_log.log_schema(project.use_case)
+        return Predictor(project, noshow_champion(project), FixedFeatures(), OnlineLog(project), schema)
+
+    serving = Serving(project, load)
+    serving.refresh()
+    return serving
+
+
+@pytest.fixture(scope="module")
+def client(serving: Serving) -> Iterator[TestClient]:
+    app = application()
+    attach(app, serving)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+def logged(project: Project) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in project.online_log.rglob("*.jsonl"))
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    return {"instances": [INSTANCE, INSTANCE, {**INSTANCE, **changes}]}
+
+
+def test_an_answer_has_a_prediction_and_an_id_for_each_instance(client: TestClient, project: Project) -> None:
+    """Predictions come in the order of the instances, with the version that made them; each is in the log."""
+    answer = client.post(PATH, json=body(booked_days_ahead=29)).json()
+    assert {"predictions", "prediction_ids", "model_name", "model_version"} == answer.keys()
+    assert ("noshow-clinic", 1) == (answer["model_name"], answer["model_version"])
+    assert answer["predictions"][0] == answer["predictions"][1]
+    found = [prediction_log.find(project, prediction_id) for prediction_id in answer["prediction_ids"]]
+    assert answer["predictions"] == [row["prediction"] for row in found]
+    assert [12, 12, 29] == [row["request"]["booked_days_ahead"] for row in found]
+    assert "2024-07-20T00:00:00+00:00" == found[0]["request"]["event_timestamp"]
+
+
+def test_the_model_says_that_it_is_ready(client: TestClient, serving: Serving) -> None:
+    """GET names the model, its version and what it was trained on."""
+    status = client.get("/v1/models/noshow-clinic")
+    champion = serving.predictor.champion
+    expected = {
+        "name": "noshow-clinic",
+        "ready": True,
+        "version": 1,
+        "digest": champion.model.digest,
+        "feature_service": champion.model.contract.feature_service,
+    }
+    assert (200, expected) == (status.status_code, status.json())
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"booked_days_ahead": "12"}, "valid integer"),
+        ({"booked_days_ahead": 12.5}, "valid integer"),
+        ({"booked_days_ahead": True}, "valid integer"),
+        ({"booked_days_ahead": None}, "valid integer"),
+        ({"booked_days_ahead": -1}, "greater than or equal to 0"),
+        ({"booked_days_ahead": 10**30}, "less than or equal to 365"),
+        ({"patient": 3}, "valid string"),
+        ({"reminder_at": "2024-07-20T09:30:00"}, "timezone"),
+        ({"reminder_at": "yesterday"}, "valid datetime"),
+        ({"reminder_at": 1721433600}, "valid datetime"),
+        ({"reminder_at": "1969-12-31T23:59:59Z"}, "must lie from"),
+        ({"reminder_at": "2100-01-01T00:00:00Z"}, "must lie from"),
+        ({"reminder_at": "0001-01-01T00:00:00+14:00"}, "must lie from"),
+        ({"colour": "red"}, "not permitted"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_reason(
+    client: TestClient, project: Project, changes: dict[str, Any], reason: str
+) -> None:
+    """One field of one instance is wrong: it is named, nothing is predicted and nothing logged."""
+    before = logged(project)
+    answer = client.post(PATH, json=body(**changes))
+    assert 422 == answer.status_code
+    (field,) = answer.json()["fields"]
+    assert f"instances[2].{next(iter(changes))}" == field["field"]
+    assert reason in field["reason"]
+    assert before == logged(project)
+
+
+@pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999", '"NaN"', "[]", "{}"])
+def test_no_number_is_taken_that_is_none(client: TestClient, literal: str) -> None:
+    """What JSON does not have, or a float cannot hold, never reaches the model."""
+    text = json.dumps(body()).replace("12", literal, 1)
+    answer = client.post(PATH, content=text, headers=JSON)
+    assert 422 == answer.status_code
+    assert "instances[0].booked_days_ahead" == answer.json()["fields"][0]["field"]
+
+
+def test_a_missing_field_is_named(client: TestClient) -> None:
+    """Every field that lacks is in the answer, not only the first."""
+    answer = client.post(PATH, json={"instances": [{"clinic": "north", "booked_days_ahead": 1}]})
+    expected = ["instances[0].patient", "instances[0].reminder_at"]
+    assert (422, expected) == (answer.status_code, [field["field"] for field in answer.json()["fields"]])
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "field"),
+    [
+        (b"", 400, "body"),
+        (b"{", 400, "body"),
+        (b'{"instances": [{"patient": "\xff"}]}', 400, "body"),
+        (b"[" * 5000, 400, "body"),
+        (b"[]", 422, "body"),
+        (b"{}", 422, "instances"),
+        (b'{"instances": []}', 422, "instances"),
+        (b'{"instances": {}}', 422, "instances"),
+        (b'{"instances": [3]}', 422, "instances[0]"),
+        (json.dumps({"instances": [INSTANCE] * (MAX_INSTANCES + 1)}).encode(), 422, "instances"),
+        (json.dumps({"instances": [INSTANCE], "inputs": []}).encode(), 422, "inputs"),
+    ],
+)
+def test_a_body_of_another_shape_is_refused(client: TestClient, content: bytes, code: int, field: str) -> None:
+    """What is no JSON is 400, JSON that is no request 422, with the place in it."""
+    answer = client.post(PATH, content=content, headers=JSON)
+    assert (code, field) == (answer.status_code, answer.json()["fields"][0]["field"])
+    assert answer.json()["error"]
+
+
+def test_a_large_body_is_refused(client: TestClient) -> None:
+    """A body over the limit is not read to its end."""
+    answer = client.post(PATH, content=b" " * (MAX_BODY + 1), headers=JSON)
+    assert 413 == answer.status_code
+    assert "larger than" in answer.json()["error"]
+
+
+def test_another_content_type_is_refused(client: TestClient) -> None:
+    """A form is no JSON, even where its bytes are."""
+    answer = client.post(PATH, content=json.dumps(body()), headers={"content-type": "application/x-www-form-urlencoded"})
+    assert 415 == answer.status_code
+    assert "application/json" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_another_model_is_not_found(client: TestClient, method: str) -> None:
+    """The error says which model there is."""
+    path = "/v1/models/other" + (":predict" if method == "POST" else "")
+    answer = client.request(method, path, json=body())
+    assert (404, {"error": "there is no model 'other'; there is 'noshow-clinic'"}) == (answer.status_code, answer.json())
+
+
+def test_without_a_model_there_is_a_reason(tmp_path: Path) -> None:
+    """Until a model can be loaded everything is 503, and says why."""
+
+    def load(project: Project) -> Predictor:
+        raise RegistryError("no model has been promoted yet", subject="model noshow-clinic", remedy="Run `dvc repro`")
+
+    serving, app = Serving(noshow_project(tmp_path), load), application()
+    attach(app, serving)
+    serving.refresh()
+    client = TestClient(app)
+    for answer in (client.get("/v1/models/noshow-clinic"), client.post(PATH, json=body())):
+        assert 503 == answer.status_code
+        assert "no model has been promoted yet" in answer.json()["error"]
+
+
+def test_an_unlogged_prediction_is_not_answered(tmp_path: Path) -> None:
+    """Where the log cannot be written the request fails with 503, and names the log."""
+    project = noshow_project(tmp_path)
+    project.online_log.parent.mkdir(parents=True)
+    project.online_log.write_text("in the way")
+    answer = with_model(project).post(PATH, json=body())
+    assert 503 == answer.status_code
+    assert "could not be logged" in answer.json()["error"]
+
+
+def with_model(project: Project) -> TestClient:
+    def load(project: Project) -> Predictor:
+        schema = prediction_log.log_schema(project.use_case)
+        return Predictor(project, noshow_champion(project), FixedFeatures(), OnlineLog(project), schema)
+
+    serving, app = Serving(project, load), application()
+    attach(app, serving)
+    serving.refresh()
+    return TestClient(app)

@@ -1,0 +1,128 @@
+"""params.yaml and the environment: frozen, strict, and helpful when wrong."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from ratchet.errors import SettingsError
+from ratchet.settings import GateSettings, Periods, Settings, Stores, parse
+
+ROOT = Path(__file__).parents[2]
+DAYS = st.dates(date(2000, 1, 1), date(2100, 1, 1))
+
+
+def params(**changes: Any) -> dict[str, Any]:
+    return {
+        "use_case": "city",
+        "source": {"name": "feed", "path": "feed.py"},
+        "periods": {
+            "start": "2024-01-01",
+            "early_stopping": "2024-02-01",
+            "holdout": "2024-03-01",
+            "fresh": "2024-04-01",
+            "end": "2024-05-01",
+        },
+        **changes,
+    }
+
+
+def load(folder: Path, content: Any) -> Settings:
+    (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    return Settings.load(folder / "params.yaml")
+
+
+class TestParams:
+    def test_the_shipped_file_is_right(self) -> None:
+        """The repository's own params.yaml loads, and writes out every setting that it decides."""
+        shipped = Settings.load(ROOT / "params.yaml")
+        written = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+        assert written == shipped.model_dump(mode="json", exclude_unset=True)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"gate": {"min_row": 5}}, r"gate\.min_row: unknown key \(did you mean 'min_rows'\?\)"),
+            ({"usecase": "x"}, r"usecase: unknown key \(did you mean 'use_case'"),
+            ({"zebra": 1}, r"zebra: unknown key \(known are use_case, source, periods"),
+            ({"gate": {"confidence": 1.5}}, r"gate\.confidence: Input should be less than 1"),
+            ({"gate": {"min_gain": float("inf")}}, r"gate\.min_gain: Input should be a finite number"),
+            ({"drift": {"min_rows": 0}}, r"drift\.min_rows"),
+            ({"source": {"name": "feed"}}, r"source\.path: Field required"),
+        ],
+    )
+    def test_a_wrong_key_names_its_neighbours(self, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+        """The error names the file, the key, and the nearest key or the bound that was missed."""
+        with pytest.raises(SettingsError, match=message) as caught:
+            load(tmp_path, params(**changes))
+        assert str(tmp_path / "params.yaml") == caught.value.subject
+
+    def test_every_wrong_key_is_named_at_once(self, tmp_path: Path) -> None:
+        """A person mends the file in one go."""
+        with pytest.raises(SettingsError, match=r"a: unknown key.*b: unknown key"):
+            load(tmp_path, params(a=1, b=2))
+
+    def test_a_missing_file_says_where_to_run(self, tmp_path: Path) -> None:
+        """Outside a checkout there is no params.yaml."""
+        with pytest.raises(SettingsError, match="Run from the root of the checkout"):
+            Settings.load(tmp_path / "params.yaml")
+
+    @pytest.mark.parametrize("text", ["", "just words", "- a\n- list"])
+    def test_a_file_without_keys_lacks_them(self, tmp_path: Path, text: str) -> None:
+        """An empty file, a sentence or a list are no settings."""
+        (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+        with pytest.raises(SettingsError, match="use_case: Field required"):
+            Settings.load(tmp_path / "params.yaml")
+
+    def test_a_file_that_is_not_yaml_names_the_line(self, tmp_path: Path) -> None:
+        """The parser's own position is in the message, on one line."""
+        (tmp_path / "params.yaml").write_text("a: [1\nb: 2", encoding="utf-8")
+        with pytest.raises(SettingsError, match=r"is not YAML \(.*line 2") as caught:
+            Settings.load(tmp_path / "params.yaml")
+        assert "\n" not in str(caught.value)
+
+    def test_settings_do_not_change(self) -> None:
+        """A setting cannot be assigned to."""
+        with pytest.raises(ValidationError, match="frozen"):
+            GateSettings().min_rows = 1  # type: ignore[misc]
+
+
+class TestPeriods:
+    @given(st.lists(DAYS, min_size=5, max_size=5))
+    def test_only_days_in_strict_order_are_periods(self, days: list[date]) -> None:
+        """Five days that each follow the one before are taken as they are, any others refused."""
+        given_days = dict(zip(Periods.model_fields, days, strict=True))
+        if days == sorted(set(days)):
+            assert given_days == Periods(**given_days).model_dump()
+        else:
+            with pytest.raises(SettingsError, match="must each be later than the one before"):
+                parse(Periods, given_days, "periods")
+
+    @given(st.lists(DAYS, min_size=5, max_size=5, unique=True).map(sorted))
+    def test_any_days_in_order_are_periods(self, days: list[date]) -> None:
+        """Days in order are never refused."""
+        periods = Periods(**dict(zip(Periods.model_fields, days, strict=True)))
+        assert periods.end - periods.start >= timedelta(days=4)
+
+
+class TestStores:
+    def test_the_embedded_default_needs_no_environment(self) -> None:
+        """Other variables are none of its business."""
+        assert Stores() == Stores.from_environment({"HOME": "/nowhere", "PATH": "/bin"})
+
+    def test_reads_its_variables(self) -> None:
+        """RATCHET_THREADS sets `threads`, as the number it stands for."""
+        environment = {"RATCHET_THREADS": "4", "RATCHET_TRACKING_URI": "sqlite:///x.db"}
+        assert Stores(threads=4, tracking_uri="sqlite:///x.db") == Stores.from_environment(environment)
+
+    def test_an_unknown_variable_is_refused(self) -> None:
+        """A typo in a variable's name does not silently mean the default."""
+        with pytest.raises(SettingsError, match=r"the environment: thread: unknown key \(did you mean 'threads'"):
+            Stores.from_environment({"RATCHET_THREAD": "4"})

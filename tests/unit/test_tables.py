@@ -1,0 +1,252 @@
+"""Partitioned Parquet: atomic, reproducible, incremental."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ratchet.errors import StoreError
+from ratchet.settings import Stores
+from ratchet.tables import (
+    MANIFEST,
+    Changes,
+    Compute,
+    Files,
+    atomic,
+    connect,
+    digest,
+    files,
+    md5,
+    read_json,
+    read_manifest,
+    scan,
+    to_columns,
+    unit_digests,
+    update,
+    write_json,
+    write_table,
+)
+from tests.support.killing import contents, survives
+
+UNITS = st.dictionaries(st.sampled_from(["a/1", "a/2", "b/1", "c"]), st.integers(1, 3).map(str))
+
+
+def numbers(*values: float) -> pa.Table:
+    return pa.table({"x": pa.array(values, pa.float64())})
+
+
+def computing(wanted: dict[str, str], log: list[str] | None = None) -> Compute:
+    """Each unit is one file whose row is its inputs; `log` collects the units that were computed."""
+
+    def compute(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
+        for unit in stale:
+            if log is not None:
+                log.append(unit)
+            yield unit, {unit: numbers(float(wanted[unit]))}
+
+    return compute
+
+
+def prepare(folder: Path) -> None:
+    """What stands before the work that is killed everywhere."""
+    wanted = {"a/1": "1", "a/2": "1", "b/1": "1"}
+    update(folder, wanted, computing(wanted))
+
+
+def work(folder: Path) -> None:
+    """One unit stays, one changes, one goes and two come."""
+    wanted = {"a/1": "1", "a/2": "2", "c/1": "1", "c/2": "1"}
+    update(folder, wanted, computing(wanted))
+
+
+class TestUpdate:
+    def test_computes_every_unit_of_an_empty_directory(self, tmp_path: Path) -> None:
+        """The first run computes all, and says how many rows each unit has."""
+        wanted = {"a/1": "1", "a/2": "2"}
+        assert Changes(["a/1", "a/2"], [], [], {"a/1": 1, "a/2": 1}) == update(tmp_path, wanted, computing(wanted))
+        assert {"a/1.parquet", "a/2.parquet", MANIFEST} == set(contents(tmp_path))
+
+    @settings(max_examples=25)
+    @given(first=UNITS, second=UNITS)
+    def test_leaves_what_a_fresh_run_would_leave(
+        self, tmp_path_factory: pytest.TempPathFactory, first: dict[str, str], second: dict[str, str]
+    ) -> None:
+        """Whatever stood before, the directory ends as if only the wanted units had ever been there."""
+        folder = tmp_path_factory.mktemp("tables")
+        update(folder / "used", first, computing(first))
+        update(folder / "used", second, computing(second))
+        update(folder / "fresh", second, computing(second))
+        assert contents(folder / "fresh") == contents(folder / "used")
+
+    @settings(max_examples=25)
+    @given(first=UNITS, second=UNITS)
+    def test_computes_only_units_whose_inputs_changed(
+        self, tmp_path_factory: pytest.TempPathFactory, first: dict[str, str], second: dict[str, str]
+    ) -> None:
+        """A unit with the digest that it was computed from is not computed again."""
+        folder = tmp_path_factory.mktemp("tables")
+        update(folder, first, computing(first))
+        log: list[str] = []
+        changes = update(folder, second, computing(second, log))
+        assert [unit for unit, inputs in second.items() if first.get(unit) != inputs] == log == changes.computed
+        assert sorted(set(first) - set(second)) == sorted(changes.removed)
+
+    @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"half a fi")])
+    def test_mends_a_file_that_is_not_as_written(self, tmp_path: Path, damage: object) -> None:
+        """A lost or damaged file is computed again though its inputs did not change."""
+        wanted = {"a/1": "1", "a/2": "2"}
+        update(tmp_path, wanted, computing(wanted))
+        before = contents(tmp_path)
+        assert callable(damage)
+        damage(tmp_path / "a/1.parquet")
+        assert ["a/1"] == update(tmp_path, wanted, computing(wanted)).computed
+        assert before == contents(tmp_path)
+
+    def test_a_unit_stays_as_it_was_when_its_successor_cannot_be_computed(self, tmp_path: Path) -> None:
+        """A failure in the middle loses nothing: units written are kept, others stand as they stood."""
+        update(tmp_path, {"a/1": "1", "a/2": "1"}, computing({"a/1": "1", "a/2": "1"}))
+        second = unit_digests(tmp_path)["a/2"]
+
+        def failing(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
+            yield stale[0], {stale[0]: numbers(2.0)}
+            raise StoreError("broke", subject="it", remedy="Mend it")
+
+        with pytest.raises(StoreError, match="broke"):
+            update(tmp_path, {"a/1": "2", "a/2": "2"}, failing)
+        assert second == unit_digests(tmp_path)["a/2"]
+        assert [2.0] == pq.read_table(tmp_path / "a/1.parquet")["x"].to_pylist()
+        assert ["a/2"] == update(tmp_path, {"a/1": "2", "a/2": "2"}, computing({"a/2": "2"})).computed
+
+    def test_refuses_a_computation_that_forgets_a_unit(self, tmp_path: Path) -> None:
+        """Missing units are an error, not an empty table."""
+        with pytest.raises(StoreError, match="wanted"):
+            update(tmp_path, {"a": "1", "b": "1"}, lambda _: [("a", {"a": numbers(1.0)})])
+
+    def test_removes_files_that_no_unit_vouches_for(self, tmp_path: Path) -> None:
+        """What a killed run left behind goes, with folders that become empty."""
+        (tmp_path / "old").mkdir()
+        (tmp_path / "old" / ".x.parquet.1.tmp").write_bytes(b"half")
+        update(tmp_path, {"a": "1"}, computing({"a": "1"}))
+        assert {"a.parquet", MANIFEST} == set(contents(tmp_path))
+        assert not (tmp_path / "old").exists()
+
+    def test_may_be_killed_anywhere(self, tmp_path: Path) -> None:
+        """After a kill at any rename or removal, a rerun leaves the bytes of an undisturbed run."""
+        assert survives("tests.unit.test_tables", tmp_path) > 5
+
+
+class TestAtomic:
+    def test_a_failure_leaves_the_former_file(self, tmp_path: Path) -> None:
+        """An error while writing changes nothing and leaves no temporary file."""
+        write_json(tmp_path / "x.json", {"a": 1})
+        with pytest.raises(ValueError, match="Out of range float"):
+            write_json(tmp_path / "x.json", {"a": float("nan")})
+        assert {"a": 1} == read_json(tmp_path / "x.json")
+        assert ["x.json"] == [path.name for path in tmp_path.iterdir()]
+
+    def test_a_full_disk_is_a_clear_error(self, tmp_path: Path) -> None:
+        """Where no byte more fits, the error names the file and what to do, and the former file stands."""
+        write_table(tmp_path / "x.parquet", numbers(1.0))
+        former = md5(tmp_path / "x.parquet")
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        try:
+            with pytest.raises(StoreError, match=r"x\.parquet: cannot be written .* Make room"):
+                write_table(tmp_path / "x.parquet", numbers(*np.random.default_rng(0).random(10_000)))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert former == md5(tmp_path / "x.parquet")
+        assert ["x.parquet"] == [path.name for path in tmp_path.iterdir()]
+
+    def test_makes_the_folders_above(self, tmp_path: Path) -> None:
+        """A path may lie in folders that are not there yet."""
+        with atomic(tmp_path / "a" / "b" / "c") as temporary:
+            temporary.write_bytes(b"1")
+        assert b"1" == (tmp_path / "a" / "b" / "c").read_bytes()
+
+
+class TestBytes:
+    def test_a_chunked_table_is_the_same_bytes(self, tmp_path: Path) -> None:
+        """How rows arrived does not show in the file."""
+        write_table(tmp_path / "one.parquet", numbers(1.0, 2.0, 3.0))
+        write_table(tmp_path / "two.parquet", pa.concat_tables([numbers(1.0), numbers(2.0, 3.0)]))
+        assert md5(tmp_path / "one.parquet") == md5(tmp_path / "two.parquet")
+
+    def test_a_digest_changes_with_any_part_and_with_their_order(self) -> None:
+        """Equal parts give equal digests, others others; the order of keys does not count."""
+        assert digest("a", {"x": 1, "y": 2}) == digest("a", {"y": 2, "x": 1})
+        assert 4 == len({digest("a", "b"), digest("b", "a"), digest("ab"), digest("a", ["b"])})
+
+    def test_a_units_digest_is_that_of_its_content(self, tmp_path: Path) -> None:
+        """Other inputs that give the same rows are the same content to the next step."""
+        update(tmp_path / "x", {"a": "1"}, computing({"a": "5"}))
+        update(tmp_path / "y", {"a": "2"}, computing({"a": "5"}))
+        assert unit_digests(tmp_path / "x") == unit_digests(tmp_path / "y")
+        assert read_manifest(tmp_path / "x") != read_manifest(tmp_path / "y")
+
+    def test_a_directory_without_units_is_an_error(self, tmp_path: Path) -> None:
+        """A step that finds no tables says which stage to run, and does not go on with nothing."""
+        with pytest.raises(StoreError, match="holds no tables"):
+            unit_digests(tmp_path)
+
+
+class TestReading:
+    def test_files_of_some_dates(self, tmp_path: Path) -> None:
+        """Both ends of a span of dates are included; temporary files never are."""
+        for day in ("2024-01-01", "2024-01-02", "2024-01-03"):
+            write_table(tmp_path / f"date={day}" / "part.parquet", numbers(1.0))
+        (tmp_path / "date=2024-01-02" / ".part.parquet.1.tmp").touch()
+        found = files(tmp_path, date(2024, 1, 2), date(2024, 1, 3))
+        assert ["date=2024-01-02", "date=2024-01-03"] == [Path(path).parent.name for path in found]
+        assert 3 == len(files(tmp_path))
+
+    def test_scanning_nothing_gives_the_columns(self, tmp_path: Path) -> None:
+        """A span of dates without files is an empty table of the schema."""
+        schema = pa.schema({"at": pa.timestamp("us", "UTC"), "n": pa.int64()})
+        assert schema.empty_table() == scan(connect(Stores()), tmp_path, schema).to_pyarrow()
+
+    def test_duckdb_reads_instants_in_utc(self, tmp_path: Path) -> None:
+        """An instant comes back from DuckDB as it was written."""
+        rows = pa.table({"at": pa.array([datetime(2024, 3, 10, 7, 30, tzinfo=UTC)], pa.timestamp("us", "UTC"))})
+        write_table(tmp_path / "x.parquet", rows)
+        found = scan(connect(Stores()), tmp_path, rows.schema)
+        assert [7] == found.select(hour=found["at"].hour()).to_pyarrow()["hour"].to_pylist()
+        assert rows["at"].to_pylist() == found.to_pyarrow()["at"].to_pylist()
+
+
+class TestColumns:
+    @given(st.lists(st.none() | st.integers(-(2**53), 2**53)))
+    def test_integers_become_floats_with_nan(self, values: list[int | None]) -> None:
+        """An integer column is float64 whether or not a value is missing."""
+        expected = np.array([np.nan if value is None else value for value in values], np.float64)
+        (found,) = to_columns(pa.table({"x": pa.array(values, pa.int64())})).values()
+        assert np.dtype(np.float64) == found.dtype
+        np.testing.assert_array_equal(expected, found)
+
+    @given(st.lists(st.none() | st.booleans()))
+    def test_booleans_become_floats_with_nan(self, values: list[bool | None]) -> None:
+        """A truth is 1.0, a falsehood 0.0, a gap NaN."""
+        expected = np.array([np.nan if value is None else float(value) for value in values], np.float64)
+        np.testing.assert_array_equal(expected, to_columns(pa.table({"x": pa.array(values, pa.bool_())}))["x"])
+
+    @given(st.lists(st.none() | st.text()))
+    def test_strings_stay_objects(self, values: list[str | None]) -> None:
+        """A missing string is None."""
+        assert values == to_columns(pa.table({"x": pa.array(values, pa.string())}))["x"].tolist()
+
+    @given(st.lists(st.none() | st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1))))  # noqa: DTZ001 - UTC below
+    def test_instants_become_naive_utc_microseconds(self, values: list[datetime | None]) -> None:
+        """A missing instant is NaT."""
+        column = pa.array(values, pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
+        found = to_columns(pa.table({"x": column}))["x"]
+        np.testing.assert_array_equal(np.array(values, "datetime64[us]"), found)
+        assert np.dtype("datetime64[us]") == found.dtype
