@@ -41,9 +41,8 @@ def summary(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def status(as_json: bool) -> None:
     """Which model serves, which is wished for, and why a wish was refused."""
-    from ratchet.promotion import status as registry_status
-
     from cli.summary import render_status
+    from ratchet.promotion import status as registry_status
 
     found = registry_status(_project())
     click.echo(_json(found) if as_json else render_status(found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -16,19 +16,20 @@ import pyarrow.dataset
 
 from ratchet.accepted import Accepted
 from ratchet.clock import Period
-from ratchet.errors import DataError, StoreError
-from ratchet.feature_service import (
+from ratchet.derivation import (
     EVENT_TIMESTAMP,
     REQUEST_ID,
-    label_expression,
-    request_expression,
-    service_spec,
-    tables_read,
-    view_expression,
+    Derivation,
+    label_derivation,
+    request_derivation,
+    view_derivation,
 )
+from ratchet.errors import DataError, StoreError
+from ratchet.feature_service import ServiceSpec, service_spec
 from ratchet.project import Project
 from ratchet.reports import Report
 from ratchet.tables import Files, digest, files, read_manifest, update
+from ratchet.use_case import UseCase, View
 
 if TYPE_CHECKING:
     import ibis
@@ -45,22 +46,16 @@ Sources = Mapping[str, Sequence[tuple[str, str]]]
 
 @dataclass(frozen=True)
 class Output:
-    """A table of the offline store: rows of `expression` with event_timestamp in `period`, by date.
+    """A table of the offline store: the derived rows with event_timestamp in `period`, by date.
 
-    Rows without one of `keys` are of no use and left out. A date is computed from source rows that are up to `lookback`
-    and a day before it, and a day after.
+    `keys` are those of a view: rows without one can never be looked up, and are left out.
     """
 
     directory: Path
-    expression: ibis.Table
+    derivation: Derivation
     period: Period
     order: tuple[str, ...]
-    lookback: timedelta | None = timedelta(0)
     keys: tuple[str, ...] = ()
-
-    def source_dates(self, first: date, last: date) -> tuple[date | None, date]:
-        """The dates of source rows from which the output's dates `first` to `last` are computed."""
-        return None if self.lookback is None else first - self.lookback - DAY, last + DAY
 
     def within(self, first: date, last: date) -> Period:
         """The part of the output's period that falls on the dates `first` to `last`."""
@@ -73,80 +68,75 @@ def featurize(project: Project) -> Report:
     Raises StoreError where there are none, DataError where requests or a view's rows are not what the store can keep.
     """
     spec, sources = service_spec(project.use_case), _sources(project)
-    views = {spec.views[view.name]: _view_output(project, view.name) for view in project.use_case.views}
+    views = {spec.views[view.name]: _view_output(project, view, spec) for view in project.use_case.views}
     _remove_all_but(project.features / "views", views)
-    counts = {name: _bring_up_to_date(project, output, sources) for name, output in views.items()}
-    requests, labels = _example_outputs(project)
-    found = _bring_up_to_date(project, requests, sources)
-    _check_requests(project, found)
+    rows = {name: _bring_up_to_date(project, output, sources) for name, output in views.items()}
+    requests = _bring_up_to_date(project, _example_output(project, "requests", request_derivation), sources)
+    _check_requests(project, requests)
+    labels = _bring_up_to_date(project, _example_output(project, "labels", label_derivation), sources)
     return {
         "service": spec.name,
         "fingerprint": spec.fingerprint,
-        "views": counts,
-        "requests": found,
-        "labels": _bring_up_to_date(project, labels, sources),
+        "views": rows,
+        "requests": requests,
+        "labels": labels,
     }
 
 
-def _view_output(project: Project, name: str) -> Output:
-    view, dates = project.use_case.view(name), list(project.period("all").dates())
+def _view_output(project: Project, view: View, spec: ServiceSpec) -> Output:
+    """A view's rows of every whole UTC date that the period touches."""
+    dates = list(project.period("all").dates())
     return Output(
-        directory=project.features / "views" / service_spec(project.use_case).views[name],
-        expression=view_expression(project.use_case, view),
+        directory=project.features / "views" / spec.views[view.name],
+        derivation=view_derivation(project.use_case, view),
         period=Period(_midnight(dates[0]), _midnight(dates[-1] + DAY)),
         order=(*view.keys, EVENT_TIMESTAMP),
-        lookback=view.lookback,
         keys=view.keys,
     )
 
 
-def _example_outputs(project: Project) -> tuple[Output, Output]:
-    period, order = project.period("all"), (EVENT_TIMESTAMP, REQUEST_ID)
-    return (
-        Output(project.features / "requests", request_expression(project.use_case), period, order),
-        Output(project.features / "labels", label_expression(project.use_case), period, order),
-    )
+def _example_output(project: Project, name: str, derive: Callable[[UseCase], Derivation]) -> Output:
+    """The part of the examples that belongs to the period."""
+    order = (EVENT_TIMESTAMP, REQUEST_ID)
+    return Output(project.features / name, derive(project.use_case), project.period("all"), order)
 
 
 def _bring_up_to_date(project: Project, output: Output, sources: Sources) -> int:
     """Compute the stale units of an output; how many rows it has now."""
 
-    def compute(stale: Sequence[str]) -> Iterable[tuple[str, Files]]:
+    def compute(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
         logger.info("%s: computing %d units", output.directory.name, len(stale))
-        accepted = Accepted(project, output.expression)
-        return (
-            [(STATIC, _static_unit(accepted, output))] if stale == [STATIC] else _dated_units(accepted, output, stale)
-        )
+        accepted = Accepted(project, output.derivation)
+        return _static_unit(accepted, output) if stale == [STATIC] else _dated_units(accepted, output, stale)
 
     return sum(update(output.directory, _wanted(project, output, sources), compute).rows.values())
 
 
 def _wanted(project: Project, output: Output, sources: Sources) -> dict[str, str]:
     """Unit → digest of all that its rows follow from."""
-    import ibis
-
-    sql = ibis.to_sql(output.expression, dialect="duckdb")
-    read = {name: sources[name] for name in tables_read(output.expression)}
+    derivation = output.derivation
+    read = {name: sources[name] for name in derivation.reads}
     if all(project.use_case.table(name).is_reference for name in read):
-        return {STATIC: digest(sql, output.order, read)}
+        return {STATIC: digest(derivation.sql, output.order, read)}
     wanted = {}
     for day in output.period.dates():
-        inputs = {name: _of_dates(paths, *output.source_dates(day, day)) for name, paths in read.items()}
-        wanted[day.isoformat()] = digest(sql, output.order, str(output.within(day, day)), inputs)
+        inputs = {name: _of_dates(paths, *derivation.source_dates(day, day)) for name, paths in read.items()}
+        wanted[day.isoformat()] = digest(derivation.sql, output.order, str(output.within(day, day)), inputs)
     return wanted
 
 
-def _static_unit(accepted: Accepted, output: Output) -> Files:
+def _static_unit(accepted: Accepted, output: Output) -> Iterator[tuple[str, Files]]:
     accepted.expose(None, None)
-    return {f"{STATIC}/part": _rows(accepted, output, output.expression)}
+    yield STATIC, {f"{STATIC}/part": _rows(accepted, output, output.derivation.expression)}
 
 
 def _dated_units(accepted: Accepted, output: Output, stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
+    expression = output.derivation.expression
+    moment = expression[EVENT_TIMESTAMP]
     for days in _chunks([date.fromisoformat(unit) for unit in stale]):
-        accepted.expose(*output.source_dates(days[0], days[-1]))
+        accepted.expose(*output.derivation.source_dates(days[0], days[-1]))
         period = output.within(days[0], days[-1])
-        moment = output.expression[EVENT_TIMESTAMP]
-        rows = _rows(accepted, output, output.expression.filter(moment >= period.start, moment < period.end))
+        rows = _rows(accepted, output, expression.filter(moment >= period.start, moment < period.end))
         dates = pc.cast(rows[EVENT_TIMESTAMP], pa.date32())
         for day in days:
             of_day = rows.filter(pc.equal(dates, pa.scalar(day)))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from ratchet.derivation import EVENT_TIMESTAMP
 from ratchet.feature_registry import apply, online_database, open_store
-from ratchet.feature_service import EVENT_TIMESTAMP, service_spec
+from ratchet.feature_service import service_spec
 from ratchet.project import Project
 from ratchet.reports import Report
 from ratchet.tables import digest, read_json, unit_digests, write_json

@@ -1,39 +1,41 @@
-"""Accepted rows, under the names that a use case's compiled expressions call them by."""
+"""Accepted rows, under the names that a derivation calls them by."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ratchet.feature_service import tables_read
+from ratchet.derivation import Derivation
 from ratchet.project import Project
 from ratchet.tables import connect, scan
 from ratchet.use_case import SourceTable
 
 if TYPE_CHECKING:
     import ibis
-    import ibis.backends.duckdb
 
 Prepare = Callable[[SourceTable, "ibis.Table"], "ibis.Table"]
 
 
-def as_accepted(_table: SourceTable, rows: ibis.Table) -> ibis.Table:
-    """Every row, as it was accepted."""
+def _whole(_table: SourceTable, rows: ibis.Table) -> ibis.Table:
     return rows
 
 
 class Accepted:
-    """A DuckDB with the accepted tables that an expression reads, whole or of a range of UTC dates."""
+    """A DuckDB that holds the accepted tables which a derivation reads."""
 
-    def __init__(self, project: Project, expression: ibis.Table) -> None:
-        self._project = project
-        self._tables = [project.use_case.table(name) for name in tables_read(expression)]
+    def __init__(self, project: Project, derivation: Derivation) -> None:
+        self.tables = [project.use_case.table(name) for name in derivation.reads]
         self.connection = connect(project.stores)
+        self._directory = project.accepted
 
-    def expose(self, first: date | None, last: date | None, prepare: Prepare = as_accepted) -> None:
-        """Let the tables hold the rows of `first` to `last`, inclusive; reference tables are always whole."""
-        for table in self._tables:
-            bounds = (None, None) if table.is_reference else (first, last)
-            rows = scan(self.connection, self._project.accepted / table.name, table.stored_schema, *bounds)
+    def expose(self, first: date | None, last: date | None, prepare: Prepare = _whole) -> None:
+        """Let the tables hold their rows of the UTC dates `first` to `last`; reference tables are always whole."""
+        for table in self.tables:
+            dates = (None, None) if table.is_reference else (first, last)
+            rows = scan(self.connection, self._directory / table.name, table.stored_schema, *dates)
             self.connection.create_view(table.name, prepare(table, rows), overwrite=True)
+
+    def value(self, expression: ibis.Scalar) -> Any:
+        """A single value, as Python has it."""
+        return self.connection.to_pyarrow(expression).as_py()

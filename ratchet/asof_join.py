@@ -10,9 +10,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from ratchet.derivation import EVENT_TIMESTAMP
 from ratchet.tables import files
-
-EVENT_TIMESTAMP = "event_timestamp"
 
 
 @dataclass(frozen=True)

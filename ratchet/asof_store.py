@@ -14,7 +14,8 @@ from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob,
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.types import from_feast_to_pyarrow_type
 
-from ratchet.asof_join import EVENT_TIMESTAMP, Join, Query, between, names, point_in_time
+from ratchet.asof_join import Join, Query, between, names, point_in_time
+from ratchet.derivation import EVENT_TIMESTAMP
 from ratchet.errors import StoreError
 
 ENTITIES = "entities"

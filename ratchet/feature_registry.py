@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import yaml
 
+from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.errors import StoreError
 from ratchet.feast_import import feast_module
 from ratchet.feature_service import (
-    EVENT_TIMESTAMP,
-    REQUEST_ID,
     ServiceSpec,
     label_schema,
     request_schema,

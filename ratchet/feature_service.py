@@ -1,4 +1,4 @@
-"""What a model's features are: a use case's expressions, compiled, named and fingerprinted. Needs no Feast."""
+"""A model's contract with the feature store: names and a fingerprint of all that decides its features. Needs no Feast."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from ratchet.derivation import (
+    EVENT_TIMESTAMP,
+    Derivation,
+    label_derivation,
+    request_derivation,
+    view_derivation,
+)
 from ratchet.errors import SettingsError
 from ratchet.tables import digest
-from ratchet.use_case import Kind, Lookup, Tables, UseCase, View
-
-if TYPE_CHECKING:
-    import ibis
-
-EVENT_TIMESTAMP = "event_timestamp"
-REQUEST_ID = "request_id"
-LABEL_COLUMNS = ("label", "label_known_at")
+from ratchet.use_case import Kind, Lookup, UseCase, View
 
 
 @dataclass(frozen=True)
 class ServiceSpec:
-    """The feature service of a use case: a model's contract.
+    """The feature service of a use case.
 
-    `views` maps a view's name to its versioned name, `{view}_{8 hex}`, which changes with its expression; `schemas` a
-    view's name to the columns of its table: keys, event_timestamp, features. `inputs` are the model's columns, in order.
+    `views` maps a view's name to its versioned name, `{view}_{8 hex}`, which changes with its expression; `schemas` to the
+    columns of its table: keys, event_timestamp, features. `inputs` are the model's columns, in order.
     """
 
     name: str
@@ -39,131 +40,46 @@ class ServiceSpec:
 
 
 def service_spec(use_case: UseCase) -> ServiceSpec:
-    """Compile a use case's views. Raises SettingsError where a declaration contradicts itself."""
+    """Compile a use case's views. Raises SettingsError where its declaration contradicts itself."""
     for lookup in use_case.lookups:
         _check_lookup(use_case, lookup)
-    expressions = {view.name: view_expression(use_case, view) for view in use_case.views}
-    views = {view.name: f"{view.name}_{digest(_describe(view, expressions[view.name]))[:8]}" for view in use_case.views}
-    schemas = {name: expression.schema().to_pyarrow() for name, expression in expressions.items()}
+    derived = {view.name: view_derivation(use_case, view) for view in use_case.views}
+    _check_keys(use_case, derived)
+    views = {view.name: f"{view.name}_{_version(view, derived[view.name])[:8]}" for view in use_case.views}
     fingerprint = digest(
         list(use_case.inputs.items()),
         [(lookup.prefix, views[lookup.view], sorted(lookup.keys.items())) for lookup in use_case.lookups],
-        _fields(request_schema(use_case)),
+        _columns(request_schema(use_case)),
         dict(use_case.constants),
-        list(_sources(use_case.on_demand, {})),
+        list(_sources(use_case.on_demand, set())),
     )
     return ServiceSpec(
         name=f"{use_case.name}_{fingerprint[:8]}",
         fingerprint=fingerprint,
         views=views,
-        schemas=schemas,
-        features={view.name: _features(view, schemas[view.name]) for view in use_case.views},
+        schemas={name: derivation.schema for name, derivation in derived.items()},
+        features={view.name: _features(view, derived[view.name].schema) for view in use_case.views},
         inputs=dict(use_case.inputs),
     )
 
 
 def request_schema(use_case: UseCase) -> pa.Schema:
     """Columns of a stored request: request_id, the request's fields, the constants, event_timestamp."""
-    return request_expression(use_case).schema().to_pyarrow()
+    return request_derivation(use_case).schema
 
 
 def label_schema(use_case: UseCase) -> pa.Schema:
     """Columns of a stored label: request_id, event_timestamp, label, label_known_at."""
-    return label_expression(use_case).schema().to_pyarrow()
+    return label_derivation(use_case).schema
 
 
-def view_expression(use_case: UseCase, view: View) -> ibis.Table:
-    """A view on unbound tables: its keys, event_timestamp (UTC) and features, in the types that the store keeps."""
-    computed = view.compute(_unbound(use_case))
-    subject = f"view {view.name!r}"
-    _require(computed, (*view.keys, EVENT_TIMESTAMP), subject)
-    features = [name for name in computed.columns if name not in {*view.keys, EVENT_TIMESTAMP}]
-    return _canonical(computed.select(*view.keys, EVENT_TIMESTAMP, *features), subject)
-
-
-def request_expression(use_case: UseCase) -> ibis.Table:
-    """The request part of the examples on unbound tables, with the constants."""
-    import ibis
-
-    examples = _examples(use_case)
-    constants = {name: ibis.literal(value) for name, value in use_case.constants.items()}
-    return _canonical(
-        examples.select(REQUEST_ID, *use_case.request_fields(), **constants, event_timestamp=examples[EVENT_TIMESTAMP]),
-        "examples",
+def _version(view: View, derivation: Derivation) -> str:
+    return digest(
+        view.keys, _columns(derivation.schema), derivation.sql, _seconds(view.lookback), _seconds(view.max_age)
     )
 
 
-def label_expression(use_case: UseCase) -> ibis.Table:
-    """The label part of the examples on unbound tables: request_id, event_timestamp, label, label_known_at."""
-    return _canonical(_examples(use_case).select(REQUEST_ID, EVENT_TIMESTAMP, *LABEL_COLUMNS), "examples")
-
-
-def tables_read(expression: ibis.Table) -> list[str]:
-    """The source tables that an expression on unbound tables reads."""
-    from ibis.expr.operations import UnboundTable
-
-    return sorted({table.name for table in expression.op().find(UnboundTable)})
-
-
-def _examples(use_case: UseCase) -> ibis.Table:
-    examples = use_case.examples(_unbound(use_case))
-    _require(examples, (REQUEST_ID, *use_case.request_fields(), EVENT_TIMESTAMP, *LABEL_COLUMNS), "examples")
-    return examples
-
-
-def _unbound(use_case: UseCase) -> Tables:
-    import ibis
-
-    return {
-        table.name: ibis.table(ibis.Schema.from_pyarrow(table.stored_schema), name=table.name)
-        for table in use_case.tables
-    }
-
-
-def _require(table: ibis.Table, columns: tuple[str, ...], subject: str) -> None:
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise SettingsError(f"lacks {', '.join(missing)}", subject=subject, remedy="Let its function return them")
-
-
-def _canonical(table: ibis.Table, subject: str) -> ibis.Table:
-    """Integers as int64, other numbers as float64, instants in UTC with microseconds."""
-    return table.select(**{name: table[name].cast(_kept_as(table[name].type(), subject)) for name in table.columns})
-
-
-def _kept_as(kind: Any, subject: str) -> str:
-    if kind.is_integer():
-        return "int64"
-    if kind.is_numeric() and not kind.is_boolean():
-        return "float64"
-    if kind.is_timestamp():
-        return "timestamp('UTC', 6)"
-    if kind.is_boolean() or kind.is_string():
-        return str(kind)
-    raise SettingsError(
-        f"has a column of type {kind}",
-        subject=subject,
-        remedy="Cast it to a number, a string, a boolean or a timestamp",
-    )
-
-
-def _features(view: View, schema: pa.Schema) -> tuple[str, ...]:
-    return tuple(name for name in schema.names if name not in {*view.keys, EVENT_TIMESTAMP})
-
-
-def _describe(view: View, expression: ibis.Table) -> dict[str, object]:
-    import ibis
-
-    return {
-        "keys": view.keys,
-        "schema": _fields(expression.schema().to_pyarrow()),
-        "sql": ibis.to_sql(expression, dialect="duckdb"),
-        "lookback": _seconds(view.lookback),
-        "max_age": _seconds(view.max_age),
-    }
-
-
-def _fields(schema: pa.Schema) -> list[tuple[str, str]]:
+def _columns(schema: pa.Schema) -> list[tuple[str, str]]:
     return [(field.name, str(field.type)) for field in schema]
 
 
@@ -171,13 +87,17 @@ def _seconds(duration: timedelta | None) -> float | None:
     return None if duration is None else duration.total_seconds()
 
 
-def _sources(function: Any, seen: dict[str, None]) -> Iterator[str]:
+def _features(view: View, schema: pa.Schema) -> tuple[str, ...]:
+    return tuple(name for name in schema.names if name not in {*view.keys, EVENT_TIMESTAMP})
+
+
+def _sources(function: Any, seen: set[str]) -> Iterator[str]:
     """The source of a function and of what it uses of its own package: functions by source, plain constants by value."""
-    seen[function.__qualname__] = None
+    seen.add(function.__qualname__)
     yield inspect.getsource(function)
     for name, value in sorted(inspect.getclosurevars(function).globals.items()):
-        if isinstance(value, str | int | float | tuple):
-            yield f"{name} = {value!r}"
+        if isinstance(value, str | int | float | tuple | timedelta | np.ndarray):
+            yield f"{name} = {value.tolist() if isinstance(value, np.ndarray) else value!r}"
         elif inspect.isfunction(value) and _package(value) == _package(function) and value.__qualname__ not in seen:
             yield from _sources(value, seen)
 
@@ -195,11 +115,34 @@ def _check_lookup(use_case: UseCase, lookup: Lookup) -> None:
         raise SettingsError(
             f"maps {', '.join(lookup.keys)}, but the keys of {view.name} are {', '.join(view.keys)}",
             subject=subject,
-            remedy="Map each key of the view to a request column",
+            remedy="Map each key of the view to a column of the request",
         )
-    known = {*use_case.request_fields(), *use_case.constants}
-    unknown = sorted(set(lookup.keys.values()) - known)
+    columns = [*use_case.request_fields(), *use_case.constants]
+    unknown = sorted(set(lookup.keys.values()) - set(columns))
     if unknown:
         raise SettingsError(
-            f"a request has no column {', '.join(unknown)}", subject=subject, remedy=f"Use one of {', '.join(known)}"
+            f"a request has no column {', '.join(unknown)}", subject=subject, remedy=f"Use {', '.join(columns)}"
         )
+
+
+def _check_keys(use_case: UseCase, derived: Mapping[str, Derivation]) -> None:
+    """Feast knows a key by its name: it has one type, and is no other column of the request that is looked up."""
+    kinds: dict[str, pa.DataType] = {}
+    for view in use_case.views:
+        for key in view.keys:
+            kind = derived[view.name].schema.field(key).type
+            if kinds.setdefault(key, kind) != kind:
+                raise SettingsError(
+                    f"is a {kind} here and a {kinds[key]} elsewhere",
+                    subject=f"view {view.name!r}, key {key!r}",
+                    remedy="Give it one type, or two names",
+                )
+    columns = {column for lookup in use_case.lookups for column in lookup.keys.values()}
+    for lookup in use_case.lookups:
+        hidden = [key for key, column in lookup.keys.items() if key != column and key in columns]
+        if hidden:
+            raise SettingsError(
+                f"{', '.join(hidden)} is a key of the view and another column of the request",
+                subject=f"lookup {lookup.prefix!r}",
+                remedy="Give the view's key a name of its own",
+            )

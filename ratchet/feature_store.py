@@ -11,11 +11,10 @@ import pyarrow.compute as pc
 
 from ratchet.asof_join import Query, between
 from ratchet.clock import Period
+from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.errors import StoreError
 from ratchet.feature_registry import apply, feature_service, open_store, repo_config
 from ratchet.feature_service import (
-    EVENT_TIMESTAMP,
-    REQUEST_ID,
     ServiceSpec,
     label_schema,
     request_schema,

@@ -31,12 +31,14 @@ _COMPARE = {">": operator.gt, ">=": operator.ge, "<=": operator.le}
 
 
 class Score(Frozen):
-    """How one model did on the holdout's rows. `invalid` counts predictions that are not finite, or no probability."""
+    """How one model did on the holdout's rows: `invalid` counts predictions that are not finite, or no probability, and
+    `obstacle` says why it could not be asked for any."""
 
     digest: str
     trained_until: AwareDatetime
     invalid: NonNegativeInt | None
     metrics: dict[str, float | None]
+    obstacle: str = ""
 
 
 class SliceScore(Frozen):
@@ -54,7 +56,6 @@ class Gain(Frozen):
     value: float | None
     lower: float | None
     upper: float | None
-    obstacle: str = ""
 
 
 class LeakEvidence(Frozen):
@@ -263,7 +264,7 @@ def _scored(evidence: Evidence) -> Iterator[Check]:
             continue
         absent = [name for name, value in score.metrics.items() if value is None or not math.isfinite(value)]
         days = (evidence.start - score.trained_until).total_seconds() / 86_400
-        yield _check(f"predictions:{role}", score.invalid, "<=", 0, "invalid ones")
+        yield _check(f"predictions:{role}", score.invalid, "<=", 0, score.obstacle or "invalid ones")
         yield _check(f"metrics:{role}", len(absent) if score.metrics else None, "<=", 0, "without a value")
         yield _check(f"trained_before:{role}", days, ">=", 0, "days before the first row")
 
@@ -299,6 +300,5 @@ def _ratchet(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
     same = champion.digest == evidence.candidate.digest
     yield _check("ratchet:another-model", int(not same), ">=", 1, "identical to the champion" if same else "")
     bounds = {"ratchet:non-inferior": -policy.non_inferiority_margin, SUPERIOR: policy.min_gain}
-    detail = "no gain was measured" if gain is None else gain.obstacle or "lower bound of the gain"
     for name, bound in bounds.items():
-        yield _check(name, gain.lower if gain else None, ">", bound, detail)
+        yield _check(name, gain.lower if gain else None, ">", bound, "lower bound of the gain")

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -30,7 +31,7 @@ from ratchet.settings import Frozen
 from ratchet.tables import digest, write_table
 from ratchet.use_case import Columns, Kind, Task
 
-ARCHIVE, CONTRACT, REFERENCE = "model.skops", "contract.json", "reference.parquet"
+ARCHIVE, CONTRACT, REFERENCE, PLOTS = "model.skops", "contract.json", "reference.parquet", "plots"
 TRUSTED = (
     "collections.OrderedDict",
     "lightgbm.basic.Booster",
@@ -77,6 +78,8 @@ class Model:
     def predict(self, columns: Columns) -> npt.NDArray[np.float64]:
         """One number per row, shape (n,): the label's expected value, or the probability of 1. Raises DataError."""
         rows = frame(self.contract.inputs, columns)
+        if rows.empty:
+            return np.empty(0)
         if self.contract.task == "binary":
             return np.asarray(self.pipeline.predict_proba(rows)[:, 1], dtype=np.float64)
         return np.asarray(self.pipeline.predict(rows), dtype=np.float64)
@@ -99,12 +102,18 @@ def frame(inputs: Mapping[str, Kind], columns: Columns) -> pd.DataFrame:
     )
 
 
-def save(model: Model, directory: Path, reference: pa.Table) -> None:
-    """Write the model's directory whole, in place of one that stands there. Equal models are equal bytes."""
+def save(model: Model, directory: Path, reference: pa.Table, plots: Mapping[str, bytes] = MappingProxyType({})) -> None:
+    """Write the model's directory whole, in place of one that stands there. Equal models are equal bytes.
+
+    `plots` are pictures of its training, name → PNG; they go to plots/.
+    """
     with _replacing(directory) as temporary:
         (temporary / ARCHIVE).write_bytes(_archive(model.pipeline))
         (temporary / CONTRACT).write_text(model.contract.model_dump_json(indent=2) + "\n", encoding="utf-8")
         write_table(temporary / REFERENCE, reference)
+        for name, picture in plots.items():
+            (temporary / PLOTS).mkdir(exist_ok=True)
+            (temporary / PLOTS / f"{name}.png").write_bytes(picture)
 
 
 def load(directory: Path) -> Model:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 
+from hypothesis import settings
+
 from ratchet.quiet import QUIET
 
 os.environ.update(QUIET)
+settings.register_profile("ratchet", deadline=None)  # examples write files, on a machine that others use too
+settings.load_profile("ratchet")
 
 pytest_plugins = ["tests.support.registry", "tests.support.serving"]

@@ -3,18 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import lightgbm
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
 from ratchet.backoff import BackoffBaseline
-from ratchet.model import Contract, Model, frame
+from ratchet.model import Contract, Model, frame, save
+from ratchet.project import Project
+from ratchet.reports import Report
 from ratchet.settings import TrainingSettings
 from ratchet.use_case import Array, Columns, Kind
+from training_pipeline import plots
+from training_pipeline.dataset import TrainingSet, read_training_set, select
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Where early stopping stopped: the trees that did best, each tree's loss, and predictions of the rows held back."""
+
+    trees: int
+    losses: list[float]
+    labels: Array
+    predicted: npt.NDArray[np.float64]
+
+
+def train(project: Project) -> Report:
+    """Fit baseline and candidate on what was known before the holdout; write models/baseline/ and models/candidate/."""
+    training = read_training_set(project)
+    baseline = fit_baseline(training.contract, training.rows, project.use_case.baseline)
+    stopped = stop_early(training, project.settings.training, project.stores.threads)
+    candidate = fit_candidate(training, stopped.trees, project.settings.training, project.stores.threads)
+    for name, model, pictures in (("baseline", baseline, {}), ("candidate", candidate, _pictures(stopped, candidate))):
+        reference = reference_rows(model, training.rows, project.settings.drift.reference_rows)
+        save(model, project.models / name, reference, pictures)
+    stopping = int(training.is_stopping.sum())
+    return {
+        "rows": {"train": len(training.is_stopping) - stopping, "early_stopping": stopping},
+        "models": {"baseline": baseline.digest, "candidate": candidate.digest},
+        "data_version": training.contract.data_version,
+        "best_iteration": stopped.trees,
+    }
 
 
 def fit_baseline(contract: Contract, rows: Columns, levels: Sequence[tuple[str, ...]]) -> Model:
@@ -25,27 +60,10 @@ def fit_baseline(contract: Contract, rows: Columns, levels: Sequence[tuple[str, 
     return Model(contract.model_copy(update={"kind": "baseline", "params": params}), pipeline)
 
 
-def fit_candidate(
-    contract: Contract, rows: Columns, is_stopping: Array, settings: TrainingSettings, threads: int
-) -> Model:
-    """LightGBM behind an encoder, on all `rows`, with as many trees as did best on the rows of `is_stopping`."""
-    fitting, stopping = select(rows, ~is_stopping), select(rows, is_stopping)
-    trees = _best_iteration(contract, fitting, stopping, settings, threads)
-    params = {**settings.lightgbm, "n_estimators": trees, "random_state": settings.seed}
-    pipeline = _pipeline(contract, params, threads)
-    pipeline.fit(frame(contract.inputs, rows), rows["label"], estimator__categorical_feature=_categories(contract))
-    return Model(contract.model_copy(update={"kind": "lightgbm", "params": params}), pipeline)
-
-
-def select(columns: Columns, rows: Array) -> dict[str, Array]:
-    """The rows of a mask or of indices."""
-    return {name: column[rows] for name, column in columns.items()}
-
-
-def _best_iteration(
-    contract: Contract, fitting: Columns, stopping: Columns, settings: TrainingSettings, threads: int
-) -> int:
-    """How many trees had the least loss on `stopping`, which none of them was fitted on."""
+def stop_early(training: TrainingSet, settings: TrainingSettings, threads: int) -> Stopped:
+    """Add trees until the loss on the early-stopping rows, which none of them was fitted on, stops falling."""
+    contract, rows = training.contract, training.rows
+    fitting, stopping = select(rows, ~training.is_stopping), select(rows, training.is_stopping)
     pipeline = _pipeline(contract, {**settings.lightgbm, "random_state": settings.seed}, threads)
     encoder, estimator = pipeline[0], pipeline[-1]
     estimator.fit(
@@ -53,10 +71,39 @@ def _best_iteration(
         fitting["label"],
         eval_X=encoder.transform(frame(contract.inputs, stopping)),
         eval_y=stopping["label"],
-        categorical_feature=_categories(contract),
+        categorical_feature=_named(contract.inputs, "category"),
         callbacks=[lightgbm.early_stopping(settings.early_stopping_rounds, verbose=False)],
     )
-    return int(estimator.best_iteration_)
+    (losses,) = estimator.evals_result_["valid_0"].values()
+    predicted = Model(contract, pipeline).predict(stopping)
+    return Stopped(int(estimator.best_iteration_), list(losses), stopping["label"], predicted)
+
+
+def fit_candidate(training: TrainingSet, trees: int, settings: TrainingSettings, threads: int) -> Model:
+    """LightGBM behind an encoder, on all rows, with as many trees as early stopping found."""
+    contract, rows = training.contract, training.rows
+    params = {**settings.lightgbm, "n_estimators": trees, "random_state": settings.seed}
+    pipeline = _pipeline(contract, params, threads)
+    categories = _named(contract.inputs, "category")
+    pipeline.fit(frame(contract.inputs, rows), rows["label"], estimator__categorical_feature=categories)
+    return Model(contract.model_copy(update={"kind": "lightgbm", "params": params}), pipeline)
+
+
+def reference_rows(model: Model, rows: Columns, most: int) -> pa.Table:
+    """At most `most` evenly spaced training rows: the model's inputs, `label` and the model's own `prediction`."""
+    chosen = np.unique(np.linspace(0, len(rows["label"]) - 1, most).astype(np.int64))
+    sample = select({name: rows[name] for name in [*model.contract.inputs, "label"]}, chosen)
+    return pa.table({**sample, "prediction": model.predict(sample)})
+
+
+def _pictures(stopped: Stopped, candidate: Model) -> dict[str, bytes]:
+    booster = candidate.pipeline[-1].booster_
+    gains = dict(zip(booster.feature_name(), booster.feature_importance("gain"), strict=True))
+    return {
+        "early_stopping": plots.curve(stopped.losses, stopped.trees),
+        "importance": plots.bars(gains),
+        "predicted_and_actual": plots.calibration(stopped.labels, stopped.predicted),
+    }
 
 
 def _pipeline(contract: Contract, params: Mapping[str, Any], threads: int) -> Pipeline:
@@ -66,7 +113,7 @@ def _pipeline(contract: Contract, params: Mapping[str, Any], threads: int) -> Pi
     )
     encode = ColumnTransformer(
         [
-            ("category", encoder, _categories(contract)),
+            ("category", encoder, _named(contract.inputs, "category")),
             ("number", "passthrough", _named(contract.inputs, "number")),
         ],
         verbose_feature_names_out=False,
@@ -74,10 +121,6 @@ def _pipeline(contract: Contract, params: Mapping[str, Any], threads: int) -> Pi
     kind = lightgbm.LGBMRegressor if contract.task == "regression" else lightgbm.LGBMClassifier
     fixed = {"deterministic": True, "force_row_wise": True, "n_jobs": threads, "verbose": -1}
     return Pipeline([("encode", encode), ("estimator", kind(**params, **fixed))])
-
-
-def _categories(contract: Contract) -> list[str]:
-    return _named(contract.inputs, "category")
 
 
 def _named(inputs: Mapping[str, Kind], kind: Kind) -> list[str]:

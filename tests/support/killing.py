@@ -1,8 +1,8 @@
 """Kill a piece of work at each of its durable writes, then run it again: what stands must be what an undisturbed run leaves.
 
-Run as `python -m tests.support.killing MODULE:FUNCTION FOLDER`. The function takes a folder to work in. Each attempt is a
-forked child, so that imports are paid once, by the undisturbed run; it is killed when it renames or removes a file for the
-n-th time.
+Run as `python -m tests.support.killing MODULE FOLDER`. The module has two functions of a folder: `prepare`, which is not
+disturbed, and `work`. Each attempt is a forked child, so that imports are paid once, by the undisturbed run; it is killed
+when it renames or removes a file for the n-th time.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 Work = Callable[[Path], object]
-_DURABLE = {"os.rename", "os.remove"}
+
+
+def _is_durable(event: str, arguments: tuple[object, ...]) -> bool:
+    return event == "os.rename" or (event == "os.remove" and Path(str(arguments[0])).exists())
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -49,35 +53,41 @@ def _attempt(work: Work, folder: Path, die_at: int) -> int:
 def _arm(die_at: int) -> None:
     seen = 0
 
-    def count(event: str, arguments: object) -> None:
+    def count(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal seen
-        seen += event in _DURABLE
-        if event in _DURABLE and seen == die_at:
+        durable = _is_durable(event, arguments)
+        seen += durable
+        if durable and seen == die_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(count)
 
 
-def survive(work: Work, folder: Path) -> int:
+def survive(prepare: Work, work: Work, folder: Path) -> int:
     """Kill and rerun at every durable write; how many there are. Raises AssertionError where a rerun differs."""
-    work(folder / "undisturbed")
-    expected, kills = contents(folder / "undisturbed"), 0
-    while (code := in_child(work, folder / str(kills), die_at=kills + 1)) != 0:
+    prepare(folder / "prepared")
+    work(copy := _copy(folder, "undisturbed"))
+    expected, kills = contents(copy), 0
+    while (code := in_child(work, copy := _copy(folder, str(kills)), die_at=kills + 1)) != 0:
         assert -signal.SIGKILL == code
-        assert in_child(work, folder / str(kills)) == 0
-        assert expected == contents(folder / str(kills)), f"killed at write {kills + 1}"
+        assert in_child(work, copy) == 0
+        assert expected == contents(copy), f"killed at write {kills + 1}"
         kills += 1
     return kills
 
 
-def survives(work: str, folder: Path) -> int:
+def _copy(folder: Path, name: str) -> Path:
+    return shutil.copytree(folder / "prepared", folder / name)
+
+
+def survives(module: str, folder: Path) -> int:
     """`survive` in a process of its own, where nothing but the work has started threads; how many kills it survived."""
-    command = [sys.executable, "-m", "tests.support.killing", work, str(folder)]
+    command = [sys.executable, "-m", "tests.support.killing", module, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
 
 
 if __name__ == "__main__":
-    module, _, name = sys.argv[1].partition(":")
-    print(survive(getattr(importlib.import_module(module), name), Path(sys.argv[2])))  # noqa: T201 - read by the test
+    module = importlib.import_module(sys.argv[1])
+    print(survive(module.prepare, module.work, Path(sys.argv[2])))  # noqa: T201 - read by `survives`

@@ -14,10 +14,14 @@ from ratchet.settings import TrainingSettings
 from ratchet.use_case import Array
 from tests.support.noshow import use_case
 from tests.support.projects import noshow_project
+from training_pipeline.dataset import TrainingSet
 from training_pipeline.fit import fit_baseline, fit_candidate
 
 TRAINED_FROM, TRAINED_UNTIL = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 5, 1, tzinfo=UTC)
-TREES = {"n_estimators": 40, "learning_rate": 0.1, "num_leaves": 7, "min_child_samples": 10}
+SETTINGS = TrainingSettings(
+    early_stopping_rounds=10,
+    lightgbm={"n_estimators": 200, "learning_rate": 0.1, "num_leaves": 7, "min_child_samples": 10},
+)
 
 
 def noshow_columns(rows: int = 1200, seed: int = 0, start: datetime = TRAINED_FROM) -> dict[str, Array]:
@@ -66,11 +70,13 @@ def noshow_baseline(contract: Contract | None = None, rows: int = 1200) -> Model
     return fit_baseline(contract or noshow_contract(), noshow_columns(rows), use_case.baseline)
 
 
-def noshow_candidate(contract: Contract | None = None, rows: int = 1200, trees: int = 40, threads: int = 1) -> Model:
-    """At most `trees` trees, stopped early on the last sixth of the rows."""
-    settings = TrainingSettings(early_stopping_rounds=10, lightgbm={**TREES, "n_estimators": trees})
-    is_stopping = np.arange(rows) >= rows * 5 // 6
-    return fit_candidate(contract or noshow_contract(), noshow_columns(rows), is_stopping, settings, threads)
+def noshow_training_set(contract: Contract | None = None, rows: int = 1200) -> TrainingSet:
+    """Early stopping is on the last sixth of the rows."""
+    return TrainingSet(noshow_columns(rows), np.arange(rows) >= rows * 5 // 6, contract or noshow_contract())
+
+
+def noshow_candidate(contract: Contract | None = None, rows: int = 1200, trees: int = 20, threads: int = 1) -> Model:
+    return fit_candidate(noshow_training_set(contract, rows), trees, SETTINGS, threads)
 
 
 def save_noshow(model: Model, directory: Path, rows: int = 100) -> Path:

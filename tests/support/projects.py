@@ -31,4 +31,4 @@ def noshow_project(root: Path, clock: Clock | None = None, **options: int) -> Pr
         gate=GateSettings(min_rows=200, min_slice_rows=50, resamples=500),
         drift=DriftSettings(min_rows=100, reference_rows=1000),
     )
-    return Project(root, settings, Stores(), clock or FixedClock(NOSHOW_END))
+    return Project(root, settings, Stores(threads=1), clock or FixedClock(NOSHOW_END))

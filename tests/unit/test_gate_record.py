@@ -46,7 +46,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def _gain(value: float | None) -> Gain:
-    return Gain.model_construct(value=value, lower=value, upper=value, obstacle="")
+    return Gain.model_construct(value=value, lower=value, upper=value)
 
 
 def _failed(evidence: Evidence) -> list[str]:

@@ -1,0 +1,122 @@
+"""`make demo`: the main job by `dvc repro`, then two things that must go wrong, then the summary."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from ruamel.yaml import YAML
+
+from cli import summary
+from ratchet import reports
+from ratchet.errors import GateError, RatchetError
+from ratchet.project import Project
+from ratchet.quiet import quieten
+from ratchet.settings import PARAMS_FILE
+from ratchet.tables import atomic, write_json
+
+WORSE_TREES = 5
+
+
+@click.command()
+@click.option("--source", help="The source to read instead of the one that params.yaml names.")
+@click.option("--path", help="Where that source reads.")
+def demo(source: str | None, path: str | None) -> None:
+    """Run the whole loop, offer a worse candidate and a drifted window, and say what happened."""
+    if source and path:
+        select_source(Path(PARAMS_FILE), source, path)
+    project = Project.load()
+    if subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=project.root, check=False).returncode:
+        sys.exit("make demo: the step above failed; mend what it names and run `make demo` again")
+    tell(project)
+    found = summary.build(project)
+    summary.write(project, found)
+    click.echo("\n" + summary.render(found))
+
+
+def select_source(params: Path, source: str, path: str) -> None:
+    """Point params.yaml at a source, keeping its comments; it is a tracked input of the first stage."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    content = yaml.load(params)
+    if (content["source"]["name"], content["source"]["path"]) == (source, path):
+        return
+    content["source"].update(name=source, path=path, options={})
+    with atomic(params) as temporary:
+        yaml.dump(content, temporary)
+    click.echo(f"params.yaml now reads {source} from {path}; `git checkout params.yaml` undoes that")
+
+
+def tell(project: Project) -> None:
+    """Offer a worse candidate and a drifted window, unless this champion has met both already."""
+    from inference_pipeline.online.example import example_request
+
+    from ratchet.promotion import resolve_champion
+
+    champion = resolve_champion(project)
+    told = reports.read(project, summary.STORY)
+    if told and told["champion"] == champion.model.digest:
+        return
+    write_json(project.root / "reports" / summary.REQUEST, example_request(project))
+    reports.run(
+        project,
+        summary.STORY,
+        lambda project: {
+            "champion": champion.model.digest,
+            "worse_candidate": offer_worse(project),
+            "planted_drift": plant_drift(project),
+        },
+    )
+
+
+def offer_worse(project: Project) -> dict[str, Any]:
+    """Fit a candidate with far too few trees, ask for it in spite of its verdict, and take the wish back."""
+    from ratchet.model import load, save
+    from ratchet.promotion import promote, resolve_champion
+    from training_pipeline import fit, gate
+    from training_pipeline.dataset import read_training_set
+    from training_pipeline.register import offer
+
+    champion, directory = resolve_champion(project), project.state / "demo" / "worse"
+    training, settings = read_training_set(project), project.settings
+    worse = fit.fit_candidate(training, WORSE_TREES, settings.training, project.stores.threads)
+    save(worse, directory, fit.reference_rows(worse, training.rows, settings.drift.reference_rows), {})
+    baseline = load(project.models / "baseline")
+    record = gate.evaluate_model(project, gate.prepare(project), worse, baseline, champion.model)
+    version = offer(project, directory, record)
+    try:
+        promote(project, version, by="make demo", reason="to see what happens")
+    except GateError as refusal:
+        promote(project, champion.version, by="make demo", reason="the wish is taken back")
+        return {"version": version, "verdict": record.verdict, "reason": refusal.problem}
+    raise AssertionError("a worse candidate was promoted: the gate is broken")
+
+
+def plant_drift(project: Project) -> dict[str, Any]:
+    """Report on the newest window as if only the rows with the highest predictions had been asked for."""
+    from inference_pipeline.monitor.drift import PREDICTION, drift_report, scored_window
+    from ratchet.promotion import resolve_champion
+
+    champion = resolve_champion(project)
+    window = scored_window(project, champion)
+    highest = np.argsort(-window[PREDICTION], kind="stable")[: len(window[PREDICTION]) // 3]
+    planted = {name: values[np.sort(highest)] for name, values in window.items()}
+    report = drift_report(project, champion, planted, project.reports / "planted_drift")
+    return {"what": "the third with the highest predictions", "verdict": report["verdict"], "html": report["html"]}
+
+
+def main() -> None:
+    """Run the demo; an expected failure is one line."""
+    quieten()
+    try:
+        demo()
+    except RatchetError as error:
+        sys.exit(f"make demo: {error}")
+
+
+if __name__ == "__main__":
+    main()

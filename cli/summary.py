@@ -1,0 +1,165 @@
+"""`ratchet summary`: what the last run did, gathered from the steps' reports, as data and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from ratchet import reports
+from ratchet.errors import StoreError
+from ratchet.project import Project
+from ratchet.tables import write_json
+
+Summary = dict[str, Any]
+SUMMARY, REQUEST, STORY = "summary.json", "request.json", "demo"
+_STEPS = ("validate", "evaluate", "register", "reconcile", "predict", "monitor")
+
+
+def build(project: Project) -> Summary:
+    """What reports/summary.json holds. Raises StoreError where a step has not reported yet."""
+    validate, evaluate, register, reconcile, predict, monitor = (_report(project, step) for step in _STEPS)
+    root = project.root
+    return {
+        "model": project.namespace,
+        "unit": project.use_case.unit,
+        "rows": validate["rows"],
+        "reasons": validate["reasons"],
+        "holdout": _holdout(evaluate, reconcile["serving"]),
+        "gate": {name: evaluate["candidate"][name] for name in ("verdict", "gain", "checks")},
+        "versions": register,
+        "serving": reconcile["serving"],
+        "refused": reconcile["refused"],
+        "predictions": {"rows": predict["rows"], "path": str(project.predictions.relative_to(root))},
+        "drift": {name: monitor[name] for name in ("verdict", "share", "columns", "window", "html", "json")},
+        "story": reports.read(project, STORY),
+        "seconds": reports.seconds(project),
+    }
+
+
+def write(project: Project, summary: Summary) -> None:
+    """Keep it as reports/summary.json."""
+    write_json(project.root / "reports" / SUMMARY, summary)
+
+
+def render(summary: Summary) -> str:
+    """The summary for a person to read."""
+    sections = {
+        "Rows": _rows(summary),
+        "Holdout": _errors(summary),
+        "Gate": _gate(summary),
+        "Drift": _drift(summary),
+        "Offered afterwards": _story(summary["story"] or {}),
+        "Where things are": _places(summary),
+        "Seconds": _seconds(summary["seconds"]),
+        "What to type next": _next(summary),
+    }
+    blocks = ((click.style(title, bold=True), *(f"  {line}" for line in lines)) for title, lines in sections.items())
+    return "\n\n".join("\n".join(block) for block in blocks if len(block) > 1)
+
+
+def render_status(status: Mapping[str, Any]) -> str:
+    """Wish, fact, versions and history for a person to read."""
+    lines = [f"{name:<9} {status[name] or '-'}" for name in ("wish", "serving", "previous")]
+    lines += ["", "version  kind      verdict       status"]
+    for version in status["versions"]:
+        shown = {name: value or "-" for name, value in version.items()}
+        lines.append("{version:>7}  {kind:<8}  {verdict:<12}  {status}".format(**shown))
+    lines += ["", "promotions"]
+    lines += [
+        f"  {entry['at'][:19]}  version {entry['version']} by {entry['by']}: {entry['reason']}"
+        for entry in status["history"]
+    ]
+    return "\n".join(lines)
+
+
+def _report(project: Project, step: str) -> reports.Report:
+    found = reports.read(project, step)
+    if found is None:
+        raise StoreError(
+            f"the step {step} has not run yet",
+            subject=f"{project.settings.use_case} from {project.settings.source.name}",
+            remedy="Run `make demo`, or `dvc repro`",
+        )
+    return found
+
+
+def _holdout(evaluate: Mapping[str, Any], serving: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Each model's figures; the champion is the model that serves now, as it did on these rows."""
+    by_digest = {evaluate[name]["digest"]: evaluate[name]["metrics"] for name in ("champion", "baseline", "candidate")}
+    return {
+        "baseline": evaluate["baseline"]["metrics"],
+        "candidate": evaluate["candidate"]["metrics"],
+        "champion": by_digest.get(serving["digest"]) if serving else None,
+    }
+
+
+def _rows(summary: Summary) -> Iterator[str]:
+    for name, count in summary["rows"].items():
+        yield f"{name:<12} {count:>10,}"
+    for reason, count in sorted(summary["reasons"].items(), key=lambda item: -item[1]):
+        yield f"  {count:>8,}  {reason}"
+
+
+def _errors(summary: Summary) -> Iterator[str]:
+    candidate = summary["holdout"]["candidate"]
+    names = [name for name in candidate if name not in ("n", "from", "to")]
+    yield f"{candidate['n']:,} rows from {candidate['from'][:10]} to {candidate['to'][:10]}, in {summary['unit']}"
+    yield f"{'':<12}" + "".join(f"{name:>10}" for name in names)
+    for role, metrics in summary["holdout"].items():
+        if metrics:
+            yield f"{role:<12}" + "".join(f"{metrics[name]:>10.4f}" for name in names)
+
+
+def _gate(summary: Summary) -> Iterator[str]:
+    gate, versions = summary["gate"], summary["versions"]
+    yield f"candidate: {gate['verdict']}"
+    yield from (_check(check) for check in gate["checks"])
+    for name, version in versions.items():
+        yield f"{name}: version {version['version'] or '-'}, {version['status']}"
+    if summary["refused"]:
+        yield f"version {summary['refused']['version']} is wished for and refused: {summary['refused']['reason']}"
+
+
+def _check(check: Mapping[str, Any]) -> str:
+    mark = {"passed": "✓", "failed": "✗", "insufficient": "·"}[check["status"]]
+    value = "missing" if check["value"] is None else f"{check['value']:.4g}"
+    return f"{mark} {check['name']:<34} {value:>10} {check['direction']:<2} {check['bound']:<8g} {check['detail']}"
+
+
+def _drift(summary: Summary) -> Iterator[str]:
+    drift = summary["drift"]
+    window = drift["window"]
+    yield f"{drift['verdict']} in {window['n']:,} predictions from {window['from'][:10]} to {window['to'][:10]}"
+    for name, column in drift["columns"].items():
+        if column["drift"]:
+            yield f"  {name} drifted: {column['score']:.3f}"
+
+
+def _story(story: Mapping[str, Any]) -> Iterator[str]:
+    if worse := story.get("worse_candidate"):
+        yield f"a deliberately worse candidate became version {worse['version']} and was {worse['reason']}"
+    if planted := story.get("planted_drift"):
+        yield f"a window with planted drift ({planted['what']}): {planted['verdict']}"
+
+
+def _places(summary: Summary) -> Iterator[str]:
+    yield f"predictions   {summary['predictions']['path']} ({summary['predictions']['rows']:,} rows)"
+    yield f"drift report  {summary['drift']['html']}"
+    yield f"this summary  reports/{SUMMARY}"
+
+
+def _seconds(seconds: Mapping[str, float]) -> Iterator[str]:
+    for step, value in seconds.items():
+        yield f"{step:<12} {value:>8.1f}"
+
+
+def _next(summary: Summary) -> Iterator[str]:
+    yield "make serve"
+    yield f"curl --json @reports/{REQUEST} http://127.0.0.1:3000/v1/models/{summary['model']}:predict"
+    yield ". .venv/bin/activate"
+    yield "ratchet status"
+    yield "ratchet trace PREDICTION_ID"
+    yield "ratchet rollback --reason 'trying it out' && dvc repro"
+    yield "mlflow ui --backend-store-uri sqlite:///state/mlflow.db"

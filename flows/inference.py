@@ -1,0 +1,36 @@
+"""The inference pipeline, in batch: the newest requests become logged predictions and a drift report."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.steps import keep_version, reconcile, step
+from ratchet.project import Project
+from ratchet.reports import Report
+
+
+@step
+def predict(project: Project) -> Report:
+    from inference_pipeline.batch import predict
+
+    return predict(project)
+
+
+@step
+def monitor(project: Project) -> Report:
+    from inference_pipeline.monitor.drift import monitor
+
+    return monitor(project)
+
+
+@flow(name="inference", persist_result=False)
+def inference_pipeline() -> None:
+    """Let a wish for another model come true if its evidence holds, then score and watch."""
+    reconcile()
+    predict()
+    monitor()
+    keep_version("inference", ["predict", "monitor"])
+
+
+if __name__ == "__main__":
+    inference_pipeline()

@@ -1,0 +1,88 @@
+"""How a step becomes a Prefect task, and how a flow records the data that it left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from prefect import Task, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import flow_run
+
+from ratchet.errors import RatchetError
+from ratchet.project import Project
+from ratchet.reports import Report, Step, run
+from ratchet.versions import LOCK_FILE, commit_stages, data_version
+
+_TIMEOUT = 3600.0
+_PAUSES = [10.0, 60.0]
+
+
+def _unexpected(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Only what nobody foresaw is worth another try: an expected failure says what a person has to do."""
+    return not isinstance(state.result(raise_on_failure=False), RatchetError)
+
+
+def step(function: Step) -> Task[[], None]:
+    """The task that runs a step in the checkout where the process stands, and shows its report in the UI.
+
+    Nothing goes through Prefect from step to step, so that nothing is pickled: the stores hold it all.
+    """
+    name = function.__name__
+
+    @task(
+        name=name,
+        retries=len(_PAUSES),
+        retry_delay_seconds=_PAUSES,
+        retry_condition_fn=_unexpected,
+        timeout_seconds=_TIMEOUT,
+        persist_result=False,
+        cache_policy=NO_CACHE,
+    )
+    def run_step() -> None:
+        report = run(Project.load(), name, function)
+        create_table_artifact([{"what": what, "value": value} for what, value in _flat(report)], key=name)
+
+    return run_step
+
+
+def _flat(report: Report, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted names and values of a report; lists as JSON."""
+    for name, value in report.items():
+        if isinstance(value, Mapping):
+            yield from _flat(dict(value), f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)
+
+
+@step
+def reconcile(project: Project) -> Report:
+    """Part of two pipelines: after registering, and before scoring, for a wish may have come in between."""
+    from ratchet.promotion import reconcile
+
+    return reconcile(project)
+
+
+@task(
+    retries=len(_PAUSES),
+    retry_delay_seconds=_PAUSES,
+    timeout_seconds=_TIMEOUT,
+    persist_result=False,
+    cache_policy=NO_CACHE,
+)
+def keep_version(flow: str, stages: Sequence[str]) -> None:
+    """Record the stages in DVC as they stand, and keep that dvc.lock with the run: by it the data can be had again."""
+    project = Project.load()
+    kept = project.state / "runs" / flow / flow_run.id / LOCK_FILE
+    commit_stages(project, stages, kept)
+    create_markdown_artifact(_recipe(project, kept.relative_to(project.root).as_posix()), key=f"{flow}-data-version")
+
+
+def _recipe(project: Project, kept: str) -> str:
+    return (
+        f"Data version `{data_version(project)}`. To have the data of this run again, from the root of the checkout:\n\n"
+        f"```\ncp {kept} {LOCK_FILE}\ndvc checkout\n```\n"
+    )

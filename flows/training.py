@@ -1,0 +1,44 @@
+"""The training pipeline: features become a gated candidate in the model registry."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.steps import keep_version, reconcile, step
+from ratchet.project import Project
+from ratchet.reports import Report
+
+
+@step
+def train(project: Project) -> Report:
+    from training_pipeline.fit import train
+
+    return train(project)
+
+
+@step
+def evaluate(project: Project) -> Report:
+    from training_pipeline.gate import evaluate
+
+    return evaluate(project)
+
+
+@step
+def register(project: Project) -> Report:
+    from training_pipeline.register import register
+
+    return register(project)
+
+
+@flow(name="training", persist_result=False)
+def training_pipeline() -> None:
+    """Fit a candidate, judge it, register it, and let it serve if its evidence holds."""
+    train()
+    evaluate()
+    register()
+    reconcile()
+    keep_version("training", ["train", "evaluate", "register"])
+
+
+if __name__ == "__main__":
+    training_pipeline()

@@ -1,0 +1,122 @@
+"""How views, requests and labels follow from source tables: a use case's expressions, compiled once and run by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ratchet.errors import SettingsError
+from ratchet.use_case import Tables, UseCase, View
+
+if TYPE_CHECKING:
+    import ibis
+
+EVENT_TIMESTAMP = "event_timestamp"
+REQUEST_ID = "request_id"
+LABEL_COLUMNS = ("label", "label_known_at")
+MARGIN = timedelta(days=1)
+"""An example may use source rows of its own day and its neighbours; a day's view rows lie no further from theirs."""
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """An expression on unbound source tables, whose rows need no source row older than `lookback` (None: any)."""
+
+    expression: ibis.Table
+    lookback: timedelta | None = timedelta(0)
+
+    @cached_property
+    def sql(self) -> str:
+        import ibis
+
+        return str(ibis.to_sql(self.expression, dialect="duckdb"))
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        return self.expression.schema().to_pyarrow()
+
+    @cached_property
+    def reads(self) -> list[str]:
+        """The source tables that it reads."""
+        from ibis.expr.operations import UnboundTable
+
+        return sorted({table.name for table in self.expression.op().find(UnboundTable)})
+
+    def source_dates(self, first: date, last: date) -> tuple[date | None, date]:
+        """The dates of the source rows that rows of the dates `first` to `last` follow from; None: from the beginning."""
+        return None if self.lookback is None else first - self.lookback - MARGIN, last + MARGIN
+
+
+def view_derivation(use_case: UseCase, view: View) -> Derivation:
+    """A view: its keys, event_timestamp (UTC) and features. Raises SettingsError where `compute` gives something else."""
+    subject = f"view {view.name!r}"
+    computed = view.compute(_unbound(use_case))
+    _require(computed, (*view.keys, EVENT_TIMESTAMP), subject)
+    features = [name for name in computed.columns if name not in {*view.keys, EVENT_TIMESTAMP}]
+    expression = _canonical(computed.select(*view.keys, EVENT_TIMESTAMP, *features), subject)
+    for name in (*view.keys, *features):
+        _check_kept_online(expression[name], name in view.keys, f"{subject}, column {name!r}")
+    return Derivation(expression, view.lookback)
+
+
+def request_derivation(use_case: UseCase) -> Derivation:
+    """The examples' requests: request_id, the request's fields, the constants, event_timestamp."""
+    import ibis
+
+    examples = _examples(use_case)
+    constants = {name: ibis.literal(value) for name, value in use_case.constants.items()}
+    columns = examples.select(REQUEST_ID, *use_case.request_fields(), EVENT_TIMESTAMP).mutate(**constants)
+    return Derivation(_canonical(columns.relocate(EVENT_TIMESTAMP, after=columns.columns[-1]), "examples"))
+
+
+def label_derivation(use_case: UseCase) -> Derivation:
+    """The examples' labels, where there is one: request_id, event_timestamp, label, label_known_at."""
+    columns = _canonical(_examples(use_case).select(REQUEST_ID, EVENT_TIMESTAMP, *LABEL_COLUMNS), "examples")
+    return Derivation(columns.filter(columns["label"].notnull()))
+
+
+def _examples(use_case: UseCase) -> ibis.Table:
+    examples = use_case.examples(_unbound(use_case))
+    _require(examples, (REQUEST_ID, *use_case.request_fields(), EVENT_TIMESTAMP, *LABEL_COLUMNS), "examples")
+    return examples
+
+
+def _unbound(use_case: UseCase) -> Tables:
+    import ibis
+
+    schemas = {table.name: ibis.Schema.from_pyarrow(table.stored_schema) for table in use_case.tables}
+    return {name: ibis.table(schema, name=name) for name, schema in schemas.items()}
+
+
+def _require(table: ibis.Table, columns: tuple[str, ...], subject: str) -> None:
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise SettingsError(f"lacks {', '.join(missing)}", subject=subject, remedy="Let its function return them")
+
+
+def _canonical(table: ibis.Table, subject: str) -> ibis.Table:
+    """Integers as int64, other numbers as float64, instants in UTC with microseconds."""
+    return table.select(**{name: table[name].cast(_kept_as(table[name].type(), subject)) for name in table.columns})
+
+
+def _kept_as(kind: Any, subject: str) -> str:
+    if kind.is_integer():
+        return "int64"
+    if kind.is_floating() or kind.is_decimal():
+        return "float64"
+    if kind.is_timestamp():
+        return "timestamp('UTC', 6)"
+    if kind.is_boolean() or kind.is_string():
+        return str(kind)
+    raise SettingsError(f"has a column of type {kind}", subject=subject, remedy="Cast it to a type that can be stored")
+
+
+def _check_kept_online(column: ibis.Value, is_key: bool, subject: str) -> None:
+    """Online stores know keys by integer or string, and keep whole seconds of an instant."""
+    kind = column.type()
+    if kind.is_timestamp() or (is_key and not (kind.is_integer() or kind.is_string())):
+        raise SettingsError(f"is a {kind}", subject=subject, remedy="Cast it: online stores cannot keep it as it is")

@@ -1,0 +1,146 @@
+"""Does any feature or request use what was not known yet? Recompute them on sources cut off at an instant, and compare.
+
+The cut-off hides what was not known: a row before its event_time, and before known_at all but its early columns. What was
+computed for a moment up to the cut-off must not change by it. The check fails, too, where it hid or compared nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from ratchet.accepted import Accepted
+from ratchet.derivation import (
+    EVENT_TIMESTAMP,
+    Derivation,
+    label_derivation,
+    request_derivation,
+    view_derivation,
+)
+from ratchet.project import Project
+from ratchet.use_case import ROW_ID, SourceTable
+
+if TYPE_CHECKING:
+    import ibis
+
+CutOff = Callable[[SourceTable, "ibis.Table", datetime], "ibis.Table"]
+WINDOW = timedelta(days=8)
+"""How far around a cut-off is compared and read: a leak crosses it, and any view up to a weekly one has rows there."""
+
+
+@dataclass(frozen=True)
+class LeakReport:
+    """Over all cut-offs: rows hidden and rows compared, each for the table that had fewest; table → rows that changed."""
+
+    cut_offs: tuple[datetime, ...]
+    hidden_rows: int
+    compared_rows: int
+    changed: dict[str, int]
+
+    @property
+    def passed(self) -> bool:
+        return self.hidden_rows > 0 and self.compared_rows > 0 and not any(self.changed.values())
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    hidden: int = 0
+    compared: int = 0
+    changed: int = 0
+
+
+def known_before(table: SourceTable, rows: ibis.Table, at: datetime) -> ibis.Table:
+    """The cut-off: what was known of a table's rows strictly before `at`."""
+    if table.event_time is None:
+        return rows
+    begun = rows.filter(rows[table.event_time] < at)
+    if table.known_at is None:
+        return begun
+    known = begun[table.known_at] < at
+    late = [name for name in begun.columns if name not in {ROW_ID, table.event_time, *table.early}]
+    return begun.mutate(**{name: known.ifelse(begun[name], _null(begun[name])) for name in late})
+
+
+def leak_check(project: Project, cut_offs: Sequence[datetime], cut: CutOff = known_before) -> LeakReport:
+    """Compare views and requests at each cut-off, and look for labels that are known when they are asked for."""
+    found = {
+        name: [_compare(project, derivation, at, cut, strictly=name == "requests") for at in cut_offs]
+        for name, derivation in _derivations(project).items()
+    }
+    return LeakReport(
+        cut_offs=tuple(cut_offs),
+        hidden_rows=min(sum(one.hidden for one in each) for each in found.values()),
+        compared_rows=min(sum(one.compared for one in each) for each in found.values()),
+        changed={
+            **{name: sum(one.changed for one in each) for name, each in found.items()},
+            "labels": _labels_known_at_once(project),
+        },
+    )
+
+
+def _derivations(project: Project) -> dict[str, Derivation]:
+    """What may leak: requests, and the views that read more than reference tables."""
+    use_case = project.use_case
+    views = {view.name: view_derivation(use_case, view) for view in use_case.views}
+    dated = {table.name for table in use_case.tables if not table.is_reference}
+    return {
+        **{name: derivation for name, derivation in views.items() if dated.intersection(derivation.reads)},
+        "requests": request_derivation(use_case),
+    }
+
+
+def _compare(project: Project, derivation: Derivation, at: datetime, cut: CutOff, *, strictly: bool) -> _Comparison:
+    """Compare the rows of the window that ends at `at`, with the cut-off at the last of them.
+
+    There a leak shows best: a source row that became known at that very moment is hidden. A request is asked for at its
+    source row's own event_time, so the cut-off comes just after it.
+    """
+    accepted = Accepted(project, derivation)
+    dates = _source_dates(derivation, at)
+    accepted.expose(*dates)
+    moment = derivation.expression[EVENT_TIMESTAMP]
+    rows = derivation.expression.filter(moment > at - WINDOW, moment <= at)
+    full = accepted.connection.create_table("_full", rows)
+    last = accepted.value(full[EVENT_TIMESTAMP].max())
+    if last is None:
+        return _Comparison()
+    visible = _visible(accepted)
+    instant = last + timedelta(microseconds=1) if strictly else last
+    accepted.expose(*dates, prepare=lambda table, whole: cut(table, whole, instant))
+    known = accepted.connection.create_table("_known", rows)
+    lost, gained = (one.difference(other, distinct=False) for one, other in ((full, known), (known, full)))
+    changed = accepted.value(lost.count()) + accepted.value(gained.count())
+    return _Comparison(visible - _visible(accepted), accepted.value(full.count()), changed)
+
+
+def _source_dates(derivation: Derivation, at: datetime) -> tuple[date | None, date]:
+    day = at.astimezone(UTC).date()
+    return derivation.source_dates(day - WINDOW, day + WINDOW)
+
+
+def _visible(accepted: Accepted) -> int:
+    """Source rows of which we know all."""
+    columns = {table.name: table.known_at or table.event_time for table in accepted.tables}
+    return sum(
+        int(accepted.value(accepted.connection.table(name)[column].count()))
+        for name, column in columns.items()
+        if column
+    )
+
+
+def _labels_known_at_once(project: Project) -> int:
+    """Labels not known strictly after the moment of their request."""
+    derivation = label_derivation(project.use_case)
+    accepted = Accepted(project, derivation)
+    accepted.expose(None, None)
+    rows = derivation.expression
+    late = rows["label_known_at"] > rows[EVENT_TIMESTAMP]
+    return int(accepted.value(rows.filter(~late.fill_null(False)).count()))
+
+
+def _null(column: ibis.Value) -> ibis.Value:
+    import ibis
+
+    return ibis.null(column.type())

@@ -1,0 +1,114 @@
+"""Which data and which code: DVC's name of a directory, git's name of a commit, and the way back to kept data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ratchet.errors import StoreError, VersionError
+from ratchet.project import Project
+from ratchet.tables import atomic, md5
+
+LOCK_FILE = "dvc.lock"
+"""Where DVC writes what each stage read and wrote; it changes with the data, not with the code."""
+_WAIT = 120.0
+
+
+@dataclass(frozen=True)
+class CodeVersion:
+    """The commit that is checked out (None without git), and whether the files are other than it says."""
+
+    commit: str | None
+    dirty: bool
+
+
+def directory_md5(directory: Path) -> str:
+    """The name that DVC gives to a directory's content, computed from the files as they are."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    entries = [{"md5": md5(path), "relpath": path.relative_to(directory).as_posix()} for path in files]
+    listing = json.dumps(sorted(entries, key=lambda entry: entry["relpath"]))
+    return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def data_version(project: Project) -> str:
+    """The version of the features, requests and labels as they are. Raises StoreError where there are none."""
+    if not project.features.is_dir():
+        raise StoreError("is not there", subject=str(project.features), remedy="Run `dvc repro featurize`")
+    return directory_md5(project.features)
+
+
+def code_version(root: Path) -> CodeVersion:
+    """The commit of a checkout. Files that git neither tracks nor ignores make it dirty too: they may be imported."""
+    commit = _git(root, "rev-parse", "--verify", "HEAD")
+    changes = _git(root, "status", "--porcelain", "--", ".", f":(exclude){LOCK_FILE}")
+    return CodeVersion(commit, dirty=commit is None or changes != "")
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git answers about this folder and none above it; None where there is no git or no repository."""
+    environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(root.parent)}
+    try:
+        command = ["git", *arguments]
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def commit_stages(project: Project, stages: Sequence[str], keep: Path, wait: float = _WAIT) -> None:
+    """Record in DVC what the stages' outputs are now, and keep a copy of dvc.lock at `keep`.
+
+    One run at a time: it waits up to `wait` seconds for others. Raises VersionError.
+    """
+    with _alone(project, wait):
+        _dvc(project, "commit", "--force", *stages)
+        with atomic(keep) as temporary:
+            shutil.copyfile(project.root / LOCK_FILE, temporary)
+
+
+def restore(project: Project, lock: Path, wait: float = _WAIT) -> None:
+    """Put a kept dvc.lock back and check out the data that it names. Raises VersionError, also for data never committed."""
+    if not lock.is_file():
+        raise VersionError("is not there", subject=str(lock), remedy="Name a dvc.lock that a flow run kept")
+    with _alone(project, wait):
+        with atomic(project.root / LOCK_FILE) as temporary:
+            shutil.copyfile(lock, temporary)
+        _dvc(project, "checkout")
+
+
+@contextmanager
+def _alone(project: Project, wait: float) -> Iterator[None]:
+    """Hold the repository's lock, which dies with its process."""
+    import filelock
+
+    path = project.shared_state / "repository.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(path, timeout=wait):
+            yield
+    except filelock.Timeout as error:
+        raise VersionError(
+            f"is held by another run, also after {wait:g} seconds",
+            subject=str(path),
+            remedy="Wait until that run has ended, and run again",
+        ) from error
+
+
+def _dvc(project: Project, *arguments: str) -> None:
+    """Run DVC in a process of its own: it keeps state per process, and may be asked from any thread."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise VersionError(
+            f"failed ({' '.join(done.stderr.rpartition('ERROR: ')[2].split())})",
+            subject=f"dvc {' '.join(arguments)}",
+            remedy="Mend what it names, and run again",
+        )

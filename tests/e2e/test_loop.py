@@ -1,0 +1,135 @@
+"""The whole loop by `dvc repro`, on the second use case, through the pipelines as they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from mlflow import MlflowClient
+
+from tests.support.checkout import noshow_checkout, run
+
+MODEL = "noshow-clinic"
+pytestmark = pytest.mark.xdist_group("loop")
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in which `dvc repro` has run once."""
+    checkout = noshow_checkout(tmp_path_factory.mktemp("loop"))
+    run(checkout, "dvc", "repro")
+    return checkout
+
+
+@pytest.fixture
+def copy(loop: Path, tmp_path: Path) -> Path:
+    """That checkout, to be changed by one test. Feast and MLflow keep absolute paths, so it takes the place of the first."""
+    kept = tmp_path / "kept"
+    shutil.copytree(loop, kept, symlinks=True)
+    yield loop
+    shutil.rmtree(loop)
+    shutil.move(kept, loop)
+
+
+def content(folder: Path) -> dict[str, str]:
+    """Every file below a folder, and its digest."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def report(checkout: Path, step: str) -> dict[str, object]:
+    found = json.loads((checkout / "reports" / "noshow" / "clinic" / f"{step}.json").read_text(encoding="utf-8"))
+    assert isinstance(found, dict)
+    return found
+
+
+def model_versions(checkout: Path) -> set[int]:
+    """Which versions made the batch predictions."""
+    paths = (checkout / "data" / "noshow" / "clinic" / "predictions").rglob("*.parquet")
+    return {version for path in paths for version in pq.read_table(path)["model_version"].to_pylist()}
+
+
+def test_lightgbm_takes_the_baseline_s_place_on_evidence(loop: Path) -> None:
+    """The baseline is version 1; the candidate beats it, serves as version 2 and makes the predictions."""
+    client = MlflowClient(f"sqlite:///{loop}/state/mlflow.db")
+    assert client.get_model_version(MODEL, "1").tags["ratchet.kind"] == "baseline"
+    assert int(client.get_model_version_by_alias(MODEL, "serving").version) == 2
+    assert int(client.get_model_version_by_alias(MODEL, "previous").version) == 1
+    assert model_versions(loop) == {2}
+
+
+def test_no_raw_row_is_lost(loop: Path) -> None:
+    """Every raw row is accepted, quarantined or a duplicate."""
+    rows = report(loop, "validate")["rows"]
+    assert isinstance(rows, dict)
+    assert rows["quarantined"] > 0
+    assert rows["raw"] == rows["accepted"] + rows["quarantined"] + rows["duplicates"]
+
+
+def test_the_summary_has_its_keys(loop: Path) -> None:
+    """`ratchet summary` writes reports/summary.json with the keys that others rely on."""
+    run(loop, "python", "-m", "cli", "summary")
+    summary = json.loads((loop / "reports" / "summary.json").read_text(encoding="utf-8"))
+    assert {"raw", "accepted", "quarantined"} <= summary["rows"].keys()
+    assert all({"log_loss", "n", "from", "to"} <= summary["holdout"][role].keys() for role in summary["holdout"])
+    assert summary["holdout"].keys() == {"baseline", "candidate", "champion"}
+    assert summary["gate"]["verdict"] == "superior"
+    assert summary["gate"]["checks"]
+    assert summary["drift"]["verdict"] == "no drift"
+    assert {"ingest", "train", "monitor"} <= summary["seconds"].keys()
+
+
+def test_a_second_run_changes_nothing(loop: Path) -> None:
+    """With nothing to do, `dvc repro` leaves data, reports and dvc.lock as they are."""
+    before = content(loop / "data"), content(loop / "reports"), (loop / "dvc.lock").read_bytes()
+    run(loop, "dvc", "repro")
+    assert before == (content(loop / "data"), content(loop / "reports"), (loop / "dvc.lock").read_bytes())
+
+
+def test_a_prediction_leads_back_to_data_and_commit(loop: Path) -> None:
+    """`ratchet trace` names the data version that dvc.lock has, the commit, and a verified gate record."""
+    path = next((loop / "data" / "noshow" / "clinic" / "predictions").rglob("*.parquet"))
+    prediction_id = pq.read_table(path)["prediction_id"][0].as_py()
+    traced = run(loop, "python", "-m", "cli", "trace", prediction_id).stdout
+    lock = (loop / "dvc.lock").read_text(encoding="utf-8")
+    version = lock.split("path: data/noshow/clinic/features\n")[1].split("md5: ")[1].split("\n")[0]
+    assert version in traced
+    assert run(loop, "git", "rev-parse", "HEAD").stdout.strip() in traced
+
+
+def test_the_same_data_are_the_same_bytes(loop: Path) -> None:
+    """Thrown away and computed again, every table and model is what it was."""
+    data = loop / "data" / "noshow" / "clinic"
+    before = content(data)
+    shutil.rmtree(data)
+    run(loop, "dvc", "repro", "--force")
+    assert before == content(data)
+
+
+def test_a_promotion_in_mlflow_is_scored_by_the_next_run(copy: Path) -> None:
+    """After somebody moved the alias `champion`, `dvc repro` scores the fresh window with that version."""
+    client = MlflowClient(f"sqlite:///{copy}/state/mlflow.db")
+    client.set_registered_model_alias(MODEL, "champion", "1")
+    run(copy, "dvc", "repro")
+    assert int(client.get_model_version_by_alias(MODEL, "serving").version) == 1
+    assert model_versions(copy) == {1}
+
+
+def test_data_travel_by_a_remote(loop: Path, tmp_path: Path) -> None:
+    """What was pushed can be pulled into a fresh clone, which then makes its own stores and the same predictions."""
+    run(loop, "dvc", "push")
+    clone = tmp_path / "clone"
+    run(tmp_path, "git", "clone", "--quiet", str(loop), str(clone))
+    shutil.copy2(loop / "dvc.lock", clone / "dvc.lock")
+    run(clone, "dvc", "remote", "modify", "--local", "local", "url", str(loop / "state" / "dvc-remote"))
+    run(clone, "dvc", "pull", "--allow-missing")
+    assert content(clone / "data" / "noshow" / "clinic" / "features") == content(
+        loop / "data" / "noshow" / "clinic" / "features"
+    )

@@ -1,0 +1,96 @@
+"""Rules: Great Expectations may not let a row pass that it could not judge."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import great_expectations.expectations as gxe
+import pyarrow as pa
+import pytest
+
+from feature_pipeline.rules import broken, rules_digest
+from ratchet.errors import DataError
+
+ROWS = pa.table(
+    {
+        "row_id": ["b:0", "b:1", "b:2", "b:3"],
+        "n": pa.array([1, 2, None, 2], pa.int64()),
+        "begin": pa.array([datetime(2024, 1, day, tzinfo=UTC) for day in (1, 2, 3, 4)], pa.timestamp("us", "UTC")),
+        "end": pa.array([datetime(2024, 1, day, tzinfo=UTC) for day in (2, 1, 3, 4)], pa.timestamp("us", "UTC")),
+        "kind": ["x", "y", None, "x"],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (gxe.ExpectColumnValuesToNotBeNull(column="n"), ["b:2"]),
+        (gxe.ExpectColumnValuesToBeBetween(column="n", max_value=1), ["b:1", "b:3"]),
+        (gxe.ExpectColumnValuesToBeInSet(column="kind", value_set=["x"]), ["b:1"]),
+        (gxe.ExpectColumnValuesToBeUnique(column="n"), ["b:1", "b:3"]),
+        (gxe.ExpectColumnValuesToBeBetween(column="begin", min_value=datetime(2024, 1, 2, tzinfo=UTC)), ["b:0"]),
+        (
+            gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A="end", column_B="begin", or_equal=True),
+            ["b:1"],
+        ),
+        (gxe.ExpectCompoundColumnsToBeUnique(column_list=["n", "end"]), []),
+        (gxe.ExpectColumnValuesToNotBeNull(column="kind", mostly=0.5), ["b:2"]),
+        (gxe.ExpectTableRowCountToBeBetween(min_value=1), []),
+    ],
+)
+def test_names_every_row_that_breaks_a_rule(rule: Any, expected: list[str]) -> None:
+    """Rows are named by id whatever the kind of rule, and though most rows meet it."""
+    assert {"reason": expected} == broken({"reason": rule}, ROWS, "table/b")
+
+
+def test_names_more_rows_than_the_library_shows() -> None:
+    """There is no cap on failing rows."""
+    rows = pa.table({"row_id": [str(row) for row in range(5000)], "n": pa.nulls(5000, pa.float64())})
+    found = broken({"gap": gxe.ExpectColumnValuesToNotBeNull(column="n")}, rows, "table/b")
+    assert {"gap": rows["row_id"].to_pylist()} == found
+
+
+def test_a_rule_on_an_unknown_column_stops_the_step() -> None:
+    """The library only notes such an exception in its result."""
+    with pytest.raises(DataError, match=r"table/b: rule 'typo' could not be judged \(.*nn.*\)\. Mend the rule"):
+        broken({"typo": gxe.ExpectColumnValuesToNotBeNull(column="nn")}, ROWS, "table/b")
+
+
+def test_a_rule_that_compares_what_cannot_be_compared_stops_the_step() -> None:
+    """A type error inside a rule is not a pass."""
+    with pytest.raises(DataError, match="'kinds' could not be judged"):
+        broken({"kinds": gxe.ExpectColumnValuesToBeBetween(column="kind", min_value=3)}, ROWS, "table/b")
+
+
+@pytest.mark.parametrize(
+    ("rule", "observed"),
+    [
+        (gxe.ExpectTableRowCountToBeBetween(min_value=10), "4"),
+        (gxe.ExpectColumnMeanToBeBetween(column="n", min_value=10), "1.6"),
+        (gxe.ExpectColumnUniqueValueCountToBeBetween(column="kind", min_value=5), "2"),
+    ],
+)
+def test_a_batch_that_fails_as_a_whole_stops_the_step(rule: Any, observed: str) -> None:
+    """There are no rows to quarantine: the error names batch and rule, and what was seen."""
+    with pytest.raises(DataError, match=rf"table/b: breaks rule 'whole' as a whole \(observed {observed}"):
+        broken({"whole": rule}, ROWS, "table/b")
+
+
+def test_a_digest_changes_with_any_rule_and_their_order() -> None:
+    """Reasons are in the order of the rules, so that order counts too."""
+    null, low = gxe.ExpectColumnValuesToNotBeNull(column="n"), gxe.ExpectColumnMinToBeBetween(column="n", min_value=0)
+    digests = [
+        rules_digest(rules)
+        for rules in (
+            {"a": null, "b": low},
+            {"b": low, "a": null},
+            {"a": null},
+            {"c": null, "b": low},
+            {"a": null, "b": gxe.ExpectColumnMinToBeBetween(column="n", min_value=1)},
+        )
+    ]
+    assert len(digests) == len(set(digests))
+    again = {"a": gxe.ExpectColumnValuesToNotBeNull(column="n"), "b": low}
+    assert digests[0] == rules_digest(again)

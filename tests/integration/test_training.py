@@ -1,0 +1,154 @@
+"""Train and evaluate on a real feature store: what is fitted on, what is judged on, and what is signed."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from feature_pipeline.featurize import featurize
+from feature_pipeline.materialize import materialize
+from ratchet.errors import DataError
+from ratchet.gate_record import GateRecord, read, verify
+from ratchet.model import REFERENCE, Contract, Model, load
+from ratchet.project import Project
+from ratchet.settings import TrainingSettings
+from tests.support.accepted import accept_all
+from tests.support.projects import noshow_project
+from training_pipeline.dataset import read_training_set
+from training_pipeline.fit import fit_candidate, train
+from training_pipeline.gate import constant, evaluate, evaluate_model, prepare
+from training_pipeline.register import register
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A checkout with features, models and gate records."""
+    project = noshow_project(tmp_path_factory.mktemp("checkout"), rows_per_week=150)
+    accept_all(project)
+    featurize(project)
+    materialize(project)
+    train(project)
+    evaluate(project)
+    return project
+
+
+def _record(project: Project, name: str) -> GateRecord:
+    return read(project.gate / f"{name}.json")
+
+
+def _model(project: Project, name: str) -> Model:
+    return load(project.models / name)
+
+
+def test_no_label_known_in_the_holdout_is_trained_on(built: Project) -> None:
+    """Requests of the last days before the holdout are left out: their outcome was not known yet."""
+    training, start = read_training_set(built), np.datetime64("2024-05-14T14:30")
+    assert training.rows["label_known_at"].max() < start
+    assert start - training.rows["event_timestamp"].max() > np.timedelta64(3, "D")
+    assert training.rows["event_timestamp"][training.is_stopping].min() >= np.datetime64("2024-04-30T14:30")
+    assert _model(built, "candidate").contract.trained_until == built.period("holdout").start
+
+
+def test_candidate_is_superior_to_the_baseline_and_both_are_signed(built: Project) -> None:
+    """Nothing serves: the baseline is held against a constant, the candidate against the baseline."""
+    baseline, candidate = _record(built, "baseline"), _record(built, "candidate")
+    for name, record in (("baseline", baseline), ("candidate", candidate)):
+        verify(record, _model(built, name).digest, built)
+        assert record.verdict == "superior"
+    assert (baseline.champion, baseline.reference) == (None, constant(_model(built, "baseline")).digest)
+    assert (candidate.champion, candidate.reference) == (baseline.candidate, baseline.candidate)
+
+
+def test_all_labelled_requests_of_the_holdout_are_judged(built: Project) -> None:
+    """Every accepted row whose request falls into the holdout is evidence."""
+    start, end = (np.datetime64(text) for text in ("2024-05-14T14:30", "2024-07-14T14:30"))
+    asked = pq.read_table(built.accepted / "appointments", columns=["reminder_at"])["reminder_at"].to_numpy()
+    evidence = _record(built, "candidate").evidence
+    assert evidence.n == ((asked >= start) & (asked < end)).sum()
+    assert (evidence.start, evidence.end) == (built.period("holdout").start, built.period("holdout").end)
+    assert evidence.leaks is not None
+    assert len(evidence.leaks.cut_offs) == built.settings.gate.leak_cut_offs
+
+
+def test_model_directories_are_self_contained(built: Project) -> None:
+    """Reference rows carry the model's own predictions, and the candidate brings its pictures."""
+    for name in ("baseline", "candidate"):
+        table = pq.read_table(built.models / name / REFERENCE)
+        model = _model(built, name)
+        assert table.column_names == [*model.contract.inputs, "label", "prediction"]
+        assert table.num_rows == built.settings.drift.reference_rows
+    plots = sorted(path.name for path in (built.models / "candidate" / "plots").iterdir())
+    assert plots == ["early_stopping.png", "importance.png", "predicted_and_actual.png"]
+
+
+def test_running_again_gives_the_same_bytes_and_reports(built: Project, tmp_path: Path) -> None:
+    """Train and evaluate are functions of the feature store: what they wrote is written again."""
+    kept = tmp_path / "kept"
+    shutil.copytree(built.data, kept)
+    reports = train(built), evaluate(built)
+    for folder in (built.models, built.gate):
+        for path in (found for found in folder.rglob("*") if found.is_file()):
+            assert (kept / path.relative_to(built.data)).read_bytes() == path.read_bytes()
+    assert reports[0]["models"] == {name: _model(built, name).digest for name in ("baseline", "candidate")}
+    assert reports[0]["rows"]["train"] > reports[0]["rows"]["early_stopping"] > 0
+    assert set(reports[1]["candidate"]["metrics"]) == {"log_loss", "auc", "brier", "n", "from", "to"}
+    assert reports[1]["champion"]["metrics"] == reports[1]["baseline"]["metrics"]
+
+
+def test_worse_candidate_offered_outside_the_pipeline_is_refused(built: Project) -> None:
+    """The same trees, stopped after two, do not get past a champion that has them all."""
+    champion, baseline = _model(built, "candidate"), _model(built, "baseline")
+    worse = fit_candidate(read_training_set(built), 2, built.settings.training, threads=1)
+    record = evaluate_model(built, prepare(built), worse, baseline, champion)
+    assert record.verdict == "refused"
+    assert "ratchet:non-inferior" in {check.name for check in record.checks if check.status == "failed"}
+
+
+def test_candidate_is_held_against_what_serves(built: Project, tmp_path: Path) -> None:
+    """Once a model serves it is the champion: itself is identical to it, and one of three trees is worse."""
+    shutil.copytree(built.root, tmp_path / "copy")
+    project = replace(built, root=tmp_path / "copy")
+    register(project)
+    champion, again = _model(project, "candidate"), evaluate(project)["candidate"]
+    assert [check["name"] for check in again["checks"] if check["status"] == "failed"] == [
+        "ratchet:another-model",
+        "ratchet:superior",
+    ]
+    few = TrainingSettings(lightgbm={"n_estimators": 3})
+    train(project.with_settings(training=few))
+    assert evaluate(project)["candidate"]["verdict"] == "refused"
+    assert _record(project, "candidate").champion == champion.digest
+
+
+def test_champion_that_trained_into_the_holdout_rolls_it_forward(built: Project) -> None:
+    """Rows that the champion may have learnt from are no evidence; the record says that they were left out."""
+    champion = _model(built, "candidate")
+    later = built.period("holdout").start.replace(month=6)
+    seen = replace(champion, contract=champion.contract.model_copy(update={"trained_until": later}))
+    record = evaluate_model(built, prepare(built), _model(built, "candidate"), _model(built, "baseline"), seen)
+    assert (record.evidence.start, record.evidence.rolled_forward) == (later, True)
+    assert record.evidence.n < _record(built, "candidate").evidence.n
+
+
+def test_period_without_two_different_labels_is_a_clear_error(built: Project) -> None:
+    """What cannot be learnt from is an error that names the period."""
+    periods = built.settings.periods
+    short = periods.model_copy(update={"early_stopping": periods.holdout.replace(day=14)})
+    with pytest.raises(DataError, match="the early-stopping period: has fewer than two different labels"):
+        train(built.with_settings(periods=short))
+
+
+def test_settings_reach_the_estimator(built: Project) -> None:
+    """What params.yaml says of LightGBM is what the contract records."""
+    contract: Contract = _model(built, "candidate").contract
+    settings: TrainingSettings = built.settings.training
+    assert {**contract.params, "n_estimators": 0} == {
+        **settings.lightgbm,
+        "n_estimators": 0,
+        "random_state": settings.seed,
+    }

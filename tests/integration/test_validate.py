@@ -1,0 +1,221 @@
+"""Validate: every raw row is accepted or quarantined, with its reasons."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from feature_pipeline.ingest import ingest
+from feature_pipeline.validate import validate
+from ratchet.errors import StoreError
+from ratchet.project import Project
+from ratchet.reports import Report
+from ratchet.tables import unit_digests
+from tests.support.feed import deliver, deliver_shops, feed_project, payment
+from tests.support.killing import contents, survives
+from tests.support.projects import noshow_project
+
+MORNING, EVENING = "2024-01-01T10:00", "2024-01-02T23:30"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    project = feed_project(tmp_path)
+    deliver_shops(project)
+    return project
+
+
+def run(project: Project) -> Report:
+    ingest(project)
+    return validate(project)
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    files = sorted((folder / "payments").rglob("*.parquet"), key=lambda path: (path.name, str(path)))
+    return [row for path in files for row in pq.read_table(path, partitioning=None).to_pylist()]
+
+
+def reasons(project: Project) -> dict[str, list[str]]:
+    return {row["row_id"]: row["reasons"] for row in read(project.quarantine)}
+
+
+def accepted(project: Project) -> list[str]:
+    return [row["row_id"] for row in read(project.accepted)]
+
+
+def prepare(root: Path) -> None:
+    """What stands before the work that is killed everywhere: two batches, of which the first has come again."""
+    project = feed_project(root)
+    deliver_shops(project)
+    deliver(project, "two", [payment(1, EVENING), payment(2, EVENING, amount=-1.0)])
+    deliver(project, "one", [payment(1, MORNING)])
+    run(project)
+    deliver(project, "one", [payment(3, MORNING), payment(1, EVENING)])
+    ingest(project)
+
+
+def work(root: Path) -> None:
+    validate(feed_project(root))
+
+
+class TestRows:
+    def test_every_row_has_all_its_reasons(self, project: Project) -> None:
+        """A row that breaks several rules says so; the others are accepted as they were delivered."""
+        rows = [
+            payment(1, MORNING),
+            payment(2, MORNING, amount=-5.0),
+            payment(3, MORNING, amount=500.0, shop="z"),
+            payment(None, MORNING, shop="z"),
+            payment(None, None),
+            payment(6, MORNING, amount=None, shop=None),
+        ]
+        deliver(project, "one", rows)
+        run(project)
+        expected = {
+            "one:00000001": ["amount_out_of_range"],
+            "one:00000002": ["amount_out_of_range", "unknown_shop"],
+            "one:00000003": ["null_key", "unknown_shop"],
+            "one:00000004": ["null_key", "null_event_time"],
+        }
+        assert expected == reasons(project)
+        assert [{"row_id": f"one:0000000{n}", **rows[n]} for n in (0, 5)] == read(project.accepted)
+
+    def test_the_report_adds_up(self, project: Project) -> None:
+        """Rows by table and reasons by rule, for kept batches as for computed ones."""
+        deliver(project, "one", [payment(1, MORNING), payment(2, MORNING, amount=-5.0), payment(1, EVENING)])
+        expected = {
+            "rows": {"raw": 5, "accepted": 3, "quarantined": 1, "duplicates": 1},
+            "tables": {
+                "payments": {"raw": 3, "accepted": 1, "quarantined": 1, "duplicates": 1},
+                "shops": {"raw": 2, "accepted": 2, "quarantined": 0, "duplicates": 0},
+            },
+            "reasons": {"amount_out_of_range": 1, "duplicate_key": 1},
+        }
+        assert expected == run(project)
+        assert expected == run(project)
+
+    def test_accepted_rows_lie_by_the_utc_date_of_their_event(self, project: Project) -> None:
+        """An event table is partitioned by date, a reference table is not."""
+        deliver(project, "one", [payment(1, EVENING), payment(2, MORNING)])
+        run(project)
+        expected = {
+            "_manifest.json",
+            "payments/date=2024-01-01/one.parquet",
+            "payments/date=2024-01-02/one.parquet",
+            "shops/all.parquet",
+        }
+        assert expected == set(contents(project.accepted))
+
+    def test_a_batch_without_one_good_row_is_accepted_as_none(self, project: Project) -> None:
+        """Quarantine holds it all, and nothing is lost."""
+        deliver(project, "one", [payment(None, MORNING), payment(2, MORNING, shop="z")])
+        assert {"raw": 2, "accepted": 0, "quarantined": 2, "duplicates": 0} == run(project)["tables"]["payments"]
+        assert ["one:00000000", "one:00000001"] == list(reasons(project))
+
+    def test_without_raw_tables_it_says_what_to_run(self, project: Project) -> None:
+        """A step does not begin with nothing."""
+        with pytest.raises(StoreError, match="holds no tables"):
+            validate(project)
+
+
+class TestDuplicates:
+    def test_the_first_good_row_with_a_key_counts(self, project: Project) -> None:
+        """A row that breaks a rule takes no key: the next one with it is accepted."""
+        deliver(project, "one", [payment(1, MORNING, amount=-1.0), payment(1, MORNING), payment(1, EVENING)])
+        run(project)
+        assert {"one:00000000": ["amount_out_of_range"], "one:00000002": ["duplicate_key"]} == reasons(project)
+
+    def test_an_earlier_batch_counts_first(self, project: Project) -> None:
+        """A key that an earlier batch delivered for the same dates is a duplicate; batches are in order of their names."""
+        deliver(project, "two", [payment(1, MORNING), payment(2, MORNING)])
+        deliver(project, "one", [payment(1, MORNING), payment(3, MORNING)])
+        run(project)
+        assert {"two:00000000": ["duplicate_key"]} == reasons(project)
+
+    def test_what_an_earlier_batch_lost_to_quarantine_takes_no_key(self, project: Project) -> None:
+        """Only accepted rows of earlier batches count."""
+        deliver(project, "one", [payment(1, MORNING, shop="z")])
+        deliver(project, "two", [payment(1, MORNING)])
+        run(project)
+        assert ["two:00000000"] == accepted(project)
+
+    def test_a_changed_batch_judges_later_ones_again(self, project: Project) -> None:
+        """When the first of two rows with a key goes, the second is accepted after all."""
+        deliver(project, "one", [payment(1, MORNING), payment(2, MORNING)])
+        deliver(project, "two", [payment(1, MORNING)])
+        run(project)
+        assert {"two:00000000": ["duplicate_key"]} == reasons(project)
+        deliver(project, "one", [payment(2, MORNING)])
+        run(project)
+        assert ["one:00000000", "two:00000000"] == accepted(project)
+
+    def test_a_new_batch_leaves_earlier_ones_alone(self, project: Project) -> None:
+        """Only what comes after a changed batch is judged again."""
+        deliver(project, "one", [payment(1, MORNING)])
+        run(project)
+        before = unit_digests(project.accepted)["payments/one"]
+        written = (project.quarantine / "payments" / "one.parquet").stat().st_mtime_ns
+        deliver(project, "two", [payment(2, MORNING)])
+        run(project)
+        assert before == unit_digests(project.accepted)["payments/one"]
+        assert written == (project.quarantine / "payments" / "one.parquet").stat().st_mtime_ns
+
+    def test_agrees_with_a_plain_loop(self, project: Project) -> None:
+        """Many random batches with few keys: what is accepted is what a loop over the rows accepts."""
+        rng = random.Random(5)
+        batches = [
+            (f"batch-{n}", [payment(rng.randrange(30), _instant(rng), rng.choice([1.0, -1.0])) for _ in range(20)])
+            for n in range(5)
+        ]
+        for batch, rows in rng.sample(batches, len(batches)):
+            deliver(project, batch, rows)
+        run(project)
+        assert sorted(_first_good_rows(batches)) == sorted(accepted(project))
+
+
+def _instant(rng: random.Random) -> str:
+    return (datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=rng.randrange(96))).replace(tzinfo=None).isoformat()
+
+
+def _first_good_rows(batches: Iterable[tuple[str, list[dict[str, Any]]]]) -> Iterable[str]:
+    """Every key is taken on the date of its row; a batch sees those taken between its own first and last date."""
+    taken: list[tuple[int, date]] = []
+    for batch, rows in batches:
+        good = [(f"{batch}:{place:08d}", row) for place, row in enumerate(rows) if row["amount"] > 0]
+        days = [row["at"].date() for _, row in good]
+        seen = {key for key, day in taken if min(days) <= day <= max(days)}
+        for row_id, row in good:
+            if row["id"] not in seen:
+                seen.add(row["id"])
+                taken.append((row["id"], row["at"].date()))
+                yield row_id
+
+
+class TestRuns:
+    def test_the_same_rows_are_the_same_bytes(self, tmp_path: Path) -> None:
+        """Batches that came one by one end as if they had come together, in files and in report."""
+        reports = []
+        for name, steps in (("slow", [1, 2]), ("fast", [2])):
+            project = noshow_project(tmp_path / name, rows_per_week=10)
+            reports += [json.dumps(run(_until(project, date(2024, months + 1, 1)))) for months in steps]
+        assert contents(tmp_path / "slow") == contents(tmp_path / "fast")
+        assert reports[1] == reports[2]
+
+    def test_may_be_killed_anywhere(self, tmp_path: Path) -> None:
+        """After a kill at any write, a rerun leaves the bytes of an undisturbed run."""
+        assert survives("tests.integration.test_validate", tmp_path) > 5
+
+
+def _until(project: Project, end: date) -> Project:
+    days = ["start", "early_stopping", "holdout", "fresh", "end"]
+    periods = {day: end - timedelta(days=len(days) - place) for place, day in enumerate(days, start=1)}
+    return project.with_settings(
+        periods=project.settings.periods.model_copy(update={**periods, "start": date(2024, 1, 1)})
+    )

@@ -1,0 +1,145 @@
+"""Versions: data named as DVC names it, kept with a run and brought back; code named as git names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from filelock import FileLock
+
+from ratchet.errors import StoreError, VersionError
+from ratchet.project import Project
+from ratchet.versions import CodeVersion, code_version, commit_stages, data_version, directory_md5, restore
+from tests.support.checkout import commit, run
+from tests.support.killing import contents
+from tests.support.projects import noshow_project
+
+STAGE = "featurize"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A git and DVC repository with one stage, whose output is the features."""
+    project = noshow_project(tmp_path)
+    output = str(project.features.relative_to(tmp_path))
+    stages = {STAGE: {"cmd": "true", "deps": ["code.py"], "outs": [{output: {"persist": True}}]}}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
+    (tmp_path / "code.py").write_text("x = 0", encoding="utf-8")
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n", encoding="utf-8")
+    (tmp_path / ".dvc" / "config").write_text("[core]\n    analytics = false\n", encoding="utf-8")
+    (tmp_path / ".gitignore").write_text("/data/\n/state/\n", encoding="utf-8")
+    run(tmp_path, "git", "init", "--quiet")
+    commit(tmp_path, "Begin")
+    return project
+
+
+def write(project: Project, **files: str) -> None:
+    for name, text in files.items():
+        path = project.features / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def kept(project: Project, name: str) -> Path:
+    return project.state / "runs" / name / "dvc.lock"
+
+
+class TestData:
+    def test_a_directory_is_named_as_dvc_names_it(self, project: Project) -> None:
+        """The data version is the hash in dvc.lock."""
+        write(project, b__x="1", a="2", b_c="3", b__é="4")
+        commit_stages(project, [STAGE], kept(project, "one"))
+        locked = yaml.safe_load(kept(project, "one").read_text(encoding="utf-8"))
+        expected = locked["stages"][STAGE]["outs"][0]["md5"]
+        assert expected == data_version(project) == directory_md5(project.features)
+
+    def test_any_change_is_another_version(self, project: Project) -> None:
+        """Content, name and absence of a file all count."""
+        versions = []
+        for name, text in (("a", "1"), ("a", "2"), ("b", "2")):
+            write(project, **{name: text})
+            versions.append(data_version(project))
+        (project.features / "a").unlink()
+        versions.append(data_version(project))
+        assert 4 == len(set(versions))
+
+    def test_no_features_is_an_error(self, project: Project) -> None:
+        """There is no version of nothing."""
+        with pytest.raises(StoreError, match="Run `dvc repro featurize`"):
+            data_version(project)
+
+
+class TestKeeping:
+    def test_a_kept_lock_brings_earlier_data_back(self, project: Project) -> None:
+        """Data of an earlier run can be had again, exactly, and that of the later one after it; the stage is clean."""
+        write(project, a="1", b="1")
+        commit_stages(project, [STAGE], kept(project, "one"))
+        first = contents(project.features)
+        (project.features / "b").unlink()
+        write(project, a="2", c__d="2")
+        commit_stages(project, [STAGE], kept(project, "two"))
+        second = contents(project.features)
+        restore(project, kept(project, "one"))
+        assert first == contents(project.features)
+        restore(project, kept(project, "two"))
+        assert second == contents(project.features)
+        assert "Data and pipelines are up to date." in run(project.root, "dvc", "status").stdout
+
+    def test_data_that_was_never_committed_is_not_overwritten(self, project: Project) -> None:
+        """Restoring stops before it would lose what no version holds."""
+        write(project, a="1")
+        commit_stages(project, [STAGE], kept(project, "one"))
+        write(project, a="2")
+        with pytest.raises(VersionError, match="dvc checkout: failed"):
+            restore(project, kept(project, "one"))
+        assert "2" == (project.features / "a").read_text(encoding="utf-8")
+
+    def test_waits_no_longer_than_it_is_told(self, project: Project) -> None:
+        """A repository held by another run is a clear error, and nothing is committed."""
+        write(project, a="1")
+        project.shared_state.mkdir()
+        with (
+            FileLock(project.shared_state / "repository.lock"),
+            pytest.raises(VersionError, match=r"repository\.lock: is held by another run"),
+        ):
+            commit_stages(project, [STAGE], kept(project, "one"), wait=0.1)
+        assert not (project.root / "dvc.lock").exists()
+
+    @pytest.mark.parametrize(("stage", "message"), [("nothing", "nothing"), (STAGE, "does not exist")])
+    def test_what_dvc_refuses_is_a_clear_error(self, project: Project, stage: str, message: str) -> None:
+        """A stage that is not declared, or whose output is not there, is named."""
+        with pytest.raises(VersionError, match=f"dvc commit --force {stage}: failed .*{message}"):
+            commit_stages(project, [stage], kept(project, "one"))
+        assert not kept(project, "one").exists()
+
+    def test_a_lock_that_is_not_there(self, project: Project) -> None:
+        """A wrong path changes nothing."""
+        with pytest.raises(VersionError, match=r"Name a dvc\.lock that a flow run kept"):
+            restore(project, kept(project, "none"))
+
+
+class TestCode:
+    def test_a_clean_checkout_is_its_commit(self, project: Project) -> None:
+        """Data, state and dvc.lock change without changing the code."""
+        write(project, a="1")
+        commit_stages(project, [STAGE], kept(project, "one"))
+        head = run(project.root, "git", "rev-parse", "HEAD").stdout.strip()
+        assert CodeVersion(head, dirty=False) == code_version(project.root)
+
+    @pytest.mark.parametrize("name", ["code.py", "new.py"])
+    def test_a_changed_or_unknown_file_makes_it_dirty(self, project: Project, name: str) -> None:
+        """What the commit does not hold cannot be rebuilt from it."""
+        (project.root / name).write_text("x = 1\n", encoding="utf-8")
+        assert code_version(project.root).dirty
+
+    def test_a_folder_inside_another_repository_has_no_commit(self, project: Project) -> None:
+        """The commit of some repository above says nothing about a copy."""
+        (project.root / "copy").mkdir()
+        assert CodeVersion(None, dirty=True) == code_version(project.root / "copy")
+
+    def test_without_git_there_is_no_commit(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A machine without git still trains, and says that the code is unknown."""
+        monkeypatch.setenv("PATH", "")
+        assert CodeVersion(None, dirty=True) == code_version(project.root)

@@ -1,0 +1,263 @@
+"""Evidence: metrics, skill, slices and the paired block bootstrap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+
+from ratchet.clock import Period
+from ratchet.gate_record import Evidence, Gain, decide, judge
+from ratchet.model import Model
+from ratchet.settings import GateSettings
+from ratchet.use_case import Columns, Task
+from tests.support.models import TRAINED_UNTIL, noshow_baseline, noshow_candidate, noshow_columns, noshow_contract
+from tests.support.noshow import use_case
+from training_pipeline.dataset import Holdout
+from training_pipeline.evidence import (
+    Floats,
+    block_codes,
+    collect,
+    metrics,
+    paired_gain,
+    relative_gain,
+    row_losses,
+    slice_scores,
+)
+
+POLICY = GateSettings(min_rows=500, min_slice_rows=100, min_blocks=3, resamples=300)
+TASKS: tuple[Task, ...] = ("regression", "binary")
+END = datetime(2024, 6, 1, tzinfo=UTC)
+losses = arrays(np.float64, st.just(40), elements=st.floats(0.01, 100.0))
+BLOCKS = np.arange(40) % 8
+
+
+def _gain(task: Task, candidate: Floats, champion: Floats, blocks: Any = BLOCKS, policy: GateSettings = POLICY) -> Gain:
+    return paired_gain(task, candidate, champion, blocks, policy, seed=7)
+
+
+def _numbers(gain: Gain) -> Floats:
+    return np.array([gain.value, gain.lower, gain.upper], dtype=np.float64)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@given(same=losses)
+def test_model_gains_nothing_over_itself(task: Task, same: Floats) -> None:
+    """The gain of a model over itself is exactly nothing, and so are its bounds."""
+    assert _gain(task, same, same.copy()) == Gain(value=0.0, lower=0.0, upper=0.0)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@given(candidate=losses, champion=losses, scale=st.floats(1e-3, 1e3))
+def test_unit_of_the_loss_does_not_matter(task: Task, candidate: Floats, champion: Floats, scale: float) -> None:
+    """Minutes or seconds: the relative gain is the same."""
+    scaled = _gain(task, candidate * scale, champion * scale)
+    np.testing.assert_allclose(_numbers(scaled), _numbers(_gain(task, candidate, champion)), atol=1e-9)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@given(candidate=losses, champion=losses, order=st.permutations(range(40)))
+def test_order_of_rows_does_not_matter(task: Task, candidate: Floats, champion: Floats, order: list[int]) -> None:
+    """The same rows in another order are the same evidence."""
+    shuffled = _gain(task, candidate[order], champion[order], BLOCKS[order])
+    np.testing.assert_allclose(_numbers(shuffled), _numbers(_gain(task, candidate, champion)), atol=1e-9)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@given(champion=losses, extra=losses)
+def test_worse_on_every_row_is_never_superior(task: Task, champion: Floats, extra: Floats) -> None:
+    """Whatever blocks are drawn, a model that is worse on each row gains less than nothing, and its mirror more."""
+    worse, better = _gain(task, champion + extra, champion), _gain(task, champion, champion + extra)
+    assert _numbers(worse).max() < 0 < _numbers(better).min()
+
+
+@given(candidate=losses, champion=losses)
+def test_bounds_enclose(candidate: Floats, champion: Floats) -> None:
+    """The lower bound is never above the upper one."""
+    _, lower, upper = _numbers(_gain("regression", candidate, champion))
+    assert lower <= upper
+
+
+@settings(max_examples=10)
+@given(candidate=losses, champion=losses)
+def test_bounds_are_those_of_repeating_rows_block_by_block(candidate: Floats, champion: Floats) -> None:
+    """Summing by block gives what a bootstrap that copies the rows of drawn blocks gives."""
+    draws = np.random.default_rng(7).multinomial(8, np.full(8, 1 / 8), POLICY.resamples)
+    gains = []
+    for draw in draws:
+        rows = np.concatenate([np.tile(np.flatnonzero(block == BLOCKS), times) for block, times in enumerate(draw)])
+        gains.append(1 - np.sqrt(candidate[rows].mean()) / np.sqrt(champion[rows].mean()))
+    expected = np.quantile(gains, [0.05, 0.95])
+    np.testing.assert_allclose(_numbers(_gain("regression", candidate, champion))[1:], expected, atol=1e-12)
+
+
+def test_equally_good_models_are_seldom_called_superior() -> None:
+    """Where two models are equally good, the ratchet is wrong about as often as its confidence allows."""
+    rng, wrong = np.random.default_rng(1), 0
+    blocks = np.repeat(np.arange(30), 20)
+    for _ in range(300):
+        hard_days = np.repeat(rng.gamma(2.0, size=30), 20)
+        candidate, champion = (hard_days * rng.gamma(2.0, size=600) for _ in range(2))
+        wrong += bool(_numbers(_gain("regression", candidate, champion, blocks))[1] > 0)
+    assert wrong / 300 < 0.08
+
+
+def test_perfect_champion_leaves_no_number() -> None:
+    """Nothing can be divided by an error of zero: the gain is absent, not infinite."""
+    assert _gain("regression", BLOCKS * 1.0, BLOCKS * 0.0) == Gain(value=None, lower=None, upper=None)
+
+
+def test_metrics_are_those_of_the_field() -> None:
+    """Figures agree with scikit-learn's and with hand-made ones."""
+    labels, predicted = np.array([0.0, 1.0, 1.0, 0.0]), np.array([0.2, 0.7, 0.4, 0.5])
+    expected = {
+        "log_loss": log_loss(labels, predicted),
+        "auc": roc_auc_score(labels, predicted),
+        "brier": brier_score_loss(labels, predicted),
+    }
+    assert expected == pytest.approx(metrics("binary", labels, predicted))
+    assert metrics("regression", np.array([1.0, 2.0]), np.array([4.0, 6.0])) == {
+        "rmse": pytest.approx(12.5**0.5),
+        "mae": 3.5,
+    }
+
+
+def test_one_class_alone_has_no_auc() -> None:
+    """Where nothing was missed, ranking means nothing: the metric is absent."""
+    assert metrics("binary", np.zeros(3), np.full(3, 0.5))["auc"] is None
+
+
+def test_certain_and_wrong_costs_much_but_not_infinity() -> None:
+    """A probability of 0 for what happened is a large, finite loss; no number stays none."""
+    found = row_losses("binary", np.array([1.0, 1.0, 0.0]), np.array([0.0, np.nan, 0.0]))
+    assert found.tolist() == [pytest.approx(36.04, abs=0.01), pytest.approx(np.nan, nan_ok=True), 0.0]
+
+
+def test_skill_is_one_minus_the_ratio_of_errors() -> None:
+    """Half the RMSE is a skill of one half; half the log loss too."""
+    assert relative_gain("regression", np.float64(1.0), np.float64(4.0)) == 0.5
+    assert relative_gain("binary", np.float64(2.0), np.float64(4.0)) == 0.5
+
+
+def test_blocks_are_local_days_weeks_from_monday_or_a_column() -> None:
+    """Ten minutes before Adelaide's midnight is another day than ten minutes after, and Sunday another week than Monday."""
+    moments = ["2024-05-18T14:20", "2024-05-18T14:40", "2024-05-19T14:20", "2024-05-19T14:40"]
+    rows = {"event_timestamp": np.array(moments, "datetime64[us]"), "clinic": np.array(list("baba"), dtype=object)}
+    blocks = {name: block_codes(rows, replace(use_case, block=name)).tolist() for name in ("day", "week", "clinic")}
+    assert blocks == {"day": [0, 1, 1, 2], "week": [0, 0, 0, 1], "clinic": [1, 0, 1, 0]}
+
+
+def test_slices_have_their_own_skill_and_missing_values_their_own_slice() -> None:
+    """Every value of a column is judged apart, numbers by their plain names."""
+    rows = {
+        "zone": np.array([74.0, 74.0, 7.5, np.nan]),
+        "name": np.array(["b", None, "a", "b"], dtype=object),
+    }
+    candidate, reference = np.array([1.0, 1.0, 4.0, 9.0]), np.array([4.0, 4.0, 4.0, 1.0])
+    found = slice_scores("regression", rows, ["zone", "name"], candidate, reference)
+    assert [(score.column, score.value, score.n, score.skill) for score in found] == [
+        ("zone", "7.5", 1, 0.0),
+        ("zone", "74", 2, 0.5),
+        ("zone", "missing", 1, -2.0),
+        ("name", "a", 1, 0.0),
+        ("name", "b", 2, pytest.approx(1 - 2**0.5)),
+        ("name", "missing", 1, 0.5),
+    ]
+
+
+@dataclass(frozen=True)
+class _Broken(Model):
+    """A model that answers with what it is given."""
+
+    answer: float = 0.0
+
+    def predict(self, columns: Columns) -> Floats:
+        predicted = super().predict(columns)
+        predicted[0] = self.answer
+        return predicted
+
+
+def _holdout(rows: int = 2200) -> Holdout:
+    columns = noshow_columns(rows, seed=9, start=TRAINED_UNTIL)
+    return Holdout(columns, Period(TRAINED_UNTIL, END), noshow_contract().fingerprint)
+
+
+def _collect(candidate: Model, champion: Model | None, holdout: Holdout | None = None) -> Evidence:
+    models = {"candidate": candidate, "reference": noshow_baseline()} | ({"champion": champion} if champion else {})
+    return collect(use_case, holdout or _holdout(), models, POLICY, 7, None)
+
+
+def _failed(evidence: Evidence) -> list[str]:
+    return [check.name for check in judge(evidence, POLICY) if check.status == "failed" and check.name != "leaks"]
+
+
+def test_better_candidate_is_seen_to_be_better() -> None:
+    """LightGBM beats the baseline on every count that the gate looks at."""
+    evidence = _collect(noshow_candidate(), noshow_baseline())
+    assert _failed(evidence) == []
+    assert evidence.n == 2200
+    assert {score.value for score in evidence.slices} == {"north", "south"}
+    assert evidence.candidate.metrics["log_loss"] < evidence.reference.metrics["log_loss"]  # type: ignore[operator]
+
+
+def test_candidate_with_fewer_trees_is_seen_to_be_worse() -> None:
+    """The same trees, stopped too soon, are refused by the ratchet."""
+    assert _failed(_collect(noshow_candidate(trees=2), noshow_candidate())) == [
+        "ratchet:non-inferior",
+        "ratchet:superior",
+    ]
+
+
+def test_same_model_is_refused_as_identical() -> None:
+    """Offering what serves already gains exactly nothing."""
+    evidence = _collect(noshow_candidate(), noshow_candidate())
+    assert evidence.gain == Gain(value=0.0, lower=0.0, upper=0.0)
+    assert _failed(evidence) == ["ratchet:another-model", "ratchet:superior"]
+    assert decide(judge(evidence, POLICY)) == "refused"
+
+
+@pytest.mark.parametrize("answer", [np.nan, np.inf, -0.1, 1.1])
+def test_one_prediction_that_is_no_probability_spoils_the_evidence(answer: float) -> None:
+    """A single odd prediction among thousands is counted, and no metric is made of the rest."""
+    candidate = noshow_candidate()
+    evidence = _collect(_Broken(candidate.contract, candidate.pipeline, answer), noshow_baseline())
+    assert (evidence.candidate.invalid, evidence.candidate.metrics) == (1, {})
+    assert {"predictions:candidate", "metrics:candidate"} <= set(_failed(evidence))
+
+
+def test_champion_of_another_feature_service_is_not_scored() -> None:
+    """Its columns are not computed here: the comparison is missing, which fails and says why."""
+    stranger = noshow_candidate(noshow_contract(fingerprint="9" * 64))
+    evidence = _collect(noshow_candidate(), stranger)
+    checks = {check.name: check for check in judge(evidence, POLICY)}
+    assert evidence.gain == Gain(value=None, lower=None, upper=None)
+    assert checks["predictions:champion"].detail == "it reads noshow_99999999, which this code does not compute"
+    assert {"predictions:champion", "ratchet:non-inferior"} <= set(_failed(evidence))
+
+
+def test_empty_holdout_is_evidence_of_nothing() -> None:
+    """Without rows every figure is absent, and every check that needs one fails."""
+    failed = _failed(_collect(noshow_candidate(), noshow_baseline(), _holdout(0)))
+    assert {"rows", "blocks", "skill", "slices:clinic", "metrics:candidate", "ratchet:superior"} <= set(failed)
+
+
+def test_holdout_rolls_forward_past_what_a_champion_has_seen() -> None:
+    """Only rows from the champion's own end of training on are left, and the record says so."""
+    instant = TRAINED_UNTIL + timedelta(days=10)
+    rolled = _holdout().after(instant)
+    assert (rolled.period, rolled.rolled_forward) == (Period(instant, END), True)
+    assert rolled.rows["event_timestamp"].min() == np.datetime64("2024-05-11", "us")
+    assert len(rolled.rows["label"]) == 2200 - 720
+
+
+def test_holdout_stays_where_the_champion_saw_nothing_of_it() -> None:
+    """A champion trained up to the holdout's first instant moves nothing."""
+    holdout = _holdout()
+    assert holdout.after(TRAINED_UNTIL) is holdout

@@ -1,0 +1,86 @@
+"""Fitting: early stopping, refitting, the rows that are kept for reference, and pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ratchet.settings import TrainingSettings
+from tests.support.models import SETTINGS, noshow_baseline, noshow_candidate, noshow_contract, noshow_training_set
+from training_pipeline import plots
+from training_pipeline.fit import fit_candidate, reference_rows, stop_early
+
+
+def test_early_stopping_stops_where_the_loss_was_least() -> None:
+    """The number of trees is that of the least loss on the rows held back, and more were tried."""
+    stopped = stop_early(noshow_training_set(), SETTINGS, threads=1)
+    assert stopped.trees == 1 + int(np.argmin(stopped.losses))
+    assert stopped.trees < len(stopped.losses) < 200
+    assert len(stopped.labels) == len(stopped.predicted) == 200
+
+
+def test_rows_held_back_do_not_shape_the_trees_that_are_judged_on_them() -> None:
+    """Other labels in the early-stopping period change the losses, not the first tree's predictions."""
+    training = noshow_training_set()
+    labels = np.where(training.is_stopping, 1 - training.rows["label"], training.rows["label"])
+    settings = TrainingSettings(early_stopping_rounds=1, lightgbm={**SETTINGS.lightgbm, "n_estimators": 1})
+    first, second = (
+        stop_early(given, settings, threads=1)
+        for given in (training, replace(training, rows={**training.rows, "label": labels}))
+    )
+    assert first.predicted.tolist() == second.predicted.tolist()
+    assert first.losses != second.losses
+
+
+def test_candidate_is_fitted_on_all_rows_with_the_trees_it_is_told() -> None:
+    """After early stopping the rows held back are learnt from too."""
+    training = noshow_training_set()
+    fitting_only = replace(
+        training, rows={name: column[~training.is_stopping] for name, column in training.rows.items()}
+    )
+    candidate = fit_candidate(training, 7, SETTINGS, threads=1)
+    assert candidate.pipeline[-1].booster_.num_trees() == 7
+    assert candidate.contract.params["n_estimators"] == 7
+    assert candidate.digest != fit_candidate(fitting_only, 7, SETTINGS, threads=1).digest
+
+
+def test_regression_predicts_the_label_itself() -> None:
+    """The same code fits the other task: predictions are in the label's unit."""
+    training = noshow_training_set(noshow_contract().model_copy(update={"task": "regression"}))
+    minutes = 10 + 5 * (training.rows["clinic"] == "north")
+    candidate = fit_candidate(replace(training, rows={**training.rows, "label": minutes}), 60, SETTINGS, threads=1)
+    np.testing.assert_allclose(candidate.predict(training.rows), minutes, atol=0.1)
+
+
+@pytest.mark.parametrize(("most", "kept"), [(100, 100), (5000, 1200)])
+def test_reference_rows_are_evenly_spread_and_bounded(most: int, kept: int) -> None:
+    """Monitoring gets inputs, label and the model's own prediction of rows from the whole of training."""
+    model, rows = noshow_baseline(), noshow_training_set().rows
+    table = reference_rows(model, rows, most)
+    assert table.column_names == [*model.contract.inputs, "label", "prediction"]
+    assert table.num_rows == kept
+    ends = [table[name][place].as_py() for name in ("booked_days_ahead", "label") for place in (0, -1)]
+    assert ends == [rows[name][place] for name in ("booked_days_ahead", "label") for place in (0, -1)]
+
+
+def test_missing_values_stay_missing_in_the_reference() -> None:
+    """A patient without a history has none in the reference either."""
+    model, rows = noshow_candidate(), noshow_training_set().rows
+    table = reference_rows(model, rows, 1200)
+    name = "patient_history__miss_rate_56d"
+    assert np.isnan(table[name].to_numpy()).tolist() == np.isnan(rows[name]).tolist()
+
+
+def test_pictures_are_the_same_bytes_for_the_same_numbers() -> None:
+    """A plot is an output like any other: no clock, no chance."""
+    labels, predicted = np.array([0.0, 1.0, 1.0]), np.array([0.2, 0.9, 0.6])
+    for draw in (
+        lambda: plots.curve([3.0, 2.0, 2.5], 2),
+        lambda: plots.bars({"hour": 1.0, "clinic": 2.0}),
+        lambda: plots.calibration(labels, predicted),
+    ):
+        picture = draw()
+        assert picture.startswith(b"\x89PNG")
+        assert picture == draw()

@@ -1,0 +1,94 @@
+"""Labelled rows of the feature store, split by time: what models are fitted on, and what they are judged on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from ratchet.clock import Period
+from ratchet.errors import DataError
+from ratchet.feature_store import service_spec, training_set
+from ratchet.model import Contract
+from ratchet.project import Project
+from ratchet.use_case import Array, Columns
+from ratchet.versions import code_version, data_version
+
+TICK = timedelta(microseconds=1)
+"""Between two instants that the store can tell apart."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Rows to fit on, which of them early stopping holds back at first, and the contract that they imply."""
+
+    rows: Columns
+    is_stopping: Array
+    contract: Contract
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Rows to judge on: requests of the period with their labels, and which feature service computed them."""
+
+    rows: Columns
+    period: Period
+    fingerprint: str
+    rolled_forward: bool = False
+
+    def after(self, instant: datetime) -> Holdout:
+        """What is left of it from an instant on, up to which a model has been trained."""
+        if instant <= self.period.start:
+            return self
+        kept = self.rows["event_timestamp"] >= np.datetime64(instant.replace(tzinfo=None), "us")
+        period = Period(instant, self.period.end)
+        return replace(self, rows=select(self.rows, kept), period=period, rolled_forward=True)
+
+
+def select(columns: Columns, rows: Array) -> dict[str, Array]:
+    """The rows of a mask or of indices."""
+    return {name: column[rows] for name, column in columns.items()}
+
+
+def read_training_set(project: Project) -> TrainingSet:
+    """All requests before the holdout whose labels were known strictly before it began. Raises DataError, StoreError."""
+    stopping, until = project.period("early_stopping").start, project.period("holdout").start
+    period = Period(project.period("train").start, until)
+    rows = training_set(project, period, until - TICK)
+    is_stopping = rows["event_timestamp"] >= np.datetime64(stopping.replace(tzinfo=None), "us")
+    for name, part in (("training", ~is_stopping), ("early-stopping", is_stopping)):
+        if len(np.unique(rows["label"][part])) < 2:
+            raise DataError(
+                f"has fewer than two different labels among its {part.sum()} rows",
+                subject=f"the {name} period",
+                remedy="Give params.yaml longer periods, or the sources more rows",
+            )
+    return TrainingSet(rows, is_stopping, _contract(project, period))
+
+
+def read_holdout(project: Project) -> Holdout:
+    """All requests of the holdout period whose labels are known by now."""
+    period = project.period("holdout")
+    rows = training_set(project, period, project.clock.now())
+    return Holdout(rows, period, service_spec(project.use_case).fingerprint)
+
+
+def _contract(project: Project, trained: Period) -> Contract:
+    use_case, spec, code = project.use_case, service_spec(project.use_case), code_version(project.root)
+    return Contract(
+        model_name=project.namespace,
+        use_case=project.settings.use_case,
+        source=project.settings.source.name,
+        task=use_case.task,
+        kind="baseline",
+        feature_service=spec.name,
+        fingerprint=spec.fingerprint,
+        inputs=dict(use_case.inputs),
+        trained_from=trained.start,
+        trained_until=trained.end,
+        data_version=data_version(project),
+        commit=code.commit,
+        dirty=code.dirty,
+        params={},
+    )

@@ -1,0 +1,178 @@
+"""What models did on rows that none of them was trained on, as numbers for the gate.
+
+Everything is paired: each model is scored on the very same rows, and bootstrap resamples take whole blocks of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import SupportsFloat
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ratchet.clock import local_time
+from ratchet.gate_record import Evidence, Gain, LeakEvidence, Score, SliceScore
+from ratchet.model import Model
+from ratchet.settings import GateSettings
+from ratchet.use_case import Array, Columns, Task, UseCase
+from training_pipeline.dataset import Holdout
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
+
+
+def collect(
+    use_case: UseCase,
+    holdout: Holdout,
+    models: Mapping[str, Model],
+    policy: GateSettings,
+    seed: int,
+    leaks: LeakEvidence | None,
+) -> Evidence:
+    """Score `models` (candidate, reference and, where one serves, champion) on the holdout's rows."""
+    rows, task = holdout.rows, use_case.task
+    predicted = {role: _predict(model, holdout) for role, model in models.items()}
+    losses = {role: row_losses(task, rows["label"], values) for role, values in predicted.items()}
+    scores = {role: score(model, holdout, predicted[role]) for role, model in models.items()}
+    blocks = block_codes(rows, use_case)
+    return Evidence(
+        n=len(rows["label"]),
+        blocks=len(np.unique(blocks)),
+        start=holdout.period.start,
+        end=holdout.period.end,
+        rolled_forward=holdout.rolled_forward,
+        candidate=scores["candidate"],
+        reference=scores["reference"],
+        champion=scores.get("champion"),
+        skill=finite(relative_gain(task, losses["candidate"].sum(), losses["reference"].sum())),
+        slice_columns=use_case.slices,
+        slices=tuple(slice_scores(task, rows, use_case.slices, losses["candidate"], losses["reference"])),
+        gain=paired_gain(task, losses["candidate"], losses["champion"], blocks, policy, seed)
+        if "champion" in losses
+        else None,
+        leaks=leaks,
+    )
+
+
+def score(model: Model, holdout: Holdout, predicted: Floats) -> Score:
+    """A model's own figures; none where a single prediction is invalid."""
+    contract, labels = model.contract, holdout.rows["label"]
+    invalid = ~np.isfinite(predicted)
+    if contract.task == "binary":
+        invalid |= (predicted < 0) | (predicted > 1)
+    usable = not invalid.any() and len(labels) > 0
+    return Score(
+        digest=model.digest,
+        trained_until=contract.trained_until,
+        invalid=int(invalid.sum()),
+        metrics=metrics(contract.task, labels, predicted) if usable else {},
+        obstacle=""
+        if _fits(model, holdout)
+        else f"it reads {contract.feature_service}, which this code does not compute",
+    )
+
+
+def metrics(task: Task, labels: Floats, predicted: Floats) -> dict[str, float | None]:
+    """Regression: rmse and mae, in the label's unit. Binary: log_loss, auc (None for one class alone) and brier."""
+    squared = np.mean((labels - predicted) ** 2)
+    if task == "regression":
+        return {"rmse": finite(np.sqrt(squared)), "mae": finite(np.mean(np.abs(labels - predicted)))}
+    from sklearn.metrics import roc_auc_score
+
+    both = len(np.unique(labels)) == 2
+    return {
+        "log_loss": finite(row_losses(task, labels, predicted).mean()),
+        "auc": finite(roc_auc_score(labels, predicted)) if both else None,
+        "brier": finite(squared),
+    }
+
+
+def row_losses(task: Task, labels: Floats, predicted: Floats) -> Floats:
+    """The loss of each row, shape (n,): squared error, or minus the log of the probability given to what happened.
+
+    Probabilities are kept one float64 epsilon away from 0, as scikit-learn's log_loss does.
+    """
+    if task == "regression":
+        return np.asarray((labels - predicted) ** 2)
+    likelihood = np.where(labels == 1, predicted, 1.0 - predicted)
+    return np.asarray(-np.log(np.clip(likelihood, np.finfo(np.float64).eps, 1.0)))
+
+
+def relative_gain(task: Task, losses: Array, others: Array) -> Floats:
+    """1 − error / error of the other, from summed losses over the same rows, elementwise; NaN where it is undefined.
+
+    The error is the root mean square error for regression and the mean log loss for binary tasks. Over a reference this is
+    the skill score of forecast verification (Murphy 1988, doi:10.1175/1520-0493(1988)116<2417:SSBOTM>2.0.CO;2).
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(others > 0, losses / others, np.nan)
+        return 1.0 - (np.sqrt(ratio) if task == "regression" else ratio)
+
+
+def paired_gain(
+    task: Task, candidate: Floats, champion: Floats, blocks: Codes, policy: GateSettings, seed: int
+) -> Gain:
+    """The candidate's gain over the champion, with one-sided percentile bounds from resampling whole blocks.
+
+    Rows of a block (a day, a week) share its weather and its traffic, so blocks are drawn with replacement, not rows: the
+    cluster bootstrap (Davison & Hinkley 1997, Bootstrap Methods, §3.8; blocks in time: Carlstein 1986). The bounds are the
+    percentiles of Efron & Tibshirani 1993, §13.3. Both models' losses are summed over the same draw, so what
+    makes a day hard for both cancels.
+    """
+    sums = np.stack([np.bincount(blocks, losses, minlength=1) for losses in (candidate, champion)])
+    size = sums.shape[1]
+    draws = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), policy.resamples)
+    resampled = np.einsum("rb,mb->mr", draws, sums)  # not `@`: BLAS sums in an order that depends on its threads
+    gains = relative_gain(task, *resampled)
+    lower, upper = np.quantile(gains, [1 - policy.confidence, policy.confidence])
+    return Gain(value=finite(relative_gain(task, *sums.sum(axis=1))), lower=finite(lower), upper=finite(upper))
+
+
+def block_codes(rows: Columns, use_case: UseCase) -> Codes:
+    """Which block each row belongs to, from 0: its local day or week (from Monday), or its value of a column."""
+    if use_case.block not in ("day", "week"):
+        return _factorize(rows[use_case.block])[0]
+    local = local_time(rows["event_timestamp"], use_case.timezone)
+    days = local.astype("datetime64[D]").astype(np.int64)
+    return _factorize(days if use_case.block == "day" else (days + 3) // 7)[0]  # 1970-01-01 was a Thursday
+
+
+def slice_scores(
+    task: Task, rows: Columns, columns: Sequence[str], candidate: Floats, reference: Floats
+) -> Iterator[SliceScore]:
+    """Skill by each value of each column, in the order of values; missing ones are a slice of their own."""
+    for column in columns:
+        codes, values = _factorize(rows[column])
+        sizes = np.bincount(codes)
+        skills = relative_gain(task, np.bincount(codes, candidate), np.bincount(codes, reference))
+        for value, n, skill in zip(values, sizes, skills, strict=True):
+            yield SliceScore(column=column, value=_text(value), n=int(n), skill=finite(skill))
+
+
+def finite(number: SupportsFloat) -> float | None:
+    """None for what is no number."""
+    return float(number) if math.isfinite(float(number)) else None
+
+
+def _fits(model: Model, holdout: Holdout) -> bool:
+    return model.contract.fingerprint == holdout.fingerprint
+
+
+def _predict(model: Model, holdout: Holdout) -> Floats:
+    """No number for any row where the rows were computed for another feature service than the model's own."""
+    return model.predict(holdout.rows) if _fits(model, holdout) else np.full(len(holdout.rows["label"]), np.nan)
+
+
+def _factorize(values: Array) -> tuple[Codes, Array]:
+    """Codes from 0 in the order of values, whatever the order of rows; a missing value is a value, the last."""
+    codes, found = pd.factorize(values, sort=True, use_na_sentinel=False)
+    return codes.astype(np.int64), np.asarray(found)
+
+
+def _text(value: object) -> str:
+    if value is None or value != value:
+        return "missing"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

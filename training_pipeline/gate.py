@@ -1,0 +1,105 @@
+"""Judge the models of a training run on the holdout, and sign what was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+from ratchet.clock import Period
+from ratchet.gate_record import GateRecord, LeakEvidence, Score, conclude, write
+from ratchet.leak_check import leak_check
+from ratchet.model import Model, load
+from ratchet.project import Project
+from ratchet.promotion import resolve_champion, serving_version
+from ratchet.reports import Report
+from ratchet.signing import sign
+from ratchet.versions import code_version, data_version
+from training_pipeline.dataset import Holdout, read_holdout
+from training_pipeline.evidence import collect
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What every model of one evaluation is judged with."""
+
+    holdout: Holdout
+    leaks: LeakEvidence
+
+
+def evaluate(project: Project) -> Report:
+    """Write gate/baseline.json and gate/candidate.json.
+
+    The candidate is compared with the model that serves; where none does, with the baseline, which will be the first to.
+    """
+    baseline, candidate = (load(project.models / name) for name in ("baseline", "candidate"))
+    champion = resolve_champion(project).model if serving_version(project) is not None else baseline
+    trial = prepare(project)
+    records = {
+        "baseline": evaluate_model(project, trial, baseline, constant(baseline), None),
+        "candidate": evaluate_model(project, trial, candidate, baseline, champion),
+    }
+    for name, record in records.items():
+        write(record, project.gate / f"{name}.json")
+    compared = records["candidate"].evidence.champion
+    assert compared is not None
+    return {
+        **{name: _summary(record) for name, record in records.items()},
+        "champion": {"digest": compared.digest, "metrics": _metrics(records["candidate"], compared)},
+    }
+
+
+def prepare(project: Project) -> Trial:
+    """Read the holdout and look for leaks, once for all models."""
+    return Trial(read_holdout(project), find_leaks(project))
+
+
+def evaluate_model(
+    project: Project, trial: Trial, model: Model, reference: Model, champion: Model | None
+) -> GateRecord:
+    """The signed record of any model, compared with the champion on rows that neither was trained on."""
+    models = {"candidate": model, "reference": reference} | ({"champion": champion} if champion else {})
+    holdout = trial.holdout.after(champion.contract.trained_until) if champion else trial.holdout
+    policy, code = project.settings.gate, code_version(project.root)
+    evidence = collect(project.use_case, holdout, models, policy, project.settings.training.seed, trial.leaks)
+    data = data_version(project)
+    record = conclude(model.contract, evidence, policy, data_version=data, commit=code.commit, dirty=code.dirty)
+    return sign(record, project)
+
+
+def constant(baseline: Model) -> Model:
+    """What the baseline itself is measured over: its last rung, the same answer for every row."""
+    return replace(baseline, pipeline=Pipeline([("estimator", baseline.pipeline[-1].constant())]))
+
+
+def find_leaks(project: Project) -> LeakEvidence:
+    """Recompute features on sources cut off at instants spread evenly over the training and holdout periods."""
+    period = Period(project.period("train").start, project.period("holdout").end)
+    cuts = project.settings.gate.leak_cut_offs
+    cut_offs = [period.start + (period.end - period.start) * i / (cuts + 1) for i in range(1, cuts + 1)]
+    found = leak_check(project, cut_offs)
+    return LeakEvidence(
+        cut_offs=tuple(found.cut_offs),
+        hidden_rows=found.hidden_rows,
+        compared_rows=found.compared_rows,
+        changed=dict(found.changed),
+    )
+
+
+def _summary(record: GateRecord) -> dict[str, Any]:
+    evidence = record.evidence
+    return {
+        "digest": record.candidate,
+        "verdict": record.verdict,
+        "metrics": _metrics(record, evidence.candidate),
+        "skill": evidence.skill,
+        "gain": evidence.gain.model_dump(mode="json") if evidence.gain else None,
+        "checks": [check.model_dump(mode="json") for check in record.checks],
+    }
+
+
+def _metrics(record: GateRecord, score: Score) -> dict[str, Any]:
+    evidence = record.evidence
+    start, end = (instant.isoformat() for instant in (evidence.start, evidence.end))
+    return {**score.metrics, "n": evidence.n, "from": start, "to": end}
