@@ -29,12 +29,13 @@ from tests.support.accepted import accept_all
 from tests.support.models import noshow_contract
 from tests.support.projects import noshow_project
 from tests.support.records import noshow_record
+from training_pipeline.dataset import TrainingSet
 from training_pipeline.fit import fit_baseline, fit_candidate
 from training_pipeline.register import offer
 
-
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 120
+TREES = 20
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +68,13 @@ def server(serving_project: Project) -> Iterator[Server]:
     (serving_project.root / PARAMS_FILE).write_text(yaml.safe_dump(settings), encoding="utf-8")
     port, log = _free_port(), serving_project.root / "server.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(_command(port), cwd=serving_project.root, env=_environment(serving_project.root / "bentoml"), stdout=output, stderr=output)
+        process = subprocess.Popen(
+            _command(port),
+            cwd=serving_project.root,
+            env=_environment(serving_project.root / "bentoml"),
+            stdout=output,
+            stderr=output,
+        )
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False) as client:
         try:
             _wait_until_ready(client, process, log)
@@ -112,9 +119,8 @@ def offer_baseline(project: Project) -> Model:
 def offer_candidate(project: Project, champion: Model, fingerprint: str = "") -> Model:
     """A tree model that takes the champion's place, on the features of the present code or of another."""
     rows = _rows(project)
-    is_stopping = np.arange(len(rows["label"])) % 5 == 0
-    contract = _contract(project, fingerprint)
-    model = fit_candidate(contract, rows, is_stopping, project.settings.training, threads=1)
+    training = TrainingSet(rows, np.zeros(len(rows["label"]), bool), _contract(project, fingerprint))
+    model = fit_candidate(training, TREES, project.settings.training, threads=1)
     return _offer(project, model, rows, champion.digest)
 
 
