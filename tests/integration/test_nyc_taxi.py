@@ -1,0 +1,155 @@
+"""The taxi use case through the real steps: quarantine for the right reasons, and features that know no future."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from feature_pipeline.ingest import ingest
+from feature_pipeline.rules import broken
+from feature_pipeline.validate import validate
+from ratchet.clock import Period
+from ratchet.leak_check import leak_check
+from ratchet.project import Project
+from ratchet.settings import Periods
+from ratchet.use_case import ROW_ID
+from tests.support.taxi import between, delivered, real_months, taxi_project
+from use_cases.nyc_taxi.rules import trip_rules
+from use_cases.nyc_taxi.sources import tlc
+from use_cases.nyc_taxi.tables import TIMEZONE, TRIPS, Month, trips
+
+NAIVE_COUNT = 69_290
+"""Distinct pickups of 2023-03 whose naive local times are 1 to 60 minutes apart, in the files of 02, 03 and 04."""
+ACROSS_THE_JUMP = 14
+"""And those that seem an hour longer, because they span the jump to summer time."""
+
+
+def reasons(*changes: dict[str, object]) -> dict[int, list[str]]:
+    """Place of a trip → the rules that it breaks."""
+    rows = trips(delivered(*changes), Month(date(2023, 3, 1)), "march")[0]
+    ids = pa.array([str(place) for place in range(rows.num_rows)])
+    found: dict[int, list[str]] = {}
+    for reason, row_ids in broken(trip_rules(), rows.add_column(0, ROW_ID, ids), "march").items():
+        for row_id in row_ids:
+            found.setdefault(int(row_id), []).append(reason)
+    return found
+
+
+class TestRules:
+    def test_every_trip_that_somebody_might_ask_about_is_accepted(self) -> None:
+        """Oddities of the record are no reason: only a trip that is none is."""
+        assert {} == reasons(
+            {"passenger_count": None, "trip_type": None},
+            {"trip_distance": 0.0, "total_amount": -12.5},
+            {"trip_distance": 267006.0},
+            {"PULocationID": 264, "DOLocationID": 265},
+            between("2023-03-06T10:00:00", "2023-03-06T10:01:00"),
+            between("2023-03-06T10:00:00", "2023-03-06T11:00:00"),
+            between("2023-02-10T10:00", "2023-02-10T10:10"),
+            between("2023-04-28T10:00", "2023-04-28T10:10"),
+        )
+
+    def test_every_other_is_quarantined_with_its_reasons(self) -> None:
+        """Too short, too long, from another year, from a zone that there is not; or several of these."""
+        duration, month = "duration_outside_1_to_60_minutes", "pickup_outside_delivered_months"
+        assert {
+            0: [duration],
+            1: [duration],
+            2: [duration],
+            3: [month],
+            4: ["unknown_pickup_zone"],
+            5: ["unknown_dropoff_zone"],
+            6: [duration, month],
+        } == reasons(
+            between("2023-03-06T10:00:00", "2023-03-06T10:00:59"),
+            between("2023-03-06T10:00:00", "2023-03-06T11:00:01"),
+            between("2023-03-06T10:00:00", "2023-03-06T09:50:00"),
+            between("2008-12-31T23:00", "2008-12-31T23:10"),
+            {"PULocationID": 0},
+            {"DOLocationID": 266},
+            between("2008-12-31T23:00", "2009-01-01T16:00"),
+        )
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Six validated weeks of a small synthetic city."""
+    project = taxi_project(tmp_path_factory.mktemp("city"), trips_per_day=60)
+    ingest(project)
+    validate(project)
+    return project
+
+
+class TestSyntheticCity:
+    def test_loses_no_row_and_quarantines_what_is_dirty(self, city: Project) -> None:
+        """Raw is accepted, quarantined or repeated, and each kind of dirt is met."""
+        report = validate(city)
+        rows = report["rows"]
+        assert rows["raw"] == rows["accepted"] + rows["quarantined"] + rows["duplicates"]
+        assert {"duration_outside_1_to_60_minutes", "null_event_time", "duplicate_key"} <= set(report["reasons"])
+
+    def test_features_and_requests_know_no_future(self, city: Project) -> None:
+        """Cut off within an hour, on the hour, and at local midnight, nothing that was computed before changes."""
+        moments = [(3, 10, 17, 23), (3, 20, 12, 0), (3, 28, 4, 0)]
+        report = leak_check(city, [datetime(2023, *moment, tzinfo=UTC) for moment in moments])
+        assert dict.fromkeys(report.changed, 0) == report.changed
+        assert {"pickup_zone_hourly", "city_traffic", "route", "city_weather", "requests", "labels"} == set(
+            report.changed
+        )
+        assert report.passed
+
+
+@pytest.fixture(scope="module")
+def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Accepted trips of the files of 2023-02 to 2023-04."""
+    periods = Periods(
+        start=date(2023, 2, 1),
+        early_stopping=date(2023, 2, 20),
+        holdout=date(2023, 3, 1),
+        fresh=date(2023, 4, 1),
+        end=date(2023, 4, 15),
+    )
+    project = taxi_project(tmp_path_factory.mktemp("real"), source="tlc", path=str(real_months()))
+    project = project.with_settings(periods=periods)
+    ingest(project)
+    validate(project)
+    return project.accepted / "trips"
+
+
+@pytest.mark.skipif(real_months() is None, reason="needs the real months: set TLC_DATA to their folder")
+class TestRealMonths:
+    def test_every_pickup_of_march_with_a_duration_of_1_to_60_minutes_is_accepted(self, accepted: Path) -> None:
+        """No other filter: the naive count, and the trips that only seem an hour too long."""
+        march = Period.between(date(2023, 3, 1), date(2023, 4, 1), TIMEZONE)
+        query = f"""
+            SELECT count(*), count(DISTINCT (vendor, pickup_at, dropoff_at, pickup_zone, dropoff_zone)),
+                   avg((passenger_count IS NULL)::INT) BETWEEN 0.06 AND 0.08, min(total_cents) < 0
+            FROM '{accepted}/*/*.parquet'
+            WHERE pickup_at >= '{march.start.isoformat()}' AND pickup_at < '{march.end.isoformat()}'
+        """
+        n = NAIVE_COUNT + ACROSS_THE_JUMP
+        assert (n, n, True, True) == duckdb.sql(query).fetchone()
+
+    @pytest.mark.parametrize("first", [date(2021, 1, 1), date(2023, 1, 1), date(2023, 6, 1)])
+    def test_every_month_has_one_schema(self, first: date) -> None:
+        """Float codes and all-null columns of one year are integers of another; what was done is noted."""
+        period = Period.between(first, first.replace(day=2), TIMEZONE)
+        delivery = next(iter(tlc(str(real_months()), {}, period)))
+        table, notes = delivery.read()
+        assert (TRIPS, True) == (table.schema, "RatecodeID: dropped" in notes)
+
+    def test_every_zone_has_a_position_but_the_two_unknown_ones(self) -> None:
+        """The derived centroids repeat 56 and 103, and lack five."""
+        period = Period.between(date(2023, 3, 1), date(2023, 3, 2), TIMEZONE)
+        zones = next(each for each in tlc(str(real_months()), {}, period) if each.table == "zones")
+        table, notes = zones.read()
+        assert 265 == table.num_rows
+        assert [
+            "position of [56, 103]: the mean of its rows",
+            "position of [57, 104, 105]: that of the zone of the same name",
+            "position of [264, 265]: unknown",
+        ] == notes
