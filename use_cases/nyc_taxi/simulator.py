@@ -216,7 +216,7 @@ def _speed(seed: int, city: City, pickup: Array, dropoff: Array, wall_clock: Ins
     ]
     rain = _fronts(seed, days)[0]
     centre = (city.centrality[pickup] + city.centrality[dropoff]) / 2
-    return np.asarray(30 * (1 - 0.4 * centre) * (1 - 0.35 * busy) * np.exp(-0.15 * jams) / (1 + 0.3 * rain))
+    return np.asarray(30 * (1 - 0.4 * centre) * (1 - 0.35 * busy) * np.exp(-0.15 * jams) / (1 + 0.15 * rain))
 
 
 def _with_outliers(rng: np.random.Generator, seconds: Array) -> Array:
