@@ -8,7 +8,6 @@ from typing import Any
 from ratchet import prediction_log
 from ratchet.errors import GateError
 from ratchet.gate_record import GateRecord, verify
-from ratchet.model import Contract
 from ratchet.project import Project
 from ratchet.registry import opened
 
@@ -39,7 +38,7 @@ def trace(project: Project, prediction_id: str) -> dict[str, Any]:
         "run": version.run_id,
         "feature_service": {"name": contract.feature_service, "fingerprint": contract.fingerprint},
         "data_version": contract.data_version,
-        "code": _code(contract),
+        "code": {"commit": contract.commit, "dirty": contract.dirty},
     }
 
 
@@ -51,22 +50,16 @@ def _features(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _gate_record(project: Project, record: GateRecord, digest: str) -> dict[str, Any]:
+    """What the gate said, and whether signature, model and verdict hold: a record that does not is shown with the reason."""
+    try:
+        verify(record, digest, project)
+        objection = None
+    except GateError as error:
+        objection = str(error)
     return {
         "verdict": record.verdict,
-        "verified": _verification(project, record, digest),
+        "verified": objection is None,
+        "objection": objection,
         "compared_with": record.champion,
         "checks": [check.model_dump(mode="json") for check in record.checks],
     }
-
-
-def _verification(project: Project, record: GateRecord, digest: str) -> str:
-    """Whether signature, model and verdict hold; a record that does not is shown with the reason."""
-    try:
-        verify(record, digest, project)
-    except GateError as error:
-        return str(error)
-    return "signature, model and verdict hold"
-
-
-def _code(contract: Contract) -> dict[str, Any]:
-    return {"commit": contract.commit, "dirty": contract.dirty}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,25 +11,121 @@ import pytest
 
 from inference_pipeline.batch import predict
 from inference_pipeline.monitor.drift import monitor
-from ratchet import prediction_log
-from ratchet.errors import GateError, RegistryError
+from inference_pipeline.online.example import example_request
+from ratchet import prediction_log, promotion
+from ratchet.errors import GateError, RegistryError, StoreError
 from ratchet.feature_store import historical
 from ratchet.project import Project
-from ratchet.tables import MANIFEST
 from ratchet.trace import trace
 from tests.support.killing import contents
 from tests.support.projects import noshow_project
-from tests.support.serving import offer_candidate, serving_project
+from tests.support.serving import offer_candidate
+
+pytestmark = pytest.mark.xdist_group("serving")
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return serving_project(tmp_path_factory.mktemp("batch"))
+@contextmanager
+def hidden(path: Path) -> Iterator[None]:
+    """The path is not there for a while."""
+    aside = path.rename(path.with_name(f"{path.name}.hidden"))
+    yield
+    aside.rename(path)
 
 
-def test_every_request_of_the_period_is_scored(project: Project) -> None:
-    report = predict(project)
-    print(report)
-    print(monitor(project))
-    log = prediction_log.read(project, project.period("fresh"))
-    print(trace(project, log.column("prediction_id")[5].as_py()))
+def written(project: Project) -> dict[str, int]:
+    """Prediction files → when they were last written."""
+    return {str(path): path.stat().st_mtime_ns for path in project.predictions.rglob("*.parquet")}
+
+
+def test_every_request_of_the_period_is_scored(serving_project: Project) -> None:
+    """One log row per request, in order of time, each with what the champion says of its point-in-time features."""
+    report, champion = predict(serving_project), promotion.resolve_champion(serving_project)
+    joined = serving_project.use_case.complete(historical(serving_project, serving_project.period("fresh")))
+    log = prediction_log.read(serving_project, serving_project.period("fresh")).sort_by(
+        [("time", "ascending"), ("request_id", "ascending")]
+    )
+    assert joined["request_id"].tolist() == log.column("request_id").to_pylist()
+    np.testing.assert_array_equal(champion.model.predict(joined), log.column("prediction").to_numpy())
+    assert (log.num_rows, log.num_rows) == (report["rows"], sum(report["dates"].values()))
+    assert ("2024-07-14T14:30:00+00:00", "2024-07-31T14:30:00+00:00") == (report["from"], report["to"])
+    assert {champion.version} == {report["model_version"], *log.column("model_version").to_pylist()}
+
+
+def test_scoring_again_does_nothing(serving_project: Project) -> None:
+    """A second run reports the same and touches no file."""
+    report, before = predict(serving_project), written(serving_project)
+    assert report == predict(serving_project)
+    assert before == written(serving_project)
+
+
+def test_a_date_that_is_lost_comes_back_as_it_was(serving_project: Project) -> None:
+    """Only what is missing is computed, alone, and to the same bytes; no label is needed for it."""
+    predict(serving_project)
+    before = contents(serving_project.predictions)
+    lost, *kept = sorted(serving_project.predictions.rglob("*.parquet"))
+    times = {path: path.stat().st_mtime_ns for path in kept}
+    lost.unlink()
+    with hidden(serving_project.features / "labels"):
+        predict(serving_project)
+    assert before == contents(serving_project.predictions)
+    assert times == {path: path.stat().st_mtime_ns for path in kept}
+
+
+def test_another_champion_scores_everything_again(serving_project: Project) -> None:
+    """After a move every row is the new champion's, under new ids; after a move back the bytes are the first ones."""
+    predict(serving_project)
+    before, period = contents(serving_project.predictions), serving_project.period("fresh")
+    ids = set(prediction_log.read(serving_project, period).column("prediction_id").to_pylist())
+    promotion.rollback(serving_project, by="test", reason="to see it followed")
+    assert 1 == predict(serving_project)["model_version"]
+    log = prediction_log.read(serving_project, period)
+    assert {1} == set(log.column("model_version").to_pylist())
+    assert not ids & set(log.column("prediction_id").to_pylist())
+    promotion.promote(serving_project, 2, by="test", reason="and back")
+    predict(serving_project)
+    assert before == contents(serving_project.predictions)
+
+
+def test_the_scored_window_is_monitored(serving_project: Project) -> None:
+    """The drift report is about all rows that the champion scored in the fresh period, and says where its pages are."""
+    rows = predict(serving_project)["rows"]
+    report = monitor(serving_project)
+    assert rows == report["window"]["n"]
+    assert report == monitor(serving_project)
+    assert all((serving_project.root / report[kind]).exists() for kind in ("html", "json"))
+
+
+def test_a_trace_says_when_the_evidence_cannot_be_checked(serving_project: Project) -> None:
+    """Without the public key the way back is still shown, and so is that nothing vouches for the gate record."""
+    predict(serving_project)
+    log = prediction_log.read(serving_project, serving_project.period("fresh"))
+    with hidden(serving_project.shared_state / "keys" / "gate.pub"):
+        record = trace(serving_project, log.column("prediction_id")[0].as_py())["gate_record"]
+    assert not record["verified"]
+    assert "there is no public key" in record["objection"]
+
+
+def test_a_model_of_other_features_is_refused(serving_project: Project) -> None:
+    """A champion that was trained on features which this code does not compute scores nothing, and the error says so."""
+    champion = promotion.resolve_champion(serving_project)
+    before = written(serving_project)
+    offer_candidate(serving_project, champion.model, fingerprint="0" * 64)
+    with pytest.raises(
+        GateError, match="was trained on feature service noshow_00000000, and this code computes noshow_"
+    ):
+        predict(serving_project)
+    assert before == written(serving_project)
+    promotion.rollback(serving_project, by="test", reason="to leave it as it was")
+
+
+def test_without_a_model_nothing_is_scored(project: Project) -> None:
+    """An empty registry is an error that says what to do, for batch and for monitoring."""
+    for step in (predict, monitor):
+        with pytest.raises(RegistryError, match=r"no model has been promoted yet\. Run"):
+            step(project)
+
+
+def test_there_is_no_example_before_there_are_predictions(tmp_path: Path) -> None:
+    """Without a scored request there is nothing to show."""
+    with pytest.raises(StoreError, match="holds no request of the fresh period"):
+        example_request(noshow_project(tmp_path))

@@ -1,0 +1,112 @@
+"""One BentoML process answers as batch does, logs what it answers, and follows the registry without a restart."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from inference_pipeline.batch import predict
+from inference_pipeline.online.example import example_request
+from ratchet import prediction_log, promotion
+from ratchet.clock import Period, SystemClock
+from ratchet.project import Project
+from ratchet.tables import read_json
+from ratchet.trace import trace
+from tests.support.serving import Server
+
+pytestmark = pytest.mark.xdist_group("serving")
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def scored(serving_project: Project) -> Rows:
+    """What batch said of every fresh request, in the order of their moments."""
+    predict(serving_project)
+    return list(prediction_log.read(serving_project, serving_project.period("fresh")).to_pylist())
+
+
+def ask(server: Server, rows: Rows) -> dict[str, Any]:
+    """The answer to the requests of log rows."""
+    answer = server.client.post(f"{server.model}:predict", json={"instances": [as_instance(row) for row in rows]})
+    assert 200 == answer.status_code, answer.text
+    return dict(answer.json())
+
+
+def as_instance(row: dict[str, Any]) -> dict[str, Any]:
+    fields = {name: value for name, value in row["request"].items() if name != "event_timestamp"}
+    return {**fields, "reminder_at": row["request"]["event_timestamp"].isoformat()}
+
+
+def logged_today(project: Project) -> Rows:
+    now = SystemClock().now()
+    day = Period(now - timedelta(days=1), now + timedelta(days=1))
+    return list(prediction_log.read(project, day).to_pylist())
+
+
+def test_online_answers_as_batch_does(server: Server, scored: Rows) -> None:
+    """Equal features give bit-equal predictions; what differs is absent online, because something newer replaced it."""
+    ids = ask(server, scored)["prediction_ids"]
+    by_id = {row["prediction_id"]: row for row in logged_today(server.project)}
+    pairs = [(batch, by_id[name]) for batch, name in zip(scored, ids, strict=True)]
+    same = [(batch, online) for batch, online in pairs if batch["features"] == online["features"]]
+    assert 15 <= sum(batch["features"]["patient_history__miss_rate_56d"] is not None for batch, _ in same)
+    for batch, online in same:
+        for column in ("prediction", "request", "keys", "feature_timestamps", "model_digest", "feature_service"):
+            assert batch[column] == online[column]
+    replaced = [online["features"] for batch, online in pairs if batch["features"] != online["features"]]
+    assert {None} == {value for features in replaced for value in features.values()}
+
+
+def test_every_answer_of_many_clients_is_logged_once(server: Server, scored: Rows) -> None:
+    """Eight clients at a time: all their predictions are in the log, each exactly once, and under the right request."""
+    asked = [scored[start : start + 3] for start in range(100)]
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(partial(ask, server), asked))
+    ids = [name for answer in answers for name in answer["prediction_ids"]]
+    requests = dict(zip(ids, (row["request"] for rows in asked for row in rows), strict=True))
+    logged = {row["prediction_id"]: row["request"] for row in logged_today(server.project)}
+    assert 300 == len(requests)
+    assert requests == {name: logged[name] for name in ids}
+    assert len(logged) == len(logged_today(server.project))
+
+
+def test_both_kinds_of_id_lead_back_to_data_and_code(server: Server, scored: Rows) -> None:
+    """An online and a batch prediction of the same model have the same way back."""
+    online = trace(server.project, ask(server, scored[-1:])["prediction_ids"][0])
+    batch = trace(server.project, scored[-1]["prediction_id"])
+    for part in ("request", "model", "gate_record", "run", "feature_service", "data_version", "code"):
+        assert batch[part] == online[part]
+    assert ("superior", True) == (batch["gate_record"]["verdict"], batch["gate_record"]["verified"])
+    assert "c" * 40 == batch["code"]["commit"]
+
+
+def test_the_example_is_answered(server: Server, scored: Rows) -> None:
+    """reports/request.json holds a real request that can be sent as it is."""
+    example = example_request(server.project)
+    assert example == read_json(server.project.root / "reports" / "request.json")
+    answer = server.client.post(f"{server.model}:predict", json=example)
+    assert (200, 1) == (answer.status_code, len(answer.json()["predictions"]))
+
+
+def test_errors_are_ours_through_bentoml(server: Server) -> None:
+    """A wrong request, an unknown model and an unknown path get their codes from the real server."""
+    wrong = server.client.post(f"{server.model}:predict", json={"instances": [{}]})
+    assert (422, "instances[0].patient") == (wrong.status_code, wrong.json()["fields"][0]["field"])
+    assert 404 == server.client.get("/v1/models/other").status_code
+    assert 404 == server.client.get("/v2/health").status_code
+
+
+def test_a_promotion_is_followed_without_a_restart(server: Server, scored: Rows) -> None:
+    """Answers go on while the version changes, and each says which one it is from."""
+    moves = [
+        partial(promotion.rollback, reason="to see it followed"),
+        partial(promotion.promote, version=2, reason="and back"),
+    ]
+    for move in moves:
+        wanted = move(server.project, by="test")["serving"]["version"]
+        answers = (ask(server, scored[:1])["model_version"] for _ in range(5000))
+        assert wanted == next((version for version in answers if version == wanted), None)
