@@ -110,7 +110,9 @@ def test_a_model_of_other_features_is_refused(serving_project: Project) -> None:
     champion = promotion.resolve_champion(serving_project)
     before = written(serving_project)
     offer_candidate(serving_project, champion.model, fingerprint="0" * 64)
-    with pytest.raises(GateError, match="was trained on feature service noshow_00000000, and this code computes noshow_"):
+    with pytest.raises(
+        GateError, match="was trained on feature service noshow_00000000, and this code computes noshow_"
+    ):
         predict(serving_project)
     assert before == written(serving_project)
     promotion.rollback(serving_project, by="test", reason="to leave it as it was")

@@ -46,7 +46,9 @@ def test_the_same_population_is_no_drift(project: Project, champion: Champion) -
     assert "no drift" == found["verdict"]
     assert {False} == {column["drift"] for column in found["columns"].values()}
     assert 0 == found["share"]
-    assert {"from": "2024-01-01T00:00:00.000000+00:00", "to": "2024-01-06T13:00:00.000000+00:00", "n": 400} == found["window"]
+    assert {"from": "2024-01-01T00:00:00.000000+00:00", "to": "2024-01-06T13:00:00.000000+00:00", "n": 400} == found[
+        "window"
+    ]
 
 
 def test_planted_drift_flips_the_verdict(project: Project, champion: Champion) -> None:

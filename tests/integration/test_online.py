@@ -65,7 +65,9 @@ def test_every_answer_of_many_clients_is_logged_once(server: Server, scored: Row
     """Eight clients at a time: all their predictions are in the log, each exactly once, and under the right request."""
     with ThreadPoolExecutor(8) as clients:
         answers = list(clients.map(lambda start: ask(server, scored[start : start + 3]), range(100)))
-    asked = {name: row for start, answer in enumerate(answers) for name, row in zip(answer["prediction_ids"], scored[start:])}
+    asked = {
+        name: row for start, answer in enumerate(answers) for name, row in zip(answer["prediction_ids"], scored[start:])
+    }
     logged = [row for row in logged_today(server.project) if row["prediction_id"] in asked]
     assert 300 == len(asked) == len(logged)
     assert [asked[row["prediction_id"]]["request"] for row in logged] == [row["request"] for row in logged]
@@ -99,7 +101,10 @@ def test_errors_are_ours_through_bentoml(server: Server) -> None:
 
 def test_a_promotion_is_followed_without_a_restart(server: Server, scored: Rows) -> None:
     """Answers go on while the version changes, and each says which one it is from."""
-    moves = [partial(promotion.rollback, reason="to see it followed"), partial(promotion.promote, version=2, reason="and back")]
+    moves = [
+        partial(promotion.rollback, reason="to see it followed"),
+        partial(promotion.promote, version=2, reason="and back"),
+    ]
     for move in moves:
         wanted = move(server.project, by="test")["serving"]["version"]
         while wanted != ask(server, scored[:1])["model_version"]:

@@ -67,7 +67,13 @@ def server(serving_project: Project) -> Iterator[Server]:
     (serving_project.root / PARAMS_FILE).write_text(yaml.safe_dump(settings), encoding="utf-8")
     port, log = _free_port(), serving_project.root / "server.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(_command(port), cwd=serving_project.root, env=_environment(serving_project.root / "bentoml"), stdout=output, stderr=output)
+        process = subprocess.Popen(
+            _command(port),
+            cwd=serving_project.root,
+            env=_environment(serving_project.root / "bentoml"),
+            stdout=output,
+            stderr=output,
+        )
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False) as client:
         try:
             _wait_until_ready(client, process, log)

@@ -178,7 +178,9 @@ def test_a_large_body_is_refused(client: TestClient) -> None:
 
 def test_another_content_type_is_refused(client: TestClient) -> None:
     """A form is no JSON, even where its bytes are."""
-    answer = client.post(PATH, content=json.dumps(body()), headers={"content-type": "application/x-www-form-urlencoded"})
+    answer = client.post(
+        PATH, content=json.dumps(body()), headers={"content-type": "application/x-www-form-urlencoded"}
+    )
     assert 415 == answer.status_code
     assert "application/json" in answer.json()["error"]
 
@@ -188,7 +190,10 @@ def test_another_model_is_not_found(client: TestClient, method: str) -> None:
     """The error says which model there is."""
     path = "/v1/models/other" + (":predict" if method == "POST" else "")
     answer = client.request(method, path, json=body())
-    assert (404, {"error": "there is no model 'other'; there is 'noshow-clinic'"}) == (answer.status_code, answer.json())
+    assert (404, {"error": "there is no model 'other'; there is 'noshow-clinic'"}) == (
+        answer.status_code,
+        answer.json(),
+    )
 
 
 def test_without_a_model_there_is_a_reason(tmp_path: Path) -> None:
