@@ -45,7 +45,9 @@ def _wanted(project: Project, champion: Champion, span: Period) -> dict[str, str
     model = (champion.version, champion.model.digest, contract.fingerprint)
     requests = tables.unit_digests(features / "requests")
     versions = service_spec(project.use_case).views
-    views = [(view.max_age, tables.unit_digests(features / "views" / versions[view.name])) for view in project.use_case.views]
+    views = [
+        (view.max_age, tables.unit_digests(features / "views" / versions[view.name])) for view in project.use_case.views
+    ]
 
     def inputs(day: date) -> str:
         joined = [_of_dates(units, day - max_age - DAY if max_age else None, day) for max_age, units in views]

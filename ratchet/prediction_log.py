@@ -245,7 +245,9 @@ def _find_batch(project: Project, day: date, prediction_id: str) -> Iterator[dic
 def _find_online(project: Project, day: date, prediction_id: str) -> Iterator[dict[str, Any]]:
     for path in _segments(project, [day]):
         candidates = (line for line in _whole_lines(path).splitlines() if prediction_id.encode() in line)
-        yield from (row for row in (_parsed(path, line) for line in candidates) if row["prediction_id"] == prediction_id)
+        yield from (
+            row for row in (_parsed(path, line) for line in candidates) if row["prediction_id"] == prediction_id
+        )
 
 
 def _parsed(path: Path, line: bytes) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ratchet.history import Entry, previous
 from ratchet.mlflow_run import KIND, STATUS, VERDICT
 from ratchet.model import Model
 from ratchet.project import Project
-from ratchet.registry import CHAMPION, PREVIOUS, SERVING, WAIVER, Registry, Snapshot, Version, Wish, opened
+from ratchet.registry import CHAMPION, PREVIOUS, SERVING, WAIVER, Registry, Snapshot, Version, opened
 from ratchet.reports import Report
 from ratchet.signing import sign
 from ratchet.tables import write_json
@@ -69,8 +69,7 @@ def propose(project: Project, version: int, *, by: str, reason: str | None, unti
         wished = registry.version(version)
         if until is not None:
             registry.tag(wished, WAIVER, _waiver(project, wished, by, reason, until).model_dump_json())
-        after = len(registry.snapshot().history)
-        registry.wish(Wish(version=version, by=by, reason=reason or "none given", after=after))
+        registry.wish(version, by, reason or "none given")
         return _reconcile(registry)
 
 
@@ -229,9 +228,9 @@ def _settle(registry: Registry, refused: dict[str, Any] | None) -> dict[str, Any
     for number, text in _statuses(snapshot, refused).items():
         if number in versions:
             registry.tag(versions[number], STATUS, text)
-    registry.point(SERVING, fact.version if fact else None)
+    registry.point(SERVING, fact.version if fact else None, snapshot)
     _write_serving_file(registry.project, fact)
-    registry.point(PREVIOUS, fact.previous if fact and fact.previous in versions else None)
+    registry.point(PREVIOUS, fact.previous if fact and fact.previous in versions else None, snapshot)
     return {"version": fact.version, "digest": fact.digest, "previous": fact.previous} if fact else None
 
 

@@ -102,7 +102,8 @@ class Registry:
     """The registered model of a project. Every method may raise what MLflow raises; `opened` translates it."""
 
     def __init__(self, project: Project) -> None:
-        logging.getLogger("mlflow").setLevel(logging.ERROR)  # it announces each step of making its database
+        for name in ("mlflow", "urllib3.connectionpool"):  # they announce each migration and each attempt to connect
+            logging.getLogger(name).setLevel(logging.ERROR)
         self.project = project
         self.name = project.namespace
         self._uri = _tracking_uri(project)
@@ -110,15 +111,16 @@ class Registry:
 
     def snapshot(self) -> Snapshot:
         """Raises RegistryError where the history has a gap, or an entry that was not signed in this checkout."""
-        tags, aliases = self._tags_and_aliases()
+        try:
+            found = self._client.get_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return Snapshot({}, (), None)
+        tags, aliases = found.tags, {alias: int(number) for alias, number in found.aliases.items()}
         keys = sorted(key for key in tags if key.startswith(HISTORY))
         history = tuple(self._entry(number, key, tags[key]) for number, key in enumerate(keys, start=1))
         return Snapshot(aliases, history, _parsed(Wish, tags.get(WISH)))
-
-    def _tags_and_aliases(self) -> tuple[dict[str, str], dict[str, int]]:
-        for model in self._client.search_registered_models(f"name = '{self.name}'"):
-            return model.tags, {alias: int(number) for alias, number in model.aliases.items()}
-        return {}, {}
 
     def _entry(self, number: int, key: str, text: str) -> Entry:
         try:
@@ -234,18 +236,20 @@ class Registry:
         if version.tags.get(key) != value:
             self._client.set_model_version_tag(self.name, str(version.number), key, value)
 
-    def point(self, alias: str, number: int | None) -> None:
-        """Move an alias to a version, or take it away."""
-        current = self._tags_and_aliases()[1].get(alias)
+    def point(self, alias: str, number: int | None, snapshot: Snapshot) -> None:
+        """Move an alias to a version, or take it away, unless it is where the snapshot shows it."""
+        current = snapshot.aliases.get(alias)
         if number is not None and number != current:
             self._client.set_registered_model_alias(self.name, alias, str(number))
         elif number is None and current is not None:
             self._client.delete_registered_model_alias(self.name, alias)
 
-    def wish(self, wish: Wish) -> None:
+    def wish(self, number: int, by: str, reason: str) -> None:
         """Ask for a version, by name: the alias alone could have been moved by anyone."""
+        snapshot = self.snapshot()
+        wish = Wish(version=number, by=by, reason=reason, after=len(snapshot.history))
         self._client.set_registered_model_tag(self.name, WISH, wish.model_dump_json())
-        self.point(CHAMPION, wish.version)
+        self.point(CHAMPION, number, snapshot)
 
     def append(self, entry: Entry) -> None:
         """The one write that promotes; all else follows from the history."""

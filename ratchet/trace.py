@@ -8,7 +8,6 @@ from typing import Any
 from ratchet import prediction_log
 from ratchet.errors import GateError
 from ratchet.gate_record import GateRecord, verify
-from ratchet.model import Contract
 from ratchet.project import Project
 from ratchet.registry import opened
 
@@ -64,4 +63,3 @@ def _gate_record(project: Project, record: GateRecord, digest: str) -> dict[str,
         "compared_with": record.champion,
         "checks": [check.model_dump(mode="json") for check in record.checks],
     }
-

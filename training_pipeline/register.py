@@ -43,7 +43,7 @@ def _report(project: Project) -> Report:
         name: {
             "version": version.number if version else None,
             "digest": digests[name],
-            "status": version.tags.get(STATUS) if version else "not registered: another baseline serves or has served",
+            "status": version.tags.get(STATUS) if version else "not registered",
         }
         for name, version in found.items()
     }

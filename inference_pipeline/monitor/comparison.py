@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -38,13 +37,15 @@ METHOD = StatTest(
 register_stattest(METHOD, _psi)
 
 
-def frames(columns: Mapping[str, Kind], *sides: Columns) -> list[pd.DataFrame]:
+def frames(columns: Mapping[str, Kind], reference: Columns, window: Columns) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Numbers as they are, categories as text with null as a value. Where a number is missing is a category of its own,
     if it is missing anywhere."""
-    found = [pd.DataFrame(dict(_series(columns, side))) for side in sides]
-    marks = [name for name in found[0] if name.endswith(MISSING)]
-    never = [name for name in marks if not any((side[name] == "yes").any() for side in found)]
-    return [side.drop(columns=never) for side in found]
+    sides = [dict(_series(columns, side)) for side in (reference, window)]
+    never = [
+        name for name in sides[0] if name.endswith(MISSING) and not any((side[name] == "yes").any() for side in sides)
+    ]
+    first, second = (pd.DataFrame(side).drop(columns=never) for side in sides)
+    return first, second
 
 
 def _series(columns: Mapping[str, Kind], values: Columns) -> Iterator[tuple[str, Array]]:
@@ -56,17 +57,16 @@ def _series(columns: Mapping[str, Kind], values: Columns) -> Iterator[tuple[str,
             yield name, np.array([_text(value) for value in values[name]], dtype=object)
 
 
-def _text(value: object) -> str:
-    if value is None or value != value:  # NaN
-        return "null"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _text(value: Any) -> str:
+    return "null" if pd.isna(value) else str(value).removesuffix(".0")
 
 
 def compare(
     reference: pd.DataFrame, window: pd.DataFrame, settings: DriftSettings, directory: Path
 ) -> dict[str, float | None]:
     """Write drift.html and drift.json; the population stability index of each column, None where there is too little."""
-    enough = [name for name in reference if _count(reference[name], window[name]) >= settings.min_rows]
+    names = [str(name) for name in reference]
+    enough = [name for name in names if _count(reference[name], window[name]) >= settings.min_rows]
     preset = DataDriftPreset(
         columns=enough,
         method=METHOD.name,
@@ -77,8 +77,10 @@ def compare(
     write_text(directory / HTML, _with_running_ids(snapshot.get_html_str(as_iframe=False)))
     found = snapshot.dict()
     write_json(directory / JSON, found)
-    scores = {metric["config"]["column"]: metric["value"] for metric in found["metrics"] if "column" in metric["config"]}
-    return {name: float(scores[name]) if name in scores else None for name in reference}
+    scores = {
+        metric["config"]["column"]: metric["value"] for metric in found["metrics"] if "column" in metric["config"]
+    }
+    return {name: float(scores[name]) if name in scores else None for name in names}
 
 
 def _count(*sides: pd.Series[Any]) -> int:
@@ -93,7 +95,5 @@ def _dataset(rows: pd.DataFrame) -> Dataset:
 
 def _with_running_ids(html: str) -> str:
     """The page with widgets numbered in their order instead of named at random: equal samples are equal bytes."""
-    number, names = itertools.count(1), {}
-    for found in _ID_OF_A_WIDGET.findall(html):
-        names.setdefault(found, f"widget_{next(number)}")
-    return _ID_OF_A_WIDGET.sub(lambda match: names[match[0]], html)
+    numbers: dict[str, int] = {}
+    return _ID_OF_A_WIDGET.sub(lambda match: f"widget_{numbers.setdefault(match[0], len(numbers) + 1)}", html)

@@ -48,8 +48,8 @@ def drift_report(project: Project, champion: Champion, window: Columns, director
     settings, columns = project.settings.drift, {**champion.model.contract.inputs, PREDICTION: "number"}
     _require_rows(window, settings)
     reference = to_columns(pq.read_table(champion.directory / REFERENCE))
-    frames = comparison.frames(columns, reference, _sample(window, settings.reference_rows))
-    scores = comparison.compare(*frames, settings, directory)
+    sides = comparison.frames(columns, reference, _sample(window, settings.reference_rows))
+    scores = comparison.compare(*sides, settings, directory)
     verdicts = {name: _verdict(score, settings) for name, score in scores.items()}
     drifted = [bool(verdict["drift"]) for verdict in verdicts.values() if verdict["score"] is not None]
     share = sum(drifted) / len(drifted)

@@ -19,7 +19,9 @@ def example_request(project: Project) -> dict[str, Any]:
     whole = [request for request in requests if None not in request.values()]
     if not whole:
         raise StoreError(
-            "holds no request of the fresh period", subject=str(project.predictions), remedy="Run `ratchet stage predict`"
+            "holds no request of the fresh period",
+            subject=str(project.predictions),
+            remedy="Run `ratchet stage predict`",
         )
     moment = whole[-1].pop("event_timestamp").isoformat()
     body = {"instances": [{**whole[-1], project.use_case.event_timestamp: moment}]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from anyio import CapacityLimiter, to_thread
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -12,8 +14,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from inference_pipeline.online.requests import RequestReader
-from inference_pipeline.online.serving import Serving
 from ratchet.errors import RatchetError, RequestError
+
+if TYPE_CHECKING:
+    from inference_pipeline.online.serving import Serving
 
 MAX_BODY = 1 << 20
 MAX_REASONS = 20

@@ -8,7 +8,6 @@ import gc
 from anyio import to_thread
 
 from inference_pipeline.online.rest import application, attach
-from inference_pipeline.online.serving import Serving
 from ratchet.project import Project
 from ratchet.quiet import quieten
 
@@ -31,11 +30,13 @@ class Inference:
     """Answers by the model that `serving` names, and follows it when reconcile moves it."""
 
     def __init__(self) -> None:
+        from inference_pipeline.online.serving import Serving  # brings MLflow, which only the worker needs
+
         self._serving = Serving(Project.load())
         self._polling: asyncio.Task[None] | None = None
         attach(app, self._serving)
 
-    @bentoml.on_startup
+    @bentoml.on_startup  # type: ignore[untyped-decorator] # BentoML's types are skipped
     async def start(self) -> None:
         await to_thread.run_sync(self._serving.refresh)
         gc.collect()
@@ -43,7 +44,7 @@ class Inference:
         gc.set_threshold(50_000, 20, 100)
         self._polling = asyncio.create_task(self._poll())
 
-    @bentoml.on_shutdown
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
         if self._polling:
             self._polling.cancel()

@@ -45,9 +45,14 @@ class Serving:
         try:
             self._predictor = self._load(self.project)
             self._loaded_for = announced
-        except RatchetError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next call tries again; a dead poll never would
+            self._give_reason(error)
+
+    def _give_reason(self, error: Exception) -> None:
+        """Log a failure when it is a new one."""
+        if str(error) != self._reason:
             self._reason = str(error)
-            logger.warning("no model was loaded: %s", error)
+            logger.warning("no model was loaded: %s", error, exc_info=not isinstance(error, RatchetError))
 
     def _announced(self) -> bytes | None:
         """What reconcile wrote last; read before loading, so that a move meanwhile is seen by the next call."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,8 @@ from ratchet.project import Project
 from ratchet.promotion import Champion
 from ratchet.reports import Report
 from ratchet.use_case import Array
-from tests.support.champions import joined_columns, noshow_champion
+from tests.support.champions import noshow_champion
+from tests.support.models import noshow_columns
 from tests.support.projects import noshow_project
 
 
@@ -32,7 +32,7 @@ def champion(project: Project) -> Champion:
 
 def window(champion: Champion, rows: int = 400, **changes: Array) -> dict[str, Array]:
     """Later rows of the same population, but for the columns given, with what the champion makes of them."""
-    columns = {**joined_columns(rows, seed=1), **changes}
+    columns = {**noshow_columns(rows, seed=1), **changes}
     return {**columns, "prediction": champion.model.predict(columns)}
 
 
@@ -55,7 +55,7 @@ def test_planted_drift_flips_the_verdict(project: Project, champion: Champion) -
     """Three inputs that moved are drift, and are the ones that are named."""
     planted = {
         "clinic": np.full(400, "south", object),
-        "booked_days_ahead": joined_columns(400)["booked_days_ahead"] + 20,
+        "booked_days_ahead": noshow_columns(400)["booked_days_ahead"] + 20,
         "hour": np.full(400, 3.0),
     }
     found = report(project, champion, window(champion, **planted))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
+from inference_pipeline.online.predictor import Predictor
+from ratchet import prediction_log
+from ratchet.prediction_log import OnlineLog
 from ratchet.project import Project
 from ratchet.promotion import Champion
-from ratchet.use_case import Array
+from ratchet.use_case import Array, Columns
 from tests.support.models import noshow_candidate, noshow_columns, noshow_contract, save_noshow
+from tests.support.noshow import use_case
 from tests.support.records import noshow_record
 
 
@@ -21,9 +23,27 @@ def noshow_champion(project: Project, version: int = 1, reference_rows: int = 10
 
 
 def joined_columns(rows: int = 200, **changes: object) -> dict[str, Array]:
-    """Requests joined with their features, as `historical` returns them; without a feature there is no timestamp."""
+    """Requests joined with their features and completed; where there is no feature there is no timestamp."""
     columns = noshow_columns(rows, **changes)  # type: ignore[arg-type]
     looked_up = columns["event_timestamp"] - np.timedelta64(1, "D")
     absent = np.isnan(columns["patient_history__appointments_56d"])
     columns["patient_history__event_timestamp"] = np.where(absent, np.datetime64("NaT"), looked_up)
-    return columns
+    return use_case.complete(columns)
+
+
+class FixedFeatures:
+    """Every patient missed one of four appointments, known since the day before."""
+
+    def read(self, requests: Columns) -> dict[str, Array]:
+        moments = requests["event_timestamp"]
+        return {
+            "patient_history__appointments_56d": np.full(len(moments), 4.0),
+            "patient_history__miss_rate_56d": np.full(len(moments), 0.25),
+            "patient_history__event_timestamp": moments - np.timedelta64(1, "D"),
+        }
+
+
+def fixed_predictor(project: Project) -> Predictor:
+    """A predictor that needs no store."""
+    schema = prediction_log.log_schema(project.use_case)
+    return Predictor(project, noshow_champion(project), FixedFeatures(), OnlineLog(project), schema)

@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, BaseModel
 from ratchet.clock import FixedClock, Period
 from ratchet.project import Project
 from ratchet.settings import Periods, Settings, SourceSettings, Stores
-from ratchet.use_case import Delivery, Lookup, SourceTable, Tables, UseCase, View
+from ratchet.use_case import Columns, Delivery, Lookup, SourceTable, Tables, UseCase, View
 
 INSTANT = pa.timestamp("us", "UTC")
 UTC_INSTANT = "timestamp('UTC', 6)"
@@ -99,6 +99,11 @@ def examples(tables: Tables) -> ibis.Table:
     )
 
 
+def on_demand(columns: Columns) -> Columns:
+    """Whether a parcel is handed in before six o'clock UTC."""
+    return {"night": (columns["event_timestamp"].astype("datetime64[h]").astype(np.int64) % 24 < 6).astype(np.float64)}
+
+
 class Parcel(BaseModel):
     """What is known when a parcel is handed in."""
 
@@ -141,7 +146,8 @@ use_case = UseCase(
     request=Parcel,
     event_timestamp="sent_at",
     examples=examples,
-    inputs={"sender": "category", "to_depot__parcels": "number", "network__grams": "number"},
+    on_demand=on_demand,
+    inputs={"sender": "category", "night": "number", "to_depot__parcels": "number", "network__grams": "number"},
     baseline=((),),
     constants={"network": "post"},
 )

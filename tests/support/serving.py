@@ -29,12 +29,13 @@ from tests.support.accepted import accept_all
 from tests.support.models import noshow_contract
 from tests.support.projects import noshow_project
 from tests.support.records import noshow_record
+from training_pipeline.dataset import TrainingSet
 from training_pipeline.fit import fit_baseline, fit_candidate
 from training_pipeline.register import offer
 
-
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 120
+TREES = 20
 
 
 @pytest.fixture(scope="session")
@@ -118,9 +119,8 @@ def offer_baseline(project: Project) -> Model:
 def offer_candidate(project: Project, champion: Model, fingerprint: str = "") -> Model:
     """A tree model that takes the champion's place, on the features of the present code or of another."""
     rows = _rows(project)
-    is_stopping = np.arange(len(rows["label"])) % 5 == 0
-    contract = _contract(project, fingerprint)
-    model = fit_candidate(contract, rows, is_stopping, project.settings.training, threads=1)
+    training = TrainingSet(rows, np.zeros(len(rows["label"]), bool), _contract(project, fingerprint))
+    model = fit_candidate(training, TREES, project.settings.training, threads=1)
     return _offer(project, model, rows, champion.digest)
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -17,27 +15,13 @@ from inference_pipeline.online.rest import MAX_BODY, application, attach
 from inference_pipeline.online.serving import Serving
 from ratchet import prediction_log
 from ratchet.errors import RegistryError
-from ratchet.prediction_log import OnlineLog
 from ratchet.project import Project
-from ratchet.use_case import Array, Columns
-from tests.support.champions import noshow_champion
+from tests.support.champions import fixed_predictor
 from tests.support.projects import noshow_project
 
 PATH = "/v1/models/noshow-clinic:predict"
 INSTANCE = {"patient": "p3", "clinic": "north", "booked_days_ahead": 12, "reminder_at": "2024-07-20T09:30:00+09:30"}
 JSON = {"content-type": "application/json"}
-
-
-class FixedFeatures:
-    """Every patient missed one of four appointments, known since the day before."""
-
-    def read(self, requests: Columns) -> dict[str, Array]:
-        moments = requests["event_timestamp"]
-        return {
-            "patient_history__appointments_56d": np.full(len(moments), 4.0),
-            "patient_history__miss_rate_56d": np.full(len(moments), 0.25),
-            "patient_history__event_timestamp": moments - np.timedelta64(1, "D"),
-        }
 
 
 @pytest.fixture(scope="module")
@@ -47,21 +31,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def serving(project: Project) -> Serving:
-    def load(project: Project) -> Predictor:
-        schema = prediction_log.log_schema(project.use_case)
-        return Predictor(project, noshow_champion(project), FixedFeatures(), OnlineLog(project), schema)
-
-    serving = Serving(project, load)
-    serving.refresh()
-    return serving
+    return Serving(project, fixed_predictor)
 
 
 @pytest.fixture(scope="module")
-def client(serving: Serving) -> Iterator[TestClient]:
+def client(serving: Serving) -> TestClient:
+    return client_of(serving)
+
+
+def client_of(serving: Serving) -> TestClient:
     app = application()
     attach(app, serving)
-    with TestClient(app, raise_server_exceptions=False) as client:
-        yield client
+    serving.refresh()
+    return TestClient(app)
 
 
 def logged(project: Project) -> int:
@@ -202,10 +184,7 @@ def test_without_a_model_there_is_a_reason(tmp_path: Path) -> None:
     def load(project: Project) -> Predictor:
         raise RegistryError("no model has been promoted yet", subject="model noshow-clinic", remedy="Run `dvc repro`")
 
-    serving, app = Serving(noshow_project(tmp_path), load), application()
-    attach(app, serving)
-    serving.refresh()
-    client = TestClient(app)
+    client = client_of(Serving(noshow_project(tmp_path), load))
     for answer in (client.get("/v1/models/noshow-clinic"), client.post(PATH, json=body())):
         assert 503 == answer.status_code
         assert "no model has been promoted yet" in answer.json()["error"]
@@ -216,17 +195,6 @@ def test_an_unlogged_prediction_is_not_answered(tmp_path: Path) -> None:
     project = noshow_project(tmp_path)
     project.online_log.parent.mkdir(parents=True)
     project.online_log.write_text("in the way")
-    answer = with_model(project).post(PATH, json=body())
+    answer = client_of(Serving(project, fixed_predictor)).post(PATH, json=body())
     assert 503 == answer.status_code
     assert "could not be logged" in answer.json()["error"]
-
-
-def with_model(project: Project) -> TestClient:
-    def load(project: Project) -> Predictor:
-        schema = prediction_log.log_schema(project.use_case)
-        return Predictor(project, noshow_champion(project), FixedFeatures(), OnlineLog(project), schema)
-
-    serving, app = Serving(project, load), application()
-    attach(app, serving)
-    serving.refresh()
-    return TestClient(app)
