@@ -122,10 +122,10 @@ class UseCase:
 
     `examples` maps accepted tables to a table of `request_id` (unique), the fields of `request`, `event_timestamp` (when the
     prediction is asked for), `label` (null where unknown) and `label_known_at`, each from source rows of that UTC date or of
-    those beside it. `constants` are columns equal on every request. `on_demand` adds columns to requests joined with their features; it is the same function in training, batch and
-    online. `inputs` are the model's columns in order. `baseline` is the back-off order: groups of columns, coarser and coarser,
-    ending in (). `slices` are columns by whose values quality is judged apart. `block` is what the bootstrap resamples: local
-    days or weeks, or the values of a column.
+    those beside it. `constants` are columns equal on every request. `on_demand` adds columns to requests joined with their
+    features; it is the same function in training, batch and online. `inputs` are the model's columns in order. `baseline` is
+    the back-off order: groups of columns, coarser and coarser, ending in (). `slices` are columns by whose values quality is
+    judged apart. `block` is what the bootstrap resamples: local days or weeks, or the values of a column.
     """
 
     name: str
