@@ -13,9 +13,11 @@ from ratchet.tables import write_json
 def example_request(project: Project) -> dict[str, Any]:
     """The latest scored request of the fresh period that leaves nothing out, as a V1 body; writes reports/request.json.
 
-    Raises StoreError where none was scored.
+    It is asked as of the period's end, for which the online store was written: what a request before that needed has been
+    replaced there. Raises StoreError where none was scored.
     """
-    requests = prediction_log.read(project, project.period("fresh")).column("request").drop_null().to_pylist()
+    fresh = project.period("fresh")
+    requests = prediction_log.read(project, fresh).column("request").to_pylist()
     whole = [request for request in requests if None not in request.values()]
     if not whole:
         raise StoreError(
@@ -23,7 +25,7 @@ def example_request(project: Project) -> dict[str, Any]:
             subject=str(project.predictions),
             remedy="Run `ratchet stage predict`",
         )
-    moment = whole[-1].pop("event_timestamp").isoformat()
-    body = {"instances": [{**whole[-1], project.use_case.event_timestamp: moment}]}
+    fields = {name: whole[-1][name] for name in project.use_case.request_fields()}
+    body = {"instances": [{**fields, project.use_case.event_timestamp: fresh.end.isoformat()}]}
     write_json(project.root / "reports" / "request.json", body)
     return body
