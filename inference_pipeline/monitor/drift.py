@@ -65,16 +65,18 @@ def drift_report(project: Project, champion: Champion, window: Columns, director
     }
 
 
-def _verdict(score: float | None, missing: float | None, settings: DriftSettings) -> dict[str, Any]:
-    """A column drifted when its values did, or how often they are missing. With too few values and no more of them missing
-    than ever there is no verdict."""
-    found = {"score": score, "missing": missing}
-    verdict = {name: round(value, 6) for name, value in found.items() if value is not None}
-    drifted = any(value >= settings.column_threshold for value in verdict.values())
-    if score is None:
-        reason = f"fewer than {settings.min_rows} values to compare"
-        return {"drift": drifted or None, "score": None, **verdict, "reason": reason}
-    return {"drift": drifted, **verdict}
+def _verdict(values: float | None, missing: float | None, settings: DriftSettings) -> dict[str, Any]:
+    """A column drifted when its values did, or how often they are missing; the larger score decides.
+
+    With too few values to score, and no more of them missing than ever, there is no verdict.
+    """
+    score = max(score for score in (values, missing, 0.0) if score is not None)
+    found = {"drift": score >= settings.column_threshold, "score": round(score, 6)}
+    if missing is not None:
+        found["missing"] = round(missing, 6)
+    if values is None:
+        found["reason"] = f"fewer than {settings.min_rows} values to compare"
+    return found if found["drift"] or values is not None else {**found, "drift": None, "score": None}
 
 
 def _describe(window: Columns) -> Report:

@@ -7,11 +7,10 @@ from typing import Any
 from ratchet import prediction_log
 from ratchet.errors import StoreError
 from ratchet.project import Project
-from ratchet.tables import write_json
 
 
 def example_request(project: Project) -> dict[str, Any]:
-    """The latest scored request of the fresh period that leaves nothing out, as a V1 body; writes reports/request.json.
+    """The latest scored request of the fresh period that leaves nothing out, as a V1 body.
 
     It is asked as of the period's end, for which the online store was written: what a request before that needed has been
     replaced there. Raises StoreError where none was scored.
@@ -26,6 +25,4 @@ def example_request(project: Project) -> dict[str, Any]:
             remedy="Run `ratchet stage predict`",
         )
     fields = {name: whole[-1][name] for name in project.use_case.request_fields()}
-    body = {"instances": [{**fields, project.use_case.event_timestamp: fresh.end.isoformat()}]}
-    write_json(project.root / "reports" / "request.json", body)
-    return body
+    return {"instances": [{**fields, project.use_case.event_timestamp: fresh.end.isoformat()}]}
