@@ -6,7 +6,7 @@ import errno
 import getpass
 import json
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -57,7 +57,8 @@ def promote(version: int, reason: str | None, until: datetime | None, by: str) -
     """Wish for VERSION; it serves if its gate record holds."""
     from ratchet.promotion import promote as wish
 
-    report = wish(_project(), version, by=by, reason=reason, until=until)
+    day = until and until.replace(tzinfo=UTC)
+    report = wish(_project(), version, by=by, reason=reason, until=day)
     click.echo(f"version {report['serving']['version']} serves")
 
 

@@ -6,8 +6,11 @@ fails without naming rows, stops the step.
 
 from __future__ import annotations
 
+import gc
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +22,7 @@ from ratchet.use_case import ROW_ID
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationValidationResult
-    from great_expectations.datasource.fluent.interfaces import Batch
+    from great_expectations.data_context import AbstractDataContext
     from great_expectations.expectations.expectation import Expectation
 
 Rules = Mapping[str, "Expectation"]
@@ -45,26 +48,52 @@ def broken(rules: Rules, rows: pa.Table, batch: str) -> dict[str, list[str]]:
     """Reason → ids of the rows that break its rule. `batch` is for messages. Raises DataError."""
     if not rules:
         return {}
-    frame = _frame(rows)
-    return {
-        reason: _failing(frame.validate(rule, result_format=_EVERY_ROW), reason, batch)
-        for reason, rule in rules.items()
-    }
+    with _released():
+        return _judge(rules, rows, batch)
 
 
-def _frame(rows: pa.Table) -> Batch:
-    """The rows in a context of their own: a shared one would keep every batch in memory."""
-    import great_expectations
+@contextmanager
+def _released() -> Iterator[None]:
+    """Collect what was made inside at once: the library's objects refer to one another in circles, and hold the batch."""
+    gc.freeze()  # what stands already need not be looked through
+    try:
+        yield
+    finally:
+        gc.collect()
+        gc.unfreeze()
 
-    context = great_expectations.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    asset = context.data_sources.add_pandas("raw").add_dataframe_asset("rows")
-    return asset.add_batch_definition_whole_dataframe("batch").get_batch({"dataframe": rows.to_pandas()})
+
+def _judge(rules: Rules, rows: pa.Table, batch: str) -> dict[str, list[str]]:
+    from great_expectations.validator.v1_validator import Validator
+
+    sources = _context().data_sources
+    definition = sources.add_pandas(batch).add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
+    validator = Validator(definition, result_format=_EVERY_ROW, batch_parameters={"dataframe": rows.to_pandas()})
+    try:
+        return {reason: _failing(validator.validate_expectation(rule), reason, batch) for reason, rule in rules.items()}
+    finally:
+        sources.delete(batch)
+
+
+@cache
+def _context() -> AbstractDataContext:
+    from great_expectations import get_context
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(),  # the default one leaves a temporary folder for docs behind
+        progress_bars=ProgressBarsConfig(globally=False),
+    )
+    return get_context(mode="ephemeral", project_config=config)
 
 
 def _failing(judged: ExpectationValidationResult, reason: str, batch: str) -> list[str]:
     raised = _raised(judged.exception_info)
-    if raised:
+    if raised is not None:
         raise DataError(
             f"rule {reason!r} could not be judged ({raised})", subject=batch, remedy="Mend the rule in the use case"
         )

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ class ServiceSpec:
     inputs: dict[str, Kind]
 
 
+@lru_cache(maxsize=8)
 def service_spec(use_case: UseCase) -> ServiceSpec:
     """Compile a use case's views. Raises SettingsError where its declaration contradicts itself."""
     for lookup in use_case.lookups:

@@ -114,9 +114,9 @@ def _no_columns(_columns: Columns) -> Columns:
     return {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UseCase:
-    """One prediction problem.
+    """One prediction problem; equal only to itself, so that what follows from it is computed once.
 
     `examples` maps accepted tables to a table of `request_id` (unique), the fields of `request`, `event_timestamp` (when the
     prediction is asked for), `label` (null where unknown) and `label_known_at`. `constants` are columns equal on every

@@ -12,4 +12,4 @@ os.environ.update(QUIET)
 settings.register_profile("ratchet", deadline=None)  # examples write files, on a machine that others use too
 settings.load_profile("ratchet")
 
-pytest_plugins = ["tests.support.registry", "tests.support.serving"]
+pytest_plugins = ["tests.support.serving"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import lightgbm
@@ -15,13 +17,17 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
 from ratchet.backoff import BackoffBaseline
+from ratchet.errors import SettingsError
 from ratchet.model import Contract, Model, frame, save
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.settings import TrainingSettings
+from ratchet.settings import PARAMS_FILE, TrainingSettings
 from ratchet.use_case import Array, Columns, Kind
 from training_pipeline import plots
 from training_pipeline.dataset import TrainingSet, read_training_set, select
+
+FIXED = {"deterministic": True, "force_row_wise": True, "verbose": -1}
+"""So that the same rows are the same trees, whatever the number of threads."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ def stop_early(training: TrainingSet, settings: TrainingSettings, threads: int) 
     """Add trees until the loss on the early-stopping rows, which none of them was fitted on, stops falling."""
     contract, rows = training.contract, training.rows
     fitting, stopping = select(rows, ~training.is_stopping), select(rows, training.is_stopping)
-    pipeline = _pipeline(contract, {**settings.lightgbm, "random_state": settings.seed}, threads)
+    pipeline = _pipeline(contract, _parameters(settings), threads)
     encoder, estimator = pipeline[0], pipeline[-1]
     estimator.fit(
         encoder.fit_transform(frame(contract.inputs, fitting)),
@@ -74,7 +80,7 @@ def stop_early(training: TrainingSet, settings: TrainingSettings, threads: int) 
         categorical_feature=_named(contract.inputs, "category"),
         callbacks=[lightgbm.early_stopping(settings.early_stopping_rounds, verbose=False)],
     )
-    (losses,) = estimator.evals_result_["valid_0"].values()
+    losses = next(iter(estimator.evals_result_["valid_0"].values()))
     predicted = Model(contract, pipeline).predict(stopping)
     return Stopped(int(estimator.best_iteration_), list(losses), stopping["label"], predicted)
 
@@ -82,7 +88,7 @@ def stop_early(training: TrainingSet, settings: TrainingSettings, threads: int) 
 def fit_candidate(training: TrainingSet, trees: int, settings: TrainingSettings, threads: int) -> Model:
     """LightGBM behind an encoder, on all rows, with as many trees as early stopping found."""
     contract, rows = training.contract, training.rows
-    params = {**settings.lightgbm, "n_estimators": trees, "random_state": settings.seed}
+    params = {**_parameters(settings), "n_estimators": trees}
     pipeline = _pipeline(contract, params, threads)
     categories = _named(contract.inputs, "category")
     pipeline.fit(frame(contract.inputs, rows), rows["label"], estimator__categorical_feature=categories)
@@ -106,6 +112,22 @@ def _pictures(stopped: Stopped, candidate: Model) -> dict[str, bytes]:
     }
 
 
+def _parameters(settings: TrainingSettings) -> dict[str, Any]:
+    """LightGBM's own. Raises SettingsError for one that it would ignore without a word, and for one that is set here."""
+    names = lightgbm.basic._ConfigAliases
+    known = {*lightgbm.LGBMModel().get_params(), *chain.from_iterable(names._get_all_param_aliases().values())}
+    free = known - names.get(*FIXED, "seed", "num_threads", "num_iterations", "early_stopping_round") | {"n_estimators"}
+    for name in settings.lightgbm:
+        if name not in free:
+            near = difflib.get_close_matches(name, sorted(free), n=1)
+            raise SettingsError(
+                f"{name} cannot be set here" + (f" (did you mean {near[0]!r}?)" if near else ""),
+                subject=f"{PARAMS_FILE}: training.lightgbm",
+                remedy="Name a parameter of LightGBM; seed, threads and early stopping have settings of their own",
+            )
+    return {**settings.lightgbm, "random_state": settings.seed}
+
+
 def _pipeline(contract: Contract, params: Mapping[str, Any], threads: int) -> Pipeline:
     """Categories to numbers (a missing or unseen one to NaN), numbers as they are, then the trees."""
     encoder = OrdinalEncoder(
@@ -119,8 +141,7 @@ def _pipeline(contract: Contract, params: Mapping[str, Any], threads: int) -> Pi
         verbose_feature_names_out=False,
     ).set_output(transform="pandas")
     kind = lightgbm.LGBMRegressor if contract.task == "regression" else lightgbm.LGBMClassifier
-    fixed = {"deterministic": True, "force_row_wise": True, "n_jobs": threads, "verbose": -1}
-    return Pipeline([("encode", encode), ("estimator", kind(**params, **fixed))])
+    return Pipeline([("encode", encode), ("estimator", kind(**params, **FIXED, n_jobs=threads))])
 
 
 def _named(inputs: Mapping[str, Kind], kind: Kind) -> list[str]:

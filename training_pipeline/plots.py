@@ -24,7 +24,7 @@ def curve(losses: Sequence[float], best: int) -> bytes:
 
 def bars(gains: Mapping[str, float]) -> bytes:
     """How much of the loss each column took away."""
-    figure, axes = _canvas("total gain of its splits", "")
+    figure, axes = _canvas("total gain of its splits", "", height=1.0 + 0.22 * len(gains))
     names = sorted(gains, key=lambda name: gains[name])
     axes.barh(names, [gains[name] for name in names])
     return _png(figure)
@@ -40,8 +40,8 @@ def calibration(labels: Floats, predicted: Floats) -> bytes:
     return _png(figure)
 
 
-def _canvas(x: str, y: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+def _canvas(x: str, y: str, height: float = 4.5) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7, height), layout="constrained")
     axes = figure.subplots()
     axes.set_xlabel(x)
     axes.set_ylabel(y)

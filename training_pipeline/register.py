@@ -6,10 +6,9 @@ from pathlib import Path
 
 from ratchet import gate_record, promotion
 from ratchet.gate_record import GateRecord
-from ratchet.mlflow_run import STATUS
 from ratchet.model import load
 from ratchet.project import Project
-from ratchet.registry import opened
+from ratchet.registry import STATUS, opened
 from ratchet.reports import Report
 
 
@@ -43,7 +42,7 @@ def _report(project: Project) -> Report:
         name: {
             "version": version.number if version else None,
             "digest": digests[name],
-            "status": version.tags.get(STATUS) if version else "not registered: another baseline serves or has served",
+            "status": version.tags.get(STATUS) if version else "not registered",
         }
         for name, version in found.items()
     }

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import great_expectations.expectations as gxe
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -76,6 +80,22 @@ def test_a_batch_that_fails_as_a_whole_stops_the_step(rule: Any, observed: str) 
     """There are no rows to quarantine: the error names batch and rule, and what was seen."""
     with pytest.raises(DataError, match=rf"table/b: breaks rule 'whole' as a whole \(observed {observed}"):
         broken({"whole": rule}, ROWS, "table/b")
+
+
+def frames() -> set[int]:
+    """The data frames in memory, after what earlier tests dropped has been collected."""
+    gc.collect()
+    return {id(thing) for thing in gc.get_objects() if isinstance(thing, pd.DataFrame)}
+
+
+def test_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A judged batch stays neither in memory nor in a temporary folder, so that any number can be judged in turn."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = frames()
+    for batch in ("one", "two"):
+        broken({"gap": gxe.ExpectColumnValuesToNotBeNull(column="n")}, ROWS, f"table/{batch}")
+    assert before == frames()
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_a_digest_changes_with_any_rule_and_their_order() -> None:

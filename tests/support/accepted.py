@@ -16,11 +16,10 @@ Batches = Mapping[tuple[str, str], pa.Table]
 
 
 def accept_all(project: Project) -> None:
-    """Accept what the no-show project's loader delivers, save what its rules would reject."""
+    """Accept what the project's loader delivers, save the impossible codes of the no-show feed."""
     source = project.settings.source
     deliveries = project.loader(source.path, source.options, project.period("all"))
-    rows = {(delivery.table, delivery.batch): delivery.read()[0] for delivery in deliveries}
-    accept(project, {batch: table.filter(pc.field("missed") <= 1) for batch, table in rows.items()})
+    accept(project, {(delivery.table, delivery.batch): _possible(delivery.read()[0]) for delivery in deliveries})
 
 
 def accept(project: Project, batches: Batches) -> None:
@@ -40,3 +39,7 @@ def _files(project: Project, unit: str, batches: Batches) -> Files:
     return {
         f"{name}/date={date}/{batch}": stored.filter(pc.equal(dates, date)) for date in sorted(set(dates.to_pylist()))
     }
+
+
+def _possible(rows: pa.Table) -> pa.Table:
+    return rows.filter(pc.field("missed") <= 1) if "missed" in rows.column_names else rows

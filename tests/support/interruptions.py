@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, event
 
+LAZY = ("mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store")
+"""What MLflow imports when it is used: imported once, not by each process that is to be killed."""
 WRITES = ("INSERT", "UPDATE", "DELETE")
 
 
@@ -62,3 +65,18 @@ def die_at(number: int) -> Callable[[int], None]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return die
+
+
+def killed(function: Callable[..., object], *arguments: object, at: int) -> None:
+    """Run a function in a process of its own that is killed before its write number `at`."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([function.__module__, *LAZY])
+    process = context.Process(target=_run_and_die, args=(function, arguments, at))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def _run_and_die(function: Callable[..., object], arguments: tuple[object, ...], number: int) -> None:
+    with counted(die_at(number)):
+        function(*arguments)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ratchet.errors import SettingsError
 from ratchet.settings import TrainingSettings
 from tests.support.models import SETTINGS, noshow_baseline, noshow_candidate, noshow_contract, noshow_training_set
 from training_pipeline import plots
@@ -44,6 +45,27 @@ def test_candidate_is_fitted_on_all_rows_with_the_trees_it_is_told() -> None:
     assert candidate.pipeline[-1].booster_.num_trees() == 7
     assert candidate.contract.params["n_estimators"] == 7
     assert candidate.digest != fit_candidate(fitting_only, 7, SETTINGS, threads=1).digest
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("learnin_rate", "learnin_rate cannot be set here .did you mean 'learning_rate'"),
+        ("num_iterations", "num_iterations cannot be set here"),
+        ("n_jobs", "n_jobs cannot be set here"),
+        ("deterministic", "deterministic cannot be set here"),
+    ],
+)
+def test_parameter_that_would_be_ignored_is_an_error(name: str, problem: str) -> None:
+    """LightGBM takes any name without a word; a typo in params.yaml must not go unnoticed."""
+    with pytest.raises(SettingsError, match=problem):
+        stop_early(noshow_training_set(), TrainingSettings(lightgbm={name: 1}), threads=1)
+
+
+def test_native_and_sklearn_names_are_both_taken() -> None:
+    """Parameters may have either of LightGBM's two sets of names."""
+    settings = TrainingSettings(lightgbm={"n_estimators": 5, "min_data_in_leaf": 10, "reg_lambda": 1.0, "max_bin": 63})
+    assert 1 <= stop_early(noshow_training_set(), settings, threads=1).trees <= 5
 
 
 def test_regression_predicts_the_label_itself() -> None:

@@ -1,0 +1,57 @@
+"""Fixtures of the integration tests. What they need is imported when they run: MLflow alone takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ratchet.project import Project
+from tests.support.projects import noshow_project
+
+
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project in which MLflow has made its database: that takes seconds, so it is done once and copied."""
+    from ratchet.promotion import status
+
+    project = noshow_project(tmp_path_factory.mktemp("empty"))
+    status(project)
+    return project
+
+
+@pytest.fixture(scope="session")
+def served_registry(tmp_path_factory: pytest.TempPathFactory, empty_registry: Project) -> Project:
+    """A project in whose registry a baseline served (version 1), and a candidate does (version 2)."""
+    from tests.support.registry import copied, trained
+    from training_pipeline.register import register
+
+    project = trained(copied(empty_registry, tmp_path_factory.mktemp("served") / "project"))
+    register(project)
+    return project
+
+
+@pytest.fixture
+def unserved(tmp_path: Path, empty_registry: Project) -> Project:
+    """A project of the test's own with an empty registry."""
+    from tests.support.registry import copied
+
+    return copied(empty_registry, tmp_path / "unserved")
+
+
+@pytest.fixture
+def served(tmp_path: Path, served_registry: Project) -> Project:
+    """A project of the test's own with versions 1 and 2, of which the second serves; leave their artifacts as they are."""
+    from tests.support.registry import copied
+
+    return copied(served_registry, tmp_path / "served")
+
+
+@pytest.fixture
+def mlflow_server(tmp_path: Path, empty_registry: Project) -> Iterator[str]:
+    """The address of a real MLflow server with an empty database and artifacts of its own."""
+    from tests.support.mlflow_server import serving
+
+    with serving(tmp_path, empty_registry.shared_state / "mlflow.db") as address:
+        yield address

@@ -1,0 +1,143 @@
+"""The feature store as training and batch read it, as its errors tell it, and as the `feast` command shows it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from feature_pipeline.featurize import featurize
+from feature_pipeline.materialize import materialize
+from ratchet.clock import Period
+from ratchet.errors import StoreError
+from ratchet.feature_registry import apply, open_store
+from ratchet.feature_service import request_schema, service_spec
+from ratchet.feature_store import OnlineFeatures, historical, labels, training_set
+from ratchet.project import Project
+from ratchet.settings import PARAMS_FILE, Stores
+from ratchet.tables import write_text
+from tests.support.accepted import accept_all
+from tests.support.checkout import ROOT
+from tests.support.parcels import parcels_project
+
+MARCH = Period(datetime(2024, 3, 10, 12, tzinfo=UTC), datetime(2024, 3, 12, tzinfo=UTC))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose store is applied; do not change it."""
+    project = parcels_project(tmp_path_factory.mktemp("parcels"))
+    accept_all(project)
+    featurize(project)
+    apply(project)
+    return project
+
+
+def stamp(instant: datetime) -> np.datetime64:
+    return np.datetime64(instant.replace(tzinfo=None), "us")
+
+
+def test_historical_is_the_period_in_order(project: Project) -> None:
+    """The requests of a period, and no others, come by moment with their columns, then features, then their times."""
+    columns = historical(project, MARCH)
+    spec = service_spec(project.use_case)
+    moments = columns["event_timestamp"]
+    assert (moments[:-1] <= moments[1:]).all()
+    assert stamp(MARCH.start) <= moments[0]
+    assert stamp(MARCH.end) > moments[-1]
+    expected = [*request_schema(project.use_case).names]
+    for lookup in project.use_case.lookups:
+        expected += [f"{lookup.prefix}__{name}" for name in (*spec.features[lookup.view], "event_timestamp")]
+    assert expected == list(columns)
+    assert "datetime64[us]" == columns["network__event_timestamp"].dtype
+    assert np.float64 == columns["to_depot__parcels"].dtype
+
+
+def test_two_halves_are_the_whole(project: Project) -> None:
+    """A period read in two parts gives the rows of the whole."""
+    middle = MARCH.start + timedelta(hours=7, microseconds=1)
+    halves = [historical(project, part) for part in (Period(MARCH.start, middle), Period(middle, MARCH.end))]
+    for name, column in historical(project, MARCH).items():
+        np.testing.assert_array_equal(column, np.concatenate([half[name] for half in halves]))
+
+
+def test_labels_are_those_known_by_then(project: Project) -> None:
+    """A label counts from the moment it is known, and comes under its request's id."""
+    everything = labels(project, MARCH, MARCH.end + timedelta(days=9))
+    known = labels(project, MARCH, MARCH.end)
+    assert ["request_id", "label", "label_known_at"] == list(known)
+    assert len(everything["label"]) == len(historical(project, MARCH)["request_id"])
+    assert set(known["request_id"]) == set(everything["request_id"][everything["label_known_at"] <= stamp(MARCH.end)])
+    assert 0 < len(known["label"]) < len(everything["label"])
+
+
+def test_training_set_is_labelled_and_complete(project: Project) -> None:
+    """Training rows are the historical ones that have a known label, in their order, with on-demand columns."""
+    known, columns = labels(project, MARCH, MARCH.end), training_set(project, MARCH, MARCH.end)
+    joined = historical(project, MARCH)
+    kept = np.isin(joined["request_id"], known["request_id"])
+    for name, column in joined.items():
+        np.testing.assert_array_equal(column[kept], columns[name])
+    by_id = dict(zip(known["request_id"], known["label"], strict=True))
+    assert [by_id[request] for request in columns["request_id"]] == columns["label"].tolist()
+    assert {*joined, "label", "label_known_at", "night"} == set(columns)
+
+
+def test_period_without_requests_is_an_error(project: Project) -> None:
+    """An empty interval is named, rather than scored as nothing."""
+    nothing = Period(datetime(2023, 3, 1, tzinfo=UTC), datetime(2023, 4, 1, tzinfo=UTC))
+    with pytest.raises(StoreError, match=r"holds no request of \[2023-03-01.*ratchet stage featurize"):
+        historical(project, nothing)
+
+
+def test_absent_registry_is_an_error_that_makes_none(tmp_path: Path) -> None:
+    """Reading a store that was never applied says what to run, and leaves no empty registry behind."""
+    project = parcels_project(tmp_path)
+    with pytest.raises(StoreError, match=r"feature registry .* is not there\. Run `ratchet stage materialize`"):
+        open_store(project)
+    with pytest.raises(StoreError, match="is not there"):
+        OnlineFeatures(project)
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_registry_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
+    """A registry elsewhere that does not answer names the variable that points to it."""
+    stores = Stores(feast_registry=f"sqlite:///{tmp_path}/absent/registry.db")
+    with pytest.raises(StoreError, match=r"cannot be opened .* RATCHET_FEAST_REGISTRY"):
+        open_store(replace(parcels_project(tmp_path), stores=stores))
+
+
+def test_registry_may_live_elsewhere(project: Project, tmp_path: Path) -> None:
+    """RATCHET_FEAST_REGISTRY moves the registry by itself."""
+    stores = Stores(feast_registry=f"sqlite:///{tmp_path}/registry.db")
+    moved = replace(parcels_project(tmp_path), stores=stores)
+    shutil.copytree(project.data, moved.data)
+    materialize(moved)
+    assert (tmp_path / "registry.db").exists()
+    assert not (moved.state / "feast_registry.db").exists()
+    assert len(historical(moved, MARCH)["request_id"]) == len(historical(project, MARCH)["request_id"])
+
+
+def feast(root: Path, *arguments: str) -> str:
+    """What the `feast` command prints in a folder; Ratchet need not be installed, only found."""
+    command = [sys.executable, "-m", "feast.cli.cli", "-c", "feature_repo", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_feast_command_knows_the_active_use_case(tmp_path: Path) -> None:
+    """What Ratchet applied is what feature_repo defines, and the `feast` command shows it in that folder."""
+    project = parcels_project(tmp_path)
+    write_text(tmp_path / PARAMS_FILE, yaml.safe_dump(project.settings.model_dump(mode="json")))
+    apply(project)
+    shutil.copy(ROOT / "feature_repo" / "definitions.py", tmp_path / "feature_repo")
+    assert service_spec(project.use_case).views["route"] in feast(tmp_path, "feature-views", "list")
+    assert "No changes to registry" in feast(tmp_path, "apply")

@@ -1,0 +1,239 @@
+"""Featurize: views, requests and labels by date, each from what it follows from and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import ibis
+import pyarrow.parquet as pq
+import pytest
+from ibis import _
+
+from feature_pipeline.featurize import featurize
+from ratchet.errors import DataError, StoreError
+from ratchet.feature_service import request_schema, service_spec
+from ratchet.project import Project
+from ratchet.settings import Periods
+from ratchet.tables import files
+from ratchet.use_case import Tables
+from tests.support import parcels
+from tests.support.accepted import accept, accept_all
+from tests.support.killing import contents, survives
+from tests.support.parcels import parcel_rows, parcels_project
+from tests.support.variants import with_use_case
+
+DEPOT = parcels.use_case.view("depot")
+LOOKUPS = parcels.use_case.lookups[:2]  # the two roles of a depot
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that is up to date; do not change it."""
+    project = parcels_project(tmp_path_factory.mktemp("parcels"))
+    accept_all(project)
+    featurize(project)
+    return project
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    """A copy of it."""
+    shutil.copytree(finished.data, replace(finished, root=tmp_path).data)
+    return parcels_project(tmp_path)
+
+
+def read(directory: Path) -> list[dict[str, Any]]:
+    return [row for path in files(directory) for row in pq.read_table(path, partitioning=None).to_pylist()]
+
+
+def directory(project: Project, view: str) -> Path:
+    return project.features / "views" / service_spec(project.use_case).views[view]
+
+
+def written(project: Project, before: Mapping[str, int]) -> set[str]:
+    """Names of the table files that are not the files that they were before."""
+    return {name for name, time in when_written(project).items() if before.get(name) != time}
+
+
+def dates(names: set[str], table: str) -> set[str]:
+    return {name.split("date=")[1][:10] for name in names if name.startswith(table) and "date=" in name}
+
+
+def when_written(project: Project) -> dict[str, int]:
+    """Table file → when it was written, in nanoseconds."""
+    found = project.features.rglob("*.parquet")
+    return {str(path.relative_to(project.features)): path.stat().st_mtime_ns for path in found}
+
+
+FIRST = {("depots", "depots"): parcels.depot_rows(), ("parcels", "first"): parcel_rows(1)}
+
+
+def prepare(root: Path) -> None:
+    """What stands before the work that is killed everywhere: an up-to-date project, then a late batch."""
+    project = small(root)
+    accept(project, FIRST)
+    featurize(with_use_case(project, views=parcels.use_case.views[3:], lookups=parcels.use_case.lookups[4:]))
+    accept(project, {**FIRST, ("parcels", "late"): parcel_rows(2)})
+
+
+def work(root: Path) -> None:
+    featurize(small(root))
+
+
+def small(root: Path) -> Project:
+    """Four days of requests and labels, and no view any more."""
+    days = [date(2024, 3, day) for day in range(2, 7)]
+    periods = Periods(**dict(zip(("start", "early_stopping", "holdout", "fresh", "end"), days, strict=True)))
+    return with_use_case(parcels_project(root).with_settings(periods=periods), views=(), lookups=())
+
+
+def test_killed_anywhere_it_ends_right_when_run_again(tmp_path: Path) -> None:
+    """Killed at each write of an update and run again, every file is as an undisturbed run leaves it."""
+    assert survives("tests.integration.test_featurize", tmp_path) > 10
+
+
+def test_view_row_is_the_expression_of_what_was_known(finished: Project) -> None:
+    """A feature counts the rows that the lookback holds, once each, across dates that were computed apart."""
+    rows = [row for day in range(36) for row in parcel_rows(day).to_pylist()]
+    for found in read(directory(finished, "network")):
+        moment = found["event_timestamp"]
+        known = [row["grams"] for row in rows if moment - timedelta(days=5, hours=1) <= row["arrived_at"] < moment]
+        assert (len(known), sum(known) / len(known)) == (found["parcels"], found["grams"])
+
+
+def test_same_interval_gives_the_same_bytes(project: Project, tmp_path: Path) -> None:
+    """Computed again from nothing, every file has the bytes that it had."""
+    expected = contents(project.features)
+    shutil.rmtree(project.features)
+    featurize(project)
+    assert expected == contents(project.features)
+
+
+@pytest.mark.parametrize("day", ["2024-03-07", "2024-03-31", "2024-04-01"])
+def test_day_by_itself_is_what_it_was_among_others(project: Project, day: str) -> None:
+    """One lost date is computed alone, to the bytes that it had when it was one of many."""
+    expected, before = contents(project.features), when_written(project)
+    lost = {name for name in before if day in name}
+    for name in lost:
+        (project.features / name).unlink()
+    featurize(project)
+    assert expected == contents(project.features)
+    assert lost == written(project, before)
+    assert 5 == len(lost)
+
+
+def test_second_run_computes_nothing(project: Project) -> None:
+    """What stands is kept, and the report is the same."""
+    before = when_written(project)
+    first = featurize(project)
+    assert set() == written(project, before)
+    assert first == featurize(project)
+
+
+def test_late_batch_changes_only_dates_within_its_reach(project: Project) -> None:
+    """Rows of one day are seen by views until their lookback ends, and by requests of the days beside it."""
+    before = when_written(project)
+    days = {("parcels", f"day-{day:02d}"): parcel_rows(day) for day in range(36)}
+    late = {("parcels", "late"): parcel_rows(10, parcels=3), ("depots", "depots"): parcels.depot_rows()}
+    accept(project, days | late)
+    featurize(project)
+    changed = written(project, before)
+    assert {"2024-03-10", "2024-03-11", "2024-03-12"} == dates(changed, "requests")
+    assert ("2024-03-10", "2024-03-20") == (min(dates(changed, "views")), max(dates(changed, "views")))
+
+
+def test_report_counts_rows(finished: Project) -> None:
+    """The report names the service and the rows of every view, of requests and labels."""
+    report, spec = featurize(finished), service_spec(finished.use_case)
+    assert spec.fingerprint == report["fingerprint"]
+    assert {spec.views[view]: len(read(directory(finished, view))) for view in spec.views} == report["views"]
+    assert [len(read(finished.features / "requests"))] == [report["requests"]]
+    assert [len(read(finished.features / "labels"))] == [report["labels"]]
+
+
+def test_requests_are_those_of_the_period(finished: Project) -> None:
+    """Requests carry fields and constants, lie in the period to the microsecond, and under their UTC date."""
+    period, rows = finished.period("all"), read(finished.features / "requests")
+    assert request_schema(finished.use_case).names == list(rows[0])
+    assert {"post"} == {row["network"] for row in rows}
+    assert period.start <= min(row["event_timestamp"] for row in rows)
+    assert period.end > max(row["event_timestamp"] for row in rows)
+    for path in files(finished.features / "requests"):
+        found = {
+            row["event_timestamp"].date().isoformat() for row in pq.read_table(path, partitioning=None).to_pylist()
+        }
+        assert {Path(path).parent.name.removeprefix("date=")} == found
+
+
+def test_shorter_period_recomputes_only_its_edge(project: Project) -> None:
+    """Dates that the period no longer touches go, and of the rest only the requests and labels of the last are new."""
+    before = when_written(project)
+    periods = project.settings.periods.model_copy(update={"end": date(2024, 4, 3)})
+    featurize(project.with_settings(periods=periods))
+    assert {"requests/date=2024-04-02/part.parquet", "labels/date=2024-04-02/part.parquet"} == written(project, before)
+    assert "2024-04-02" == max(
+        dates(set(when_written(project)), "requests") | dates(set(when_written(project)), "labels")
+    )
+
+
+def test_static_view_belongs_to_no_date(finished: Project) -> None:
+    """A view over reference tables alone is computed whole, even of moments long before the period."""
+    position = directory(finished, "position")
+    assert [str(position / "static" / "part.parquet")] == files(position)
+    assert [0, 1, 2, 3] == [row["depot"] for row in read(position)]
+
+
+def test_row_without_a_key_is_left_out(finished: Project) -> None:
+    """A parcel to nowhere is no arrival at any depot."""
+    assert None not in {row["depot"] for row in read(directory(finished, "depot"))}
+
+
+def test_changed_expression_makes_a_new_table(project: Project) -> None:
+    """Another definition is another table, and that of the former one goes."""
+    former = directory(project, "depot")
+    changed = with_use_case(project, views=(replace(DEPOT, max_age=timedelta(days=1)),), lookups=LOOKUPS)
+    featurize(changed)
+    assert former != directory(changed, "depot")
+    assert [directory(changed, "depot")] == list((project.features / "views").iterdir())
+
+
+def at_any_second(tables: Tables) -> ibis.Table:
+    return parcels.depot(tables).mutate(event_timestamp=_.event_timestamp + ibis.interval(milliseconds=1))
+
+
+def twice(tables: Tables) -> ibis.Table:
+    return ibis.union(parcels.depot(tables), parcels.depot(tables))
+
+
+def same_request(tables: Tables) -> ibis.Table:
+    return parcels.examples(tables).mutate(request_id=ibis.literal("same"))
+
+
+def never(tables: Tables) -> ibis.Table:
+    return parcels.examples(tables).filter(_.event_timestamp < ibis.timestamp("2000-01-01"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"views": (replace(DEPOT, compute=at_any_second),)}, "view depot_.*no whole second"),
+        ({"views": (replace(DEPOT, compute=twice),)}, "view depot_.*not unique, such as .*'depot': 0"),
+        ({"examples": same_request}, "requests.*not unique, such as .*'same'"),
+        ({"examples": never}, "accepted.*no accepted row is a request of"),
+    ],
+)
+def test_rows_that_the_store_cannot_keep_are_refused(project: Project, change: dict[str, Any], message: str) -> None:
+    """Repeated keys, split seconds and a period without requests are named, with the table they are in."""
+    with pytest.raises(DataError, match=message):
+        featurize(with_use_case(project, **{"views": (DEPOT,), "lookups": LOOKUPS, **change}))
+
+
+def test_features_need_accepted_rows(tmp_path: Path) -> None:
+    """Before validate has run there is nothing to compute from, and the error says what to run."""
+    with pytest.raises(StoreError, match=r"accepted: holds no tables\. Run `ratchet stage validate`"):
+        featurize(parcels_project(tmp_path))

@@ -1,0 +1,164 @@
+"""The leak check: features and requests that use what was not known yet are caught, and honest ones are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import ibis
+import pytest
+from ibis import _
+
+from ratchet.leak_check import LeakReport, leak_check
+from ratchet.project import Project
+from ratchet.use_case import SourceTable, Tables
+from tests.support import noshow
+from tests.support.accepted import accept_all
+from tests.support.parcels import parcels_project
+from tests.support.projects import noshow_project
+from tests.support.variants import with_use_case
+
+CUT_OFFS = [datetime(2024, 2, 8, 9, 30, tzinfo=UTC), datetime(2024, 2, 19, 17, 12, 5, tzinfo=UTC)]
+HISTORY = noshow.use_case.views[0]
+UTC_INSTANT = "timestamp('UTC', 6)"
+
+
+class ReminderWithOutcome(noshow.Reminder):
+    """A request that carries what its caller cannot know."""
+
+    missed: int
+
+
+def outcome_as_request_field(tables: Tables) -> ibis.Table:
+    """A column of the same row that is known only later."""
+    return noshow.examples(tables).mutate(missed=_.label)
+
+
+def label_at_once(tables: Tables) -> ibis.Table:
+    """A label that is known at the very moment of the question."""
+    return noshow.examples(tables).mutate(label_known_at=_.event_timestamp)
+
+
+def label_of_unknown_age(tables: Tables) -> ibis.Table:
+    return noshow.examples(tables).mutate(label_known_at=ibis.null(UTC_INSTANT))
+
+
+def _counted(rows: ibis.Table, **window: Any) -> ibis.Table:
+    """Appointments and missed ones of a patient over a window of rows that have an event_timestamp."""
+    each = rows.group_by(["patient", "event_timestamp"]).agg(n=_.count(), missed=_.missed.sum())
+    over = ibis.range_window(group_by="patient", order_by="event_timestamp", **window)
+    return each.select("patient", "event_timestamp", seen=_.n.sum().over(over), missed=_.missed.sum().over(over))
+
+
+def current_row(tables: Tables) -> ibis.Table:
+    """A window that ends with a row known at that moment, not strictly before it."""
+    rows = tables["appointments"].mutate(event_timestamp=_.recorded_at.truncate("s").cast(UTC_INSTANT))
+    return _counted(rows, preceding=ibis.interval(days=56), following=0)
+
+
+def current_hour(tables: Tables) -> ibis.Table:
+    """Rows counted from the beginning of the hour in which they became known."""
+    rows = tables["appointments"].mutate(event_timestamp=_.recorded_at.truncate("h").cast(UTC_INSTANT))
+    return _counted(rows, preceding=ibis.interval(days=56), following=0)
+
+
+def before_it_was_known(tables: Tables) -> ibis.Table:
+    """Outcomes counted from the reminder on, three days before anybody recorded them."""
+    hour = (_.reminder_at.truncate("h") + ibis.interval(hours=1)).cast(UTC_INSTANT)
+    return _counted(tables["appointments"].mutate(event_timestamp=hour), preceding=ibis.interval(days=56), following=0)
+
+
+def following_rows(tables: Tables) -> ibis.Table:
+    """A window that reaches into the future."""
+    hour = (_.recorded_at.truncate("h") + ibis.interval(hours=1)).cast(UTC_INSTANT)
+    days = ibis.interval(days=28)
+    return _counted(tables["appointments"].mutate(event_timestamp=hour), preceding=days, following=days)
+
+
+def open_window(tables: Tables) -> ibis.Table:
+    """A window without an end: all of the future."""
+    hour = (_.recorded_at.truncate("h") + ibis.interval(hours=1)).cast(UTC_INSTANT)
+    return _counted(tables["appointments"].mutate(event_timestamp=hour), preceding=ibis.interval(days=28))
+
+
+def nothing_hidden(_table: SourceTable, rows: ibis.Table, _at: datetime) -> ibis.Table:
+    return rows
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = noshow_project(tmp_path_factory.mktemp("noshow"), rows_per_week=150)
+    accept_all(project)
+    return project
+
+
+def check(project: Project, **changes: Any) -> LeakReport:
+    return leak_check(with_use_case(project, **changes), CUT_OFFS)
+
+
+def test_honest_features_pass(project: Project) -> None:
+    """The no-show features use only what was known, and the check has seen enough to say so."""
+    report = leak_check(project, CUT_OFFS)
+    assert report.passed
+    assert {"patient_history": 0, "requests": 0, "labels": 0} == report.changed
+    assert report.hidden_rows > 50
+    assert report.compared_rows > 50
+
+
+def test_views_with_roles_and_reference_tables_pass(tmp_path: Path) -> None:
+    """Views of several keys pass; a view that reads reference tables alone has nothing to hide and is not compared."""
+    project = parcels_project(tmp_path)
+    accept_all(project)
+    report = leak_check(project, [datetime(2024, 3, 20, 12, tzinfo=UTC)])
+    assert report.passed
+    assert {"depot", "route", "network", "requests", "labels"} == set(report.changed)
+
+
+def history(compute: Callable[[Tables], ibis.Table]) -> dict[str, Any]:
+    """The no-show use case with another view."""
+    return {"views": (replace(HISTORY, compute=compute),)}
+
+
+@pytest.mark.parametrize(
+    ("leak", "where"),
+    [
+        pytest.param({"examples": outcome_as_request_field, "request": ReminderWithOutcome}, "requests", id="outcome"),
+        pytest.param({"examples": label_at_once}, "labels", id="label at the time of the query"),
+        pytest.param({"examples": label_of_unknown_age}, "labels", id="label of unknown age"),
+        pytest.param(history(current_row), "patient_history", id="window with the current row"),
+        pytest.param(history(current_hour), "patient_history", id="window with the current hour"),
+        pytest.param(history(before_it_was_known), "patient_history", id="row that is known later"),
+        pytest.param(history(following_rows), "patient_history", id="window into the future"),
+        pytest.param(history(open_window), "patient_history", id="window without an end"),
+    ],
+)
+def test_planted_leak_is_caught(project: Project, leak: dict[str, Any], where: str) -> None:
+    """Each way to know too much changes rows, and only in the table that has it."""
+    report = check(project, **leak)
+    assert not report.passed
+    assert [where] == [name for name, rows in report.changed.items() if rows]
+
+
+def test_check_without_its_cut_off_fails(project: Project) -> None:
+    """A cut-off that hides nothing changes nothing, and that is no evidence."""
+    report = leak_check(project, CUT_OFFS, nothing_hidden)
+    assert not any(report.changed.values())
+    assert 0 == report.hidden_rows
+    assert not report.passed
+
+
+def test_moment_without_rows_is_no_evidence(project: Project) -> None:
+    """Cut off where nothing was computed yet, nothing is compared, and the check fails."""
+    report = leak_check(project, [datetime(2023, 1, 1, tzinfo=UTC)])
+    assert 0 == report.compared_rows
+    assert not report.passed
+
+
+def test_table_that_was_not_compared_is_no_evidence(project: Project) -> None:
+    """Rows compared in one table do not excuse another that had none: there are requests before there is a history."""
+    report = leak_check(project, [datetime(2024, 1, 2, 12, tzinfo=UTC)])
+    assert 0 == report.compared_rows
+    assert not report.passed

@@ -1,0 +1,224 @@
+"""Materialize: the online store holds what the point-in-time join finds as of now, whatever happened on the way."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+import pytest
+
+from feature_pipeline.featurize import featurize
+from feature_pipeline.materialize import materialize
+from ratchet.clock import FixedClock
+from ratchet.errors import StoreError
+from ratchet.feature_registry import online_database, open_store
+from ratchet.feature_service import service_spec
+from ratchet.feature_store import OnlineFeatures
+from ratchet.project import Project
+from ratchet.tables import to_columns
+from ratchet.use_case import Columns
+from tests.support import parcels
+from tests.support.accepted import accept
+from tests.support.killing_sql import online_rows
+from tests.support.parcels import END, parcel_rows, parcels_project
+from tests.support.variants import with_use_case
+
+LATE = {("depots", "depots"): parcels.depot_rows(), ("parcels", "only"): parcel_rows(34)}
+
+
+@pytest.fixture(scope="module")
+def featurized(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Features that are up to date, of parcels that arrived in the period, and nothing applied; do not change it."""
+    project = parcels_project(tmp_path_factory.mktemp("featurized"))
+    arrived = pc.field("arrived_at") < project.period("all").end - timedelta(hours=1)
+    days = {("parcels", f"day-{day:02d}"): parcel_rows(day).filter(arrived) for day in range(36)}
+    accept(project, {("depots", "depots"): parcels.depot_rows(), **days})
+    featurize(project)
+    return project
+
+
+@pytest.fixture(scope="module")
+def finished(featurized: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose online store is written; do not change it."""
+    project = copied(featurized, tmp_path_factory.mktemp("finished"))
+    materialize(project)
+    return project
+
+
+@pytest.fixture
+def project(featurized: Project, tmp_path: Path) -> Project:
+    """A featurized project to work on."""
+    return copied(featurized, tmp_path)
+
+
+def copied(project: Project, root: Path) -> Project:
+    shutil.copytree(project.data, replace(project, root=root).data)
+    return parcels_project(root)
+
+
+def requests(moment: datetime, senders: list[Any], receivers: list[Any]) -> dict[str, Any]:
+    """Requests as columns, all at one moment."""
+    stamp = np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
+    return {
+        "sender": np.array(senders, np.float64),
+        "receiver": np.array(receivers, np.float64),
+        "network": np.full(len(senders), "post"),
+        "event_timestamp": np.full(len(senders), stamp),
+    }
+
+
+def as_of(project: Project, columns: Columns) -> dict[str, Any]:
+    """What the point-in-time join finds for requests, in their order."""
+    entities = pd.DataFrame({"row": range(len(columns["sender"])), **columns})
+    store = open_store(project)
+    service = store.get_feature_service(service_spec(project.use_case).name)
+    job = store.get_historical_features(entities, service, full_feature_names=True)
+    found = to_columns(job.with_event_timestamps().sort_by("row"))
+    return {name: column for name, column in found.items() if "__" in name}
+
+
+EVERY_PAIR = [(sender, receiver) for sender in range(-1, 5) for receiver in (None, *range(5))]
+
+
+@pytest.mark.parametrize("later", [timedelta(), timedelta(minutes=30), timedelta(hours=2), timedelta(days=2, hours=3)])
+def test_online_values_are_those_of_the_join(finished: Project, later: timedelta) -> None:
+    """For every key, known or not, null or not, online and offline agree to the bit, as values age out one by one."""
+    columns = requests(finished.period("all").end + later, *map(list, zip(*EVERY_PAIR, strict=True)))
+    expected, found = as_of(finished, columns), OnlineFeatures(finished).read(columns)
+    assert set(expected) == set(found)
+    for name, column in expected.items():
+        np.testing.assert_array_equal(column, found[name], err_msg=name)
+        assert column.dtype == found[name].dtype, name
+
+
+def test_value_newer_than_the_request_is_absent(finished: Project) -> None:
+    """A request about an earlier moment gets nothing that was not known then."""
+    found = OnlineFeatures(finished).read(requests(datetime(2024, 3, 5, tzinfo=UTC), [1], [2]))
+    assert np.isnan(found["from_depot__parcels"]).all()
+    assert np.isnat(found["from_depot__event_timestamp"]).all()
+    assert [-2.0] == found["to_position__north"].tolist()
+
+
+@pytest.fixture
+def new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose clock is not UTC, and jumps."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_machines_time_zone_does_not_matter(featurized: Project, tmp_path: Path, new_york: None) -> None:
+    """Timestamps in the hour that a zone skips come back as they went in."""
+    skipped = datetime(2024, 3, 10, 2, tzinfo=UTC)
+    project = replace(copied(featurized, tmp_path), clock=FixedClock(skipped))
+    arrival = parcel_rows(8).slice(0, 1).to_pylist()[0] | {
+        "receiver": 1,
+        "sent_at": skipped - timedelta(hours=3),
+        "arrived_at": skipped - timedelta(minutes=5),
+    }
+    rows = parcel_rows(8).slice(0, 0).from_pylist([arrival], schema=parcels.PARCELS)
+    accept(project, {("depots", "depots"): parcels.depot_rows(), ("parcels", "one"): rows})
+    featurize(project)
+    materialize(project)
+    found = OnlineFeatures(project).read(requests(skipped, [0], [1]))
+    assert [skipped.replace(tzinfo=None)] == found["to_depot__event_timestamp"].tolist()
+    assert [1.0] == found["to_depot__parcels"].tolist()
+
+
+def test_report_counts_keys(finished: Project) -> None:
+    """The report says as of when, and how many keys of each view were written."""
+    report, views = materialize(finished), service_spec(finished.use_case).views
+    assert "2024-04-04T22:00:00+00:00" == report["until"]
+    assert {"depot": 4, "network": 1, "position": 4} == {
+        name: report["views"][views[name]] for name in ("depot", "network", "position")
+    }
+
+
+def test_clock_before_the_end_decides(project: Project) -> None:
+    """What the period still holds in store is not served before its time."""
+    early = replace(project, clock=FixedClock(datetime(2024, 3, 20, 12, 30, tzinfo=UTC)))
+    assert "2024-03-20T12:30:00+00:00" == materialize(early)["until"]
+    found = OnlineFeatures(early).read(requests(END, [1], [2]))
+    assert np.isnan(found["from_depot__parcels"]).all()
+
+
+def test_true_marker_saves_writing_again(project: Project) -> None:
+    """A second run on the same features leaves marker and values, and reports the same."""
+    first = materialize(project)
+    before = (project.state / "materialized.json").stat().st_mtime_ns
+    assert first == materialize(project)
+    assert before == (project.state / "materialized.json").stat().st_mtime_ns
+
+
+def test_changed_features_are_written(project: Project) -> None:
+    """New features replace the values of their keys; a key without newer ones keeps what it has."""
+    materialize(project)
+    before = OnlineFeatures(project).read(requests(END, [0, 1, 2, 3], [0, 1, 2, 3]))
+    accept(project, LATE)
+    featurize(project)
+    materialize(project)
+    columns = requests(END, [0, 1, 2, 3], [0, 1, 2, 3])
+    after, expected = OnlineFeatures(project).read(columns), as_of(project, columns)
+    renewed = ~np.isnan(expected["from_depot__parcels"])
+    assert renewed.any()
+    np.testing.assert_array_equal(expected["from_depot__parcels"][renewed], after["from_depot__parcels"][renewed])
+    np.testing.assert_array_equal(before["from_depot__parcels"][~renewed], after["from_depot__parcels"][~renewed])
+
+
+def test_lost_online_store_is_written_again(project: Project) -> None:
+    """A marker without the database that it speaks of is not believed."""
+    materialize(project)
+    expected = online_rows(project.root)
+    for path in project.state.glob("feast_online.db*"):
+        path.unlink()
+    materialize(project)
+    assert expected == online_rows(project.root)
+
+
+def test_changed_view_replaces_the_former_one(project: Project) -> None:
+    """Definitions that are gone leave the registry and the online store, and their service cannot be read."""
+    materialize(project)
+    depot = replace(project.use_case.view("depot"), max_age=timedelta(days=1))
+    changed = with_use_case(project, views=(depot,), lookups=project.use_case.lookups[:2])
+    featurize(changed)
+    materialize(changed)
+    store, spec = open_store(changed), service_spec(changed.use_case)
+    assert [spec.name] == [service.name for service in store.list_feature_services()]
+    assert {spec.views["depot"], "labels", "requests"} == {view.name for view in store.list_feature_views()}
+    assert {"depot", "request_id"} == {entity.name for entity in store.list_entities()}
+    assert {"requests", "labels", spec.views["depot"]} == {source.name for source in store.list_data_sources()}
+    with pytest.raises(StoreError, match=r"was never applied, or .* changed since.*ratchet stage materialize"):
+        open_store(project)
+
+
+def test_killed_between_any_statements_it_ends_right_when_run_again(featurized: Project, tmp_path: Path) -> None:
+    """Killed while it applies or writes, it leaves no marker, and a rerun holds what an undisturbed run holds."""
+    copied(featurized, tmp_path / "prepared")
+    parts = ("0.01", "0.6", "1")
+    command = [sys.executable, "-m", "tests.support.killing_sql", str(tmp_path), *parts]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_online_values_need_features(tmp_path: Path) -> None:
+    """Before featurize has run there is nothing to write, and the error says so."""
+    with pytest.raises(StoreError, match="holds no tables"):
+        materialize(parcels_project(tmp_path))
+
+
+def test_readers_go_on_while_it_writes(finished: Project) -> None:
+    """The online store is in write-ahead mode, in which a writer keeps no reader waiting."""
+    header = online_database(finished).read_bytes()[18:20]
+    assert b"\x02\x02" == header

@@ -1,0 +1,146 @@
+"""The register step: what it registers, and that it may be killed, repeated and run twice at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ratchet import gate_record
+from ratchet.errors import GateError, RegistryError
+from ratchet.gate_record import Gain
+from ratchet.project import Project
+from ratchet.promotion import resolve_champion, rollback, status
+from ratchet.tables import read_json
+from tests.support.interruptions import counted, fail_at, killed
+from tests.support.models import save_noshow
+from tests.support.records import noshow_record
+from tests.support.registry import baseline, candidate, client, copied, trained
+from training_pipeline.register import register
+
+WORSE = Gain(value=-0.05, lower=-0.08, upper=-0.02)
+
+
+def offer_next(project: Project, trees: int, **evidence: Any) -> None:
+    """Train and judge another candidate, against the one that serves."""
+    model = candidate(trees)
+    save_noshow(model, project.models / "candidate")
+    record = noshow_record(project, model, resolve_champion(project).model.digest, **evidence)
+    gate_record.write(record, project.gate / "candidate.json")
+
+
+def facts(project: Project) -> dict[str, Any]:
+    """All that a registration leaves: the registry's story, how its runs ended, and what DVC sees."""
+    experiment = client(project).get_experiment_by_name(project.namespace)
+    runs = client(project).search_runs([experiment.experiment_id])
+    ended = sorted(run.info.status for run in runs if run.info.status != "KILLED")
+    return {**status(project), "runs": ended, "file": read_json(project.serving_file)}
+
+
+def test_the_baseline_is_version_1_and_the_candidate_beats_it(unserved: Project) -> None:
+    """Both are registered in one step, and the report says what became of them."""
+    assert register(trained(unserved)) == {
+        "baseline": {"version": 1, "digest": baseline().digest, "status": "served"},
+        "candidate": {"version": 2, "digest": candidate().digest, "status": "serving"},
+    }
+
+
+def test_registering_again_changes_nothing(unserved: Project) -> None:
+    """The second run reports what the first did, and writes nothing."""
+    first = register(trained(unserved))
+    with counted() as writes:
+        assert register(unserved) == first
+    assert writes.done == 0
+
+
+def test_a_rollback_is_not_undone_by_registering_again(served: Project) -> None:
+    """A model that people took out of service does not come back by itself."""
+    rollback(served, by="ann", reason="slow")
+    assert register(served)["candidate"]["status"] == "served"
+    assert resolve_champion(served).version == 1
+
+
+def test_a_worse_candidate_is_registered_but_not_wished_for(served: Project) -> None:
+    """A refused candidate is a version for the record; champion and serving stay."""
+    offer_next(served, trees=5, gain=WORSE)
+    report = register(served)
+    assert report["candidate"]["status"] == "candidate"
+    assert (status(served)["wish"], status(served)["serving"]) == (2, 2)
+
+
+def test_a_new_record_replaces_that_of_a_version_that_never_served(served: Project) -> None:
+    """What was judged again is judged by its new evidence."""
+    offer_next(served, trees=5, gain=WORSE)
+    register(served)
+    offer_next(served, trees=5)
+    assert register(served)["candidate"]["status"] == "serving"
+
+
+def test_a_new_baseline_waits_while_another_model_serves(served: Project) -> None:
+    """Only the first baseline is registered; a later one is what candidates are measured against, no more."""
+    save_noshow(candidate(6), served.models / "baseline")
+    report = register(served)
+    assert report["baseline"] == {"version": None, "digest": candidate(6).digest, "status": "not registered"}
+
+
+def test_a_record_that_is_missing_stops_registration(unserved: Project) -> None:
+    """Without a record nothing is registered."""
+    (trained(unserved).gate / "baseline.json").unlink()
+    with pytest.raises(GateError, match="is no gate record"):
+        register(unserved)
+    assert status(unserved)["versions"] == []
+
+
+def test_a_record_for_another_model_stops_registration(unserved: Project) -> None:
+    """A model that was trained again after it was judged has to be judged again."""
+    save_noshow(candidate(6), trained(unserved).models / "candidate")
+    with pytest.raises(GateError, match="it is about model"):
+        register(unserved)
+    assert [version["kind"] for version in status(unserved)["versions"]] == ["baseline"]
+
+
+def test_two_registrations_at_once_make_each_version_once(unserved: Project) -> None:
+    """Both report the same, and there are two versions, two promotions and two runs."""
+    trained(unserved)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(register, [unserved, unserved])
+    assert [entry["version"] for entry in status(unserved)["history"]] == [1, 2]
+    assert facts(unserved)["runs"] == ["FINISHED", "FINISHED"]
+    assert {name: model["version"] for name, model in first.items()} == {"baseline": 1, "candidate": 2}
+    assert {name: model["version"] for name, model in second.items()} == {"baseline": 1, "candidate": 2}
+
+
+def test_a_registration_killed_at_any_point_is_completed_by_the_next(tmp_path: Path, unserved: Project) -> None:
+    """After SIGKILL at points from the first write to the last, running again ends where an undisturbed run ends."""
+    trained(unserved)
+    undisturbed = copied(unserved, tmp_path / "undisturbed")
+    with counted() as writes:
+        report = register(undisturbed)
+    for number in range(2, writes.done, 8):
+        disturbed = copied(unserved, tmp_path / str(number))
+        killed(register, disturbed, at=number)
+        assert register(disturbed) == report
+        assert facts(disturbed) == facts(undisturbed)
+
+
+def test_a_model_whose_logging_breaks_off_becomes_one_whole_version(served: Project, tmp_path: Path) -> None:
+    """Wherever the database goes away before the version is made, the next attempt makes it, and none is made twice."""
+    offer_next(served, trees=5)
+    undisturbed = copied(served, tmp_path / "undisturbed")
+    report = register(undisturbed)
+    for number in range(1, 9, 2):
+        disturbed = copied(served, tmp_path / str(number))
+        with counted(fail_at(number)), pytest.raises(RegistryError, match="the database went away"):
+            register(disturbed)
+        assert register(disturbed) == report
+        assert facts(disturbed) == facts(undisturbed)
+
+
+def test_a_signing_key_that_is_gone_stops_registration(unserved: Project) -> None:
+    """Without the key nothing can be promoted, and nothing is."""
+    (trained(unserved).shared_state / "keys" / "gate.key").unlink()
+    with pytest.raises(GateError, match="the private key is gone"):
+        register(unserved)
+    assert status(unserved)["history"] == []

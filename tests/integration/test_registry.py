@@ -1,0 +1,137 @@
+"""What MLflow is told of a model, and what happens when it is not there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow.entities import Run
+from mlflow.models import get_model_info
+
+from ratchet.errors import RegistryError
+from ratchet.model import frame
+from ratchet.project import Project
+from ratchet.promotion import promote, reconcile, resolve_champion, rollback, status
+from ratchet.settings import Stores
+from tests.support.mlflow_server import free_port
+from tests.support.models import noshow_columns, save_noshow
+from tests.support.projects import noshow_project
+from tests.support.records import noshow_record
+from tests.support.registry import baseline, candidate, client, copied, offer_model, trained
+from training_pipeline.register import offer, register
+
+
+def run_of(project: Project, version: int) -> Run:
+    return client(project).get_run(client(project).get_model_version(project.namespace, str(version)).run_id)
+
+
+@pytest.fixture
+def mlflow_uri(served: Project) -> Iterator[str]:
+    """MLflow's own functions look at the project's registry."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{served.shared_state / 'mlflow.db'}")
+    yield f"models:/{served.namespace}@serving"
+    mlflow.set_tracking_uri(before)
+
+
+def test_mlflow_loads_the_model_and_predicts_the_same(served: Project, mlflow_uri: str) -> None:
+    """For MLflow's tools a version is an ordinary sklearn model, with predictions equal to ours."""
+    columns = noshow_columns(20)
+    rows = frame(candidate().contract.inputs, columns)
+    theirs = mlflow.pyfunc.load_model(mlflow_uri).predict(rows)[:, 1]
+    np.testing.assert_array_equal(theirs, candidate().predict(columns))
+
+
+def test_a_version_has_a_signature_of_every_input(served: Project, mlflow_uri: str) -> None:
+    """Numbers are doubles and categories strings, in the order of the contract."""
+    signature = get_model_info(mlflow_uri).signature
+    assert signature is not None
+    kinds = {"number": "double", "category": "string"}
+    expected = [(name, kinds[kind]) for name, kind in candidate().contract.inputs.items()]
+    assert [(column.name, column.type.name) for column in signature.inputs] == expected
+
+
+def test_no_model_is_pickled(served: Project) -> None:
+    """The files of a version are text, Parquet and skops."""
+    directory = resolve_champion(served).directory
+    suffixes = {path.suffix for path in directory.rglob("*") if path.is_file()}
+    assert suffixes <= {"", ".skops", ".json", ".parquet", ".yaml", ".txt"}
+
+
+def test_a_run_has_the_scores_of_all_that_were_compared(served: Project) -> None:
+    """Metrics of candidate, reference and champion on the same holdout stand side by side."""
+    metrics = run_of(served, 2).data.metrics
+    roles = ("champion", "holdout", "reference")
+    scores = {f"{role}/{name}" for role in roles for name in ("auc", "brier", "log_loss")}
+    assert set(metrics) == scores | {"holdout/n", "holdout/skill"}
+
+
+def test_a_run_names_its_data_code_and_features(served: Project) -> None:
+    """The data set carries DVC's digest; tags name commit, service and fingerprint."""
+    run, contract = run_of(served, 2), candidate().contract
+    (dataset,) = run.inputs.dataset_inputs
+    assert (dataset.dataset.name, dataset.dataset.digest) == ("noshow-clinic", contract.data_version)
+    tags = run.data.tags
+    assert (tags["ratchet.commit"], tags["ratchet.dirty"]) == (contract.commit, "false")
+    assert (tags["ratchet.feature_service"], tags["ratchet.fingerprint"]) == (
+        contract.feature_service,
+        contract.fingerprint,
+    )
+
+
+def test_a_run_keeps_plots_parameters_and_the_lock_of_the_data(unserved: Project) -> None:
+    """Plots of the model, params.yaml and dvc.lock are with the run, so that its data can be restored."""
+    (unserved.root / "params.yaml").write_text("use_case: noshow\n")
+    (unserved.root / "dvc.lock").write_text("schema: '2.0'\n")
+    directory = save_noshow(candidate(), unserved.models / "candidate")
+    (directory / "plots").mkdir()
+    (directory / "plots" / "calibration.svg").write_text("<svg/>")
+    version = offer(unserved, directory, noshow_record(unserved, candidate()))
+    run_id = run_of(unserved, version).info.run_id
+    files = [file.path for folder in ("plots", "versions") for file in client(unserved).list_artifacts(run_id, folder)]
+    assert files == ["plots/calibration.svg", "versions/dvc.lock", "versions/params.yaml"]
+
+
+def test_every_record_of_a_version_is_kept(served: Project) -> None:
+    """A newer record takes the place of one that never let its model serve, and the older one stays beside it."""
+    for blocks in (8, 9):
+        version = offer_model(served, candidate(5), None, blocks=blocks)
+    run_id = run_of(served, version).info.run_id
+    assert len(client(served).list_artifacts(run_id, "gate")) == 2
+
+
+def test_a_registry_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
+    """A server that refuses connections is named, and does not keep anybody waiting."""
+    address = f"http://127.0.0.1:{free_port()}"
+    project = replace(noshow_project(tmp_path), stores=Stores(tracking_uri=address))
+    for question in (resolve_champion, status):  # the first also waits for what MLflow imports before its first request
+        started = time.monotonic()
+        with pytest.raises(RegistryError, match=f"model registry {address}: does not answer as it should"):
+            question(project)
+    assert time.monotonic() - started < 5
+
+
+def test_a_registry_that_cannot_be_written_is_one_clear_error(unserved: Project) -> None:
+    """A database that is no database is named, not a traceback."""
+    other = replace(unserved, stores=Stores(tracking_uri=f"sqlite:///{unserved.root / 'broken.db'}"))
+    (unserved.root / "broken.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(RegistryError, match="file is not a database"):
+        status(other)
+
+
+def test_the_whole_story_through_a_real_server(empty_registry: Project, mlflow_server: str, tmp_path: Path) -> None:
+    """Over HTTP, with artifacts on the server: two versions, a wish by the server's own API, a refusal and a rollback."""
+    project = replace(copied(empty_registry, tmp_path / "project"), stores=Stores(tracking_uri=mlflow_server))
+    register(trained(project))
+    assert resolve_champion(project).model.digest == candidate().digest
+    offer_model(project, candidate(5), baseline().digest)
+    assert status(project)["versions"][2]["status"].startswith("refused: it compares with")
+    client(project).set_registered_model_alias(project.namespace, "champion", "1")
+    assert reconcile(project)["serving"]["version"] == 1
+    assert promote(project, 2, by="ann")["serving"]["version"] == 2
+    assert rollback(project, by="ann", reason="a mistake")["serving"]["version"] == 1

@@ -1,0 +1,199 @@
+"""The canonical tables, and the one way from a delivered month of trip records to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ratchet.clock import Instants, Period, local_time, utc_time
+from ratchet.errors import SourceError
+from ratchet.use_case import Array
+
+TIMEZONE = "America/New_York"
+LAST_ZONE = 265
+INSTANT = pa.timestamp("us", "UTC")
+TRIPS = pa.schema(
+    {
+        "vendor": pa.int64(),
+        "pickup_zone": pa.int64(),
+        "dropoff_zone": pa.int64(),
+        "pickup_at": INSTANT,
+        "dropoff_at": INSTANT,
+        "passenger_count": pa.int64(),
+        "trip_type": pa.int64(),
+        "distance_hundredths": pa.int64(),  # of a mile, by the meter
+        "total_cents": pa.int64(),
+        "duration_seconds": pa.int64(),
+        "months_from_delivery": pa.int64(),  # local month of the pickup, counted from the delivered one
+    }
+)
+ZONES = pa.schema(
+    {
+        "zone": pa.int64(),
+        "borough": pa.string(),
+        "name": pa.string(),
+        "x_miles": pa.float64(),
+        "y_miles": pa.float64(),
+    }
+)
+WEATHER = pa.schema(
+    {
+        "day_start": INSTANT,
+        "day_end": INSTANT,
+        "wind_mph": pa.float64(),
+        "precipitation_inches": pa.float64(),
+        "snow_inches": pa.float64(),
+        "snow_depth_inches": pa.float64(),
+        "high_fahrenheit": pa.float64(),
+        "low_fahrenheit": pa.float64(),
+    }
+)
+CODES = {
+    "VendorID": "vendor",
+    "PULocationID": "pickup_zone",
+    "DOLocationID": "dropoff_zone",
+    "passenger_count": "passenger_count",
+    "trip_type": "trip_type",
+}
+AMOUNTS = {"trip_distance": "distance_hundredths", "total_amount": "total_cents"}
+PICKUP, DROPOFF = "lpep_pickup_datetime", "lpep_dropoff_datetime"
+DELIVERED = {**CODES, **AMOUNTS, PICKUP: "pickup_at", DROPOFF: "dropoff_at"}
+"""Column of a delivered month → the canonical column it becomes."""
+
+
+@dataclass(frozen=True)
+class Month:
+    """A calendar month in New York: what one file holds."""
+
+    first: date
+
+    @classmethod
+    def of(cls, day: date) -> Month:
+        return cls(day.replace(day=1))
+
+    def __str__(self) -> str:
+        return f"{self.first:%Y-%m}"
+
+    @property
+    def following(self) -> Month:
+        return Month.of(self.first + timedelta(days=31))
+
+    def days(self) -> list[date]:
+        count = (self.following.first - self.first).days
+        return [self.first + timedelta(days=day) for day in range(count)]
+
+
+def months(period: Period) -> Iterator[Month]:
+    """The local months that the period touches, in order."""
+    zone = ZoneInfo(TIMEZONE)
+    month = Month.of(period.start.astimezone(zone).date())
+    while datetime(month.first.year, month.first.month, 1, tzinfo=zone) < period.end:
+        yield month
+        month = month.following
+
+
+def trips(delivered: pa.Table, month: Month, subject: str) -> tuple[pa.Table, list[str]]:
+    """A delivered month in canonical columns, with notes of what was cast, emptied and dropped. Raises SourceError."""
+    require(delivered, DELIVERED, subject)
+    pickup_wall, dropoff_wall = (_wall_clock(delivered, name, subject) for name in (PICKUP, DROPOFF))
+    pickup = utc_time(pickup_wall, TIMEZONE)
+    dropoff = _dropoff(pickup, dropoff_wall)
+    columns = {
+        **{name: cast(delivered, source, pa.int64(), subject) for source, name in CODES.items()},
+        **{name: _hundredths(delivered, source, subject) for source, name in AMOUNTS.items()},
+        "pickup_at": instants(pickup),
+        "dropoff_at": instants(dropoff),
+        "duration_seconds": _whole(dropoff - pickup, "s"),
+        "months_from_delivery": _whole(pickup_wall.astype("datetime64[M]") - np.datetime64(str(month), "M"), "M"),
+    }
+    skipped = [*_skipped(PICKUP, pickup_wall, pickup), *_skipped(DROPOFF, dropoff_wall, dropoff)]
+    return pa.table([columns[name] for name in TRIPS.names], schema=TRIPS), [*_notes(delivered), *skipped]
+
+
+def require(delivered: pa.Table, names: Iterable[str], subject: str) -> None:
+    """Raises SourceError for a table that lacks one of the columns, or has no rows."""
+    missing = [name for name in names if name not in delivered.column_names]
+    if missing:
+        raise SourceError(f"lacks column {', '.join(missing)}", subject=subject, remedy="Deliver it again, whole")
+    if not delivered.num_rows:
+        raise SourceError("holds no rows", subject=subject, remedy="Deliver it again, or leave it out of the period")
+
+
+def cast(delivered: pa.Table, name: str, kind: pa.DataType, subject: str) -> pa.ChunkedArray:
+    """A column in another type, if that keeps every value. Raises SourceError."""
+    try:
+        return delivered[name].cast(kind)
+    except pa.ArrowException as error:
+        raise SourceError(
+            f"column {name} does not fit {kind} ({error})", subject=subject, remedy="Deliver it again, mended"
+        ) from error
+
+
+def conform(columns: pa.Table, schema: pa.Schema, subject: str) -> pa.Table:
+    """The columns of a schema, in its types. Raises SourceError."""
+    return pa.table([cast(columns, field.name, field.type, subject) for field in schema], schema=schema)
+
+
+def instants(times: Instants) -> pa.Array:
+    """UTC instants as Arrow keeps them, NaT as null."""
+    return pa.array(times.astype("datetime64[us]")).cast(INSTANT)
+
+
+def midnights(days: Sequence[date]) -> pa.Array:
+    """The instant at which each local day begins."""
+    return instants(utc_time(np.array(days, "datetime64[us]"), TIMEZONE))
+
+
+def _hundredths(delivered: pa.Table, name: str, subject: str) -> pa.ChunkedArray:
+    """Integers, so that sums over them are exact in any order."""
+    scaled = pc.round(pc.multiply(cast(delivered, name, pa.float64(), subject), 100.0))
+    return cast(pa.table({name: scaled}), name, pa.int64(), subject)
+
+
+def _wall_clock(delivered: pa.Table, name: str, subject: str) -> Instants:
+    kind = delivered.schema.field(name).type
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        raise SourceError(
+            f"column {name} is {kind}, not naive local time",
+            subject=subject,
+            remedy="Deliver New York wall-clock times",
+        )
+    return np.asarray(cast(delivered, name, pa.timestamp("us"), subject).to_numpy())
+
+
+def _dropoff(pickup: Instants, wall_clock: Instants) -> Instants:
+    """An ambiguous time is its first occurrence, except for a dropoff which that would put before its pickup."""
+    first = utc_time(wall_clock, TIMEZONE)
+    second = first + np.timedelta64(1, "h")
+    is_second = (first < pickup) & (local_time(second, TIMEZONE) == wall_clock)
+    return np.where(is_second, second, first)
+
+
+def _whole(spans: Array, unit: str) -> pa.Array:
+    """Time spans as integers of `unit`, NaT as null."""
+    return pa.array(spans.astype(f"timedelta64[{unit}]").astype(np.int64), mask=np.isnat(spans))
+
+
+def _notes(delivered: pa.Table) -> Iterator[str]:
+    for field, column in zip(delivered.schema, delivered.columns, strict=True):
+        empty = column.null_count == len(column)
+        if field.name not in DELIVERED:
+            yield f"{field.name}: dropped{', had no values' if empty else ''}"
+            continue
+        target = TRIPS.field(DELIVERED[field.name])
+        if empty:
+            yield f"{field.name}: had no values, {target.name} is null"
+        elif field.type != target.type:
+            yield f"{field.name}: {field.type} → {target.name} {target.type}"
+
+
+def _skipped(name: str, wall_clock: Instants, utc: Instants) -> Iterator[str]:
+    count = int(np.count_nonzero(np.isnat(utc) & ~np.isnat(wall_clock)))
+    if count:
+        yield f"{name}: {count} times that the jump to summer time skipped, {DELIVERED[name]} is null"

@@ -1,0 +1,139 @@
+"""Predict, when a taxi picks somebody up in New York, how many minutes the trip will take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import ibis
+from ibis import _
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from ratchet.use_case import Lookup, SourceTable, Tables, UseCase, View
+from use_cases.nyc_taxi import features, rules
+from use_cases.nyc_taxi.features import History
+from use_cases.nyc_taxi.simulator import simulator
+from use_cases.nyc_taxi.sources import tlc
+from use_cases.nyc_taxi.tables import LAST_ZONE, TIMEZONE, TRIPS, WEATHER, ZONES
+
+
+class Trip(BaseModel):
+    """What is known at the moment of pickup. 264 and 265 are the zones of an unknown place."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    pickup_zone: int = Field(ge=1, le=LAST_ZONE)
+    dropoff_zone: int = Field(ge=1, le=LAST_ZONE)
+    pickup_at: AwareDatetime
+    passenger_count: int | None = Field(None, ge=0, le=99)
+    vendor: int | None = Field(None, ge=0, le=99)
+    trip_type: int | None = Field(None, ge=0, le=99)
+
+
+def examples(tables: Tables) -> ibis.Table:
+    """One request for each trip, at its pickup; how long it took is known at its dropoff."""
+    return tables["trips"].select(
+        "pickup_zone",
+        "dropoff_zone",
+        "passenger_count",
+        "vendor",
+        "trip_type",
+        request_id=_.row_id,
+        event_timestamp=_.pickup_at,
+        label=_.duration_seconds / 60,
+        label_known_at=_.dropoff_at,
+    )
+
+
+def _history(name: str, keys: tuple[str, ...], compute: Callable[[Tables], ibis.Table], history: History) -> View:
+    return View(name, keys, compute, lookback=history.lookback, max_age=history.longest)
+
+
+use_case = UseCase(
+    name="nyc_taxi",
+    task="regression",
+    timezone=TIMEZONE,
+    label="duration",
+    unit="minutes",
+    tables=(
+        SourceTable(
+            "trips",
+            TRIPS,
+            key=("vendor", "pickup_at", "dropoff_at", "pickup_zone", "dropoff_zone"),
+            event_time="pickup_at",
+            known_at="dropoff_at",
+            early=("vendor", "pickup_zone", "dropoff_zone", "passenger_count", "trip_type"),
+            rules=rules.trip_rules,
+        ),
+        SourceTable("zones", ZONES, key=("zone",), rules=rules.zone_rules),
+        SourceTable(
+            "weather",
+            WEATHER,
+            key=("day_start",),
+            event_time="day_start",
+            known_at="day_end",
+            rules=rules.weather_rules,
+        ),
+    ),
+    sources={"simulator": simulator, "tlc": tlc},
+    views=(
+        _history("pickup_zone_hourly", ("pickup_zone",), features.pickup_zone_hourly, features.ZONE_HISTORY),
+        _history("city_traffic", ("city",), features.city_traffic, features.CITY_HISTORY),
+        _history("route", ("pickup_zone", "dropoff_zone"), features.route, features.ROUTE_HISTORY),
+        View("zone_position", ("zone",), features.zone_position, lookback=None, max_age=None),
+        View("city_weather", ("city",), features.city_weather, lookback=timedelta(days=2), max_age=timedelta(days=2)),
+    ),
+    lookups=(
+        Lookup("pickup_zone_hourly", {"pickup_zone": "pickup_zone"}),
+        Lookup("city_traffic", {"city": "city"}),
+        Lookup("route", {"pickup_zone": "pickup_zone", "dropoff_zone": "dropoff_zone"}),
+        Lookup("zone_position", {"zone": "pickup_zone"}, name="pickup_position"),
+        Lookup("zone_position", {"zone": "dropoff_zone"}, name="dropoff_position"),
+        Lookup("city_weather", {"city": "city"}),
+    ),
+    request=Trip,
+    event_timestamp="pickup_at",
+    examples=examples,
+    on_demand=features.on_demand,
+    constants={"city": features.CITY},
+    inputs={
+        "pickup_zone": "category",
+        "dropoff_zone": "category",
+        "passenger_count": "number",
+        "vendor": "category",
+        "trip_type": "category",
+        "minute_of_day": "number",
+        "weekday": "number",
+        "miles_east": "number",
+        "miles_north": "number",
+        "miles_straight": "number",
+        "miles_by_blocks": "number",
+        "same_zone": "number",
+        "pickup_position__x_miles": "number",
+        "pickup_position__y_miles": "number",
+        "dropoff_position__x_miles": "number",
+        "dropoff_position__y_miles": "number",
+        "pickup_zone_hourly__trips_1h": "number",
+        "pickup_zone_hourly__minutes_1h": "number",
+        "pickup_zone_hourly__mph_1h": "number",
+        "pickup_zone_hourly__trips_24h": "number",
+        "pickup_zone_hourly__minutes_24h": "number",
+        "pickup_zone_hourly__mph_24h": "number",
+        "pickup_zone_hourly__trips_7d": "number",
+        "pickup_zone_hourly__minutes_7d": "number",
+        "pickup_zone_hourly__mph_7d": "number",
+        "city_traffic__trips_1h": "number",
+        "city_traffic__minutes_1h": "number",
+        "city_traffic__mph_1h": "number",
+        "city_traffic__mph_24h": "number",
+        "route__trips_28d": "number",
+        "route__minutes_28d": "number",
+        "route__miles_28d": "number",
+        "city_weather__precipitation_inches": "number",
+        "city_weather__snow_depth_inches": "number",
+        "city_weather__high_fahrenheit": "number",
+        "city_weather__wind_mph": "number",
+    },
+    baseline=(("pickup_zone", "dropoff_zone"), ("pickup_zone",), ()),
+    slices=("day_part", "passenger_count_known"),
+)
