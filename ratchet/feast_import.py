@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import UTC, datetime
+from functools import cache
 from types import ModuleType
 from typing import Any
 
 
+@cache
 def feast_module() -> ModuleType:
     """The `feast` package, imported without run-time type instrumentation of every function (1.5 CPU seconds)."""
     import typeguard

@@ -20,7 +20,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from ratchet.gate_record import GateRecord
-from ratchet.model import ARCHIVE, CONTRACT, REFERENCE, TRUSTED, Contract, Model, frame
+from ratchet.model import ARCHIVE, CONTRACT, PLOTS, REFERENCE, TRUSTED, Contract, Model, frame
 from ratchet.project import Project
 from ratchet.settings import PARAMS_FILE
 from ratchet.tables import to_columns
@@ -158,8 +158,8 @@ def _log_model(client: MlflowClient, model: Model, directory: Path, run_id: str,
 
 def _log_files(client: MlflowClient, project: Project, directory: Path, run_id: str) -> None:
     """Plots, and what restores the data: the lock of DVC and the parameters, where they are there."""
-    if (directory / "plots").is_dir():
-        client.log_artifacts(run_id, str(directory / "plots"), "plots")
+    if (directory / PLOTS).is_dir():
+        client.log_artifacts(run_id, str(directory / PLOTS), PLOTS)
     for path in (project.root / "dvc.lock", project.root / PARAMS_FILE):
         if path.exists():
             client.log_artifact(run_id, str(path), "versions")

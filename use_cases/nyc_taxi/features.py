@@ -84,7 +84,7 @@ def city_weather(tables: Tables) -> ibis.Table:
     )
 
 
-def _trailing(trips: ibis.Table, keys: Sequence[str], history: History, **features: Feature) -> ibis.Table:
+def _trailing(trips: ibis.Table, keys: Sequence[str], history: History, /, **features: Feature) -> ibis.Table:
     """Each of `features` over each trailing window, named `{feature}_{window}`, with a row whenever one of them changes."""
     changes = _changes(_tiles(trips, keys, history.tile), keys, history.windows.values())
     columns: dict[str, ibis.Value] = {}

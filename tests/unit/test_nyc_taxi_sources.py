@@ -1,0 +1,139 @@
+"""TLC's folder: a delivery a month, or an error that says which file and what to do."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from ratchet.clock import Period
+from ratchet.errors import SettingsError, SourceError
+from ratchet.use_case import Delivery
+from tests.support.taxi import between, deliver_month, deliver_reference, delivered
+from use_cases.nyc_taxi.sources import tlc
+from use_cases.nyc_taxi.tables import TIMEZONE, WEATHER, ZONES
+
+MARCH = Period.between(date(2023, 3, 1), date(2023, 4, 1), TIMEZONE)
+Deliveries = dict[tuple[str, str], Delivery]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """One month, with the reference files beside it."""
+    deliver_month(tmp_path / "months", "2023-03", delivered({}))
+    deliver_reference(tmp_path / "ref")
+    return tmp_path / "months"
+
+
+def read(folder: Path, period: Period = MARCH, **options: str) -> Deliveries:
+    return {(each.table, each.batch): each for each in tlc(str(folder), options, period)}
+
+
+class TestDeliveries:
+    def test_one_for_each_month_and_the_day_before(self, folder: Path) -> None:
+        """Trips of the period's months, the zones once, and weather from the day before on."""
+        expected = [("trips", "2023-03"), ("zones", "zones"), ("weather", "2023-02"), ("weather", "2023-03")]
+        assert expected == list(read(folder))
+
+    def test_trips_are_those_of_the_file(self, folder: Path) -> None:
+        """All of them, also those picked up in another month."""
+        deliver_month(folder, "2023-03", delivered({}, between("2023-02-28T23:50", "2023-03-01T00:10")))
+        assert [0, -1] == read(folder)["trips", "2023-03"].read()[0]["months_from_delivery"].to_pylist()
+
+    def test_digest_changes_with_the_file(self, folder: Path) -> None:
+        """A month delivered again is read again, and only that."""
+        before = read(folder)
+        deliver_month(folder, "2023-03", delivered({"total_amount": 11.0}))
+        after = read(folder)
+        assert [("trips", "2023-03")] == [key for key in after if after[key].digest != before[key].digest]
+
+    def test_reference_files_may_lie_elsewhere(self, folder: Path) -> None:
+        """As the option says."""
+        (folder.parent / "ref").rename(folder.parent / "elsewhere")
+        assert 4 == len(read(folder, reference=str(folder.parent / "elsewhere")))
+
+    def test_a_mistyped_option_names_its_neighbour(self, folder: Path) -> None:
+        """Options are settings, too."""
+        with pytest.raises(SettingsError, match=r"refrence: unknown key \(did you mean 'reference'"):
+            read(folder, refrence="elsewhere")
+
+
+class TestErrors:
+    def test_a_missing_folder(self, tmp_path: Path) -> None:
+        """Is named."""
+        with pytest.raises(SourceError, match=r"nowhere: there is no such folder.*Put green_tripdata_2023-03"):
+            read(tmp_path / "nowhere")
+
+    def test_a_missing_month_before_any_other_is_read(self, folder: Path) -> None:
+        """April is inside the period, and the error says so before March has become a table."""
+        with pytest.raises(SourceError, match=r"green_tripdata_2023-04\.parquet is missing"):
+            read(folder, Period(MARCH.start, datetime(2023, 4, 2, tzinfo=UTC)))
+
+    def test_a_missing_reference_file(self, folder: Path) -> None:
+        """Is named."""
+        (folder.parent / "ref" / "central_park_weather.csv").unlink()
+        with pytest.raises(SourceError, match=r"ref: central_park_weather\.csv is missing"):
+            read(folder)
+
+    def test_a_month_cut_short_is_never_half_read(self, folder: Path) -> None:
+        """Parquet ends with its index: without it there is nothing to trust."""
+        path = folder / "green_tripdata_2023-03.parquet"
+        path.write_bytes(path.read_bytes()[:-100])
+        with pytest.raises(SourceError, match=r"2023-03\.parquet: cannot be read as Parquet"):
+            read(folder)["trips", "2023-03"].read()
+
+    def test_a_month_damaged_inside_is_never_half_read(self, folder: Path) -> None:
+        """Also when its index stands."""
+        path = deliver_month(folder, "2023-03", delivered(*[{"total_amount": n / 7} for n in range(5000)]))
+        column = pq.read_metadata(path).row_group(0).column(8)
+        content = bytearray(path.read_bytes())
+        start = column.data_page_offset
+        content[start : start + 64] = b"\xff" * 64
+        path.write_bytes(content)
+        with pytest.raises(SourceError, match="cannot be read as Parquet"):
+            read(folder)["trips", "2023-03"].read()
+
+    def test_weather_that_ends_before_the_period(self, folder: Path) -> None:
+        """A month without a single day is named; a missing reading is null."""
+        deliver_month(folder, "2023-04", delivered({}))
+        april = Period.between(date(2023, 4, 2), date(2023, 4, 3), TIMEZONE)
+        with pytest.raises(SourceError, match=r"central_park_weather\.csv, 2023-04: holds no rows"):
+            read(folder, april)["weather", "2023-04"].read()
+
+    def test_a_reference_file_without_its_columns(self, folder: Path) -> None:
+        """The file and the column."""
+        (folder.parent / "ref" / "zone_centroids_derived.csv").write_text("LocationID,x_miles\n56,193.0\n")
+        with pytest.raises(SourceError, match=r"zone_centroids_derived\.csv: lacks column y_miles"):
+            read(folder)["zones", "zones"].read()
+
+    def test_a_reading_that_is_no_number(self, folder: Path) -> None:
+        """The file, the month and the column."""
+        days = folder.parent / "ref" / "central_park_weather.csv"
+        days.write_text(days.read_text().replace("0.25", "trace"))
+        with pytest.raises(SourceError, match="2023-03: column precipitation_inches does not fit double"):
+            read(folder)["weather", "2023-03"].read()
+
+
+class TestReference:
+    def test_positions_are_averaged_and_shared_by_name(self, folder: Path) -> None:
+        """A repeated zone lies in the middle, one without a centroid where its namesake does, an unknown one nowhere."""
+        table, notes = read(folder)["zones", "zones"].read()
+        assert ZONES == table.schema
+        assert [194.0, 194.0, 189.5, None] == table["x_miles"].to_pylist()
+        assert [39.5, 39.5, 43.25, None] == table["y_miles"].to_pylist()
+        assert [
+            "position of [56]: the mean of its rows",
+            "position of [57]: that of the zone of the same name",
+            "position of [264]: unknown",
+        ] == notes
+
+    def test_a_day_of_weather_is_known_at_the_next_midnight(self, folder: Path) -> None:
+        """Local midnights, in UTC."""
+        table, _ = read(folder)["weather", "2023-03"].read()
+        assert WEATHER == table.schema
+        expected = (datetime(2023, 3, 1, 5, tzinfo=UTC), datetime(2023, 3, 2, 5, tzinfo=UTC), None, 0.25)
+        assert expected == tuple(
+            table[name][0].as_py() for name in ("day_start", "day_end", "wind_mph", "precipitation_inches")
+        )
