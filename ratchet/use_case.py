@@ -171,7 +171,7 @@ def load_use_case(name: str) -> UseCase:
     """The use case `use_cases.{name}`, or any module's when `name` is dotted. Raises SettingsError."""
     module = name if "." in name else f"use_cases.{name}"
     try:
-        found = importlib.import_module(module).use_case
+        imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
@@ -180,11 +180,11 @@ def load_use_case(name: str) -> UseCase:
             subject=f"use_case {name!r}",
             remedy="Name a folder of use_cases/ in params.yaml",
         ) from error
-    except AttributeError as error:
+    found = getattr(imported, "use_case", None)
+    if not isinstance(found, UseCase):
         raise SettingsError(
             f"{module} declares no `use_case`",
             subject=f"use_case {name!r}",
             remedy="Give the folder's __init__.py a `use_case = UseCase(...)`",
-        ) from error
-    assert isinstance(found, UseCase)
+        )
     return found
