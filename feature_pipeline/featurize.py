@@ -28,13 +28,14 @@ from ratchet.errors import DataError, StoreError
 from ratchet.feature_service import ServiceSpec, service_spec
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.tables import Files, digest, files, read_manifest, update
+from ratchet.tables import Files, digest, files, md5, read_manifest, update
 from ratchet.use_case import UseCase, View
 
 if TYPE_CHECKING:
     import ibis
 
 logger = logging.getLogger(__name__)
+CODE = md5(Path(__file__))
 DAY = timedelta(days=1)
 CHUNK = 31
 """Days computed together: enough to read each day's lookback seldom, few enough to hold in memory."""
@@ -117,11 +118,11 @@ def _wanted(project: Project, output: Output, sources: Sources) -> dict[str, str
     derivation = output.derivation
     read = {name: sources[name] for name in derivation.reads}
     if all(project.use_case.table(name).is_reference for name in read):
-        return {STATIC: digest(derivation.sql, output.order, read)}
+        return {STATIC: digest(CODE, derivation.sql, output.order, read)}
     wanted = {}
     for day in output.period.dates():
         inputs = {name: _of_dates(paths, *derivation.source_dates(day, day)) for name, paths in read.items()}
-        wanted[day.isoformat()] = digest(derivation.sql, output.order, str(output.within(day, day)), inputs)
+        wanted[day.isoformat()] = digest(CODE, derivation.sql, output.order, str(output.within(day, day)), inputs)
     return wanted
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from prefect import Task, task
@@ -15,7 +16,7 @@ from prefect.runtime import flow_run
 from ratchet.errors import RatchetError
 from ratchet.project import Project
 from ratchet.reports import Report, Step, run
-from ratchet.versions import LOCK_FILE, commit_stages, data_version
+from ratchet.versions import LOCK_FILE, commit_stages, data_version, locked_stages
 
 _TIMEOUT = 3600.0
 _PAUSES = [10.0, 60.0]
@@ -78,11 +79,13 @@ def keep_version(flow: str, stages: Sequence[str]) -> None:
     project = Project.load()
     kept = project.state / "runs" / flow / flow_run.id / LOCK_FILE
     commit_stages(project, stages, kept)
-    create_markdown_artifact(_recipe(project, kept.relative_to(project.root).as_posix()), key=f"{flow}-data-version")
+    create_markdown_artifact(_recipe(project, kept), key=f"{flow}-data-version")
 
 
-def _recipe(project: Project, kept: str) -> str:
+def _recipe(project: Project, kept: Path) -> str:
+    copy = f"cp {kept.relative_to(project.root).as_posix()} {LOCK_FILE}"
+    checkout = f"dvc checkout {' '.join(locked_stages(kept))}"
     return (
         f"Data version `{data_version(project)}`. To have the data of this run again, from the root of the checkout:\n\n"
-        f"```\ncp {kept} {LOCK_FILE}\ndvc checkout\n```\n"
+        f"```\n{copy}\n{checkout}\n```\n"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -68,12 +68,8 @@ def between(
     directory: Path, columns: Sequence[str], first: datetime | None, last: datetime | None, nothing: str | None = None
 ) -> str:
     """SELECT `columns` of the rows from `first` to `last`, both inclusive; of the table `nothing` where there is no file."""
-    found = files(directory, first.date() if first else None, last.date() if last else None)
-    source = (
-        parquet(found)
-        if found
-        else nothing or f"(SELECT {', '.join(f'NULL AS {_quote(name)}' for name in columns)} LIMIT 0)"
-    )
+    found = files(directory, _date(first), _date(last))
+    source = parquet(found) if found else nothing or _no_rows(columns)
     bounds = [f"{EVENT_TIMESTAMP} >= {_instant(first)}"] if first else []
     bounds += [f"{EVENT_TIMESTAMP} <= {_instant(last)}"] if last else []
     return f"SELECT {names(columns)} FROM {source}" + (f" WHERE {' AND '.join(bounds)}" if bounds else "")
@@ -109,6 +105,14 @@ def _clause(alias: str, join: Join, first: datetime, last: datetime) -> str:
     equal = [f"entity.{_quote(column)} = {alias}.{_quote(key)}" for key, column in join.keys.items()]
     known = f"entity.{EVENT_TIMESTAMP} >= {alias}.{EVENT_TIMESTAMP}"
     return f"ASOF LEFT JOIN ({rows}) {alias} ON {' AND '.join([*equal, known])}"
+
+
+def _no_rows(columns: Sequence[str]) -> str:
+    return f"(SELECT {', '.join(f'NULL AS {_quote(name)}' for name in columns)} LIMIT 0)"
+
+
+def _date(instant: datetime | None) -> date | None:
+    return instant.astimezone(UTC).date() if instant else None
 
 
 def _quote(name: str) -> str:

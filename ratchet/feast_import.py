@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import warnings
 from datetime import UTC, datetime
+from functools import cache
 from types import ModuleType
 from typing import Any
 
 
+@cache
 def feast_module() -> ModuleType:
     """The `feast` package, imported without run-time type instrumentation of every function (1.5 CPU seconds)."""
     import typeguard
@@ -15,8 +18,9 @@ def feast_module() -> ModuleType:
     instrument = typeguard.typechecked
     typeguard.typechecked = _leave_as_it_is
     try:
-        import feast
-        import feast.infra.online_stores.sqlite
+        with warnings.catch_warnings():  # it would show every deprecation in any library from here on
+            import feast
+            import feast.infra.online_stores.sqlite
     finally:
         typeguard.typechecked = instrument
     _count_seconds_in_utc()

@@ -22,7 +22,7 @@ from ratchet.feature_service import (
 )
 from ratchet.project import Project
 from ratchet.tables import write_text
-from ratchet.use_case import Lookup
+from ratchet.use_case import Lookup, UseCase
 
 if TYPE_CHECKING:
     import feast
@@ -42,43 +42,40 @@ def repo_config(project: Project) -> feast.RepoConfig:
 
 def definitions(project: Project) -> dict[str, Any]:
     """Every Feast object of the active use case, by a name that is unique among them."""
-    spec, views = service_spec(project.use_case), project.use_case.views
-    keys = {field.name: field.type for view in views for field in spec.schemas[view.name] if field.name in view.keys}
-    entities = {name: _entity(name, kind) for name, kind in {**keys, REQUEST_ID: pa.string()}.items()}
-    online = {
+    spec = service_spec(project.use_case)
+    entities = _entities(project.use_case, spec)
+    views = {
         view.name: _feature_view(
             project.features / "views" / spec.views[view.name],
             spec.schemas[view.name],
             [entities[key] for key in view.keys],
             view.max_age,
-            online=True,
         )
-        for view in views
+        for view in project.use_case.views
     }
-    offline = {
-        name: _feature_view(project.features / name, schema, [entities[REQUEST_ID]], None, online=False)
-        for name, schema in (("requests", request_schema(project.use_case)), ("labels", label_schema(project.use_case)))
-    }
-    roles = [_role(online[lookup.view], lookup) for lookup in project.use_case.lookups]
-    service = feast_module().FeatureService(name=spec.name, features=roles, tags={"fingerprint": spec.fingerprint})
+    roles = [_role(views[lookup.view], lookup) for lookup in project.use_case.lookups]
+    by_id = {"requests": request_schema(project.use_case), "labels": label_schema(project.use_case)}
+    for name, schema in by_id.items():
+        views[name] = _feature_view(project.features / name, schema, [entities[REQUEST_ID]], None, online=False)
     return {
         **{f"entity_{name}": entity for name, entity in entities.items()},
-        **{f"view_{name}": view for name, view in {**online, **offline}.items()},
-        "service": service,
+        **{f"view_{name}": view for name, view in views.items()},
+        "service": feast_module().FeatureService(
+            name=spec.name, features=roles, tags={"fingerprint": spec.fingerprint}
+        ),
     }
 
 
 def apply(project: Project) -> None:
     """Make the registry hold exactly the active use case's definitions, and the online store their tables."""
     project.state.mkdir(parents=True, exist_ok=True)
-    write_text(
-        project.root / "feature_repo" / "feature_store.yaml", yaml.safe_dump(_settings(project), sort_keys=False)
-    )
+    settings = yaml.safe_dump(_settings(project), sort_keys=False)
+    write_text(project.root / "feature_repo" / "feature_store.yaml", settings)
     with sqlite3.connect(online_database(project)) as database:
         database.execute("PRAGMA journal_mode=WAL")  # readers go on while materialize writes
     store = _connect(project)
-    wanted = definitions(project).values()
-    store.apply(list(wanted), objects_to_delete=list(_obsolete(store, wanted)), partial=False)
+    wanted = list(definitions(project).values())
+    store.apply(wanted, objects_to_delete=_obsolete(store, wanted), partial=False)
 
 
 def open_store(project: Project) -> feast.FeatureStore:
@@ -145,7 +142,7 @@ def _settings(project: Project) -> dict[str, Any]:
 
 
 def _feature_view(
-    directory: Path, schema: pa.Schema, entities: list[feast.Entity], max_age: timedelta | None, *, online: bool
+    directory: Path, schema: pa.Schema, entities: list[feast.Entity], max_age: timedelta | None, *, online: bool = True
 ) -> feast.FeatureView:
     module = feast_module()
     from feast.data_format import ParquetFormat
@@ -168,8 +165,14 @@ def _role(view: feast.FeatureView, lookup: Lookup) -> feast.FeatureView:
     return view.with_name(lookup.prefix).with_join_key_map(dict(lookup.keys))
 
 
-def _entity(name: str, kind: pa.DataType) -> feast.Entity:
-    return feast_module().Entity(name=name, join_keys=[name], value_type=_dtype(kind).to_value_type())
+def _entities(use_case: UseCase, spec: ServiceSpec) -> dict[str, feast.Entity]:
+    """Key → its entity: those of the views, and the request."""
+    kinds = {key: spec.schemas[view.name].field(key).type for view in use_case.views for key in view.keys}
+    entity = feast_module().Entity
+    return {
+        key: entity(name=key, join_keys=[key], value_type=_dtype(kind).to_value_type())
+        for key, kind in {**kinds, REQUEST_ID: pa.string()}.items()
+    }
 
 
 def _dtype(kind: pa.DataType) -> Any:
@@ -180,10 +183,10 @@ def _dtype(kind: pa.DataType) -> Any:
     return known.get(str(kind), types.UnixTimestamp)
 
 
-def _obsolete(store: feast.FeatureStore, wanted: Iterable[Any]) -> Iterable[Any]:
-    """Registered objects that are no longer defined, services first."""
-    names = {(type(thing), thing.name) for thing in wanted}
-    names |= {(type(thing.batch_source), thing.batch_source.name) for thing in wanted if hasattr(thing, "batch_source")}
+def _obsolete(store: feast.FeatureStore, wanted: Iterable[Any]) -> list[Any]:
+    """Registered objects that are no longer defined."""
+    sources = [thing.batch_source for thing in wanted if hasattr(thing, "batch_source")]
+    names = {(type(thing), thing.name) for thing in (*wanted, *sources)}
     registered = [
         *store.list_feature_services(),
         *store.list_feature_views(),

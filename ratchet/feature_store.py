@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -37,6 +38,8 @@ __all__ = [
     "training_set",
 ]
 _TICK = timedelta(microseconds=1)
+_NEVER = np.datetime64(0, "us")
+"""What Feast gives as the event timestamp of a key that it does not find."""
 
 
 def historical(project: Project, period: Period) -> dict[str, Array]:
@@ -70,10 +73,18 @@ class OnlineFeatures:
         self._service = feature_service(self._store, self._spec)
 
     def read(self, requests: Columns) -> dict[str, Array]:
-        """Features of requests, constants included. What is older than its view's max_age at a request's
-        event_timestamp, or newer than that, is absent, as it would be in the point-in-time join."""
+        """Features of requests, whose columns include the constants.
+
+        What is older than its view's max_age at a request's event_timestamp, or newer than that, is absent, as it would be
+        in the point-in-time join. Raises StoreError where the online store cannot be read.
+        """
         keys = self._keys(requests)
-        found = self._store.get_online_features(self._service, _filled(keys), full_feature_names=True)
+        try:
+            found = self._store.get_online_features(self._service, _filled(keys), full_feature_names=True)
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"cannot be read ({error})", subject="online store", remedy="Run `ratchet stage materialize`"
+            ) from error
         values = found.to_dict(include_event_timestamps=True)
         columns: dict[str, Array] = {}
         for lookup in self._use_case.lookups:
@@ -91,36 +102,38 @@ class OnlineFeatures:
     def _looked_up(
         self, lookup: Lookup, keys: Mapping[str, pa.Array], values: Mapping[str, list[object]], moments: Array
     ) -> dict[str, Array]:
-        schema, features = self._spec.schemas[lookup.view], self._spec.features[lookup.view]
-        seconds = np.array(values[f"{lookup.prefix}__{features[0]}__ts"], "datetime64[s]")
-        held = seconds.astype("datetime64[us]")
-        absent = (held == np.datetime64(0, "us")) | _stale(held, moments, self._use_case.view(lookup.view).max_age)
+        schema, names = self._spec.schemas[lookup.view], self._spec.features[lookup.view]
+        held = np.array(values[f"{lookup.prefix}__{names[0]}__ts"], "datetime64[s]").astype("datetime64[us]")
+        absent = (held == _NEVER) | _stale(held, moments, self._use_case.view(lookup.view).max_age)
         for column in lookup.keys.values():
             absent |= keys[column].is_null().to_numpy(zero_copy_only=False)
-        table = {
-            f"{lookup.prefix}__{name}": _masked(values[f"{lookup.prefix}__{name}"], schema.field(name).type, absent)
-            for name in features
+        columns: dict[str, Array] = {
+            f"{lookup.prefix}__{name}": np.array(values[f"{lookup.prefix}__{name}"], _kept_as(schema.field(name).type))
+            for name in names
         }
-        return {
-            **to_columns(pa.table(table)),
-            f"{lookup.prefix}__{EVENT_TIMESTAMP}": np.where(absent, np.datetime64("NaT"), held),
-        }
+        for each in columns.values():
+            each[absent] = None  # NaN among numbers
+        return {**columns, f"{lookup.prefix}__{EVENT_TIMESTAMP}": np.where(absent, np.datetime64("NaT"), held)}
 
 
 def _historical(project: Project, period: Period) -> pa.Table:
     store = open_store(project)
     requests = project.features / "requests"
+    nothing = StoreError(f"holds no request of {period}", subject=str(requests), remedy="Run `ratchet stage featurize`")
     if not files(requests, period.start.date(), (period.end - _TICK).date()):
-        raise StoreError(f"holds no request of {period}", subject=str(requests), remedy="Run `ratchet stage featurize`")
+        raise nothing
     entities = between(requests, request_schema(project.use_case).names, period.start, period.end - _TICK)
     service = feature_service(store, service_spec(project.use_case))
-    return _in_order(store.get_historical_features(entities, service, full_feature_names=True).with_event_timestamps())
+    joined = store.get_historical_features(entities, service, full_feature_names=True).with_event_timestamps()
+    if not joined.num_rows:
+        raise nothing
+    return _in_order(joined)
 
 
 def _labels(project: Project, period: Period, as_of: datetime) -> pa.Table:
     schema = label_schema(project.use_case)
     rows = between(project.features / "labels", schema.names, period.start, period.end - _TICK, nothing="no_labels")
-    known = f"label IS NOT NULL AND label_known_at <= TIMESTAMPTZ '{as_of.isoformat()}'"
+    known = f"label_known_at <= TIMESTAMPTZ '{as_of.isoformat()}'"
     query = f"SELECT request_id, label, label_known_at FROM ({rows}) WHERE {known} ORDER BY request_id"
     return Query(query, {"no_labels": schema.empty_table()}).run(project.stores.threads, project.stores.memory_limit)
 
@@ -146,5 +159,6 @@ def _stale(held: Array, moments: Array, max_age: timedelta | None) -> Array:
     return late if max_age is None else late | (moments - held > np.timedelta64(max_age))
 
 
-def _masked(values: list[object], kind: pa.DataType, absent: Array) -> pa.Array:
-    return pc.if_else(pa.array(absent), pa.scalar(None, kind), pa.array(values, kind))
+def _kept_as(kind: pa.DataType) -> type:
+    """The type that `to_columns` would give the same values."""
+    return object if pa.types.is_string(kind) else np.float64

@@ -1,12 +1,23 @@
-"""Which version served when, and who wanted it: the promotion history that MLflow does not keep."""
+"""Which version served when, and who wanted it: the promotion history that MLflow does not keep.
+
+It lies in tags of the registered model, one signed entry each, beside the last wish that was spoken through `ratchet`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, ValidationError
 
-from ratchet.signing import Signed
+from ratchet.errors import GateError, RegistryError
+from ratchet.project import Project
+from ratchet.settings import Frozen
+from ratchet.signing import Signed, check_signature
+
+WISH, HISTORY = "ratchet.wish", "ratchet.history."
+Document = TypeVar("Document", bound=Frozen)
 
 
 class Entry(Signed):
@@ -19,6 +30,69 @@ class Entry(Signed):
     by: str
     reason: str
     at: AwareDatetime
+
+    @property
+    def tag(self) -> str:
+        return f"{HISTORY}{self.number:06d}"
+
+
+class Wish(Frozen):
+    """Who moved `champion` to a version, and why, when the history was `after` entries long."""
+
+    version: int
+    by: str
+    reason: str
+    after: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Aliases, promotion history and the last wish, as they stood together."""
+
+    aliases: Mapping[str, int]
+    history: tuple[Entry, ...]
+    wish: Wish | None
+
+    @classmethod
+    def read(cls, aliases: Mapping[str, int], tags: Mapping[str, str], project: Project) -> Snapshot:
+        """Raises RegistryError where the history has a gap, or an entry that was not signed with this checkout's key."""
+        names = sorted(name for name in tags if name.startswith(HISTORY))
+        history = tuple(_entry(number, name, tags[name], project) for number, name in enumerate(names, start=1))
+        return cls(aliases, history, parsed(Wish, tags.get(WISH)))
+
+    @property
+    def fact(self) -> Entry | None:
+        """The last promotion: what serves, whatever the aliases say."""
+        return self.history[-1] if self.history else None
+
+    @property
+    def served(self) -> dict[int, str]:
+        """Every version that has served, with the digest that it had then."""
+        return {entry.version: entry.digest for entry in self.history}
+
+
+def _entry(number: int, name: str, text: str, project: Project) -> Entry:
+    entry = parsed(Entry, text)
+    try:
+        if entry is not None:
+            check_signature(entry, project)
+    except GateError:
+        entry = None
+    if entry is None or (entry.number, entry.tag) != (number, name):
+        raise RegistryError(
+            f"{name} is not entry {number}, signed with this checkout's key",
+            subject=f"promotion history of {project.namespace}",
+            remedy="Use the key that signed it (RATCHET_SIGNING_KEY), or restore the tags of the registered model",
+        )
+    return entry
+
+
+def parsed(kind: type[Document], text: str | None) -> Document | None:
+    """What a tag or file says; nothing where it is not there, or is not such a document."""
+    try:
+        return kind.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
 
 
 def trail(history: Sequence[Entry]) -> list[int]:

@@ -20,13 +20,12 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from ratchet.gate_record import GateRecord
-from ratchet.model import ARCHIVE, CONTRACT, REFERENCE, TRUSTED, Contract, Model, frame
+from ratchet.model import ARCHIVE, CONTRACT, PLOTS, REFERENCE, TRUSTED, Contract, Model, frame
 from ratchet.project import Project
+from ratchet.registry import DIGEST, KIND, RECORD, STATUS, VERDICT
 from ratchet.settings import PARAMS_FILE
 from ratchet.tables import to_columns
 
-DIGEST, KIND, STATUS = "ratchet.digest", "ratchet.kind", "ratchet.status"
-RECORD, VERDICT = "ratchet.gate_record", "ratchet.verdict"
 REQUIREMENTS = ("scikit-learn", "lightgbm", "skops", "numpy", "pandas")
 
 
@@ -158,8 +157,8 @@ def _log_model(client: MlflowClient, model: Model, directory: Path, run_id: str,
 
 def _log_files(client: MlflowClient, project: Project, directory: Path, run_id: str) -> None:
     """Plots, and what restores the data: the lock of DVC and the parameters, where they are there."""
-    if (directory / "plots").is_dir():
-        client.log_artifacts(run_id, str(directory / "plots"), "plots")
+    if (directory / PLOTS).is_dir():
+        client.log_artifacts(run_id, str(directory / PLOTS), PLOTS)
     for path in (project.root / "dvc.lock", project.root / PARAMS_FILE):
         if path.exists():
             client.log_artifact(run_id, str(path), "versions")

@@ -17,14 +17,14 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
-from zipfile import BadZipFile, ZipFile, ZipInfo
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import skops.io
-from pydantic import AwareDatetime, ValidationError
+from pydantic import AwareDatetime
 
 from ratchet.errors import DataError, RegistryError
 from ratchet.settings import Frozen
@@ -121,7 +121,7 @@ def load(directory: Path) -> Model:
     try:
         contract = Contract.model_validate_json((directory / CONTRACT).read_bytes())
         return Model(contract, skops.io.load(directory / ARCHIVE, trusted=TRUSTED))
-    except (OSError, BadZipFile, ValidationError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # whatever a broken archive makes its readers raise, it is no model
         raise RegistryError(
             f"is not a model that may be loaded ({' '.join(str(error).split())})",
             subject=str(directory),

@@ -10,18 +10,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ratchet.errors import GateError, RegistryError
 from ratchet.gate_record import GateRecord, Waiver, admit, verify
-from ratchet.history import Entry, previous
-from ratchet.mlflow_run import KIND, STATUS, VERDICT
-from ratchet.model import Model
+from ratchet.history import Entry, Snapshot, previous
 from ratchet.project import Project
-from ratchet.registry import CHAMPION, PREVIOUS, SERVING, WAIVER, Registry, Snapshot, Version, opened
+from ratchet.registry import (
+    CHAMPION,
+    KIND,
+    PREVIOUS,
+    SERVING,
+    STATUS,
+    VERDICT,
+    WAIVER,
+    Registry,
+    Version,
+    opened,
+)
 from ratchet.reports import Report
 from ratchet.signing import sign
 from ratchet.tables import write_json
+
+if TYPE_CHECKING:
+    from ratchet.model import Model
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,7 @@ def resolve_champion(project: Project) -> Champion:
         version = registry.version(_fact(registry, snapshot).version)
         try:
             champion = _load(registry, version)
-            _verify_return(snapshot, version, champion.record, project)
+            _verify_return(registry, snapshot, version, champion.record)
         except GateError as error:
             raise RegistryError(
                 error.problem,
@@ -177,7 +189,7 @@ def _examine(registry: Registry, snapshot: Snapshot, version: Version) -> None:
     """Raises GateError unless the version may serve: one that has served may return, any other must win its place."""
     record = _load(registry, version).record
     if version.number in snapshot.served:
-        _verify_return(snapshot, version, record, registry.project)
+        _verify_return(registry, snapshot, version, record)
     else:
         serving = snapshot.fact.digest if snapshot.fact else None
         admit(record, version.digest, serving, registry.waiver(version), registry.project)
@@ -186,23 +198,15 @@ def _examine(registry: Registry, snapshot: Snapshot, version: Version) -> None:
 def _load(registry: Registry, version: Version) -> Champion:
     """A version's model and record, each found whole. Raises GateError."""
     if not version.digest:
-        raise _gate_error(registry.project, version, "was not registered through the gate")
+        raise registry.refusal(version, "was not registered through the gate")
     model, directory = registry.model(version)
     return Champion(version.number, model, registry.record(version), directory)
 
 
-def _verify_return(snapshot: Snapshot, version: Version, record: GateRecord, project: Project) -> None:
+def _verify_return(registry: Registry, snapshot: Snapshot, version: Version, record: GateRecord) -> None:
     if snapshot.served[version.number] != version.digest:
-        raise _gate_error(project, version, "was another model when it served")
-    verify(record, version.digest, project)
-
-
-def _gate_error(project: Project, version: Version, problem: str) -> GateError:
-    return GateError(
-        problem,
-        subject=f"{project.namespace} version {version.number}",
-        remedy="Ask for another version, or offer the model by the register stage",
-    )
+        raise registry.refusal(version, "was another model when it served")
+    verify(record, version.digest, registry.project)
 
 
 def _entry(project: Project, snapshot: Snapshot, version: Version) -> Entry:

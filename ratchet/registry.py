@@ -1,7 +1,9 @@
-"""The model registry: one registered model per namespace, its versions, aliases and promotion history, kept by MLflow.
+"""The model registry: one registered model per namespace, with its versions and aliases, kept by MLflow.
 
 A version counts once it carries the digest of its model, which MLflow stores together with the version itself, after all
 that belongs to it. What a killed process leaves behind is a run without a version: it is marked as killed, and logged anew.
+
+Reading aliases and history needs no model: sklearn and LightGBM are imported only where one is loaded or logged.
 """
 
 from __future__ import annotations
@@ -14,58 +16,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts, list_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from ratchet import mlflow_run
 from ratchet.errors import GateError, RegistryError
 from ratchet.gate_record import GateRecord, Waiver
-from ratchet.history import Entry
-from ratchet.mlflow_run import DIGEST, RECORD, VERDICT
-from ratchet.model import Model, load
+from ratchet.history import WISH, Entry, Snapshot, Wish, parsed
 from ratchet.project import Project
-from ratchet.settings import Frozen
-from ratchet.signing import check_signature
+
+if TYPE_CHECKING:
+    from ratchet.model import Model
 
 CHAMPION, SERVING, PREVIOUS = "champion", "serving", "previous"
-WAIVER, WISH, HISTORY = "ratchet.waiver", "ratchet.wish", "ratchet.history."
+WAIVER = "ratchet.waiver"
+DIGEST, KIND, STATUS = "ratchet.digest", "ratchet.kind", "ratchet.status"
+RECORD, VERDICT = "ratchet.gate_record", "ratchet.verdict"
 LOCK_SECONDS = 120
-Document = TypeVar("Document", bound=Frozen)
-
-
-class Wish(Frozen):
-    """Who moved `champion` to a version, and why, when the history was `after` entries long."""
-
-    version: int
-    by: str
-    reason: str
-    after: int
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Aliases, promotion history and the last wish that was spoken through `ratchet`."""
-
-    aliases: Mapping[str, int]
-    history: tuple[Entry, ...]
-    wish: Wish | None
-
-    @property
-    def fact(self) -> Entry | None:
-        """The last promotion: what serves, whatever the aliases say."""
-        return self.history[-1] if self.history else None
-
-    @property
-    def served(self) -> dict[int, str]:
-        """Every version that has served, with the digest that it had then."""
-        return {entry.version: entry.digest for entry in self.history}
 
 
 @dataclass(frozen=True)
@@ -110,34 +81,14 @@ class Registry:
         self._client = MlflowClient(self._uri, registry_uri=self._uri)
 
     def snapshot(self) -> Snapshot:
-        """Raises RegistryError where the history has a gap, or an entry that was not signed in this checkout."""
         try:
             found = self._client.get_registered_model(self.name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return Snapshot({}, (), None)
-        tags, aliases = found.tags, {alias: int(number) for alias, number in found.aliases.items()}
-        keys = sorted(key for key in tags if key.startswith(HISTORY))
-        history = tuple(self._entry(number, key, tags[key]) for number, key in enumerate(keys, start=1))
-        return Snapshot(aliases, history, _parsed(Wish, tags.get(WISH)))
-
-    def _entry(self, number: int, key: str, text: str) -> Entry:
-        try:
-            entry = Entry.model_validate_json(text)
-            check_signature(entry, self.project)
-        except (ValidationError, GateError) as error:
-            raise self._history_error(f"{key} was not signed with this checkout's key") from error
-        if (entry.number, key) != (number, _history_key(number)):
-            raise self._history_error(f"{key} stands where entry {number} belongs")
-        return entry
-
-    def _history_error(self, problem: str) -> RegistryError:
-        return RegistryError(
-            problem,
-            subject=f"promotion history of {self.name}",
-            remedy="Use the key that signed it (RATCHET_SIGNING_KEY), or restore the tags of the registered model",
-        )
+        aliases = {alias: int(number) for alias, number in found.aliases.items()}
+        return Snapshot.read(aliases, found.tags, self.project)
 
     def versions(self) -> dict[int, Version]:
         """By number, those that were made by hand among them."""
@@ -164,6 +115,9 @@ class Registry:
 
         The record of a version that has served is evidence and stays; that of any other gives way to `record`.
         """
+        from ratchet import mlflow_run
+        from ratchet.model import load
+
         model = load(directory)
         found = self.find(model.digest)
         if found is None:
@@ -176,6 +130,8 @@ class Registry:
         return version
 
     def _replace_record(self, version: Version, record: GateRecord) -> None:
+        from ratchet import mlflow_run
+
         if version.tags.get(RECORD) != mlflow_run.record_name(record):
             name = mlflow_run.log_record(self._client, version.run_id, record)
             self.tag(version, VERDICT, record.verdict)
@@ -184,8 +140,8 @@ class Registry:
     def _close_runs(self, version: Version) -> None:
         """Finish the version's run, and mark as killed what others left open."""
         experiment = self._client.get_experiment_by_name(self.name).experiment_id
-        open_runs = f"tags.`{DIGEST}` = '{version.digest}' and attributes.status = 'RUNNING'"
-        for run in self._client.search_runs([experiment], open_runs):
+        is_open = f"tags.`{DIGEST}` = '{version.digest}' and attributes.status = 'RUNNING'"
+        for run in self._client.search_runs([experiment], is_open):
             own = run.info.run_id == version.run_id
             self._client.set_terminated(run.info.run_id, "FINISHED" if own else "KILLED")
 
@@ -196,13 +152,13 @@ class Registry:
         if path in [file.path for file in self._client.list_artifacts(version.run_id, "gate")]:
             with TemporaryDirectory() as folder:
                 text = Path(self._client.download_artifacts(version.run_id, path, folder)).read_text(encoding="utf-8")
-        record = _parsed(GateRecord, text)
+        record = parsed(GateRecord, text)
         if record is None:
-            raise self._lack(version, "holds no gate record")
+            raise self.refusal(version, "holds no gate record")
         return record
 
     def waiver(self, version: Version) -> Waiver | None:
-        return _parsed(Waiver, version.tags.get(WAIVER))
+        return parsed(Waiver, version.tags.get(WAIVER))
 
     def model(self, version: Version) -> tuple[Model, Path]:
         """The very model that was registered, and its directory, of which a copy stays under state/.
@@ -213,6 +169,9 @@ class Registry:
         return _intact(directory, version) or self._download(version, directory), directory
 
     def _download(self, version: Version, directory: Path) -> Model:
+        """Fetch the model's files, and keep them if they are that model."""
+        from mlflow.artifacts import download_artifacts, list_artifacts
+
         directory.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=directory.parent) as folder:
             copy = Path(folder)
@@ -220,12 +179,12 @@ class Registry:
                 copy = Path(download_artifacts(artifact_uri=version.source, dst_path=folder, tracking_uri=self._uri))
             model = _intact(copy, version)
             if model is None:
-                raise self._lack(version, "no longer holds the model that was registered")
+                raise self.refusal(version, "no longer holds the model that was registered")
             shutil.rmtree(directory, ignore_errors=True)
             copy.replace(directory)
         return model
 
-    def _lack(self, version: Version, problem: str) -> GateError:
+    def refusal(self, version: Version, problem: str) -> GateError:
         return GateError(
             problem,
             subject=f"{self.name} version {version.number}",
@@ -253,11 +212,7 @@ class Registry:
 
     def append(self, entry: Entry) -> None:
         """The one write that promotes; all else follows from the history."""
-        self._client.set_registered_model_tag(self.name, _history_key(entry.number), entry.model_dump_json())
-
-
-def _history_key(number: int) -> str:
-    return f"{HISTORY}{number:06d}"
+        self._client.set_registered_model_tag(self.name, entry.tag, entry.model_dump_json())
 
 
 def _version(found: ModelVersion) -> Version:
@@ -266,16 +221,10 @@ def _version(found: ModelVersion) -> Version:
     return Version(int(found.version), digest if is_digest else "", found.run_id, found.source, found.tags)
 
 
-def _parsed(kind: type[Document], text: str | None) -> Document | None:
-    """What a tag says; nothing where it is not there, or not what was written."""
-    try:
-        return kind.model_validate_json(text) if text else None
-    except ValidationError:
-        return None
-
-
 def _intact(directory: Path, version: Version) -> Model | None:
     """The model of a directory, if it is that of the version."""
+    from ratchet.model import load
+
     try:
         model = load(directory)
     except RegistryError:

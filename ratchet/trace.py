@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ratchet import prediction_log
-from ratchet.errors import GateError
+from ratchet.errors import GateError, RegistryError
 from ratchet.gate_record import GateRecord, verify
 from ratchet.project import Project
-from ratchet.registry import opened
+from ratchet.registry import Registry, Version, opened
 
 
 def trace(project: Project, prediction_id: str) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def trace(project: Project, prediction_id: str) -> dict[str, Any]:
     """
     row = prediction_log.find(project, prediction_id)
     with opened(project, "promotion") as registry:
-        version = registry.version(row["model_version"])
+        version = _version(registry, row)
         record = registry.record(version)
         contract = registry.model(version)[0].contract
     return {
@@ -40,6 +40,18 @@ def trace(project: Project, prediction_id: str) -> dict[str, Any]:
         "data_version": contract.data_version,
         "code": {"commit": contract.commit, "dirty": contract.dirty},
     }
+
+
+def _version(registry: Registry, row: dict[str, Any]) -> Version:
+    """The version of the model that answered, by digest: a number means nothing in a registry that was made anew."""
+    version = registry.find(row["model_digest"])
+    if version is None:
+        raise RegistryError(
+            f"holds no model {row['model_digest'][:12]}",
+            subject=f"model registry of {row['model_name']}",
+            remedy="Point RATCHET_TRACKING_URI at the one that held it then",
+        )
+    return version
 
 
 def _features(row: dict[str, Any]) -> Iterator[dict[str, Any]]:

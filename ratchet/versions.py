@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from ratchet.errors import StoreError, VersionError
 from ratchet.project import Project
 from ratchet.tables import atomic, md5
@@ -75,13 +77,22 @@ def commit_stages(project: Project, stages: Sequence[str], keep: Path, wait: flo
 
 
 def restore(project: Project, lock: Path, wait: float = _WAIT) -> None:
-    """Put a kept dvc.lock back and check out the data that it names. Raises VersionError, also for data never committed."""
-    if not lock.is_file():
-        raise VersionError("is not there", subject=str(lock), remedy="Name a dvc.lock that a flow run kept")
+    """Put a kept dvc.lock back and check out the data that it names; raises VersionError, also for data never committed.
+
+    It names the stages that had run by then. What other stages wrote since stays, as something that DVC has not seen.
+    """
+    stages = locked_stages(lock)
     with _alone(project, wait):
         with atomic(project.root / LOCK_FILE) as temporary:
             shutil.copyfile(lock, temporary)
-        _dvc(project, "checkout")
+        _dvc(project, "checkout", *stages)
+
+
+def locked_stages(lock: Path) -> list[str]:
+    """The stages whose outputs a dvc.lock names. Raises VersionError."""
+    if not lock.is_file():
+        raise VersionError("is not there", subject=str(lock), remedy="Name a dvc.lock that a flow run kept")
+    return list(yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"])
 
 
 @contextmanager

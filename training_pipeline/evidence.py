@@ -22,6 +22,7 @@ from training_pipeline.dataset import Holdout
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
+METRICS: Mapping[Task, tuple[str, ...]] = {"regression": ("rmse", "mae"), "binary": ("log_loss", "auc", "brier")}
 
 
 def collect(
@@ -38,6 +39,11 @@ def collect(
     losses = {role: row_losses(task, rows["label"], values) for role, values in predicted.items()}
     scores = {role: score(model, holdout, predicted[role]) for role, model in models.items()}
     blocks = block_codes(rows, use_case)
+    gain = (
+        paired_gain(task, losses["candidate"], losses["champion"], blocks, policy, seed)
+        if "champion" in losses
+        else None
+    )
     return Evidence(
         n=len(rows["label"]),
         blocks=len(np.unique(blocks)),
@@ -50,9 +56,7 @@ def collect(
         skill=finite(relative_gain(task, losses["candidate"].sum(), losses["reference"].sum())),
         slice_columns=use_case.slices,
         slices=tuple(slice_scores(task, rows, use_case.slices, losses["candidate"], losses["reference"])),
-        gain=paired_gain(task, losses["candidate"], losses["champion"], blocks, policy, seed)
-        if "champion" in losses
-        else None,
+        gain=gain,
         leaks=leaks,
     )
 
@@ -64,19 +68,18 @@ def score(model: Model, holdout: Holdout, predicted: Floats) -> Score:
     if contract.task == "binary":
         invalid |= (predicted < 0) | (predicted > 1)
     usable = not invalid.any() and len(labels) > 0
+    obstacle = "" if _fits(model, holdout) else f"it reads {contract.feature_service}, which this code does not compute"
     return Score(
         digest=model.digest,
         trained_until=contract.trained_until,
         invalid=int(invalid.sum()),
-        metrics=metrics(contract.task, labels, predicted) if usable else {},
-        obstacle=""
-        if _fits(model, holdout)
-        else f"it reads {contract.feature_service}, which this code does not compute",
+        metrics=metrics(contract.task, labels, predicted) if usable else dict.fromkeys(METRICS[contract.task]),
+        obstacle=obstacle,
     )
 
 
 def metrics(task: Task, labels: Floats, predicted: Floats) -> dict[str, float | None]:
-    """Regression: rmse and mae, in the label's unit. Binary: log_loss, auc (None for one class alone) and brier."""
+    """METRICS of the task. Errors are in the label's unit; auc is None where one class is alone."""
     squared = np.mean((labels - predicted) ** 2)
     if task == "regression":
         return {"rmse": finite(np.sqrt(squared)), "mae": finite(np.mean(np.abs(labels - predicted)))}
@@ -108,7 +111,8 @@ def relative_gain(task: Task, losses: Array, others: Array) -> Floats:
     the skill score of forecast verification (Murphy 1988, doi:10.1175/1520-0493(1988)116<2417:SSBOTM>2.0.CO;2).
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(others > 0, losses / others, np.nan)
+        ratio = np.asarray(losses / others, dtype=np.float64)
+        ratio = np.where(np.isfinite(ratio), ratio, np.nan)
         return 1.0 - (np.sqrt(ratio) if task == "regression" else ratio)
 
 

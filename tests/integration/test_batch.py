@@ -105,6 +105,16 @@ def test_a_trace_says_when_the_evidence_cannot_be_checked(serving_project: Proje
     assert "there is no public key" in record["objection"]
 
 
+def test_a_trace_needs_the_model_that_answered(serving_project: Project, project: Project) -> None:
+    """In a registry that never held the model the version's number leads nowhere, and the error says so."""
+    predict(serving_project)
+    log = prediction_log.read(serving_project, serving_project.period("fresh"))
+    project.predictions.parent.mkdir(parents=True)
+    project.predictions.symlink_to(serving_project.predictions)
+    with pytest.raises(RegistryError, match="holds no model"):
+        trace(project, log.column("prediction_id")[0].as_py())
+
+
 def test_a_model_of_other_features_is_refused(serving_project: Project) -> None:
     """A champion that was trained on features which this code does not compute scores nothing, and the error says so."""
     champion = promotion.resolve_champion(serving_project)

@@ -57,15 +57,17 @@ def directory(project: Project, view: str) -> Path:
 
 def written(project: Project, before: Mapping[str, int]) -> set[str]:
     """Names of the table files that are not the files that they were before."""
-    return {name for name, inode in inodes(project).items() if before.get(name) != inode}
+    return {name for name, time in when_written(project).items() if before.get(name) != time}
 
 
 def dates(names: set[str], table: str) -> set[str]:
     return {name.split("date=")[1][:10] for name in names if name.startswith(table) and "date=" in name}
 
 
-def inodes(project: Project) -> dict[str, int]:
-    return {str(path.relative_to(project.features)): path.stat().st_ino for path in project.features.rglob("*.parquet")}
+def when_written(project: Project) -> dict[str, int]:
+    """Table file → when it was written, in nanoseconds."""
+    found = project.features.rglob("*.parquet")
+    return {str(path.relative_to(project.features)): path.stat().st_mtime_ns for path in found}
 
 
 FIRST = {("depots", "depots"): parcels.depot_rows(), ("parcels", "first"): parcel_rows(1)}
@@ -115,7 +117,7 @@ def test_same_interval_gives_the_same_bytes(project: Project, tmp_path: Path) ->
 @pytest.mark.parametrize("day", ["2024-03-07", "2024-03-31", "2024-04-01"])
 def test_day_by_itself_is_what_it_was_among_others(project: Project, day: str) -> None:
     """One lost date is computed alone, to the bytes that it had when it was one of many."""
-    expected, before = contents(project.features), inodes(project)
+    expected, before = contents(project.features), when_written(project)
     lost = {name for name in before if day in name}
     for name in lost:
         (project.features / name).unlink()
@@ -127,7 +129,7 @@ def test_day_by_itself_is_what_it_was_among_others(project: Project, day: str) -
 
 def test_second_run_computes_nothing(project: Project) -> None:
     """What stands is kept, and the report is the same."""
-    before = inodes(project)
+    before = when_written(project)
     first = featurize(project)
     assert set() == written(project, before)
     assert first == featurize(project)
@@ -135,7 +137,7 @@ def test_second_run_computes_nothing(project: Project) -> None:
 
 def test_late_batch_changes_only_dates_within_its_reach(project: Project) -> None:
     """Rows of one day are seen by views until their lookback ends, and by requests of the days beside it."""
-    before = inodes(project)
+    before = when_written(project)
     days = {("parcels", f"day-{day:02d}"): parcel_rows(day) for day in range(36)}
     late = {("parcels", "late"): parcel_rows(10, parcels=3), ("depots", "depots"): parcels.depot_rows()}
     accept(project, days | late)
@@ -170,11 +172,13 @@ def test_requests_are_those_of_the_period(finished: Project) -> None:
 
 def test_shorter_period_recomputes_only_its_edge(project: Project) -> None:
     """Dates that the period no longer touches go, and of the rest only the requests and labels of the last are new."""
-    before = inodes(project)
+    before = when_written(project)
     periods = project.settings.periods.model_copy(update={"end": date(2024, 4, 3)})
     featurize(project.with_settings(periods=periods))
     assert {"requests/date=2024-04-02/part.parquet", "labels/date=2024-04-02/part.parquet"} == written(project, before)
-    assert "2024-04-02" == max(dates(set(inodes(project)), "requests") | dates(set(inodes(project)), "labels"))
+    assert "2024-04-02" == max(
+        dates(set(when_written(project)), "requests") | dates(set(when_written(project)), "labels")
+    )
 
 
 def test_static_view_belongs_to_no_date(finished: Project) -> None:

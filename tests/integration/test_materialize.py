@@ -157,9 +157,9 @@ def test_clock_before_the_end_decides(project: Project) -> None:
 def test_true_marker_saves_writing_again(project: Project) -> None:
     """A second run on the same features leaves marker and values, and reports the same."""
     first = materialize(project)
-    before = (project.state / "materialized.json").stat().st_ino
+    before = (project.state / "materialized.json").stat().st_mtime_ns
     assert first == materialize(project)
-    assert before == (project.state / "materialized.json").stat().st_ino
+    assert before == (project.state / "materialized.json").stat().st_mtime_ns
 
 
 def test_changed_features_are_written(project: Project) -> None:
@@ -183,6 +183,9 @@ def test_lost_online_store_is_written_again(project: Project) -> None:
     expected = online_rows(project.root)
     for path in project.state.glob("feast_online.db*"):
         path.unlink()
+    with pytest.raises(StoreError, match=r"online store: cannot be read .*Run `ratchet stage materialize`"):
+        OnlineFeatures(project).read(requests(END, [1], [2]))
+    online_database(project).unlink()
     materialize(project)
     assert expected == online_rows(project.root)
 

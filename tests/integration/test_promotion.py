@@ -176,6 +176,21 @@ def test_serving_moved_by_hand_stops_readers_until_it_is_reconciled(served: Proj
     assert resolve_champion(served).version == 2
 
 
+def test_a_version_that_became_another_model_does_not_return(served: Project) -> None:
+    """A version that served once has no more right to serve when its digest was changed since."""
+    client(served).set_model_version_tag(served.namespace, "1", "ratchet.digest", candidate(5).digest)
+    move(served, "champion", 1)
+    assert reconcile(served)["refused"]["reason"] == "no longer holds the model that was registered"
+
+
+def test_a_previous_version_that_was_deleted_is_no_way_back(served: Project) -> None:
+    """Deleting the version before in MLflow disturbs nothing, but there is nothing left to roll back to."""
+    client(served).delete_model_version(served.namespace, "1")
+    assert reconcile(served)["serving"]["version"] == 2
+    with pytest.raises(RegistryError, match="there is no version to return to"):
+        rollback(served, by="ann", reason="slow")
+
+
 def test_a_withdrawn_wish_leaves_its_refusal(served: Project) -> None:
     """When champion goes back to what serves nothing is pending, and the refused version still says why."""
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
@@ -269,7 +284,7 @@ def test_a_forged_history_yields_no_model(served: Project) -> None:
     forged = tags["ratchet.history.000002"].replace('"number":2,"version":2', f'"number":3,"version":{version}')
     client(served).set_registered_model_tag(served.namespace, "ratchet.history.000003", forged)
     for step in (resolve_champion, reconcile):
-        with pytest.raises(RegistryError, match=r"ratchet\.history\.000003 was not signed with this checkout's key"):
+        with pytest.raises(RegistryError, match=r"ratchet\.history\.000003 is not entry 3, signed"):
             step(served)
 
 
@@ -277,7 +292,7 @@ def test_a_replayed_history_entry_yields_no_model(served: Project) -> None:
     """A signed entry counts only in its own place."""
     tags = client(served).get_registered_model(served.namespace).tags
     client(served).set_registered_model_tag(served.namespace, "ratchet.history.000003", tags["ratchet.history.000001"])
-    with pytest.raises(RegistryError, match=r"ratchet\.history\.000003 stands where entry 3 belongs"):
+    with pytest.raises(RegistryError, match=r"ratchet\.history\.000003 is not entry 3, signed"):
         resolve_champion(served)
 
 

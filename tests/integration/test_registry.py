@@ -109,10 +109,11 @@ def test_a_registry_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None
     """A server that refuses connections is named, and does not keep anybody waiting."""
     address = f"http://127.0.0.1:{free_port()}"
     project = replace(noshow_project(tmp_path), stores=Stores(tracking_uri=address))
-    started = time.monotonic()
-    with pytest.raises(RegistryError, match=f"model registry {address}: does not answer as it should"):
-        resolve_champion(project)
-    assert time.monotonic() - started < 20
+    for question in (resolve_champion, status):  # the first also waits for what MLflow imports before its first request
+        started = time.monotonic()
+        with pytest.raises(RegistryError, match=f"model registry {address}: does not answer as it should"):
+            question(project)
+    assert time.monotonic() - started < 5
 
 
 def test_a_registry_that_cannot_be_written_is_one_clear_error(unserved: Project) -> None:

@@ -87,12 +87,25 @@ class TestKeeping:
         assert second == contents(project.features)
         assert "Data and pipelines are up to date." in run(project.root, "dvc", "status").stdout
 
+    def test_a_stage_that_had_not_run_is_left_alone(self, project: Project) -> None:
+        """A lock from before a stage's first run restores what it names, and takes nothing else away."""
+        stages = yaml.safe_load((project.root / "dvc.yaml").read_text(encoding="utf-8"))
+        stages["stages"]["train"] = {"cmd": "true", "outs": ["model"]}
+        (project.root / "dvc.yaml").write_text(yaml.safe_dump(stages), encoding="utf-8")
+        write(project, a="1")
+        commit_stages(project, [STAGE], kept(project, "one"))
+        (project.root / "model").write_text("kept", encoding="utf-8")
+        (project.features / "a").unlink()
+        restore(project, kept(project, "one"))
+        assert "1" == (project.features / "a").read_text(encoding="utf-8")
+        assert "kept" == (project.root / "model").read_text(encoding="utf-8")
+
     def test_data_that_was_never_committed_is_not_overwritten(self, project: Project) -> None:
         """Restoring stops before it would lose what no version holds."""
         write(project, a="1")
         commit_stages(project, [STAGE], kept(project, "one"))
         write(project, a="2")
-        with pytest.raises(VersionError, match="dvc checkout: failed"):
+        with pytest.raises(VersionError, match="dvc checkout featurize: failed"):
             restore(project, kept(project, "one"))
         assert "2" == (project.features / "a").read_text(encoding="utf-8")
 

@@ -114,6 +114,13 @@ def test_perfect_champion_leaves_no_number() -> None:
     assert _gain("regression", BLOCKS * 1.0, BLOCKS * 0.0) == Gain(value=None, lower=None, upper=None)
 
 
+def test_infinite_loss_leaves_no_number() -> None:
+    """A prediction without bounds makes the gain absent, on whichever side it stands."""
+    odd = np.where(BLOCKS == 3, np.inf, 1.0)
+    absent = Gain(value=None, lower=None, upper=None)
+    assert [_gain("regression", odd, BLOCKS + 1.0), _gain("regression", odd, odd)] == [absent, absent]
+
+
 def test_metrics_are_those_of_the_field() -> None:
     """Figures agree with scikit-learn's and with hand-made ones."""
     labels, predicted = np.array([0.0, 1.0, 1.0, 0.0]), np.array([0.2, 0.7, 0.4, 0.5])
@@ -228,7 +235,7 @@ def test_one_prediction_that_is_no_probability_spoils_the_evidence(answer: float
     """A single odd prediction among thousands is counted, and no metric is made of the rest."""
     candidate = noshow_candidate()
     evidence = _collect(_Broken(candidate.contract, candidate.pipeline, answer), noshow_baseline())
-    assert (evidence.candidate.invalid, evidence.candidate.metrics) == (1, {})
+    assert (evidence.candidate.invalid, set(evidence.candidate.metrics.values())) == (1, {None})
     assert {"predictions:candidate", "metrics:candidate"} <= set(_failed(evidence))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -171,6 +174,28 @@ def test_a_log_that_cannot_be_written_is_an_error(project: Project, champion: Ch
     hidden.rename(folder)
     log.append(rows, NOW.date())
     assert 2 == len([*folder.glob("*.jsonl")])
+
+
+def test_a_full_disk_tears_no_line_that_is_read(project: Project, champion: Champion) -> None:
+    """A write that ends half-way is an error; what it left is no row, and what comes after it is whole."""
+    log, rows = OnlineLog(project), online_rows(project, champion, joined_columns(1))
+    log.append(rows, NOW.date())
+    (segment,) = project.online_log.rglob("*.jsonl")
+    with file_size_limit(segment.stat().st_size + 100), pytest.raises(StoreError, match="written in part"):
+        log.append(online_rows(project, champion, joined_columns(1)), NOW.date())
+    log.append(online_rows(project, champion, joined_columns(1)), NOW.date())
+    assert 2 == prediction_log.read(project, TODAY).num_rows
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond `size` bytes for a while."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_an_answer_that_is_no_number_is_not_logged(project: Project, champion: Champion) -> None:

@@ -1,0 +1,121 @@
+"""Three flows on a real Prefect server: each in a process of its own while the other two are stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ratchet.project import Project
+from ratchet.reports import read
+from ratchet.versions import data_version, restore
+from tests.support.checkout import noshow_checkout, run, write_params
+from tests.support.killing import contents
+from tests.support.prefect_server import PrefectServer, prefect_server
+
+pytestmark = pytest.mark.xdist_group("flows")
+STAGES = {
+    "feature": ["ingest", "validate", "featurize", "materialize"],
+    "training": ["train", "evaluate", "register"],
+    "inference": ["predict", "monitor"],
+}
+STEPS = {
+    "feature": STAGES["feature"],
+    "training": [*STAGES["training"], "reconcile"],
+    "inference": ["reconcile", *STAGES["inference"]],
+}
+SCHEDULES = {"feature/hourly": "5 * * * *", "training/daily": "35 2 * * *", "inference/hourly": "20 * * * *"}
+CLEAN = "Data and pipelines are up to date."
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout of the second use case."""
+    return noshow_checkout(tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """A server that this process and its children find in their environment."""
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as (server, found), pytest.MonkeyPatch.context() as patch:
+        for name, value in found.items():
+            patch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def deployed(server: PrefectServer, checkout: Path) -> PrefectServer:
+    """The server after what prefect.yaml says to do."""
+    run(checkout, "prefect", "work-pool", "create", "ratchet", "--type", "process")
+    run(checkout, "prefect", "--no-prompt", "deploy", "--all")
+    return server
+
+
+@pytest.fixture(scope="module")
+def ran(deployed: PrefectServer, checkout: Path) -> PrefectServer:
+    """The server after each deployment ran once, one after the other; only its own worker was there."""
+    deployed.pause()
+    for deployment in SCHEDULES:
+        deployed.start(deployment)
+        queue = deployment.partition("/")[0]
+        run(checkout, "prefect", "worker", "start", "--pool", "ratchet", "--work-queue", queue, "--run-once")
+    return deployed
+
+
+def test_each_deployment_has_a_schedule_and_a_queue_of_its_own(deployed: PrefectServer) -> None:
+    """prefect.yaml makes three of them, each for one run at a time."""
+    found = deployed.deployments()
+    assert SCHEDULES == {name: one["schedules"][0]["schedule"]["cron"] for name, one in found.items()}
+    assert {name: name.partition("/")[0] for name in SCHEDULES} == {
+        name: one["work_queue_name"] for name, one in found.items()
+    }
+    assert {1} == {one["global_concurrency_limit"]["limit"] for one in found.values()}
+
+
+@pytest.mark.parametrize("flow", STAGES)
+def test_a_flow_runs_by_itself_and_shows_its_reports(ran: PrefectServer, flow: str) -> None:
+    """It completes, with an artifact for every step and one for the data version."""
+    found = ran.newest_run(flow)
+    assert "COMPLETED" == found["state"]["type"], found["state"]["message"]
+    assert {*STEPS[flow], f"{flow}-data-version"} == set(ran.artifacts(found))
+
+
+def test_an_artifact_is_a_table_of_the_report(ran: PrefectServer, checkout: Path) -> None:
+    """The report's values stand under dotted names."""
+    report = read(Project.load(checkout), "validate")
+    assert report is not None
+    shown = json.loads(ran.artifacts(ran.newest_run("feature"))["validate"])
+    assert {"what": "rows.accepted", "value": str(report["rows"]["accepted"])} in shown
+
+
+def test_dvc_finds_the_stages_of_every_flow_clean(ran: PrefectServer, checkout: Path) -> None:
+    """What the flows left is what the other driver would have left: it has nothing to run."""
+    stages = [stage for flow in STAGES.values() for stage in flow]
+    assert CLEAN in run(checkout, "dvc", "status", *stages).stdout
+
+
+def test_the_data_of_a_run_can_be_had_again(ran: PrefectServer, checkout: Path) -> None:
+    """Its artifact names the data version; the lock kept with the run brings that data back exactly."""
+    project, found = Project.load(checkout), ran.newest_run("feature")
+    before, version = contents(project.features), data_version(project)
+    assert f"`{version}`" in ran.artifacts(found)["feature-data-version"]
+    shutil.rmtree(project.data)
+    restore(project, project.state / "runs" / "feature" / found["id"] / "dvc.lock")
+    assert before == contents(project.features)
+    assert version == data_version(project)
+
+
+def test_a_step_that_fails_fails_its_flow(ran: PrefectServer, checkout: Path) -> None:
+    """The state of the run has the one-line error, nothing is tried again, and no version is recorded."""
+    before = (checkout / "dvc.lock").read_bytes(), contents(Project.load(checkout).raw)
+    write_params(checkout, rows_per_week=0)
+    done = run(checkout, "python", "-m", "flows.feature", check=False)
+    assert 0 != done.returncode
+    found = ran.newest_run("feature")
+    assert "FAILED" == found["state"]["type"]
+    assert "delivery appointments/week-000: holds no row" in found["state"]["message"]
+    assert {} == ran.artifacts(found)
+    assert before == ((checkout / "dvc.lock").read_bytes(), contents(Project.load(checkout).raw))
