@@ -109,7 +109,11 @@ def _errors(summary: Summary) -> Iterator[str]:
     yield f"{'':<12}" + "".join(f"{name:>10}" for name in names)
     for role, metrics in summary["holdout"].items():
         if metrics:
-            yield f"{role:<12}" + "".join(f"{metrics[name]:>10.4f}" for name in names)
+            yield f"{role:<12}" + "".join(f"{_number(metrics.get(name)):>10}" for name in names)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _gate(summary: Summary) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import warnings
 from datetime import UTC, datetime
 from functools import cache
 from types import ModuleType
@@ -17,8 +18,9 @@ def feast_module() -> ModuleType:
     instrument = typeguard.typechecked
     typeguard.typechecked = _leave_as_it_is
     try:
-        import feast
-        import feast.infra.online_stores.sqlite
+        with warnings.catch_warnings():  # it would show every deprecation in any library from here on
+            import feast
+            import feast.infra.online_stores.sqlite
     finally:
         typeguard.typechecked = instrument
     _count_seconds_in_utc()

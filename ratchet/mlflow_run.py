@@ -22,11 +22,10 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from ratchet.gate_record import GateRecord
 from ratchet.model import ARCHIVE, CONTRACT, PLOTS, REFERENCE, TRUSTED, Contract, Model, frame
 from ratchet.project import Project
+from ratchet.registry import DIGEST, KIND, RECORD, STATUS, VERDICT
 from ratchet.settings import PARAMS_FILE
 from ratchet.tables import to_columns
 
-DIGEST, KIND, STATUS = "ratchet.digest", "ratchet.kind", "ratchet.status"
-RECORD, VERDICT = "ratchet.gate_record", "ratchet.verdict"
 REQUIREMENTS = ("scikit-learn", "lightgbm", "skops", "numpy", "pandas")
 
 

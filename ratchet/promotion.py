@@ -10,18 +10,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ratchet.errors import GateError, RegistryError
 from ratchet.gate_record import GateRecord, Waiver, admit, verify
 from ratchet.history import Entry, Snapshot, previous
-from ratchet.mlflow_run import KIND, STATUS, VERDICT
-from ratchet.model import Model
 from ratchet.project import Project
-from ratchet.registry import CHAMPION, PREVIOUS, SERVING, WAIVER, Registry, Version, opened
+from ratchet.registry import (
+    CHAMPION,
+    KIND,
+    PREVIOUS,
+    SERVING,
+    STATUS,
+    VERDICT,
+    WAIVER,
+    Registry,
+    Version,
+    opened,
+)
 from ratchet.reports import Report
 from ratchet.signing import sign
 from ratchet.tables import write_json
+
+if TYPE_CHECKING:
+    from ratchet.model import Model
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 A version counts once it carries the digest of its model, which MLflow stores together with the version itself, after all
 that belongs to it. What a killed process leaves behind is a run without a version: it is marked as killed, and logged anew.
+
+Reading aliases and history needs no model: sklearn and LightGBM are imported only where one is loaded or logged.
 """
 
 from __future__ import annotations
@@ -14,25 +16,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts, list_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from ratchet import mlflow_run
 from ratchet.errors import GateError, RegistryError
 from ratchet.gate_record import GateRecord, Waiver
 from ratchet.history import WISH, Entry, Snapshot, Wish, parsed
-from ratchet.mlflow_run import DIGEST, RECORD, VERDICT
-from ratchet.model import Model, load
 from ratchet.project import Project
+
+if TYPE_CHECKING:
+    from ratchet.model import Model
 
 CHAMPION, SERVING, PREVIOUS = "champion", "serving", "previous"
 WAIVER = "ratchet.waiver"
+DIGEST, KIND, STATUS = "ratchet.digest", "ratchet.kind", "ratchet.status"
+RECORD, VERDICT = "ratchet.gate_record", "ratchet.verdict"
 LOCK_SECONDS = 120
 
 
@@ -112,6 +115,9 @@ class Registry:
 
         The record of a version that has served is evidence and stays; that of any other gives way to `record`.
         """
+        from ratchet import mlflow_run
+        from ratchet.model import load
+
         model = load(directory)
         found = self.find(model.digest)
         if found is None:
@@ -124,6 +130,8 @@ class Registry:
         return version
 
     def _replace_record(self, version: Version, record: GateRecord) -> None:
+        from ratchet import mlflow_run
+
         if version.tags.get(RECORD) != mlflow_run.record_name(record):
             name = mlflow_run.log_record(self._client, version.run_id, record)
             self.tag(version, VERDICT, record.verdict)
@@ -162,6 +170,8 @@ class Registry:
 
     def _download(self, version: Version, directory: Path) -> Model:
         """Fetch the model's files, and keep them if they are that model."""
+        from mlflow.artifacts import download_artifacts, list_artifacts
+
         directory.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=directory.parent) as folder:
             copy = Path(folder)
@@ -213,6 +223,8 @@ def _version(found: ModelVersion) -> Version:
 
 def _intact(directory: Path, version: Version) -> Model | None:
     """The model of a directory, if it is that of the version."""
+    from ratchet.model import load
+
     try:
         model = load(directory)
     except RegistryError:

@@ -85,9 +85,11 @@ class SourceTable:
 class View:
     """Features of one entity.
 
-    `compute` maps accepted source tables to a table of `keys`, `event_timestamp` and the features. Every row may use only
-    source rows whose `known_at` is strictly before its `event_timestamp` and whose `event_time` is at most `lookback`
-    before it (None: all of history). A value older than `max_age` is not served, nor joined in training.
+    `compute` maps accepted source tables to a table of `keys` (integers or strings), `event_timestamp` (whole seconds; one row
+    for a key at a time) and the features (numbers, booleans or strings). Every row may use only source rows whose `known_at`
+    is strictly before its `event_timestamp` and whose `event_time` is at most `lookback` before it (None: all of history).
+    Sums are of integers: those of floats depend on threads. A value older than `max_age` is not served, nor joined in
+    training.
     """
 
     name: str
@@ -119,11 +121,11 @@ class UseCase:
     """One prediction problem; equal only to itself, so that what follows from it is computed once.
 
     `examples` maps accepted tables to a table of `request_id` (unique), the fields of `request`, `event_timestamp` (when the
-    prediction is asked for), `label` (null where unknown) and `label_known_at`. `constants` are columns equal on every
-    request. `on_demand` adds columns to requests joined with their features; it is the same function in training, batch and
-    online. `inputs` are the model's columns in order. `baseline` is the back-off order: groups of columns, coarser and coarser,
-    ending in (). `slices` are columns by whose values quality is judged apart. `block` is what the bootstrap resamples: local
-    days or weeks, or the values of a column.
+    prediction is asked for), `label` (null where unknown) and `label_known_at`, each from source rows of that UTC date or of
+    those beside it. `constants` are columns equal on every request. `on_demand` adds columns to requests joined with their
+    features; it is the same function in training, batch and online. `inputs` are the model's columns in order. `baseline` is
+    the back-off order: groups of columns, coarser and coarser, ending in (). `slices` are columns by whose values quality is
+    judged apart. `block` is what the bootstrap resamples: local days or weeks, or the values of a column.
     """
 
     name: str

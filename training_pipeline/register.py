@@ -6,10 +6,9 @@ from pathlib import Path
 
 from ratchet import gate_record, promotion
 from ratchet.gate_record import GateRecord
-from ratchet.mlflow_run import STATUS
 from ratchet.model import load
 from ratchet.project import Project
-from ratchet.registry import opened
+from ratchet.registry import STATUS, opened
 from ratchet.reports import Report
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 
 from inference_pipeline.champion import load_champion
 from inference_pipeline.monitor import comparison
+from inference_pipeline.monitor.comparison import MISSING
 from ratchet import prediction_log
 from ratchet.errors import DataError
 from ratchet.model import REFERENCE
@@ -42,27 +44,44 @@ def scored_window(project: Project, champion: Champion) -> dict[str, Array]:
 def drift_report(project: Project, champion: Champion, window: Columns, directory: Path) -> Report:
     """Verdicts for each column and for all, of a window that has the model's inputs, `prediction` and `event_timestamp`.
 
-    It is drift when the prediction drifted, or a share of the columns that the settings name. A column of too few values
-    has no verdict; that they are missing is a column by itself.
+    It is drift when the prediction drifted, or a share of the columns that the settings name.
     """
     settings, columns = project.settings.drift, {**champion.model.contract.inputs, PREDICTION: "number"}
     _require_rows(window, settings)
     reference = to_columns(pq.read_table(champion.directory / REFERENCE))
     sides = comparison.frames(columns, reference, _sample(window, settings.reference_rows))
     scores = comparison.compare(*sides, settings, directory)
-    verdicts = {name: _verdict(score, settings) for name, score in scores.items()}
-    drifted = [bool(verdict["drift"]) for verdict in verdicts.values() if verdict["score"] is not None]
-    share = sum(drifted) / len(drifted)
+    verdicts = {name: _verdict(scores[name], scores.get(name + MISSING), settings) for name in columns}
+    judged = [verdict["drift"] for verdict in verdicts.values() if verdict["drift"] is not None]
+    share = sum(judged) / len(judged)
     is_drift = share >= settings.share_threshold or verdicts[PREDICTION]["drift"]
-    first, last = (str(bound) for bound in (window["event_timestamp"].min(), window["event_timestamp"].max()))
     return {
         "verdict": "drift" if is_drift else "no drift",
         "columns": verdicts,
         "share": round(share, 6),
         "html": str((directory / comparison.HTML).relative_to(project.root)),
         "json": str((directory / comparison.JSON).relative_to(project.root)),
-        "window": {"from": f"{first}+00:00", "to": f"{last}+00:00", "n": len(window[PREDICTION])},
+        "window": _describe(window),
     }
+
+
+def _verdict(values: float | None, missing: float | None, settings: DriftSettings) -> dict[str, Any]:
+    """A column drifted when its values did, or how often they are missing; the larger score decides.
+
+    With too few values to score, and no more of them missing than ever, there is no verdict.
+    """
+    score = max(score for score in (values, missing, 0.0) if score is not None)
+    found = {"drift": score >= settings.column_threshold, "score": round(score, 6)}
+    if missing is not None:
+        found["missing"] = round(missing, 6)
+    if values is None:
+        found["reason"] = f"fewer than {settings.min_rows} values to compare"
+    return found if found["drift"] or values is not None else {**found, "drift": None, "score": None}
+
+
+def _describe(window: Columns) -> Report:
+    first, last = (f"{moment}+00:00" for moment in np.sort(window["event_timestamp"])[[0, -1]])
+    return {"from": first, "to": last, "n": len(window[PREDICTION])}
 
 
 def _require_rows(window: Columns, settings: DriftSettings) -> None:
@@ -80,9 +99,3 @@ def _sample(window: Columns, most: int) -> dict[str, Array]:
     rows = len(window[PREDICTION])
     chosen = np.sort(np.random.default_rng(0).permutation(rows)[:most])
     return {name: values[chosen] for name, values in window.items()}
-
-
-def _verdict(score: float | None, settings: DriftSettings) -> dict[str, bool | float | str | None]:
-    if score is None:
-        return {"drift": None, "score": None, "reason": f"fewer than {settings.min_rows} values to compare"}
-    return {"drift": score >= settings.column_threshold, "score": round(score, 6)}

@@ -7,15 +7,16 @@ from typing import Any
 from ratchet import prediction_log
 from ratchet.errors import StoreError
 from ratchet.project import Project
-from ratchet.tables import write_json
 
 
 def example_request(project: Project) -> dict[str, Any]:
-    """The latest scored request of the fresh period that leaves nothing out, as a V1 body; writes reports/request.json.
+    """The latest scored request of the fresh period that leaves nothing out, as a V1 body.
 
-    Raises StoreError where none was scored.
+    It is asked as of the period's end, for which the online store was written: what a request before that needed has been
+    replaced there. Raises StoreError where none was scored.
     """
-    requests = prediction_log.read(project, project.period("fresh")).column("request").drop_null().to_pylist()
+    fresh = project.period("fresh")
+    requests = prediction_log.read(project, fresh).column("request").to_pylist()
     whole = [request for request in requests if None not in request.values()]
     if not whole:
         raise StoreError(
@@ -23,7 +24,5 @@ def example_request(project: Project) -> dict[str, Any]:
             subject=str(project.predictions),
             remedy="Run `ratchet stage predict`",
         )
-    moment = whole[-1].pop("event_timestamp").isoformat()
-    body = {"instances": [{**whole[-1], project.use_case.event_timestamp: moment}]}
-    write_json(project.root / "reports" / "request.json", body)
-    return body
+    fields = {name: whole[-1][name] for name in project.use_case.request_fields()}
+    return {"instances": [{**fields, project.use_case.event_timestamp: fresh.end.isoformat()}]}

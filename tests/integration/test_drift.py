@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from inference_pipeline.monitor.drift import drift_report
 from ratchet.errors import DataError
+from ratchet.model import REFERENCE
 from ratchet.project import Project
 from ratchet.promotion import Champion
 from ratchet.reports import Report
+from ratchet.tables import write_table
 from ratchet.use_case import Array
 from tests.support.champions import noshow_champion
 from tests.support.models import noshow_columns
@@ -71,13 +76,27 @@ def test_drift_of_the_prediction_alone_is_drift(project: Project, champion: Cham
     assert ["prediction"] == [name for name, column in found["columns"].items() if column["drift"]]
 
 
-def test_a_column_without_values_is_not_passed(project: Project, champion: Champion) -> None:
-    """A feature that vanished has no score of its own, and its being missing drifted."""
+def test_a_column_that_vanished_drifted(project: Project, champion: Champion) -> None:
+    """A feature without values is scored by its being missing, which is drift."""
     name = "patient_history__miss_rate_56d"
-    found = report(project, champion, window(champion, **{name: np.full(400, np.nan)}))["columns"]
-    assert found[name]["drift"] is None
-    assert "fewer than 100 values" in found[name]["reason"]
-    assert found[f"{name} (missing)"]["drift"]
+    found = report(project, champion, window(champion, **{name: np.full(400, np.nan)}))["columns"][name]
+    assert found["drift"]
+    assert 1 < found["score"] == found["missing"]
+    assert "fewer than 100 values" in found["reason"]
+
+
+def test_a_column_of_too_few_values_has_no_verdict(project: Project, champion: Champion) -> None:
+    """What was as good as always missing, in training too, is never said not to have drifted."""
+    name = "patient_history__miss_rate_56d"
+    reference = pq.read_table(champion.directory / REFERENCE)
+    seldom = replace(champion, directory=project.root / "seldom")
+    values = pa.array(np.where(np.arange(1000) % 50 == 0, 0.5, np.nan))
+    column = reference.schema.get_field_index(name)
+    write_table(seldom.directory / REFERENCE, reference.set_column(column, name, values))
+    rows = window(champion, **{name: np.where(np.arange(400) % 50 == 0, 0.5, np.nan)})
+    found = report(project, seldom, rows)
+    assert (None, None) == (found["columns"][name]["drift"], found["columns"][name]["score"])
+    assert "no drift" == found["verdict"]
 
 
 def test_too_small_a_window_is_an_error(project: Project, champion: Champion) -> None:
@@ -109,4 +128,6 @@ def test_the_page_needs_no_network(project: Project, champion: Champion) -> None
     assert [] == re.findall(r"""@import\s+[u"']|url\(["']?(?:https?:)?//""", html)
     metrics = json.loads((project.root / found["json"]).read_text(encoding="utf-8"))["metrics"]
     scores = {metric["config"]["column"]: metric["value"] for metric in metrics if "column" in metric["config"]}
-    assert {name: column["score"] for name, column in found["columns"].items()} == pytest.approx(scores, abs=1e-6)
+    for name, column in found["columns"].items():
+        assert pytest.approx(max(scores[name], column.get("missing", 0)), abs=1e-6) == column["score"]
+        assert pytest.approx(scores.get(f"{name} (missing)", 0), abs=1e-6) == column.get("missing", 0)

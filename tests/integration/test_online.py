@@ -14,7 +14,6 @@ from inference_pipeline.online.example import example_request
 from ratchet import prediction_log, promotion
 from ratchet.clock import Period, SystemClock
 from ratchet.project import Project
-from ratchet.tables import read_json
 from ratchet.trace import trace
 from tests.support.serving import Server
 
@@ -84,12 +83,11 @@ def test_both_kinds_of_id_lead_back_to_data_and_code(server: Server, scored: Row
     assert "c" * 40 == batch["code"]["commit"]
 
 
-def test_the_example_is_answered(server: Server, scored: Rows) -> None:
-    """reports/request.json holds a real request that can be sent as it is."""
-    example = example_request(server.project)
-    assert example == read_json(server.project.root / "reports" / "request.json")
-    answer = server.client.post(f"{server.model}:predict", json=example)
-    assert (200, 1) == (answer.status_code, len(answer.json()["predictions"]))
+def test_the_example_is_answered_with_features(server: Server, scored: Rows) -> None:
+    """The example is a request as it is sent, of a moment for which the online store has features."""
+    answer = server.client.post(f"{server.model}:predict", json=example_request(server.project))
+    (prediction_id,) = answer.json()["prediction_ids"]
+    assert None not in prediction_log.find(server.project, prediction_id)["features"].values()
 
 
 def test_errors_are_ours_through_bentoml(server: Server) -> None:
