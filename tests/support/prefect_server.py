@@ -45,8 +45,9 @@ class PrefectServer:
 
     def newest_run(self, flow: str) -> dict[str, Any]:
         """The run of a flow that began last."""
-        found = self._ask("flow_runs/filter", flows={"name": {"any_": [flow]}}, sort="START_TIME_DESC", limit=1)
-        return dict(found[0])
+        began = {"start_time": {"is_null_": False}}
+        flows = {"name": {"any_": [flow]}}
+        return dict(self._ask("flow_runs/filter", flows=flows, flow_runs=began, sort="START_TIME_DESC", limit=1)[0])
 
     def artifacts(self, run: dict[str, Any]) -> dict[str, str]:
         """Key → data of the artifacts of a flow run."""
