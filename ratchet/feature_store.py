@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -72,10 +73,18 @@ class OnlineFeatures:
         self._service = feature_service(self._store, self._spec)
 
     def read(self, requests: Columns) -> dict[str, Array]:
-        """Features of requests, constants included. What is older than its view's max_age at a request's
-        event_timestamp, or newer than that, is absent, as it would be in the point-in-time join."""
+        """Features of requests, whose columns include the constants.
+
+        What is older than its view's max_age at a request's event_timestamp, or newer than that, is absent, as it would be
+        in the point-in-time join. Raises StoreError where the online store cannot be read.
+        """
         keys = self._keys(requests)
-        found = self._store.get_online_features(self._service, _filled(keys), full_feature_names=True)
+        try:
+            found = self._store.get_online_features(self._service, _filled(keys), full_feature_names=True)
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"cannot be read ({error})", subject="online store", remedy="Run `ratchet stage materialize`"
+            ) from error
         values = found.to_dict(include_event_timestamps=True)
         columns: dict[str, Array] = {}
         for lookup in self._use_case.lookups:

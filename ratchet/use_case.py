@@ -85,9 +85,11 @@ class SourceTable:
 class View:
     """Features of one entity.
 
-    `compute` maps accepted source tables to a table of `keys`, `event_timestamp` and the features. Every row may use only
-    source rows whose `known_at` is strictly before its `event_timestamp` and whose `event_time` is at most `lookback`
-    before it (None: all of history). A value older than `max_age` is not served, nor joined in training.
+    `compute` maps accepted source tables to a table of `keys` (integers or strings), `event_timestamp` (whole seconds; one row
+    for a key at a time) and the features (numbers, booleans or strings). Every row may use only source rows whose `known_at`
+    is strictly before its `event_timestamp` and whose `event_time` is at most `lookback` before it (None: all of history).
+    Sums are of integers: those of floats depend on threads. A value older than `max_age` is not served, nor joined in
+    training.
     """
 
     name: str
@@ -119,11 +121,11 @@ class UseCase:
     """One prediction problem; equal only to itself, so that what follows from it is computed once.
 
     `examples` maps accepted tables to a table of `request_id` (unique), the fields of `request`, `event_timestamp` (when the
-    prediction is asked for), `label` (null where unknown) and `label_known_at`. `constants` are columns equal on every
-    request. `on_demand` adds columns to requests joined with their features; it is the same function in training, batch and
-    online. `inputs` are the model's columns in order. `baseline` is the back-off order: groups of columns, coarser and coarser,
-    ending in (). `slices` are columns by whose values quality is judged apart. `block` is what the bootstrap resamples: local
-    days or weeks, or the values of a column.
+    prediction is asked for), `label` (null where unknown) and `label_known_at`, each from source rows of that UTC date or of
+    those beside it. `constants` are columns equal on every request. `on_demand` adds columns to requests joined with their
+    features; it is the same function in training, batch and online. `inputs` are the model's columns in order. `baseline` is
+    the back-off order: groups of columns, coarser and coarser, ending in (). `slices` are columns by whose values quality is
+    judged apart. `block` is what the bootstrap resamples: local days or weeks, or the values of a column.
     """
 
     name: str
@@ -169,7 +171,7 @@ def load_use_case(name: str) -> UseCase:
     """The use case `use_cases.{name}`, or any module's when `name` is dotted. Raises SettingsError."""
     module = name if "." in name else f"use_cases.{name}"
     try:
-        found = importlib.import_module(module).use_case
+        imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
@@ -178,11 +180,11 @@ def load_use_case(name: str) -> UseCase:
             subject=f"use_case {name!r}",
             remedy="Name a folder of use_cases/ in params.yaml",
         ) from error
-    except AttributeError as error:
+    found = getattr(imported, "use_case", None)
+    if not isinstance(found, UseCase):
         raise SettingsError(
             f"{module} declares no `use_case`",
             subject=f"use_case {name!r}",
             remedy="Give the folder's __init__.py a `use_case = UseCase(...)`",
-        ) from error
-    assert isinstance(found, UseCase)
+        )
     return found

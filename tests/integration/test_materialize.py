@@ -183,6 +183,9 @@ def test_lost_online_store_is_written_again(project: Project) -> None:
     expected = online_rows(project.root)
     for path in project.state.glob("feast_online.db*"):
         path.unlink()
+    with pytest.raises(StoreError, match=r"online store: cannot be read .*Run `ratchet stage materialize`"):
+        OnlineFeatures(project).read(requests(END, [1], [2]))
+    online_database(project).unlink()
     materialize(project)
     assert expected == online_rows(project.root)
 

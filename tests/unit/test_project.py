@@ -1,0 +1,132 @@
+"""A project: where everything lies, which use case and source are active, and what a step leaves of itself."""
+
+from __future__ import annotations
+
+import pickle
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from ratchet import errors, reports
+from ratchet.errors import RatchetError, SettingsError, SourceError
+from ratchet.project import PeriodName, Project
+from ratchet.settings import SourceSettings
+from ratchet.use_case import load_use_case
+from tests.support.projects import noshow_project
+
+
+class TestProject:
+    def test_is_read_from_its_folder_and_its_environment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """params.yaml decides results, RATCHET_ variables where things are kept."""
+        settings = noshow_project(tmp_path).settings
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")), encoding="utf-8")
+        monkeypatch.setenv("RATCHET_THREADS", "3")
+        project = Project.load(tmp_path)
+        assert settings == project.settings
+        assert 3 == project.stores.threads
+        assert UTC == project.clock.now().tzinfo
+
+    def test_every_store_carries_use_case_and_source(self, tmp_path: Path) -> None:
+        """Two sources share nothing but the checkout's own state."""
+        one = noshow_project(tmp_path)
+        other = one.with_settings(source=SourceSettings(name="hospital", path="x"))
+        names = [name for name, value in vars(Project).items() if isinstance(value, property)]
+        paths = [name for name in names if isinstance(getattr(one, name), Path)]
+        shared = {name for name in paths if getattr(one, name) == getattr(other, name)}
+        assert {"shared_state"} == shared
+        assert ("noshow-clinic", "noshow-hospital") == (one.namespace, other.namespace)
+
+    def test_an_unknown_source_names_the_known_ones(self, tmp_path: Path) -> None:
+        """A typo in source.name is found before anything is read."""
+        project = noshow_project(tmp_path).with_settings(source=SourceSettings(name="clinik", path="x"))
+        with pytest.raises(SettingsError, match="source 'clinik' is none of clinic"):
+            _ = project.loader
+
+    def test_periods_follow_one_another_and_fill_the_whole(self, tmp_path: Path) -> None:
+        """They are local days of the use case's time zone."""
+        project = noshow_project(tmp_path)
+        names: list[PeriodName] = ["train", "early_stopping", "holdout", "fresh"]
+        parts, whole = [project.period(name) for name in names], project.period("all")
+        assert [part.end for part in parts[:-1]] == [part.start for part in parts[1:]]
+        assert (whole.start, whole.end) == (parts[0].start, parts[-1].end)
+        assert datetime(2023, 12, 31, 13, 30, tzinfo=UTC) == whole.start
+
+
+class TestUseCase:
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("nowhere", r"use_case 'nowhere': there is no module use_cases\.nowhere"),
+            ("tests.nowhere.city", r"there is no module tests\.nowhere\.city"),
+            ("tests.support.projects", r"tests\.support\.projects declares no `use_case`"),
+        ],
+    )
+    def test_a_wrong_name_says_what_is_looked_for(self, name: str, message: str) -> None:
+        """The folder that is not there, or what it lacks."""
+        with pytest.raises(SettingsError, match=message):
+            load_use_case(name)
+
+    @pytest.mark.parametrize(
+        ("code", "error"), [("import nothing_like_it", ModuleNotFoundError), ("import os\nos.nothing", AttributeError)]
+    )
+    def test_a_defect_inside_it_is_not_hidden(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, error: type[Exception]
+    ) -> None:
+        """A use case that is there but broken fails with its own error."""
+        package = f"broken_{error.__name__.lower()}"
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "city.py").write_text(code, encoding="utf-8")
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(error, match="nothing"):
+            load_use_case(f"{package}.city")
+
+    def test_requests_are_completed_by_constants_and_on_demand_columns(self) -> None:
+        """The same two functions serve a million rows and one."""
+        use_case = load_use_case("tests.support.noshow")
+        columns = {"event_timestamp": np.array(["2024-01-01T00:00", "2024-07-01T00:00"], "datetime64[us]")}
+        assert [10.0, 9.0] == use_case.complete(columns)["hour"].tolist()
+        assert columns == use_case.with_constants(columns)
+        assert ["patient", "clinic", "booked_days_ahead"] == use_case.request_fields()
+
+
+class TestReports:
+    def test_a_step_leaves_its_report_and_its_seconds_apart(self, tmp_path: Path) -> None:
+        """What it reports is the same for every run; how long it took is not, and lies elsewhere."""
+        project = noshow_project(tmp_path)
+        assert reports.read(project, "count") is None
+        assert {"rows": 3} == reports.run(project, "count", lambda _: {"rows": 3})
+        assert {"rows": 3} == reports.read(project, "count")
+        assert ["count"] == list(reports.seconds(project))
+
+    def test_a_step_that_fails_leaves_the_former_report(self, tmp_path: Path) -> None:
+        """Half a run reports nothing."""
+        project = noshow_project(tmp_path)
+        reports.run(project, "count", lambda _: {"rows": 3})
+
+        def failing(_project: Project) -> dict[str, Any]:
+            raise SourceError("is not there", subject="it", remedy="Look for it")
+
+        with pytest.raises(SourceError):
+            reports.run(project, "count", failing)
+        assert {"rows": 3} == reports.read(project, "count")
+
+
+class TestErrors:
+    def test_an_error_is_one_line_that_says_what_to_do(self) -> None:
+        """What, to which input, and the remedy; it also survives the way between processes."""
+        error = SourceError("is half a file", subject="month.parquet", remedy="Fetch it again")
+        assert "month.parquet: is half a file. Fetch it again." == str(error)
+        copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+        assert (type(error), str(error)) == (type(copy), str(copy))
+
+    def test_the_tree_at_the_top_of_the_module_is_whole(self) -> None:
+        """Every class of it is drawn, and nothing else is."""
+        classes = {
+            name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, RatchetError)
+        }
+        drawn = {line.split()[1] for line in (errors.__doc__ or "").splitlines() if line.startswith(("├── ", "└── "))}
+        assert classes == drawn | {"RatchetError"}
