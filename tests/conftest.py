@@ -11,5 +11,3 @@ from ratchet.quiet import QUIET
 os.environ.update(QUIET)
 settings.register_profile("ratchet", deadline=None)  # examples write files, on a machine that others use too
 settings.load_profile("ratchet")
-
-pytest_plugins = ["tests.support.serving"]

@@ -71,7 +71,7 @@ def _verdict(values: float | None, missing: float | None, settings: DriftSetting
     With too few values to score, and no more of them missing than ever, there is no verdict.
     """
     score = max(score for score in (values, missing, 0.0) if score is not None)
-    found = {"drift": score >= settings.column_threshold, "score": round(score, 6)}
+    found: dict[str, Any] = {"drift": score >= settings.column_threshold, "score": round(score, 6)}
     if missing is not None:
         found["missing"] = round(missing, 6)
     if values is None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from ratchet.project import Project
 from tests.support.projects import noshow_project
+
+if TYPE_CHECKING:
+    from tests.support.serving import Server
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +59,20 @@ def mlflow_server(tmp_path: Path, empty_registry: Project) -> Iterator[str]:
 
     with serving(tmp_path, empty_registry.shared_state / "mlflow.db") as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def serving_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project in which everything up to a serving model happened, on real stores; to be left as it is found."""
+    from tests.support.serving import serve_candidate
+
+    return serve_candidate(tmp_path_factory.mktemp("serving"))
+
+
+@pytest.fixture(scope="session")
+def server(serving_project: Project) -> Iterator[Server]:
+    """The online service of `serving_project`, as `bentoml serve` runs it."""
+    from tests.support.serving import running
+
+    with running(serving_project) as server:
+        yield server

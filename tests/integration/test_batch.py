@@ -105,14 +105,14 @@ def test_a_trace_says_when_the_evidence_cannot_be_checked(serving_project: Proje
     assert "there is no public key" in record["objection"]
 
 
-def test_a_trace_needs_the_model_that_answered(serving_project: Project, project: Project) -> None:
+def test_a_trace_needs_the_model_that_answered(serving_project: Project, unserved: Project) -> None:
     """In a registry that never held the model the version's number leads nowhere, and the error says so."""
     predict(serving_project)
     log = prediction_log.read(serving_project, serving_project.period("fresh"))
-    project.predictions.parent.mkdir(parents=True)
-    project.predictions.symlink_to(serving_project.predictions)
+    unserved.predictions.parent.mkdir(parents=True)
+    unserved.predictions.symlink_to(serving_project.predictions)
     with pytest.raises(RegistryError, match="holds no model"):
-        trace(project, log.column("prediction_id")[0].as_py())
+        trace(unserved, log.column("prediction_id")[0].as_py())
 
 
 def test_a_model_of_other_features_is_refused(serving_project: Project) -> None:
@@ -128,11 +128,11 @@ def test_a_model_of_other_features_is_refused(serving_project: Project) -> None:
     promotion.rollback(serving_project, by="test", reason="to leave it as it was")
 
 
-def test_without_a_model_nothing_is_scored(project: Project) -> None:
+def test_without_a_model_nothing_is_scored(unserved: Project) -> None:
     """An empty registry is an error that says what to do, for batch and for monitoring."""
     for step in (predict, monitor):
         with pytest.raises(RegistryError, match=r"no model has been promoted yet\. Run"):
-            step(project)
+            step(unserved)
 
 
 def test_there_is_no_example_before_there_are_predictions(tmp_path: Path) -> None:

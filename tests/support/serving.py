@@ -7,14 +7,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pyarrow as pa
-import pytest
 import yaml
 
 from feature_pipeline.featurize import featurize
@@ -38,10 +37,9 @@ START_SECONDS = 120
 TREES = 20
 
 
-@pytest.fixture(scope="session")
-def serving_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Features computed and materialized; a tree model serves as version 2, after the baseline. To be left as it is found."""
-    project = noshow_project(tmp_path_factory.mktemp("serving"), rows_per_week=60)
+def serve_candidate(root: Path) -> Project:
+    """Features computed and materialized; a tree model serves as version 2, after the baseline."""
+    project = noshow_project(root, rows_per_week=60)
     accept_all(project)
     featurize(project)
     materialize(project)
@@ -61,24 +59,24 @@ class Server:
         return f"/v1/models/{self.project.namespace}"
 
 
-@pytest.fixture(scope="session")
-def server(serving_project: Project) -> Iterator[Server]:
-    """The service on a free port, started once from a folder that has the project's params.yaml."""
-    settings = serving_project.settings.model_dump(mode="json")
-    (serving_project.root / PARAMS_FILE).write_text(yaml.safe_dump(settings), encoding="utf-8")
-    port, log = _free_port(), serving_project.root / "server.log"
+@contextmanager
+def running(project: Project) -> Iterator[Server]:
+    """The service on a free port, started from the project's folder."""
+    settings = project.settings.model_dump(mode="json")
+    (project.root / PARAMS_FILE).write_text(yaml.safe_dump(settings), encoding="utf-8")
+    port, log = _free_port(), project.root / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             _command(port),
-            cwd=serving_project.root,
-            env=_environment(serving_project.root / "bentoml"),
+            cwd=project.root,
+            env=_environment(project.root / "bentoml"),
             stdout=output,
             stderr=output,
         )
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False) as client:
         try:
             _wait_until_ready(client, process, log)
-            yield Server(serving_project, client)
+            yield Server(project, client)
         finally:
             process.terminate()
             process.wait(30)
