@@ -14,7 +14,8 @@ demo: .venv/.complete
 	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m cli.demo $(if $(DATA),--source $(SOURCE) --path $(DATA))
 
 serve: .venv/.complete
-	@PATH="$(CURDIR)/$(RUN):$$PATH" BENTOML_DO_NOT_TRACK=True DO_NOT_TRACK=true \
+	@PATH="$(CURDIR)/$(RUN):$$PATH" BENTOML_HOME="$(CURDIR)/state/bentoml" \
+		BENTOML_DO_NOT_TRACK=True DO_NOT_TRACK=true \
 		$(RUN)/bentoml serve inference_pipeline.online.service:Inference --host 127.0.0.1 --port $(PORT)
 
 test: .venv-test/.complete
