@@ -46,9 +46,9 @@ def ask(project: Project, champion: Champion, holdout: Holdout) -> Answers:
     except VersionError as error:
         return Answers.none(f"its own code, commit {contract.commit[:12]}, {error.problem}")
     lacking = ~pd.Index(holdout.rows["request_id"]).isin(predicted.index)
-    return (
-        Answers.none(f"its own code knows nothing of {lacking.sum()} requests") if lacking.any() else Answers(predicted)
-    )
+    if lacking.any():
+        return Answers.none(f"its own code knows nothing of {lacking.sum()} requests")
+    return Answers(predicted)
 
 
 def _score(project: Project, champion: Champion, holdout: Holdout, folder: Path) -> pd.Series[float]:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from ratchet.clock import Period
+from ratchet.errors import VersionError
 from ratchet.model import Contract
 from ratchet.project import Project
 from ratchet.promotion import Champion
@@ -18,6 +20,7 @@ from tests.support.champions import noshow_champion
 from tests.support.checkout import commit, run
 from tests.support.models import TRAINED_UNTIL, noshow_columns, noshow_contract
 from tests.support.projects import NOSHOW_END, noshow_project
+from training_pipeline import score_holdout
 from training_pipeline.dataset import Holdout
 from training_pipeline.own_code import ask, with_answers
 
@@ -117,6 +120,17 @@ def test_its_settings_are_those_of_its_commit_with_the_source_and_periods_of_tod
     settings = project.settings.model_dump(mode="json", include={"use_case", "source", "periods"})
     expected = json.dumps({**settings, "seed_of_then": 5}, sort_keys=True)
     assert expected in ask(project, champion, holdout()).obstacle
+
+
+def test_code_that_computes_other_features_answers_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit whose features are not those of the model's contract refuses before it touches a table."""
+    settings = yaml.safe_dump(project.settings.model_dump(mode="json"))
+    (project.root / "params.yaml").write_text(settings, encoding="utf-8")
+    monkeypatch.chdir(project.root)
+    directory, (start, end) = noshow_champion(project).directory, (TRAINED_UNTIL.isoformat(), NOSHOW_END.isoformat())
+    with pytest.raises(VersionError, match=r"computes noshow_.* and not noshow_ffffffff\. Install those"):
+        score_holdout.main(str(directory), "accepted", start, end, "out.parquet")
+    assert not project.data.exists()
 
 
 @pytest.mark.parametrize(
