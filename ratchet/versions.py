@@ -54,6 +54,34 @@ def code_version(root: Path) -> CodeVersion:
     return CodeVersion(commit, dirty=commit is None or changes != "")
 
 
+@contextmanager
+def checked_out(root: Path, commit: str, folder: Path) -> Iterator[None]:
+    """While the block runs, `folder` holds the files of a commit and nothing else, whatever a killed run left there.
+
+    One run at a time: others wait. Raises VersionError where git cannot.
+    """
+    import filelock
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder.with_suffix(".lock")):
+        _remove_worktree(root, folder)
+        try:
+            no_hooks = ("-c", f"core.hooksPath={os.devnull}")
+            if _git(root, *no_hooks, "worktree", "add", "--detach", "--", str(folder), commit) is None:
+                raise VersionError(
+                    "cannot be checked out", subject=f"commit {commit}", remedy="Fetch it, or clone without --depth"
+                )
+            yield
+        finally:
+            _remove_worktree(root, folder)
+
+
+def _remove_worktree(root: Path, folder: Path) -> None:
+    """The files first: what git then still lists has none, and it forgets that without asking. Twice: also a locked one."""
+    shutil.rmtree(folder, ignore_errors=True)
+    _git(root, "worktree", "remove", "--force", "--force", str(folder))
+
+
 def _git(root: Path, *arguments: str) -> str | None:
     """What git answers about this folder and none above it; None where there is no git or no repository."""
     environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(root.parent)}

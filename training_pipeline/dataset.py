@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import numpy as np
+import pandas as pd
 
 from ratchet.clock import Period
 from ratchet.errors import DataError
@@ -29,13 +31,29 @@ class TrainingSet:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """Predictions by request_id, made elsewhere; `obstacle` says why there are none."""
+
+    predicted: pd.Series[float]
+    obstacle: str = ""
+
+    @classmethod
+    def none(cls, obstacle: str) -> Answers:
+        return cls(pd.Series(dtype=np.float64), obstacle)
+
+
+@dataclass(frozen=True)
 class Holdout:
-    """Rows to judge on: requests of the period with their labels, and which feature service computed them."""
+    """Rows to judge on: requests of the period with their labels, and which feature service computed them.
+
+    `answers` are by digest those of models that read another one.
+    """
 
     rows: Columns
     period: Period
     fingerprint: str
     rolled_forward: bool = False
+    answers: Mapping[str, Answers] = field(default_factory=dict)
 
     def after(self, instant: datetime) -> Holdout:
         """What is left of it from an instant on, up to which a model has been trained."""

@@ -18,7 +18,7 @@ from ratchet.gate_record import Evidence, Gain, LeakEvidence, Score, SliceScore
 from ratchet.model import Model
 from ratchet.settings import GateSettings
 from ratchet.use_case import Array, Columns, Task, UseCase
-from training_pipeline.dataset import Holdout
+from training_pipeline.dataset import Answers, Holdout
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -35,9 +35,9 @@ def collect(
 ) -> Evidence:
     """Score `models` (candidate, reference and, where one serves, champion) on the holdout's rows."""
     rows, task = holdout.rows, use_case.task
-    predicted = {role: _predict(model, holdout) for role, model in models.items()}
-    losses = {role: row_losses(task, rows["label"], values) for role, values in predicted.items()}
-    scores = {role: score(model, holdout, predicted[role]) for role, model in models.items()}
+    answers = {role: ask(model, holdout) for role, model in models.items()}
+    losses = {role: row_losses(task, rows["label"], predicted) for role, (predicted, _) in answers.items()}
+    scores = {role: score(model, rows["label"], *answers[role]) for role, model in models.items()}
     blocks = block_codes(rows, use_case)
     gain = (
         paired_gain(task, losses["candidate"], losses["champion"], blocks, policy, seed)
@@ -61,14 +61,24 @@ def collect(
     )
 
 
-def score(model: Model, holdout: Holdout, predicted: Floats) -> Score:
+def ask(model: Model, holdout: Holdout) -> tuple[Floats, str]:
+    """A prediction for each row, NaN where there is none, and why. A model of another feature service was asked before."""
+    contract = model.contract
+    if contract.fingerprint == holdout.fingerprint:
+        return model.predict(holdout.rows), ""
+    unasked = Answers.none(f"it reads {contract.feature_service}, which this code does not compute")
+    answers = holdout.answers.get(model.digest, unasked)
+    predicted = answers.predicted.reindex(holdout.rows["request_id"])
+    return np.asarray(predicted, dtype=np.float64), answers.obstacle
+
+
+def score(model: Model, labels: Floats, predicted: Floats, obstacle: str) -> Score:
     """A model's own figures; none where a single prediction is invalid."""
-    contract, labels = model.contract, holdout.rows["label"]
+    contract = model.contract
     invalid = ~np.isfinite(predicted)
     if contract.task == "binary":
         invalid |= (predicted < 0) | (predicted > 1)
     usable = not invalid.any() and len(labels) > 0
-    obstacle = "" if _fits(model, holdout) else f"it reads {contract.feature_service}, which this code does not compute"
     return Score(
         digest=model.digest,
         trained_until=contract.trained_until,
@@ -159,15 +169,6 @@ def slice_scores(
 def finite(number: SupportsFloat) -> float | None:
     """None for what is no number."""
     return float(number) if math.isfinite(float(number)) else None
-
-
-def _fits(model: Model, holdout: Holdout) -> bool:
-    return model.contract.fingerprint == holdout.fingerprint
-
-
-def _predict(model: Model, holdout: Holdout) -> Floats:
-    """No number for any row where the rows were computed for another feature service than the model's own."""
-    return model.predict(holdout.rows) if _fits(model, holdout) else np.full(len(holdout.rows["label"]), np.nan)
 
 
 def _factorize(values: Array) -> tuple[Codes, Array]:

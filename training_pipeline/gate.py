@@ -12,12 +12,13 @@ from ratchet.gate_record import GateRecord, LeakEvidence, Score, conclude, write
 from ratchet.leak_check import leak_check
 from ratchet.model import Model, load
 from ratchet.project import Project
-from ratchet.promotion import resolve_champion, serving_version
+from ratchet.promotion import Champion, resolve_champion, serving_version
 from ratchet.reports import Report
 from ratchet.signing import sign
 from ratchet.versions import code_version, data_version
 from training_pipeline.dataset import Holdout, read_holdout
 from training_pipeline.evidence import collect
+from training_pipeline.own_code import with_answers
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,9 @@ def evaluate(project: Project) -> Report:
     The candidate is compared with the model that serves; where none does, with the baseline, which will be the first to.
     """
     baseline, candidate = (load(project.models / name) for name in ("baseline", "candidate"))
-    champion = resolve_champion(project).model if serving_version(project) is not None else baseline
-    trial = prepare(project)
+    serving = resolve_champion(project) if serving_version(project) is not None else None
+    trial = prepare(project, serving)
+    champion = serving.model if serving else baseline
     records = {
         "baseline": evaluate_model(project, trial, baseline, constant(baseline), None),
         "candidate": evaluate_model(project, trial, candidate, baseline, champion),
@@ -50,9 +52,10 @@ def evaluate(project: Project) -> Report:
     }
 
 
-def prepare(project: Project) -> Trial:
-    """Read the holdout and look for leaks, once for all models."""
-    return Trial(read_holdout(project), find_leaks(project))
+def prepare(project: Project, serving: Champion | None = None) -> Trial:
+    """Read the holdout, ask the champion where only its own code can, and look for leaks, once for all models."""
+    holdout = read_holdout(project)
+    return Trial(with_answers(project, serving, holdout) if serving else holdout, find_leaks(project))
 
 
 def evaluate_model(

@@ -6,12 +6,13 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
-from tests.support.checkout import noshow_checkout, run
+from tests.support.checkout import commit, noshow_checkout, run
 
 MODEL = "noshow-clinic"
 pytestmark = pytest.mark.xdist_group("loop")
@@ -44,7 +45,7 @@ def content(folder: Path) -> dict[str, str]:
     }
 
 
-def report(checkout: Path, step: str) -> dict[str, object]:
+def report(checkout: Path, step: str) -> dict[str, Any]:
     found = json.loads((checkout / "reports" / "noshow" / "clinic" / f"{step}.json").read_text(encoding="utf-8"))
     assert isinstance(found, dict)
     return found
@@ -68,7 +69,6 @@ def test_lightgbm_takes_the_baseline_s_place_on_evidence(loop: Path) -> None:
 def test_no_raw_row_is_lost(loop: Path) -> None:
     """Every raw row is accepted, quarantined or a duplicate."""
     rows = report(loop, "validate")["rows"]
-    assert isinstance(rows, dict)
     assert rows["quarantined"] > 0
     assert rows["raw"] == rows["accepted"] + rows["quarantined"] + rows["duplicates"]
 
@@ -120,6 +120,25 @@ def test_a_promotion_in_mlflow_is_scored_by_the_next_run(copy: Path) -> None:
     run(copy, "dvc", "repro")
     assert int(client.get_model_version_by_alias(MODEL, "serving").version) == 1
     assert model_versions(copy) == {1}
+
+
+def test_after_a_change_of_features_the_champion_is_judged_by_its_own_code(copy: Path) -> None:
+    """Nothing of the champion's columns is left, and it scores what it did as a candidate; the new one has a gain over it."""
+    before, features = report(copy, "evaluate"), copy / "use_cases" / "noshow" / "__init__.py"
+    features.write_text(features.read_text(encoding="utf-8").replace("56", "28"), encoding="utf-8")
+    commit(copy, "Look back half as far, and call it so")
+    run(copy, "dvc", "repro", "evaluate")
+    after = report(copy, "evaluate")
+    assert before["candidate"]["digest"] == after["champion"]["digest"] != after["candidate"]["digest"]
+    assert before["candidate"]["metrics"] == pytest.approx(after["champion"]["metrics"], abs=1e-12)
+    gain = after["candidate"]["gain"]
+    assert gain["lower"] <= gain["value"] <= gain["upper"]
+    checks = {check["name"]: check for check in after["candidate"]["checks"]}
+    assert ("passed", "invalid ones") == (
+        checks["predictions:champion"]["status"],
+        checks["predictions:champion"]["detail"],
+    )
+    assert 1 == len(run(copy, "git", "worktree", "list").stdout.splitlines())
 
 
 def test_data_travel_by_a_remote(loop: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from ratchet.settings import GateSettings
 from ratchet.use_case import Columns, Task
 from tests.support.models import TRAINED_UNTIL, noshow_baseline, noshow_candidate, noshow_columns, noshow_contract
 from tests.support.noshow import use_case
-from training_pipeline.dataset import Holdout
+from training_pipeline.dataset import Answers, Holdout
 from training_pipeline.evidence import (
     Floats,
     block_codes,
@@ -247,6 +248,28 @@ def test_champion_of_another_feature_service_is_not_scored() -> None:
     assert evidence.gain == Gain(value=None, lower=None, upper=None)
     assert checks["predictions:champion"].detail == "it reads noshow_99999999, which this code does not compute"
     assert {"predictions:champion", "ratchet:non-inferior"} <= set(_failed(evidence))
+
+
+def test_champion_of_another_feature_service_is_scored_by_what_its_own_code_predicted() -> None:
+    """Predictions are matched by request, in whatever order they came; the evidence is what it would be on one service."""
+    stranger, holdout = noshow_candidate(noshow_contract(fingerprint="9" * 64), trees=2), _holdout()
+    predicted = pd.Series(stranger.predict(holdout.rows), index=holdout.rows["request_id"])[::-1]
+    found = _collect(noshow_candidate(), stranger, replace(holdout, answers={stranger.digest: Answers(predicted)}))
+    expected = _collect(noshow_candidate(), noshow_candidate(trees=2))
+    assert expected.gain == found.gain
+    assert expected.champion is not None
+    assert expected.champion.model_copy(update={"digest": stranger.digest}) == found.champion
+
+
+def test_champion_that_could_not_be_asked_is_an_obstacle() -> None:
+    """Whatever kept its code from answering is in the record, and nothing takes its place."""
+    stranger = noshow_candidate(noshow_contract(fingerprint="9" * 64))
+    answers = {stranger.digest: Answers.none("its code was never committed")}
+    evidence = _collect(noshow_candidate(), stranger, replace(_holdout(), answers=answers))
+    checks = judge(evidence, POLICY)
+    details = {check.name: check.detail for check in checks}
+    assert "its code was never committed" == details["predictions:champion"]
+    assert "refused" == decide(checks)
 
 
 def test_empty_holdout_is_evidence_of_nothing() -> None:

@@ -1,0 +1,168 @@
+"""A champion whose features this code does not compute is asked in a checkout of its own commit, or the record says why not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from ratchet.clock import Period
+from ratchet.errors import VersionError
+from ratchet.model import Contract
+from ratchet.project import Project
+from ratchet.promotion import Champion
+from tests.support.champions import noshow_champion
+from tests.support.checkout import commit, run
+from tests.support.models import TRAINED_UNTIL, noshow_columns, noshow_contract
+from tests.support.projects import NOSHOW_END, noshow_project
+from training_pipeline import score_holdout
+from training_pipeline.dataset import Holdout
+from training_pipeline.own_code import ask, with_answers
+
+ROWS = 50
+OLD_CODE = f"""
+import os, sys
+import pyarrow as pa, pyarrow.parquet as pq
+rows = range({ROWS})
+table = pa.table({{"request_id": [f"week-000:{{row:08d}}" for row in rows], "prediction": [row / {ROWS} for row in rows]}})
+"""
+ANSWER = "pq.write_table(table.take(list(reversed(rows))), sys.argv[5])"
+Commit = Callable[[str], Champion]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A git repository that is not a project yet."""
+    run(tmp_path, "git", "init", "--quiet")
+    (tmp_path / ".gitignore").write_text("/state/\n/champion/\n", encoding="utf-8")
+    (tmp_path / "params.yaml").write_text("use_case: nyc_taxi\nseed_of_then: 5\n", encoding="utf-8")
+    (tmp_path / "training_pipeline").mkdir()
+    return noshow_project(tmp_path)
+
+
+@pytest.fixture
+def made_by(project: Project) -> Commit:
+    """Commits what its `score_holdout` does, changes it afterwards, and gives a champion of that commit."""
+    module = project.root / "training_pipeline" / "score_holdout.py"
+
+    def champion(code: str) -> Champion:
+        module.write_text(OLD_CODE + code, encoding="utf-8")
+        commit(project.root, "Begin")
+        module.write_text("raise SystemExit('this is today')", encoding="utf-8")
+        return with_contract(
+            noshow_champion(project), commit=run(project.root, "git", "rev-parse", "HEAD").stdout.strip()
+        )
+
+    return champion
+
+
+def with_contract(champion: Champion, **changes: object) -> Champion:
+    contract: Contract = champion.model.contract.model_copy(update={"fingerprint": "9" * 64, **changes})
+    return replace(champion, model=replace(champion.model, contract=contract))
+
+
+def holdout(rows: int = ROWS) -> Holdout:
+    columns = noshow_columns(rows, start=TRAINED_UNTIL)
+    return Holdout(columns, Period(TRAINED_UNTIL, NOSHOW_END), noshow_contract().fingerprint)
+
+
+def test_the_code_of_its_own_commit_answers(project: Project, made_by: Commit) -> None:
+    """Predictions come by request from the committed module, in whatever order, and the checkout is gone afterwards."""
+    champion = made_by(ANSWER)
+    answers = with_answers(project, champion, holdout()).answers[champion.model.digest]
+    assert answers.obstacle == ""
+    expected = pd.Series([row / ROWS for row in range(ROWS)], index=holdout().rows["request_id"])
+    pd.testing.assert_series_equal(expected, answers.predicted.sort_index(), check_names=False, check_index_type=False)
+    assert 1 == len(run(project.root, "git", "worktree", "list").stdout.splitlines())
+    assert not (project.state / "own_code").exists()
+
+
+def test_a_champion_on_the_present_features_is_not_asked_elsewhere(project: Project) -> None:
+    """Where the fingerprints agree nothing is checked out, and nothing has to be committed."""
+    champion = with_contract(noshow_champion(project), fingerprint=holdout().fingerprint, dirty=True)
+    assert {} == with_answers(project, champion, holdout()).answers
+
+
+def test_a_request_without_an_answer_is_an_obstacle(project: Project, made_by: Commit) -> None:
+    """Old code that leaves requests out gives no evidence at all."""
+    answers = ask(project, made_by(ANSWER), holdout(ROWS + 2))
+    assert ("its own code knows nothing of 2 requests", 0) == (answers.obstacle, len(answers.predicted))
+
+
+def test_code_that_fails_is_an_obstacle(project: Project, made_by: Commit) -> None:
+    """The record has the last line on stderr, without the paths of this machine, and the checkout is gone all the same."""
+    champion = made_by("print('warning', file=sys.stderr); sys.exit(f'{os.getcwd()}/data: no rows')")
+    answers = ask(project, champion, holdout())
+    assert f"its own code, commit {champion.model.contract.commit:.12}, failed (data: no rows)" == answers.obstacle
+    assert not (project.state / "own_code").exists()
+
+
+def test_the_old_code_meets_no_store_of_today(
+    project: Project, made_by: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the registries named in the environment nor today's modules are passed on; limits are."""
+    monkeypatch.setenv("RATCHET_FEAST_REGISTRY", "postgresql://elsewhere")
+    monkeypatch.setenv("PYTHONPATH", str(project.root))
+    champion = made_by("sys.exit(str(sorted(n for n in os.environ if n.startswith(('RATCHET_', 'PYTHONPATH')))))")
+    assert "(['RATCHET_MEMORY_LIMIT', 'RATCHET_THREADS'])" in ask(project, champion, holdout()).obstacle
+
+
+def test_its_settings_are_those_of_its_commit_with_the_source_and_periods_of_today(
+    project: Project, made_by: Commit
+) -> None:
+    """The same requests are judged, whatever params.yaml said when it was trained."""
+    champion = made_by("import json, yaml; sys.exit(json.dumps(yaml.safe_load(open('params.yaml')), sort_keys=True))")
+    settings = project.settings.model_dump(mode="json", include={"use_case", "source", "periods"})
+    expected = json.dumps({**settings, "seed_of_then": 5}, sort_keys=True)
+    assert expected in ask(project, champion, holdout()).obstacle
+
+
+def test_code_that_computes_other_features_answers_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit whose features are not those of the model's contract refuses before it touches a table."""
+    settings = yaml.safe_dump(project.settings.model_dump(mode="json"))
+    (project.root / "params.yaml").write_text(settings, encoding="utf-8")
+    monkeypatch.chdir(project.root)
+    directory, (start, end) = noshow_champion(project).directory, (TRAINED_UNTIL.isoformat(), NOSHOW_END.isoformat())
+    with pytest.raises(VersionError, match=r"computes noshow_.* and not noshow_ffffffff\. Install those"):
+        score_holdout.main(str(directory), "accepted", start, end, "out.parquet")
+    assert not project.data.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "obstacle"),
+    [
+        ({"dirty": True}, "was computed by code that was never committed: go back to its features, commit, train"),
+        ({"commit": None, "dirty": True}, "was computed by code that was never committed"),
+        ({"commit": "e" * 40}, "its own code, commit eeeeeeeeeeee, cannot be checked out"),
+    ],
+)
+def test_code_that_cannot_be_restored_is_an_obstacle(
+    project: Project, made_by: Commit, changes: dict[str, object], obstacle: str
+) -> None:
+    """Without a commit that this repository has, there are no predictions, and what to do is said."""
+    answers = ask(project, with_contract(made_by(ANSWER), **changes), holdout())
+    assert obstacle in answers.obstacle
+    assert answers.predicted.empty
+
+
+def test_what_a_killed_run_left_is_no_hindrance(project: Project, made_by: Commit) -> None:
+    """A checkout that was never removed, half there and still locked, makes way for the next."""
+    champion, folder = made_by(ANSWER), project.state / "own_code"
+    run(project.root, "git", "worktree", "add", "--quiet", "--lock", "--detach", str(folder))
+    (folder / ".git").unlink()
+    (folder / "predictions.parquet").write_text("half", encoding="utf-8")
+    assert ask(project, champion, holdout()).obstacle == ""
+
+
+def test_a_hook_of_the_user_s_does_not_run(project: Project, made_by: Commit) -> None:
+    """`dvc install` hooks into every checkout; this one is none of its business."""
+    champion, hook = made_by(ANSWER), project.root / ".git" / "hooks" / "post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    hook.chmod(0o755)
+    assert ask(project, champion, holdout()).obstacle == ""

@@ -1,0 +1,80 @@
+"""Ask a champion whose features this code does not compute any more: by its own code, from the commit that it was made from."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from ratchet.errors import VersionError
+from ratchet.project import Project
+from ratchet.promotion import Champion
+from ratchet.quiet import QUIET
+from ratchet.settings import ENVIRONMENT_PREFIX, PARAMS_FILE
+from ratchet.versions import checked_out
+from training_pipeline.dataset import Answers, Holdout
+
+logger = logging.getLogger(__name__)
+MODULE = "training_pipeline.score_holdout"
+
+
+def with_answers(project: Project, champion: Champion, holdout: Holdout) -> Holdout:
+    """The holdout, with what the champion's own code predicts for it where this code computes other features."""
+    if champion.model.contract.fingerprint == holdout.fingerprint:
+        return holdout
+    answers = ask(project, champion, holdout.after(champion.model.contract.trained_until))
+    return replace(holdout, answers={champion.model.digest: answers})
+
+
+def ask(project: Project, champion: Champion, holdout: Holdout) -> Answers:
+    """The predictions of the champion's own commit for every row; where they cannot be had, none, and why."""
+    contract = champion.model.contract
+    if contract.commit is None or contract.dirty:
+        remedy = "go back to its features, commit, train and promote, and then change them"
+        return Answers.none(f"{contract.feature_service} was computed by code that was never committed: {remedy}")
+    logger.info("scoring version %d by its own code, commit %s", champion.version, contract.commit)
+    folder = project.state / "own_code"
+    try:
+        with checked_out(project.root, contract.commit, folder):
+            predicted = _score(project, champion, holdout, folder)
+    except VersionError as error:
+        return Answers.none(f"its own code, commit {contract.commit[:12]}, {error.problem}")
+    lacking = ~pd.Index(holdout.rows["request_id"]).isin(predicted.index)
+    if lacking.any():
+        return Answers.none(f"its own code knows nothing of {lacking.sum()} requests")
+    return Answers(predicted)
+
+
+def _score(project: Project, champion: Champion, holdout: Holdout, folder: Path) -> pd.Series[float]:
+    """Predictions by request_id. Raises VersionError with the last line that the old code wrote on stderr."""
+    _write_params(project, champion.model.contract.use_case, folder / PARAMS_FILE)
+    out, period = folder / "predictions.parquet", holdout.period
+    instants = (period.start.isoformat(), period.end.isoformat())
+    command = [sys.executable, "-m", MODULE, str(champion.directory), str(project.accepted), *instants, str(out)]
+    done = subprocess.run(command, cwd=folder, env=_environment(project), capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr.strip() or "nothing").splitlines()[-1]
+        problem = said.replace(f"{folder}/", "").replace(f"{project.root}/", "")  # a record names no machine's paths
+        raise VersionError(f"failed ({problem})", subject=MODULE, remedy="Mend what it names")
+    return pd.read_parquet(out).set_index("request_id")["prediction"]
+
+
+def _write_params(project: Project, use_case: str, path: Path) -> None:
+    """The old commit's own params.yaml, with the source and the periods of today."""
+    today = project.settings.model_dump(mode="json", include={"source", "periods"})
+    params = {**yaml.safe_load(path.read_text(encoding="utf-8")), **today, "use_case": use_case}
+    path.write_text(yaml.safe_dump(params), encoding="utf-8")
+
+
+def _environment(project: Project) -> dict[str, str]:
+    """This process's, but its code and stores are those of the folder alone: the registry of today is not the old code's."""
+    limits = {"THREADS": str(project.stores.threads), "MEMORY_LIMIT": project.stores.memory_limit}
+    others = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
+    others.pop("PYTHONPATH", None)
+    return {**others, **QUIET, **{f"{ENVIRONMENT_PREFIX}{name}": value for name, value in limits.items()}}

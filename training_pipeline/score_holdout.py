@@ -1,0 +1,52 @@
+"""What a model predicts by the code of this commit: `python -m training_pipeline.score_holdout MODEL ACCEPTED START END OUT`.
+
+A later commit runs this in a checkout of this one, to judge a model whose features it does not compute itself any more. The
+command line is all that the two have to agree on, beside use_case, source and periods in params.yaml, so it does not change:
+MODEL is the model's directory, ACCEPTED the folder of accepted tables (it is only read), START and END bound the requests
+(ISO 8601, END not included), and OUT becomes a Parquet file of request_id and prediction.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from ratchet.clock import Period
+from ratchet.errors import VersionError
+from ratchet.feature_store import apply, historical, service_spec
+from ratchet.model import load
+from ratchet.project import Project
+from ratchet.tables import write_table
+
+
+def main(directory: str, accepted: str, start: str, end: str, out: str) -> None:
+    """Compute the features, then predict. Raises VersionError where they are not those that the model was trained on."""
+    project, model = Project.load(), load(Path(directory))
+    service, needed = service_spec(project.use_case), model.contract
+    if service.fingerprint != needed.fingerprint:
+        raise VersionError(
+            f"computes {service.name} with the libraries that are installed, and not {needed.feature_service}",
+            subject="the code of the model",
+            remedy="Install those that the model was trained with",
+        )
+    _compute_features(project, Path(accepted))
+    period = Period(datetime.fromisoformat(start), datetime.fromisoformat(end))
+    rows = project.use_case.complete(historical(project, period))
+    write_table(Path(out), pa.table({"request_id": rows["request_id"], "prediction": model.predict(rows)}))
+
+
+def _compute_features(project: Project, accepted: Path) -> None:
+    """By the feature pipeline's own stage, whose words on stderr are the last where it fails."""
+    project.data.mkdir(parents=True)
+    project.accepted.symlink_to(accepted)
+    if subprocess.run([sys.executable, "-m", "cli", "stage", "featurize"], check=False).returncode:
+        sys.exit(1)
+    apply(project)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
