@@ -19,7 +19,7 @@ serve: .venv/.complete
 		$(RUN)/bentoml serve inference_pipeline.online.service:Inference --host 127.0.0.1 --port $(PORT)
 
 test: .venv-test/.complete
-	@PATH="$(CURDIR)/$(TEST):$$PATH" $(TEST)/python -m pytest -n 2 --dist loadgroup -m "not soak"
+	@PATH="$(CURDIR)/$(TEST):$$PATH" $(TEST)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not soak"
 
 soak: .venv-test/.complete
 	@PATH="$(CURDIR)/$(TEST):$$PATH" $(TEST)/python -m pytest -m soak

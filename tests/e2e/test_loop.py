@@ -16,7 +16,6 @@ from mlflow import MlflowClient
 from tests.support.checkout import commit, noshow_checkout, run
 
 MODEL = "noshow-clinic"
-pytestmark = pytest.mark.xdist_group("loop")
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,6 @@ from tests.support.killing import contents
 from tests.support.projects import noshow_project
 from tests.support.serving import offer_candidate
 
-pytestmark = pytest.mark.xdist_group("serving")
-
 
 @contextmanager
 def hidden(path: Path) -> Iterator[None]:

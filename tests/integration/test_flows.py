@@ -16,7 +16,6 @@ from tests.support.checkout import noshow_checkout, run, write_params
 from tests.support.killing import contents
 from tests.support.prefect_server import PrefectServer, prefect_server
 
-pytestmark = pytest.mark.xdist_group("flows")
 STAGES = {
     "feature": ["ingest", "validate", "featurize", "materialize"],
     "training": ["train", "evaluate", "register"],

@@ -17,7 +17,6 @@ from ratchet.project import Project
 from ratchet.trace import trace
 from tests.support.serving import Server
 
-pytestmark = pytest.mark.xdist_group("serving")
 Rows = list[dict[str, Any]]
 
 
