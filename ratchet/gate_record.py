@@ -196,6 +196,8 @@ def verify(record: GateRecord, digest: str, project: Project) -> None:
 def admit(record: GateRecord, digest: str, serving: str | None, waiver: Waiver | None, project: Project) -> None:
     """Raises GateError unless the model may take the place of the one that serves (a digest, or None)."""
     verify(record, digest, project)
+    if record.policy != project.settings.gate:
+        raise _refusal("it was judged by other bounds than params.yaml has now", project)
     if record.champion != serving:
         compared, serves = (name[:12] if name else "nothing" for name in (record.champion, serving))
         raise _refusal(f"it compares with {compared}, but {serves} serves", project)

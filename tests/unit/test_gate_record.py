@@ -224,6 +224,14 @@ def test_baseline_is_admitted_only_where_nothing_serves(project: Project) -> Non
         admit(record, MODEL.digest, "b" * 64, None, project)
 
 
+def test_admission_needs_the_bounds_of_today(project: Project) -> None:
+    """A record judged by bounds that were changed since, to whatever side, does not admit."""
+    record = noshow_record(project, MODEL)
+    changed = project.settings.gate.model_copy(update={"min_skill": -1.0})
+    with pytest.raises(GateError, match="other bounds than"):
+        admit(record, MODEL.digest, None, None, project.with_settings(gate=changed))
+
+
 def test_refusal_names_the_failed_checks(project: Project) -> None:
     """Who is turned away learns why."""
     record = noshow_record(project, MODEL, skill=-1.0, n=3)
