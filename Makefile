@@ -43,10 +43,10 @@ lock: # needs uv on PATH
 clean: # what was computed goes, environments and params.yaml stay
 	rm -rf data state reports dvc.lock feature_repo/feature_store.yaml
 
-.venv/.complete: requirements.lock pyproject.toml
+.venv/.complete: requirements.lock
 	$(call environment,.venv,requirements.lock)
 
-.venv-test/.complete: requirements-dev.lock pyproject.toml
+.venv-test/.complete: requirements-dev.lock
 	$(call environment,.venv-test,requirements-dev.lock)
 
 # An environment is complete when its marker stands: one that was interrupted is made anew.
