@@ -54,7 +54,6 @@ def select_source(params: Path, source: str, path: str) -> None:
 def tell(project: Project) -> None:
     """Offer a worse candidate and a drifted window, unless this champion has met both already."""
     from inference_pipeline.online.example import example_request
-
     from ratchet.promotion import resolve_champion
 
     champion = resolve_champion(project)
