@@ -17,11 +17,15 @@ Step = Callable[[Project], Report]
 
 
 def run(project: Project, name: str, step: Step) -> Report:
-    """Run a step, then write reports/…/{name}.json and its seconds. Both drivers, DVC and Prefect, come through here."""
+    """Run a step, then write reports/…/{name}.json and its seconds. Both drivers, DVC and Prefect, come through here.
+
+    A run that reports what the last one did found nothing to do: the seconds stay those of the run that did it.
+    """
     started = time.perf_counter()
     report = step(project)
-    write_json(project.reports / f"{name}.json", report)
-    write_json(project.state / "seconds" / f"{name}.json", round(time.perf_counter() - started, 3))
+    if report != read(project, name):
+        write_json(project.reports / f"{name}.json", report)
+        write_json(project.state / "seconds" / f"{name}.json", round(time.perf_counter() - started, 3))
     return report
 
 
