@@ -109,4 +109,4 @@ def utc_time(wall_clock: Instants, timezone: str) -> Instants:
     first = local - offsets[before]
     second = local - offsets[after]
     result = np.where(first < starts[after], first, second)
-    return np.where(local_time(result, timezone) == local, result, np.datetime64("NaT"))
+    return np.where(local_time(result, timezone) == local, result, np.datetime64("NaT", "us"))

@@ -113,7 +113,7 @@ class OnlineFeatures:
         }
         for each in columns.values():
             each[absent] = None  # NaN among numbers
-        return {**columns, f"{lookup.prefix}__{EVENT_TIMESTAMP}": np.where(absent, np.datetime64("NaT"), held)}
+        return {**columns, f"{lookup.prefix}__{EVENT_TIMESTAMP}": np.where(absent, np.datetime64("NaT", "us"), held)}
 
 
 def _historical(project: Project, period: Period) -> pa.Table:

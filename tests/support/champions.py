@@ -27,7 +27,7 @@ def joined_columns(rows: int = 200, **changes: object) -> dict[str, Array]:
     columns = noshow_columns(rows, **changes)  # type: ignore[arg-type]
     looked_up = columns["event_timestamp"] - np.timedelta64(1, "D")
     absent = np.isnan(columns["patient_history__appointments_56d"])
-    columns["patient_history__event_timestamp"] = np.where(absent, np.datetime64("NaT"), looked_up)
+    columns["patient_history__event_timestamp"] = np.where(absent, np.datetime64("NaT", "us"), looked_up)
     return use_case.complete(columns)
 
 
