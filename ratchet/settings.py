@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -128,26 +128,29 @@ class Stores(Frozen):
             for name, value in environment.items()
             if name.startswith(ENVIRONMENT_PREFIX)
         }
-        return parse(cls, given, "the environment")
+        return parse(cls, given, "the environment", lambda name: ENVIRONMENT_PREFIX + name.upper())
 
 
-def parse(model: type[Model], raw: Mapping[str, Any], subject: str) -> Model:
-    """Validate `raw`, or raise a SettingsError that lists each wrong key with its neighbours."""
+def parse(
+    model: type[Model], raw: Mapping[str, Any], subject: str, spelled: Callable[[str], str] = lambda name: name
+) -> Model:
+    """Validate `raw`, or raise a SettingsError that lists each wrong key with its neighbours, as they are `spelled` there."""
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        problems = [_explain(model, dict(problem)) for problem in error.errors()]
+        problems = [_explain(model, dict(problem), spelled) for problem in error.errors()]
         raise SettingsError("; ".join(problems), subject=subject, remedy="Mend what is named and run again") from error
 
 
-def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
+def _explain(model: type[BaseModel], problem: dict[str, Any], spelled: Callable[[str], str]) -> str:
     location = [str(part) for part in problem["loc"]]
-    where = ".".join(location) or "the file"
+    where = spelled(".".join(location)) if location else "the file"
     if problem["type"] != "extra_forbidden":
-        return f"{where}: {problem['msg']}"
+        return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
     known = _fields(model, location[:-1])
     near = difflib.get_close_matches(location[-1], known, n=1)
-    return f"{where}: unknown key (" + (f"did you mean {near[0]!r}?)" if near else f"known are {', '.join(known)})")
+    hint = f"did you mean {spelled(near[0])!r}?" if near else f"known are {', '.join(map(spelled, known))}"
+    return f"{where}: unknown key ({hint})"
 
 
 def _fields(model: type[BaseModel], path: list[str]) -> list[str]:

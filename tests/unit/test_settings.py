@@ -124,5 +124,5 @@ class TestStores:
 
     def test_an_unknown_variable_is_refused(self) -> None:
         """A typo in a variable's name does not silently mean the default."""
-        with pytest.raises(SettingsError, match=r"the environment: thread: unknown key \(did you mean 'threads'"):
+        with pytest.raises(SettingsError, match=r"RATCHET_THREAD: unknown key \(did you mean 'RATCHET_THREADS'"):
             Stores.from_environment({"RATCHET_THREAD": "4"})
