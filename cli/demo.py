@@ -84,7 +84,7 @@ def offer_worse(project: Project) -> dict[str, Any]:
     training, settings = read_training_set(project), project.settings
     worse = fit.fit_candidate(training, WORSE_TREES, settings.training, project.stores.threads)
     save(worse, directory, fit.reference_rows(worse, training.rows, settings.drift.reference_rows), {})
-    baseline = load(project.models / "baseline")
+    baseline = load(project.models / "baseline", project.use_case)
     record = gate.evaluate_model(project, gate.prepare(project), worse, baseline, champion.model)
     version = offer(project, directory, record)
     try:

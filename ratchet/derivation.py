@@ -24,10 +24,12 @@ MARGIN = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Derivation:
-    """An expression on unbound source tables, whose rows need no source row older than `lookback` (None: any)."""
+    """An expression on unbound source tables, whose rows need no source row that is older than `lookback` (None: any) or
+    younger than `lookahead`."""
 
     expression: ibis.Table
     lookback: timedelta | None = timedelta(0)
+    lookahead: timedelta = timedelta(0)
 
     @cached_property
     def sql(self) -> str:
@@ -48,7 +50,7 @@ class Derivation:
 
     def source_dates(self, first: date, last: date) -> tuple[date | None, date]:
         """The dates of the source rows that rows of the dates `first` to `last` follow from; None: from the beginning."""
-        return None if self.lookback is None else first - self.lookback - MARGIN, last + MARGIN
+        return None if self.lookback is None else first - self.lookback - MARGIN, last + self.lookahead + MARGIN
 
 
 def view_derivation(use_case: UseCase, view: View) -> Derivation:
@@ -76,7 +78,7 @@ def request_derivation(use_case: UseCase) -> Derivation:
 def label_derivation(use_case: UseCase) -> Derivation:
     """The examples' labels, where there is one: request_id, event_timestamp, label, label_known_at."""
     columns = _canonical(_examples(use_case).select(REQUEST_ID, EVENT_TIMESTAMP, *LABEL_COLUMNS), "examples")
-    return Derivation(columns.filter(columns["label"].notnull()))
+    return Derivation(columns.filter(columns["label"].notnull()), lookahead=use_case.horizon)
 
 
 def _examples(use_case: UseCase) -> ibis.Table:

@@ -53,7 +53,7 @@ def service_spec(use_case: UseCase) -> ServiceSpec:
         [(lookup.prefix, views[lookup.view], sorted(lookup.keys.items())) for lookup in use_case.lookups],
         _columns(request_schema(use_case)),
         dict(use_case.constants),
-        list(_sources(use_case.on_demand, set())),
+        *(list(_sources(function, set())) for function in (use_case.on_demand, use_case.postprocess)),
     )
     return ServiceSpec(
         name=f"{use_case.name}_{fingerprint[:8]}",

@@ -19,6 +19,7 @@ from ratchet.project import Project
 from ratchet.settings import Frozen, GateSettings
 from ratchet.signing import Signed, check_signature
 from ratchet.tables import write_text
+from ratchet.use_case import Split
 
 if TYPE_CHECKING:
     from ratchet.model import Contract
@@ -75,6 +76,7 @@ class Evidence(Frozen):
     start: AwareDatetime
     end: AwareDatetime
     rolled_forward: bool
+    split: Split
     candidate: Score
     reference: Score
     champion: Score | None
@@ -145,6 +147,7 @@ def judge(evidence: Evidence, policy: GateSettings) -> tuple[Check, ...]:
     return (
         _check("rows", evidence.n, ">=", policy.min_rows),
         _check("blocks", evidence.blocks, ">=", policy.min_blocks),
+        *_time(evidence),
         *_scored(evidence),
         _leaks(evidence.leaks),
         _check("skill", evidence.skill, ">", policy.min_skill, "over the reference, on the same rows"),
@@ -269,6 +272,13 @@ def _scored(evidence: Evidence) -> Iterator[Check]:
         yield _check(f"predictions:{role}", score.invalid, "<=", 0, score.obstacle or "invalid ones")
         yield _check(f"metrics:{role}", len(absent) if score.metrics else None, "<=", 0, "without a value")
         yield _check(f"trained_before:{role}", days, ">=", 0, "days before the first row")
+
+
+def _time(evidence: Evidence) -> Iterator[Check]:
+    """Listed, never passed, where moments say nothing: later rows may differ from those that the model was judged on."""
+    if evidence.split == "entity":
+        detail = "no time evidence: rows were split by entity, not by when they were known"
+        yield _check("time", None, ">=", 1, detail).model_copy(update={"status": "insufficient"})
 
 
 def _leaks(leaks: LeakEvidence | None) -> Check:

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     import ibis
 
 CutOff = Callable[[SourceTable, "ibis.Table", datetime], "ibis.Table"]
-WINDOW = timedelta(days=8)
-"""How far around a cut-off is compared and read: a leak crosses it, and any view up to a weekly one has rows there."""
+WINDOWS = (timedelta(days=8), timedelta(days=93))
+"""How far around a cut-off is compared and read: a leak crosses it. The longer is for what has no row in the shorter, such as a
+monthly view."""
 
 
 @dataclass(frozen=True)
@@ -92,16 +93,24 @@ def _derivations(project: Project) -> dict[str, Derivation]:
 
 
 def _compare(project: Project, derivation: Derivation, at: datetime, cut: CutOff, *, strictly: bool) -> _Comparison:
+    """Compare in the first window that has rows."""
+    windows = (_compare_within(window, project, derivation, at, cut, strictly=strictly) for window in WINDOWS)
+    return next((found for found in windows if found.compared), _Comparison())
+
+
+def _compare_within(
+    window: timedelta, project: Project, derivation: Derivation, at: datetime, cut: CutOff, *, strictly: bool
+) -> _Comparison:
     """Compare the rows of the window that ends at `at`, with the cut-off at the last of them.
 
     There a leak shows best: a source row that became known at that very moment is hidden. A request is asked for at its
     source row's own event_time, so the cut-off comes just after it.
     """
     accepted = Accepted(project, derivation)
-    dates = _source_dates(derivation, at)
+    dates = _source_dates(derivation, at, window)
     accepted.expose(*dates)
     moment = derivation.expression[EVENT_TIMESTAMP]
-    rows = derivation.expression.filter(moment > at - WINDOW, moment <= at)
+    rows = derivation.expression.filter(moment > at - window, moment <= at)
     full = accepted.connection.create_table("_full", rows)
     last = accepted.value(full[EVENT_TIMESTAMP].max())
     if last is None:
@@ -115,9 +124,9 @@ def _compare(project: Project, derivation: Derivation, at: datetime, cut: CutOff
     return _Comparison(visible - _visible(accepted), accepted.value(full.count()), changed)
 
 
-def _source_dates(derivation: Derivation, at: datetime) -> tuple[date | None, date]:
+def _source_dates(derivation: Derivation, at: datetime, window: timedelta) -> tuple[date | None, date]:
     day = at.astimezone(UTC).date()
-    return derivation.source_dates(day - WINDOW, day + WINDOW)
+    return derivation.source_dates(day - window, day + window)
 
 
 def _visible(accepted: Accepted) -> int:

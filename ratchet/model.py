@@ -29,7 +29,7 @@ from pydantic import AwareDatetime
 from ratchet.errors import DataError, RegistryError
 from ratchet.settings import Frozen
 from ratchet.tables import digest, write_table
-from ratchet.use_case import Columns, Kind, Task
+from ratchet.use_case import Columns, Kind, Postprocess, Task, UseCase, as_it_is
 
 ARCHIVE, CONTRACT, REFERENCE, PLOTS = "model.skops", "contract.json", "reference.parquet", "plots"
 TRUSTED = (
@@ -64,10 +64,11 @@ class Contract(Frozen):
 
 @dataclass(frozen=True)
 class Model:
-    """A fitted sklearn pipeline under its contract."""
+    """A fitted sklearn pipeline under its contract, and what its use case makes of the numbers."""
 
     contract: Contract
     pipeline: Any
+    postprocess: Postprocess = as_it_is
 
     @cached_property
     def digest(self) -> str:
@@ -80,9 +81,16 @@ class Model:
         rows = frame(self.contract.inputs, columns)
         if rows.empty:
             return np.empty(0)
-        if self.contract.task == "binary":
-            return np.asarray(self.pipeline.predict_proba(rows)[:, 1], dtype=np.float64)
-        return np.asarray(self.pipeline.predict(rows), dtype=np.float64)
+        is_binary = self.contract.task == "binary"
+        numbers = self.pipeline.predict_proba(rows)[:, 1] if is_binary else self.pipeline.predict(rows)
+        predictions = np.asarray(self.postprocess(columns, np.asarray(numbers, dtype=np.float64)), dtype=np.float64)
+        if predictions.shape != (len(rows),):
+            raise DataError(
+                f"made shape {predictions.shape} of {len(rows)} predictions",
+                subject=f"postprocess of {self.contract.use_case}",
+                remedy="Return one number for each",
+            )
+        return predictions
 
 
 def frame(inputs: Mapping[str, Kind], columns: Columns) -> pd.DataFrame:
@@ -116,11 +124,11 @@ def save(model: Model, directory: Path, reference: pa.Table, plots: Mapping[str,
             (temporary / PLOTS / f"{name}.png").write_bytes(picture)
 
 
-def load(directory: Path) -> Model:
-    """The model of a directory; what it may consist of is our own list. Raises RegistryError."""
+def load(directory: Path, use_case: UseCase) -> Model:
+    """The model of a directory, of this use case; what it may consist of is our own list. Raises RegistryError."""
     try:
         contract = Contract.model_validate_json((directory / CONTRACT).read_bytes())
-        return Model(contract, skops.io.load(directory / ARCHIVE, trusted=TRUSTED))
+        return Model(contract, skops.io.load(directory / ARCHIVE, trusted=TRUSTED), use_case.postprocess)
     except Exception as error:  # whatever a broken archive makes its readers raise, it is no model
         raise RegistryError(
             f"is not a model that may be loaded ({' '.join(str(error).split())})",

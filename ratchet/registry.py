@@ -118,7 +118,7 @@ class Registry:
         from ratchet import mlflow_run
         from ratchet.model import load
 
-        model = load(directory)
+        model = load(directory, self.project.use_case)
         found = self.find(model.digest)
         if found is None:
             mlflow_run.log(self._client, self.project, model, directory, record)
@@ -166,7 +166,7 @@ class Registry:
         Raises GateError where its files are gone, or are no longer that model.
         """
         directory = self.project.state / "models" / version.digest
-        return _intact(directory, version) or self._download(version, directory), directory
+        return self._intact(directory, version) or self._download(version, directory), directory
 
     def _download(self, version: Version, directory: Path) -> Model:
         """Fetch the model's files, and keep them if they are that model."""
@@ -177,12 +177,22 @@ class Registry:
             copy = Path(folder)
             if list_artifacts(artifact_uri=version.source, tracking_uri=self._uri):
                 copy = Path(download_artifacts(artifact_uri=version.source, dst_path=folder, tracking_uri=self._uri))
-            model = _intact(copy, version)
+            model = self._intact(copy, version)
             if model is None:
                 raise self.refusal(version, "no longer holds the model that was registered")
             shutil.rmtree(directory, ignore_errors=True)
             copy.replace(directory)
         return model
+
+    def _intact(self, directory: Path, version: Version) -> Model | None:
+        """The model of a directory, if it is that of the version."""
+        from ratchet.model import load
+
+        try:
+            model = load(directory, self.project.use_case)
+        except RegistryError:
+            return None
+        return model if model.digest == version.digest else None
 
     def refusal(self, version: Version, problem: str) -> GateError:
         return GateError(
@@ -219,14 +229,3 @@ def _version(found: ModelVersion) -> Version:
     digest = found.tags.get(DIGEST, "")
     is_digest = re.fullmatch("[0-9a-f]{64}", digest) is not None
     return Version(int(found.version), digest if is_digest else "", found.run_id, found.source, found.tags)
-
-
-def _intact(directory: Path, version: Version) -> Model | None:
-    """The model of a directory, if it is that of the version."""
-    from ratchet.model import load
-
-    try:
-        model = load(directory)
-    except RegistryError:
-        return None
-    return model if model.digest == version.digest else None

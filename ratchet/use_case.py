@@ -32,6 +32,7 @@ ROW_ID = "row_id"
 """`{batch}:{row number in the delivery}`: unique in its table, and the way back to the delivered row."""
 Task = Literal["regression", "binary"]
 Kind = Literal["number", "category"]
+Split = Literal["time", "entity"]
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,17 @@ class Lookup:
         return self.name or self.view
 
 
+Postprocess = Callable[[Columns, Array], Array]
+"""(columns of requests, the model's numbers) → predictions, of the same shape."""
+
+
 def _no_columns(_columns: Columns) -> Columns:
     return {}
+
+
+def as_it_is(_columns: Columns, predictions: Array) -> Array:
+    """The model's numbers are the predictions."""
+    return predictions
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,11 +131,13 @@ class UseCase:
     """One prediction problem; equal only to itself, so that what follows from it is computed once.
 
     `examples` maps accepted tables to a table of `request_id` (unique), the fields of `request`, `event_timestamp` (when the
-    prediction is asked for), `label` (null where unknown) and `label_known_at`, each from source rows of that UTC date or of
-    those beside it. `constants` are columns equal on every request. `on_demand` adds columns to requests joined with their
-    features; it is the same function in training, batch and online. `inputs` are the model's columns in order. `baseline` is
-    the back-off order: groups of columns, coarser and coarser, ending in (). `slices` are columns by whose values quality is
-    judged apart. `block` is what the bootstrap resamples: local days or weeks, or the values of a column.
+    prediction is asked for), `label` (null where unknown) and `label_known_at`. A request follows from source rows of its UTC
+    date or of those beside it; its label may also look at rows up to `horizon` later. `constants` are columns equal on every
+    request. `on_demand` adds columns to requests joined with their features, and `postprocess` makes predictions of the
+    model's numbers; both are the same function in training, batch and online. `inputs` are the model's columns in order.
+    `baseline` is the back-off order: groups of columns, coarser and coarser, ending in (). `slices` are columns by whose values
+    quality is judged apart. `block` is what the bootstrap resamples: local days or weeks, or the values of a column. `split`
+    is "entity" where nothing says when rows were known, and moments are only a hash of an entity: the gate record says so.
     """
 
     name: str
@@ -142,10 +154,13 @@ class UseCase:
     examples: Callable[[Tables], ibis.Table]
     inputs: Mapping[str, Kind]
     baseline: tuple[tuple[str, ...], ...]
+    horizon: timedelta = timedelta(0)
     on_demand: Callable[[Columns], Columns] = _no_columns
+    postprocess: Postprocess = as_it_is
     constants: Mapping[str, str | int] = field(default_factory=dict)
     slices: tuple[str, ...] = ()
     block: str = "day"
+    split: Split = "time"
 
     def table(self, name: str) -> SourceTable:
         return next(table for table in self.tables if table.name == name)

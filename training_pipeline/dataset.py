@@ -14,7 +14,7 @@ from ratchet.errors import DataError
 from ratchet.feature_store import service_spec, training_set
 from ratchet.model import Contract
 from ratchet.project import Project
-from ratchet.use_case import Array, Columns
+from ratchet.use_case import Array, Columns, UseCase
 from ratchet.versions import code_version, data_version
 
 TICK = timedelta(microseconds=1)
@@ -25,6 +25,7 @@ TICK = timedelta(microseconds=1)
 class TrainingSet:
     """Rows to fit on, which of them early stopping holds back at first, and the contract that they imply."""
 
+    use_case: UseCase
     rows: Columns
     is_stopping: Array
     contract: Contract
@@ -82,13 +83,13 @@ def read_training_set(project: Project) -> TrainingSet:
                 subject=f"the {name} period",
                 remedy="Give params.yaml longer periods, or the sources more rows",
             )
-    return TrainingSet(rows, is_stopping, _contract(project, period))
+    return TrainingSet(project.use_case, rows, is_stopping, _contract(project, period))
 
 
 def read_holdout(project: Project) -> Holdout:
-    """All requests of the holdout period whose labels are known by now."""
+    """All requests of the holdout period whose labels are known by now, from what was delivered up to the last period's end."""
     period = project.period("holdout")
-    rows = training_set(project, period, project.clock.now())
+    rows = training_set(project, period, min(project.clock.now(), project.period("all").end))
     return Holdout(rows, period, service_spec(project.use_case).fingerprint)
 
 

@@ -50,6 +50,7 @@ def collect(
         start=holdout.period.start,
         end=holdout.period.end,
         rolled_forward=holdout.rolled_forward,
+        split=use_case.split,
         candidate=scores["candidate"],
         reference=scores["reference"],
         champion=scores.get("champion"),

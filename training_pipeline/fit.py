@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -43,7 +43,7 @@ class Stopped:
 def train(project: Project) -> Report:
     """Fit baseline and candidate on what was known before the holdout; write models/baseline/ and models/candidate/."""
     training = read_training_set(project)
-    baseline = fit_baseline(training.contract, training.rows, project.use_case.baseline)
+    baseline = fit_baseline(training)
     stopped = stop_early(training, project.settings.training, project.stores.threads)
     candidate = fit_candidate(training, stopped.trees, project.settings.training, project.stores.threads)
     for name, model, pictures in (("baseline", baseline, {}), ("candidate", candidate, _pictures(stopped, candidate))):
@@ -58,12 +58,13 @@ def train(project: Project) -> Report:
     }
 
 
-def fit_baseline(contract: Contract, rows: Columns, levels: Sequence[tuple[str, ...]]) -> Model:
-    """The back-off baseline on all `rows`, which have the contract's inputs and `label`."""
-    baseline = BackoffBaseline(tuple(levels), contract.task)
+def fit_baseline(training: TrainingSet) -> Model:
+    """The use case's back-off baseline, on all rows."""
+    contract, rows, levels = training.contract, training.rows, training.use_case.baseline
+    baseline = BackoffBaseline(levels, contract.task)
     pipeline = Pipeline([("estimator", baseline)]).fit(frame(contract.inputs, rows), rows["label"])
     params = {"levels": [list(level) for level in levels], "min_rows": baseline.min_rows}
-    return Model(contract.model_copy(update={"kind": "baseline", "params": params}), pipeline)
+    return _model(training, "baseline", params, pipeline)
 
 
 def stop_early(training: TrainingSet, settings: TrainingSettings, threads: int) -> Stopped:
@@ -81,7 +82,7 @@ def stop_early(training: TrainingSet, settings: TrainingSettings, threads: int) 
         callbacks=[lightgbm.early_stopping(settings.early_stopping_rounds, verbose=False)],
     )
     losses = next(iter(estimator.evals_result_["valid_0"].values()))
-    predicted = Model(contract, pipeline).predict(stopping)
+    predicted = Model(contract, pipeline, training.use_case.postprocess).predict(stopping)
     return Stopped(int(estimator.best_iteration_), list(losses), stopping["label"], predicted)
 
 
@@ -92,14 +93,20 @@ def fit_candidate(training: TrainingSet, trees: int, settings: TrainingSettings,
     pipeline = _pipeline(contract, params, threads)
     categories = _named(contract.inputs, "category")
     pipeline.fit(frame(contract.inputs, rows), rows["label"], estimator__categorical_feature=categories)
-    return Model(contract.model_copy(update={"kind": "lightgbm", "params": params}), pipeline)
+    return _model(training, "lightgbm", params, pipeline)
+
+
+def _model(training: TrainingSet, kind: str, params: Mapping[str, Any], pipeline: Pipeline) -> Model:
+    contract = training.contract.model_copy(update={"kind": kind, "params": dict(params)})
+    return Model(contract, pipeline, training.use_case.postprocess)
 
 
 def reference_rows(model: Model, rows: Columns, most: int) -> pa.Table:
     """At most `most` evenly spaced training rows: the model's inputs, `label` and the model's own `prediction`."""
     chosen = np.unique(np.linspace(0, len(rows["label"]) - 1, most).astype(np.int64))
-    sample = select({name: rows[name] for name in [*model.contract.inputs, "label"]}, chosen)
-    return pa.table({**sample, "prediction": model.predict(sample)})
+    sample = select(rows, chosen)
+    kept = {name: sample[name] for name in [*model.contract.inputs, "label"]}
+    return pa.table({**kept, "prediction": model.predict(sample)})
 
 
 def _pictures(stopped: Stopped, candidate: Model) -> dict[str, bytes]:

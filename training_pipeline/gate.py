@@ -34,7 +34,7 @@ def evaluate(project: Project) -> Report:
 
     The candidate is compared with the model that serves; where none does, with the baseline, which will be the first to.
     """
-    baseline, candidate = (load(project.models / name) for name in ("baseline", "candidate"))
+    baseline, candidate = (load(project.models / name, project.use_case) for name in ("baseline", "candidate"))
     serving = resolve_champion(project) if serving_version(project) is not None else None
     trial = prepare(project, serving)
     champion = serving.model if serving else baseline

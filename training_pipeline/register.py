@@ -25,7 +25,7 @@ def offer(project: Project, directory: Path, record: GateRecord) -> int:
 
     Raises GateError where the record is not of this very model.
     """
-    gate_record.verify(record, load(directory).digest, project)
+    gate_record.verify(record, load(directory, project.use_case).digest, project)
     with opened(project, "registration") as registry:
         version = registry.log(directory, record).number
         has_served = version in registry.snapshot().served
@@ -35,7 +35,7 @@ def offer(project: Project, directory: Path, record: GateRecord) -> int:
 
 
 def _report(project: Project) -> Report:
-    digests = {name: load(project.models / name).digest for name in ("baseline", "candidate")}
+    digests = {name: load(project.models / name, project.use_case).digest for name in ("baseline", "candidate")}
     with opened(project, "registration") as registry:
         found = {name: registry.find(digest) for name, digest in digests.items()}
     return {

@@ -25,7 +25,8 @@ from ratchet.tables import write_table
 
 def main(directory: str, accepted: str, start: str, end: str, out: str) -> None:
     """Compute the features, then predict. Raises VersionError where they are not those that the model was trained on."""
-    project, model = Project.load(), load(Path(directory))
+    project = Project.load()
+    model = load(Path(directory), project.use_case)
     service, needed = service_spec(project.use_case), model.contract
     if service.fingerprint != needed.fingerprint:
         raise VersionError(

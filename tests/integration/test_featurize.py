@@ -127,6 +127,39 @@ def test_day_by_itself_is_what_it_was_among_others(project: Project, day: str) -
     assert 5 == len(lost)
 
 
+def parcels_sent_later(tables: Tables) -> ibis.Table:
+    """How many parcels the sender of each will send in the ten days after it."""
+    sent = tables["parcels"]
+    later = sent.select(again_by="sender", again_at="sent_at")
+    rows = sent.left_join(
+        later,
+        [
+            sent.sender == later.again_by,
+            later.again_at > sent.sent_at,
+            later.again_at <= sent.sent_at + ibis.interval(days=10),
+        ],
+    )
+    counted = rows.group_by("row_id", "sender", "receiver", "sent_at").agg(label=_.again_at.count())
+    return counted.select(
+        "sender",
+        "receiver",
+        "label",
+        request_id=_.row_id,
+        event_timestamp=_.sent_at,
+        label_known_at=_.sent_at + ibis.interval(days=10),
+    )
+
+
+def test_label_may_look_as_far_ahead_as_its_horizon(project: Project) -> None:
+    """A lost date of labels that look ten days ahead is computed alone, to the bytes that it had among others."""
+    later = with_use_case(project, examples=parcels_sent_later, horizon=timedelta(days=10))
+    featurize(later)
+    expected = contents(later.features)
+    (later.features / "labels" / "date=2024-03-10" / "part.parquet").unlink()
+    featurize(later)
+    assert expected == contents(later.features)
+
+
 def test_second_run_computes_nothing(project: Project) -> None:
     """What stands is kept, and the report is the same."""
     before = when_written(project)

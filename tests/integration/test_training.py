@@ -42,7 +42,7 @@ def _record(project: Project, name: str) -> GateRecord:
 
 
 def _model(project: Project, name: str) -> Model:
-    return load(project.models / name)
+    return load(project.models / name, project.use_case)
 
 
 def test_no_label_known_in_the_holdout_is_trained_on(built: Project) -> None:

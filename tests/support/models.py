@@ -67,12 +67,12 @@ def noshow_contract(project: Project | None = None, fingerprint: str = "f" * 64)
 
 
 def noshow_baseline(contract: Contract | None = None, rows: int = 1200) -> Model:
-    return fit_baseline(contract or noshow_contract(), noshow_columns(rows), use_case.baseline)
+    return fit_baseline(noshow_training_set(contract, rows))
 
 
 def noshow_training_set(contract: Contract | None = None, rows: int = 1200) -> TrainingSet:
     """Early stopping is on the last sixth of the rows."""
-    return TrainingSet(noshow_columns(rows), np.arange(rows) >= rows * 5 // 6, contract or noshow_contract())
+    return TrainingSet(use_case, noshow_columns(rows), np.arange(rows) >= rows * 5 // 6, contract or noshow_contract())
 
 
 def noshow_candidate(contract: Contract | None = None, rows: int = 1200, trees: int = 20, threads: int = 1) -> Model:

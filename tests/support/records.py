@@ -25,6 +25,7 @@ def good_evidence(**changes: Any) -> Evidence:
         start=TRAINED_UNTIL,
         end=TRAINED_UNTIL + timedelta(days=56),
         rolled_forward=False,
+        split="time",
         candidate=good_score("a" * 64),
         reference=good_score("0" * 64),
         champion=good_score("b" * 64),

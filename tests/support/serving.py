@@ -20,7 +20,7 @@ from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.feature_service import service_spec
 from ratchet.feature_store import training_set
-from ratchet.model import Contract, Model, save
+from ratchet.model import Model, save
 from ratchet.project import Project
 from ratchet.settings import PARAMS_FILE
 from ratchet.use_case import Columns
@@ -110,15 +110,14 @@ def _wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes], lo
 
 def offer_baseline(project: Project) -> Model:
     rows = _rows(project)
-    model = fit_baseline(_contract(project), rows, project.use_case.baseline)
+    model = fit_baseline(_training_set(project, rows))
     return _offer(project, model, rows, champion=None)
 
 
 def offer_candidate(project: Project, champion: Model, fingerprint: str = "") -> Model:
     """A tree model that takes the champion's place, on the features of the present code or of another."""
     rows = _rows(project)
-    training = TrainingSet(rows, np.zeros(len(rows["label"]), bool), _contract(project, fingerprint))
-    model = fit_candidate(training, TREES, project.settings.training, threads=1)
+    model = fit_candidate(_training_set(project, rows, fingerprint), TREES, project.settings.training, threads=1)
     return _offer(project, model, rows, champion.digest)
 
 
@@ -126,8 +125,9 @@ def _rows(project: Project) -> Columns:
     return training_set(project, project.period("train"), project.period("holdout").start)
 
 
-def _contract(project: Project, fingerprint: str = "") -> Contract:
-    return noshow_contract(project, fingerprint or service_spec(project.use_case).fingerprint)
+def _training_set(project: Project, rows: Columns, fingerprint: str = "") -> TrainingSet:
+    contract = noshow_contract(project, fingerprint or service_spec(project.use_case).fingerprint)
+    return TrainingSet(project.use_case, rows, np.zeros(len(rows["label"]), bool), contract)
 
 
 def _offer(project: Project, model: Model, rows: Columns, champion: str | None) -> Model:

@@ -235,7 +235,7 @@ def test_same_model_is_refused_as_identical() -> None:
 def test_one_prediction_that_is_no_probability_spoils_the_evidence(answer: float) -> None:
     """A single odd prediction among thousands is counted, and no metric is made of the rest."""
     candidate = noshow_candidate()
-    evidence = _collect(_Broken(candidate.contract, candidate.pipeline, answer), noshow_baseline())
+    evidence = _collect(_Broken(candidate.contract, candidate.pipeline, answer=answer), noshow_baseline())
     assert (evidence.candidate.invalid, set(evidence.candidate.metrics.values())) == (1, {None})
     assert {"predictions:candidate", "metrics:candidate"} <= set(_failed(evidence))
 

@@ -126,6 +126,14 @@ def test_lower_bound_of_the_gain_decides(lower: float, verdict: Verdict) -> None
     assert verdict == decide(judge(good_evidence(gain=_gain(lower)), POLICY))
 
 
+def test_rows_split_by_entity_are_no_evidence_about_time() -> None:
+    """The record says so in a check of its own, which is not passed."""
+    assert "time" not in {check.name for check in judge(good_evidence(), POLICY)}
+    check = next(check for check in judge(good_evidence(split="entity"), POLICY) if check.name == "time")
+    assert (None, "insufficient") == (check.value, check.status)
+    assert "no time evidence" in check.detail
+
+
 def test_no_checks_are_no_pass() -> None:
     """An empty list of checks does not decide for the model."""
     assert decide(()) == "refused"

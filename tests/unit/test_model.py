@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -16,6 +17,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from ratchet.errors import DataError, RegistryError
 from ratchet.model import ARCHIVE, CONTRACT, Model, load, save
+from ratchet.use_case import Array, Columns
 from tests.support.models import (
     noshow_baseline,
     noshow_candidate,
@@ -23,6 +25,7 @@ from tests.support.models import (
     noshow_contract,
     save_noshow,
 )
+from tests.support.noshow import use_case
 
 MAKERS = {"baseline": noshow_baseline, "candidate": noshow_candidate}
 
@@ -34,7 +37,7 @@ def trained(request: pytest.FixtureRequest) -> Model:
 
 def test_loaded_model_is_the_saved_one(trained: Model, tmp_path: Path) -> None:
     """Contract, digest and every predicted bit survive the archive."""
-    loaded = load(save_noshow(trained, tmp_path / "model"))
+    loaded = load(save_noshow(trained, tmp_path / "model"), use_case)
     columns = noshow_columns(300, seed=5)
     assert (trained.contract, trained.digest) == (loaded.contract, loaded.digest)
     assert trained.predict(columns).tobytes() == loaded.predict(columns).tobytes()
@@ -82,6 +85,24 @@ def test_missing_and_unseen_categories_are_predicted() -> None:
     assert 0 < predicted[0] < 1
 
 
+def test_use_case_has_the_last_word_on_a_prediction(trained: Model, tmp_path: Path) -> None:
+    """Post-processing sees the request's columns, and a loaded model has it too."""
+
+    def never_in_the_north(columns: Columns, predictions: Array) -> Array:
+        return np.where(columns["clinic"] == "north", 0.0, predictions)
+
+    columns = noshow_columns(300, seed=5)
+    loaded = load(save_noshow(trained, tmp_path / "model"), replace(use_case, postprocess=never_in_the_north))
+    expected = never_in_the_north(columns, trained.predict(columns))
+    assert expected.tolist() == loaded.predict(columns).tolist()
+
+
+def test_post_processing_that_loses_rows_is_refused(trained: Model) -> None:
+    """One number for each row, or an error that names the use case."""
+    with pytest.raises(DataError, match="made shape"):
+        replace(trained, postprocess=lambda _columns, predictions: predictions[1:]).predict(noshow_columns(3))
+
+
 def test_missing_input_is_named(trained: Model) -> None:
     """A column that the caller forgot is an error, not a default."""
     columns = noshow_columns(3)
@@ -97,7 +118,7 @@ def test_type_that_is_not_on_our_list_is_refused(tmp_path: Path) -> None:
         directory, lambda schema: schema.replace("ratchet.backoff", "subprocess").replace("BackoffBaseline", "Popen")
     )
     with pytest.raises(RegistryError, match=r"Untrusted types found in the file: \['subprocess.Popen'\]"):
-        load(directory)
+        load(directory, use_case)
 
 
 def test_booster_that_is_no_booster_is_refused(tmp_path: Path) -> None:
@@ -105,7 +126,7 @@ def test_booster_that_is_no_booster_is_refused(tmp_path: Path) -> None:
     directory = save_noshow(noshow_candidate(), tmp_path / "model")
     _rewrite(directory, lambda schema: schema.replace("objective=binary", "objective=bushy"))
     with pytest.raises(RegistryError, match="is not a model that may be loaded"):
-        load(directory)
+        load(directory, use_case)
 
 
 @pytest.mark.parametrize("name", [ARCHIVE, CONTRACT])
@@ -115,10 +136,10 @@ def test_truncated_or_absent_files_are_one_clear_error(name: str, tmp_path: Path
     whole = (directory / name).read_bytes()
     (directory / name).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RegistryError, match="is not a model that may be loaded"):
-        load(directory)
+        load(directory, use_case)
     (directory / name).unlink()
     with pytest.raises(RegistryError, match="is not a model that may be loaded"):
-        load(directory)
+        load(directory, use_case)
 
 
 def test_failed_save_leaves_what_stood(tmp_path: Path) -> None:
