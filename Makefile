@@ -1,5 +1,6 @@
 # make demo             run the whole loop on the simulated city and print what happened
 # make demo DATA=DIR    the same job on the TLC months in DIR
+# make demo USE_CASE=X  the same for another use case of params.yaml
 # make test             every test, in an environment of its own
 PYTHON ?= python3
 SOURCE ?= tlc
@@ -11,7 +12,7 @@ TEST := .venv-test/bin
 .DELETE_ON_ERROR:
 
 demo: .venv/.complete
-	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m cli.demo $(if $(DATA),--source $(SOURCE) --path $(DATA))
+	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m cli.demo $(if $(USE_CASE),--use-case $(USE_CASE)) $(if $(DATA),--source $(SOURCE) --path $(DATA))
 
 serve: .venv/.complete
 	@PATH="$(CURDIR)/$(RUN):$$PATH" BENTOML_HOME="$(CURDIR)/state/bentoml" \

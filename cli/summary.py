@@ -23,6 +23,8 @@ def build(project: Project) -> Summary:
     root = project.root
     return {
         "model": project.namespace,
+        "reports": str(project.reports.relative_to(root)),
+        "use_case": project.settings.use_case,
         "unit": project.use_case.unit,
         "rows": validate["rows"],
         "reasons": validate["reasons"],
@@ -39,8 +41,14 @@ def build(project: Project) -> Summary:
 
 
 def write(project: Project, summary: Summary) -> None:
-    """Keep it as reports/summary.json."""
-    write_json(project.root / "reports" / SUMMARY, summary)
+    """Keep it as summary.json, with a request to try as request.json: among the use case's reports, and as the last ones asked
+    for in reports/."""
+    from inference_pipeline.online.example import example_request
+
+    request = example_request(project)
+    for folder in (project.reports, project.shared_reports):
+        write_json(folder / SUMMARY, summary)
+        write_json(folder / REQUEST, request)
 
 
 def render(summary: Summary) -> str:
@@ -154,7 +162,7 @@ def _story(story: Mapping[str, Any]) -> Iterator[str]:
 def _places(summary: Summary) -> Iterator[str]:
     yield f"predictions   {summary['predictions']['path']} ({summary['predictions']['rows']:,} rows)"
     yield f"drift report  {summary['drift']['html']}"
-    yield f"this summary  reports/{SUMMARY}"
+    yield f"this summary  {summary['reports']}/{SUMMARY}"
 
 
 def _seconds(seconds: Mapping[str, float]) -> Iterator[str]:
@@ -164,9 +172,9 @@ def _seconds(seconds: Mapping[str, float]) -> Iterator[str]:
 
 def _next(summary: Summary) -> Iterator[str]:
     yield "make serve"
-    yield f"curl --json @reports/{REQUEST} http://127.0.0.1:3000/v1/models/{summary['model']}:predict"
+    yield f"curl --json @{summary['reports']}/{REQUEST} http://127.0.0.1:3000/v1/models/{summary['model']}:predict"
     yield ". .venv/bin/activate"
     yield "ratchet status"
     yield "ratchet trace PREDICTION_ID"
-    yield "ratchet rollback --reason 'trying it out' && dvc repro"
+    yield f"ratchet rollback --reason 'trying it out' && dvc repro monitor@{summary['use_case']}"
     yield "mlflow ui --backend-store-uri sqlite:///state/mlflow.db"

@@ -202,4 +202,10 @@ def load_use_case(name: str) -> UseCase:
             subject=f"use_case {name!r}",
             remedy="Give the folder's __init__.py a `use_case = UseCase(...)`",
         )
+    if found.name != name.rpartition(".")[2]:
+        raise SettingsError(
+            f"the `use_case` of {module} is named {found.name!r}",
+            subject=f"use_case {name!r}",
+            remedy="Give it the name of its folder: data, models and reports are kept by it",
+        )
     return found

@@ -93,6 +93,12 @@ def test_a_second_run_changes_nothing(loop: Path) -> None:
     assert before == (content(loop / "data"), content(loop / "reports"), (loop / "dvc.lock").read_bytes())
 
 
+def test_nothing_runs_but_the_look_at_wishes(loop: Path) -> None:
+    """What somebody moves in MLflow is seen by one stage, for all models at once; everything else is found up to date."""
+    lines = run(loop, "dvc", "repro").stdout.splitlines()
+    assert ["Running stage 'wishes':"] == [line for line in lines if line.startswith("Running")]
+
+
 def test_a_prediction_leads_back_to_data_and_commit(loop: Path) -> None:
     """`ratchet trace` names the data version that dvc.lock has, the commit, and a verified gate record."""
     path = next((loop / "data" / "noshow" / "clinic" / "predictions").rglob("*.parquet"))
@@ -130,7 +136,7 @@ def test_after_a_change_of_features_the_champion_is_judged_by_its_own_code(copy:
     before, features = report(copy, "evaluate"), copy / "use_cases" / "noshow" / "__init__.py"
     features.write_text(features.read_text(encoding="utf-8").replace("56", "28"), encoding="utf-8")
     commit(copy, "Look back half as far, and call it so")
-    run(copy, "dvc", "repro", "evaluate")
+    run(copy, "dvc", "repro", "evaluate@noshow")
     after = report(copy, "evaluate")
     assert before["candidate"]["digest"] == after["champion"]["digest"] != after["candidate"]["digest"]
     assert before["candidate"]["metrics"] == pytest.approx(after["champion"]["metrics"], abs=1e-12)
