@@ -13,13 +13,14 @@ from tests.support.models import TRAINED_UNTIL
 
 
 def good_score(digest: str) -> Score:
-    metrics: dict[str, float | None] = {"log_loss": 0.5, "auc": 0.8, "brier": 0.2}
+    metrics: dict[str, float | None] = {"log_loss": 0.5, "auc": 0.8, "brier": 0.2, "calibration_error": 0.02}
     return Score(digest=digest, trained_until=TRAINED_UNTIL, invalid=0, metrics=metrics)
 
 
 def good_evidence(**changes: Any) -> Evidence:
     """Evidence of a candidate `aaa…` that is 5% better than the champion `bbb…`."""
     evidence = Evidence(
+        task="binary",
         n=1000,
         blocks=8,
         start=TRAINED_UNTIL,
