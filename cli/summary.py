@@ -9,11 +9,14 @@ import click
 
 from ratchet import reports
 from ratchet.errors import StoreError
+from ratchet.metrics import METRICS
 from ratchet.project import Project
 from ratchet.tables import write_json
 
 Summary = dict[str, Any]
 SUMMARY, REQUEST, STORY = "summary.json", "request.json", "demo"
+_ARROWS = {"lower": "↓", "higher": "↑"}
+_DRIFT = ("verdict", "share", "columns", "mean_prediction", "window", "html", "json")
 _STEPS = ("validate", "evaluate", "register", "reconcile", "predict", "monitor")
 
 
@@ -25,6 +28,8 @@ def build(project: Project) -> Summary:
         "model": project.namespace,
         "reports": str(project.reports.relative_to(root)),
         "use_case": project.settings.use_case,
+        "task": project.use_case.task,
+        "label": project.use_case.label,
         "unit": project.use_case.unit,
         "rows": validate["rows"],
         "reasons": validate["reasons"],
@@ -34,7 +39,7 @@ def build(project: Project) -> Summary:
         "serving": reconcile["serving"],
         "refused": reconcile["refused"],
         "predictions": {"rows": predict["rows"], "path": str(project.predictions.relative_to(root))},
-        "drift": {name: monitor[name] for name in ("verdict", "share", "columns", "window", "html", "json")},
+        "drift": {name: monitor[name] for name in _DRIFT},
         "story": reports.read(project, STORY),
         "seconds": reports.seconds(project),
     }
@@ -55,7 +60,7 @@ def render(summary: Summary) -> str:
     """The summary for a person to read."""
     sections = {
         "Rows": _rows(summary),
-        "Holdout": _errors(summary),
+        "Holdout": _scores(summary),
         "Gate": _gate(summary),
         "Drift": _drift(summary),
         "Offered afterwards": _story(summary["story"] or {}),
@@ -110,14 +115,17 @@ def _rows(summary: Summary) -> Iterator[str]:
         yield f"  {count:>8,}  {reason}"
 
 
-def _errors(summary: Summary) -> Iterator[str]:
-    candidate = summary["holdout"]["candidate"]
-    names = [name for name in candidate if name not in ("n", "from", "to")]
-    yield f"{candidate['n']:,} rows from {candidate['from'][:10]} to {candidate['to'][:10]}, in {summary['unit']}"
-    yield f"{'':<12}" + "".join(f"{name:>10}" for name in names)
+def _scores(summary: Summary) -> Iterator[str]:
+    """Each model's figures under the metrics' names; an arrow points to where each is better."""
+    candidate, named = summary["holdout"]["candidate"], METRICS[summary["task"]]
+    heads = {name: f"{metric.title} {_ARROWS[metric.better]}" for name, metric in named.items()}
+    dates = f"{candidate['from'][:10]} to {candidate['to'][:10]}"
+    yield f"{candidate['n']:,} rows from {dates}: {summary['label']} ({summary['unit']})"
+    yield f"{'':<12}" + "".join(f"  {head:>8}" for head in heads.values())
     for role, metrics in summary["holdout"].items():
         if metrics:
-            yield f"{role:<12}" + "".join(f"{_number(metrics.get(name)):>10}" for name in names)
+            cells = (f"  {_number(metrics.get(name)):>{max(len(head), 8)}}" for name, head in heads.items())
+            yield f"{role:<12}" + "".join(cells)
 
 
 def _number(value: float | None) -> str:
@@ -147,6 +155,8 @@ def _drift(summary: Summary) -> Iterator[str]:
     drift = summary["drift"]
     window = drift["window"]
     yield f"{drift['verdict']} in {window['n']:,} predictions from {window['from'][:10]} to {window['to'][:10]}"
+    mean = drift["mean_prediction"]
+    yield f"mean prediction {_number(mean['reference'])} in training, {_number(mean['window'])} now ({summary['unit']})"
     for name, column in drift["columns"].items():
         if column["drift"]:
             yield f"  {name} drifted: {column['score']:.3f}"

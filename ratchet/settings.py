@@ -62,13 +62,19 @@ class TrainingSettings(Frozen):
 
 
 class GateSettings(Frozen):
-    """The bounds that a candidate must meet. Skill is 1 − error(candidate) / error(reference), on the same rows."""
+    """The bounds that a candidate must meet. Skill is 1 − error(candidate) / error(reference), on the same rows.
+
+    Of probabilities are asked, beside skill: at most `max_calibration_error`, and an AUC at most `max_auc_loss` below the
+    reference's.
+    """
 
     min_rows: int = Field(1000, ge=1)
     min_blocks: int = Field(7, ge=2)
     min_skill: FiniteFloat = 0.0
     min_slice_rows: int = Field(200, ge=1)
     min_slice_skill: FiniteFloat = -0.05
+    max_calibration_error: float = Field(0.1, ge=0.0, le=1.0)
+    max_auc_loss: float = Field(0.01, ge=0.0, le=1.0)
     confidence: float = Field(0.95, gt=0.5, lt=1.0)
     min_gain: FiniteFloat = 0.0
     non_inferiority_margin: float = Field(0.01, ge=0.0, lt=1.0)
@@ -83,6 +89,12 @@ class DriftSettings(Frozen):
     share_threshold: float = Field(0.3, gt=0.0, le=1.0)
     reference_rows: int = Field(20_000, ge=100)
     min_rows: int = Field(500, ge=1)
+
+    @model_validator(mode="after")
+    def _enough_to_compare(self) -> Self:
+        if self.reference_rows < self.min_rows:
+            raise ValueError("reference_rows must be at least min_rows, or nothing could ever be compared")
+        return self
 
 
 class Schedules(Frozen):

@@ -78,7 +78,8 @@ def test_the_summary_has_its_keys(loop: Path) -> None:
     run(loop, "python", "-m", "cli", "summary")
     summary = json.loads((loop / "reports" / "summary.json").read_text(encoding="utf-8"))
     assert {"raw", "accepted", "quarantined"} <= summary["rows"].keys()
-    assert all({"log_loss", "n", "from", "to"} <= summary["holdout"][role].keys() for role in summary["holdout"])
+    keys = {"log_loss", "auc", "brier", "calibration_error", "n", "from", "to"}
+    assert all(keys == summary["holdout"][role].keys() for role in summary["holdout"])
     assert summary["holdout"].keys() == {"baseline", "candidate", "champion"}
     assert summary["gate"]["verdict"] == "superior"
     assert summary["gate"]["checks"]

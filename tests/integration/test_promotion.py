@@ -71,7 +71,7 @@ def test_the_champion_is_the_model_that_was_offered(served: Project) -> None:
         ({"gain": NO_GAIN}, "not shown to be better, only not to be worse"),
         ({"gain": None}, "it failed ratchet:non-inferior, ratchet:superior"),
         ({"leaks": None}, "it failed leaks"),
-        ({"candidate": NOT_A_NUMBER}, "it failed predictions:candidate, metrics:candidate"),
+        ({"candidate": NOT_A_NUMBER}, "it failed predictions:candidate, metrics:candidate, calibration, ranking"),
     ],
     ids=["worse", "same", "missing gain", "missing leak check", "NaN"],
 )

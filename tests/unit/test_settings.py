@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ratchet.errors import SettingsError
-from ratchet.settings import WATCHED, GateSettings, Periods, Settings, Stores, parse
+from ratchet.settings import WATCHED, DriftSettings, GateSettings, Periods, Settings, Stores, parse
 
 ROOT = Path(__file__).parents[2]
 DAYS = st.dates(date(2000, 1, 1), date(2100, 1, 1))
@@ -142,6 +142,14 @@ class TestPeriods:
         """Days in order are never refused."""
         periods = Periods(**dict(zip(Periods.model_fields, days, strict=True)))
         assert periods.end - periods.start >= timedelta(days=4)
+
+
+class TestDrift:
+    def test_a_reference_too_small_to_compare_is_refused(self) -> None:
+        """A reference of fewer rows than a comparison needs would leave every report without a verdict."""
+        assert 500 == parse(DriftSettings, {"reference_rows": 500, "min_rows": 500}, "drift").min_rows
+        with pytest.raises(SettingsError, match="reference_rows must be at least min_rows"):
+            parse(DriftSettings, {"reference_rows": 499, "min_rows": 500}, "drift")
 
 
 class TestStores:
