@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.check import check
 from cli.stages import STAGES, load_stage
 from ratchet.errors import RatchetError
 from ratchet.quiet import quieten
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 @click.version_option(package_name="ratchet-mlops")
 def ratchet() -> None:
     """Pipelines that let a model into production only on evidence."""
+
+
+ratchet.add_command(check)
 
 
 @ratchet.command()

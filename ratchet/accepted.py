@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from ratchet.derivation import Derivation
+from ratchet.derivation import EVENT_TIMESTAMP, Derivation
 from ratchet.project import Project
 from ratchet.tables import connect, scan
 from ratchet.use_case import SourceTable, UseCase
@@ -48,11 +48,16 @@ class Accepted:
             dates = (None, None) if table.is_reference else (first, last)
             self.connection.create_view(table.name, prepare(table, self._rows(table, *dates)), overwrite=True)
 
-    def kept(self, expression: ibis.Table) -> ibis.Table:
-        """The rows of an expression as they are now, whatever the tables hold later."""
+    def kept(self, derivation: Derivation, after: datetime | None = None, until: datetime | None = None) -> ibis.Table:
+        """A derivation's rows as they are now, whatever the tables hold later: those after one instant, up to another."""
         from ibis.util import gen_name
 
-        return self.connection.create_table(gen_name("kept"), expression)
+        name = gen_name("kept")
+        bounds = [f"{EVENT_TIMESTAMP} > {_instant(after)}"] if after else []
+        bounds += [f"{EVENT_TIMESTAMP} <= {_instant(until)}"] if until else []
+        where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
+        self.connection.raw_sql(f"CREATE TABLE {name} AS SELECT * FROM ({derivation.sql}){where}")
+        return self.connection.table(name)
 
     def value(self, expression: ibis.Scalar) -> Any:
         """A single value, as Python has it."""
@@ -62,3 +67,7 @@ class Accepted:
 def read_by(use_case: UseCase, derivation: Derivation) -> list[SourceTable]:
     """The tables that a derivation reads."""
     return [use_case.table(name) for name in derivation.reads]
+
+
+def _instant(instant: datetime) -> str:
+    return f"TIMESTAMPTZ '{instant.isoformat()}'"

@@ -58,12 +58,19 @@ def known_before(table: SourceTable, rows: ibis.Table, at: datetime) -> ibis.Tab
     """The cut-off: what was known of a table's rows strictly before `at`."""
     if table.event_time is None:
         return rows
-    begun = rows.filter(rows[table.event_time] < at)
-    if table.known_at is None:
-        return begun
-    known = begun[table.known_at] < at
-    late = [name for name in begun.columns if name not in {ROW_ID, table.event_time, *table.early}]
-    return begun.mutate(**{name: known.ifelse(begun[name], _null(begun[name])) for name in late})
+    return hide(table, rows.filter(rows[table.event_time] < at), at, late_columns(table))
+
+
+def late_columns(table: SourceTable) -> list[str]:
+    """The columns that nobody knows before `known_at`."""
+    early = {ROW_ID, table.event_time, *table.early}
+    return [name for name in table.stored_schema.names if table.known_at and name not in early]
+
+
+def hide(table: SourceTable, rows: ibis.Table, at: datetime, columns: Sequence[str]) -> ibis.Table:
+    """The rows with these late columns empty where they were not known strictly before `at`."""
+    hidden = {name: (rows[table.known_at] < at).ifelse(rows[name], _null(rows[name])) for name in columns}
+    return rows.mutate(**hidden) if hidden else rows
 
 
 def leak_check(
@@ -114,16 +121,14 @@ def _compare_within(
     """
     dates = _source_dates(derivation, at, window)
     accepted.expose(*dates)
-    moment = derivation.expression[EVENT_TIMESTAMP]
-    rows = derivation.expression.filter(moment > at - window, moment <= at)
-    full = accepted.kept(rows)
+    full = accepted.kept(derivation, at - window, at)
     last = accepted.value(full[EVENT_TIMESTAMP].max())
     if last is None:
         return _Comparison()
     visible = _visible(accepted)
     instant = last + timedelta(microseconds=1) if strictly else last
     accepted.expose(*dates, prepare=lambda table, whole: cut(table, whole, instant))
-    known = accepted.kept(rows)
+    known = accepted.kept(derivation, at - window, at)
     lost, gained = (one.difference(other, distinct=False) for one, other in ((full, known), (known, full)))
     changed = accepted.value(lost.count()) + accepted.value(gained.count())
     return _Comparison(visible - _visible(accepted), accepted.value(full.count()), changed)
