@@ -56,8 +56,9 @@ class Accepted:
         bounds = [f"{EVENT_TIMESTAMP} > {_instant(after)}"] if after else []
         bounds += [f"{EVENT_TIMESTAMP} <= {_instant(until)}"] if until else []
         where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
-        self.connection.raw_sql(f"CREATE TABLE {name} AS SELECT * FROM ({derivation.sql}){where}")
-        return self.connection.table(name)
+        table = self.connection.create_table(name, schema=derivation.expression.schema())
+        self.connection.raw_sql(f"INSERT INTO {name} SELECT * FROM ({derivation.sql}){where}")
+        return table
 
     def value(self, expression: ibis.Scalar) -> Any:
         """A single value, as Python has it."""

@@ -20,7 +20,7 @@ from ratchet.errors import RatchetError
 from ratchet.finding import Finding
 from ratchet.project import Project
 from ratchet.sample import Sample, take
-from ratchet.sampled_features import Features, compute
+from ratchet.sampled_features import FunctionError, Features, compute
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,20 @@ def checkup(project: Project) -> Checkup:
     try:
         sample = take(project)
     except RatchetError as error:
-        return Checkup([Finding.of("source", where.setting("source"), error)])
+        is_loaded = error.subject.startswith("delivery ")
+        return Checkup(
+            [Finding.of("source", where.function(project.loader) if is_loaded else where.setting("source"), error)]
+        )
     except Exception as error:  # noqa: BLE001 - a use case's loader may raise anything
         return Checkup([failure("the loader", project.loader, error, where)])
     return Checkup([*check_keys(sample, where), *_derived(sample, where)], sample.rows, sample.deliveries)
 
 
 def _derived(sample: Sample, where: Declaration) -> Iterator[Finding]:
-    use_case = sample.project.use_case
     try:
         features = compute(sample)
-    except Exception as error:  # noqa: BLE001 - a use case's expressions may fail on its rows in any way
-        yield failure("a view or `examples`", use_case.examples, error, where)
+    except FunctionError as error:
+        yield failure(error.subject, error.function, error.__cause__ or error, where)
         return
     yield from check_labels(features, where)
     yield from check_views(features, where)
@@ -86,7 +88,7 @@ def _completed(features: Features, where: Declaration) -> Iterator[Finding]:
 
 def _on_demand(features: Features, error: Exception, where: Declaration) -> Finding:
     use_case = features.sample.project.use_case
-    if isinstance(error, KeyError) and error.args[0] in LABEL_COLUMNS:
+    if isinstance(error, KeyError) and set(error.args) & set(LABEL_COLUMNS):
         return Finding(
             "label-in-features",
             where.raised(error) or where.function(use_case.on_demand),

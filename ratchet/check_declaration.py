@@ -14,7 +14,7 @@ from ratchet.declaration import Declaration
 from ratchet.derivation import LABEL_COLUMNS, Derivation, label_derivation, request_derivation, view_derivation
 from ratchet.errors import RatchetError, SettingsError
 from ratchet.feature_service import service_spec
-from ratchet.finding import Finding
+from ratchet.finding import Finding, spoken
 from ratchet.use_case import SourceTable, UseCase
 
 BLOCKS = {"day": timedelta(days=1), "week": timedelta(weeks=1)}
@@ -66,13 +66,13 @@ def check_functions(use_case: UseCase, where: Declaration) -> Iterator[Finding]:
         yield from _contradiction(use_case, where)
 
 
-def failure(subject: str, function: Callable[..., Any], error: Exception, where: Declaration) -> Finding:
+def failure(subject: str, function: Callable[..., Any], error: BaseException, where: Declaration) -> Finding:
     """A finding about a function of the use case that raised."""
-    said = " ".join(str(error).split())[:300]
+    said = " ".join(str(error).partition("LINE ")[0].split())[:300]  # DuckDB goes on with its SQL
     return Finding(
         "function-fails",
         where.raised(error) or where.function(function),
-        f"{subject} fails with {type(error).__name__}: {said}",
+        f"{subject} fails with {type(error).__name__}: {said.rstrip('.')}",
         "Mend the function",
     )
 
@@ -104,6 +104,13 @@ def _table(table: SourceTable, where: Declaration) -> Iterator[Finding]:
                 f"column {field.name!r} of table {table.name!r} is a time without a time zone",
                 "Declare it as pa.timestamp('us', 'UTC'), and let the loader turn local times into UTC",
             )
+    if not table.key:
+        yield Finding(
+            "key-not-unique",
+            where.table(table.name, "key"),
+            f"table {table.name!r} has no key, so that a row delivered twice counts twice",
+            "Name in `key` all the columns that together tell rows apart",
+        )
     named = {"key": table.key, "event_time": (table.event_time,), "known_at": (table.known_at,), "early": table.early}
     for keyword, columns in named.items():
         for column in columns:
@@ -123,15 +130,10 @@ def _block(use_case: UseCase, where: Declaration) -> Iterator[Finding]:
         yield Finding(
             "block",
             where.use_case("block"),
-            f"the bootstrap resamples blocks of a {use_case.block}, but a label looks {_days(use_case.horizon)} ahead, "
+            f"the bootstrap resamples blocks of a {use_case.block}, but a label looks {spoken(use_case.horizon)} ahead, "
             "so that neighbouring blocks share their outcomes and the gate's bounds come out too narrow",
             "Set `block` to the column of the request that names the entity, or to 'week' if that is long enough",
         )
-
-
-def _days(span: timedelta) -> str:
-    days = span / timedelta(days=1)
-    return f"{days:g} days"
 
 
 def _attempted(

@@ -76,35 +76,29 @@ class _Expected:
         moments, known_at = columns["event_timestamp"], columns["label_known_at"]
         inside = (moments >= _naive(period.start)) & (moments < _naive(period.end))
         first, last = _span(moments)
-        covered = bool(first <= _naive(period.start) + EARLIEST * (last - first))
+        covered = bool(first <= _naive(period.start) + EARLIEST * (last - first)) or first == last
         if covered:
             known = inside & (known_at <= _naive(until))
             return cls(name, period.start, period.end, until, inside, known, float(features.every), covered)
         share = (period.end - period.start) / timedelta(seconds=(last - first) / np.timedelta64(1, "s"))
         known = known_at - moments <= _naive(until) - _naive(period.start)
-        return cls(name, period.start, period.end, until, known, known, features.every * share, covered)
+        everything = np.ones(len(moments), dtype=bool)
+        return cls(name, period.start, period.end, until, everything, known, features.every * share, covered)
 
 
 def _nothing_in_time(expected: _Expected, columns: Columns, where: Declaration) -> Finding:
-    length, name = expected.end - expected.start, expected.name.replace("_", "-")
-    if not expected.inside.any() and len(columns["event_timestamp"]):
-        first, last = (extreme.astype("datetime64[D]") for extreme in np.sort(columns["event_timestamp"])[[0, -1]])
-        problem = (
-            f"no example lies in the {name} period, which is {length.days} days long: they go from {first} to {last}"
-        )
-    else:
-        delay = np.median(columns["label_known_at"] - columns["event_timestamp"]) / np.timedelta64(1, "D")
-        problem = (
-            f"no label of the {name} period is known by {expected.until.date()}, when it is needed: the period begins "
-            f"{expected.start.date()}, and a label takes {delay:.1f} days to be known"
-        )
+    place, name = where.setting("periods", expected.name), expected.name.replace("_", "-")
+    if not expected.inside.any():
+        first, last = (instant.astype("datetime64[D]") for instant in _span(columns["event_timestamp"]))
+        problem = f"no example lies in the {name} period: they go from {first} to {last}"
+        return Finding("period-empty", place, problem, "Set `periods` to when there is data")
+    delay = np.median(columns["label_known_at"] - columns["event_timestamp"]) / np.timedelta64(1, "D")
     return Finding(
-        "label-too-late" if expected.inside.any() else "period-empty",
-        where.setting("periods", expected.name),
-        problem,
-        f"Let the {name} period begin earlier, so that it is longer than labels take"
-        if expected.inside.any()
-        else "Set `periods` to when there is data",
+        "label-too-late",
+        place,
+        f"no label of the {name} period is known in time: it begins {(expected.until - expected.start).days} days before "
+        f"they are needed, and a label takes {delay:.1f} days to be known",
+        f"Let the {name} period begin earlier, so that it is longer than labels take",
     )
 
 

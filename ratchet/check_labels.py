@@ -10,13 +10,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from ratchet.declaration import Declaration
-from ratchet.derivation import LABEL_COLUMNS
+from ratchet.derivation import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
 from ratchet.finding import Finding
-from ratchet.sample import DIRT
 from ratchet.sampled_features import Features, size
 from ratchet.use_case import Array, Columns, Kind, Task, UseCase
 
 NEARLY_PERFECT = 0.999
+WRONG = 0.05
+"""The share of labels up to which impossible ones are left to the rules."""
 FEWEST = 100
 """Rows from which an input may be judged."""
 Floats = npt.NDArray[np.float64]
@@ -25,19 +26,22 @@ Floats = npt.NDArray[np.float64]
 def check_labels(features: Features, where: Declaration) -> Iterator[Finding]:
     """Are there labels, and can a model be fitted to them?"""
     use_case = features.sample.project.use_case
-    place, asked, labelled = where.function(use_case.examples), size(features.requests), size(features.labelled)
-    if not asked:
+    place, labelled = where.function(use_case.examples), size(features.labelled)
+    due = features.requests.filter(features.requests[EVENT_TIMESTAMP] <= features.sample.last - use_case.horizon)
+    asked = size(due)
+    without = size(due.anti_join(features.labelled, REQUEST_ID))
+    if not size(features.requests):
         yield Finding(
             "no-examples",
             place,
             f"`examples` gives no request from {sum(rows.num_rows for rows in features.sample.tables.values()):,} rows",
             "Look at its filters and joins: one of them keeps nothing",
         )
-    elif labelled < asked / 2:
+    elif without > asked / 2:
         yield Finding(
             "no-label",
             place,
-            f"{asked - labelled:,} of {asked:,} examples have no label" if labelled else "no example has a label",
+            f"{without:,} of {asked:,} examples have no label" if labelled else "no example has a label",
             "Let `label` be the outcome where it is known, such as 0 where nothing happened in time; null means not known yet",
         )
     if labelled:
@@ -63,7 +67,7 @@ def check_inputs(use_case: UseCase, columns: Columns, where: Declaration) -> Ite
 def _values(use_case: UseCase, labels: Array, place: str) -> Iterator[Finding]:
     binary = use_case.task == "binary"
     usable = np.isin(labels, (0, 1)) if binary else np.isfinite(labels)
-    if np.mean(~usable) > DIRT * 2:
+    if np.mean(~usable) > WRONG:
         wrong = sorted({float(value) for value in labels[~usable]})[:3]
         yield Finding(
             "label-values",

@@ -11,10 +11,10 @@ import numpy as np
 from ratchet.accepted import Accepted, Prepare
 from ratchet.declaration import Declaration
 from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID, request_derivation, view_derivation
-from ratchet.finding import Finding
+from ratchet.finding import Finding, spoken
 from ratchet.leak_check import WINDOWS, hide, known_before, late_columns, leak_check
 from ratchet.sample import DIRT
-from ratchet.sampled_features import Features, size
+from ratchet.sampled_features import Features, present, size
 from ratchet.use_case import SourceTable, View
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _lookback(features: Features, view: View, where: Declaration) -> Iterator[Fi
         yield Finding(
             "lookback-too-short",
             where.view(view.name, "lookback"),
-            f"view {view.name!r} looks further back than its `lookback` of {view.lookback}: {changed:,} of the "
+            f"view {view.name!r} looks further back than its `lookback` of {spoken(view.lookback)}: {changed:,} of the "
             f"{size(whole):,} rows of {day.date()} change when older rows are there",
             "Set `lookback` to the longest window, plus the time from a row's event_time to the moment that it counts at",
         )
@@ -156,7 +156,7 @@ def _alone(features: Features, view: View, day: datetime) -> ibis.Table:
     derivation = view_derivation(sample.project.use_case, view)
     accepted = sample.opened(sample.project, derivation)
     accepted.expose(*derivation.source_dates(day.date(), day.date()))
-    return accepted.kept(derivation, day - TICK, day + DAY - TICK)
+    return present(accepted.kept(derivation, day - TICK, day + DAY - TICK), *view.keys)
 
 
 def _rounded(rows: ibis.Table) -> ibis.Table:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ratchet.declaration import Declaration
 from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID
-from ratchet.finding import Finding
+from ratchet.finding import Finding, spoken
 from ratchet.sample import DIRT, Repeated, Sample
 from ratchet.sampled_features import Features, size
 from ratchet.use_case import Lookup, SourceTable, View
@@ -75,8 +75,8 @@ def _view(features: Features, view: View, where: Declaration) -> Iterator[Findin
         yield Finding(
             "max-age-missing",
             where.view(view.name, "max_age"),
-            f"view {view.name!r} looks back {view.lookback}, but has no max_age: a key without new rows would be served "
-            "its last value for ever",
+            f"view {view.name!r} looks back {spoken(view.lookback)}, but has no max_age: a key without new rows would be "
+            "served its last value for ever",
             "Set `max_age` to the time after which a value says nothing any more, such as its lookback",
         )
 
@@ -100,12 +100,19 @@ def _lookup(features: Features, lookup: Lookup, view: View, where: Declaration) 
         return
     requests, rows = features.requests, features.views[view.name]
     met = requests.semi_join(rows, [requests[column] == rows[key] for key, column in lookup.keys.items()])
-    if size(met):
+    if size(met) and view.max_age is None:
+        yield Finding(
+            "lookup-empty",
+            where.function(view.compute),
+            f"lookup {lookup.prefix!r} finds nothing: view {view.name!r} has rows only for later moments",
+            "Let event_timestamp be the moment from which a row's values are known",
+        )
+    elif size(met) and view.max_age:
         yield Finding(
             "max-age-too-short",
             where.view(view.name, "max_age"),
             f"lookup {lookup.prefix!r} finds nothing, because the rows of view {view.name!r} are older than its max_age "
-            f"of {view.max_age} when they are asked for",
+            f"of {spoken(view.max_age)} when they are asked for",
             "Set `max_age` to more than the time between two rows of a key",
         )
     else:

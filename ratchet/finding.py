@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from ratchet.errors import RatchetError
 
@@ -24,6 +25,8 @@ class Finding:
         return cls(what, where, f"{error.subject}: {error.problem}", error.remedy)
 
 
-def listed(names: object) -> str:
-    """Names as a sentence has them."""
-    return ", ".join(str(name) for name in names) if isinstance(names, list | tuple | set) else str(names)
+def spoken(span: timedelta) -> str:
+    """A length of time as one says it, such as `7 days 2 hours`."""
+    minutes, seconds = divmod(span.seconds + span.microseconds / 1e6, 60)
+    counts = {"day": span.days, "hour": int(minutes) // 60, "minute": int(minutes) % 60, "second": seconds}
+    return " ".join(f"{count:g} {unit}{'s' * (count != 1)}" for unit, count in counts.items() if count) or "no time"

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import ibis
     from ibis.backends.duckdb import Backend
 
-ROWS = 100_000
-"""Of a table at most; reference tables are read whole."""
+ROWS = 60_000
+"""Of a table at most, unless its labels need more time to show; reference tables are read whole."""
 DIRT = 0.01
 """The share of rows below which a mistake is one of the rows, not of the use case."""
 
@@ -85,43 +85,48 @@ class Sample:
 def take(project: Project) -> Sample:
     """Read the latest deliveries of the active source, up to ROWS rows of a table. Raises SourceError."""
     found = deliver(project)
-    delivered = {
-        table.name: _latest(table, [one for one in found.values() if one.table == table.name])
-        for table in project.use_case.tables
-    }
-    kept = {table.name: _in_time(project, table, delivered[table.name]) for table in project.use_case.tables}
-    repeated = {table.name: _repeated(project, table, kept[table.name]) for table in project.use_case.tables}
-    return Sample(
-        project,
-        {
-            table.name: _clean(project, table, kept[table.name], repeated[table.name].share)
-            for table in project.use_case.tables
-        },
-        repeated,
-        rows=sum(rows.num_rows for rows in delivered.values()),
-        deliveries=len(found),
-    )
+    tables, repeated, counts = {}, {}, []
+    for table in project.use_case.tables:
+        own = [delivery for delivery in found.values() if delivery.table == table.name]
+        rows, count = _latest(project, table, own)
+        repeated[table.name] = _repeated(project, table, rows)
+        tables[table.name] = _clean(project, table, rows, repeated[table.name].share)
+        counts.append(count)
+    return Sample(project, tables, repeated, rows=sum(counts), deliveries=len(found))
 
 
-def _latest(table: SourceTable, deliveries: Sequence[Delivery]) -> pa.Table:
-    """The rows of the last deliveries, as many as it takes."""
-    parts: list[pa.Table] = []
+def _latest(project: Project, table: SourceTable, deliveries: Sequence[Delivery]) -> tuple[pa.Table, int]:
+    """The usable rows of the last deliveries, as many as it takes, and how many were read for them."""
+    parts, count = [], 0
     for delivery in reversed(deliveries):
-        parts.insert(0, read(table, delivery).replace_schema_metadata(None))
-        if not table.is_reference and sum(part.num_rows for part in parts) >= ROWS:
+        rows = read(table, delivery).replace_schema_metadata(None)
+        count += rows.num_rows
+        parts.append(_usable(project, table, rows))
+        if table.event_time and _needed(project, table, pa.concat_tables(parts)) < sum(map(len, parts)):
             break
-    return pa.concat_tables(parts)
+    found = pa.concat_tables(parts)
+    if table.event_time:
+        found = found.sort_by([(table.event_time, "descending")]).slice(0, _needed(project, table, found))
+    return found, count
 
 
-def _in_time(project: Project, table: SourceTable, rows: pa.Table) -> pa.Table:
-    """Rows with key and event time, the latest before the end of the last period."""
+def _usable(project: Project, table: SourceTable, rows: pa.Table) -> pa.Table:
+    """Rows with key and event time, before the end of the last period."""
     for column in {*table.key, table.event_time} - {None}:
         rows = rows.filter(pc.is_valid(rows[column]))
     if table.event_time is None:
         return rows
     end = pa.scalar(project.period("all").end, rows.schema.field(table.event_time).type)
-    rows = rows.filter(pc.less(rows[table.event_time], end))
-    return rows.sort_by([(table.event_time, "descending")]).slice(0, ROWS)
+    return rows.filter(pc.less(rows[table.event_time], end))
+
+
+def _needed(project: Project, table: SourceTable, rows: pa.Table) -> int:
+    """ROWS, or as many as lie within two horizons of the latest, so that there are requests whose label is due."""
+    last = pc.max(rows[table.event_time])
+    if not last.is_valid or not project.use_case.horizon:
+        return ROWS
+    due = pc.greater(rows[table.event_time], pc.subtract(last, pa.scalar(2 * project.use_case.horizon)))
+    return max(ROWS, int(pc.sum(due).as_py()))
 
 
 def _repeated(project: Project, table: SourceTable, rows: pa.Table) -> Repeated:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +31,7 @@ from ratchet.use_case import Columns
 if TYPE_CHECKING:
     import ibis
 
-ASKED = 20_000
+ASKED = 10_000
 """Requests that are joined with their features, at most."""
 
 
@@ -86,23 +87,43 @@ class Features:
         ]
 
 
+class FunctionError(Exception):
+    """A function of the use case whose expression cannot be computed; the cause says why."""
+
+    def __init__(self, subject: str, function: Callable[..., Any]) -> None:
+        super().__init__(subject)
+        self.subject, self.function = subject, function
+
+
 def compute(sample: Sample) -> Features:
-    """All that the use case derives from the whole sample. Raises whatever its functions raise."""
+    """All that the use case derives from the whole sample. Raises FunctionError."""
     use_case = sample.project.use_case
-    requests, labels = (_whole(sample, derived(use_case)) for derived in (request_derivation, label_derivation))
-    return Features(
-        sample,
-        {view.name: _whole(sample, view_derivation(use_case, view), *view.keys) for view in use_case.views},
-        requests,
-        requests.inner_join(labels.select(REQUEST_ID, *LABEL_COLUMNS), REQUEST_ID),
-    )
+    with _naming("`examples`", use_case.examples):
+        requests, labels = (_whole(sample, derived(use_case)) for derived in (request_derivation, label_derivation))
+    views = {}
+    for view in use_case.views:
+        with _naming(f"view {view.name!r}", view.compute):
+            views[view.name] = _whole(sample, view_derivation(use_case, view), *view.keys)
+    labelled = requests.inner_join(labels.select(REQUEST_ID, *LABEL_COLUMNS), REQUEST_ID)
+    return Features(sample, views, requests, labelled)
+
+
+@contextmanager
+def _naming(subject: str, function: Callable[..., Any]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise FunctionError(subject, function) from error
 
 
 def _whole(sample: Sample, derivation: Derivation, *keys: str) -> ibis.Table:
-    """Its rows with keys and moment: others are not stored."""
     accepted = sample.opened(sample.project, derivation)
     accepted.expose(None, None)
-    rows = accepted.kept(derivation)
+    return present(accepted.kept(derivation), *keys)
+
+
+def present(rows: ibis.Table, *keys: str) -> ibis.Table:
+    """The rows with keys and moment: others are not stored."""
     return rows.filter([rows[name].notnull() for name in (*keys, EVENT_TIMESTAMP)])
 
 
