@@ -20,7 +20,7 @@ from ratchet.errors import RatchetError
 from ratchet.finding import Finding
 from ratchet.project import Project
 from ratchet.sample import Sample, take
-from ratchet.sampled_features import FunctionError, Features, compute
+from ratchet.sampled_features import Features, FunctionError, compute
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def _table(table: SourceTable, where: Declaration) -> Iterator[Finding]:
         if pa.types.is_timestamp(field.type) and field.type.tz is None:
             yield Finding(
                 "time-zone",
-                where.table(table.name, "schema"),
+                where.column(table.name, field.name),
                 f"column {field.name!r} of table {table.name!r} is a time without a time zone",
                 "Declare it as pa.timestamp('us', 'UTC'), and let the loader turn local times into UTC",
             )

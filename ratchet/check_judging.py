@@ -117,7 +117,8 @@ def _too_few(project: Project, holdout: _Expected, columns: Columns, where: Decl
         yield Finding(
             "block",
             where.use_case("block"),
-            f"the holdout will have {blocks} blocks by {use_case.block!r} to resample, and the gate wants {gate.min_blocks}",
+            f"the holdout will have {blocks} block{'s' * (blocks != 1)} by {use_case.block!r} to resample, and the gate wants "
+            f"{gate.min_blocks}",
             "Set `block` to something finer, or let `periods.holdout` begin earlier",
         )
     for column in use_case.slices:

@@ -72,7 +72,8 @@ def _values(use_case: UseCase, labels: Array, place: str) -> Iterator[Finding]:
         yield Finding(
             "label-values",
             place,
-            f"{np.mean(~usable):.0%} of the labels are no {'0 or 1' if binary else 'finite number'}, such as {wrong[0]:g}",
+            f"{np.mean(~usable):.0%} of the labels are {'neither 0 nor 1' if binary else 'no finite number'}, such as "
+            f"{wrong[0]:g}",
             "Let `label` be 1 for yes and 0 for no" if binary else "Let `label` be null where the outcome is not known",
         )
     elif len(np.unique(labels[usable])) < 2:
@@ -95,10 +96,9 @@ def _no_number(name: str, where: Declaration) -> Finding:
 
 def _given_away(name: str, use_case: UseCase, strength: float, where: Declaration) -> Finding:
     measure = "an AUC" if use_case.task == "binary" else "a rank correlation with the label"
-    origin = _origin(name, use_case, where)
     return Finding(
         "label-in-features",
-        origin,
+        _origin(name, use_case, where),
         f"input {name!r} gives the label away: alone it has {measure} of {strength:.4f}",
         "Take it out of `inputs`, or make it of what is known before the outcome",
     )

@@ -68,6 +68,15 @@ class Declaration:
     def table(self, name: str, keyword: str) -> str:
         return self._part("SourceTable", "tables", name, keyword)
 
+    def column(self, table: str, column: str) -> str:
+        """The line of a schema that declares a column, where one line does."""
+        schemas = (call for call in self._calls if call.callee == "schema")
+        nodes = [(call.file, node) for call in schemas for node in ast.walk(call.node)]
+        named = {
+            shown(file, node.lineno) for file, node in nodes if isinstance(node, ast.Constant) and node.value == column
+        }
+        return named.pop() if len(named) == 1 else self.table(table, "schema")
+
     def view(self, name: str, keyword: str) -> str:
         return self._part("View", "views", name, keyword)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import ibis
@@ -103,6 +104,12 @@ def other_keys(project: Project) -> Project:
     )
 
 
+def _demanding(project: Project) -> Project:
+    """A gate that wants more rows than there are."""
+    gate = project.settings.gate.model_copy(update={"min_rows": 10**7})
+    return with_use_case(project.with_settings(gate=gate))
+
+
 def undelivered(project: Project) -> Project:
     return with_use_case(project, sources={project.settings.source.name: lambda _path, _options, _period: []})
 
@@ -112,6 +119,20 @@ def unreadable(project: Project) -> Project:
         raise UnicodeError("not a text")
 
     return with_use_case(project, sources={project.settings.source.name: loader})
+
+
+def renamed(project: Project) -> Project:
+    """A loader that delivers another column than the schema has."""
+
+    def loader(path: str, options: Mapping[str, Any], period: Period) -> list[Delivery]:
+        return [replace(one, read=partial(_renamed, one)) for one in project.loader(path, options, period)]
+
+    return with_use_case(project, sources={project.settings.source.name: loader})
+
+
+def _renamed(delivery: Delivery) -> tuple[pa.Table, list[str]]:
+    rows, notes = delivery.read()
+    return rows.rename_columns([*rows.column_names[:-1], "other"]), notes
 
 
 def only_later(project: Project) -> Project:
@@ -157,6 +178,7 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
     ),
     "table without a key": ("key-not-unique", lambda project: with_table(project, dated(project).name, key=())),
     "source of nothing": ("source", undelivered),
+    "source of other columns": ("source", renamed),
     "source that fails": ("function-fails", unreadable),
     "view of bad rows": (
         "function-fails",
@@ -213,6 +235,15 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
         "no-label",
         lambda project: with_examples(project, lambda rows: rows.mutate(label=ibis.null("float64"))),
     ),
+    "few labels": (
+        "no-label",
+        lambda project: with_examples(
+            project,
+            lambda rows: rows.mutate(
+                label=_.request_id.right(1).isin(["0", "3", "6", "9"]).ifelse(_.label, ibis.null("float64"))
+            ),
+        ),
+    ),
     "one class": (
         "one-class",
         lambda project: with_examples(project, lambda rows: rows.mutate(label=ibis.literal(1.0))),
@@ -230,6 +261,12 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
         "declaration",
         lambda project: with_use_case(project, lookups=(Lookup("elsewhere", {}), *project.use_case.lookups)),
     ),
+    "view without its keys": (
+        "declaration",
+        lambda project: with_rows(project, lambda rows: rows.drop(*history(project).keys)),
+    ),
+    "examples that fail": ("function-fails", lambda project: with_use_case(project, examples=failing)),
+    "too few rows": ("holdout-too-small", _demanding),
     "moment that is no field": ("unknown-column", lambda project: with_use_case(project, event_timestamp="moment")),
     "early column that is none": (
         "unknown-column",
@@ -253,3 +290,26 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
 
 def _one(columns: Columns) -> Columns:
     return {"all": np.ones(len(columns["event_timestamp"]))}
+
+
+EACH_THING = (
+    "key of too few columns",
+    "view twice",
+    "requests twice",
+    "outcome in the request",
+    "outcome on demand",
+    "view before it is known",
+    "no time zone",
+    "naive time",
+    "short lookback",
+    "short max_age",
+    "slices of a row",
+    "slice by nothing",
+    "label longer than a block",
+    "one block",
+    "label known in a year",
+    "no label",
+    "one class",
+    "no lookups",
+)
+"""One mistake, at least, for each thing that is looked for."""
