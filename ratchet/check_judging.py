@@ -14,6 +14,7 @@ from ratchet.clock import local_time
 from ratchet.declaration import Declaration
 from ratchet.finding import Finding
 from ratchet.project import PeriodName, Project
+from ratchet.sample import DIRT
 from ratchet.sampled_features import Features
 from ratchet.use_case import Array, Columns, UseCase
 
@@ -128,8 +129,9 @@ def _too_few(project: Project, holdout: _Expected, columns: Columns, where: Decl
 def _small_slices(column: str, holdout: _Expected, values: Array, fewest: int, where: Declaration) -> Iterator[Finding]:
     codes, found = pd.factorize(values[holdout.known], sort=True, use_na_sentinel=False)
     sizes = np.bincount(codes, minlength=len(found)) * holdout.weight
-    small = [f"{value} (about {int(size):,})" for value, size in zip(found, sizes, strict=True) if size < fewest]
-    if small:
+    is_small = sizes < fewest
+    if sizes[is_small].sum() > DIRT * sizes.sum():
+        small = [f"{value} (about {int(size):,})" for value, size in zip(found[is_small], sizes[is_small], strict=True)]
         shown = ", ".join(small[:3]) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
         yield Finding(
             "slice-too-small",

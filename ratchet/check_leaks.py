@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,16 +76,19 @@ def _request_leak(features: Features, where: Declaration) -> Finding:
 
 
 def _fields(features: Features, at: datetime, where: Declaration) -> Iterator[tuple[str, Finding]]:
-    """The request fields that change when what was not known yet is hidden: all of it, then one column at a time."""
+    """The request fields that change when what was not known yet is hidden: one table, then one column at a time."""
     use_case = features.sample.project.use_case
     recompute = _Requests(features, at)
-    suspects = recompute.changed(lambda table, rows: known_before(table, rows, recompute.instant))
-    tables = [use_case.table(name) for name in recompute.derivation.reads] if suspects else []
-    for table in tables:
-        for column in late_columns(table):
-            for field in recompute.changed(_hiding(table, column, recompute.instant)):
-                if field in suspects:
-                    yield field, _unknown_field(field, table, column, where)
+    for table in (use_case.table(name) for name in recompute.derivation.reads):
+        suspects, explained = recompute.changed(_hiding(table, partial(known_before, at=recompute.instant))), set[str]()
+        for column in late_columns(table) if suspects else ():
+            for field in sorted(
+                recompute.changed(_hiding(table, partial(hide, at=recompute.instant, columns=[column])))
+            ):
+                explained.add(field)
+                yield field, _unknown_field(field, table, column, where)
+        for field in sorted(suspects - explained):
+            yield field, _of_later_rows(field, table, where.function(use_case.examples))
 
 
 class _Requests:
@@ -100,24 +104,22 @@ class _Requests:
         self._whole = self._recomputed()
         self.instant = at + TICK
 
-    def changed(self, prepare: Prepare) -> list[str]:
+    def changed(self, prepare: Prepare) -> set[str]:
         """The fields that have other values in requests that are there in both."""
         self._accepted.expose(None, None, prepare)
         hidden = self._recomputed()
         both = self._whole.inner_join(hidden, REQUEST_ID, rname="{name}_hidden")
         differs = {name: (~both[name].identical_to(both[f"{name}_hidden"])).sum() for name in self._fields}
         counts = both.aggregate(**differs).to_pyarrow().to_pylist()[0] if differs else {}
-        return [name for name, count in counts.items() if count]
+        return {name for name, count in counts.items() if count}
 
     def _recomputed(self) -> ibis.Table:
         return self._accepted.kept(self.derivation, self._at - WINDOWS[0], self._at)
 
 
-def _hiding(hidden: SourceTable, column: str, at: datetime) -> Callable[[SourceTable, ibis.Table], ibis.Table]:
-    def prepare(table: SourceTable, rows: ibis.Table) -> ibis.Table:
-        return hide(table, rows, at, [column]) if table == hidden else rows
-
-    return prepare
+def _hiding(hidden: SourceTable, prepare: Prepare) -> Prepare:
+    """Prepare one table, and leave the others as they are."""
+    return lambda table, rows: prepare(table, rows) if table == hidden else rows
 
 
 def _unknown_field(field: str, table: SourceTable, column: str, where: Declaration) -> Finding:
@@ -127,6 +129,15 @@ def _unknown_field(field: str, table: SourceTable, column: str, where: Declarati
         f"request field {field!r} follows from column {column!r} of table {table.name!r}, which is not among its `early` "
         f"columns: nobody knows it before {table.known_at}, so no caller can send it",
         f"If it is known from {table.event_time} on, name {column!r} in `early`; if not, take {field!r} out of the request",
+    )
+
+
+def _of_later_rows(field: str, table: SourceTable, place: str) -> Finding:
+    return Finding(
+        "field-not-known",
+        place,
+        f"request field {field!r} follows from rows of table {table.name!r} that come only after it is asked for",
+        f"Let `examples` make it of earlier rows, or take {field!r} out of the request",
     )
 
 

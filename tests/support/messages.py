@@ -110,7 +110,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     "view of later moments": [
         (
             (
-                "mistakes.py: project, view.name, compute=lambda tables: _in_years(view.compute(tables)), "
+                "mistakes.py: project, view.name, compute=lambda tables: _much_later(view.compute(tables)), "
                 "max_age=None, lookback=None"
             ),
             "lookup 'patient_history' finds nothing: view 'patient_history' has rows only for later moments",
@@ -224,6 +224,16 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
             ),
             "input 'outcome' gives the label away: alone it has an AUC of 1.0000",
             "Take it out of `inputs`, or make it of what is known before the outcome",
+        ),
+    ],
+    "count of later rows": [
+        (
+            (
+                "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or "
+                "project.use_case.request"
+            ),
+            "request field 'asked' follows from rows of table 'appointments' that come only after it is asked for",
+            "Let `examples` make it of earlier rows, or take 'asked' out of the request",
         ),
     ],
     "outcome on demand": [

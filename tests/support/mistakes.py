@@ -33,8 +33,8 @@ def dated(project: Project) -> SourceTable:
 
 
 def history(project: Project) -> View:
-    """The first view that looks back."""
-    return next(view for view in project.use_case.views if view.lookback)
+    """The view that looks back furthest, but not for ever."""
+    return max(project.use_case.views, key=lambda view: view.lookback or timedelta(0))
 
 
 def with_examples(project: Project, change: Examples, request: type[BaseModel] | None = None) -> Project:
@@ -60,6 +60,12 @@ def outcome_in_the_request(project: Project) -> Project:
     """The caller is asked for the label."""
     request = create_model("Knowing", __base__=project.use_case.request, outcome=(float, 0.0))
     return with_input(with_examples(project, lambda rows: rows.mutate(outcome=_.label), request), "outcome")
+
+
+def count_of_later_rows(project: Project) -> Project:
+    """The caller is asked for a number that later rows add to."""
+    request = create_model("Foreseeing", __base__=project.use_case.request, asked=(int, 0))
+    return with_examples(project, lambda rows: rows.mutate(asked=_.count().over(ibis.window())), request)
 
 
 def outcome_on_demand(project: Project) -> Project:
@@ -139,12 +145,12 @@ def only_later(project: Project) -> Project:
     """A view whose rows count for moments that no request is asked at."""
     view = history(project)
     return with_view(
-        project, view.name, compute=lambda tables: _in_years(view.compute(tables)), max_age=None, lookback=None
+        project, view.name, compute=lambda tables: _much_later(view.compute(tables)), max_age=None, lookback=None
     )
 
 
-def _in_years(rows: ibis.Table) -> ibis.Table:
-    return rows.mutate(event_timestamp=(_.event_timestamp + ibis.interval(years=9)).cast(UTC_INSTANT))
+def _much_later(rows: ibis.Table) -> ibis.Table:
+    return rows.mutate(event_timestamp=(_.event_timestamp + ibis.interval(days=3000)).cast(UTC_INSTANT))
 
 
 def _bad_number(_rows: ibis.Table) -> ibis.Value:
@@ -203,6 +209,7 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
         lambda project: with_examples(project, lambda rows: rows.filter(_.label.notnull())),
     ),
     "outcome in the request": ("field-not-known label-in-features", outcome_in_the_request),
+    "count of later rows": ("field-not-known", count_of_later_rows),
     "outcome on demand": ("label-in-features", outcome_on_demand),
     "label as input": ("label-in-features", lambda project: with_input(project, "label")),
     "on_demand that fails": (
@@ -246,11 +253,11 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
     ),
     "one class": (
         "one-class",
-        lambda project: with_examples(project, lambda rows: rows.mutate(label=ibis.literal(1.0))),
+        lambda project: with_examples(project, lambda rows: rows.mutate(label=_.label * 0.0 + 1.0)),
     ),
     "label that is no number": (
         "label-values",
-        lambda project: with_examples(project, lambda rows: rows.mutate(label=ibis.literal(float("nan")))),
+        lambda project: with_examples(project, lambda rows: rows.mutate(label=_.label + ibis.literal(float("nan")))),
     ),
     "no examples": (
         "no-examples",
@@ -302,7 +309,7 @@ EACH_THING = (
     "no time zone",
     "naive time",
     "short lookback",
-    "short max_age",
+    "no max_age",
     "slices of a row",
     "slice by nothing",
     "label longer than a block",
