@@ -99,15 +99,15 @@ def _lookup(features: Features, lookup: Lookup, view: View, where: Declaration) 
     if not len(later) or np.mean(~np.isnat(later)) >= FOUND_SELDOM or not size(features.views[view.name]):
         return
     requests, rows = features.requests, features.views[view.name]
-    met = requests.semi_join(rows, [requests[column] == rows[key] for key, column in lookup.keys.items()])
-    if size(met) and view.max_age is None:
+    met = size(requests.semi_join(rows, [requests[column] == rows[key] for key, column in lookup.keys.items()]))
+    if met and view.max_age is None:
         yield Finding(
             "lookup-empty",
             where.function(view.compute),
             f"lookup {lookup.prefix!r} finds nothing: view {view.name!r} has rows only for later moments",
             "Let event_timestamp be the moment from which a row's values are known",
         )
-    elif size(met) and view.max_age:
+    elif met and view.max_age is not None:
         yield Finding(
             "max-age-too-short",
             where.view(view.name, "max_age"),
