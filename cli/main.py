@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.check import check
 from cli.stages import STAGES, load_stage
 from ratchet.errors import RatchetError
 from ratchet.quiet import quieten
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 def ratchet(context: click.Context, use_case: str | None) -> None:
     """Pipelines that let a model into production only on evidence."""
     context.obj = use_case
+
+
+ratchet.add_command(check)
 
 
 @ratchet.command()

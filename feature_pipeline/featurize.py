@@ -107,7 +107,7 @@ def _bring_up_to_date(project: Project, output: Output, sources: Sources) -> int
 
     def compute(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
         logger.info("%s: computing %d units", output.directory.name, len(stale))
-        accepted = Accepted(project, output.derivation)
+        accepted = Accepted.of(project, output.derivation)
         return _static_unit(accepted, output) if stale == [STATIC] else _dated_units(accepted, output, stale)
 
     return sum(update(output.directory, _wanted(project, output, sources), compute).rows.values())

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from ratchet.derivation import Derivation
+from ratchet.derivation import EVENT_TIMESTAMP, Derivation
 from ratchet.project import Project
 from ratchet.tables import connect, scan
-from ratchet.use_case import SourceTable
+from ratchet.use_case import SourceTable, UseCase
 
 if TYPE_CHECKING:
     import ibis
+    from ibis.backends.duckdb import Backend
 
 Prepare = Callable[[SourceTable, "ibis.Table"], "ibis.Table"]
+Rows = Callable[[SourceTable, "date | None", "date | None"], "ibis.Table"]
+"""(table, first, last) → its accepted rows of these UTC dates; all where they are None."""
 
 
 def _whole(_table: SourceTable, rows: ibis.Table) -> ibis.Table:
@@ -22,20 +25,50 @@ def _whole(_table: SourceTable, rows: ibis.Table) -> ibis.Table:
 
 
 class Accepted:
-    """A DuckDB that holds the accepted tables which a derivation reads."""
+    """A DuckDB in which the tables that a derivation reads stand under the names that it calls them by."""
 
-    def __init__(self, project: Project, derivation: Derivation) -> None:
-        self.tables = [project.use_case.table(name) for name in derivation.reads]
-        self.connection = connect(project.stores)
-        self._directory = project.accepted
+    def __init__(self, connection: Backend, tables: Sequence[SourceTable], rows: Rows) -> None:
+        self.connection = connection
+        self.tables = tables
+        self._rows = rows
+
+    @classmethod
+    def of(cls, project: Project, derivation: Derivation) -> Accepted:
+        """The project's accepted tables."""
+        connection = connect(project.stores)
+
+        def rows(table: SourceTable, first: date | None, last: date | None) -> ibis.Table:
+            return scan(connection, project.accepted / table.name, table.stored_schema, first, last)
+
+        return cls(connection, read_by(project.use_case, derivation), rows)
 
     def expose(self, first: date | None, last: date | None, prepare: Prepare = _whole) -> None:
         """Let the tables hold their rows of the UTC dates `first` to `last`; reference tables are always whole."""
         for table in self.tables:
             dates = (None, None) if table.is_reference else (first, last)
-            rows = scan(self.connection, self._directory / table.name, table.stored_schema, *dates)
-            self.connection.create_view(table.name, prepare(table, rows), overwrite=True)
+            self.connection.create_view(table.name, prepare(table, self._rows(table, *dates)), overwrite=True)
+
+    def kept(self, derivation: Derivation, after: datetime | None = None, until: datetime | None = None) -> ibis.Table:
+        """A derivation's rows as they are now, whatever the tables hold later: those after one instant, up to another."""
+        from ibis.util import gen_name
+
+        name = gen_name("kept")
+        bounds = [f"{EVENT_TIMESTAMP} > {_instant(after)}"] if after else []
+        bounds += [f"{EVENT_TIMESTAMP} <= {_instant(until)}"] if until else []
+        where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
+        table = self.connection.create_table(name, schema=derivation.expression.schema())
+        self.connection.raw_sql(f"INSERT INTO {name} SELECT * FROM ({derivation.sql}){where}")
+        return table
 
     def value(self, expression: ibis.Scalar) -> Any:
         """A single value, as Python has it."""
         return self.connection.to_pyarrow(expression).as_py()
+
+
+def read_by(use_case: UseCase, derivation: Derivation) -> list[SourceTable]:
+    """The tables that a derivation reads."""
+    return [use_case.table(name) for name in derivation.reads]
+
+
+def _instant(instant: datetime) -> str:
+    return f"TIMESTAMPTZ '{instant.isoformat()}'"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -53,6 +53,7 @@ class Derivation:
         return None if self.lookback is None else first - self.lookback - MARGIN, last + self.lookahead + MARGIN
 
 
+@lru_cache(maxsize=64)
 def view_derivation(use_case: UseCase, view: View) -> Derivation:
     """A view: its keys, event_timestamp (UTC) and features. Raises SettingsError where `compute` gives something else."""
     subject = f"view {view.name!r}"
@@ -65,6 +66,7 @@ def view_derivation(use_case: UseCase, view: View) -> Derivation:
     return Derivation(expression, view.lookback)
 
 
+@lru_cache(maxsize=64)
 def request_derivation(use_case: UseCase) -> Derivation:
     """The examples' requests: request_id, the request's fields, the constants, event_timestamp."""
     import ibis
@@ -75,6 +77,7 @@ def request_derivation(use_case: UseCase) -> Derivation:
     return Derivation(_canonical(columns.relocate(EVENT_TIMESTAMP, after=columns.columns[-1]), "examples"))
 
 
+@lru_cache(maxsize=64)
 def label_derivation(use_case: UseCase) -> Derivation:
     """The examples' labels, where there is one: request_id, event_timestamp, label, label_known_at."""
     columns = _canonical(_examples(use_case).select(REQUEST_ID, EVENT_TIMESTAMP, *LABEL_COLUMNS), "examples")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import ibis
 
 CutOff = Callable[[SourceTable, "ibis.Table", datetime], "ibis.Table"]
+Opened = Callable[[Project, Derivation], Accepted]
+"""Where the accepted rows that a derivation reads are found."""
 WINDOWS = (timedelta(days=8), timedelta(days=93))
 """How far around a cut-off is compared and read: a leak crosses it. The longer is for what has no row in the shorter, such as a
 monthly view."""
@@ -56,18 +58,29 @@ def known_before(table: SourceTable, rows: ibis.Table, at: datetime) -> ibis.Tab
     """The cut-off: what was known of a table's rows strictly before `at`."""
     if table.event_time is None:
         return rows
-    begun = rows.filter(rows[table.event_time] < at)
-    if table.known_at is None:
-        return begun
-    known = begun[table.known_at] < at
-    late = [name for name in begun.columns if name not in {ROW_ID, table.event_time, *table.early}]
-    return begun.mutate(**{name: known.ifelse(begun[name], _null(begun[name])) for name in late})
+    return hide(table, rows.filter(rows[table.event_time] < at), at, late_columns(table))
 
 
-def leak_check(project: Project, cut_offs: Sequence[datetime], cut: CutOff = known_before) -> LeakReport:
+def late_columns(table: SourceTable) -> list[str]:
+    """The columns that nobody knows before `known_at`."""
+    early = {ROW_ID, table.event_time, *table.early}
+    return [name for name in table.stored_schema.names if table.known_at and name not in early]
+
+
+def hide(table: SourceTable, rows: ibis.Table, at: datetime, columns: Sequence[str]) -> ibis.Table:
+    """The rows with these late columns empty where they were not known strictly before `at`."""
+    hidden = {name: (rows[table.known_at] < at).ifelse(rows[name], _null(rows[name])) for name in columns}
+    return rows.mutate(**hidden) if hidden else rows
+
+
+def leak_check(
+    project: Project, cut_offs: Sequence[datetime], cut: CutOff = known_before, opened: Opened = Accepted.of
+) -> LeakReport:
     """Compare views and requests at each cut-off, and look for labels that are known when they are asked for."""
     found = {
-        name: [_compare(project, derivation, at, cut, strictly=name == "requests") for at in cut_offs]
+        name: [
+            _compare(opened(project, derivation), derivation, at, cut, strictly=name == "requests") for at in cut_offs
+        ]
         for name, derivation in _derivations(project).items()
     }
     return LeakReport(
@@ -76,7 +89,7 @@ def leak_check(project: Project, cut_offs: Sequence[datetime], cut: CutOff = kno
         compared_rows=min(sum(one.compared for one in each) for each in found.values()),
         changed={
             **{name: sum(one.changed for one in each) for name, each in found.items()},
-            "labels": _labels_known_at_once(project),
+            "labels": _labels_known_at_once(project, opened),
         },
     )
 
@@ -92,33 +105,30 @@ def _derivations(project: Project) -> dict[str, Derivation]:
     }
 
 
-def _compare(project: Project, derivation: Derivation, at: datetime, cut: CutOff, *, strictly: bool) -> _Comparison:
+def _compare(accepted: Accepted, derivation: Derivation, at: datetime, cut: CutOff, *, strictly: bool) -> _Comparison:
     """Compare in the first window that has rows."""
-    windows = (_compare_within(window, project, derivation, at, cut, strictly=strictly) for window in WINDOWS)
+    windows = (_compare_within(window, accepted, derivation, at, cut, strictly=strictly) for window in WINDOWS)
     return next((found for found in windows if found.compared), _Comparison())
 
 
 def _compare_within(
-    window: timedelta, project: Project, derivation: Derivation, at: datetime, cut: CutOff, *, strictly: bool
+    window: timedelta, accepted: Accepted, derivation: Derivation, at: datetime, cut: CutOff, *, strictly: bool
 ) -> _Comparison:
     """Compare the rows of the window that ends at `at`, with the cut-off at the last of them.
 
     There a leak shows best: a source row that became known at that very moment is hidden. A request is asked for at its
     source row's own event_time, so the cut-off comes just after it.
     """
-    accepted = Accepted(project, derivation)
     dates = _source_dates(derivation, at, window)
     accepted.expose(*dates)
-    moment = derivation.expression[EVENT_TIMESTAMP]
-    rows = derivation.expression.filter(moment > at - window, moment <= at)
-    full = accepted.connection.create_table("_full", rows)
+    full = accepted.kept(derivation, at - window, at)
     last = accepted.value(full[EVENT_TIMESTAMP].max())
     if last is None:
         return _Comparison()
     visible = _visible(accepted)
     instant = last + timedelta(microseconds=1) if strictly else last
     accepted.expose(*dates, prepare=lambda table, whole: cut(table, whole, instant))
-    known = accepted.connection.create_table("_known", rows)
+    known = accepted.kept(derivation, at - window, at)
     lost, gained = (one.difference(other, distinct=False) for one, other in ((full, known), (known, full)))
     changed = accepted.value(lost.count()) + accepted.value(gained.count())
     return _Comparison(visible - _visible(accepted), accepted.value(full.count()), changed)
@@ -139,10 +149,10 @@ def _visible(accepted: Accepted) -> int:
     )
 
 
-def _labels_known_at_once(project: Project) -> int:
+def _labels_known_at_once(project: Project, opened: Opened) -> int:
     """Labels not known strictly after the moment of their request."""
     derivation = label_derivation(project.use_case)
-    accepted = Accepted(project, derivation)
+    accepted = opened(project, derivation)
     accepted.expose(None, None)
     rows = derivation.expression
     late = rows["label_known_at"] > rows[EVENT_TIMESTAMP]

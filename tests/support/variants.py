@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -13,3 +14,17 @@ def with_use_case(project: Project, **changes: Any) -> Project:
     other = replace(project)
     other.__dict__["use_case"] = replace(project.use_case, **changes)  # what its cached property would hold
     return other
+
+
+def with_table(project: Project, name: str, **changes: Any) -> Project:
+    """The project with some fields of a source table changed."""
+    return with_use_case(project, tables=_changed(project.use_case.tables, name, changes))
+
+
+def with_view(project: Project, name: str, **changes: Any) -> Project:
+    """The project with some fields of a view changed."""
+    return with_use_case(project, views=_changed(project.use_case.views, name, changes))
+
+
+def _changed(parts: Iterable[Any], name: str, changes: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(replace(part, **changes) if part.name == name else part for part in parts)

@@ -1,0 +1,98 @@
+"""What usually goes wrong with a use case, found on a sample of its data in seconds, each with the line to change.
+
+A mistake that would hide others is reported by itself: the declaration is looked at first, then the rows, then all that the
+use case makes of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ratchet.check_declaration import check_declaration, check_functions, failure
+from ratchet.check_judging import check_columns, check_periods
+from ratchet.check_labels import check_inputs, check_labels
+from ratchet.check_leaks import check_leaks
+from ratchet.check_views import check_keys, check_views
+from ratchet.declaration import Declaration
+from ratchet.derivation import LABEL_COLUMNS, REQUEST_ID
+from ratchet.errors import RatchetError
+from ratchet.finding import Finding
+from ratchet.project import Project
+from ratchet.sample import Sample, take
+from ratchet.sampled_features import Features, FunctionError, compute
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """What was found, and how much was looked at."""
+
+    findings: list[Finding]
+    rows: int = 0
+    deliveries: int = 0
+
+
+def check(project: Project) -> list[Finding]:
+    """What is wrong with the active use case; nothing where it is right."""
+    return checkup(project).findings
+
+
+def checkup(project: Project) -> Checkup:
+    """Check the active use case on the latest rows of its source."""
+    where = Declaration(project)
+    findings = list(check_declaration(project.use_case, where)) or list(check_functions(project.use_case, where))
+    if findings:
+        return Checkup(findings)
+    try:
+        sample = take(project)
+    except RatchetError as error:
+        is_loaded = error.subject.startswith("delivery ")
+        return Checkup(
+            [Finding.of("source", where.function(project.loader) if is_loaded else where.setting("source"), error)]
+        )
+    except Exception as error:  # noqa: BLE001 - a use case's loader may raise anything
+        return Checkup([failure("the loader", project.loader, error, where)])
+    return Checkup([*check_keys(sample, where), *_derived(sample, where)], sample.rows, sample.deliveries)
+
+
+def _derived(sample: Sample, where: Declaration) -> Iterator[Finding]:
+    try:
+        features = compute(sample)
+    except FunctionError as error:
+        yield failure(error.subject, error.function, error.__cause__ or error, where)
+        return
+    yield from check_labels(features, where)
+    yield from check_views(features, where)
+    if not len(features.rows["label"]):
+        return
+    yield from check_leaks(features, where)
+    yield from _completed(features, where)
+
+
+def _completed(features: Features, where: Declaration) -> Iterator[Finding]:
+    """What needs the on-demand columns."""
+    use_case, rows = features.sample.project.use_case, features.rows
+    asked = {name: column for name, column in rows.items() if name not in {REQUEST_ID, *LABEL_COLUMNS}}
+    try:
+        columns = use_case.complete(asked)
+    except Exception as error:  # noqa: BLE001 - it may raise anything
+        yield _on_demand(features, error, where)
+        return
+    missing = list(check_columns(use_case, columns, where))
+    yield from missing
+    if not missing:
+        labelled = {**columns, **{name: rows[name] for name in LABEL_COLUMNS}}
+        yield from check_inputs(use_case, labelled, where)
+        yield from check_periods(features, labelled, where)
+
+
+def _on_demand(features: Features, error: Exception, where: Declaration) -> Finding:
+    use_case = features.sample.project.use_case
+    if isinstance(error, KeyError) and set(error.args) & set(LABEL_COLUMNS):
+        return Finding(
+            "label-in-features",
+            where.raised(error) or where.function(use_case.on_demand),
+            f"`on_demand` reads {error.args[0]!r}, which nobody has when a prediction is asked for",
+            "Make its columns of the request and its features alone",
+        )
+    return failure("`on_demand`", use_case.on_demand, error, where)

@@ -1,0 +1,161 @@
+"""Mistakes that a use case's declaration shows by itself, before any row is read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+
+from ratchet.declaration import Declaration
+from ratchet.derivation import LABEL_COLUMNS, Derivation, label_derivation, request_derivation, view_derivation
+from ratchet.errors import RatchetError, SettingsError
+from ratchet.feature_service import service_spec
+from ratchet.finding import Finding, spoken
+from ratchet.use_case import SourceTable, UseCase
+
+BLOCKS = {"day": timedelta(days=1), "week": timedelta(weeks=1)}
+
+
+def check_declaration(use_case: UseCase, where: Declaration) -> Iterator[Finding]:
+    """All that can be told without compiling a function."""
+    yield from _time_zone(use_case, where)
+    for table in use_case.tables:
+        yield from _table(table, where)
+    if use_case.event_timestamp not in use_case.request.model_fields:
+        yield Finding(
+            "unknown-column",
+            where.use_case("event_timestamp"),
+            f"`event_timestamp` is {use_case.event_timestamp!r}, which is no field of {use_case.request.__name__}",
+            "Name the field that says when the prediction is asked for"
+            + near(use_case.event_timestamp, use_case.request.model_fields),
+        )
+    if not use_case.lookups:
+        yield Finding(
+            "no-lookup",
+            where.use_case("lookups"),
+            "there is no lookup, and a feature store that looks nothing up cannot be built",
+            "Look at least one view up by a column of the request, be it a constant one",
+        )
+    for name in set(use_case.inputs) & set(LABEL_COLUMNS):
+        yield Finding(
+            "label-in-features",
+            where.use_case("inputs"),
+            f"`inputs` names {name!r}, and nobody has it when a prediction is asked for",
+            "Take it out of `inputs`",
+        )
+    yield from _block(use_case, where)
+
+
+def check_functions(use_case: UseCase, where: Declaration) -> Iterator[Finding]:
+    """Compile the views and examples, and see that they fit together."""
+    attempts: list[tuple[str, Callable[..., Any], Callable[[], Derivation]]] = [
+        *(
+            (f"view {view.name!r}", view.compute, lambda view=view: view_derivation(use_case, view))
+            for view in use_case.views
+        ),
+        ("`examples`", use_case.examples, lambda: request_derivation(use_case)),
+        ("`examples`", use_case.examples, lambda: label_derivation(use_case)),
+    ]
+    found = [finding for attempt in attempts for finding in _attempted(*attempt, where)]
+    yield from dict.fromkeys(found)
+    if not found:
+        yield from _contradiction(use_case, where)
+
+
+def failure(subject: str, function: Callable[..., Any], error: BaseException, where: Declaration) -> Finding:
+    """A finding about a function of the use case that raised."""
+    said = " ".join(str(error).partition("LINE ")[0].split())[:300]  # DuckDB goes on with its SQL
+    return Finding(
+        "function-fails",
+        where.raised(error) or where.function(function),
+        f"{subject} fails with {type(error).__name__}: {said.rstrip('.')}",
+        "Mend the function",
+    )
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """A hint at what was probably meant."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def _time_zone(use_case: UseCase, where: Declaration) -> Iterator[Finding]:
+    try:
+        ZoneInfo(use_case.timezone)
+    except (KeyError, ValueError, OSError):
+        yield Finding(
+            "time-zone",
+            where.use_case("timezone"),
+            f"`timezone` is {use_case.timezone!r}, which is no time zone",
+            "Give the IANA name of the place whose days count, such as 'Europe/Berlin', or 'UTC'",
+        )
+
+
+def _table(table: SourceTable, where: Declaration) -> Iterator[Finding]:
+    for field in table.schema:
+        if pa.types.is_timestamp(field.type) and field.type.tz is None:
+            yield Finding(
+                "time-zone",
+                where.column(table.name, field.name),
+                f"column {field.name!r} of table {table.name!r} is a time without a time zone",
+                "Declare it as pa.timestamp('us', 'UTC'), and let the loader turn local times into UTC",
+            )
+    if not table.key:
+        yield Finding(
+            "key-not-unique",
+            where.table(table.name, "key"),
+            f"table {table.name!r} has no key, so that a row delivered twice counts twice",
+            "Name in `key` all the columns that together tell rows apart",
+        )
+    named = {"key": table.key, "event_time": (table.event_time,), "known_at": (table.known_at,), "early": table.early}
+    for keyword, columns in named.items():
+        for column in columns:
+            if column is not None and column not in table.schema.names:
+                yield Finding(
+                    "unknown-column",
+                    where.table(table.name, keyword),
+                    f"`{keyword}` of table {table.name!r} names {column!r}, which is no column of its schema",
+                    f"Name a column of the schema{near(column, table.schema.names)}",
+                )
+
+
+def _block(use_case: UseCase, where: Declaration) -> Iterator[Finding]:
+    """Labels of neighbouring blocks that look at the same rows are not independent draws."""
+    length = BLOCKS.get(use_case.block)
+    if length and use_case.horizon > length:
+        yield Finding(
+            "block",
+            where.use_case("block"),
+            f"the bootstrap resamples blocks of a {use_case.block}, but a label looks {spoken(use_case.horizon)} ahead, "
+            "so that neighbouring blocks share their outcomes and the gate's bounds come out too narrow",
+            "Set `block` to the column of the request that names the entity, or to 'week' if that is long enough",
+        )
+
+
+def _attempted(
+    subject: str, function: Callable[..., Any], derive: Callable[[], Derivation], where: Declaration
+) -> Iterator[Finding]:
+    try:
+        derive().schema  # noqa: B018 - compiling is what may fail
+    except RatchetError as error:
+        yield Finding.of("declaration", where.function(function), error)
+    except Exception as error:  # noqa: BLE001 - a use case's function may raise anything
+        yield failure(subject, function, error, where)
+
+
+def _contradiction(use_case: UseCase, where: Declaration) -> Iterator[Finding]:
+    try:
+        service_spec(use_case)
+    except SettingsError as error:
+        yield Finding.of("declaration", _about(use_case, error.subject, where), error)
+
+
+def _about(use_case: UseCase, subject: str, where: Declaration) -> str:
+    """The line of the lookup or view that a SettingsError is about."""
+    lookups = {f"lookup {one.prefix!r}": where.lookup(one.prefix, "keys") for one in use_case.lookups}
+    views = {f"view {one.name!r}": where.view(one.name, "keys") for one in use_case.views}
+    return lookups.get(subject) or views.get(subject.partition(",")[0]) or where.use_case("views")

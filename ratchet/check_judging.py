@@ -1,0 +1,162 @@
+"""Mistakes that leave a model unjudged: columns that are not there, periods without labels, slices and blocks too few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from ratchet.check_declaration import BLOCKS, near
+from ratchet.clock import local_time
+from ratchet.declaration import Declaration
+from ratchet.finding import Finding
+from ratchet.project import PeriodName, Project
+from ratchet.sample import DIRT
+from ratchet.sampled_features import Features
+from ratchet.use_case import Array, Columns, UseCase
+
+
+def check_columns(use_case: UseCase, columns: Columns, where: Declaration) -> Iterator[Finding]:
+    """Every column that the use case names is one that a request has."""
+    named: dict[str, Sequence[str]] = {
+        "inputs": list(use_case.inputs),
+        "baseline": [column for group in use_case.baseline for column in group],
+        "slices": use_case.slices,
+        "block": () if use_case.block in BLOCKS else (use_case.block,),
+    }
+    for keyword, names in named.items():
+        for name in dict.fromkeys(names):
+            if name not in columns:
+                yield Finding(
+                    "unknown-column",
+                    where.use_case(keyword),
+                    f"`{keyword}` names {name!r}, which neither a request, nor a lookup, nor `on_demand` has",
+                    f"Name a column that there is{near(name, columns)}",
+                )
+
+
+def check_periods(features: Features, columns: Columns, where: Declaration) -> Iterator[Finding]:
+    """Enough labelled rows to stop early by and to judge by, with labels that are known in time."""
+    project = features.sample.project
+    stopping = _Expected.of("early_stopping", project, features, columns)
+    holdout = _Expected.of("holdout", project, features, columns)
+    for expected in (stopping, holdout):
+        if not expected.known.any():
+            yield _nothing_in_time(expected, columns, where)
+    if holdout.known.any():
+        yield from _too_few(project, holdout, columns, where)
+
+
+EARLIEST = 0.01
+"""The share of rows that may lie long before the others: a lost clock, a late delivery."""
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """Which of the sampled rows stand for a period's, how many rows each of them stands for, and the period's own name.
+
+    Where the sample does not reach back to the period's beginning, all of its rows stand for it.
+    """
+
+    name: PeriodName
+    start: datetime
+    end: datetime
+    until: datetime
+    inside: Array
+    known: Array
+    weight: float
+    covered: bool
+
+    @classmethod
+    def of(cls, name: PeriodName, project: Project, features: Features, columns: Columns) -> _Expected:
+        period = project.period(name)
+        until = period.end if name == "early_stopping" else min(project.clock.now(), project.period("all").end)
+        moments, known_at = columns["event_timestamp"], columns["label_known_at"]
+        inside = (moments >= _naive(period.start)) & (moments < _naive(period.end))
+        first, last = _span(moments)
+        covered = bool(first <= _naive(period.start) + EARLIEST * (last - first)) or first == last
+        if covered:
+            known = inside & (known_at <= _naive(until))
+            return cls(name, period.start, period.end, until, inside, known, float(features.every), covered)
+        share = (period.end - period.start) / timedelta(seconds=(last - first) / np.timedelta64(1, "s"))
+        known = known_at - moments <= _naive(until) - _naive(period.start)
+        everything = np.ones(len(moments), dtype=bool)
+        return cls(name, period.start, period.end, until, everything, known, features.every * share, covered)
+
+
+def _nothing_in_time(expected: _Expected, columns: Columns, where: Declaration) -> Finding:
+    place, name = where.setting("periods", expected.name), expected.name.replace("_", "-")
+    if not expected.inside.any():
+        first, last = (instant.astype("datetime64[D]") for instant in _span(columns["event_timestamp"]))
+        problem = f"no example lies in the {name} period: they go from {first} to {last}"
+        return Finding("period-empty", place, problem, "Set `periods` to when there is data")
+    delay = np.median(columns["label_known_at"] - columns["event_timestamp"]) / np.timedelta64(1, "D")
+    return Finding(
+        "label-too-late",
+        place,
+        f"no label of the {name} period is known in time: it begins {(expected.until - expected.start).days} days before "
+        f"they are needed, and a label takes {delay:.1f} days to be known",
+        f"Let the {name} period begin earlier, so that it is longer than labels take",
+    )
+
+
+def _too_few(project: Project, holdout: _Expected, columns: Columns, where: Declaration) -> Iterator[Finding]:
+    gate, use_case = project.settings.gate, project.use_case
+    rows = int(holdout.known.sum() * holdout.weight)
+    if rows < gate.min_rows:
+        yield Finding(
+            "holdout-too-small",
+            where.setting("periods", "holdout"),
+            f"the holdout will have about {rows:,} rows, and the gate wants {gate.min_rows:,}",
+            "Let `periods.holdout` begin earlier, or lower `gate.min_rows`",
+        )
+    blocks = _blocks(use_case, holdout, columns)
+    if blocks < gate.min_blocks:
+        yield Finding(
+            "block",
+            where.use_case("block"),
+            f"the holdout will have {blocks} block{'s' * (blocks != 1)} by {use_case.block!r} to resample, and the gate wants "
+            f"{gate.min_blocks}",
+            "Set `block` to something finer, or let `periods.holdout` begin earlier",
+        )
+    for column in use_case.slices:
+        yield from _small_slices(column, holdout, columns[column], gate.min_slice_rows, where)
+
+
+def _small_slices(column: str, holdout: _Expected, values: Array, fewest: int, where: Declaration) -> Iterator[Finding]:
+    codes, found = pd.factorize(values[holdout.known], sort=True, use_na_sentinel=False)
+    sizes = np.bincount(codes, minlength=len(found)) * holdout.weight
+    is_small = sizes < fewest
+    if sizes[is_small].sum() > DIRT * sizes.sum():
+        small = [f"{value} (about {int(size):,})" for value, size in zip(found[is_small], sizes[is_small], strict=True)]
+        shown = ", ".join(small[:3]) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
+        yield Finding(
+            "slice-too-small",
+            where.use_case("slices"),
+            f"slice {column!r} will have fewer than {fewest:,} rows in the holdout for {shown}: the gate cannot judge these",
+            "Slice by something coarser, let `periods.holdout` begin earlier, or lower `gate.min_slice_rows`",
+        )
+
+
+def _blocks(use_case: UseCase, holdout: _Expected, columns: Columns) -> int:
+    """How many blocks the holdout has: days or weeks that it touches, or values of a column."""
+    if use_case.block not in BLOCKS:
+        return len(pd.unique(columns[use_case.block][holdout.known]))
+    moments = columns["event_timestamp"][holdout.known]
+    if not holdout.covered:
+        moments = np.arange(_naive(holdout.start), _naive(holdout.end), np.timedelta64(1, "D"))
+    numbers = local_time(moments, use_case.timezone).astype("datetime64[D]").astype(np.int64)
+    return len(np.unique(numbers if use_case.block == "day" else (numbers + 3) // 7))  # 1970-01-01 was a Thursday
+
+
+def _naive(instant: datetime) -> np.datetime64:
+    return np.datetime64(instant.replace(tzinfo=None), "us")
+
+
+def _span(moments: Array) -> tuple[np.datetime64, np.datetime64]:
+    """From the first moments to the last, but for a few that are lost."""
+    ordered = np.sort(moments)
+    return ordered[int(EARLIEST * len(ordered))], ordered[-1]

@@ -1,0 +1,130 @@
+"""Mistakes of keys and views: what is not unique, and what is never found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ratchet.declaration import Declaration
+from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID
+from ratchet.finding import Finding, spoken
+from ratchet.sample import DIRT, Repeated, Sample
+from ratchet.sampled_features import Features, size
+from ratchet.use_case import Lookup, SourceTable, View
+
+if TYPE_CHECKING:
+    import ibis
+
+FOUND_SELDOM = 0.01
+"""The share of requests below which a lookup is as good as empty."""
+
+
+def check_keys(sample: Sample, where: Declaration) -> Iterator[Finding]:
+    for table in sample.project.use_case.tables:
+        repeated = sample.repeated[table.name]
+        if repeated.share > DIRT:
+            yield _repeated_key(table, repeated, sample.tables[table.name].num_rows, where)
+
+
+def check_views(features: Features, where: Declaration) -> Iterator[Finding]:
+    """What the views and requests of the whole sample show."""
+    use_case = features.sample.project.use_case
+    for view in use_case.views:
+        yield from _view(features, view, where)
+    repeated = _count_repeated(features.requests, [REQUEST_ID])
+    if repeated:
+        yield Finding(
+            "request-not-unique",
+            where.function(use_case.examples),
+            f"{repeated:,} values of request_id stand for several requests",
+            "Let `examples` give one row for each request_id: row_id names a source row, and a join may repeat it",
+        )
+    for lookup in use_case.lookups:
+        yield from _lookup(features, lookup, use_case.view(lookup.view), where)
+
+
+def _view(features: Features, view: View, where: Declaration) -> Iterator[Finding]:
+    rows = features.views[view.name]
+    if not size(rows):
+        yield Finding(
+            "view-empty",
+            where.function(view.compute),
+            f"view {view.name!r} has no row, though the tables it reads have",
+            "Look at its filters and joins: one of them keeps nothing",
+        )
+        return
+    repeated = _count_repeated(rows, [*view.keys, EVENT_TIMESTAMP])
+    if repeated:
+        yield Finding(
+            "view-not-unique",
+            where.function(view.compute),
+            f"view {view.name!r} has several rows for {repeated:,} of its keys and moments",
+            f"Aggregate by {', '.join(view.keys)} and event_timestamp, so that each has one row",
+        )
+    moment = rows[EVENT_TIMESTAMP]
+    if size(rows.filter(moment != moment.truncate("s").cast(moment.type()))):
+        yield Finding(
+            "view-moment",
+            where.function(view.compute),
+            f"view {view.name!r} has an event_timestamp with a fraction of a second, which an online store cannot keep",
+            "Round it up to the next second, so that no row counts before it was known",
+        )
+    if view.lookback is not None and view.max_age is None:
+        yield Finding(
+            "max-age-missing",
+            where.view(view.name, "max_age"),
+            f"view {view.name!r} looks back {spoken(view.lookback)}, but has no max_age: a key without new rows would be "
+            "served its last value for ever",
+            "Set `max_age` to the time after which a value says nothing any more, such as its lookback",
+        )
+
+
+def _repeated_key(table: SourceTable, repeated: Repeated, rows: int, where: Declaration) -> Finding:
+    shown = ", ".join(f"{name} = {value}" for name, value in repeated.example.items())
+    return Finding(
+        "key-not-unique",
+        where.table(table.name, "key"),
+        f"the key of table {table.name!r} is not unique: {repeated.rows:,} of {rows:,} rows have the key of another row that "
+        f"differs, such as {shown}, and would be quarantined as duplicates",
+        "Name in `key` all the columns that together tell rows apart",
+    )
+
+
+def _lookup(features: Features, lookup: Lookup, view: View, where: Declaration) -> Iterator[Finding]:
+    """A lookup that no request of the later half of the sample finds anything by."""
+    held = features.rows.get(f"{lookup.prefix}__{EVENT_TIMESTAMP}", np.empty(0, "datetime64[us]"))
+    later = held[len(held) // 2 :]
+    if not len(later) or np.mean(~np.isnat(later)) >= FOUND_SELDOM or not size(features.views[view.name]):
+        return
+    requests, rows = features.requests, features.views[view.name]
+    met = size(requests.semi_join(rows, [requests[column] == rows[key] for key, column in lookup.keys.items()]))
+    if met and view.max_age is None:
+        yield Finding(
+            "lookup-empty",
+            where.function(view.compute),
+            f"lookup {lookup.prefix!r} finds nothing: view {view.name!r} has rows only for later moments",
+            "Let event_timestamp be the moment from which a row's values are known",
+        )
+    elif met and view.max_age is not None:
+        yield Finding(
+            "max-age-too-short",
+            where.view(view.name, "max_age"),
+            f"lookup {lookup.prefix!r} finds nothing, because the rows of view {view.name!r} are older than its max_age "
+            f"of {spoken(view.max_age)} when they are asked for",
+            "Set `max_age` to more than the time between two rows of a key",
+        )
+    else:
+        yield Finding(
+            "lookup-empty",
+            where.lookup(lookup.prefix, "keys"),
+            f"lookup {lookup.prefix!r} finds nothing: no request has a key that view {view.name!r} has",
+            f"Compare {', '.join(lookup.keys.values())} of the request with {', '.join(lookup.keys)} of the view: "
+            "spelling, type, leading zeros",
+        )
+
+
+def _count_repeated(rows: ibis.Table, keys: Sequence[str]) -> int:
+    counted = rows.group_by(list(keys)).agg(rows=rows.count())
+    return size(counted.filter(counted["rows"] > 1))

@@ -1,0 +1,160 @@
+"""Where a use case declares what: the file and line of a keyword, a call or a function, as `use_cases/x/use_case.py:41`."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ratchet.project import Project
+from ratchet.settings import PARAMS_FILE
+
+_RATCHET = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call in a file, by the name of what it calls."""
+
+    file: Path
+    node: ast.Call
+
+    @property
+    def callee(self) -> str:
+        function = self.node.func
+        return getattr(function, "id", getattr(function, "attr", ""))
+
+    @property
+    def line(self) -> str:
+        return shown(self.file, self.node.lineno)
+
+    def is_named(self, name: str) -> bool:
+        values = [*self.node.args, *(keyword.value for keyword in self.node.keywords)]
+        return any(isinstance(value, ast.Constant) and value.value == name for value in values)
+
+    def keyword(self, name: str) -> ast.keyword | None:
+        return next((keyword for keyword in self.node.keywords if keyword.arg == name), None)
+
+    def place(self, keyword: str) -> str:
+        """The line of a keyword, or of the call where it has none."""
+        found = self.keyword(keyword)
+        return shown(self.file, found.value.lineno) if found else self.line
+
+    def within(self, keyword: str) -> Iterator[_Call]:
+        """The calls in the value of a keyword."""
+        found = self.keyword(keyword)
+        nodes = ast.walk(found.value) if found else ()
+        return (_Call(self.file, node) for node in nodes if isinstance(node, ast.Call))
+
+
+class Declaration:
+    """The source of a project's use case. What cannot be found is said to be where it is declared as a whole."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+
+    def use_case(self, keyword: str) -> str:
+        call = self._use_case
+        return call.place(keyword) if call else shown(self._files[0], 1)
+
+    def table(self, name: str, keyword: str) -> str:
+        return self._part("SourceTable", "tables", name, keyword)
+
+    def column(self, table: str, column: str) -> str:
+        """The line of a schema that declares a column, where one line does."""
+        schemas = (call for call in self._calls if call.callee == "schema")
+        nodes = [(call.file, node) for call in schemas for node in ast.walk(call.node)]
+        named = {
+            shown(file, node.lineno) for file, node in nodes if isinstance(node, ast.Constant) and node.value == column
+        }
+        return named.pop() if len(named) == 1 else self.table(table, "schema")
+
+    def view(self, name: str, keyword: str) -> str:
+        return self._part("View", "views", name, keyword)
+
+    def lookup(self, prefix: str, keyword: str) -> str:
+        return self._part("Lookup", "lookups", prefix, keyword)
+
+    def function(self, function: Callable[..., Any]) -> str:
+        """The first line of a function; of the use case where it is no plain one."""
+        plain = inspect.unwrap(getattr(function, "func", function))
+        code = getattr(plain, "__code__", None)
+        return shown(Path(code.co_filename), code.co_firstlineno) if code else self.use_case("examples")
+
+    def raised(self, error: BaseException) -> str | None:
+        """The last line outside Ratchet and its libraries that an exception came through."""
+        own = self._files[0]
+        frames = reversed(traceback.extract_tb(error.__traceback__))
+        found = (frame for frame in frames if _is_own(Path(frame.filename), _root(own)))
+        return next((shown(Path(frame.filename), frame.lineno or 1) for frame in found), None)
+
+    def setting(self, *keys: str) -> str:
+        """The line of a key of params.yaml."""
+        path = self._project.root / PARAMS_FILE
+        if not path.exists():
+            return PARAMS_FILE
+        root = yaml.compose(path.read_text(encoding="utf-8"))
+        found = [(path, line) for path, line in _keys(root, ()) if path[-len(keys) :] == keys]
+        own = [line for path, line in found if self._project.settings.use_case in path]
+        line = next(iter([*own, *(line for _, line in found)]), None)
+        return f"{PARAMS_FILE}:{line}" if line else PARAMS_FILE
+
+    def _part(self, kind: str, field: str, name: str, keyword: str) -> str:
+        """A part of the use case by its name: of the calls in the use case's own one, or of that kind elsewhere."""
+        inside = self._use_case.within(field) if self._use_case else ()
+        elsewhere = (call for call in self._calls if call.callee == kind)
+        found = next((call for call in [*inside, *elsewhere] if call.is_named(name)), None)
+        return found.place(keyword) if found else self.use_case(field)
+
+    @cached_property
+    def _use_case(self) -> _Call | None:
+        return next((call for call in reversed(self._calls) if call.callee == "UseCase"), None)
+
+    @cached_property
+    def _calls(self) -> Sequence[_Call]:
+        trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in self._files}
+        return [
+            _Call(file, node) for file, tree in trees.items() for node in ast.walk(tree) if isinstance(node, ast.Call)
+        ]
+
+    @cached_property
+    def _files(self) -> Sequence[Path]:
+        """The modules of the use case that were imported, its own one first."""
+        name = self._project.settings.use_case
+        module = name if "." in name else f"use_cases.{name}"
+        own = [name for name in sorted(sys.modules) if name == module or name.startswith(f"{module}.")]
+        return [Path(str(sys.modules[name].__file__)) for name in own]
+
+
+def shown(file: Path, line: int) -> str:
+    """A line of a file, from the folder in which its package lies."""
+    return f"{file.relative_to(_root(file))}:{line}"
+
+
+def _root(file: Path) -> Path:
+    """The folder from which a module is imported."""
+    folder = file.parent
+    while (folder / "__init__.py").exists():
+        folder = folder.parent
+    return folder
+
+
+def _is_own(file: Path, root: Path) -> bool:
+    return file.is_relative_to(root) and not file.is_relative_to(_RATCHET) and "site-packages" not in file.parts
+
+
+def _keys(node: yaml.Node | None, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Every key of a YAML document with those above it, and its line."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            path = (*above, str(key.value))
+            yield path, key.start_mark.line + 1
+            yield from _keys(value, path)

@@ -1,0 +1,132 @@
+"""What a use case makes of a sample: views, requests, labels, and labelled requests with all their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from ratchet.asof_join import Join, Query, point_in_time
+from ratchet.derivation import (
+    EVENT_TIMESTAMP,
+    LABEL_COLUMNS,
+    REQUEST_ID,
+    Derivation,
+    label_derivation,
+    request_derivation,
+    view_derivation,
+)
+from ratchet.feature_service import service_spec
+from ratchet.sample import Sample
+from ratchet.tables import to_columns, write_table
+from ratchet.use_case import Columns
+
+if TYPE_CHECKING:
+    import ibis
+
+ASKED = 10_000
+"""Requests that are joined with their features, at most."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Views and requests of a sample as a table of its database each; `labelled` has the labels beside the requests."""
+
+    sample: Sample
+    views: Mapping[str, ibis.Table]
+    requests: ibis.Table
+    labelled: ibis.Table
+
+    @cached_property
+    def every(self) -> int:
+        """Of so many labelled requests, one is in `rows`."""
+        return max(1, -(-size(self.labelled) // ASKED))
+
+    @cached_property
+    def rows(self) -> Columns:
+        """Labelled requests, evenly over time, with the features of their lookups; in order of time."""
+        entities = self.labelled.order_by(EVENT_TIMESTAMP, REQUEST_ID).to_pyarrow()
+        return to_columns(self._joined(entities.take(np.arange(0, entities.num_rows, self.every))))
+
+    def _joined(self, entities: pa.Table) -> pa.Table:
+        stores, moments = self.sample.project.stores, entities[EVENT_TIMESTAMP]
+        if not entities.num_rows:
+            return entities
+        with TemporaryDirectory() as folder:
+            query = point_in_time(
+                Query("SELECT * FROM asked", {"asked": entities}),
+                self._joins(Path(folder)),
+                *(extreme.as_py() for extreme in (moments[0], moments[-1])),
+            )
+            found = query.run(stores.threads, stores.memory_limit)
+        return found.sort_by([(EVENT_TIMESTAMP, "ascending"), (REQUEST_ID, "ascending")])
+
+    def _joins(self, folder: Path) -> list[Join]:
+        """The use case's lookups, in views that are written to a folder."""
+        use_case = self.sample.project.use_case
+        spec = service_spec(use_case)
+        for name, view in self.views.items():
+            write_table(folder / name / "part.parquet", view.to_pyarrow())
+        return [
+            Join(
+                name=lookup.prefix,
+                directory=folder / lookup.view,
+                schema=spec.schemas[lookup.view],
+                keys=lookup.keys,
+                columns={name: f"{lookup.prefix}__{name}" for name in spec.features[lookup.view]},
+                max_age=use_case.view(lookup.view).max_age,
+            )
+            for lookup in use_case.lookups
+        ]
+
+
+class FunctionError(Exception):
+    """A function of the use case whose expression cannot be computed; the cause says why."""
+
+    def __init__(self, subject: str, function: Callable[..., Any]) -> None:
+        super().__init__(subject)
+        self.subject, self.function = subject, function
+
+
+def compute(sample: Sample) -> Features:
+    """All that the use case derives from the whole sample. Raises FunctionError."""
+    use_case = sample.project.use_case
+    with _naming("`examples`", use_case.examples):
+        requests, labels = (_whole(sample, derived(use_case)) for derived in (request_derivation, label_derivation))
+    views = {}
+    for view in use_case.views:
+        with _naming(f"view {view.name!r}", view.compute):
+            views[view.name] = _whole(sample, view_derivation(use_case, view), *view.keys)
+    labelled = requests.inner_join(labels.select(REQUEST_ID, *LABEL_COLUMNS), REQUEST_ID)
+    return Features(sample, views, requests, labelled)
+
+
+@contextmanager
+def _naming(subject: str, function: Callable[..., Any]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise FunctionError(subject, function) from error
+
+
+def _whole(sample: Sample, derivation: Derivation, *keys: str) -> ibis.Table:
+    accepted = sample.opened(sample.project, derivation)
+    accepted.expose(None, None)
+    return present(accepted.kept(derivation), *keys)
+
+
+def present(rows: ibis.Table, *keys: str) -> ibis.Table:
+    """The rows with keys and moment: others are not stored."""
+    return rows.filter([rows[name].notnull() for name in (*keys, EVENT_TIMESTAMP)])
+
+
+def size(rows: ibis.Table) -> int:
+    """How many rows there are."""
+    return int(rows.count().to_pyarrow().as_py())

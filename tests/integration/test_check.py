@@ -1,0 +1,164 @@
+"""`ratchet check`: planted mistakes are found, each at the line to change, and right use cases are left alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ratchet.check import check, checkup
+from ratchet.check_labels import check_inputs
+from ratchet.declaration import Declaration
+from ratchet.finding import Finding
+from ratchet.project import Project
+from ratchet.settings import GateSettings
+from ratchet.use_case import Array
+from tests.support.checkout import ROOT
+from tests.support.messages import MESSAGES
+from tests.support.mistakes import EACH_THING, MISTAKES
+from tests.support.parcels import parcels_project
+from tests.support.projects import noshow_project
+from tests.support.taxi import taxi_project
+from tests.support.variants import with_use_case
+
+HEAVY = {"bentoml", "dvc", "evidently", "feast", "great_expectations", "lightgbm", "mlflow", "prefect", "sklearn"}
+
+
+@pytest.fixture(scope="module")
+def noshow(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return noshow_project(tmp_path_factory.mktemp("noshow"), rows_per_week=150)
+
+
+@pytest.fixture(scope="module")
+def taxi(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = taxi_project(tmp_path_factory.mktemp("taxi"), trips_per_day=100)
+    return project.with_settings(gate=GateSettings(min_rows=200, min_slice_rows=20))
+
+
+def kinds(findings: list[Finding]) -> set[str]:
+    return {finding.what for finding in findings}
+
+
+def place(finding: Finding) -> str:
+    """The source line that a finding names; of a setting only the file, for tests have none."""
+    name, _, line = finding.where.partition(":")
+    file = ROOT / name
+    return f"{file.name}: {file.read_text(encoding='utf-8').splitlines()[int(line) - 1].strip()}" if line else name
+
+
+def test_right_use_cases_are_left_alone(noshow: Project, taxi: Project, tmp_path: Path) -> None:
+    """Nothing is found in use cases that are right, of either task, with roles, reference tables and constant keys."""
+    parcels = parcels_project(tmp_path).with_settings(gate=GateSettings(min_rows=50))
+    assert [[], [], []] == [check(project) for project in (noshow, taxi, parcels)]
+
+
+def test_it_says_how_much_it_looked_at(noshow: Project) -> None:
+    """All 31 weekly deliveries of the half year are few enough to be read whole."""
+    found = checkup(noshow)
+    assert (31 * 150, 31) == (found.rows, found.deliveries)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_is_found(noshow: Project, mistake: str) -> None:
+    """Each planted mistake is found, and nothing else."""
+    what, plant = MISTAKES[mistake]
+    findings = check(plant(noshow))
+    assert set(what.split()) == kinds(findings)
+    assert MESSAGES[mistake] == [(place(one), one.problem, one.remedy) for one in findings]
+
+
+@pytest.mark.parametrize("mistake", EACH_THING)
+def test_mistake_is_found_in_the_taxi_s_use_case(taxi: Project, mistake: str) -> None:
+    """The same mistakes are found where the task is regression, with several tables, views and roles."""
+    what, plant = MISTAKES[mistake]
+    assert set(what.split()) == kinds(check(plant(taxi)))
+
+
+def test_finding_is_a_paragraph() -> None:
+    """A finding begins with the place to change and ends with what to do."""
+    finding = Finding("block", "use_cases/x/use_case.py:41", "one block is too few", "Take days")
+    assert "use_cases/x/use_case.py:41: one block is too few.\n  Take days." == str(finding)
+
+
+def test_a_name_that_is_nearly_right_is_suggested(noshow: Project) -> None:
+    """A column that does not exist is answered with the one that was probably meant."""
+    (found,) = check(with_use_case(noshow, slices=("clinics",)))
+    assert "Name a column that there is (did you mean 'clinic'?)" == found.remedy
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        pytest.param(lambda label, _rng: label**3, "number", id="the label in another scale"),
+        pytest.param(lambda label, _rng: -label, "number", id="the label upside down"),
+        pytest.param(
+            lambda label, _rng: np.where(label < 5, np.nan, label), "number", id="the label where it is large"
+        ),
+        pytest.param(lambda label, _rng: np.char.add("c", label.astype(str)).astype(object), "category", id="its name"),
+    ],
+)
+def test_input_that_gives_the_label_away(taxi: Project, values: Array, kind: str) -> None:
+    """An input that determines the label is found by its order, or by its values."""
+    assert ["label-in-features"] == given_away(taxi, values, kind)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        pytest.param(lambda label, rng: label + rng.normal(0, 1, len(label)), "number", id="a good feature"),
+        pytest.param(lambda label, _rng: np.arange(len(label)).astype(str).astype(object), "category", id="an id"),
+        pytest.param(lambda label, _rng: np.zeros(len(label)), "number", id="a constant"),
+        pytest.param(lambda label, _rng: np.full(len(label), np.nan), "number", id="nothing"),
+    ],
+)
+def test_input_that_does_not(taxi: Project, values: Array, kind: str) -> None:
+    """A feature may be good, unique, constant or empty without giving the label away."""
+    assert [] == given_away(taxi, values, kind)
+
+
+def given_away(project: Project, values: Array, kind: str) -> list[str]:
+    """What is said of an input that is made of the label, a whole number from 0 to 9."""
+    rng = np.random.default_rng(1)
+    label = rng.integers(0, 10, 2000).astype(np.float64)
+    columns = {"label": label, "input": values(label, rng)}
+    use_case = replace(project.use_case, inputs={"input": kind}, on_demand=lambda columns: columns)
+    return [one.what for one in check_inputs(use_case, columns, Declaration(project))]
+
+
+def test_label_that_looks_far_ahead_has_rows_enough(noshow: Project) -> None:
+    """A horizon as long as half the data asks no label of requests that are too young to have one."""
+    assert [] == check(with_use_case(noshow, horizon=timedelta(days=90), block="patient"))
+
+
+def test_command_is_quick_and_says_what_it_looked_at() -> None:
+    """On the checkout's own use case nothing is found, and none of the slow libraries is loaded."""
+    script = f"""
+import sys
+from cli.main import ratchet
+try:
+    ratchet(["check"])
+except SystemExit as ended:
+    print(ended.code, *({HEAVY!r} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    said, ended = done.stdout.splitlines()
+    assert said.startswith("nothing found (looked at ")
+    assert "0" == ended.strip()
+
+
+def test_command_names_what_to_change(tmp_path: Path) -> None:
+    """A setting that cannot hold is named with its line in params.yaml, and the exit code says so."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("min_rows: 1000", "min_rows: 10000000")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    line = next(n for n, found in enumerate(text.splitlines(), 1) if found.strip().startswith("holdout:"))
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-m", "cli", "check"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (1, "") == (done.returncode, done.stderr)
+    assert done.stdout.startswith(f"params.yaml:{line}: the holdout will have about ")
+    assert "\n\n1 thing to change (looked at " in done.stdout

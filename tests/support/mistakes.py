@@ -1,0 +1,322 @@
+"""Mistakes to plant into any use case, each named for what `ratchet check` calls it.
+
+They ask of the use case: at least one dated table, and a view of it that looks back more than two days and is looked up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import ibis
+import numpy as np
+import pyarrow as pa
+from ibis import _
+from pydantic import BaseModel, create_model
+
+from ratchet.clock import Period
+from ratchet.project import Project
+from ratchet.use_case import Columns, Delivery, Lookup, SourceTable, Tables, View
+from tests.support.variants import with_table, with_use_case, with_view
+
+Examples = Callable[[ibis.Table], ibis.Table]
+Plant = Callable[[Project], Project]
+UTC_INSTANT = "timestamp('UTC', 6)"
+
+
+def dated(project: Project) -> SourceTable:
+    """The first table whose rows are about an instant."""
+    return next(table for table in project.use_case.tables if not table.is_reference)
+
+
+def history(project: Project) -> View:
+    """The view that looks back furthest, but not for ever."""
+    return max(project.use_case.views, key=lambda view: view.lookback or timedelta(0))
+
+
+def with_examples(project: Project, change: Examples, request: type[BaseModel] | None = None) -> Project:
+    """The project whose `examples` are changed afterwards."""
+    given = project.use_case.examples
+    return with_use_case(
+        project, examples=lambda tables: change(given(tables)), request=request or project.use_case.request
+    )
+
+
+def with_rows(project: Project, change: Examples) -> Project:
+    """The project whose first view that looks back is changed afterwards."""
+    view = history(project)
+    return with_view(project, view.name, compute=lambda tables: change(view.compute(tables)))
+
+
+def with_input(project: Project, name: str) -> Project:
+    """The project whose model is given another number."""
+    return with_use_case(project, inputs={**project.use_case.inputs, name: "number"})
+
+
+def outcome_in_the_request(project: Project) -> Project:
+    """The caller is asked for the label."""
+    request = create_model("Knowing", __base__=project.use_case.request, outcome=(float, 0.0))
+    return with_input(with_examples(project, lambda rows: rows.mutate(outcome=_.label), request), "outcome")
+
+
+def count_of_later_rows(project: Project) -> Project:
+    """The caller is asked for a number that later rows add to."""
+    request = create_model("Foreseeing", __base__=project.use_case.request, asked=(int, 0))
+    return with_examples(project, lambda rows: rows.mutate(asked=_.count().over(ibis.window())), request)
+
+
+def outcome_on_demand(project: Project) -> Project:
+    def on_demand(columns: Columns) -> Columns:
+        return {"outcome": columns["label"] * 2}
+
+    return with_use_case(project, on_demand=on_demand)
+
+
+def naive_times(project: Project) -> Project:
+    """The time of the first dated table has no zone."""
+    table = dated(project)
+    assert table.event_time
+    place = table.schema.get_field_index(table.event_time)
+    return with_table(
+        project, table.name, schema=table.schema.set(place, pa.field(table.event_time, pa.timestamp("us")))
+    )
+
+
+def failing(_tables: Tables) -> ibis.Table:
+    return _tables["no such table"]
+
+
+def failing_on_demand(_columns: Columns) -> Columns:
+    raise ValueError("could not convert 'x'")
+
+
+def earlier(rows: ibis.Table) -> ibis.Table:
+    """Values that count ten days before they are known."""
+    return rows.mutate(event_timestamp=(_.event_timestamp - ibis.interval(days=10)).cast(UTC_INSTANT))
+
+
+def other_keys(project: Project) -> Project:
+    """A view whose keys no request has."""
+    view = history(project)
+    key = view.keys[0]
+    return with_rows(
+        project,
+        lambda rows: rows.mutate(
+            **{key: rows[key] + ("?" if rows[key].type().is_string() else ibis.literal(10**6))}  # type: ignore[operator]
+        ),
+    )
+
+
+def _demanding(project: Project) -> Project:
+    """A gate that wants more rows than there are."""
+    gate = project.settings.gate.model_copy(update={"min_rows": 10**7})
+    return with_use_case(project.with_settings(gate=gate))
+
+
+def undelivered(project: Project) -> Project:
+    return with_use_case(project, sources={project.settings.source.name: lambda _path, _options, _period: []})
+
+
+def unreadable(project: Project) -> Project:
+    def loader(_path: str, _options: Mapping[str, Any], _period: Period) -> list[Delivery]:
+        raise UnicodeError("not a text")
+
+    return with_use_case(project, sources={project.settings.source.name: loader})
+
+
+def renamed(project: Project) -> Project:
+    """A loader that delivers another column than the schema has."""
+
+    def loader(path: str, options: Mapping[str, Any], period: Period) -> list[Delivery]:
+        return [replace(one, read=partial(_renamed, one)) for one in project.loader(path, options, period)]
+
+    return with_use_case(project, sources={project.settings.source.name: loader})
+
+
+def _renamed(delivery: Delivery) -> tuple[pa.Table, list[str]]:
+    rows, notes = delivery.read()
+    return rows.rename_columns([*rows.column_names[:-1], "other"]), notes
+
+
+def only_later(project: Project) -> Project:
+    """A view whose rows count for moments that no request is asked at."""
+    view = history(project)
+    return with_view(
+        project, view.name, compute=lambda tables: _much_later(view.compute(tables)), max_age=None, lookback=None
+    )
+
+
+def _much_later(rows: ibis.Table) -> ibis.Table:
+    return rows.mutate(event_timestamp=(_.event_timestamp + ibis.interval(days=3000)).cast(UTC_INSTANT))
+
+
+def _bad_number(_rows: ibis.Table) -> ibis.Value:
+    return (_.event_timestamp.cast("string") + "!").cast("int64")
+
+
+def nothing_lately(project: Project) -> Project:
+    """Examples of the training period alone."""
+    end = project.period("train").end
+    return with_examples(project, lambda rows: rows.filter(rows["event_timestamp"] < end))
+
+
+MISTAKES: Mapping[str, tuple[str, Plant]] = {
+    "no time zone": ("time-zone", lambda project: with_use_case(project, timezone="Mars/Olympus")),
+    "naive time": ("time-zone", naive_times),
+    "view twice": ("view-not-unique", lambda project: with_rows(project, lambda rows: rows.union(rows))),
+    "view between seconds": (
+        "view-moment",
+        lambda project: with_rows(
+            project, lambda rows: rows.mutate(event_timestamp=_.event_timestamp + ibis.interval(milliseconds=1))
+        ),
+    ),
+    "view without rows": (
+        "view-empty",
+        lambda project: with_rows(project, lambda rows: rows.filter(ibis.literal(False))),
+    ),
+    "view before it is known": ("leak", lambda project: with_rows(project, earlier)),
+    "key of too few columns": (
+        "key-not-unique",
+        lambda project: with_table(project, dated(project).name, key=dated(project).early[-1:]),
+    ),
+    "table without a key": ("key-not-unique", lambda project: with_table(project, dated(project).name, key=())),
+    "source of nothing": ("source", undelivered),
+    "source of other columns": ("source", renamed),
+    "source that fails": ("function-fails", unreadable),
+    "view of bad rows": (
+        "function-fails",
+        lambda project: with_rows(project, lambda rows: rows.mutate(x=_bad_number(rows))),
+    ),
+    "view of later moments": ("lookup-empty", only_later),
+    "periods without data": ("period-empty", nothing_lately),
+    "view that fails": ("function-fails", lambda project: with_view(project, history(project).name, compute=failing)),
+    "short lookback": (
+        "lookback-too-short",
+        lambda project: with_view(project, history(project).name, lookback=timedelta(0)),
+    ),
+    "no max_age": ("max-age-missing", lambda project: with_view(project, history(project).name, max_age=None)),
+    "short max_age": (
+        "max-age-too-short",
+        lambda project: with_view(project, history(project).name, max_age=timedelta(microseconds=1)),
+    ),
+    "foreign keys": ("lookup-empty", other_keys),
+    "requests twice": ("request-not-unique", lambda project: with_examples(project, lambda rows: rows.union(rows))),
+    "requests by outcome": (
+        "leak",
+        lambda project: with_examples(project, lambda rows: rows.filter(_.label.notnull())),
+    ),
+    "outcome in the request": ("field-not-known label-in-features", outcome_in_the_request),
+    "count of later rows": ("field-not-known", count_of_later_rows),
+    "outcome on demand": ("label-in-features", outcome_on_demand),
+    "label as input": ("label-in-features", lambda project: with_input(project, "label")),
+    "on_demand that fails": (
+        "function-fails",
+        lambda project: with_use_case(project, on_demand=failing_on_demand),
+    ),
+    "text as number": (
+        "input-kind",
+        lambda project: with_use_case(
+            project,
+            on_demand=lambda columns: {
+                **project.use_case.on_demand(columns),
+                "word": np.full(len(columns["event_timestamp"]), "x", dtype=object),
+            },
+            inputs={**project.use_case.inputs, "word": "number"},
+        ),
+    ),
+    "label known at once": (
+        "label-known-at-once",
+        lambda project: with_examples(project, lambda rows: rows.mutate(label_known_at=_.event_timestamp)),
+    ),
+    "label known in a year": (
+        "label-too-late",
+        lambda project: with_examples(
+            project,
+            lambda rows: rows.mutate(label_known_at=(_.event_timestamp + ibis.interval(days=365)).cast(UTC_INSTANT)),
+        ),
+    ),
+    "no label": (
+        "no-label",
+        lambda project: with_examples(project, lambda rows: rows.mutate(label=ibis.null("float64"))),
+    ),
+    "few labels": (
+        "no-label",
+        lambda project: with_examples(
+            project,
+            lambda rows: rows.mutate(
+                label=_.request_id.right(1).isin(["0", "3", "6", "9"]).ifelse(_.label, ibis.null("float64"))
+            ),
+        ),
+    ),
+    "one class": (
+        "one-class",
+        lambda project: with_examples(project, lambda rows: rows.mutate(label=_.label * 0.0 + 1.0)),
+    ),
+    "label that is no number": (
+        "label-values",
+        lambda project: with_examples(project, lambda rows: rows.mutate(label=_.label + ibis.literal(float("nan")))),
+    ),
+    "no examples": (
+        "no-examples",
+        lambda project: with_examples(project, lambda rows: rows.filter(ibis.literal(False))),
+    ),
+    "no lookups": ("no-lookup", lambda project: with_use_case(project, lookups=())),
+    "lookup of nothing": (
+        "declaration",
+        lambda project: with_use_case(project, lookups=(Lookup("elsewhere", {}), *project.use_case.lookups)),
+    ),
+    "view without its keys": (
+        "declaration",
+        lambda project: with_rows(project, lambda rows: rows.drop(*history(project).keys)),
+    ),
+    "examples that fail": ("function-fails", lambda project: with_use_case(project, examples=failing)),
+    "too few rows": ("holdout-too-small", _demanding),
+    "moment that is no field": ("unknown-column", lambda project: with_use_case(project, event_timestamp="moment")),
+    "early column that is none": (
+        "unknown-column",
+        lambda project: with_table(project, dated(project).name, early=("nowhere",)),
+    ),
+    "slice by nothing": ("unknown-column", lambda project: with_use_case(project, slices=("nowhere",))),
+    "baseline by nothing": ("unknown-column", lambda project: with_use_case(project, baseline=(("nowhere",), ()))),
+    "slices of a row": ("slice-too-small", lambda project: with_use_case(project, slices=("event_timestamp",))),
+    "label longer than a block": (
+        "block",
+        lambda project: with_use_case(project, block="day", horizon=timedelta(days=30)),
+    ),
+    "one block": (
+        "block",
+        lambda project: with_use_case(
+            project, block="all", on_demand=lambda columns: {**project.use_case.on_demand(columns), **_one(columns)}
+        ),
+    ),
+}
+
+
+def _one(columns: Columns) -> Columns:
+    return {"all": np.ones(len(columns["event_timestamp"]))}
+
+
+EACH_THING = (
+    "key of too few columns",
+    "view twice",
+    "requests twice",
+    "outcome in the request",
+    "outcome on demand",
+    "view before it is known",
+    "no time zone",
+    "naive time",
+    "short lookback",
+    "no max_age",
+    "slices of a row",
+    "slice by nothing",
+    "label longer than a block",
+    "one block",
+    "label known in a year",
+    "no label",
+    "one class",
+    "no lookups",
+)
+"""One mistake, at least, for each thing that is looked for."""

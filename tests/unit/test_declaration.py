@@ -1,0 +1,96 @@
+"""Where a use case declares what: the file and line that a finding sends its reader to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ratchet.declaration import Declaration
+from ratchet.project import Project
+from tests.support import noshow
+from tests.support.checkout import ROOT
+from tests.support.projects import noshow_project
+from tests.support.taxi import taxi_project
+
+ONE = "use_case: {name}\nperiods:\n  start: x\n  holdout: y\ngate:\n  min_rows: 1\n"
+SEVERAL = "use_case: {name}\nuse_cases:\n  other:\n    periods:\n      holdout: x\n  {name}:\n    periods:\n      holdout: y\n"
+
+
+def text(where: str) -> str:
+    """The source line of a place."""
+    name, line = where.split(":")
+    return (ROOT / name).read_text(encoding="utf-8").splitlines()[int(line) - 1].strip()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    project = taxi_project(tmp_path)
+    assert project.use_case.name == "nyc_taxi"
+    return project
+
+
+def test_keyword_of_the_use_case(project: Project) -> None:
+    """A keyword is found in the module of the package that has the call."""
+    assert Declaration(project).use_case("slices").startswith("use_cases/nyc_taxi/use_case.py:")
+    assert 'slices=("day_part", "passenger_count_known"),' == text(Declaration(project).use_case("slices"))
+
+
+def test_keyword_that_is_not_given(project: Project) -> None:
+    """What is left to its default is to be given in the call."""
+    assert "use_case = UseCase(" == text(Declaration(project).use_case("block"))
+
+
+def test_parts_by_name(project: Project) -> None:
+    """Tables, views and lookups are told apart by name, also where a helper makes them."""
+    where = Declaration(project)
+    assert 'early=("vendor", "pickup_zone", "dropoff_zone", "passenger_count", "trip_type"),' == text(
+        where.table("trips", "early")
+    )
+    assert text(where.view("route", "lookback")).startswith('_history("route", ')
+    assert text(where.view("city_weather", "lookback")).startswith('View("city_weather", ')
+    assert 'Lookup("zone_position", {"zone": "dropoff_zone"}, name="dropoff_position"),' == text(
+        where.lookup("dropoff_position", "keys")
+    )
+
+
+def test_part_that_is_nowhere(project: Project) -> None:
+    """A part without a call of its own is where all of them are."""
+    assert "views=(" == text(Declaration(project).view("elsewhere", "lookback"))
+
+
+def test_column_of_a_schema(project: Project) -> None:
+    """A column is where its schema declares it; one that several schemas have is where its table is."""
+    assert '"pickup_at": INSTANT,' == text(Declaration(project).column("trips", "pickup_at"))
+    assert text(Declaration(project).column("zones", "elsewhere")).startswith('SourceTable("zones", ')
+
+
+def test_function(tmp_path: Path) -> None:
+    """A function is where it begins."""
+    where = Declaration(noshow_project(tmp_path))
+    assert "def patient_history(tables: Tables) -> ibis.Table:" == text(where.function(noshow.patient_history))
+
+
+def test_exception_of_a_library(tmp_path: Path) -> None:
+    """An exception leads to the last line of the use case's own that it came through; without one, nowhere."""
+    where = Declaration(noshow_project(tmp_path))
+    assert noshow.use_case.name == "noshow"
+    with pytest.raises(KeyError) as caught:
+        noshow.examples({})
+    assert 'return tables["appointments"].select(' == text(where.raised(caught.value) or "")
+    assert where.raised(KeyError()) is None
+
+
+@pytest.mark.parametrize(("params", "line"), [(ONE, 4), (SEVERAL, 8)])
+def test_setting(tmp_path: Path, params: str, line: int) -> None:
+    """A setting is found below its group, and below its own use case where there are several."""
+    project = noshow_project(tmp_path)
+    (tmp_path / "params.yaml").write_text(params.format(name=project.settings.use_case), encoding="utf-8")
+    assert f"params.yaml:{line}" == Declaration(project).setting("periods", "holdout")
+
+
+def test_setting_that_is_not_given(tmp_path: Path) -> None:
+    """A setting left to its default has no line."""
+    project = noshow_project(tmp_path)
+    (tmp_path / "params.yaml").write_text(ONE.format(name="x"), encoding="utf-8")
+    assert "params.yaml" == Declaration(project).setting("gate", "min_blocks")

@@ -1,0 +1,115 @@
+"""The sample that a check looks at: the latest usable rows, without what is only dirt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from ratchet import sample
+from ratchet.project import Project
+from ratchet.sample import Sample, take
+from ratchet.use_case import Delivery
+from tests.support import noshow
+from tests.support.projects import noshow_project
+from tests.support.variants import with_use_case
+
+WEEKS, ROWS = 31, 200
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return noshow_project(tmp_path, rows_per_week=ROWS)
+
+
+def taken(project: Project, change: Callable[[pa.Table], pa.Table]) -> Sample:
+    """The sample of a feed whose every delivery is changed."""
+
+    def loader(path: str, options: object, period: object) -> list[Delivery]:
+        given = noshow.clinic_feed(path, options, period)  # type: ignore[arg-type]
+        return [
+            Delivery(one.table, one.batch, one.digest, lambda one=one: (change(one.read()[0]), [])) for one in given
+        ]  # type: ignore[misc]
+
+    return take(with_use_case(project, sources={"clinic": loader}))
+
+
+def emptied(rows: pa.Table, column: str, count: int) -> pa.Table:
+    """The rows with the first values of a column missing."""
+    place = rows.schema.get_field_index(column)
+    kept = pa.array([number >= count for number in range(len(rows))])
+    return rows.set_column(place, rows.schema.field(place), pc.if_else(kept, rows[column], None))
+
+
+def size(sample: Sample) -> int:
+    return int(sample.tables["appointments"].num_rows)
+
+
+def test_rows_before_the_end_are_kept(project: Project) -> None:
+    """Everything delivered is read; rows from the end of the last period on are left out."""
+    found = take(project)
+    assert (WEEKS * ROWS, WEEKS) == (found.rows, found.deliveries)
+    last = pc.max(found.tables["appointments"]["reminder_at"]).as_py()
+    assert last < project.period("all").end
+    assert last == found.last
+
+
+def test_rows_without_key_or_time_are_left_out(project: Project) -> None:
+    """Such rows would be quarantined, whatever the rules say."""
+    everything = size(take(project))
+    assert everything - WEEKS * 3 <= size(taken(project, lambda rows: emptied(rows, "appointment_id", 3))) < everything
+    assert everything - WEEKS * 3 <= size(taken(project, lambda rows: emptied(rows, "reminder_at", 3))) < everything
+
+
+def test_the_same_row_twice_is_no_contradiction(project: Project) -> None:
+    """A row delivered again counts once, and says nothing against the key."""
+    found = taken(project, lambda rows: pa.concat_tables([rows, rows]))
+    assert (0, size(take(project))) == (found.repeated["appointments"].rows, size(found))
+
+
+def test_few_contradictions_are_dirt(project: Project) -> None:
+    """One row in 200 that contradicts an earlier one with its key is dropped; many of them are kept, for the key is wrong."""
+
+    def corrected(count: int) -> Callable[[pa.Table], pa.Table]:
+        def change(rows: pa.Table) -> pa.Table:
+            place = rows.schema.get_field_index("booked_days_ahead")
+            again = rows.slice(0, count).set_column(place, rows.schema.field(place), pa.array([99] * count, pa.int64()))
+            return pa.concat_tables([rows, again])
+
+        return change
+
+    few, many = taken(project, corrected(1)), taken(project, corrected(50))
+    assert WEEKS - 1 <= few.repeated["appointments"].rows <= WEEKS
+    assert size(take(project)) == size(few)
+    assert size(take(project)) < size(many)
+
+
+def test_rows_known_before_they_happened_are_dirt_if_few(project: Project) -> None:
+    """One such row in 200 is dropped; where all are so, it is how the table is."""
+
+    def early(count: int) -> Callable[[pa.Table], pa.Table]:
+        def change(rows: pa.Table) -> pa.Table:
+            place = rows.schema.get_field_index("recorded_at")
+            is_early = pa.array([number < count for number in range(len(rows))])
+            return rows.set_column(
+                place, rows.schema.field(place), pc.if_else(is_early, rows["reminder_at"], rows["recorded_at"])
+            )
+
+        return change
+
+    everything = size(take(project))
+    assert everything - WEEKS <= size(taken(project, early(1))) < everything
+    assert everything == size(taken(project, early(ROWS)))
+
+
+def test_no_more_is_read_than_needed(tmp_path: Path) -> None:
+    """Of many rows the latest are kept, and earlier deliveries are not read; a label that takes long to show needs more."""
+    project = noshow_project(tmp_path, rows_per_week=sample.ROWS // 4)
+    found = take(project)
+    assert found.rows < WEEKS * sample.ROWS // 4
+    assert sample.ROWS == size(found)
+    assert sample.ROWS < size(take(with_use_case(project, horizon=timedelta(days=28))))
