@@ -25,7 +25,7 @@ from ratchet.use_case import Array, Delivery
 
 TIMEZONE = "America/Toronto"
 FIRST = np.datetime64("2023-01", "M")
-EVE = 5  # months before the period, which windows look back on
+EVE = 4  # months before the period, which windows look back on
 PLANS, REGIONS = np.array(["basic", "family", "business"]), np.array(["east", "north", "west"])
 PRICES = np.array([1500, 4500, 9000])
 DAY = np.timedelta64(1, "D")
@@ -34,7 +34,7 @@ _MOVES, _BILLS, _SCORES = range(3)  # independent streams of random numbers
 
 class SimulatorOptions(Frozen):
     seed: int = Field(7, ge=0)
-    customers: int = Field(1200, ge=10)
+    customers: int = Field(1500, ge=10)
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,12 @@ def _number(instant: datetime) -> int:
 
 
 def _bills(options: SimulatorOptions, month: int) -> dict[str, Any]:
-    """Bills of a month; some are delivered twice, some with a plan that there is not or with a negative amount."""
+    """Bills of a month. Some are delivered twice; some have a plan that there is not, a negative amount or a late payment."""
     who, rng = _customers(options, month), _rng(options, _BILLS, month)
     rows = len(who.ids)
     billed = _billed_at(who, month)
-    days = np.minimum(rng.poisson(np.exp(1.8 + 0.5 * who.habit)), np.where(rng.random(rows) < 0.005, 45, 30))
+    days = np.minimum(rng.poisson(np.exp(1.8 + 0.5 * who.habit)), 30)
+    days = np.where(rng.random(rows) < 0.005, 45, days)
     paid = billed + days * DAY + rng.integers(1, 24, rows).astype("timedelta64[h]")
     draw, sent = rng.random(rows), np.append(np.arange(rows), rng.integers(0, rows, rows // 300))
     columns = {
@@ -144,14 +145,16 @@ def _customers(options: SimulatorOptions, month: int) -> Customers:
 
 
 def _at_first(count: int, rng: np.random.Generator) -> Customers:
+    ids, referrer, traits = _names(0, np.arange(count)), rng.permutation(count), rng.normal(size=count)
+    is_referred = referrer < np.arange(count)  # so that nobody has referred somebody who referred them
     return Customers(
-        ids=_names(0, np.arange(count)),
-        referrers=np.full(count, None),
+        ids=ids,
+        referrers=np.where(is_referred, ids[referrer], np.full(count, None, dtype=object)),
         plan=rng.integers(0, len(PLANS), count),
         region=rng.integers(0, len(REGIONS), count),
         tenure=rng.geometric(0.05, count) - 1,
         billing_day=rng.integers(0, 28, count),
-        habit=rng.normal(size=count),
+        habit=np.where(is_referred, 0.8 * traits[referrer] + 0.6 * traits, traits),
         trouble=rng.normal(size=count),
         leaves_after=np.full(count, "NaT", "timedelta64[s]"),
     )
@@ -163,9 +166,10 @@ def _later(before: Customers, rng: np.random.Generator, month: int) -> Customers
     new, referrer = ~np.isnat(before.leaves_after), rng.integers(0, count, count)
     is_referred = rng.random(count) < 0.7
     habit = np.where(is_referred, 0.8 * before.habit[referrer], 0) + 0.6 * rng.normal(size=count)
+    nobody = np.full(count, None, dtype=object)
     return Customers(
         ids=np.where(new, _names(month, np.arange(count)), before.ids),
-        referrers=np.where(new, np.where(is_referred, before.ids[referrer], None), before.referrers),
+        referrers=np.where(new, np.where(is_referred, before.ids[referrer], nobody), before.referrers),
         plan=np.where(new, rng.integers(0, len(PLANS), count), before.plan),
         region=np.where(new, rng.integers(0, len(REGIONS), count), before.region),
         tenure=np.where(new, 0, before.tenure + 1),
