@@ -73,7 +73,8 @@ def compare(
         threshold=settings.column_threshold,
         drift_share=settings.share_threshold,
     )
-    snapshot = Report([preset]).run(_dataset(window[enough]), _dataset(reference[enough]))
+    with np.errstate(divide="ignore", invalid="ignore"):  # it correlates columns, of which one may be constant
+        snapshot = Report([preset]).run(_dataset(window[enough]), _dataset(reference[enough]))
     write_text(directory / HTML, _with_running_ids(snapshot.get_html_str(as_iframe=False)))
     found = snapshot.dict()
     write_json(directory / JSON, found)

@@ -17,8 +17,8 @@ CHURN = Periods(
     start=date(2023, 10, 15),
     early_stopping=date(2023, 12, 1),
     holdout=date(2024, 1, 15),
-    fresh=date(2024, 2, 5),
-    end=date(2024, 3, 6),
+    fresh=date(2024, 2, 9),
+    end=date(2024, 3, 11),
 )
 DEMAND = Periods(
     start=date(2024, 3, 11),  # so that the jump to summer time is among the days

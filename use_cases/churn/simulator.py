@@ -138,7 +138,8 @@ def _customers(options: SimulatorOptions, month: int) -> Customers:
     """The customers of a month, each with what becomes of them."""
     rng = _rng(options, _MOVES, month)
     who = _later(_customers(options, month - 1), rng, month) if month else _at_first(options.customers, rng)
-    chance = 1 / (1 + np.exp(4.0 - 1.3 * who.trouble - 0.8 * who.habit - 0.8 * (who.plan == 0) - (who.tenure < 3)))
+    reasons = 1.3 * who.trouble + 0.8 * who.habit + 1.3 * (who.plan == 0) + 0.5 * (who.region == 0) + (who.tenure < 3)
+    chance = 1 / (1 + np.exp(3.7 - reasons))
     seconds = rng.integers(DAY // np.timedelta64(1, "s"), 27 * 86400, len(chance)).astype("timedelta64[s]")
     leaves = np.where(rng.random(len(chance)) < chance, seconds, np.timedelta64("NaT", "s"))
     return replace(who, leaves_after=leaves)
