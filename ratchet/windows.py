@@ -1,12 +1,12 @@
 """Features over trailing windows: how often something happened to an entity in the last hour, day or week, and sums of it.
 
     trailing(
-        "station_rides", ("station",), RIDES, tile="1h", windows=("1h", "24h", "7d"), delay="2h",
-        sums={"rides": 1, "members": _.is_member},
-        features={"rides": total("rides"), "member_share": rate("members", "rides")},
+        "machine_alarms", ("machine",), ALARMS, tile="1h", windows=("1h", "24h", "7d"), delay="2h",
+        sums={"alarms": 1, "false": _.is_false},
+        features={"alarms": total("alarms"), "false_share": rate("false", "alarms")},
     )
 
-is a view with the features rides_1h, member_share_1h, rides_24h and so on. Rows are summed within tiles of time, by when they
+is a view with the features alarms_1h, false_share_1h, alarms_24h and so on. Rows are summed within tiles of time, by when they
 became known. A tile counts from its end on, so that each of its rows was known strictly before. A row of features stands
 wherever a tile enters or leaves a window, so that a count also falls when nothing happens.
 """
@@ -41,10 +41,11 @@ def trailing(
     windows: Sequence[str],
     delay: str,
     sums: Mapping[str, ibis.Deferred | int],
-    features: Mapping[str, Feature],
+    features: Mapping[str, Feature] | None = None,
     rows: Rows | None = None,
 ) -> View:
-    """The view `name` of `keys`, with each of `features` over each of `windows`, named `{feature}_{window}`.
+    """The view `name` of `keys`, with each of `features` (if none are given, the sums) over each of `windows`, named
+    `{feature}_{window}`.
 
     Times are written as "15m", "24h" or "7d", and each window is a whole number of tiles. `delay` is the longest time from a
     row's event_time until it is known: let a rule quarantine what takes longer. `sums` are integers or booleans of a row, where
@@ -54,13 +55,13 @@ def trailing(
     """
     subject = f"view {name!r}"
     width, spans = _duration(tile, subject), {window: _duration(window, subject) for window in windows}
-    known_at = _known_at(table, subject)
+    known_at, made = _known_at(table, subject), features or {name: total(name) for name in sums}
     _check_tiles(width, spans, subject)
 
     def compute(tables: Tables) -> ibis.Table:
         known = rows(tables) if rows else tables[table.name]
         changes = _changes(_tiles(known, keys, known_at, width, sums, subject), keys, spans.values())
-        return changes.select(*keys, EVENT_TIMESTAMP, **_windowed(changes, keys, width, spans, list(sums), features))
+        return changes.select(*keys, EVENT_TIMESTAMP, **_windowed(changes, keys, width, spans, list(sums), made))
 
     longest = max(spans.values())
     return View(name, keys, compute, lookback=longest + width + _duration(delay, subject), max_age=longest)

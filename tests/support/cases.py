@@ -25,7 +25,7 @@ DEMAND = Periods(
     early_stopping=date(2024, 4, 8),
     holdout=date(2024, 4, 12),
     fresh=date(2024, 4, 22),
-    end=date(2024, 4, 25),
+    end=date(2024, 4, 29),
 )
 Row = dict[str, Any]
 

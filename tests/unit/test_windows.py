@@ -146,6 +146,11 @@ class TestFeatures:
             (row["sender"], row["parcels_2h"], row["mean_grams_2h"]) for row in found
         ]
 
+    def test_without_features_there_are_the_sums(self) -> None:
+        """One for each window, under its own name."""
+        found = compute([parcel("ada", 0, 5, is_torn=True)], declare(features=None, windows=("2h",)))
+        assert {"parcels_2h": 1, "torn_2h": 1, "grams_2h": 3} == features(found[0])
+
 
 class TestDeclaration:
     def test_lookback_and_max_age_follow(self) -> None:

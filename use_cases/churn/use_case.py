@@ -17,8 +17,14 @@ from ratchet.windows import UTC_INSTANT, rate, total, trailing
 from use_cases.churn.simulator import TIMEZONE, simulator
 
 TEXT, WHOLE, FRACTION, INSTANT = pa.string(), pa.int64(), pa.float64(), pa.timestamp("us", "UTC")
-WHO = {"customer": TEXT, "referrer": TEXT, "plan": TEXT, "region": TEXT}
-WHEN_BILLED = {**WHO, "tenure_months": WHOLE, "amount_cents": WHOLE}
+KNOWN = {
+    "customer": TEXT,
+    "referrer": TEXT,
+    "plan": TEXT,
+    "region": TEXT,
+    "tenure_months": WHOLE,
+    "amount_cents": WHOLE,
+}
 NOTICE = timedelta(days=30)
 
 
@@ -54,11 +60,11 @@ def score_rules() -> Mapping[str, Any]:
 
 BILLS = SourceTable(
     "bills",
-    pa.schema({**WHEN_BILLED, "billed_at": INSTANT, "days_to_pay": WHOLE, "paid_at": INSTANT}),
+    pa.schema({**KNOWN, "billed_at": INSTANT, "days_to_pay": WHOLE, "paid_at": INSTANT}),
     key=("customer", "billed_at"),
     event_time="billed_at",
     known_at="paid_at",
-    early=tuple(WHEN_BILLED),
+    early=tuple(KNOWN),
     rules=bill_rules,
 )
 SCORES = SourceTable(

@@ -119,7 +119,7 @@ def _waves(options: SimulatorOptions, hours: Instants) -> Array:
 
 def _lost(options: SimulatorOptions, week: int) -> Array:
     """Hours of a week of which only half of the rides were delivered."""
-    return _rng(options, _LOST, week).random(7 * 24) < 0.02
+    return _rng(options, _LOST, week).random(7 * 24) < 0.03
 
 
 def _is_holiday(options: SimulatorOptions, days: Instants) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import ibis
@@ -14,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from ratchet.clock import local_time
 from ratchet.use_case import Array, Columns, Lookup, SourceTable, Tables, UseCase, View
-from ratchet.windows import UTC_INSTANT, total, trailing
+from ratchet.windows import UTC_INSTANT, trailing
 from use_cases.demand.simulator import TIMEZONE, simulator
 
 TEXT, WHOLE, INSTANT = pa.string(), pa.int64(), pa.timestamp("us", "UTC")
@@ -66,12 +67,13 @@ CALENDAR = SourceTable(  # published at noon of the day before
 )
 
 
+rides_before = partial(trailing, table=RIDES, tile="1h", delay="2h", sums={"rides": 1})
+
+
 def day(tables: Tables) -> ibis.Table:
     """What the calendar says of a local day, from its beginning on."""
-    is_known = _.published_at < _.day_start
-    return (
-        tables["calendar"].filter(is_known).select("is_holiday", city=ibis.literal(CITY), event_timestamp=_.day_start)
-    )
+    in_time = tables["calendar"].filter(_.published_at < _.day_start)
+    return in_time.select("is_holiday", city=ibis.literal(CITY), event_timestamp=_.day_start)
 
 
 def by_district(tables: Tables) -> ibis.Table:
@@ -120,27 +122,8 @@ use_case = UseCase(
     tables=(STATIONS, RIDES, HOURS, CALENDAR),
     sources={"simulator": simulator},
     views=(
-        trailing(
-            "station_rides",
-            ("station",),
-            RIDES,
-            tile="1h",
-            windows=("1h", "24h", "7d"),
-            delay="2h",
-            sums={"rides": 1},
-            features={"rides": total("rides")},
-        ),
-        trailing(
-            "district_rides",
-            ("district",),
-            RIDES,
-            tile="1h",
-            windows=("1h", "24h"),
-            delay="2h",
-            sums={"rides": 1},
-            features={"rides": total("rides")},
-            rows=by_district,
-        ),
+        rides_before("station_rides", ("station",), windows=("1h", "24h", "7d")),
+        rides_before("district_rides", ("district",), windows=("1h", "24h"), rows=by_district),
         View("day", ("city",), day, lookback=timedelta(days=2), max_age=timedelta(hours=25)),
     ),
     lookups=(
