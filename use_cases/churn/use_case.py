@@ -17,11 +17,7 @@ from ratchet.windows import UTC_INSTANT, rate, total, trailing
 from use_cases.churn.simulator import TIMEZONE, simulator
 
 TEXT, WHOLE, FRACTION, INSTANT = pa.string(), pa.int64(), pa.float64(), pa.timestamp("us", "UTC")
-KNOWN = {
-    "customer": TEXT,
-    "referrer": TEXT,
-    "plan": TEXT,
-    "region": TEXT,
+KNOWN = dict.fromkeys(("customer", "referrer", "plan", "region"), TEXT) | {
     "tenure_months": WHOLE,
     "amount_cents": WHOLE,
 }
