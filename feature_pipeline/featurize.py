@@ -69,7 +69,7 @@ def featurize(project: Project) -> Report:
     Raises StoreError where there are none, DataError where requests or a view's rows are not what the store can keep.
     """
     spec, sources = service_spec(project.use_case), _sources(project)
-    views = {spec.views[view.name]: _view_output(project, view, spec) for view in project.use_case.views}
+    views = {spec.views[view.name]: _view_output(project, view, spec, sources) for view in project.use_case.views}
     _remove_all_but(project.features / "views", views)
     rows = {name: _bring_up_to_date(project, output, sources) for name, output in views.items()}
     requests = _bring_up_to_date(project, _example_output(project, "requests", request_derivation), sources)
@@ -84,16 +84,25 @@ def featurize(project: Project) -> Report:
     }
 
 
-def _view_output(project: Project, view: View, spec: ServiceSpec) -> Output:
-    """A view's rows of every whole UTC date that the period touches."""
-    dates = list(project.period("all").dates())
+def _view_output(project: Project, view: View, spec: ServiceSpec, sources: Sources) -> Output:
+    """A view's rows of every whole UTC date that the period touches, and of those before it whose values may still hold."""
+    derivation, period = view_derivation(project.use_case, view), project.period("all")
+    first, *_, last = period.dates()
+    oldest = (period.start - view.max_age).date() if view.max_age else date.min
+    first = min(first, max(oldest, _first_date(derivation, sources) or first))
     return Output(
         directory=project.features / "views" / spec.views[view.name],
-        derivation=view_derivation(project.use_case, view),
-        period=Period(_midnight(dates[0]), _midnight(dates[-1] + DAY)),
+        derivation=derivation,
+        period=Period(_midnight(first), _midnight(last + DAY)),
         order=(*view.keys, EVENT_TIMESTAMP),
         keys=view.keys,
     )
+
+
+def _first_date(derivation: Derivation, sources: Sources) -> date | None:
+    """The earliest date of the rows that it reads; None where none has a date."""
+    dates = [path[5:15] for name in derivation.reads for path, _ in sources[name] if path.startswith("date=")]
+    return date.fromisoformat(min(dates)) if dates else None
 
 
 def _example_output(project: Project, name: str, derive: Callable[[UseCase], Derivation]) -> Output:

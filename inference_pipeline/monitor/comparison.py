@@ -84,7 +84,8 @@ def write(
 ) -> None:
     """Write drift.html, the named columns under the headline (label → value), and drift.json, what Evidently made of them."""
     preset = _Columns(headline, columns=names, method=METHOD.name, threshold=threshold)
-    snapshot = Report([preset]).run(_dataset(window[names]), _dataset(reference[names]))
+    with np.errstate(divide="ignore", invalid="ignore"):  # it correlates columns, of which one may be constant
+        snapshot = Report([preset]).run(_dataset(window[names]), _dataset(reference[names]))
     write_text(directory / HTML, _with_running_ids(snapshot.get_html_str(as_iframe=False)))
     write_json(directory / JSON, snapshot.dict())
 

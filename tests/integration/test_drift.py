@@ -147,6 +147,14 @@ def test_a_column_that_vanished_drifted(project: Project, champion: Champion) ->
     assert "fewer than 100 values" in found["reason"]
 
 
+def test_a_column_may_be_constant(project: Project, champion: Champion) -> None:
+    """Three working days have no day off: that is compared like any other column, without a warning."""
+    rows = window(champion)
+    there = {name: np.nan_to_num(rows[name]) for name in rows if name.startswith("patient_history__")}
+    found = report(project, champion, {**rows, **there, "hour": np.full(400, 3.0)})
+    assert found["columns"]["hour"]["drift"]
+
+
 def test_a_column_of_too_few_values_has_no_verdict(project: Project, champion: Champion) -> None:
     """What was as good as always missing, in training too, is never said not to have drifted."""
     name = "patient_history__miss_rate_56d"

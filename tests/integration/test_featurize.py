@@ -214,6 +214,17 @@ def test_shorter_period_recomputes_only_its_edge(project: Project) -> None:
     )
 
 
+def test_view_rows_before_the_period_stay_while_they_may_hold(project: Project) -> None:
+    """The first requests find values from before the period, as old as the view's max_age allows."""
+    before = when_written(project)
+    periods = project.settings.periods.model_copy(update={"start": date(2024, 3, 15)})
+    featurize(project.with_settings(periods=periods))
+    kept, views = set(when_written(project)), service_spec(project.use_case).views
+    first = {name: min(dates(kept, f"views/{views[name]}")) for name in ("depot", "route", "network")}
+    assert {"depot": "2024-03-11", "route": "2024-03-13", "network": "2024-03-14"} == first
+    assert set() == dates(written(project, before), "views")
+
+
 def test_static_view_belongs_to_no_date(finished: Project) -> None:
     """A view over reference tables alone is computed whole, even of moments long before the period."""
     position = directory(finished, "position")

@@ -1,0 +1,118 @@
+"""The use cases of the repository end to end, each through every step of the pipelines as they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from feature_pipeline.featurize import featurize
+from feature_pipeline.ingest import ingest
+from feature_pipeline.materialize import materialize
+from feature_pipeline.validate import validate
+from inference_pipeline.batch import predict
+from inference_pipeline.monitor.drift import monitor
+from inference_pipeline.online.predictor import load_predictor
+from inference_pipeline.online.requests import RequestReader
+from ratchet import prediction_log
+from ratchet.clock import FixedClock, Period
+from ratchet.feature_store import OnlineFeatures, historical
+from ratchet.project import Project
+from ratchet.promotion import reconcile
+from ratchet.settings import Periods
+from ratchet.tables import files
+from ratchet.use_case import Array
+from tests.support.cases import CHURN, DEMAND, case_project
+from training_pipeline.fit import train
+from training_pipeline.gate import evaluate
+from training_pipeline.register import register
+
+STEPS = (ingest, validate, featurize, materialize, train, evaluate, register, reconcile, predict, monitor)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A project in which every step has run, what each reported, and a moment of the fresh period with requests."""
+
+    project: Project
+    reports: Mapping[str, Any]
+    moment: datetime
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(("churn", CHURN, datetime(2024, 2, 15, 11, tzinfo=UTC)), id="churn"),
+        pytest.param(("demand", DEMAND, datetime(2024, 4, 23, 15, tzinfo=UTC)), id="demand"),
+    ],
+)
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    name, periods, moment = request.param
+    assert isinstance(periods, Periods)
+    project = case_project(tmp_path_factory.mktemp(name), name, periods)
+    return Case(project, {step.__name__: step(project) for step in STEPS}, moment)
+
+
+def test_the_candidate_beats_the_baseline_and_serves(case: Case) -> None:
+    """On evidence: it is superior, without a leak, and it is what makes the batch predictions."""
+    candidate = case.reports["evaluate"]["candidate"]
+    assert "superior" == candidate["verdict"]
+    assert [0.0] == [check["value"] for check in candidate["checks"] if check["name"] == "leaks"]
+    assert candidate["metrics"]["n"] >= 1000
+    assert (2, "serving") == tuple(case.reports["register"]["candidate"][key] for key in ("version", "status"))
+    assert 2 == case.reports["reconcile"]["serving"]["version"] == case.reports["predict"]["model_version"]
+
+
+def test_every_request_of_the_fresh_period_is_in_the_log(case: Case) -> None:
+    """And what the champion was given does not drift."""
+    period = case.project.period("fresh")
+    log = prediction_log.read(case.project, period).to_pylist()
+    expected = historical(case.project, period)["request_id"].tolist()
+    assert sorted(expected) == sorted(row["request_id"] for row in log if row["request_id"])
+    assert len(expected) == case.reports["predict"]["rows"]
+    assert ("no drift", len(expected)) == (
+        case.reports["monitor"]["verdict"],
+        case.reports["monitor"]["window"]["n"],
+    )
+
+
+def test_online_answers_as_batch_did(case: Case) -> None:
+    """Asked at a moment of which there are requests: the same features, and the same predictions."""
+    project = replace(case.project, clock=FixedClock(case.moment))
+    materialize(project)
+    asked = RequestReader(project.use_case).read(_body(project, case.moment))
+    joined = historical(project, Period(case.moment, case.moment + timedelta(microseconds=1)))
+    assert len(asked["event_timestamp"]) > 5
+    for name, values in OnlineFeatures(project).read(asked).items():
+        np.testing.assert_array_equal(joined[name], values, err_msg=name)
+    assert _predictions(project, joined["request_id"]) == load_predictor(project).answer(asked)["predictions"]
+
+
+def _body(project: Project, moment: datetime) -> bytes:
+    """What a caller would send for the stored requests of a moment, in the order of their ids."""
+    use_case = project.use_case
+    rows = pq.read_table(files(project.features / "requests", moment.date(), moment.date()), partitioning=None)
+    asked = sorted(
+        (row for row in rows.to_pylist() if row["event_timestamp"] == moment), key=lambda row: str(row["request_id"])
+    )
+    instances = [
+        {
+            **{name: row[name] for name in use_case.request_fields()},
+            use_case.event_timestamp: moment.isoformat(),
+        }
+        for row in asked
+    ]
+    return json.dumps({"instances": instances}).encode()
+
+
+def _predictions(project: Project, request_ids: Array) -> list[float]:
+    """What batch predicted for some requests."""
+    log = prediction_log.read(project, project.period("fresh")).to_pylist()
+    predicted = {row["request_id"]: row["prediction"] for row in log}
+    return [predicted[request_id] for request_id in request_ids]

@@ -1,0 +1,80 @@
+"""Small projects of the use cases whose sources are simulators, and their rows as a test reads them."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from ratchet.accepted import Accepted
+from ratchet.clock import FixedClock
+from ratchet.derivation import Derivation
+from ratchet.project import Project
+from ratchet.settings import DriftSettings, GateSettings, Periods, Settings, SourceSettings, Stores, TrainingSettings
+from ratchet.tables import connect, scan
+
+CHURN = Periods(
+    start=date(2023, 10, 15),
+    early_stopping=date(2023, 12, 1),
+    holdout=date(2024, 1, 15),
+    fresh=date(2024, 2, 9),
+    end=date(2024, 3, 11),
+)
+DEMAND = Periods(
+    start=date(2024, 3, 11),  # so that the jump to summer time is among the days
+    early_stopping=date(2024, 4, 8),
+    holdout=date(2024, 4, 12),
+    fresh=date(2024, 4, 22),
+    end=date(2024, 4, 29),
+)
+Row = dict[str, Any]
+
+
+def case_project(root: Path, use_case: str, periods: Periods, **options: int) -> Project:
+    """A project of a simulated source, whose clock stands at the end of its periods."""
+    settings = Settings(
+        use_case=use_case,
+        source=SourceSettings(name="simulator", path=f"use_cases/{use_case}/simulator.py", options=options),
+        periods=periods,
+        training=TrainingSettings(
+            early_stopping_rounds=20,
+            lightgbm={"n_estimators": 200, "learning_rate": 0.05, "num_leaves": 15, "min_child_samples": 30},
+        ),
+        gate=GateSettings(resamples=500),
+        drift=DriftSettings(min_rows=200),
+    )
+    project = Project(root, settings, Stores(threads=1))
+    return Project(root, settings, project.stores, FixedClock(project.period("all").end))
+
+
+def accepted_rows(project: Project, table: str) -> list[Row]:
+    """All accepted rows of a table."""
+    connection = connect(project.stores)
+    rows = scan(connection, project.accepted / table, project.use_case.table(table).stored_schema)
+    found: list[Row] = connection.to_pyarrow(rows).to_pylist()
+    return found
+
+
+def derived_rows(project: Project, derivation: Derivation) -> list[Row]:
+    """What a view, the requests or the labels are by all accepted rows."""
+    accepted = Accepted(project, derivation)
+    accepted.expose(None, None)
+    found: list[Row] = accepted.connection.to_pyarrow(derivation.expression).to_pylist()
+    return found
+
+
+def unknown_columns(project: Project, made_on_demand: set[str]) -> set[str]:
+    """What inputs, slices, block and baseline name, and is no request's field, view's feature or made on demand."""
+    from ratchet.feature_service import service_spec
+
+    use_case = project.use_case
+    features = service_spec(use_case).features
+    known = {f"{lookup.prefix}__{name}" for lookup in use_case.lookups for name in features[lookup.view]}
+    known |= {*use_case.request_fields(), *made_on_demand, "day", "week"}
+    named = {
+        *use_case.inputs,
+        *use_case.slices,
+        use_case.block,
+        *(name for level in use_case.baseline for name in level),
+    }
+    return named - known

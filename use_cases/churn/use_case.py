@@ -1,0 +1,152 @@
+"""Predict, when a customer's monthly bill is sent, whether the customer will cancel within 30 days."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import ibis
+import numpy as np
+import pyarrow as pa
+from ibis import _
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from ratchet.use_case import Columns, Lookup, SourceTable, Tables, UseCase, View, expect
+from ratchet.windows import UTC_INSTANT, rate, total, trailing
+from use_cases.churn.simulator import TIMEZONE, simulator
+
+TEXT, WHOLE, FRACTION, INSTANT = pa.string(), pa.int64(), pa.float64(), pa.timestamp("us", "UTC")
+KNOWN = dict.fromkeys(("customer", "referrer", "plan", "region"), TEXT) | {
+    "tenure_months": WHOLE,
+    "amount_cents": WHOLE,
+}
+NOTICE = timedelta(days=30)
+
+
+class Bill(BaseModel):
+    """What is known when a bill is sent. Some customers were referred by another one."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    customer: str
+    referrer: str | None = None
+    plan: str
+    region: str
+    tenure_months: int = Field(ge=0, le=1200)
+    amount_cents: int = Field(ge=0)
+    billed_at: AwareDatetime
+
+
+BILL_RULES = {
+    "unknown_plan": expect("column_values_to_be_in_set", column="plan", value_set=["basic", "family", "business"]),
+    "negative_amount": expect("column_values_to_be_between", column="amount_cents", min_value=0),
+    "paid_after_30_days": expect("column_values_to_be_between", column="days_to_pay", min_value=0, max_value=30),
+}
+
+
+SCORE_RULES = {
+    "score_outside_0_to_100": expect("column_values_to_be_between", column="score", min_value=0, max_value=100)
+}
+
+
+BILLS = SourceTable(
+    "bills",
+    pa.schema({**KNOWN, "billed_at": INSTANT, "days_to_pay": WHOLE, "paid_at": INSTANT}),
+    key=("customer", "billed_at"),
+    event_time="billed_at",
+    known_at="paid_at",
+    early=tuple(KNOWN),
+    rules=BILL_RULES,
+)
+SCORES = SourceTable(
+    "health_scores",
+    pa.schema({"customer": TEXT, "score": FRACTION, "computed_at": INSTANT, "delivered_at": INSTANT}),
+    key=("customer", "computed_at"),
+    event_time="computed_at",
+    known_at="delivered_at",
+    rules=SCORE_RULES,
+)
+CANCELLATIONS = SourceTable(
+    "cancellations",
+    pa.schema({"customer": TEXT, "cancelled_at": INSTANT}),
+    key=("customer", "cancelled_at"),
+    event_time="cancelled_at",
+)
+
+
+def health(tables: Tables) -> ibis.Table:
+    """The score that another system computed, from just after it was delivered."""
+    since = (_.delivered_at.truncate("s") + ibis.interval(seconds=1)).cast(UTC_INSTANT)
+    return tables["health_scores"].select("customer", "score", event_timestamp=since)
+
+
+def examples(tables: Tables) -> ibis.Table:
+    """One request for each bill; whether the customer stayed is known 30 days later."""
+    bills, ends = tables["bills"], tables["cancellations"]
+    until = bills.billed_at + ibis.interval(NOTICE)
+    cancelled = [bills.customer == ends.customer, ends.cancelled_at >= bills.billed_at, ends.cancelled_at < until]
+    return bills.select(
+        *BILLS.early,
+        request_id=_.row_id,
+        event_timestamp=_.billed_at,
+        label=_.row_id.isin(bills.semi_join(ends, cancelled).row_id).cast("float64"),
+        label_known_at=until,
+    )
+
+
+def on_demand(columns: Columns) -> Columns:
+    """How old the score is, and who is new."""
+    age = columns["event_timestamp"] - columns["health__event_timestamp"]
+    is_new = np.where(columns["tenure_months"] < 6, "yes", "no")
+    return {"score_age_days": age / np.timedelta64(1, "D"), "is_new": is_new.astype(object)}
+
+
+use_case = UseCase(
+    name="churn",
+    task="binary",
+    timezone=TIMEZONE,
+    label="cancelled",
+    unit="probability",
+    tables=(BILLS, SCORES, CANCELLATIONS),
+    sources={"simulator": simulator},
+    views=(
+        View("health", ("customer",), health, lookback=timedelta(days=2), max_age=timedelta(days=40)),
+        trailing(
+            "account",
+            ("account",),
+            BILLS,
+            tile="1d",
+            windows=("35d", "105d"),
+            delay="31d",
+            sums={"paid": 1, "days": _.days_to_pay, "late": _.days_to_pay > 14},
+            features={"paid": total("paid"), "days_to_pay": rate("days", "paid"), "late_share": rate("late", "paid")},
+            rows=lambda tables: tables["bills"].mutate(account=_.customer),
+        ),
+    ),
+    lookups=(
+        Lookup("health", {"customer": "customer"}),
+        Lookup("account", {"account": "customer"}, name="own"),
+        Lookup("account", {"account": "referrer"}, name="referrer"),
+    ),
+    request=Bill,
+    event_timestamp="billed_at",
+    examples=examples,
+    horizon=NOTICE,
+    on_demand=on_demand,
+    inputs={
+        "plan": "category",
+        "region": "category",
+        "tenure_months": "number",
+        "amount_cents": "number",
+        "health__score": "number",
+        "score_age_days": "number",
+        "own__paid_105d": "number",
+        "own__days_to_pay_35d": "number",
+        "own__days_to_pay_105d": "number",
+        "own__late_share_105d": "number",
+        "referrer__days_to_pay_105d": "number",
+        "referrer__late_share_105d": "number",
+    },
+    baseline=(("plan", "region"), ("plan",), ()),
+    slices=("plan", "is_new"),
+    block="customer",
+)

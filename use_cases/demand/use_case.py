@@ -1,0 +1,149 @@
+"""Predict how many rides begin at a station in the coming hour, for every station and hour: mostly few, often none."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+
+import ibis
+import numpy as np
+import pyarrow as pa
+from ibis import _
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from ratchet.clock import local_time
+from ratchet.use_case import Array, Columns, Lookup, SourceTable, Tables, UseCase, View, expect
+from ratchet.windows import UTC_INSTANT, trailing
+from use_cases.demand.simulator import TIMEZONE, simulator
+
+TEXT, WHOLE, INSTANT = pa.string(), pa.int64(), pa.timestamp("us", "UTC")
+CITY = "copenhagen"
+PARTS_OF_DAY = np.array(["night", "morning", "day", "evening"], dtype=object)
+
+
+class Hour(BaseModel):
+    """What is known of a station when an hour begins."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    station: str
+    district: str
+    hour_start: AwareDatetime
+
+
+RIDE_RULES = {
+    "no_station": expect("column_values_to_not_be_null", column="station"),
+    "outside_1_to_120_minutes": expect("column_values_to_be_between", column="seconds", min_value=60, max_value=7200),
+}
+
+
+STATIONS = SourceTable("stations", pa.schema({"station": TEXT, "district": TEXT}), key=("station",))
+RIDES = SourceTable(
+    "rides",
+    pa.schema({"ride": TEXT, "station": TEXT, "started_at": INSTANT, "seconds": WHOLE, "ended_at": INSTANT}),
+    key=("ride",),
+    event_time="started_at",
+    known_at="ended_at",
+    early=("ride", "station"),
+    rules=RIDE_RULES,
+)
+HOURS = SourceTable(  # of operation; `complete_at` is null until all rides of the hour have been delivered
+    "hours",
+    pa.schema({"hour_start": INSTANT, "complete_at": INSTANT}),
+    key=("hour_start",),
+    event_time="hour_start",
+    known_at="complete_at",
+)
+CALENDAR = SourceTable(  # published at noon of the day before
+    "calendar",
+    pa.schema({"day_start": INSTANT, "is_holiday": pa.bool_(), "published_at": INSTANT}),
+    key=("day_start",),
+    event_time="published_at",
+)
+
+
+rides_before = partial(trailing, table=RIDES, tile="1h", delay="2h", sums={"rides": 1})
+
+
+def day(tables: Tables) -> ibis.Table:
+    """What the calendar says of a local day, from its beginning on."""
+    in_time = tables["calendar"].filter(_.published_at < _.day_start)
+    return in_time.select("is_holiday", city=ibis.literal(CITY), event_timestamp=_.day_start)
+
+
+def by_district(tables: Tables) -> ibis.Table:
+    return tables["rides"].join(tables["stations"].select("station", "district"), "station")
+
+
+def examples(tables: Tables) -> ibis.Table:
+    """One request for each station and hour of operation, with 0 where nobody came, and null where rides may be missing."""
+    hour_start = _.started_at.truncate("h").cast(UTC_INSTANT)
+    rides = tables["rides"].group_by("station", hour_start=hour_start).agg(rides=_.count())
+    grid = tables["hours"].cross_join(tables["stations"].select("station", "district"))
+    return grid.left_join(rides, ["station", "hour_start"]).select(
+        "station",
+        "district",
+        request_id=_.row_id + ":" + _.station,
+        event_timestamp=_.hour_start,
+        label=_.complete_at.notnull().ifelse(_.rides.fill_null(0), None),
+        label_known_at=_.complete_at,
+    )
+
+
+def on_demand(columns: Columns) -> Columns:
+    """The calendar on local clocks."""
+    local = local_time(columns["event_timestamp"], TIMEZONE)
+    hours = local.astype("datetime64[h]").astype(np.int64)
+    weekday = (hours // 24 + 3) % 7  # Monday is 0
+    day_off = (weekday >= 5) | (columns["day__is_holiday"] == 1)
+    return {
+        "hour": (hours % 24).astype(np.float64),
+        "weekday": weekday.astype(np.float64),
+        "day_off": day_off.astype(np.float64),
+        "part_of_day": PARTS_OF_DAY[hours % 24 // 6],
+    }
+
+
+def never_negative(_columns: Columns, predictions: Array) -> Array:
+    return np.maximum(predictions, 0.0)
+
+
+use_case = UseCase(
+    name="demand",
+    task="regression",
+    timezone=TIMEZONE,
+    label="rides",
+    unit="rides",
+    tables=(STATIONS, RIDES, HOURS, CALENDAR),
+    sources={"simulator": simulator},
+    views=(
+        rides_before("station_rides", ("station",), windows=("1h", "24h", "7d")),
+        rides_before("district_rides", ("district",), windows=("1h", "24h"), rows=by_district),
+        View("day", ("city",), day, lookback=timedelta(days=2), max_age=timedelta(hours=25)),
+    ),
+    lookups=(
+        Lookup("station_rides", {"station": "station"}, name="here"),
+        Lookup("district_rides", {"district": "district"}, name="around"),
+        Lookup("day", {"city": "city"}),
+    ),
+    request=Hour,
+    event_timestamp="hour_start",
+    examples=examples,
+    constants={"city": CITY},
+    on_demand=on_demand,
+    postprocess=never_negative,
+    inputs={
+        "station": "category",
+        "district": "category",
+        "hour": "category",
+        "weekday": "number",
+        "day_off": "number",
+        "here__rides_1h": "number",
+        "here__rides_24h": "number",
+        "here__rides_7d": "number",
+        "around__rides_1h": "number",
+        "around__rides_24h": "number",
+    },
+    baseline=(("station", "hour"), ("station",), ()),
+    slices=("district", "part_of_day"),
+)
