@@ -82,7 +82,7 @@ class SourceTable:
     event_time: str | None = None
     known_at: str | None = None
     early: tuple[str, ...] = ()
-    rules: Mapping[str, Rule] = field(default_factory=dict)
+    rules: Mapping[str, Rule] = field(default_factory=dict, hash=False)
 
     @property
     def is_reference(self) -> bool:

@@ -57,7 +57,7 @@ def accepted_rows(project: Project, table: str) -> list[Row]:
 
 def derived_rows(project: Project, derivation: Derivation) -> list[Row]:
     """What a view, the requests or the labels are by all accepted rows."""
-    accepted = Accepted(project, derivation)
+    accepted = Accepted.of(project, derivation)
     accepted.expose(None, None)
     found: list[Row] = accepted.connection.to_pyarrow(derivation.expression).to_pylist()
     return found

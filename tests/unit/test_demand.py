@@ -157,7 +157,7 @@ class TestSimulator:
         report = validate(city)
         rows = report["rows"]
         assert rows["raw"] == rows["accepted"] + rows["quarantined"] + rows["duplicates"]
-        rules = {reason for table in use_case.tables for reason in table.rules()}
+        rules = {reason for table in use_case.tables for reason in table.rules}
         assert {*rules, "duplicate_key"} == set(report["reasons"])
 
     def test_a_week_does_not_depend_on_what_else_is_asked_for(self) -> None:

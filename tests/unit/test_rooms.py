@@ -22,13 +22,14 @@ ROOMS = (
     "cli",
 )
 FILES = ("dvc.yaml", "prefect.yaml")
+UNITS_OF_TIME = {"hour", "hours", "day", "days", "week", "weeks"}
 NAMES = sorted(path.parent.name for path in (ROOT / "use_cases").glob("*/__init__.py") if path.parent.name != "shared")
 
 
 def own_words(use_case: UseCase) -> set[str]:
     """What a use case calls its things."""
     tables, views = ({one.name for one in kind} for kind in (use_case.tables, use_case.views))
-    return {use_case.name, *tables, *views, *use_case.request.model_fields, *use_case.inputs}
+    return {use_case.name, *tables, *views, *use_case.request.model_fields, *use_case.inputs} - UNITS_OF_TIME
 
 
 def literals(path: Path) -> Iterator[str]:
