@@ -1,0 +1,88 @@
+"""Which local days train, stop early, judge and are scored fresh: by when rows happened and when their labels were known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ratchet.errors import SettingsError
+
+Days = npt.NDArray[Any]
+"""datetime64[D]."""
+DAY = np.timedelta64(1, "D")
+FRESH, HOLDOUT, STOPPING = 0.95, 0.83, 0.88
+"""Each period begins at this quantile of the rows before it that may be used: 70% train, 9% stop early, 16% judge."""
+LEAST = 50
+"""Rows without which a period shows nothing."""
+SNAPSHOT_DAYS = 100
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The five days of `periods`, and how many rows with labels known in time each of the first three has."""
+
+    start: date
+    early_stopping: date
+    holdout: date
+    fresh: date
+    end: date
+    train_rows: int
+    stopping_rows: int
+    holdout_rows: int
+    holdout_days: int
+
+    def days(self) -> dict[str, str]:
+        names = ("start", "early_stopping", "holdout", "fresh", "end")
+        return {name: getattr(self, name).isoformat() for name in names}
+
+
+def from_times(asked: Days, known: Days, subject: str) -> Chosen:
+    """From the local days on which labelled rows were asked for and known, NaT where they are not. Raises SettingsError.
+
+    The rarest thousandth of days at either end is left out: a typing error is no reason for a period of decades.
+    """
+    there = ~np.isnat(asked) & ~np.isnat(known)
+    asked, known = asked[there], known[there]
+    if len(asked) < 4 * LEAST:
+        raise _too_few(subject, f"has only {len(asked)} rows with a time and a label")
+    start, end = _day(asked, 0.001), _day(asked, 0.999) + DAY
+    usable = (asked >= start) & (known < end)
+    fresh = _day(asked[usable], FRESH)
+    holdout = _day(asked[usable & (asked < fresh)], HOLDOUT)
+    stopping = _day(asked[usable & (known < holdout)], STOPPING)
+    judged = usable & (asked >= holdout) & (asked < fresh)
+    fitted = usable & (known < holdout)
+    counts = [int(rows.sum()) for rows in (fitted & (asked < stopping), fitted & (asked >= stopping), judged)]
+    bounds = [start, stopping, holdout, fresh, end]
+    if np.isnat(bounds).any() or min(counts) < LEAST or any(np.diff(bounds) < DAY):
+        raise _too_few(
+            subject, f"spans {start} to {end - DAY}, too little for training, early stopping and a holdout with known labels"
+        )
+    return Chosen(*(day.astype(object) for day in bounds), *counts, len(np.unique(asked[judged])))
+
+
+def from_snapshot(snapshot: date, rows: int, subject: str) -> Chosen:
+    """A hundred days up to a snapshot, over which rows are scattered evenly. Raises SettingsError."""
+    if rows < 10 * LEAST:
+        raise _too_few(subject, f"has only {rows} rows with a label")
+    shares = {"early_stopping": 70, "holdout": 79, "fresh": 95}
+    start = snapshot - timedelta(days=SNAPSHOT_DAYS - 1)
+    days = {name: start + timedelta(days=share) for name, share in shares.items()}
+    train, stopping, holdout = (rows * share // 100 for share in (70, 9, 16))
+    end = snapshot + timedelta(days=1)
+    return Chosen(start, *days.values(), end, train, stopping, holdout, holdout_days=holdout)
+
+
+def _day(days: Days, quantile: float) -> Any:
+    if not len(days):
+        return np.datetime64("NaT", "D")
+    return np.sort(days)[int(quantile * (len(days) - 1))]
+
+
+def _too_few(subject: str, problem: str) -> SettingsError:
+    remedy = "Give a file with more rows or a longer time, or write use case and periods by hand"
+    return SettingsError(problem, subject=subject, remedy=remedy)
