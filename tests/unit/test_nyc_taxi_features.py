@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -16,12 +17,25 @@ from hypothesis import strategies as st
 from ratchet.derivation import view_derivation
 from ratchet.use_case import Array
 from use_cases.nyc_taxi import use_case
-from use_cases.nyc_taxi.features import CITY_HISTORY, ROUTE_HISTORY, ZONE_HISTORY, History, on_demand
+from use_cases.nyc_taxi.features import on_demand
 from use_cases.nyc_taxi.tables import midnights
 
 START = datetime(2023, 3, 1, tzinfo=UTC)
-HISTORIES = {"pickup_zone_hourly": ZONE_HISTORY, "city_traffic": CITY_HISTORY, "route": ROUTE_HISTORY}
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class History:
+    tile: timedelta
+    windows: dict[str, timedelta]
+
+
+HISTORIES = {
+    "pickup_zone_hourly": History(HOUR, {"1h": HOUR, "24h": DAY, "7d": 7 * DAY}),
+    "city_traffic": History(HOUR, {"1h": HOUR, "24h": DAY}),
+    "route": History(DAY, {"28d": 28 * DAY}),
+}
 
 
 def trip(minutes: float, seconds: int = 600, hundredths: int | None = 200, zones: tuple[int, int] = (1, 2)) -> Row:

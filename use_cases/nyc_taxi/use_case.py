@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import ibis
@@ -11,7 +10,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ratchet.use_case import Lookup, SourceTable, Tables, UseCase, View
 from use_cases.nyc_taxi import features, rules
-from use_cases.nyc_taxi.features import History
 from use_cases.nyc_taxi.simulator import simulator
 from use_cases.nyc_taxi.sources import tlc
 from use_cases.nyc_taxi.tables import LAST_ZONE, TIMEZONE, TRIPS, WEATHER, ZONES
@@ -45,9 +43,15 @@ def examples(tables: Tables) -> ibis.Table:
     )
 
 
-def _history(name: str, keys: tuple[str, ...], compute: Callable[[Tables], ibis.Table], history: History) -> View:
-    return View(name, keys, compute, lookback=history.lookback, max_age=history.longest)
-
+TRIPS_TABLE = SourceTable(
+    "trips",
+    TRIPS,
+    key=("vendor", "pickup_at", "dropoff_at", "pickup_zone", "dropoff_zone"),
+    event_time="pickup_at",
+    known_at="dropoff_at",
+    early=("vendor", "pickup_zone", "dropoff_zone", "passenger_count", "trip_type"),
+    rules=rules.trip_rules,
+)
 
 use_case = UseCase(
     name="nyc_taxi",
@@ -56,15 +60,7 @@ use_case = UseCase(
     label="duration",
     unit="minutes",
     tables=(
-        SourceTable(
-            "trips",
-            TRIPS,
-            key=("vendor", "pickup_at", "dropoff_at", "pickup_zone", "dropoff_zone"),
-            event_time="pickup_at",
-            known_at="dropoff_at",
-            early=("vendor", "pickup_zone", "dropoff_zone", "passenger_count", "trip_type"),
-            rules=rules.trip_rules,
-        ),
+        TRIPS_TABLE,
         SourceTable("zones", ZONES, key=("zone",), rules=rules.zone_rules),
         SourceTable(
             "weather",
@@ -77,9 +73,7 @@ use_case = UseCase(
     ),
     sources={"simulator": simulator, "tlc": tlc},
     views=(
-        _history("pickup_zone_hourly", ("pickup_zone",), features.pickup_zone_hourly, features.ZONE_HISTORY),
-        _history("city_traffic", ("city",), features.city_traffic, features.CITY_HISTORY),
-        _history("route", ("pickup_zone", "dropoff_zone"), features.route, features.ROUTE_HISTORY),
+        *features.histories(TRIPS_TABLE),
         View("zone_position", ("zone",), features.zone_position, lookback=None, max_age=None),
         View("city_weather", ("city",), features.city_weather, lookback=timedelta(days=2), max_age=timedelta(days=2)),
     ),

@@ -1,0 +1,155 @@
+"""Features over trailing windows: how often something happened to an entity in the last hour, day or week, and sums of it.
+
+    trailing(
+        "station_rides", ("station",), RIDES, tile="1h", windows=("1h", "24h", "7d"), delay="2h",
+        sums={"rides": 1, "members": _.is_member},
+        features={"rides": total("rides"), "member_share": rate("members", "rides")},
+    )
+
+is a view with the features rides_1h, member_share_1h, rides_24h and so on. Rows are summed within tiles of time, by when they
+became known. A tile counts from its end on, so that each of its rows was known strictly before. A row of features stands
+wherever a tile enters or leaves a window, so that a count also falls when nothing happens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+
+import ibis
+from ibis import _
+
+from ratchet.derivation import EVENT_TIMESTAMP
+from ratchet.errors import SettingsError
+from ratchet.use_case import SourceTable, Tables, View
+
+Sums = Mapping[str, ibis.Value]
+"""The sums over one window, by name: integers, 0 where there was no row."""
+Feature = Callable[[Sums], ibis.Value]
+Rows = Callable[[Tables], ibis.Table]
+UTC_INSTANT = "timestamp('UTC', 6)"
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def trailing(
+    name: str,
+    keys: tuple[str, ...],
+    table: SourceTable,
+    *,
+    tile: str,
+    windows: Sequence[str],
+    delay: str,
+    sums: Mapping[str, ibis.Deferred | int],
+    features: Mapping[str, Feature],
+    rows: Rows | None = None,
+) -> View:
+    """The view `name` of `keys`, with each of `features` over each of `windows`, named `{feature}_{window}`.
+
+    Times are written as "15m", "24h" or "7d", and each window is a whole number of tiles. `delay` is the longest time from a
+    row's event_time until it is known: let a rule quarantine what takes longer. `sums` are integers or booleans of a row, where
+    null counts as 0; the number 1 counts rows. `rows` gives the rows where they are not simply those of the table: with other
+    columns beside, or fewer of them. A key of which nothing became known during twice the longest window has no features.
+    Raises SettingsError.
+    """
+    subject = f"view {name!r}"
+    width, spans = _duration(tile, subject), {window: _duration(window, subject) for window in windows}
+    known_at = _known_at(table, subject)
+    _check_tiles(width, spans, subject)
+
+    def compute(tables: Tables) -> ibis.Table:
+        known = rows(tables) if rows else tables[table.name]
+        changes = _changes(_tiles(known, keys, known_at, width, sums, subject), keys, spans.values())
+        return changes.select(*keys, EVENT_TIMESTAMP, **_windowed(changes, keys, width, spans, list(sums), features))
+
+    longest = max(spans.values())
+    return View(name, keys, compute, lookback=longest + width + _duration(delay, subject), max_age=longest)
+
+
+def total(name: str) -> Feature:
+    """A sum as it is."""
+    return lambda sums: sums[name].cast("int64")
+
+
+def rate(part: str, whole: str) -> Feature:
+    """One sum divided by another: a share, or a mean where the other counts rows; null where it is 0."""
+    return lambda sums: sums[part] / sums[whole].nullif(0)
+
+
+def _tiles(
+    rows: ibis.Table,
+    keys: Sequence[str],
+    known_at: str,
+    width: timedelta,
+    sums: Mapping[str, ibis.Deferred | int],
+    subject: str,
+) -> ibis.Table:
+    """The sums over the rows of each tile; all of them known strictly before its end, which is its event_timestamp."""
+    known = rows.filter(rows[known_at].notnull())
+    end = (known[known_at].bucket(ibis.interval(width)) + ibis.interval(width)).cast(UTC_INSTANT)
+    values = {name: ibis.literal(value) if isinstance(value, int) else value for name, value in sums.items()}
+    summed = known.select(*keys, **{EVENT_TIMESTAMP: end}, **values)
+    for name in sums:
+        _check_whole(summed[name], f"{subject}, sum {name!r}")
+    totals = {name: summed[name].cast("int64").fill_null(0).sum() for name in sums}
+    return summed.group_by([*keys, EVENT_TIMESTAMP]).agg(**totals)
+
+
+def _changes(tiles: ibis.Table, keys: Sequence[str], spans: Iterable[timedelta]) -> ibis.Table:
+    """The tiles, and an empty one wherever a tile leaves a window."""
+    names = [name for name in tiles.columns if name not in {*keys, EVENT_TIMESTAMP}]
+    nothing = {name: ibis.literal(0, tiles[name].type()) for name in names}
+    leaving = [
+        tiles.mutate(**{EVENT_TIMESTAMP: (_[EVENT_TIMESTAMP] + ibis.interval(span)).cast(UTC_INSTANT)}, **nothing)
+        for span in spans
+    ]
+    return ibis.union(tiles, *leaving).group_by([*keys, EVENT_TIMESTAMP]).agg(**{name: _[name].sum() for name in names})
+
+
+def _windowed(
+    changes: ibis.Table,
+    keys: Sequence[str],
+    width: timedelta,
+    spans: Mapping[str, timedelta],
+    names: Sequence[str],
+    features: Mapping[str, Feature],
+) -> dict[str, ibis.Value]:
+    """Each feature over each window; a window of one tile is the tile alone."""
+    columns: dict[str, ibis.Value] = {}
+    for window, span in spans.items():
+        over = ibis.range_window(
+            group_by=keys, order_by=EVENT_TIMESTAMP, preceding=ibis.interval(span - width), following=0
+        )
+        sums = {name: changes[name].sum().over(over) for name in names}
+        columns |= {f"{name}_{window}": feature(sums) for name, feature in features.items()}
+    return columns
+
+
+def _duration(text: str, subject: str) -> timedelta:
+    found = re.fullmatch(r"([1-9]\d*)([smhd])", text)
+    if not found:
+        remedy = 'Write a whole number and s, m, h or d: "15m", "24h" or "7d"'
+        raise SettingsError(f"{text!r} is no duration", subject=subject, remedy=remedy)
+    return timedelta(**{UNITS[found[2]]: int(found[1])})
+
+
+def _known_at(table: SourceTable, subject: str) -> str:
+    column = table.known_at or table.event_time
+    if column is None:
+        problem = f"nothing says when a row of {table.name} became known"
+        raise SettingsError(problem, subject=subject, remedy="Give the table an event_time")
+    return column
+
+
+def _check_tiles(width: timedelta, spans: Mapping[str, timedelta], subject: str) -> None:
+    uneven = [window for window, span in spans.items() if not span or span % width]
+    if uneven or not spans:
+        problem = f"window {', '.join(uneven)} is no whole number of tiles" if uneven else "has no window"
+        raise SettingsError(problem, subject=subject, remedy="Take a shorter tile, or other windows")
+
+
+def _check_whole(value: ibis.Value, subject: str) -> None:
+    """Sums of floats would depend on the number of threads."""
+    kind = value.type()
+    if not (kind.is_integer() or kind.is_boolean()):
+        raise SettingsError(f"adds up a {kind}", subject=subject, remedy="Cast it to whole numbers of a small unit")

@@ -1,0 +1,185 @@
+"""Trailing windows against a loop over the rows, on a small table of deliveries that arrive late."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+import duckdb
+import ibis
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ibis import _
+
+from ratchet.derivation import view_derivation
+from ratchet.errors import SettingsError
+from ratchet.use_case import SourceTable, Tables, View
+from ratchet.windows import rate, total, trailing
+from tests.support.noshow import use_case as noshow
+from tests.support.parcels import INSTANT
+
+START = datetime(2024, 3, 1, tzinfo=UTC)
+TILE, DELAY = timedelta(hours=2), timedelta(hours=5)
+WINDOWS = {"2h": TILE, "6h": timedelta(hours=6), "1d": timedelta(days=1)}
+SCHEMA = pa.schema(
+    {"sender": pa.string(), "sent_at": INSTANT, "known_at": INSTANT, "grams": pa.int64(), "is_torn": pa.bool_()}
+)
+PARCELS = SourceTable("parcels", SCHEMA, key=("sender", "sent_at"), event_time="sent_at", known_at="known_at")
+Row = dict[str, Any]
+
+
+def declare(**changes: Any) -> View:
+    """Parcels of a sender, how many were torn, and their mean weight."""
+    declared: dict[str, Any] = {
+        "table": PARCELS,
+        "tile": "2h",
+        "windows": tuple(WINDOWS),
+        "delay": "5h",
+        "sums": {"parcels": 1, "torn": _.is_torn, "grams": _.grams},
+        "features": {"parcels": total("parcels"), "torn": total("torn"), "mean_grams": rate("grams", "parcels")},
+    }
+    return trailing("sent", ("sender",), **{**declared, **changes})
+
+
+@cache
+def sql(view: View, table: SourceTable = PARCELS) -> str:
+    return view_derivation(replace(noshow, tables=(table,)), view).sql
+
+
+def compute(rows: list[Row], view: View | None = None) -> list[Row]:
+    """The view's rows, in order of time and sender."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("parcels", pa.Table.from_pylist(rows, PARCELS.stored_schema))
+        ordered = f"FROM ({sql(view or DECLARED)}) ORDER BY event_timestamp, sender"
+        found: list[Row] = connection.sql(ordered).to_arrow_table().to_pylist()
+    return found
+
+
+DECLARED = declare()
+
+
+def parcel(sender: str, minutes: int, delay: int, grams: int | None = 3, is_torn: bool | None = False) -> Row:
+    """A parcel sent some minutes after START, and known some minutes later."""
+    sent_at = START + timedelta(minutes=minutes)
+    known_at = sent_at + timedelta(minutes=delay)
+    return {"sender": sender, "sent_at": sent_at, "known_at": known_at, "grams": grams, "is_torn": is_torn}
+
+
+def oracle(rows: list[Row], sender: str, at: datetime) -> Row:
+    """The features of a sender at a moment, by definition."""
+    found: Row = {}
+    for label, window in WINDOWS.items():
+        inside = [row for row in rows if row["sender"] == sender and at - window <= row["known_at"] < at]
+        found |= {
+            f"parcels_{label}": len(inside),
+            f"torn_{label}": sum(row["is_torn"] or 0 for row in inside),
+            f"mean_grams_{label}": sum(row["grams"] or 0 for row in inside) / len(inside) if inside else None,
+        }
+    return found
+
+
+ROWS = st.lists(
+    st.builds(
+        parcel,
+        sender=st.sampled_from(["ada", "bob"]),
+        minutes=st.integers(0, 3 * 24 * 60) | st.integers(0, 36).map(lambda tile: tile * 120),
+        delay=st.integers(0, 300) | st.sampled_from([0, 300]),
+        grams=st.none() | st.integers(-5, 5),
+        is_torn=st.none() | st.booleans(),
+    ),
+    max_size=25,
+)
+
+
+def features(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name not in {"sender", "event_timestamp"}}
+
+
+class TestFeatures:
+    @settings(max_examples=40)
+    @given(rows=ROWS)
+    def test_are_what_a_loop_over_the_rows_gives(self, rows: list[Row]) -> None:
+        """At every row of the view, from rows known strictly before it; nulls count as 0."""
+        for found in compute(rows):
+            assert oracle(rows, found["sender"], found["event_timestamp"]) == features(found)
+
+    @settings(max_examples=40)
+    @given(rows=ROWS, tiles=st.integers(0, 60))
+    def test_hold_until_the_next_row(self, rows: list[Row], tiles: int) -> None:
+        """A count falls when a row leaves its window, though nothing happens then."""
+        at = START + TILE * tiles
+        newest = {row["sender"]: row for row in compute(rows) if row["event_timestamp"] <= at}
+        for sender, found in newest.items():
+            assert oracle(rows, sender, at) == features(found)
+
+    @settings(max_examples=40)
+    @given(rows=ROWS, tiles=st.integers(0, 36), length=st.integers(1, 12))
+    def test_need_only_the_lookback(self, rows: list[Row], tiles: int, length: int) -> None:
+        """Neither older rows nor later ones change those of an interval, nor whether there is one."""
+        start, lookback = START + TILE * tiles, DECLARED.lookback
+        assert lookback is not None
+        end = start + TILE * length
+        needed = [row for row in rows if start - lookback <= row["sent_at"] < end]
+        everything, enough = (
+            [row for row in compute(some) if start <= row["event_timestamp"] < end] for some in (rows, needed)
+        )
+        assert everything == enough
+
+    def test_a_row_that_is_never_known_does_not_count(self) -> None:
+        """Without a known_at there is nothing, not even a row of zeros."""
+        assert [] == compute([{**parcel("ada", 0, 0), "known_at": None}])
+
+    def test_rows_may_be_chosen_and_completed(self) -> None:
+        """Other rows than the table's, with a key that it does not have."""
+
+        def heavy(tables: Tables) -> Any:
+            return tables["parcels"].filter(_.grams > 3).mutate(sender=ibis.literal("all"))
+
+        view = declare(rows=heavy, windows=("2h",))
+        found = compute([parcel("ada", 0, 5, grams=4), parcel("bob", 0, 5, grams=3)], view)
+        assert [("all", 1, 4.0), ("all", 0, None)] == [
+            (row["sender"], row["parcels_2h"], row["mean_grams_2h"]) for row in found
+        ]
+
+
+class TestDeclaration:
+    def test_lookback_and_max_age_follow(self) -> None:
+        """A tile that leaves the longest window may hold a row that was late; values are served as long as that window."""
+        assert (timedelta(days=1) + TILE + DELAY, timedelta(days=1)) == (DECLARED.lookback, DECLARED.max_age)
+
+    def test_without_known_at_a_row_is_known_at_its_event_time(self) -> None:
+        """As the contract says of a table that names none."""
+        at_once = replace(PARCELS, known_at=None)
+        assert '"sent_at"' in sql(declare(table=at_once), at_once)
+        assert '"known_at"' not in sql(declare(table=at_once), at_once)
+
+    @pytest.mark.parametrize(
+        ("changes", "problem"),
+        [
+            ({"windows": ("2h", "5h")}, "window 5h is no whole number of tiles"),
+            ({"windows": ()}, "has no window"),
+            ({"tile": "2 hours"}, "'2 hours' is no duration"),
+            ({"windows": ("0h",)}, "'0h' is no duration"),
+            ({"delay": "1w"}, "'1w' is no duration"),
+            (
+                {"table": replace(PARCELS, event_time=None, known_at=None)},
+                "nothing says when a row of parcels became known",
+            ),
+        ],
+    )
+    def test_what_makes_no_sense_is_refused_at_once(self, changes: dict[str, Any], problem: str) -> None:
+        """Before anything is computed, and by the view's name."""
+        with pytest.raises(SettingsError) as error:
+            declare(**changes)
+        assert (problem, "view 'sent'") == (error.value.problem, error.value.subject)
+
+    def test_sums_of_fractions_are_refused(self) -> None:
+        """They would depend on the number of threads."""
+        with pytest.raises(SettingsError) as error:
+            sql(declare(sums={"parcels": 1, "torn": _.is_torn, "grams": _.grams / 2}))
+        assert ("adds up a float64", "view 'sent', sum 'grams'") == (error.value.problem, error.value.subject)
