@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.init.command import init
 from cli.stages import STAGES, load_stage
 from ratchet.errors import RatchetError
 from ratchet.quiet import quieten
@@ -90,6 +91,9 @@ def stage(name: str) -> None:
     from ratchet.reports import run
 
     click.echo(_json(run(_project(), name, load_stage(name))))
+
+
+ratchet.add_command(init)
 
 
 def _project() -> Project:

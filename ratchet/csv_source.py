@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import AwareDatetime, BaseModel
 
 from ratchet import csv_text
 from ratchet.clock import Period
@@ -21,18 +20,10 @@ from ratchet.csv_text import INSTANT, read_columns
 from ratchet.errors import SettingsError, SourceError
 from ratchet.settings import PARAMS_FILE, Frozen, parse
 from ratchet.tables import digest, md5
-from ratchet.use_case import Delivery, Kind, Loader
+from ratchet.use_case import Delivery, Loader
 
 AS_OF, KNOWN_AT = "as_of", "known_at"
 """The columns that `scattered_by` and `known_after` add."""
-_TYPES: Mapping[Any, pa.DataType] = {
-    str: pa.string(),
-    int: pa.int64(),
-    float: pa.float64(),
-    bool: pa.bool_(),
-    AwareDatetime: INSTANT,
-}
-_KINDS: Mapping[Any, Kind] = {str: "category", int: "number", float: "number", bool: "number"}
 
 
 class CsvOptions(Frozen):
@@ -51,7 +42,9 @@ class CsvSource:
 
     def __post_init__(self) -> None:
         source = self.known_after[0] if self.known_after else None
-        missing = [name for name in (*self.derived, self.scattered_by, source) if name and name not in self.schema.names]
+        missing = [
+            name for name in (*self.derived, self.scattered_by, source) if name and name not in self.schema.names
+        ]
         if missing:
             raise SettingsError(
                 f"the schema lacks {', '.join(missing)}",
@@ -108,23 +101,6 @@ def csv_source(
     return CsvSource(table, schema, timezone, known_after, scattered_by)
 
 
-def schema_of(request: type[BaseModel], **others: pa.DataType) -> pa.Schema:
-    """The fields of a request as columns (str, int, float, bool, AwareDatetime; None makes no difference), and others."""
-    fields = {name: _TYPES[_plain(field)] for name, field in request.model_fields.items()}
-    return pa.schema({**fields, **others})
-
-
-def kinds_of(request: type[BaseModel]) -> dict[str, Kind]:
-    """The fields of a request as inputs of a model: text is a category, numbers are numbers; moments and text are left out."""
-    plain = {name: _plain(field) for name, field in request.model_fields.items()}
-    return {name: _KINDS[kind] for name, kind in plain.items() if kind in _KINDS}
-
-
-def _plain(field: Any) -> Any:
-    kinds = [kind for kind in get_args(field.annotation) if kind is not type(None)]
-    return kinds[0] if kinds else field.annotation
-
-
 def _files(path: Path) -> list[Path]:
     found = sorted(path.glob("*.csv")) if path.is_dir() else [path]
     if not found or not found[0].is_file():
@@ -140,8 +116,10 @@ def _scattered(keys: pa.ChunkedArray, period: Period) -> pa.Array:
     """A second of the period for each key: the same for equal keys, whatever other rows there are; null without a key."""
     seconds = int((period.end - period.start).total_seconds())
     start = np.datetime64(period.start.replace(tzinfo=None), "us")
-    moments = {key: start + np.timedelta64(_hash(key) % seconds, "s") for key in keys.unique().to_pylist()}
-    moments[None] = np.datetime64("NaT", "us")
+    moments: dict[object, Any] = {None: np.datetime64("NaT", "us")}
+    moments |= {
+        key: start + np.timedelta64(_hash(key) % seconds, "s") for key in keys.unique().to_pylist() if key is not None
+    }
     return pa.array(np.array([moments[key] for key in keys.to_pylist()], "datetime64[us]")).cast(INSTANT)
 
 

@@ -18,8 +18,19 @@ from ratchet.errors import SourceError
 from ratchet.use_case import ROW_ID
 
 INSTANT = pa.timestamp("us", "UTC")
-RESERVED = {ROW_ID, "request_id", "event_timestamp", "label", "label_known_at", "prediction"}
-"""Names that the pipelines give to columns of their own."""
+RESERVED = {
+    ROW_ID,
+    "request_id",
+    "event_timestamp",
+    "label",
+    "label_known_at",
+    "prediction",
+    "int",
+    "float",
+    "str",
+    "bool",
+}
+"""Names that the pipelines give to columns of their own, and those of types."""
 _MISSING = pa.array(["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None"])
 _OFFSET = r":\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)$"
 _DATE = r"^\d{4}-\d\d-\d\d$"

@@ -32,6 +32,8 @@ ROW_ID = "row_id"
 """`{batch}:{row number in the delivery}`: unique in its table, and the way back to the delivered row."""
 Task = Literal["regression", "binary"]
 Kind = Literal["number", "category"]
+Rules = Mapping[str, "Expectation"]
+"""Reason of quarantine → the expectation that a row breaks."""
 Split = Literal["time", "entity"]
 
 
@@ -70,7 +72,7 @@ class SourceTable:
     event_time: str | None = None
     known_at: str | None = None
     early: tuple[str, ...] = ()
-    rules: Callable[[], Mapping[str, Expectation]] = dict
+    rules: Callable[[], Rules] = dict
 
     @property
     def is_reference(self) -> bool:

@@ -29,7 +29,7 @@ class Answers:
     late: tuple[str, ...] = ()
 
 
-class Unanswered(SettingsError):
+class UnansweredError(SettingsError):
     """The file does not say, and nobody has yet: `field` of Answers is open, or what it says will not do.
 
     `question` is what to ask a person, who may answer in the words of `--{flag}`.
@@ -44,10 +44,10 @@ class Unanswered(SettingsError):
 
 
 def duration(text: str, subject: str) -> timedelta:
-    """30m, 12h or 30d. Raises Unanswered."""
+    """30m, 12h or 30d. Raises UnansweredError."""
     found = re.fullmatch(r"(\d+)([mhd])", text)
     if not found or not int(found[1]):
-        raise Unanswered(
+        raise UnansweredError(
             f"{text!r} is no time span", subject=subject, field="known_after", form="such as 30m, 12h or 30d"
         )
     return timedelta(**{UNITS[found[2]]: int(found[1])})

@@ -1,4 +1,4 @@
-"""What a file leaves open, decided by answers: label, time, when the label is known, key, entities. Or the question that is open."""
+"""What a file leaves open, decided by answers: label, time, when the label is known, key, entities."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 
-from cli.init.answers import Answers, Unanswered, duration
+from cli.init.answers import Answers, UnansweredError, duration
 from cli.init.look import Column, Profile, first_value
 from ratchet.csv_source import AS_OF, KNOWN_AT
 from ratchet.use_case import Task
@@ -41,7 +41,7 @@ class Decided:
 
 
 def decide(profile: Profile, answers: Answers) -> Decided:
-    """Raises Unanswered for the first thing that is open, or that an answer got wrong."""
+    """Raises UnansweredError for the first thing that is open, or that an answer got wrong."""
     label, positive = _label(profile, answers)
     task = _task(profile, label, positive, answers)
     late = tuple(_named(profile, name, "late").name for name in answers.late)
@@ -66,7 +66,7 @@ def _named(profile: Profile, text: str, field: str) -> Column:
         names = [column.name for column in profile.columns]
         near = difflib.get_close_matches(text, names, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise Unanswered(
+        raise UnansweredError(
             f"there is no column {text!r}{hint}", subject=profile.subject, field=field, form="COLUMN", among=names
         )
     return found[0]
@@ -77,12 +77,14 @@ def _label(profile: Profile, answers: Answers) -> tuple[Column, str | None]:
     if not answers.label:
         among = [_described(column) for column in profile.labels]
         problem = "which column is to be predicted?" if among else "no column is a number or has two values"
-        raise Unanswered(problem, subject=profile.subject, field="label", form="COLUMN, or COLUMN=VALUE", among=among)
+        raise UnansweredError(
+            problem, subject=profile.subject, field="label", form="COLUMN, or COLUMN=VALUE", among=among
+        )
     is_column = any(answers.label in (column.header, column.name) for column in profile.columns)
     name, separator, value = (answers.label, "", "") if is_column else answers.label.rpartition("=")
     column = _named(profile, name if separator else answers.label, "label")
     if separator and value not in column.counts:
-        raise Unanswered(
+        raise UnansweredError(
             f"{column.name} is never {value!r}",
             subject=profile.subject,
             field="label",
@@ -102,7 +104,7 @@ def _task(profile: Profile, label: Column, positive: str | None, answers: Answer
     is_binary = label.is_binary or positive is not None
     wished = answers.task or ("binary" if is_binary else "regression")
     if wished == "binary" and not is_binary:
-        raise Unanswered(
+        raise UnansweredError(
             f"{label.name} has {label.distinct} values, and a yes or no is to be predicted",
             subject=profile.subject,
             field="label",
@@ -110,7 +112,7 @@ def _task(profile: Profile, label: Column, positive: str | None, answers: Answer
             among=[f"{label.name}={value}" for value in label.counts],
         )
     if wished == "regression" and (positive is not None or not label.is_number):
-        raise Unanswered(
+        raise UnansweredError(
             f"{label.name} is no number",
             subject=profile.subject,
             field="label",
@@ -127,7 +129,7 @@ def _time(profile: Profile, answers: Answers) -> str:
     known = _instant(profile, answers.known_at, "known_at") if answers.known_at else ""
     names = [column.name for column in profile.times if column.name != known]
     if not names:
-        raise Unanswered(
+        raise UnansweredError(
             "no column says when a row was known. Set its time by --time and --known-at or --known-after, if there is one; "
             "with a snapshot date instead, rows are split by entity, and the gate record will carry 'no time evidence'",
             subject=profile.subject,
@@ -136,14 +138,14 @@ def _time(profile: Profile, answers: Answers) -> str:
         )
     if len(names) > 1:
         problem = "which column says when a prediction would have been asked for?"
-        raise Unanswered(problem, subject=profile.subject, field="time", form="COLUMN", among=names)
+        raise UnansweredError(problem, subject=profile.subject, field="time", form="COLUMN", among=names)
     return names[0]
 
 
 def _instant(profile: Profile, text: str, field: str) -> str:
     column = _named(profile, text, field)
     if column.kind != "time":
-        raise Unanswered(
+        raise UnansweredError(
             f"{column.name} holds no times, but {first_value(profile, column.name)!r}; a time is written 2024-01-31 or "
             "2024-01-31T18:30:00",
             subject=profile.subject,
@@ -159,11 +161,11 @@ def _known(profile: Profile, answers: Answers, time: str) -> tuple[str, timedelt
     if answers.known_after:
         if any(column.name == KNOWN_AT for column in profile.columns):
             problem = f"the file has a column {KNOWN_AT} of its own, and the delay would be another"
-            raise Unanswered(problem, subject=profile.subject, field="known_at", form="COLUMN", among=[KNOWN_AT])
+            raise UnansweredError(problem, subject=profile.subject, field="known_at", form="COLUMN", among=[KNOWN_AT])
         return KNOWN_AT, duration(answers.known_after, profile.subject)
     later = [column.name for column in profile.times if column.name != time and _is_later(profile, column.name, time)]
     if not answers.known_at:
-        raise Unanswered(
+        raise UnansweredError(
             f"nothing says how long after {time} the label is known",
             subject=profile.subject,
             field="known_after",
@@ -173,7 +175,7 @@ def _known(profile: Profile, answers: Answers, time: str) -> tuple[str, timedelt
     known_at = _instant(profile, answers.known_at, "known_at")
     if known_at not in later:
         problem = f"{known_at} is not later than {time} in most rows, as the moment when the label is known must be"
-        raise Unanswered(problem, subject=profile.subject, field="known_at", form="COLUMN", among=later)
+        raise UnansweredError(problem, subject=profile.subject, field="known_at", form="COLUMN", among=later)
     return known_at, None
 
 
@@ -188,9 +190,11 @@ def _timezone(profile: Profile, answers: Answers) -> str:
     zones = available_timezones()
     if answers.timezone not in zones:
         near = difflib.get_close_matches(answers.timezone, sorted(zones), n=3)
-        problem = f"there is no time zone {answers.timezone!r}" if answers.timezone else "nothing says where its clocks are"
+        problem = (
+            f"there is no time zone {answers.timezone!r}" if answers.timezone else "nothing says where its clocks are"
+        )
         form = "ZONE, such as Europe/Berlin or UTC"
-        raise Unanswered(problem, subject=profile.subject, field="timezone", form=form, among=near)
+        raise UnansweredError(problem, subject=profile.subject, field="timezone", form=form, among=near)
     return str(ZoneInfo(answers.timezone))
 
 
@@ -201,13 +205,15 @@ def _key(profile: Profile, answers: Answers, time: str | None) -> tuple[str, ...
             return found
         problem = "no column, nor three together, tells the rows apart"
         form = "COLUMN for each column of the key, or number the rows in a column of their own"
-        raise Unanswered(problem, subject=profile.subject, field="key", form=form)
+        raise UnansweredError(problem, subject=profile.subject, field="key", form=form)
     key = tuple(_named(profile, name, "key").name for name in answers.key)
     repeated = profile.repeated(key)
     if repeated > REPEATED * profile.rows:
         problem = f"{repeated} of {profile.rows} rows repeat the key {', '.join(key)} of another, or lack one"
         others = [" ".join(("--key", name)) for name in profile.unique]
-        raise Unanswered(problem, subject=profile.subject, field="key", form="COLUMN for each column", among=others)
+        raise UnansweredError(
+            problem, subject=profile.subject, field="key", form="COLUMN for each column", among=others
+        )
     return key
 
 
@@ -219,11 +225,13 @@ def _entities(profile: Profile, answers: Answers, taken: set[str]) -> tuple[str,
     chosen = tuple(_named(profile, name, "entity").name for name in answers.entity)
     wrong = [name for name in chosen if profile.column(name).kind not in ("whole", "text") or name in taken]
     if wrong:
-        problem = f"{wrong[0]} cannot be looked up: an entity is text or a whole number, and neither label, time nor late"
-        raise Unanswered(problem, subject=profile.subject, field="entity", form="COLUMN, or none", among=among)
+        problem = (
+            f"{wrong[0]} cannot be looked up: an entity is text or a whole number, and neither label, time nor late"
+        )
+        raise UnansweredError(problem, subject=profile.subject, field="entity", form="COLUMN, or none", among=among)
     if not chosen and len(among) > 1:
         problem = "which column says who or what a row is about, whose history is to be looked up?"
-        raise Unanswered(problem, subject=profile.subject, field="entity", form="COLUMN, or none", among=among)
+        raise UnansweredError(problem, subject=profile.subject, field="entity", form="COLUMN, or none", among=among)
     return chosen or tuple(among)
 
 

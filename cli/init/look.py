@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ratchet.csv_text import INSTANT, identifier, parse, parses, present
 from ratchet.errors import SourceError
+from ratchet.tables import to_columns
 
-Values = np.ndarray
 ColumnKind = Literal["whole", "number", "boolean", "time", "text", "empty"]
 TYPES = {
     "whole": pa.int64(),
@@ -85,6 +86,10 @@ class Profile:
     def values(self, name: str, timezone: str = "UTC") -> pa.ChunkedArray:
         return parse(self.text[name], TYPES[self.column(name).kind], timezone)
 
+    def numbers(self, name: str) -> npt.NDArray[np.float64]:
+        """A column of numbers, NaN where it is empty."""
+        return np.asarray(to_columns(pa.table({name: self.values(name)}))[name], dtype=np.float64)
+
     @property
     def times(self) -> list[Column]:
         return [column for column in self.columns if column.kind == "time"]
@@ -109,7 +114,7 @@ class Profile:
         """The fewest columns that tell the rows apart: one, or up to three with those that `must` be among them; else ()."""
         if self.unique:
             return (self.unique[0],)
-        whole = [column for column in self.columns if column.kind in ("whole", "text") and 1 < column.distinct]
+        whole = [column for column in self.columns if column.kind in ("whole", "text") and column.distinct > 1]
         others = [column.name for column in sorted(whole, key=lambda each: -each.distinct) if column.name not in must]
         tried = [(*more, *must) for size in (0, 1, 2) for more in combinations(others[:6], size) if more or must]
         return next((key for key in tried if not self.repeated(key)), ())
@@ -157,7 +162,9 @@ def _column(text: pa.ChunkedArray, name: str, header: str) -> Column:
     kind = _kind(present(text))
     given = text.drop_null() if kind == "text" else present(text).drop_null()
     distinct = int(pc.count_distinct(given).as_py())
-    counts = {each["values"]: each["counts"] for each in pc.value_counts(given).to_pylist()} if distinct <= _LISTED else {}
+    counts = (
+        {each["values"]: each["counts"] for each in pc.value_counts(given).to_pylist()} if distinct <= _LISTED else {}
+    )
     least, most = _range(given, kind)
     return Column(name, header, kind, len(given), distinct, dict(sorted(counts.items())), least, most)
 

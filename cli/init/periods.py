@@ -56,25 +56,27 @@ def from_times(asked: Days, known: Days, subject: str) -> Chosen:
     stopping = _day(asked[usable & (known < holdout)], STOPPING)
     judged = usable & (asked >= holdout) & (asked < fresh)
     fitted = usable & (known < holdout)
-    counts = [int(rows.sum()) for rows in (fitted & (asked < stopping), fitted & (asked >= stopping), judged)]
+    train, early, rows = (
+        int(each.sum()) for each in (fitted & (asked < stopping), fitted & (asked >= stopping), judged)
+    )
     bounds = [start, stopping, holdout, fresh, end]
-    if np.isnat(bounds).any() or min(counts) < LEAST or any(np.diff(bounds) < DAY):
-        raise _too_few(
-            subject, f"spans {start} to {end - DAY}, too little for training, early stopping and a holdout with known labels"
+    if np.isnat(bounds).any() or min(train, early, rows) < LEAST or any(np.diff(bounds) < DAY):
+        problem = (
+            f"spans {start} to {end - DAY}: too little to train, stop early and judge on rows whose labels were known"
         )
-    return Chosen(*(day.astype(object) for day in bounds), *counts, len(np.unique(asked[judged])))
+        raise _too_few(subject, problem)
+    one, two, three, four, five = (day.item() for day in bounds)
+    return Chosen(one, two, three, four, five, train, early, rows, len(np.unique(asked[judged])))
 
 
 def from_snapshot(snapshot: date, rows: int, subject: str) -> Chosen:
     """A hundred days up to a snapshot, over which rows are scattered evenly. Raises SettingsError."""
     if rows < 10 * LEAST:
         raise _too_few(subject, f"has only {rows} rows with a label")
-    shares = {"early_stopping": 70, "holdout": 79, "fresh": 95}
-    start = snapshot - timedelta(days=SNAPSHOT_DAYS - 1)
-    days = {name: start + timedelta(days=share) for name, share in shares.items()}
-    train, stopping, holdout = (rows * share // 100 for share in (70, 9, 16))
-    end = snapshot + timedelta(days=1)
-    return Chosen(start, *days.values(), end, train, stopping, holdout, holdout_days=holdout)
+    start, end = snapshot - timedelta(days=SNAPSHOT_DAYS - 1), snapshot + timedelta(days=1)
+    stopping, holdout, fresh = (start + timedelta(days=day) for day in (70, 79, 95))
+    train, early, judged = (rows * days // SNAPSHOT_DAYS for days in (70, 9, 16))
+    return Chosen(start, stopping, holdout, fresh, end, train, early, judged, holdout_days=16)
 
 
 def _day(days: Days, quantile: float) -> Any:

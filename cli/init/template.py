@@ -1,14 +1,17 @@
-"""The text of a use case, as the house would have formatted it, and of its test."""
+"""The text of a use case, as the house's formatter would have it."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
-from cli.init.look import FEW, Column
-from cli.init.plan import CALENDAR_CODE, Plan
-from ratchet.csv_source import AS_OF, KNOWN_AT
+from cli.init.decide import Decided
+from cli.init.look import Column
+from cli.init.plan import Plan
+from ratchet.csv_source import KNOWN_AT
 
 WIDTH = 120
 TYPES = {"whole": "int", "number": "float", "boolean": "bool", "text": "str"}
@@ -19,25 +22,25 @@ ARROW = {
     "text": "pa.string()",
     "time": "INSTANT",
 }
-LIBRARY = {"pa.": "import pyarrow as pa", "np.": "import numpy as np", "ibis.": "import ibis", "_.": "from ibis import _"}
+STANDARD = ("from datetime import timedelta",)
+OTHERS = ("import numpy as np", "import pyarrow as pa", "from ibis import _")
+PYDANTIC = ("from pydantic import AwareDatetime, BaseModel, Field",)
+HOUSE = (
+    "from ratchet.clock import calendar",
+    "from ratchet.csv_source import csv_source",
+    "from ratchet.csv_text import INSTANT",
+    "from ratchet.one_table import examples_of, kinds_of, outcome_inputs, outcome_lookup, outcomes, schema_of",
+    "from ratchet.use_case import Columns, Rules, SourceTable, UseCase",
+)
 
 
 def use_case_text(plan: Plan) -> str:
     """`use_cases/NAME/__init__.py`."""
-    body = "\n\n\n".join(_sections(plan))
-    return f'"""{_summary(plan)} Begun by `ratchet init`; all of it is yours to change."""\n\n{_imports(body)}\n\n{body}\n'
-
-
-def _sections(plan: Plan) -> Iterator[str]:
-    has_calendar = bool(plan.calendar or plan.bands)
-    yield f"TIMEZONE = {quoted(plan.decided.timezone)}"
-    yield _request(plan)
-    yield _rules(plan)
-    yield _table(plan)
-    if has_calendar:
-        yield _on_demand(plan)
-    yield _examples(plan)
-    yield _use_case(plan, has_calendar)
+    parts = [_request(plan), _rules(plan), _tables(plan), "\n".join(_on_demand(plan)), _use_case(plan)]
+    body = "\n\n\n".join(filter(None, parts))
+    summary = f'"""Predict {plan.decided.label.name}. Begun by `ratchet init`; all of it is yours to change."""'
+    constants = f"TIMEZONE = {quoted(plan.decided.timezone)}\n\n\n"
+    return f"{summary}\n\nfrom __future__ import annotations\n\n{_imports(body)}\n\n{constants}{body}\n"
 
 
 def quoted(text: str) -> str:
@@ -46,21 +49,213 @@ def quoted(text: str) -> str:
     return repr(text) if '"' in text and "'" not in text else literal
 
 
-def wrapped(opening: str, items: Iterable[str], closing: str) -> str:
-    """On one line where that fits, else one item a line."""
-    parts = list(items)
-    line = f"{opening}{', '.join(parts)}{closing}"
+def wrapped(opening: str, items: Iterable[str], closing: str, indent: int = 0, lone: str = "") -> str:
+    """On one line where that fits, else one item a line. A tuple's only item is followed by a comma, `lone`."""
+    parts, margin = list(items), " " * indent
+    line = f"{margin}{opening}{', '.join(parts)}{lone if len(parts) == 1 else ''}{closing}"
     if len(line) <= WIDTH:
         return line
-    indent = " " * (len(opening) - len(opening.lstrip()))
-    return "\n".join([opening, *(f"{indent}    {part}," for part in parts), f"{indent}{closing}"])
+    return "\n".join([f"{margin}{opening}", *(f"{margin}    {part}," for part in parts), f"{margin}{closing}"])
 
 
-def _summary(plan: Plan) -> str:
-    return f"Predict {plan.decided.label.name} when a request comes in."
+def names(columns: Iterable[str]) -> str:
+    """A tuple of strings."""
+    given = [quoted(column) for column in columns]
+    return f"({', '.join(given)}{',' if len(given) == 1 else ''})"
 
 
 def _imports(body: str) -> str:
-    """Those that the body needs, in order."""
-    used = [line for mark, line in LIBRARY.items() if mark in body]
-    return body and "\n".join(used)
+    """What the body uses: of the standard library, of others, of the house."""
+    groups = (STANDARD, OTHERS, PYDANTIC, HOUSE)
+    standard, others, pydantic, house = ([_import(line, body) for line in group] for group in groups)
+    blocks = ("\n".join(filter(None, block)) for block in (standard, [*others, *pydantic], house))
+    return "\n\n".join(filter(None, blocks))
+
+
+def _import(line: str, body: str) -> str:
+    """`from MODULE import A, B` with the names that the body uses, or nothing."""
+    head, _, given = line.rpartition("import ")
+    used = [name for name in given.split(", ") if _is_used(name.rpartition(" as ")[2], body)]
+    return wrapped(f"{head}import ", used, "") if used else ""
+
+
+def _is_used(name: str, body: str) -> bool:
+    """Called, indexed or asked for an attribute; names that begin with a capital are no column's."""
+    follows = r"(?![\w\"'])" if name[:2].isupper() or name[:2].istitle() else r"(?=[\[(.])"
+    return re.search(rf"(?<![\w.\"']){name}{follows}", body) is not None
+
+
+def _request(plan: Plan) -> str:
+    decided = plan.decided
+    about = "now" if decided.scattered_by else f"at {decided.time}"
+    fields = [_field(column, plan) for column in plan.fields]
+    lines = ["class Request(BaseModel):", f'    """What a caller knows {about}."""', "", *fields]
+    return "\n".join([*lines, f"    {decided.time}: AwareDatetime"])
+
+
+def _field(column: Column, plan: Plan) -> str:
+    """A field with its bound; one that the file leaves empty may be left out."""
+    is_optional = column.filled < plan.rows
+    bounds = ["ge=0"] if column.least is not None and column.least >= 0 else []
+    kind = f"{TYPES[column.kind]}{' | None' if is_optional else ''}"
+    default = ["None"] if is_optional else []
+    if bounds:
+        return f"    {column.name}: {kind} = Field({', '.join([*default, *bounds])})"
+    return f"    {column.name}: {kind}{' = None' if is_optional else ''}"
+
+
+def _rules(plan: Plan) -> str:
+    rules = [wrapped(f"{quoted(reason)}: gxe.{rule}(", given, "),", 8) for reason, rule, given in _expectations(plan)]
+    if not rules:
+        return ""
+    head = ["def rules() -> Rules:", "    from great_expectations import expectations as gxe", ""]
+    return "\n".join([*head, "    return {", *rules, "    }"])
+
+
+def _expectations(plan: Plan) -> Iterator[tuple[str, str, list[str]]]:
+    """Reason, expectation and its arguments: of the label, of the moment when it is known, and of whom it is about."""
+    decided, label = plan.decided, plan.decided.label
+    about = [f"column={quoted(label.name)}"]
+    if decided.task == "binary" and label.is_binary and label.kind != "boolean":
+        allowed = ["0", "1"] if label.kind == "whole" else [quoted(value) for value in label.counts]
+        values = f"value_set=[{', '.join(allowed)}]"
+        yield f"{label.name}_is_another_value", "ExpectColumnValuesToBeInSet", [*about, values]
+    elif decided.task == "regression":
+        least, most = _bounds(label)
+        bounds = [f"min_value={least}", f"max_value={most}"]
+        yield f"{label.name}_is_out_of_range", "ExpectColumnValuesToBeBetween", [*about, *bounds]
+    if not decided.known_after:
+        pair = [f"column_A={quoted(decided.known_at)}", f"column_B={quoted(decided.time)}"]
+        yield f"{decided.known_at}_is_too_early", "ExpectColumnPairValuesAToBeGreaterThanB", pair
+    for name in decided.entities:
+        yield f"no_{name}", "ExpectColumnValuesToNotBeNull", [f"column={quoted(name)}"]
+
+
+def _bounds(label: Column) -> tuple[str, str]:
+    """Ten times as far as the file goes, to a power of ten; never below zero where the file is not."""
+    least, most = label.least or 0.0, label.most or 0.0
+    farthest = 10 ** (1 + math.ceil(math.log10(max(abs(least), abs(most), 1))))
+    return ("0" if least >= 0 else f"-{farthest}"), str(farthest)
+
+
+def _tables(plan: Plan) -> str:
+    decided = plan.decided
+    kept = {column.name: ARROW[column.kind] for column in plan.kept}
+    if decided.known_after:
+        kept[KNOWN_AT] = ARROW["time"]
+    items = [
+        quoted(plan.name),
+        wrapped("schema_of(", ["Request", *(f"{name}={kind}" for name, kind in kept.items())], ")", 4).strip(),
+        f"key={names(decided.key)}",
+        f"event_time={quoted(decided.time)}",
+        f"known_at={quoted(decided.known_at)}",
+        "early=tuple(Request.model_fields)",
+        *(["rules=rules"] if any(_expectations(plan)) else []),
+    ]
+    table = "\n".join(["ROWS = SourceTable(", *(f"    {item}," for item in items), ")"])
+    windows = [f"WINDOWS = {names(plan.windows)}"] if decided.entities else []
+    return "\n".join([table, *windows, *(_view(plan, entity) for entity in decided.entities)])
+
+
+def _view(plan: Plan, entity: str) -> str:
+    scale = [f"scale={plan.scale}"] if plan.scale != 1 else []
+    spans = [f"tile={quoted(plan.tile)}", "windows=WINDOWS", f"delay={quoted(plan.delay)}", *scale]
+    return wrapped(f"{_view_name(entity)} = outcomes(", [quoted(entity), "ROWS", label_of(plan.decided), *spans], ")")
+
+
+def _view_name(entity: str) -> str:
+    return f"{entity.upper()}_OUTCOMES"
+
+
+def label_of(decided: Decided) -> str:
+    """The expression of the label as 0 or 1, or a number."""
+    column, value = f"_[{quoted(decided.label.name)}]", decided.positive
+    if value is None:
+        return column
+    if decided.label.kind == "boolean":
+        return column if value.lower() in ("true", "1") else f"~{column}"
+    return f"{column} == {quoted(value) if decided.label.kind == 'text' else value}"
+
+
+def _on_demand(plan: Plan) -> Iterator[str]:
+    if not (plan.calendar or plan.bands):
+        return
+    parts = [*_calendar(plan), *_bands(plan)]
+    yield "def on_demand(columns: Columns) -> Columns:"
+    yield '    """What follows from a request and its features, by one function in training and online."""'
+    yield f"    return {parts[0]}" if len(parts) == 1 else wrapped("return {", [f"**{part}" for part in parts], "}", 4)
+
+
+def _calendar(plan: Plan) -> Iterator[str]:
+    found = 'calendar(columns["event_timestamp"], TIMEZONE)'
+    if len(plan.calendar) == 2:
+        yield found
+    elif plan.calendar:
+        yield f'{{"{plan.calendar[0]}": {found}["{plan.calendar[0]}"]}}'
+
+
+def _bands(plan: Plan) -> Iterator[str]:
+    if plan.bands:
+        name, edges = plan.bands
+        cuts = ", ".join(f"{edge:g}" for edge in edges)
+        yield f'{{"{name}_band": np.digitize(columns["{name}"], [{cuts}]).astype(np.float64)}}'
+
+
+def _use_case(plan: Plan) -> str:
+    return "\n".join(["use_case = UseCase(", *_arguments(plan), ")"])
+
+
+def _arguments(plan: Plan) -> Iterator[str]:
+    decided = plan.decided
+    yield f"    name={quoted(plan.name)},"
+    yield f"    task={quoted(decided.task)},"
+    yield "    timezone=TIMEZONE,"
+    yield f"    label={quoted(decided.label.name)},"
+    yield f"    unit={quoted('probability' if decided.task == 'binary' else decided.label.name)},"
+    yield "    tables=(ROWS,),"
+    yield f'    sources={{"csv": {_source(plan)}}},'
+    yield wrapped("views=(", [_view_name(entity) for entity in decided.entities], "),", 4, ",")
+    yield wrapped("lookups=(", [f"outcome_lookup({quoted(entity)})" for entity in decided.entities], "),", 4, ",")
+    yield "    request=Request,"
+    yield f"    event_timestamp={quoted(decided.time)},"
+    yield f"    examples=examples_of(ROWS, Request, {label_of(decided)}),"
+    yield wrapped("inputs={", _inputs(plan), "},", 4)
+    groups = [plan.baseline[:size] for size in range(len(plan.baseline), -1, -1)]
+    yield wrapped("baseline=(", [names(group) for group in groups], "),", 4, ",")
+    if plan.calendar or plan.bands:
+        yield "    on_demand=on_demand,"
+    if plan.slices:
+        yield f"    slices={names(plan.slices)},"
+    if plan.block != "day":
+        yield f"    block={quoted(plan.block)},"
+    if decided.scattered_by:
+        yield '    split="entity",'
+
+
+def _source(plan: Plan) -> str:
+    decided = plan.decided
+    options = ["timezone=TIMEZONE"]
+    if decided.known_after:
+        options.append(f"known_after=({quoted(decided.time)}, {_span(decided.known_after)})")
+    if decided.scattered_by:
+        options.append(f"scattered_by={quoted(decided.scattered_by)}")
+    return f"csv_source({', '.join([quoted(plan.name), 'ROWS.schema', *options])})"
+
+
+def _span(delay: timedelta) -> str:
+    """Text of a timedelta, in the largest unit that it is a whole number of."""
+    units = {"days": 86_400, "hours": 3600, "minutes": 60, "seconds": 1}
+    seconds = round(delay.total_seconds())
+    unit = next(name for name, size in units.items() if seconds % size == 0)
+    return f"timedelta({unit}={seconds // units[unit]})"
+
+
+def _inputs(plan: Plan) -> Iterator[str]:
+    """The request's fields, the calendar, bands, and what the entities' outcomes were."""
+    codes = [column.name for column in plan.fields if column.kind == "whole" and column.is_category]
+    others = [f'{name}="category"' for name in codes if name not in plan.not_inputs]
+    yield f"**kinds_of({', '.join(['Request', *others, *(f'{name}=None' for name in plan.not_inputs)])})"
+    yield from (f'"{name}": "number"' for name in plan.calendar)
+    if plan.bands:
+        yield f'"{plan.bands[0]}_band": "number"'
+    yield from (f"**outcome_inputs({quoted(entity)}, WINDOWS)" for entity in plan.decided.entities)
