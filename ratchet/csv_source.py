@@ -16,11 +16,11 @@ import pyarrow.compute as pc
 
 from ratchet import csv_text
 from ratchet.clock import Period
-from ratchet.csv_text import INSTANT, read_columns
+from ratchet.csv_text import read_columns
 from ratchet.errors import SettingsError, SourceError
 from ratchet.settings import PARAMS_FILE, Frozen, parse
 from ratchet.tables import digest, md5
-from ratchet.use_case import Delivery, Loader
+from ratchet.use_case import INSTANT, Delivery, Loader
 
 AS_OF, KNOWN_AT = "as_of", "known_at"
 """The columns that `scattered_by` and `known_after` add."""

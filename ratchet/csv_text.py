@@ -15,9 +15,8 @@ from pydantic import BaseModel
 
 from ratchet.clock import Instants, utc_time
 from ratchet.errors import SourceError
-from ratchet.use_case import ROW_ID
+from ratchet.use_case import INSTANT, ROW_ID
 
-INSTANT = pa.timestamp("us", "UTC")
 RESERVED = {
     ROW_ID,
     "request_id",
@@ -39,11 +38,12 @@ _HOUR = np.timedelta64(1, "h")
 
 
 def identifier(header: str) -> str:
-    """The name under which a column is known: lower case, of letters, digits and single underscores; "" where nothing is left.
+    """The name under which a column is known: `Customer ID` and `customerID` are customer_id; "" where nothing is left.
 
     A keyword of Python, and a name that something else has already, gets an underscore at its end.
     """
-    letters = unicodedata.normalize("NFKD", header.casefold()).encode("ascii", "ignore").decode()
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", header)
+    letters = unicodedata.normalize("NFKD", apart.casefold()).encode("ascii", "ignore").decode()
     name = re.sub(r"[^a-z0-9]+", "_", letters).strip("_")
     if name[:1].isdigit():
         name = f"column_{name}"

@@ -1,46 +1,20 @@
-"""A use case of one table of examples: what of its declaration follows from the request and the label.
+"""A use case of one table: the examples and the history that follow from its label.
 
 Each row is a request, at the table's event_time, with the label that is known at its known_at. Write out what is not so simple.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel
 
-from ratchet.csv_text import INSTANT
-from ratchet.errors import SettingsError
 from ratchet.use_case import ROW_ID, Kind, Lookup, SourceTable, Tables, View
 from ratchet.windows import Feature, total, trailing
 
 if TYPE_CHECKING:
     import ibis
-
-_TYPES: Mapping[Any, tuple[pa.DataType, Kind | None]] = {
-    str: (pa.string(), "category"),
-    int: (pa.int64(), "number"),
-    float: (pa.float64(), "number"),
-    bool: (pa.bool_(), "number"),
-    AwareDatetime: (INSTANT, None),
-}
-"""Type of a request's field → type of its column, and its kind as an input."""
-
-
-def schema_of(request: type[BaseModel], /, **others: pa.DataType) -> pa.Schema:
-    """The fields of a request as columns, and others. Raises SettingsError."""
-    return pa.schema({**{name: _column(request, name)[0] for name in request.model_fields}, **others})
-
-
-def kinds_of(request: type[BaseModel], /, **others: Kind | None) -> dict[str, Kind]:
-    """A request's fields as inputs: text is a category, the rest but moments are numbers; and what differs from that.
-
-    A field that is None in `others` is no input. Raises SettingsError.
-    """
-    kinds = {**{name: _column(request, name)[1] for name in request.model_fields}, **others}
-    return {name: kind for name, kind in kinds.items() if kind}
 
 
 def examples_of(table: SourceTable, request: type[BaseModel], label: ibis.Deferred) -> Callable[[Tables], ibis.Table]:
@@ -97,15 +71,3 @@ def outcome_inputs(entity: str, windows: Sequence[str]) -> dict[str, Kind]:
 
 def _mean(scale: int) -> Feature:
     return lambda sums: sums["total"] / (sums["known"] * scale).nullif(0)
-
-
-def _column(request: type[BaseModel], name: str) -> tuple[pa.DataType, Kind | None]:
-    annotation = request.model_fields[name].annotation
-    plain = [kind for kind in get_args(annotation) if kind is not type(None)] or [annotation]
-    if plain[0] not in _TYPES:
-        raise SettingsError(
-            f"is a {annotation}",
-            subject=f"request field {name!r}",
-            remedy="Make it str, int, float, bool or AwareDatetime",
-        )
-    return _TYPES[plain[0]]

@@ -15,7 +15,7 @@ from ratchet.use_case import Array
 Bands = tuple[str, tuple[float, ...]]
 """A number, and where it is cut."""
 Groups = Mapping[str, Array]
-ROWS_IN_GROUP = 50
+ROWS_IN_GROUP = 30
 FEW = 50
 """Different values of a number that may still be a group each."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from cli.init.write import Places
 
 
+MOST_NAMES = 8
 SEVERAL = ("key", "entity", "late")
 
 
@@ -101,7 +103,7 @@ def _said(plan: Plan, places: Places) -> str:
     decided, chosen = plan.decided, plan.chosen
     facts = {
         "predicts": f"{decided.label.name} ({decided.task}), known {_when(plan)}",
-        "asked": f"at {decided.time}, with {', '.join(column.name for column in plan.fields)}",
+        "asked": f"at {decided.time}, with {_some(column.name for column in plan.fields)}",
         "key": ", ".join(decided.key),
         "history of": ", ".join(decided.entities) or "nothing",
         "baseline": " by ".join(plan.baseline) or "one value for all",
@@ -121,6 +123,11 @@ def _said(plan: Plan, places: Places) -> str:
             "  ratchet summary    # what came of it, and how to ask the model by curl",
         ]
     )
+
+
+def _some(names: Iterable[str]) -> str:
+    given = list(names)
+    return ", ".join(given[:MOST_NAMES]) + (f" and {len(given) - MOST_NAMES} more" if len(given) > MOST_NAMES else "")
 
 
 def _when(plan: Plan) -> str:

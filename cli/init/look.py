@@ -14,9 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ratchet.csv_text import INSTANT, identifier, parse, parses, present
+from ratchet.csv_text import identifier, parse, parses, present
 from ratchet.errors import SourceError
 from ratchet.tables import to_columns
+from ratchet.use_case import INSTANT
 
 ColumnKind = Literal["whole", "number", "boolean", "time", "text", "empty"]
 TYPES = {
@@ -32,6 +33,7 @@ FEW = 12
 _CODE = r"^0\d"
 _TOO_LONG = r"^[+-]?\d{19,}$"
 _LISTED = 20
+LONGEST_NAME = 60
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,13 @@ def _check_names(headers: Sequence[str], named: dict[str, str], path: Path) -> N
             subject=str(path),
             remedy="Rename it in the file",
         )
-    for name in named.values():
+    for header, name in named.items():
+        if len(name) > LONGEST_NAME:
+            raise SourceError(
+                f"column {header!r} has a name of more than {LONGEST_NAME} letters",
+                subject=str(path),
+                remedy="Rename it in the file",
+            )
         alike = [header for header in headers if header and identifier(header) == name]
         if len(alike) > 1:
             raise SourceError(

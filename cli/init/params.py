@@ -20,14 +20,15 @@ USE_CASES = "use_cases"
 def section(plan: Plan, source: str) -> dict[str, Any]:
     """Settings of the use case as they stand in params.yaml, which reads `source`."""
     chosen = plan.chosen
-    fresh = max(1, plan.rows - chosen.train_rows - chosen.stopping_rows - chosen.holdout_rows)
     settings = Settings(
         use_case=plan.name,
         source=SourceSettings(name="csv", path=source),
         periods=Periods.model_validate(chosen.days()),
         training=TrainingSettings(lightgbm=_lightgbm(chosen.train_rows)),
         gate=GateSettings(min_rows=min(1000, chosen.holdout_rows // 2), min_slice_rows=least_slice(chosen)),
-        drift=DriftSettings(min_rows=min(500, max(20, fresh // 2)), reference_rows=max(100, min(20_000, plan.rows))),
+        drift=DriftSettings(
+            min_rows=max(1, min(500, chosen.fresh_rows // 2)), reference_rows=max(100, min(20_000, plan.rows))
+        ),
     )
     return settings.model_dump(mode="json", exclude={"use_case"})
 

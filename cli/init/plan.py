@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 
@@ -16,11 +16,13 @@ from cli.init.periods import Chosen
 from cli.init.worth import Floats
 from ratchet.clock import Instants, local_time
 
-CALENDAR = ("hour", "weekday")
+TIMES = ("hour", "weekday")
+"""What `ratchet.clock.calendar` gives."""
 SUSPICIOUS = 0.98
 """What by itself says so much of a label was hardly known before it."""
 WINDOWS = (("1d", "7d"), ("7d", "28d"), ("28d", "84d"), ("91d", "364d"))
 SLICES = 8
+MICROSECONDS_A_DAY = 86_400_000_000
 
 
 Moments = tuple[Instants, Instants]
@@ -59,12 +61,13 @@ def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -
     label = label_values(profile, decided)
     fields, not_inputs = _fields(profile, decided)
     moments = None if snapshot else _moments(profile, decided)
-    chosen = _chosen(profile, label, moments, snapshot)
     asked = moments[0] if moments else None
+    windows = WINDOWS[0] if asked is None else _windows(asked)
+    warm_up = timedelta(days=int(windows[1][:-1]) if decided.entities else 0)
+    chosen = _chosen(profile, label, moments, warm_up, snapshot)
     calendar = tuple(_calendar(fields, asked))
     inputs = [column for column in fields if column.name not in not_inputs]
     bands, groups = baseline.choose(profile, inputs, calendar, asked, label)
-    days = (chosen.end - chosen.start).days
     return Plan(
         name=name,
         rows=profile.rows,
@@ -74,9 +77,9 @@ def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -
         not_inputs=not_inputs,
         calendar=calendar,
         bands=bands,
-        windows=next((each for each in reversed(WINDOWS) if int(each[1][:-1]) <= days / 4), WINDOWS[0]),
+        windows=windows,
         tile="1h" if "hour" in calendar else "1d",
-        delay=_delay(moments),
+        delay=_delay(profile, decided),
         scale=_scale(label),
         baseline=groups,
         slices=_slices(profile, fields, chosen),
@@ -103,13 +106,21 @@ def _moments(profile: Profile, decided: Decided) -> Moments:
     return local_time(asked, decided.timezone), local_time(known, decided.timezone)
 
 
-def _chosen(profile: Profile, label: Floats, moments: Moments | None, snapshot: date | None) -> Chosen:
+def _windows(asked: Instants) -> tuple[str, str]:
+    """The longest for which the file has ten times the days."""
+    days = np.nanquantile(asked.astype(np.int64)[~np.isnat(asked)], [0.001, 0.999]) / MICROSECONDS_A_DAY
+    return next((each for each in reversed(WINDOWS) if int(each[1][:-1]) <= (days[1] - days[0]) / 10), WINDOWS[0])
+
+
+def _chosen(
+    profile: Profile, label: Floats, moments: Moments | None, warm_up: timedelta, snapshot: date | None
+) -> Chosen:
     unknown = np.isnan(label)
     if moments is None:
         assert snapshot is not None
         return periods.from_snapshot(snapshot, int((~unknown).sum()), profile.subject)
     asked, known = (each.astype("datetime64[D]") for each in moments)
-    return periods.from_times(asked, np.where(unknown, np.datetime64("NaT", "D"), known), profile.subject)
+    return periods.from_times(asked, np.where(unknown, np.datetime64("NaT", "D"), known), warm_up, profile.subject)
 
 
 def _fields(profile: Profile, decided: Decided) -> tuple[tuple[Column, ...], tuple[str, ...]]:
@@ -137,13 +148,13 @@ def _is_too_varied(profile: Profile, column: Column) -> bool:
 
 def _kept(profile: Profile, decided: Decided, fields: tuple[Column, ...]) -> tuple[Column, ...]:
     """The columns of the table that no request has, in the file's order."""
-    wanted = {decided.label.name, decided.known_at, *decided.late, *decided.key}
+    wanted = {decided.label.name, decided.known_at, *decided.key}
     asked = {decided.time, *(column.name for column in fields)}
     return tuple(column for column in profile.columns if column.name in wanted - asked)
 
 
 def _calendar(fields: tuple[Column, ...], asked: Instants | None) -> Iterator[str]:
-    """Which of CALENDAR a time tells, unless the file has columns of these names."""
+    """Which of TIMES a moment tells, unless the file has columns of these names."""
     if asked is None:
         return
     names = {column.name for column in fields}
@@ -178,13 +189,14 @@ def _block(decided: Decided, chosen: Chosen) -> str:
     return "day" if chosen.holdout_days >= 7 or not decided.entities else decided.entities[0]
 
 
-def _delay(moments: Moments | None) -> str:
+def _delay(profile: Profile, decided: Decided) -> str:
     """The longest time until a label was known, in whole hours or days."""
-    if moments is None:
-        return ""
-    asked, known = moments
-    longest = np.nanmax((known - asked) / np.timedelta64(1, "h"))
-    return f"{math.ceil(longest)}h" if longest <= 48 else f"{math.ceil(longest / 24)}d"
+    if decided.known_after:
+        hours = decided.known_after / timedelta(hours=1)
+    else:
+        asked, known = (profile.values(name).to_numpy() for name in (decided.time, decided.known_at))
+        hours = float(np.nanmax((known - asked) / np.timedelta64(1, "h")))
+    return f"{math.ceil(hours)}h" if hours <= 48 else f"{math.ceil(hours / 24)}d"
 
 
 def _scale(label: Floats) -> int:
@@ -197,7 +209,7 @@ def _scale(label: Floats) -> int:
 
 def _notes(profile: Profile, decided: Decided, fields: tuple[Column, ...], label: Floats) -> Iterator[str]:
     used = {decided.time, *(column.name for column in (*fields, *_kept(profile, decided, fields)))}
-    left_out = [column.name for column in profile.columns if column.name not in used]
+    left_out = [column.name for column in profile.columns if column.name not in {*used, *decided.late}]
     if left_out:
         yield f"left out: {', '.join(left_out)} (empty, one value only, another time, or too many different values)"
     unknown = int(np.isnan(label).sum())

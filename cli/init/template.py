@@ -5,16 +5,26 @@ from __future__ import annotations
 import json
 import math
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from cli.init.decide import Decided
 from cli.init.look import Column
-from cli.init.plan import Plan
+from cli.init.plan import TIMES, Plan
 from ratchet.csv_source import KNOWN_AT
 
 WIDTH = 120
+MOST_LINES = 80
+CALENDAR = 'calendar(columns["event_timestamp"], TIMEZONE)'
 TYPES = {"whole": "int", "number": "float", "boolean": "bool", "text": "str"}
+SORTS = {
+    "text": ("texts", "texts"),
+    "boolean": ("flags", "flags"),
+    "whole": ("integers", "counts"),
+    "number": ("numbers", "amounts"),
+}
+"""Kind of a column → what request_of calls it, and what it is called where it is never negative."""
 ARROW = {
     "whole": "pa.int64()",
     "number": "pa.float64()",
@@ -28,15 +38,20 @@ PYDANTIC = ("from pydantic import AwareDatetime, BaseModel, Field",)
 HOUSE = (
     "from ratchet.clock import calendar",
     "from ratchet.csv_source import csv_source",
-    "from ratchet.csv_text import INSTANT",
-    "from ratchet.one_table import examples_of, kinds_of, outcome_inputs, outcome_lookup, outcomes, schema_of",
-    "from ratchet.use_case import Columns, Rules, SourceTable, UseCase",
+    "from ratchet.fields import kinds_of, numbers, request_of, schema_of",
+    "from ratchet.one_table import examples_of, outcome_inputs, outcome_lookup, outcomes",
+    "from ratchet.use_case import INSTANT, Columns, Rules, SourceTable, UseCase",
 )
 
 
 def use_case_text(plan: Plan) -> str:
-    """`use_cases/NAME/__init__.py`."""
-    parts = [_request(plan), _rules(plan), _tables(plan), "\n".join(_on_demand(plan)), _use_case(plan)]
+    """`use_cases/NAME/__init__.py`: with a line for each field of the request, unless these are too many."""
+    text = _text(plan, _request(plan))
+    return text if len(text.splitlines()) < MOST_LINES else _text(plan, _dense_request(plan))
+
+
+def _text(plan: Plan, request: str) -> str:
+    parts = [request, _rules(plan), _tables(plan), "\n".join(_on_demand(plan)), _use_case(plan)]
     body = "\n\n\n".join(filter(None, parts))
     summary = f'"""Predict {plan.decided.label.name}. Begun by `ratchet init`; all of it is yours to change."""'
     constants = f"TIMEZONE = {quoted(plan.decided.timezone)}\n\n\n"
@@ -76,7 +91,7 @@ def _import(line: str, body: str) -> str:
     """`from MODULE import A, B` with the names that the body uses, or nothing."""
     head, _, given = line.rpartition("import ")
     used = [name for name in given.split(", ") if _is_used(name.rpartition(" as ")[2], body)]
-    return wrapped(f"{head}import ", used, "") if used else ""
+    return f"{head}import {', '.join(used)}" if used else ""
 
 
 def _is_used(name: str, body: str) -> bool:
@@ -91,6 +106,28 @@ def _request(plan: Plan) -> str:
     fields = [_field(column, plan) for column in plan.fields]
     lines = ["class Request(BaseModel):", f'    """What a caller knows {about}."""', "", *fields]
     return "\n".join([*lines, f"    {decided.time}: AwareDatetime"])
+
+
+def _dense_request(plan: Plan) -> str:
+    """The same fields by type, many to a line."""
+    fields: dict[str, list[str]] = {}
+    for column in plan.fields:
+        plain, bounded = SORTS[column.kind]
+        fields.setdefault(bounded if column.least is not None and column.least >= 0 else plain, []).append(column.name)
+    optional = [column.name for column in plan.fields if column.filled < plan.rows]
+    sorts = [*fields.items(), *([("optional", optional)] if optional else [])]
+    arguments = [line for sort, given in sorts for line in _spaced(sort, given)]
+    return "\n".join(["Request = request_of(", f"    {quoted(plan.decided.time)},", *arguments, ")"])
+
+
+def _spaced(sort: str, given: list[str]) -> Iterator[str]:
+    """`sort="a b c",`, over several lines where one is too short."""
+    lines = textwrap.wrap(" ".join(given), WIDTH - len(f'    {sort}="",'))
+    if len(lines) == 1:
+        yield f'    {sort}="{lines[0]}",'
+        return
+    *others, last = textwrap.wrap(" ".join(given), WIDTH - 12)
+    yield from (f"    {sort}=(", *(f'        "{line} "' for line in others), f'        "{last}"', "    ),")
 
 
 def _field(column: Column, plan: Plan) -> str:
@@ -154,7 +191,7 @@ def _tables(plan: Plan) -> str:
     ]
     table = "\n".join(["ROWS = SourceTable(", *(f"    {item}," for item in items), ")"])
     windows = [f"WINDOWS = {names(plan.windows)}"] if decided.entities else []
-    return "\n".join([table, *windows, *(_view(plan, entity) for entity in decided.entities)])
+    return "\n".join([table, _source(plan), *windows, *(_view(plan, entity) for entity in decided.entities)])
 
 
 def _view(plan: Plan, entity: str) -> str:
@@ -180,25 +217,23 @@ def label_of(decided: Decided) -> str:
 def _on_demand(plan: Plan) -> Iterator[str]:
     if not (plan.calendar or plan.bands):
         return
-    parts = [*_calendar(plan), *_bands(plan)]
     yield "def on_demand(columns: Columns) -> Columns:"
     yield '    """What follows from a request and its features, by one function in training and online."""'
-    yield f"    return {parts[0]}" if len(parts) == 1 else wrapped("return {", [f"**{part}" for part in parts], "}", 4)
-
-
-def _calendar(plan: Plan) -> Iterator[str]:
-    found = 'calendar(columns["event_timestamp"], TIMEZONE)'
-    if len(plan.calendar) == 2:
-        yield found
-    elif plan.calendar:
-        yield f'{{"{plan.calendar[0]}": {found}["{plan.calendar[0]}"]}}'
-
-
-def _bands(plan: Plan) -> Iterator[str]:
+    entries = list(_calendar(plan))
     if plan.bands:
         name, edges = plan.bands
         cuts = ", ".join(f"{edge:g}" for edge in edges)
-        yield f'{{"{name}_band": np.digitize(columns["{name}"], [{cuts}]).astype(np.float64)}}'
+        yield f"    band = np.digitize(columns[{quoted(name)}], [{cuts}])"
+        entries.append(f'"{name}_band": band.astype(np.float64)')
+    yield f"    return {CALENDAR}" if entries == [f"**{CALENDAR}"] else wrapped("return {", entries, "}", 4)
+
+
+def _calendar(plan: Plan) -> Iterator[str]:
+    """All that `calendar` gives, or what no column of the file has the name of."""
+    if len(plan.calendar) == len(TIMES):
+        yield f"**{CALENDAR}"
+    else:
+        yield from (f'"{name}": {CALENDAR}["{name}"]' for name in plan.calendar)
 
 
 def _use_case(plan: Plan) -> str:
@@ -213,7 +248,7 @@ def _arguments(plan: Plan) -> Iterator[str]:
     yield f"    label={quoted(decided.label.name)},"
     yield f"    unit={quoted('probability' if decided.task == 'binary' else decided.label.name)},"
     yield "    tables=(ROWS,),"
-    yield f'    sources={{"csv": {_source(plan)}}},'
+    yield '    sources={"csv": CSV},'
     yield wrapped("views=(", [_view_name(entity) for entity in decided.entities], "),", 4, ",")
     yield wrapped("lookups=(", [f"outcome_lookup({quoted(entity)})" for entity in decided.entities], "),", 4, ",")
     yield "    request=Request,"
@@ -239,7 +274,7 @@ def _source(plan: Plan) -> str:
         options.append(f"known_after=({quoted(decided.time)}, {_span(decided.known_after)})")
     if decided.scattered_by:
         options.append(f"scattered_by={quoted(decided.scattered_by)}")
-    return f"csv_source({', '.join([quoted(plan.name), 'ROWS.schema', *options])})"
+    return wrapped("CSV = csv_source(", [quoted(plan.name), "ROWS.schema", *options], ")")
 
 
 def _span(delay: timedelta) -> str:
@@ -255,7 +290,7 @@ def _inputs(plan: Plan) -> Iterator[str]:
     codes = [column.name for column in plan.fields if column.kind == "whole" and column.is_category]
     others = [f'{name}="category"' for name in codes if name not in plan.not_inputs]
     yield f"**kinds_of({', '.join(['Request', *others, *(f'{name}=None' for name in plan.not_inputs)])})"
-    yield from (f'"{name}": "number"' for name in plan.calendar)
-    if plan.bands:
-        yield f'"{plan.bands[0]}_band": "number"'
+    derived = [*plan.calendar, *([f"{plan.bands[0]}_band"] if plan.bands else [])]
+    if derived:
+        yield f"**numbers({', '.join(map(quoted, derived))})"
     yield from (f"**outcome_inputs({quoted(entity)}, WINDOWS)" for entity in plan.decided.entities)

@@ -24,6 +24,7 @@ def codes(*columns: npt.NDArray[Any]) -> Codes:
 
 def explained(groups: Codes, label: Floats) -> float:
     """The share of the label's variance between groups, less what chance would give: omega squared (Hays 1963), 0 to 1."""
+    groups = codes(groups)
     n, size = len(label), np.bincount(groups)
     total = float(((label - label.mean()) ** 2).sum())
     if not total or len(size) < 2 or n <= len(size):
