@@ -86,7 +86,11 @@ def read_columns(path: Path, schema: pa.Schema, timezone: str) -> tuple[pa.Table
     text = read_text(path)
     places = _places(text, schema, path)
     columns = [_column(text.column(places[field.name]), field, timezone, path) for field in schema]
-    notes = [f"{header}: dropped" for place, header in enumerate(text.column_names) if place not in places.values()]
+    notes = [
+        f"{header or 'a column without a name'}: dropped"
+        for place, header in enumerate(text.column_names)
+        if place not in places.values()
+    ]
     skipped = [
         f"{field.name}: {lost} times that the jump to summer time skipped, now null"
         for field, column in zip(schema, columns, strict=True)

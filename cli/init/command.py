@@ -45,7 +45,12 @@ def init(name: str, path: Path, snapshot: datetime | None, **given: Any) -> None
     from cli.init.write import Places
 
     answers = Answers(**given, snapshot=snapshot and snapshot.date())
-    click.echo(begin(Places(Path.cwd(), name), path, answers, ask=sys.stdin.isatty()))
+    click.echo(begin(Places(Path.cwd(), name), path, answers, ask=is_terminal()))
+
+
+def is_terminal() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty()
 
 
 def begin(places: Places, path: Path, answers: Answers, *, ask: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cli.init.answers import UnansweredError
 from ratchet.csv_text import identifier, parse, parses, present
 from ratchet.errors import SourceError
 from ratchet.tables import to_columns
@@ -197,3 +199,16 @@ def _range(given: pa.ChunkedArray, kind: ColumnKind) -> tuple[float | None, floa
 def first_value(profile: Profile, name: str) -> str | None:
     """What stands in a column's first cell that is not empty."""
     return next(iter(profile.text[name].drop_null().slice(0, 1).to_pylist()), None)
+
+
+def named(profile: Profile, text: str, field: str) -> Column:
+    """The column of that header or name."""
+    found = [column for column in profile.columns if text in (column.header, column.name)]
+    if not found:
+        names = [column.name for column in profile.columns]
+        near = difflib.get_close_matches(text, names, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise UnansweredError(
+            f"there is no column {text!r}{hint}", subject=profile.subject, field=field, form="COLUMN", among=names
+        )
+    return found[0]

@@ -9,17 +9,16 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from cli.init import baseline, periods, worth
+from cli.init import baseline, periods
 from cli.init.decide import Decided
 from cli.init.look import Column, Profile
+from cli.init.notes import notes
 from cli.init.periods import Chosen
 from cli.init.worth import Floats
 from ratchet.clock import Instants, local_time
 
 TIMES = ("hour", "weekday")
 """What `ratchet.clock.calendar` gives."""
-SUSPICIOUS = 0.98
-"""What by itself says so much of a label was hardly known before it."""
 WINDOWS = (("1d", "7d"), ("7d", "28d"), ("28d", "84d"), ("91d", "364d"))
 SLICES = 8
 MICROSECONDS_A_DAY = 86_400_000_000
@@ -60,6 +59,7 @@ def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -
     """Raises SettingsError where there are too few rows."""
     label = label_values(profile, decided)
     fields, not_inputs = _fields(profile, decided)
+    kept = _kept(profile, decided, fields)
     moments = None if snapshot else _moments(profile, decided)
     asked = moments[0] if moments else None
     windows = WINDOWS[0] if asked is None else _windows(asked)
@@ -73,7 +73,7 @@ def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -
         rows=profile.rows,
         decided=decided,
         fields=fields,
-        kept=_kept(profile, decided, fields),
+        kept=kept,
         not_inputs=not_inputs,
         calendar=calendar,
         bands=bands,
@@ -85,7 +85,7 @@ def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -
         slices=_slices(profile, fields, chosen),
         block=_block(decided, chosen),
         chosen=chosen,
-        notes=tuple(_notes(profile, decided, fields, label)),
+        notes=tuple(notes(profile, decided, fields, kept, label)),
     )
 
 
@@ -205,28 +205,3 @@ def _scale(label: Floats) -> int:
     if bool((known == np.round(known)).all()):
         return 1
     return int(10 ** max(0, 3 - math.floor(math.log10(known.std() or 1.0))))
-
-
-def _notes(profile: Profile, decided: Decided, fields: tuple[Column, ...], label: Floats) -> Iterator[str]:
-    used = {decided.time, *(column.name for column in (*fields, *_kept(profile, decided, fields)))}
-    left_out = [column.name for column in profile.columns if column.name not in {*used, *decided.late}]
-    if left_out:
-        yield f"left out: {', '.join(left_out)} (empty, one value only, another time, or too many different values)"
-    unknown = int(np.isnan(label).sum())
-    if unknown:
-        yield f"{unknown} rows have no {decided.label.name}: they are requests without a label"
-    repeated = profile.repeated(decided.key)
-    if repeated:
-        yield f"{repeated} rows repeat the key {', '.join(decided.key)} of another, or lack one: they will be quarantined"
-    if not decided.scattered_by:
-        yield f"taken as known at {decided.time}: {', '.join(column.name for column in fields)}; name by --late what is not"
-    for column in fields:
-        if _says_it_all(profile, column, label):
-            yield f"{column.name} nearly decides {decided.label.name}: is it known before? If not, --late {column.name}"
-
-
-def _says_it_all(profile: Profile, column: Column, label: Floats) -> bool:
-    if column.is_number:
-        return worth.correlation(profile.numbers(column.name), label) > SUSPICIOUS
-    there = ~np.isnan(label)
-    return worth.explained(worth.codes(profile.text[column.name].to_numpy()[there]), label[there]) > SUSPICIOUS

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
-import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 
 from cli.init.decide import Decided
+from cli.init.formatting import imports, names, quoted, wrapped
 from cli.init.look import Column
 from cli.init.plan import TIMES, Plan
+from cli.init.template_request import dense_request_text, request_text
 from ratchet.csv_source import KNOWN_AT
 
-WIDTH = 120
 MOST_LINES = 80
 CALENDAR = 'calendar(columns["event_timestamp"], TIMEZONE)'
-TYPES = {"whole": "int", "number": "float", "boolean": "bool", "text": "str"}
-SORTS = {
-    "text": ("texts", "texts"),
-    "boolean": ("flags", "flags"),
-    "whole": ("integers", "counts"),
-    "number": ("numbers", "amounts"),
-}
-"""Kind of a column → what request_of calls it, and what it is called where it is never negative."""
 ARROW = {
     "whole": "pa.int64()",
     "number": "pa.float64()",
@@ -32,22 +22,12 @@ ARROW = {
     "text": "pa.string()",
     "time": "INSTANT",
 }
-STANDARD = ("from datetime import timedelta",)
-OTHERS = ("import numpy as np", "import pyarrow as pa", "from ibis import _")
-PYDANTIC = ("from pydantic import AwareDatetime, BaseModel, Field",)
-HOUSE = (
-    "from ratchet.clock import calendar",
-    "from ratchet.csv_source import csv_source",
-    "from ratchet.fields import kinds_of, numbers, request_of, schema_of",
-    "from ratchet.one_table import examples_of, outcome_inputs, outcome_lookup, outcomes",
-    "from ratchet.use_case import INSTANT, Columns, Rules, SourceTable, UseCase",
-)
 
 
 def use_case_text(plan: Plan) -> str:
     """`use_cases/NAME/__init__.py`: with a line for each field of the request, unless these are too many."""
-    text = _text(plan, _request(plan))
-    return text if len(text.splitlines()) < MOST_LINES else _text(plan, _dense_request(plan))
+    text = _text(plan, request_text(plan))
+    return text if len(text.splitlines()) < MOST_LINES else _text(plan, dense_request_text(plan))
 
 
 def _text(plan: Plan, request: str) -> str:
@@ -55,90 +35,7 @@ def _text(plan: Plan, request: str) -> str:
     body = "\n\n\n".join(filter(None, parts))
     summary = f'"""Predict {plan.decided.label.name}. Begun by `ratchet init`; all of it is yours to change."""'
     constants = f"TIMEZONE = {quoted(plan.decided.timezone)}\n\n\n"
-    return f"{summary}\n\nfrom __future__ import annotations\n\n{_imports(body)}\n\n{constants}{body}\n"
-
-
-def quoted(text: str) -> str:
-    """A string literal with the quotes that the formatter would choose."""
-    literal = json.dumps(text, ensure_ascii=False)
-    return repr(text) if '"' in text and "'" not in text else literal
-
-
-def wrapped(opening: str, items: Iterable[str], closing: str, indent: int = 0, lone: str = "") -> str:
-    """On one line where that fits, else one item a line. A tuple's only item is followed by a comma, `lone`."""
-    parts, margin = list(items), " " * indent
-    line = f"{margin}{opening}{', '.join(parts)}{lone if len(parts) == 1 else ''}{closing}"
-    if len(line) <= WIDTH:
-        return line
-    return "\n".join([f"{margin}{opening}", *(f"{margin}    {part}," for part in parts), f"{margin}{closing}"])
-
-
-def names(columns: Iterable[str]) -> str:
-    """A tuple of strings."""
-    given = [quoted(column) for column in columns]
-    return f"({', '.join(given)}{',' if len(given) == 1 else ''})"
-
-
-def _imports(body: str) -> str:
-    """What the body uses: of the standard library, of others, of the house."""
-    groups = (STANDARD, OTHERS, PYDANTIC, HOUSE)
-    standard, others, pydantic, house = ([_import(line, body) for line in group] for group in groups)
-    blocks = ("\n".join(filter(None, block)) for block in (standard, [*others, *pydantic], house))
-    return "\n\n".join(filter(None, blocks))
-
-
-def _import(line: str, body: str) -> str:
-    """`from MODULE import A, B` with the names that the body uses, or nothing."""
-    head, _, given = line.rpartition("import ")
-    used = [name for name in given.split(", ") if _is_used(name.rpartition(" as ")[2], body)]
-    return f"{head}import {', '.join(used)}" if used else ""
-
-
-def _is_used(name: str, body: str) -> bool:
-    """Called, indexed or asked for an attribute; names that begin with a capital are no column's."""
-    follows = r"(?![\w\"'])" if name[:2].isupper() or name[:2].istitle() else r"(?=[\[(.])"
-    return re.search(rf"(?<![\w.\"']){name}{follows}", body) is not None
-
-
-def _request(plan: Plan) -> str:
-    decided = plan.decided
-    about = "now" if decided.scattered_by else f"at {decided.time}"
-    fields = [_field(column, plan) for column in plan.fields]
-    lines = ["class Request(BaseModel):", f'    """What a caller knows {about}."""', "", *fields]
-    return "\n".join([*lines, f"    {decided.time}: AwareDatetime"])
-
-
-def _dense_request(plan: Plan) -> str:
-    """The same fields by type, many to a line."""
-    fields: dict[str, list[str]] = {}
-    for column in plan.fields:
-        plain, bounded = SORTS[column.kind]
-        fields.setdefault(bounded if column.least is not None and column.least >= 0 else plain, []).append(column.name)
-    optional = [column.name for column in plan.fields if column.filled < plan.rows]
-    sorts = [*fields.items(), *([("optional", optional)] if optional else [])]
-    arguments = [line for sort, given in sorts for line in _spaced(sort, given)]
-    return "\n".join(["Request = request_of(", f"    {quoted(plan.decided.time)},", *arguments, ")"])
-
-
-def _spaced(sort: str, given: list[str]) -> Iterator[str]:
-    """`sort="a b c",`, over several lines where one is too short."""
-    lines = textwrap.wrap(" ".join(given), WIDTH - len(f'    {sort}="",'))
-    if len(lines) == 1:
-        yield f'    {sort}="{lines[0]}",'
-        return
-    *others, last = textwrap.wrap(" ".join(given), WIDTH - 12)
-    yield from (f"    {sort}=(", *(f'        "{line} "' for line in others), f'        "{last}"', "    ),")
-
-
-def _field(column: Column, plan: Plan) -> str:
-    """A field with its bound; one that the file leaves empty may be left out."""
-    is_optional = column.filled < plan.rows
-    bounds = ["ge=0"] if column.least is not None and column.least >= 0 else []
-    kind = f"{TYPES[column.kind]}{' | None' if is_optional else ''}"
-    default = ["None"] if is_optional else []
-    if bounds:
-        return f"    {column.name}: {kind} = Field({', '.join([*default, *bounds])})"
-    return f"    {column.name}: {kind}{' = None' if is_optional else ''}"
+    return f"{summary}\n\nfrom __future__ import annotations\n\n{imports(body)}\n\n{constants}{body}\n"
 
 
 def _rules(plan: Plan) -> str:
