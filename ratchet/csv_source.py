@@ -24,6 +24,8 @@ from ratchet.use_case import INSTANT, Delivery, Loader
 
 AS_OF, KNOWN_AT = "as_of", "known_at"
 """The columns that `scattered_by` and `known_after` add."""
+AT_ONCE = timedelta(seconds=1)
+"""A label is known later than it is asked for, were it only by this."""
 
 
 class CsvOptions(Frozen):
@@ -55,8 +57,9 @@ class CsvSource:
     @property
     def derived(self) -> tuple[str, ...]:
         """The columns of the schema that are not the file's."""
-        given = {AS_OF: self.scattered_by, KNOWN_AT: self.known_after}
-        return tuple(name for name, value in given.items() if value)
+        if self.scattered_by:
+            return AS_OF, KNOWN_AT
+        return (KNOWN_AT,) if self.known_after else ()
 
     def __call__(self, path: str, options: Mapping[str, Any], period: Period) -> Iterable[Delivery]:
         parse(CsvOptions, options, f"{PARAMS_FILE}, source.options")
@@ -72,8 +75,8 @@ class CsvSource:
         table, notes = read_columns(file, delivered, self.timezone)
         if self.scattered_by:
             table = table.append_column(AS_OF, _scattered(table[self.scattered_by], period))
-        if self.known_after:
-            column, delay = self.known_after
+        if self.derived:
+            column, delay = self.known_after or (AS_OF, AT_ONCE)
             table = table.append_column(KNOWN_AT, pc.add(table[column], pa.scalar(delay, pa.duration("us"))))
         return table.select(self.schema.names).cast(self.schema), notes
 
@@ -94,9 +97,8 @@ def csv_source(
     """The loader of `table` from a CSV file or a folder of them: int64, float64, bool, string and INSTANT columns.
 
     A file's columns are found by `identifier` of their headers. `known_after` (column, delay) adds an instant KNOWN_AT, the
-    delay after that column. `scattered_by` adds AS_OF to rows without any time: an instant of the period, by a hash of that
-    column alone, for a use case with `split="entity"`. Raises SettingsError for a schema
-    without these.
+    delay after that column. `scattered_by` adds to rows without any time AS_OF, an instant of the period by a hash of that column
+    alone, and KNOWN_AT a second later, for a use case with `split="entity"`. Raises SettingsError for a schema without these.
     """
     return CsvSource(table, schema, timezone, known_after, scattered_by)
 

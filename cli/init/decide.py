@@ -7,14 +7,11 @@ from datetime import timedelta
 
 from cli.init.answers import Answers, UnansweredError
 from cli.init.decide_time import known_of, time_of, timezone_of
-from cli.init.look import Column, Profile, named
-from ratchet.csv_source import AS_OF, KNOWN_AT
+from cli.init.look import REPEATED, Column, Profile, named
+from ratchet.csv_source import AS_OF, AT_ONCE, KNOWN_AT
 from ratchet.use_case import Task
 
 NONE = "none"
-REPEATED = 0.05
-"""A larger share of rows than this without a key of their own means that the key is another one."""
-AT_ONCE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)

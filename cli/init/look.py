@@ -35,6 +35,8 @@ FEW = 12
 _CODE = r"^0\d"
 _TOO_LONG = r"^[+-]?\d{19,}$"
 _LISTED = 20
+REPEATED = 0.05
+"""A larger share of rows than this without a key of their own means that the key is another one."""
 LONGEST_NAME = 60
 
 
@@ -115,13 +117,17 @@ class Profile:
         return [column.name for column in sorted(whole, key=lambda column: "id" not in column.name.split("_"))]
 
     def keys(self, must: Sequence[str] = ()) -> tuple[str, ...]:
-        """The fewest columns that tell the rows apart: one, or up to three with those that `must` be among them; else ()."""
+        """The fewest columns that tell the rows apart: one, or up to three with those that `must` be among them.
+
+        Else the one that all but a few rows have for themselves, or ().
+        """
         if self.unique:
             return (self.unique[0],)
         whole = [column for column in self.columns if column.kind in ("whole", "text") and column.distinct > 1]
         others = [column.name for column in sorted(whole, key=lambda each: -each.distinct) if column.name not in must]
         tried = [(*more, *must) for size in (0, 1, 2) for more in combinations(others[:6], size) if more or must]
-        return next((key for key in tried if not self.repeated(key)), ())
+        nearly = [(column.name,) for column in whole if column.distinct >= (1 - REPEATED) * self.rows]
+        return next((key for key in tried if not self.repeated(key)), nearly[0] if nearly else ())
 
     def repeated(self, key: Sequence[str]) -> int:
         """How many rows have a key that a row before has, or none."""

@@ -39,11 +39,11 @@ def _text(plan: Plan, request: str) -> str:
 
 
 def _rules(plan: Plan) -> str:
-    rules = [wrapped(f"{quoted(reason)}: gxe.{rule}(", given, "),", 8) for reason, rule, given in _expectations(plan)]
+    rules = [f"{quoted(reason)}: gxe.{rule}({', '.join(given)})" for reason, rule, given in _expectations(plan)]
     if not rules:
         return ""
     head = ["def rules() -> Rules:", "    from great_expectations import expectations as gxe", ""]
-    return "\n".join([*head, "    return {", *rules, "    }"])
+    return "\n".join([*head, wrapped("return {", rules, "}", 4)])
 
 
 def _expectations(plan: Plan) -> Iterator[tuple[str, str, list[str]]]:
@@ -167,7 +167,7 @@ def _arguments(plan: Plan) -> Iterator[str]:
 def _source(plan: Plan) -> str:
     decided = plan.decided
     options = ["timezone=TIMEZONE"]
-    if decided.known_after:
+    if decided.known_after and not decided.scattered_by:
         options.append(f"known_after=({quoted(decided.time)}, {_span(decided.known_after)})")
     if decided.scattered_by:
         options.append(f"scattered_by={quoted(decided.scattered_by)}")

@@ -62,7 +62,8 @@ def write(places: Places, use_case: str, test: str, params: str) -> None:
         write_text(places.params, params)
     except StoreError:
         shutil.rmtree(places.use_case.parent, ignore_errors=True)
-        places.test.unlink(missing_ok=True)
+        if places.test.exists():
+            places.test.unlink()
         if not had_folder:
             shutil.rmtree(places.test.parent, ignore_errors=True)
         if places.params.read_text(encoding="utf-8") != before:

@@ -163,7 +163,7 @@ class TestAddedColumns:
     @given(st.lists(st.text(string.ascii_letters, min_size=1), min_size=1, unique=True))
     def test_a_moment_follows_from_the_key_alone(self, keys: list[str]) -> None:
         """Equal keys have equal moments, in whatever file and order, all within the period."""
-        schema = pa.schema({"key": pa.string(), "as_of": INSTANT})
+        schema = pa.schema({"key": pa.string(), "as_of": INSTANT, "known_at": INSTANT})
         with tempfile.TemporaryDirectory() as folder:
             forwards = read("\n".join(["key", *keys, ""]), Path(folder), schema, scattered_by="key")
             backwards = read("\n".join(["key", *reversed(keys), keys[0], ""]), Path(folder), schema, scattered_by="key")
@@ -173,21 +173,21 @@ class TestAddedColumns:
 
     def test_moments_fill_the_period_evenly(self, tmp_path: Path) -> None:
         """A thousand keys leave no tenth of it nearly empty."""
-        schema = pa.schema({"key": pa.int64(), "as_of": INSTANT})
+        schema = pa.schema({"key": pa.int64(), "as_of": INSTANT, "known_at": INSTANT})
         rows = read("\n".join(["key", *map(str, range(1000)), ""]), tmp_path, schema, scattered_by="key")
         tenths = [int((row["as_of"] - JULY.start) / (JULY.end - JULY.start) * 10) for row in rows]  # type: ignore[operator]
         assert all(70 <= tenths.count(tenth) <= 130 for tenth in range(10))
 
     def test_a_row_without_a_key_has_no_moment(self, tmp_path: Path) -> None:
         """It is quarantined."""
-        schema = pa.schema({"key": pa.int64(), "a": pa.int64(), "as_of": INSTANT})
+        schema = pa.schema({"key": pa.int64(), "a": pa.int64(), "as_of": INSTANT, "known_at": INSTANT})
         assert read("key,a\n,1\n", tmp_path, schema, scattered_by="key")[0]["as_of"] is None
 
     def test_another_period_is_another_digest(self, tmp_path: Path) -> None:
         """Because moments follow from it."""
         (tmp_path / "file.csv").write_text("key\n1\n", encoding="utf-8")
         schema, august = (
-            pa.schema({"key": pa.int64(), "as_of": INSTANT}),
+            pa.schema({"key": pa.int64(), "as_of": INSTANT, "known_at": INSTANT}),
             Period(JULY.start, JULY.end + timedelta(days=31)),
         )
         digests = {deliveries(tmp_path, schema, period, scattered_by="key")[0].digest for period in (JULY, august)}
@@ -198,7 +198,7 @@ class TestAddedColumns:
         with pytest.raises(SettingsError) as raised:
             csv_source("payments", pa.schema({"id": pa.int64()}), timezone="UTC", scattered_by="key")
         assert (
-            "csv source of payments: the schema lacks as_of, key. Add it to the schema that csv_source is given."
+            "csv source of payments: the schema lacks as_of, known_at, key. Add it to the schema that csv_source is given."
             == str(raised.value)
         )
 

@@ -140,7 +140,7 @@ class TestParams:
         """Most rows train; training begins when there is history, a week is fresh, and labels were known in time."""
         with project_of(root, "visits") as project:
             periods = project.settings.periods
-            assert (date(2023, 1, 29), date(2023, 12, 25), date(2024, 1, 1)) == (
+            assert (date(2023, 1, 29), date(2023, 12, 9), date(2024, 1, 1)) == (
                 periods.start,
                 periods.fresh,
                 periods.end,
@@ -212,7 +212,7 @@ class TestCommand:
             "  key        ride_id",
             "  history of zone",
             "  baseline   distance_km_band",
-            "  trains     from 2024-03-08 on, stops early from 2024-05-25",
+            "  trains     from 2024-03-08 on, stops early from 2024-05-24",
             "  judges     from 2024-06-04 to 2024-06-22: about 462 rows",
             "note: taken as known at asked_at: zone, distance_km, class_, bike; name by --late what is not",
             "next:",

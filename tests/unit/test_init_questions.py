@@ -119,7 +119,8 @@ class TestTime:
     def test_is_asked_for_where_there_are_several(self) -> None:
         """A file says when, but not which is the moment of asking."""
         assert problem(replace(GIVEN, time="", known_at="", known_after="1d")) == (
-            "nothing says at which of its times a prediction would have been asked for. Give --time COLUMN (asked_at, ended_at)."
+            "nothing says at which of its times a prediction would have been asked for. "
+            "Give --time COLUMN (asked_at, ended_at)."
         )
 
     def test_must_be_one(self) -> None:
