@@ -97,8 +97,9 @@ def csv_source(
     """The loader of `table` from a CSV file or a folder of them: int64, float64, bool, string and INSTANT columns.
 
     A file's columns are found by `identifier` of their headers. `known_after` (column, delay) adds an instant KNOWN_AT, the
-    delay after that column. `scattered_by` adds to rows without any time AS_OF, an instant of the period by a hash of that column
-    alone, and KNOWN_AT a second later, for a use case with `split="entity"`. Raises SettingsError for a schema without these.
+    delay after that column. `scattered_by` adds two instants to rows without any time, for a use case with `split="entity"`:
+    AS_OF, somewhere in the period by a hash of that column alone, and KNOWN_AT, a second later. Raises SettingsError for a
+    schema without these.
     """
     return CsvSource(table, schema, timezone, known_after, scattered_by)
 
