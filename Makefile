@@ -1,5 +1,7 @@
+# make setup            the environment alone; whatever needs it makes it, too
 # make demo             run the whole loop on the simulated city and print what happened
 # make demo DATA=DIR    the same job on the TLC months in DIR
+# make demo USE_CASE=X  the same for another use case of params.yaml
 # make test             every test, in an environment of its own
 PYTHON ?= python3
 SOURCE ?= tlc
@@ -7,11 +9,13 @@ PORT ?= 3000
 RUN := .venv/bin
 TEST := .venv-test/bin
 
-.PHONY: demo serve test soak lint types contracts lock clean
+.PHONY: setup demo serve test soak lint types contracts lock clean
 .DELETE_ON_ERROR:
 
+setup: .venv/.complete
+
 demo: .venv/.complete
-	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m cli.demo $(if $(DATA),--source $(SOURCE) --path $(DATA))
+	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m cli.demo $(if $(USE_CASE),--use-case $(USE_CASE)) $(if $(DATA),--source $(SOURCE) --path $(DATA))
 
 serve: .venv/.complete
 	@PATH="$(CURDIR)/$(RUN):$$PATH" BENTOML_HOME="$(CURDIR)/state/bentoml" \

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -17,20 +16,23 @@ from ratchet.errors import GateError, RatchetError
 from ratchet.project import Project
 from ratchet.quiet import quieten
 from ratchet.settings import PARAMS_FILE
-from ratchet.tables import atomic, write_json
+from ratchet.tables import atomic
 
 WORSE_TREES = 5
 
 
 @click.command()
+@click.option("--use-case", help="A section of params.yaml, instead of the one that it selects.")
 @click.option("--source", help="The source to read instead of the one that params.yaml names.")
 @click.option("--path", help="Where that source reads.")
-def demo(source: str | None, path: str | None) -> None:
+def demo(use_case: str | None, source: str | None, path: str | None) -> None:
     """Run the whole loop, offer a worse candidate and a drifted window, and say what happened."""
+    project = Project.load(use_case=use_case)
     if source and path:
-        select_source(Path(PARAMS_FILE), source, path)
-    project = Project.load()
-    if subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=project.root, check=False).returncode:
+        select_source(project, source, path)
+        project = Project.load(use_case=use_case)
+    command = [sys.executable, "-m", "dvc", "repro", f"monitor@{project.settings.use_case}"]
+    if subprocess.run(command, cwd=project.root, check=False).returncode:
         sys.exit("make demo: the step above failed; mend what it names and run `make demo` again")
     tell(project)
     found = summary.build(project)
@@ -38,14 +40,15 @@ def demo(source: str | None, path: str | None) -> None:
     click.echo("\n" + summary.render(found))
 
 
-def select_source(params: Path, source: str, path: str) -> None:
+def select_source(project: Project, source: str, path: str) -> None:
     """Point params.yaml at a source, keeping its comments; it is a tracked input of the first stage."""
-    yaml = YAML()
+    yaml, params = YAML(), project.root / PARAMS_FILE
     yaml.preserve_quotes = True
     content = yaml.load(params)
-    if (content["source"]["name"], content["source"]["path"]) == (source, path):
+    section = content["use_cases"][project.settings.use_case]
+    if (section["source"]["name"], section["source"]["path"]) == (source, path):
         return
-    content["source"].update(name=source, path=path, options={})
+    section["source"].update(name=source, path=path, options={})
     with atomic(params) as temporary:
         yaml.dump(content, temporary)
     click.echo(f"params.yaml now reads {source} from {path}; `git checkout params.yaml` undoes that")
@@ -53,14 +56,12 @@ def select_source(params: Path, source: str, path: str) -> None:
 
 def tell(project: Project) -> None:
     """Offer a worse candidate and a drifted window, unless this champion has met both already."""
-    from inference_pipeline.online.example import example_request
     from ratchet.promotion import resolve_champion
 
     champion = resolve_champion(project)
     told = reports.read(project, summary.STORY)
     if told and told["champion"] == champion.model.digest:
         return
-    write_json(project.root / "reports" / summary.REQUEST, example_request(project))
     reports.run(
         project,
         summary.STORY,

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ratchet-mlops")
-def ratchet() -> None:
+@click.option("--use-case", metavar="NAME", help="A section of params.yaml, instead of the one that it selects.")
+@click.pass_context
+def ratchet(context: click.Context, use_case: str | None) -> None:
     """Pipelines that let a model into production only on evidence."""
+    context.obj = use_case
 
 
 @ratchet.command()
@@ -93,13 +96,22 @@ def stage(name: str) -> None:
     click.echo(_json(run(_project(), name, load_stage(name))))
 
 
+@ratchet.command()
+def wishes() -> None:
+    """Read which version of each model is wished for and does not serve, and write it where DVC looks."""
+    from ratchet.project import Project
+    from ratchet.promotion import write_wishes
+
+    click.echo(_json(write_wishes(Project.load_all())))
+
+
 ratchet.add_command(init)
 
 
 def _project() -> Project:
     from ratchet.project import Project
 
-    return Project.load()
+    return Project.load(use_case=click.get_current_context().obj)
 
 
 def _json(value: Any) -> str:

@@ -9,11 +9,14 @@ import click
 
 from ratchet import reports
 from ratchet.errors import StoreError
+from ratchet.metrics import METRICS
 from ratchet.project import Project
 from ratchet.tables import write_json
 
 Summary = dict[str, Any]
 SUMMARY, REQUEST, STORY = "summary.json", "request.json", "demo"
+_ARROWS = {"lower": "↓", "higher": "↑"}
+_DRIFT = ("verdict", "share", "columns", "mean_prediction", "window", "html", "json")
 _STEPS = ("validate", "evaluate", "register", "reconcile", "predict", "monitor")
 
 
@@ -23,6 +26,10 @@ def build(project: Project) -> Summary:
     root = project.root
     return {
         "model": project.namespace,
+        "reports": str(project.reports.relative_to(root)),
+        "use_case": project.settings.use_case,
+        "task": project.use_case.task,
+        "label": project.use_case.label,
         "unit": project.use_case.unit,
         "rows": validate["rows"],
         "reasons": validate["reasons"],
@@ -32,22 +39,28 @@ def build(project: Project) -> Summary:
         "serving": reconcile["serving"],
         "refused": reconcile["refused"],
         "predictions": {"rows": predict["rows"], "path": str(project.predictions.relative_to(root))},
-        "drift": {name: monitor[name] for name in ("verdict", "share", "columns", "window", "html", "json")},
+        "drift": {name: monitor[name] for name in _DRIFT},
         "story": reports.read(project, STORY),
         "seconds": reports.seconds(project),
     }
 
 
 def write(project: Project, summary: Summary) -> None:
-    """Keep it as reports/summary.json."""
-    write_json(project.root / "reports" / SUMMARY, summary)
+    """Keep it as summary.json, with a request to try as request.json: among the use case's reports, and as the last ones asked
+    for in reports/."""
+    from inference_pipeline.online.example import example_request
+
+    request = example_request(project)
+    for folder in (project.reports, project.shared_reports):
+        write_json(folder / SUMMARY, summary)
+        write_json(folder / REQUEST, request)
 
 
 def render(summary: Summary) -> str:
     """The summary for a person to read."""
     sections = {
         "Rows": _rows(summary),
-        "Holdout": _errors(summary),
+        "Holdout": _scores(summary),
         "Gate": _gate(summary),
         "Drift": _drift(summary),
         "Offered afterwards": _story(summary["story"] or {}),
@@ -102,14 +115,17 @@ def _rows(summary: Summary) -> Iterator[str]:
         yield f"  {count:>8,}  {reason}"
 
 
-def _errors(summary: Summary) -> Iterator[str]:
-    candidate = summary["holdout"]["candidate"]
-    names = [name for name in candidate if name not in ("n", "from", "to")]
-    yield f"{candidate['n']:,} rows from {candidate['from'][:10]} to {candidate['to'][:10]}, in {summary['unit']}"
-    yield f"{'':<12}" + "".join(f"{name:>10}" for name in names)
+def _scores(summary: Summary) -> Iterator[str]:
+    """Each model's figures under the metrics' names; an arrow points to where each is better."""
+    candidate, named = summary["holdout"]["candidate"], METRICS[summary["task"]]
+    heads = {name: f"{metric.title} {_ARROWS[metric.better]}" for name, metric in named.items()}
+    dates = f"{candidate['from'][:10]} to {candidate['to'][:10]}"
+    yield f"{candidate['n']:,} rows from {dates}: {summary['label']} ({summary['unit']})"
+    yield f"{'':<12}" + "".join(f"  {head:>8}" for head in heads.values())
     for role, metrics in summary["holdout"].items():
         if metrics:
-            yield f"{role:<12}" + "".join(f"{_number(metrics.get(name)):>10}" for name in names)
+            cells = (f"  {_number(metrics.get(name)):>{max(len(head), 8)}}" for name, head in heads.items())
+            yield f"{role:<12}" + "".join(cells)
 
 
 def _number(value: float | None) -> str:
@@ -139,6 +155,8 @@ def _drift(summary: Summary) -> Iterator[str]:
     drift = summary["drift"]
     window = drift["window"]
     yield f"{drift['verdict']} in {window['n']:,} predictions from {window['from'][:10]} to {window['to'][:10]}"
+    mean = drift["mean_prediction"]
+    yield f"mean prediction {_number(mean['reference'])} in training, {_number(mean['window'])} now ({summary['unit']})"
     for name, column in drift["columns"].items():
         if column["drift"]:
             yield f"  {name} drifted: {column['score']:.3f}"
@@ -154,7 +172,7 @@ def _story(story: Mapping[str, Any]) -> Iterator[str]:
 def _places(summary: Summary) -> Iterator[str]:
     yield f"predictions   {summary['predictions']['path']} ({summary['predictions']['rows']:,} rows)"
     yield f"drift report  {summary['drift']['html']}"
-    yield f"this summary  reports/{SUMMARY}"
+    yield f"this summary  {summary['reports']}/{SUMMARY}"
 
 
 def _seconds(seconds: Mapping[str, float]) -> Iterator[str]:
@@ -164,9 +182,9 @@ def _seconds(seconds: Mapping[str, float]) -> Iterator[str]:
 
 def _next(summary: Summary) -> Iterator[str]:
     yield "make serve"
-    yield f"curl --json @reports/{REQUEST} http://127.0.0.1:3000/v1/models/{summary['model']}:predict"
+    yield f"curl --json @{summary['reports']}/{REQUEST} http://127.0.0.1:3000/v1/models/{summary['model']}:predict"
     yield ". .venv/bin/activate"
     yield "ratchet status"
     yield "ratchet trace PREDICTION_ID"
-    yield "ratchet rollback --reason 'trying it out' && dvc repro"
+    yield f"ratchet rollback --reason 'trying it out' && dvc repro monitor@{summary['use_case']}"
     yield "mlflow ui --backend-store-uri sqlite:///state/mlflow.db"

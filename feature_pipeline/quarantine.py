@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_pipeline.rules import Rules, broken, rules_digest
+from feature_pipeline.rules import broken, rules_digest
 from ratchet.project import Project
 from ratchet.tables import connect, digest
 from ratchet.use_case import ROW_ID, SourceTable
@@ -43,7 +43,7 @@ class Quarantine:
     def digest(self) -> str:
         """Changes with whatever is asked of a row."""
         table = self.table
-        return digest(table.stored_schema.to_string(), table.key, table.event_time, rules_digest(self._rules))
+        return digest(table.stored_schema.to_string(), table.key, table.event_time, rules_digest(self.table.rules))
 
     def rejected(self, batch: str, earlier: Sequence[str]) -> pa.Table:
         """The rows to quarantine, in delivered order and stored schema plus `reasons`. Raises DataError."""
@@ -58,7 +58,7 @@ class Quarantine:
         """Row id → every reason against that row by itself."""
         instants = (self.table.event_time,) if self.table.event_time else ()
         found = {_NULL_KEY: _without(rows, self.table.key), _NULL_EVENT_TIME: _without(rows, instants)}
-        found |= broken(self._rules, rows, f"{self.table.name}/{batch}")
+        found |= broken(self.table.rules, rows, f"{self.table.name}/{batch}")
         reasons: dict[str, list[str]] = {}
         for reason, row_ids in found.items():
             for row_id in row_ids:
@@ -88,10 +88,6 @@ class Quarantine:
 
     def _path(self, folder: Path, batch: str) -> Path:
         return folder / self.table.name / f"{batch}.parquet"
-
-    @cached_property
-    def _rules(self) -> Rules:
-        return self.table.rules()
 
     @cached_property
     def _connection(self) -> Backend:

@@ -6,27 +6,27 @@ fails without naming rows, stops the step.
 
 from __future__ import annotations
 
+import difflib
 import gc
-import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ratchet.errors import DataError
-from ratchet.tables import digest, md5
-from ratchet.use_case import ROW_ID
+from ratchet.errors import DataError, SettingsError
+from ratchet.tables import digest
+from ratchet.use_case import ROW_ID, Rule
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationValidationResult
     from great_expectations.data_context import AbstractDataContext
     from great_expectations.expectations.expectation import Expectation
 
-Rules = Mapping[str, "Expectation"]
-"""Reason → the expectation that a row breaks."""
+Rules = Mapping[str, Rule]
+"""Reason → what a row breaks."""
 _EVERY_ROW = {
     "result_format": "COMPLETE",
     "unexpected_index_column_names": [ROW_ID],
@@ -35,21 +35,44 @@ _EVERY_ROW = {
 
 
 def rules_digest(rules: Rules) -> str:
-    """Changes with any rule, and with the code of its expectation."""
-    return digest(
-        [
-            (reason, rule.configuration.to_json_dict(), md5(Path(inspect.getfile(type(rule)))))
-            for reason, rule in rules.items()
-        ]
-    )
+    """Changes with any rule, and with the library that judges it."""
+    named = [(reason, rule.expectation, dict(rule.arguments)) for reason, rule in rules.items()]
+    return digest(named, version("great_expectations"))
 
 
 def broken(rules: Rules, rows: pa.Table, batch: str) -> dict[str, list[str]]:
-    """Reason → ids of the rows that break its rule. `batch` is for messages. Raises DataError."""
+    """Reason → ids of the rows that break its rule. `batch` is for messages. Raises DataError, or SettingsError for a rule that
+    the library does not know."""
     if not rules:
         return {}
+    expectations = {reason: _expectation(rule, reason) for reason, rule in rules.items()}
     with _released():
-        return _judge(rules, rows, batch)
+        return _judge(expectations, rows, batch)
+
+
+def _expectation(rule: Rule, reason: str) -> Expectation:
+    """The library's own object of a rule."""
+    from great_expectations.expectations import core
+
+    known = {name.lower(): kind for name, kind in vars(core).items() if name.startswith("Expect")}
+    name = f"expect{rule.expectation.replace('_', '')}"
+    try:
+        expectation: Expectation = known[name](**rule.arguments)
+    except KeyError as error:
+        near = difflib.get_close_matches(name, known, n=1)
+        raise SettingsError(
+            f"Great Expectations ships no expect_{rule.expectation}"
+            + (f" (but {known[near[0]].__name__})" if near else ""),
+            subject=f"rule {reason!r}",
+            remedy="Name one from its gallery, in snake case and without expect_",
+        ) from error
+    except ValueError as error:  # pydantic's
+        raise SettingsError(
+            f"expect_{rule.expectation} does not take these arguments ({' '.join(str(error).split())})",
+            subject=f"rule {reason!r}",
+            remedy="Give it the arguments that its documentation names",
+        ) from error
+    return expectation
 
 
 @contextmanager
@@ -63,7 +86,7 @@ def _released() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _judge(rules: Rules, rows: pa.Table, batch: str) -> dict[str, list[str]]:
+def _judge(rules: Mapping[str, Expectation], rows: pa.Table, batch: str) -> dict[str, list[str]]:
     from great_expectations.validator.v1_validator import Validator
 
     sources = _context().data_sources

@@ -1,4 +1,4 @@
-"""The active use case as Feast objects, for the `feast` command in this folder.
+"""A use case as Feast objects, for the `feast` command in this folder: the one that was materialized last.
 
 `ratchet stage materialize` writes feature_store.yaml here and applies the same objects. Then, from the root of the
 checkout, `feast -c feature_repo feature-views list` and the like work in an environment that has Ratchet installed.
@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ratchet.feature_registry import definitions
+import yaml
+
+from ratchet.feature_registry import definitions, feast_project
 from ratchet.project import Project
 
-globals().update(definitions(Project.load(Path(__file__).parents[1])))  # `feast apply` looks at the names of a module
+HERE = Path(__file__).parent
+materialized = yaml.safe_load((HERE / "feature_store.yaml").read_text(encoding="utf-8"))["project"]
+known = {feast_project(project): project for project in Project.load_all(HERE.parent)}
+
+globals().update(definitions(known[materialized]))  # `feast apply` looks at the names of a module

@@ -38,13 +38,13 @@ def materialize(project: Project) -> Report:
 
 
 @flow(name="feature", persist_result=False)
-def feature_pipeline() -> None:
+def feature_pipeline(use_case: str | None = None) -> None:
     """Read what the source delivered, accept or quarantine it, and bring both stores up to date."""
-    ingest()
-    validate()
-    featurize()
-    materialize()
-    keep_version("feature", ["ingest", "validate", "featurize", "materialize"])
+    ingest(use_case)
+    validate(use_case)
+    featurize(use_case)
+    materialize(use_case)
+    keep_version("feature", use_case, ["ingest", "validate", "featurize", "materialize"])
 
 
 if __name__ == "__main__":

@@ -24,12 +24,12 @@ def monitor(project: Project) -> Report:
 
 
 @flow(name="inference", persist_result=False)
-def inference_pipeline() -> None:
+def inference_pipeline(use_case: str | None = None) -> None:
     """Let a wish for another model come true if its evidence holds, then score and watch."""
-    reconcile()
-    predict()
-    monitor()
-    keep_version("inference", ["predict", "monitor"])
+    reconcile(use_case)
+    predict(use_case)
+    monitor(use_case)
+    keep_version("inference", use_case, ["reconcile", "predict", "monitor"])
 
 
 if __name__ == "__main__":

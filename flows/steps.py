@@ -27,10 +27,11 @@ def _unexpected(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool
     return not isinstance(state.result(raise_on_failure=False), RatchetError)
 
 
-def step(function: Step) -> Task[[], None]:
-    """The task that runs a step in the checkout where the process stands, and shows its report in the UI.
+def step(function: Step) -> Task[[str | None], None]:
+    """The task that runs a step of a use case in the checkout where the process stands, and shows its report in the UI.
 
-    Nothing goes through Prefect from step to step, so that nothing is pickled: the stores hold it all.
+    None is the use case that params.yaml selects when the task runs. Nothing goes through Prefect from step to step, so that
+    nothing is pickled: the stores hold it all.
     """
     name = function.__name__
 
@@ -43,9 +44,11 @@ def step(function: Step) -> Task[[], None]:
         persist_result=False,
         cache_policy=NO_CACHE,
     )
-    def run_step() -> None:
-        report = run(Project.load(), name, function)
-        create_table_artifact([{"what": what, "value": value} for what, value in _flat(report)], key=name)
+    def run_step(use_case: str | None) -> None:
+        project = Project.load(use_case=use_case)
+        report = run(project, name, function)
+        rows = [{"what": what, "value": value} for what, value in _flat(report)]
+        create_table_artifact(rows, key=_key(project, name), description=f"{project.namespace}: {name}")
 
     return run_step
 
@@ -74,12 +77,20 @@ def reconcile(project: Project) -> Report:
     persist_result=False,
     cache_policy=NO_CACHE,
 )
-def keep_version(flow: str, stages: Sequence[str]) -> None:
+def keep_version(flow: str, use_case: str | None, stages: Sequence[str]) -> None:
     """Record the stages in DVC as they stand, and keep that dvc.lock with the run: by it the data can be had again."""
-    project = Project.load()
+    project = Project.load(use_case=use_case)
     kept = project.state / "runs" / flow / flow_run.id / LOCK_FILE
-    commit_stages(project, stages, kept)
-    create_markdown_artifact(_recipe(project, kept), key=f"{flow}-data-version")
+    commit_stages(project, [f"{stage}@{project.settings.use_case}" for stage in stages], kept)
+    name = f"{flow}-data-version"
+    create_markdown_artifact(
+        _recipe(project, kept), key=_key(project, name), description=f"{project.namespace}: {name}"
+    )
+
+
+def _key(project: Project, name: str) -> str:
+    """The key of an artifact: Prefect takes small letters, digits and dashes."""
+    return f"{project.namespace}-{name}".lower().replace("_", "-")
 
 
 def _recipe(project: Project, kept: Path) -> str:

@@ -31,13 +31,13 @@ def register(project: Project) -> Report:
 
 
 @flow(name="training", persist_result=False)
-def training_pipeline() -> None:
+def training_pipeline(use_case: str | None = None) -> None:
     """Fit a candidate, judge it, register it, and let it serve if its evidence holds."""
-    train()
-    evaluate()
-    register()
-    reconcile()
-    keep_version("training", ["train", "evaluate", "register"])
+    train(use_case)
+    evaluate(use_case)
+    register(use_case)
+    reconcile(use_case)
+    keep_version("training", use_case, ["train", "evaluate", "register", "reconcile"])
 
 
 if __name__ == "__main__":

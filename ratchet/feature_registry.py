@@ -35,6 +35,11 @@ def online_database(project: Project) -> Path:
     return project.state / "feast_online.db"
 
 
+def feast_project(project: Project) -> str:
+    """The name of its Feast project."""
+    return project.namespace.replace("-", "_")
+
+
 def repo_config(project: Project) -> feast.RepoConfig:
     """Where Feast keeps what, as feature_store.yaml says it."""
     return feast_module().RepoConfig(**_settings(project))
@@ -122,7 +127,7 @@ def _registry_path(project: Project) -> Path | None:
 def _settings(project: Project) -> dict[str, Any]:
     stores = project.stores
     return {
-        "project": project.namespace.replace("-", "_"),
+        "project": feast_project(project),
         "provider": "local",
         "registry": {
             "registry_type": "sql",

@@ -6,7 +6,6 @@ checks, the checks from the evidence, and whoever uses a record derives both aga
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +14,12 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import AwareDatetime, Field, NonNegativeInt, ValidationError
 
 from ratchet.errors import GateError
+from ratchet.metrics import METRICS, finite
 from ratchet.project import Project
 from ratchet.settings import Frozen, GateSettings
 from ratchet.signing import Signed, check_signature
 from ratchet.tables import write_text
-from ratchet.use_case import Split
+from ratchet.use_case import Split, Task
 
 if TYPE_CHECKING:
     from ratchet.model import Contract
@@ -71,6 +71,7 @@ class LeakEvidence(Frozen):
 class Evidence(Frozen):
     """All that the gate looks at. Every model was scored on the same `n` rows of [start, end)."""
 
+    task: Task
     n: NonNegativeInt
     blocks: NonNegativeInt
     start: AwareDatetime
@@ -151,6 +152,7 @@ def judge(evidence: Evidence, policy: GateSettings) -> tuple[Check, ...]:
         *_scored(evidence),
         _leaks(evidence.leaks),
         _check("skill", evidence.skill, ">", policy.min_skill, "over the reference, on the same rows"),
+        *_probabilities(evidence, policy),
         *_slices(evidence, policy),
         *_ratchet(evidence, policy),
     )
@@ -248,12 +250,12 @@ def _check_waiver(waiver: Waiver | None, digest: str, project: Project) -> None:
 
 
 def _check(name: str, value: float | None, direction: Direction, bound: float, detail: str = "") -> Check:
-    finite = value if value is not None and math.isfinite(value) else None
-    passed = finite is not None and _COMPARE[direction](finite, bound)
-    missing = "no evidence" if finite is None else ""
+    measured = None if value is None else finite(value)
+    passed = measured is not None and _COMPARE[direction](measured, bound)
+    missing = "no evidence" if measured is None else ""
     return Check(
         name=name,
-        value=finite,
+        value=measured,
         direction=direction,
         bound=bound,
         status="passed" if passed else "failed",
@@ -262,16 +264,21 @@ def _check(name: str, value: float | None, direction: Direction, bound: float, d
 
 
 def _scored(evidence: Evidence) -> Iterator[Check]:
-    """Every model predicted every row, has every metric, and saw no label of the holdout."""
+    """Every model predicted every row, has every metric of the task, and saw no label of the holdout."""
     roles = {"candidate": evidence.candidate, "reference": evidence.reference, "champion": evidence.champion}
     for role, score in roles.items():
         if score is None:
             continue
-        absent = [name for name, value in score.metrics.items() if value is None or not math.isfinite(value)]
+        absent = [name for name in METRICS[evidence.task] if _metric(score, name) is None]
         days = (evidence.start - score.trained_until).total_seconds() / 86_400
         yield _check(f"predictions:{role}", score.invalid, "<=", 0, score.obstacle or "invalid ones")
-        yield _check(f"metrics:{role}", len(absent) if score.metrics else None, "<=", 0, "without a value")
+        yield _check(f"metrics:{role}", len(absent), "<=", 0, f"{', '.join(absent) or 'none'} without a value")
         yield _check(f"trained_before:{role}", days, ">=", 0, "days before the first row")
+
+
+def _metric(score: Score, name: str) -> float | None:
+    value = score.metrics.get(name)
+    return None if value is None else finite(value)
 
 
 def _time(evidence: Evidence) -> Iterator[Check]:
@@ -286,6 +293,19 @@ def _leaks(leaks: LeakEvidence | None) -> Check:
         return _check("leaks", None, "<=", 0, "nothing was cut off and compared")
     changed = sorted(name for name, rows in leaks.changed.items() if rows)
     return _check("leaks", sum(leaks.changed.values()), "<=", 0, f"rows changed in {', '.join(changed) or 'nothing'}")
+
+
+def _probabilities(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
+    """Where predictions are probabilities: they are near the rates that came true, and rank rows as well as the reference."""
+    if evidence.task != "binary":
+        return
+    error = _metric(evidence.candidate, "calibration_error")
+    yield _check(
+        "calibration", error, "<=", policy.max_calibration_error, "mean distance from the rates that came true"
+    )
+    auc, other = (_metric(score, "auc") for score in (evidence.candidate, evidence.reference))
+    gain = None if auc is None or other is None else auc - other
+    yield _check("ranking", gain, ">=", -policy.max_auc_loss, "auc over the reference's")
 
 
 def _slices(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from ratchet.clock import Clock, Period, SystemClock
 from ratchet.errors import SettingsError
-from ratchet.settings import PARAMS_FILE, Settings, Stores
+from ratchet.settings import PARAMS_FILE, Params, Settings, Stores
 from ratchet.use_case import Loader, UseCase, load_use_case
 
 PeriodName = Literal["train", "early_stopping", "holdout", "fresh", "all"]
@@ -32,10 +32,19 @@ class Project:
     clock: Clock = field(default_factory=SystemClock)
 
     @classmethod
-    def load(cls, root: Path | None = None) -> Project:
-        """The project of a folder (default: the working directory) and of this process's environment."""
+    def load(cls, root: Path | None = None, use_case: str | None = None) -> Project:
+        """The project of a folder (default: the working directory) and of this process's environment.
+
+        It is that of the use case which params.yaml selects, or of another one in it.
+        """
         root = (root or Path.cwd()).resolve()
-        return cls(root, Settings.load(root / PARAMS_FILE), Stores.from_environment())
+        return cls(root, Settings.load(root / PARAMS_FILE, use_case), Stores.from_environment())
+
+    @classmethod
+    def load_all(cls, root: Path | None = None) -> list[Project]:
+        """The project of every use case in params.yaml, in its order."""
+        root = (root or Path.cwd()).resolve()
+        return [cls.load(root, name) for name in Params.load(root / PARAMS_FILE).use_cases]
 
     @cached_property
     def use_case(self) -> UseCase:
@@ -65,7 +74,7 @@ class Project:
     @property
     def namespace(self) -> str:
         """`{use case}-{source}`: the MLflow model's name and, with underscores, the Feast project's."""
-        return f"{self.use_case.name}-{self.settings.source.name}"
+        return f"{self.settings.use_case.rpartition('.')[2]}-{self.settings.source.name}"
 
     @property
     def _own(self) -> Path:
@@ -115,6 +124,11 @@ class Project:
         return self.root / "reports" / self._own
 
     @property
+    def shared_reports(self) -> Path:
+        """Reports of whichever use case was summarised last."""
+        return self.root / "reports"
+
+    @property
     def shared_state(self) -> Path:
         """Databases, keys and locks of the whole checkout; never versioned."""
         return self.root / "state"
@@ -133,3 +147,8 @@ class Project:
     def serving_file(self) -> Path:
         """Which model serves: written by reconcile, read by DVC as a dependency of predict."""
         return self.state / "serving.json"
+
+    @property
+    def wish_file(self) -> Path:
+        """Which version is wished for and does not serve yet: read by DVC as a dependency of reconcile."""
+        return self.shared_state / "wishes" / f"{self.namespace}.json"

@@ -7,6 +7,7 @@ can be asked for again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -63,10 +64,19 @@ def resolve_champion(project: Project) -> Champion:
         return champion
 
 
+def write_wishes(projects: Sequence[Project]) -> dict[str, int | None]:
+    """Write, where DVC looks, which version of each model is wished for and does not serve: it sees files, not aliases."""
+    wishes = {}
+    for project in projects:
+        with opened(project, "promotion") as registry:
+            wishes[project.namespace] = _write_wish(registry)
+    return wishes
+
+
 def serving_version(project: Project) -> int | None:
     """Which version serves, unverified: a cheap question, to be asked often. None where nothing does."""
     with opened(project, "promotion") as registry:
-        return registry.snapshot().aliases.get(SERVING)
+        return registry.aliases().get(SERVING)
 
 
 def reconcile(project: Project) -> Report:
@@ -234,6 +244,7 @@ def _settle(registry: Registry, refused: dict[str, Any] | None) -> dict[str, Any
             registry.tag(versions[number], STATUS, text)
     registry.point(SERVING, fact.version if fact else None, snapshot)
     _write_serving_file(registry.project, fact)
+    _write_wish(registry)
     registry.point(PREVIOUS, fact.previous if fact and fact.previous in versions else None, snapshot)
     return {"version": fact.version, "digest": fact.digest, "previous": fact.previous} if fact else None
 
@@ -245,6 +256,13 @@ def _statuses(snapshot: Snapshot, refused: dict[str, Any] | None) -> dict[int, s
     if refused:
         statuses[refused["version"]] = f"refused: {refused['reason']}"
     return statuses
+
+
+def _write_wish(registry: Registry) -> int | None:
+    aliases = registry.aliases()
+    open_wish = aliases.get(CHAMPION) if aliases.get(CHAMPION) != aliases.get(SERVING) else None
+    write_json(registry.project.wish_file, {"version": open_wish})
+    return open_wish
 
 
 def _write_serving_file(project: Project, fact: Entry | None) -> None:

@@ -80,15 +80,21 @@ class Registry:
         self._uri = _tracking_uri(project)
         self._client = MlflowClient(self._uri, registry_uri=self._uri)
 
+    def aliases(self) -> dict[str, int]:
+        """Alias → version; none where nothing was registered yet."""
+        return self._aliases_and_tags()[0]
+
     def snapshot(self) -> Snapshot:
+        return Snapshot.read(*self._aliases_and_tags(), self.project)
+
+    def _aliases_and_tags(self) -> tuple[dict[str, int], Mapping[str, str]]:
         try:
             found = self._client.get_registered_model(self.name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            return Snapshot({}, (), None)
-        aliases = {alias: int(number) for alias, number in found.aliases.items()}
-        return Snapshot.read(aliases, found.tags, self.project)
+            return {}, {}
+        return {alias: int(number) for alias, number in found.aliases.items()}, found.tags
 
     def versions(self) -> dict[int, Version]:
         """By number, those that were made by hand among them."""

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 from ratchet.errors import SettingsError
 
 PARAMS_FILE = "params.yaml"
+WATCHED = ("source", "periods", "training", "gate", "drift")
+"""What every section of params.yaml has, because dvc.yaml names it."""
 ENVIRONMENT_PREFIX = "RATCHET_"
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -60,13 +62,19 @@ class TrainingSettings(Frozen):
 
 
 class GateSettings(Frozen):
-    """The bounds that a candidate must meet. Skill is 1 − error(candidate) / error(reference), on the same rows."""
+    """The bounds that a candidate must meet. Skill is 1 − error(candidate) / error(reference), on the same rows.
+
+    Of probabilities are asked, beside skill: at most `max_calibration_error`, and an AUC at most `max_auc_loss` below the
+    reference's.
+    """
 
     min_rows: int = Field(1000, ge=1)
     min_blocks: int = Field(7, ge=2)
     min_skill: FiniteFloat = 0.0
     min_slice_rows: int = Field(200, ge=1)
     min_slice_skill: FiniteFloat = -0.05
+    max_calibration_error: float = Field(0.1, ge=0.0, le=1.0)
+    max_auc_loss: float = Field(0.01, ge=0.0, le=1.0)
     confidence: float = Field(0.95, gt=0.5, lt=1.0)
     min_gain: FiniteFloat = 0.0
     non_inferiority_margin: float = Field(0.01, ge=0.0, lt=1.0)
@@ -82,9 +90,23 @@ class DriftSettings(Frozen):
     reference_rows: int = Field(20_000, ge=100)
     min_rows: int = Field(500, ge=1)
 
+    @model_validator(mode="after")
+    def _enough_to_compare(self) -> Self:
+        if self.reference_rows < self.min_rows:
+            raise ValueError("reference_rows must be at least min_rows, or nothing could ever be compared")
+        return self
+
+
+class Schedules(Frozen):
+    """When Prefect runs each flow of a use case: cron, in UTC."""
+
+    feature: str = "5 * * * *"
+    training: str = "35 2 * * *"
+    inference: str = "20 * * * *"
+
 
 class Settings(Frozen):
-    """params.yaml."""
+    """What params.yaml decides for one use case."""
 
     use_case: str
     source: SourceSettings
@@ -92,10 +114,40 @@ class Settings(Frozen):
     training: TrainingSettings = TrainingSettings()
     gate: GateSettings = GateSettings()
     drift: DriftSettings = DriftSettings()
+    schedules: Schedules = Schedules()
 
     @classmethod
-    def load(cls, path: Path) -> Settings:
-        """Read params.yaml. Raises SettingsError, which names the nearest key for one that is unknown."""
+    def load(cls, path: Path, use_case: str | None = None) -> Settings:
+        """A use case's settings from params.yaml: of the one that it selects, or of another. Raises SettingsError."""
+        params = Params.load(path)
+        name = use_case or params.use_case
+        if name not in params.use_cases:
+            known = ", ".join(params.use_cases) or "none"
+            raise SettingsError(
+                f"use_case {name!r} has no section in use_cases (known are {known})",
+                subject=str(path),
+                remedy="Name one of them, or give it a section",
+            )
+        section = params.use_cases[name]
+        missing = [block for block in WATCHED if block not in section]
+        if missing:
+            raise SettingsError(
+                f"use_cases.{name} lacks {', '.join(missing)}",
+                subject=str(path),
+                remedy="Write it out, if only as {}: dvc.yaml watches it",
+            )
+        return parse(cls, {**section, "use_case": name}, str(path), within=f"use_cases.{name}.")
+
+
+class Params(Frozen):
+    """params.yaml: a section for each use case of the checkout, and the one that commands speak of."""
+
+    use_case: str
+    use_cases: dict[str, dict[str, Any]]
+
+    @classmethod
+    def load(cls, path: Path) -> Params:
+        """Raises SettingsError. The sections are read as they are used, by Settings."""
         try:
             raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
@@ -128,17 +180,25 @@ class Stores(Frozen):
             for name, value in environment.items()
             if name.startswith(ENVIRONMENT_PREFIX)
         }
-        return parse(cls, given, "the environment", lambda name: ENVIRONMENT_PREFIX + name.upper())
+        return parse(cls, given, "the environment", spelled=lambda name: ENVIRONMENT_PREFIX + name.upper())
 
 
 def parse(
-    model: type[Model], raw: Mapping[str, Any], subject: str, spelled: Callable[[str], str] = lambda name: name
+    model: type[Model],
+    raw: Mapping[str, Any],
+    subject: str,
+    *,
+    within: str = "",
+    spelled: Callable[[str], str] = lambda name: name,
 ) -> Model:
-    """Validate `raw`, or raise a SettingsError that lists each wrong key with its neighbours, as they are `spelled` there."""
+    """Validate `raw`, or raise a SettingsError that lists each wrong key with its neighbours.
+
+    `within` is where in the subject the keys are, and `spelled` how they are written there.
+    """
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        problems = [_explain(model, dict(problem), spelled) for problem in error.errors()]
+        problems = [within + _explain(model, dict(problem), spelled) for problem in error.errors()]
         raise SettingsError("; ".join(problems), subject=subject, remedy="Mend what is named and run again") from error
 
 

@@ -22,7 +22,6 @@ from ratchet.errors import SettingsError
 
 if TYPE_CHECKING:
     import ibis
-    from great_expectations.expectations.expectation import Expectation
 
 Array = npt.NDArray[Any]
 Columns = Mapping[str, Array]
@@ -34,8 +33,6 @@ ROW_ID = "row_id"
 """`{batch}:{row number in the delivery}`: unique in its table, and the way back to the delivered row."""
 Task = Literal["regression", "binary"]
 Kind = Literal["number", "category"]
-Rules = Mapping[str, "Expectation"]
-"""Reason of quarantine → the expectation that a row breaks."""
 Split = Literal["time", "entity"]
 
 
@@ -53,6 +50,19 @@ class Delivery:
     read: Callable[[], tuple[pa.Table, list[str]]]
 
 
+@dataclass(frozen=True)
+class Rule:
+    """An expectation that Great Expectations ships, by its name there without `expect_`, and its arguments."""
+
+    expectation: str
+    arguments: Mapping[str, Any]
+
+
+def expect(expectation: str, **arguments: Any) -> Rule:
+    """`expect("column_values_to_be_between", column="amount", min_value=0)`"""
+    return Rule(expectation, arguments)
+
+
 Loader = Callable[["str", Mapping[str, Any], Period], Iterable[Delivery]]
 """(path, options, period) → the deliveries that may hold rows of the period. Raises SourceError."""
 
@@ -64,7 +74,7 @@ class SourceTable:
     `event_time` is the instant that a row is about (accepted rows are partitioned by its UTC date) and `known_at` the
     instant from which we knew all of it. `early` names the columns known from `event_time` on; every other column counts as
     unknown until `known_at`. A reference table has neither instant: it is small, and was always known.
-    `rules` maps a reason to a Great Expectations expectation; a row that breaks one is quarantined for that reason.
+    `rules` maps a reason to what is expected of a row; one that breaks it is quarantined for that reason.
     Ingest adds ROW_ID, which names the delivery and the place in it, to every table.
     """
 
@@ -74,7 +84,7 @@ class SourceTable:
     event_time: str | None = None
     known_at: str | None = None
     early: tuple[str, ...] = ()
-    rules: Callable[[], Rules] = dict
+    rules: Mapping[str, Rule] = field(default_factory=dict)
 
     @property
     def is_reference(self) -> bool:
@@ -205,5 +215,11 @@ def load_use_case(name: str) -> UseCase:
             f"{module} declares no `use_case`",
             subject=f"use_case {name!r}",
             remedy="Give the folder's __init__.py a `use_case = UseCase(...)`",
+        )
+    if found.name != name.rpartition(".")[2]:
+        raise SettingsError(
+            f"the `use_case` of {module} is named {found.name!r}",
+            subject=f"use_case {name!r}",
+            remedy="Give it the name of its folder: data, models and reports are kept by it",
         )
     return found

@@ -5,24 +5,18 @@ Everything is paired: each model is scored on the very same rows, and bootstrap 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import SupportsFloat
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ratchet.clock import local_time
 from ratchet.gate_record import Evidence, Gain, LeakEvidence, Score, SliceScore
+from ratchet.metrics import METRICS, Codes, Floats, finite, metrics, row_losses
 from ratchet.model import Model
 from ratchet.settings import GateSettings
 from ratchet.use_case import Array, Columns, Task, UseCase
 from training_pipeline.dataset import Answers, Holdout
-
-Floats = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.int64]
-METRICS: Mapping[Task, tuple[str, ...]] = {"regression": ("rmse", "mae"), "binary": ("log_loss", "auc", "brier")}
 
 
 def collect(
@@ -45,6 +39,7 @@ def collect(
         else None
     )
     return Evidence(
+        task=task,
         n=len(rows["label"]),
         blocks=len(np.unique(blocks)),
         start=holdout.period.start,
@@ -87,32 +82,6 @@ def score(model: Model, labels: Floats, predicted: Floats, obstacle: str) -> Sco
         metrics=metrics(contract.task, labels, predicted) if usable else dict.fromkeys(METRICS[contract.task]),
         obstacle=obstacle,
     )
-
-
-def metrics(task: Task, labels: Floats, predicted: Floats) -> dict[str, float | None]:
-    """METRICS of the task. Errors are in the label's unit; auc is None where one class is alone."""
-    squared = np.mean((labels - predicted) ** 2)
-    if task == "regression":
-        return {"rmse": finite(np.sqrt(squared)), "mae": finite(np.mean(np.abs(labels - predicted)))}
-    from sklearn.metrics import roc_auc_score
-
-    both = len(np.unique(labels)) == 2
-    return {
-        "log_loss": finite(row_losses(task, labels, predicted).mean()),
-        "auc": finite(roc_auc_score(labels, predicted)) if both else None,
-        "brier": finite(squared),
-    }
-
-
-def row_losses(task: Task, labels: Floats, predicted: Floats) -> Floats:
-    """The loss of each row, shape (n,): squared error, or minus the log of the probability given to what happened.
-
-    Probabilities are kept one float64 epsilon away from 0, as scikit-learn's log_loss does.
-    """
-    if task == "regression":
-        return np.asarray((labels - predicted) ** 2)
-    likelihood = np.where(labels == 1, predicted, 1.0 - predicted)
-    return np.asarray(-np.log(np.clip(likelihood, np.finfo(np.float64).eps, 1.0)))
 
 
 def relative_gain(task: Task, losses: Array, others: Array) -> Floats:
@@ -165,11 +134,6 @@ def slice_scores(
         skills = relative_gain(task, np.bincount(codes, candidate), np.bincount(codes, reference))
         for value, n, skill in zip(values, sizes, skills, strict=True):
             yield SliceScore(column=column, value=_text(value), n=int(n), skill=finite(skill))
-
-
-def finite(number: SupportsFloat) -> float | None:
-    """None for what is no number."""
-    return float(number) if math.isfinite(float(number)) else None
 
 
 def _factorize(values: Array) -> tuple[Codes, Array]:

@@ -115,7 +115,7 @@ def _pictures(stopped: Stopped, candidate: Model) -> dict[str, bytes]:
     return {
         "early_stopping": plots.curve(stopped.losses, stopped.trees),
         "importance": plots.bars(gains),
-        "predicted_and_actual": plots.calibration(stopped.labels, stopped.predicted),
+        **plots.of_predictions(candidate.contract.task, stopped.labels, stopped.predicted),
     }
 
 

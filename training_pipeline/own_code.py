@@ -68,7 +68,9 @@ def _score(project: Project, champion: Champion, holdout: Holdout, folder: Path)
 def _write_params(project: Project, use_case: str, path: Path) -> None:
     """The old commit's own params.yaml, with the source and the periods of today."""
     today = project.settings.model_dump(mode="json", include={"source", "periods"})
-    params = {**yaml.safe_load(path.read_text(encoding="utf-8")), **today, "use_case": use_case}
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    section = {**params["use_cases"].get(use_case, {}), **today}
+    params |= {"use_case": use_case, "use_cases": {use_case: section}}
     path.write_text(yaml.safe_dump(params), encoding="utf-8")
 
 

@@ -6,12 +6,15 @@ import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from sklearn.metrics import precision_recall_curve, roc_curve
 
-Floats = npt.NDArray[np.float64]
+from ratchet.metrics import Floats, equally_full
+from ratchet.use_case import Task
+
 GROUPS = 20
+MOST_POINTS = 1000
 
 
 def curve(losses: Sequence[float], best: int) -> bytes:
@@ -30,14 +33,55 @@ def bars(gains: Mapping[str, float]) -> bytes:
     return _png(figure)
 
 
-def calibration(labels: Floats, predicted: Floats) -> bytes:
-    """Mean label against mean prediction in groups of equally many rows, in the order of predictions."""
-    figure, axes = _canvas("mean prediction", "mean label")
-    groups = np.array_split(np.argsort(predicted, kind="stable"), min(GROUPS, len(predicted)))
-    means = np.array([[predicted[rows].mean(), labels[rows].mean()] for rows in groups])
+def of_predictions(task: Task, labels: Floats, predicted: Floats) -> dict[str, bytes]:
+    """What shows how good predictions of the task are, by name."""
+    if task == "regression":
+        return {"predicted_and_actual": calibration(labels, predicted, "mean label")}
+    return {
+        "reliability": calibration(labels, predicted, "rate that came true"),
+        "roc": roc(labels, predicted),
+        "precision_recall": precision_recall(labels, predicted),
+    }
+
+
+def calibration(labels: Floats, predicted: Floats, label: str) -> bytes:
+    """Mean label against mean prediction in groups of about equally many rows, in the order of predictions."""
+    figure, axes = _canvas("mean prediction", label)
+    means = _group_means(labels, predicted)
     axes.axline((means[0, 0], means[0, 0]), slope=1, linestyle="--", color="grey")
     axes.plot(means[:, 0], means[:, 1], marker="o")
     return _png(figure)
+
+
+def roc(labels: Floats, predicted: Floats) -> bytes:
+    """Of the rows labelled 1 and of those labelled 0, the share that each threshold takes; chance is the diagonal."""
+    figure, axes = _canvas("share of zeros above the threshold", "share of ones above the threshold")
+    zeros, ones, _ = roc_curve(labels, predicted)
+    axes.axline((0, 0), slope=1, linestyle="--", color="grey")
+    axes.plot(_thinned(zeros), _thinned(ones))
+    return _png(figure)
+
+
+def precision_recall(labels: Floats, predicted: Floats) -> bytes:
+    """The rate of ones above each threshold, against the share of all ones that are there; chance is their rate."""
+    figure, axes = _canvas("recall: share of ones above the threshold", "precision: rate of ones above it")
+    precision, recall, _ = precision_recall_curve(labels, predicted, drop_intermediate=True)
+    axes.axhline(labels.mean(), linestyle="--", color="grey")
+    axes.plot(_thinned(recall), _thinned(precision), drawstyle="steps-post")
+    return _png(figure)
+
+
+def _group_means(labels: Floats, predicted: Floats) -> Floats:
+    """Mean prediction and mean label of each group that has rows, shape (g, 2)."""
+    order = np.lexsort((labels, predicted))
+    codes = equally_full(predicted[order], GROUPS)
+    sizes, *sums = (np.bincount(codes, side[order]) for side in (np.ones(len(labels)), predicted, labels))
+    return np.column_stack(sums)[sizes > 0] / sizes[sizes > 0, np.newaxis]
+
+
+def _thinned(values: Floats) -> Floats:
+    """At most MOST_POINTS of a curve's points, evenly spaced, its ends among them: no picture shows more."""
+    return values[np.unique(np.linspace(0, len(values) - 1, MOST_POINTS).astype(np.int64))]
 
 
 def _canvas(x: str, y: str, height: float = 4.5) -> tuple[Figure, Axes]:

@@ -15,7 +15,7 @@ HOUSE = (
     "from ratchet.csv_source import csv_source",
     "from ratchet.fields import kinds_of, numbers, request_of, schema_of",
     "from ratchet.one_table import examples_of, outcome_inputs, outcome_lookup, outcomes",
-    "from ratchet.use_case import INSTANT, Columns, Rules, SourceTable, UseCase",
+    "from ratchet.use_case import INSTANT, Columns, SourceTable, UseCase, expect",
 )
 
 

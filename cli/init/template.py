@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from cli.init.decide import Decided
-from cli.init.formatting import imports, names, quoted, wrapped
+from cli.init.formatting import WIDTH, imports, names, quoted, wrapped
 from cli.init.look import Column
 from cli.init.plan import TIMES, Plan
 from cli.init.template_request import dense_request_text, request_text
@@ -31,7 +31,7 @@ def use_case_text(plan: Plan) -> str:
 
 
 def _text(plan: Plan, request: str) -> str:
-    parts = [request, _rules(plan), _tables(plan), "\n".join(_on_demand(plan)), _use_case(plan)]
+    parts = [request, _tables(plan), "\n".join(_on_demand(plan)), _use_case(plan)]
     body = "\n\n\n".join(filter(None, parts))
     summary = f'"""Predict {plan.decided.label.name}. Begun by `ratchet init`; all of it is yours to change."""'
     constants = f"TIMEZONE = {quoted(plan.decided.timezone)}\n\n\n"
@@ -39,11 +39,18 @@ def _text(plan: Plan, request: str) -> str:
 
 
 def _rules(plan: Plan) -> str:
-    rules = [f"{quoted(reason)}: gxe.{rule}({', '.join(given)})" for reason, rule, given in _expectations(plan)]
-    if not rules:
-        return ""
-    head = ["def rules() -> Rules:", "    from great_expectations import expectations as gxe", ""]
-    return "\n".join([*head, wrapped("return {", rules, "}", 4)])
+    """The keyword of the table, or nothing."""
+    rules = [_rule(*expectation) for expectation in _expectations(plan)]
+    return wrapped("rules={", rules, "},", 4) if rules else ""
+
+
+def _rule(reason: str, expectation: str, given: list[str]) -> str:
+    """An entry of a dictionary; its arguments have a line of their own where it would be too long."""
+    arguments = [quoted(expectation), *given]
+    line = f"{quoted(reason)}: expect({', '.join(arguments)})"
+    if len(line) <= WIDTH - len("        ,"):
+        return line
+    return f"{quoted(reason)}: expect(\n{wrapped('', arguments, '', 12)}\n        )"
 
 
 def _expectations(plan: Plan) -> Iterator[tuple[str, str, list[str]]]:
@@ -53,16 +60,16 @@ def _expectations(plan: Plan) -> Iterator[tuple[str, str, list[str]]]:
     if decided.task == "binary" and label.is_binary and label.kind != "boolean":
         allowed = ["0", "1"] if label.kind == "whole" else [quoted(value) for value in label.counts]
         values = f"value_set=[{', '.join(allowed)}]"
-        yield f"{label.name}_is_another_value", "ExpectColumnValuesToBeInSet", [*about, values]
+        yield f"{label.name}_is_another_value", "column_values_to_be_in_set", [*about, values]
     elif decided.task == "regression":
         least, most = _bounds(label)
         bounds = [f"min_value={least}", f"max_value={most}"]
-        yield f"{label.name}_is_out_of_range", "ExpectColumnValuesToBeBetween", [*about, *bounds]
+        yield f"{label.name}_is_out_of_range", "column_values_to_be_between", [*about, *bounds]
     if not decided.known_after:
         pair = [f"column_A={quoted(decided.known_at)}", f"column_B={quoted(decided.time)}"]
-        yield f"{decided.known_at}_is_too_early", "ExpectColumnPairValuesAToBeGreaterThanB", pair
+        yield f"{decided.known_at}_is_too_early", "column_pair_values_a_to_be_greater_than_b", pair
     for name in decided.entities:
-        yield f"no_{name}", "ExpectColumnValuesToNotBeNull", [f"column={quoted(name)}"]
+        yield f"no_{name}", "column_values_to_not_be_null", [f"column={quoted(name)}"]
 
 
 def _bounds(label: Column) -> tuple[str, str]:
@@ -84,9 +91,10 @@ def _tables(plan: Plan) -> str:
         f"event_time={quoted(decided.time)}",
         f"known_at={quoted(decided.known_at)}",
         "early=tuple(Request.model_fields)",
-        *(["rules=rules"] if any(_expectations(plan)) else []),
     ]
-    table = "\n".join(["ROWS = SourceTable(", *(f"    {item}," for item in items), ")"])
+    rules = _rules(plan)
+    lines = [*(f"    {item}," for item in items), *([rules] if rules else [])]
+    table = "\n".join(["ROWS = SourceTable(", *lines, ")"])
     windows = [f"WINDOWS = {names(plan.windows)}"] if decided.entities else []
     return "\n".join([table, _source(plan), *windows, *(_view(plan, entity) for entity in decided.entities)])
 

@@ -1,21 +1,22 @@
-"""Evidently's comparison of two samples: an HTML page to look at, its JSON, and a score for each column."""
+"""Two samples compared: a score for each column, and Evidently's page to look at, with its JSON."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from evidently import DataDefinition, Dataset, Report
+from evidently.core.report import Context
 from evidently.legacy.calculations.stattests import StatTest, register_stattest
 from evidently.legacy.core import ColumnType
 from evidently.presets import DataDriftPreset
+from evidently.widgets import CounterData, counter
 
 from inference_pipeline.monitor.psi import psi
-from ratchet.settings import DriftSettings
 from ratchet.tables import write_json, write_text
 from ratchet.use_case import Array, Columns, Kind
 
@@ -51,8 +52,9 @@ def frames(columns: Mapping[str, Kind], reference: Columns, window: Columns) -> 
 def _series(columns: Mapping[str, Kind], values: Columns) -> Iterator[tuple[str, Array]]:
     for name, kind in columns.items():
         if kind == "number":
-            yield name, values[name]
-            yield name + MISSING, np.where(np.isfinite(values[name]), "no", "yes").astype(object)
+            is_there = np.isfinite(values[name])
+            yield name, np.where(is_there, values[name], np.nan)
+            yield name + MISSING, np.where(is_there, "no", "yes").astype(object)
         else:
             yield name, np.array([_text(value) for value in values[name]], dtype=object)
 
@@ -61,30 +63,53 @@ def _text(value: Any) -> str:
     return "null" if pd.isna(value) else str(value).removesuffix(".0")
 
 
-def compare(
-    reference: pd.DataFrame, window: pd.DataFrame, settings: DriftSettings, directory: Path
-) -> dict[str, float | None]:
-    """Write drift.html and drift.json; the population stability index of each column, None where there is too little."""
-    names = [str(name) for name in reference]
-    enough = [name for name in names if _count(reference[name], window[name]) >= settings.min_rows]
-    preset = DataDriftPreset(
-        columns=enough,
-        method=METHOD.name,
-        threshold=settings.column_threshold,
-        drift_share=settings.share_threshold,
-    )
-    snapshot = Report([preset]).run(_dataset(window[enough]), _dataset(reference[enough]))
+def scores(reference: pd.DataFrame, window: pd.DataFrame, min_rows: int) -> dict[str, float | None]:
+    """The population stability index of each column; None where either side has fewer than `min_rows` values."""
+    return {str(name): _score(reference[name].dropna(), window[name].dropna(), min_rows) for name in reference}
+
+
+def _score(reference: pd.Series[Any], window: pd.Series[Any], min_rows: int) -> float | None:
+    if min(len(reference), len(window)) < min_rows:
+        return None
+    return psi(reference.to_numpy(), window.to_numpy(), numeric=reference.dtype == np.float64)
+
+
+def write(
+    reference: pd.DataFrame,
+    window: pd.DataFrame,
+    names: Sequence[str],
+    threshold: float,
+    headline: Mapping[str, str],
+    directory: Path,
+) -> None:
+    """Write drift.html, the named columns under the headline (label → value), and drift.json, what Evidently made of them."""
+    preset = _Columns(headline, columns=names, method=METHOD.name, threshold=threshold)
+    snapshot = Report([preset]).run(_dataset(window[names]), _dataset(reference[names]))
     write_text(directory / HTML, _with_running_ids(snapshot.get_html_str(as_iframe=False)))
-    found = snapshot.dict()
-    write_json(directory / JSON, found)
-    scores = {
-        metric["config"]["column"]: metric["value"] for metric in found["metrics"] if "column" in metric["config"]
-    }
-    return {name: float(scores[name]) if name in scores else None for name in names}
+    write_json(directory / JSON, snapshot.dict())
 
 
-def _count(*sides: pd.Series[Any]) -> int:
-    return min(int(side.notna().sum()) for side in sides)
+class _Columns(DataDriftPreset):  # type: ignore[misc] # Evidently's types are not read
+    """Evidently's table of columns, under our own headline.
+
+    Its own count takes columns of missing values for columns like any other, and its verdict knows no rule but their share:
+    both are left out, so that a page has one verdict.
+    """
+
+    headline: dict[str, str]
+
+    def __init__(self, headline: Mapping[str, str], **settings: Any) -> None:
+        self.headline = dict(headline)
+        super().__init__(**settings)
+
+    def generate_metrics(self, context: Context) -> list[Any]:
+        _count, *columns = super().generate_metrics(context)
+        return list(columns)
+
+    def render(self, context: Context, child_widgets: Any = None) -> list[Any]:
+        *_verdict, table = super().render(context, child_widgets)
+        table.title = "Columns"
+        return [counter(counters=[CounterData(*line) for line in self.headline.items()]), table]
 
 
 def _dataset(rows: pd.DataFrame) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,21 +48,41 @@ def drift_report(project: Project, champion: Champion, window: Columns, director
     It is drift when the prediction drifted, or a share of the columns that the settings name.
     """
     settings, columns = project.settings.drift, {**champion.model.contract.inputs, PREDICTION: "number"}
-    _require_rows(window, settings)
     reference = to_columns(pq.read_table(champion.directory / REFERENCE))
+    for side, rows in (("the window", window), ("the reference", reference)):
+        _require_rows(side, rows, settings)
     sides = comparison.frames(columns, reference, _sample(window, settings.reference_rows))
-    scores = comparison.compare(*sides, settings, directory)
+    scores = comparison.scores(*sides, settings.min_rows)
     verdicts = {name: _verdict(scores[name], scores.get(name + MISSING), settings) for name in columns}
+    found = {**_conclude(verdicts, settings), "mean_prediction": _means(reference, window), "window": _describe(window)}
+    scored = [name for name, score in scores.items() if score is not None]
+    comparison.write(*sides, scored, settings.column_threshold, _headline(found, settings), directory)
+    files = {"html": directory / comparison.HTML, "json": directory / comparison.JSON}
+    return {**found, **{name: str(path.relative_to(project.root)) for name, path in files.items()}}
+
+
+def _conclude(verdicts: Mapping[str, dict[str, Any]], settings: DriftSettings) -> Report:
     judged = [verdict["drift"] for verdict in verdicts.values() if verdict["drift"] is not None]
     share = sum(judged) / len(judged)
     is_drift = share >= settings.share_threshold or verdicts[PREDICTION]["drift"]
+    return {"verdict": "drift" if is_drift else "no drift", "columns": dict(verdicts), "share": round(share, 6)}
+
+
+def _means(reference: Columns, window: Columns) -> Report:
+    """The mean prediction (of a binary task: the rate to expect) of the reference and of the window."""
+    sides = {"reference": reference[PREDICTION], "window": window[PREDICTION]}
+    return {name: round(float(values[np.isfinite(values)].mean()), 6) for name, values in sides.items()}
+
+
+def _headline(found: Report, settings: DriftSettings) -> dict[str, str]:
+    """The report in a few words, as it stands above the page's columns."""
+    mean, columns = found["mean_prediction"], found["columns"]
+    judged = [column["drift"] for column in columns.values() if column["drift"] is not None]
     return {
-        "verdict": "drift" if is_drift else "no drift",
-        "columns": verdicts,
-        "share": round(share, 6),
-        "html": str((directory / comparison.HTML).relative_to(project.root)),
-        "json": str((directory / comparison.JSON).relative_to(project.root)),
-        "window": _describe(window),
+        "verdict": found["verdict"],
+        f"columns drifted ({settings.share_threshold:.0%} are drift)": f"{sum(judged)} of {len(judged)}",
+        "prediction (alone is drift)": "drifted" if columns[PREDICTION]["drift"] else "not drifted",
+        "mean prediction, reference → window": f"{mean['reference']:.4g} → {mean['window']:.4g}",
     }
 
 
@@ -84,13 +105,13 @@ def _describe(window: Columns) -> Report:
     return {"from": first, "to": last, "n": len(window[PREDICTION])}
 
 
-def _require_rows(window: Columns, settings: DriftSettings) -> None:
-    rows = len(window[PREDICTION])
+def _require_rows(side: str, columns: Columns, settings: DriftSettings) -> None:
+    rows = int(np.isfinite(columns[PREDICTION]).sum())
     if rows < settings.min_rows:
         raise DataError(
-            f"the window has {rows} rows, too few to compare: {settings.min_rows} are needed",
+            f"{side} has {rows} rows with a prediction, too few to compare: {settings.min_rows} are needed",
             subject="drift report",
-            remedy="Run the stage `predict`, or lower drift.min_rows in params.yaml",
+            remedy="Let more rows be scored or trained on, or lower drift.min_rows in params.yaml",
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from inference_pipeline.champion import load_champion
+from inference_pipeline.online.requests import RequestReader
 from ratchet import prediction_log
 from ratchet.feature_store import OnlineFeatures
 from ratchet.prediction_log import OnlineLog
@@ -25,10 +26,11 @@ class Features(Protocol):
 
 @dataclass(frozen=True)
 class Predictor:
-    """One model with the features that it reads and the log that it writes."""
+    """One model with the requests that it takes, the features that it reads and the log that it writes."""
 
     project: Project
     champion: Champion
+    reader: RequestReader
     features: Features
     log: OnlineLog
     log_schema: pa.Schema
@@ -55,6 +57,7 @@ def load_predictor(project: Project) -> Predictor:
     return Predictor(
         project,
         load_champion(project),
+        RequestReader(project.use_case),
         OnlineFeatures(project),
         OnlineLog(project),
         prediction_log.log_schema(project.use_case),

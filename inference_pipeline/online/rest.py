@@ -1,7 +1,8 @@
-"""KServe's V1 protocol: POST /v1/models/{name}:predict and GET /v1/models/{name}."""
+"""KServe's V1 protocol: POST /v1/models/{name}:predict, GET /v1/models/{name} and GET /v1/models."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from anyio import CapacityLimiter, to_thread
@@ -13,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from inference_pipeline.online.requests import RequestReader
 from ratchet.errors import RatchetError, RequestError
 
 if TYPE_CHECKING:
@@ -24,11 +24,12 @@ MAX_REASONS = 20
 
 
 def application() -> Starlette:
-    """The routes, and the one place where errors become status codes. `attach` says which model they speak of."""
+    """The routes, and the one place where errors become status codes. `attach` says which models they speak of."""
     return Starlette(
         routes=[
             Route("/v1/models/{name}:predict", predict, methods=["POST"]),
             Route("/v1/models/{name}", status, methods=["GET"]),
+            Route("/v1/models", models, methods=["GET"]),
         ],
         exception_handlers={
             HTTPException: _refused,  # type: ignore[dict-item] # Starlette types handlers by the base of all exceptions
@@ -38,11 +39,14 @@ def application() -> Starlette:
     )
 
 
-def attach(app: Starlette, serving: Serving) -> None:
+def attach(app: Starlette, served: Sequence[Serving]) -> None:
     """Predictions run one after another in a thread, so that probes are answered meanwhile."""
-    app.state.serving = serving
-    app.state.reader = RequestReader(serving.project.use_case)
+    app.state.models = {serving.project.namespace: serving for serving in served}
     app.state.one_at_a_time = CapacityLimiter(1)
+
+
+async def models(request: Request) -> Response:
+    return JSONResponse({"models": sorted(request.app.state.models)})
 
 
 async def status(request: Request) -> Response:
@@ -60,17 +64,17 @@ async def status(request: Request) -> Response:
 
 
 async def predict(request: Request) -> Response:
-    predictor, state = _serving(request).predictor, request.app.state
-    requests = state.reader.read(await _body(request))
-    return JSONResponse(await to_thread.run_sync(predictor.answer, requests, limiter=state.one_at_a_time))
+    predictor, limiter = _serving(request).predictor, request.app.state.one_at_a_time
+    requests = predictor.reader.read(await _body(request))
+    return JSONResponse(await to_thread.run_sync(predictor.answer, requests, limiter=limiter))
 
 
 def _serving(request: Request) -> Serving:
-    serving: Serving = request.app.state.serving
-    name, known = request.path_params["name"], serving.project.namespace
-    if name != known:
-        raise HTTPException(404, f"there is no model {name!r}; there is {known!r}")
-    return serving
+    models: dict[str, Serving] = request.app.state.models
+    name = request.path_params["name"]
+    if name not in models:
+        raise HTTPException(404, f"there is no model {name!r}; there is {', '.join(sorted(models))}")
+    return models[name]
 
 
 async def _body(request: Request) -> bytes:

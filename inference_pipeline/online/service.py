@@ -27,18 +27,18 @@ app = application()
 )
 @bentoml.asgi_app(app)
 class Inference:
-    """Answers by the model that `serving` names, and follows it when reconcile moves it."""
+    """Answers for every use case of params.yaml by the model that `serving` names, and follows it when reconcile moves it."""
 
     def __init__(self) -> None:
         from inference_pipeline.online.serving import Serving  # brings MLflow, which only the worker needs
 
-        self._serving = Serving(Project.load())
+        self._served = [Serving(project) for project in Project.load_all()]
         self._polling: asyncio.Task[None] | None = None
-        attach(app, self._serving)
+        attach(app, self._served)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator] # BentoML's types are skipped
     async def start(self) -> None:
-        await to_thread.run_sync(self._serving.refresh)
+        await to_thread.run_sync(self._refresh)
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
@@ -52,7 +52,12 @@ class Inference:
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            await to_thread.run_sync(self._serving.refresh)
+            await to_thread.run_sync(self._refresh)
+
+    def _refresh(self) -> None:
+        for serving in self._served:
+            serving.refresh()
 
     def __is_ready__(self) -> bool:
-        return self._serving.ready
+        """A model without a version does not keep the others from answering; `GET /v1/models/NAME` speaks for each."""
+        return any(serving.ready for serving in self._served)

@@ -20,7 +20,7 @@ from ratchet.reports import Report
 from ratchet.tables import write_table
 from ratchet.use_case import Array
 from tests.support.champions import noshow_champion
-from tests.support.models import noshow_columns
+from tests.support.models import noshow_baseline, noshow_columns, save_noshow
 from tests.support.projects import noshow_project
 
 
@@ -74,6 +74,68 @@ def test_drift_of_the_prediction_alone_is_drift(project: Project, champion: Cham
     found = report(project, champion, {**rows, "prediction": rows["prediction"] ** 3})
     assert "drift" == found["verdict"]
     assert ["prediction"] == [name for name, column in found["columns"].items() if column["drift"]]
+
+
+def headline(project: Project, found: Report) -> dict[str, str]:
+    """What stands above the columns of the report's page."""
+    html = (project.root / found["html"]).read_text(encoding="utf-8")
+    assert "Dataset Drift" not in html
+    assert "Drift is detected for" not in html
+    counters = re.findall(r'{"value": ("[^"]*"), "label": ("[^"]*")}', html)
+    return {json.loads(label): json.loads(value) for value, label in counters}
+
+
+def test_the_page_has_the_report_s_verdict(project: Project, champion: Champion) -> None:
+    """Whether the prediction drifted or a share of columns, the page says what the report says, and counts what it counts."""
+    rows = window(champion)
+    prediction = report(project, champion, {**rows, "prediction": rows["prediction"] ** 3})
+    assert {
+        "verdict": "drift",
+        "columns drifted (30% are drift)": "1 of 7",
+        "prediction (alone is drift)": "drifted",
+        "mean prediction, reference → window": "{reference:.4g} → {window:.4g}".format(**prediction["mean_prediction"]),
+    } == headline(project, prediction)
+    absent = {name: np.full(400, np.nan) for name in rows if name.startswith("patient_history")}
+    vanished = report(project, champion, window(champion, **absent))
+    assert "no drift" == vanished["verdict"] == headline(project, vanished)["verdict"]
+    assert "2 of 7" == headline(project, vanished)["columns drifted (30% are drift)"]
+
+
+def test_the_report_says_how_the_expected_rate_moved(project: Project, champion: Champion) -> None:
+    """The mean probability that the champion gave to its own reference, and to all rows of the window."""
+    rows = window(champion, 3000, booked_days_ahead=np.full(3000, 29.0))
+    found = report(project, champion, rows)["mean_prediction"]
+    reference = pq.read_table(champion.directory / REFERENCE)["prediction"].to_numpy()
+    assert {"reference": reference.mean(), "window": rows["prediction"].mean()} == pytest.approx(found, abs=1e-6)
+    assert found["window"] > found["reference"] + 0.05
+
+
+def test_a_few_probabilities_are_judged_by_how_often_each_is_given(project: Project, champion: Champion) -> None:
+    """A baseline that knows two rates drifted when it gives one of them to all, and not when it gives them as ever."""
+    model = noshow_baseline()
+    baseline = replace(champion, model=model, directory=save_noshow(model, project.root / "baseline", 1000))
+    assert not report(project, baseline, window(baseline))["columns"]["prediction"]["drift"]
+    south = window(baseline, clinic=np.full(400, "south", object))
+    assert report(project, baseline, south)["columns"]["prediction"]["drift"]
+
+
+def test_a_rare_outcome_twice_as_likely_is_drift(project: Project, champion: Champion) -> None:
+    """Deciles follow the reference's probabilities, so that those of one in a hundred are told from two in a hundred."""
+    reference = pq.read_table(champion.directory / REFERENCE)
+    rare = replace(champion, directory=project.root / "rare")
+    column = reference.schema.get_field_index("prediction")
+    chances = pa.array(np.random.default_rng(4).beta(2, 198, 1000))
+    write_table(rare.directory / REFERENCE, reference.set_column(column, "prediction", chances))
+    same, twice = (np.random.default_rng(5).beta(2, odds, 400) for odds in (198, 98))
+    verdicts = [report(project, rare, {**window(rare), "prediction": given})["verdict"] for given in (same, twice)]
+    assert ["no drift", "drift"] == verdicts
+
+
+def test_too_small_a_reference_is_an_error(project: Project, champion: Champion) -> None:
+    """A champion of a handful of training rows gives no verdict either."""
+    small = replace(champion, directory=save_noshow(champion.model, project.root / "small", 99))
+    with pytest.raises(DataError, match="the reference has 99 rows"):
+        report(project, small, window(small))
 
 
 def test_a_column_that_vanished_drifted(project: Project, champion: Champion) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
@@ -27,6 +26,7 @@ from ratchet.tables import write_text
 from tests.support.accepted import accept_all
 from tests.support.checkout import ROOT
 from tests.support.parcels import parcels_project
+from tests.support.projects import noshow_project, params
 
 MARCH = Period(datetime(2024, 3, 10, 12, tzinfo=UTC), datetime(2024, 3, 12, tzinfo=UTC))
 
@@ -133,10 +133,10 @@ def feast(root: Path, *arguments: str) -> str:
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True).stdout
 
 
-def test_feast_command_knows_the_active_use_case(tmp_path: Path) -> None:
+def test_feast_command_knows_the_use_case_that_was_applied(tmp_path: Path) -> None:
     """What Ratchet applied is what feature_repo defines, and the `feast` command shows it in that folder."""
     project = parcels_project(tmp_path)
-    write_text(tmp_path / PARAMS_FILE, yaml.safe_dump(project.settings.model_dump(mode="json")))
+    write_text(tmp_path / PARAMS_FILE, params(noshow_project(tmp_path).settings, project.settings))
     apply(project)
     shutil.copy(ROOT / "feature_repo" / "definitions.py", tmp_path / "feature_repo")
     assert service_spec(project.use_case).views["route"] in feast(tmp_path, "feature-views", "list")

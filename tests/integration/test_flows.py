@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ratchet.project import Project
 from ratchet.reports import read
@@ -18,22 +19,26 @@ from tests.support.prefect_server import PrefectServer, prefect_server
 
 STAGES = {
     "feature": ["ingest", "validate", "featurize", "materialize"],
-    "training": ["train", "evaluate", "register"],
-    "inference": ["predict", "monitor"],
+    "training": ["train", "evaluate", "register", "reconcile"],
+    "inference": ["reconcile", "predict", "monitor"],
 }
-STEPS = {
-    "feature": STAGES["feature"],
-    "training": [*STAGES["training"], "reconcile"],
-    "inference": ["reconcile", *STAGES["inference"]],
-}
-SCHEDULES = {"feature/hourly": "5 * * * *", "training/daily": "35 2 * * *", "inference/hourly": "20 * * * *"}
+SCHEDULES = {"feature/noshow": "5 * * * *", "training/noshow": "0 3 * * 1", "inference/noshow": "20 * * * *"}
+PREFIX = "noshow-clinic"
 CLEAN = "Data and pipelines are up to date."
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout of the second use case."""
-    return noshow_checkout(tmp_path_factory.mktemp("checkout"))
+    """A checkout of the second use case, which trains weekly and is not the selected one."""
+    checkout = noshow_checkout(tmp_path_factory.mktemp("checkout"))
+    params = yaml.safe_load((checkout / "params.yaml").read_text(encoding="utf-8"))
+    params["use_cases"]["noshow"]["schedules"]["training"] = SCHEDULES["training/noshow"]
+    (checkout / "params.yaml").write_text(yaml.safe_dump({**params, "use_case": "another"}), encoding="utf-8")
+    return checkout
+
+
+def project(checkout: Path) -> Project:
+    return Project.load(checkout, "noshow")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +54,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
 def deployed(server: PrefectServer, checkout: Path) -> PrefectServer:
     """The server after what prefect.yaml says to do."""
     run(checkout, "prefect", "work-pool", "create", "ratchet", "--type", "process")
-    run(checkout, "prefect", "--no-prompt", "deploy", "--all")
+    run(checkout, "python", "-m", "flows.deploy")
     return server
 
 
@@ -65,7 +70,7 @@ def ran(deployed: PrefectServer, checkout: Path) -> PrefectServer:
 
 
 def test_each_deployment_has_a_schedule_and_a_queue_of_its_own(deployed: PrefectServer) -> None:
-    """prefect.yaml makes three of them, each for one run at a time."""
+    """prefect.yaml makes three of them for a use case, by the schedules of its section, each for one run at a time."""
     found = deployed.deployments()
     assert SCHEDULES == {name: one["schedules"][0]["schedule"]["cron"] for name, one in found.items()}
     assert {name: name.partition("/")[0] for name in SCHEDULES} == {
@@ -79,37 +84,37 @@ def test_a_flow_runs_by_itself_and_shows_its_reports(ran: PrefectServer, flow: s
     """It completes, with an artifact for every step and one for the data version."""
     found = ran.newest_run(flow)
     assert "COMPLETED" == found["state"]["type"], found["state"]["message"]
-    assert {*STEPS[flow], f"{flow}-data-version"} == set(ran.artifacts(found))
+    assert {f"{PREFIX}-{name}" for name in (*STAGES[flow], f"{flow}-data-version")} == set(ran.artifacts(found))
 
 
 def test_an_artifact_is_a_table_of_the_report(ran: PrefectServer, checkout: Path) -> None:
     """The report's values stand under dotted names."""
-    report = read(Project.load(checkout), "validate")
+    report = read(project(checkout), "validate")
     assert report is not None
-    shown = json.loads(ran.artifacts(ran.newest_run("feature"))["validate"])
+    shown = json.loads(ran.artifacts(ran.newest_run("feature"))[f"{PREFIX}-validate"])
     assert {"what": "rows.accepted", "value": str(report["rows"]["accepted"])} in shown
 
 
 def test_dvc_finds_the_stages_of_every_flow_clean(ran: PrefectServer, checkout: Path) -> None:
     """What the flows left is what the other driver would have left: it has nothing to run."""
-    stages = [stage for flow in STAGES.values() for stage in flow]
+    stages = [f"{stage}@noshow" for flow in STAGES.values() for stage in flow]
     assert CLEAN in run(checkout, "dvc", "status", *stages).stdout
 
 
 def test_the_data_of_a_run_can_be_had_again(ran: PrefectServer, checkout: Path) -> None:
     """Its artifact names the data version; the lock kept with the run brings that data back exactly."""
-    project, found = Project.load(checkout), ran.newest_run("feature")
-    before, version = contents(project.features), data_version(project)
-    assert f"`{version}`" in ran.artifacts(found)["feature-data-version"]
-    shutil.rmtree(project.data)
-    restore(project, project.state / "runs" / "feature" / found["id"] / "dvc.lock")
-    assert before == contents(project.features)
-    assert version == data_version(project)
+    noshow, found = project(checkout), ran.newest_run("feature")
+    before, version = contents(noshow.features), data_version(noshow)
+    assert f"`{version}`" in ran.artifacts(found)[f"{PREFIX}-feature-data-version"]
+    shutil.rmtree(noshow.data)
+    restore(noshow, noshow.state / "runs" / "feature" / found["id"] / "dvc.lock")
+    assert before == contents(noshow.features)
+    assert version == data_version(noshow)
 
 
 def test_a_step_that_fails_fails_its_flow(ran: PrefectServer, checkout: Path) -> None:
     """The state of the run has the one-line error, nothing is tried again, and no version is recorded."""
-    before = (checkout / "dvc.lock").read_bytes(), contents(Project.load(checkout).raw)
+    before = (checkout / "dvc.lock").read_bytes(), contents(project(checkout).raw)
     write_params(checkout, rows_per_week=0)
     done = run(checkout, "python", "-m", "flows.feature", check=False)
     assert 0 != done.returncode
@@ -117,4 +122,4 @@ def test_a_step_that_fails_fails_its_flow(ran: PrefectServer, checkout: Path) ->
     assert "FAILED" == found["state"]["type"]
     assert "delivery appointments/week-000: holds no row" in found["state"]["message"]
     assert {} == ran.artifacts(found)
-    assert before == ((checkout / "dvc.lock").read_bytes(), contents(Project.load(checkout).raw))
+    assert before == ((checkout / "dvc.lock").read_bytes(), contents(project(checkout).raw))

@@ -18,7 +18,7 @@ from ratchet.project import Project
 from ratchet.settings import Periods
 from ratchet.use_case import ROW_ID
 from tests.support.taxi import between, delivered, real_months, taxi_project
-from use_cases.nyc_taxi.rules import trip_rules
+from use_cases.nyc_taxi.rules import TRIP_RULES
 from use_cases.nyc_taxi.sources import tlc
 from use_cases.nyc_taxi.tables import TIMEZONE, TRIPS, Month, trips
 
@@ -33,7 +33,7 @@ def reasons(*changes: dict[str, object]) -> dict[int, list[str]]:
     rows = trips(delivered(*changes), Month(date(2023, 3, 1)), "march")[0]
     ids = pa.array([str(place) for place in range(rows.num_rows)])
     found: dict[int, list[str]] = {}
-    for reason, row_ids in broken(trip_rules(), rows.add_column(0, ROW_ID, ids), "march").items():
+    for reason, row_ids in broken(TRIP_RULES, rows.add_column(0, ROW_ID, ids), "march").items():
         for row_id in row_ids:
             found.setdefault(int(row_id), []).append(reason)
     return found

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 
 from ratchet.clock import Period
 from ratchet.errors import VersionError
@@ -19,7 +18,7 @@ from ratchet.promotion import Champion
 from tests.support.champions import noshow_champion
 from tests.support.checkout import commit, run
 from tests.support.models import TRAINED_UNTIL, noshow_columns, noshow_contract
-from tests.support.projects import NOSHOW_END, noshow_project
+from tests.support.projects import NOSHOW_END, noshow_project, params
 from training_pipeline import score_holdout
 from training_pipeline.dataset import Holdout
 from training_pipeline.own_code import ask, with_answers
@@ -40,7 +39,9 @@ def project(tmp_path: Path) -> Project:
     """A git repository that is not a project yet."""
     run(tmp_path, "git", "init", "--quiet")
     (tmp_path / ".gitignore").write_text("/state/\n/champion/\n", encoding="utf-8")
-    (tmp_path / "params.yaml").write_text("use_case: nyc_taxi\nseed_of_then: 5\n", encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(
+        "use_case: another\nuse_cases: {tests.support.noshow: {seed_of_then: 5}}\n", encoding="utf-8"
+    )
     (tmp_path / "training_pipeline").mkdir()
     return noshow_project(tmp_path)
 
@@ -117,15 +118,14 @@ def test_its_settings_are_those_of_its_commit_with_the_source_and_periods_of_tod
 ) -> None:
     """The same requests are judged, whatever params.yaml said when it was trained."""
     champion = made_by("import json, yaml; sys.exit(json.dumps(yaml.safe_load(open('params.yaml')), sort_keys=True))")
-    settings = project.settings.model_dump(mode="json", include={"use_case", "source", "periods"})
-    expected = json.dumps({**settings, "seed_of_then": 5}, sort_keys=True)
+    today, name = project.settings.model_dump(mode="json", include={"source", "periods"}), project.settings.use_case
+    expected = json.dumps({"use_case": name, "use_cases": {name: {**today, "seed_of_then": 5}}}, sort_keys=True)
     assert expected in ask(project, champion, holdout()).obstacle
 
 
 def test_code_that_computes_other_features_answers_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit whose features are not those of the model's contract refuses before it touches a table."""
-    settings = yaml.safe_dump(project.settings.model_dump(mode="json"))
-    (project.root / "params.yaml").write_text(settings, encoding="utf-8")
+    (project.root / "params.yaml").write_text(params(project.settings), encoding="utf-8")
     monkeypatch.chdir(project.root)
     directory, (start, end) = noshow_champion(project).directory, (TRAINED_UNTIL.isoformat(), NOSHOW_END.isoformat())
     with pytest.raises(VersionError, match=r"computes noshow_.* and not noshow_ffffffff\. Install those"):

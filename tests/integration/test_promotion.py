@@ -13,7 +13,8 @@ import pytest
 from ratchet.errors import GateError, RegistryError
 from ratchet.gate_record import Gain
 from ratchet.project import Project
-from ratchet.promotion import promote, reconcile, resolve_champion, rollback, serving_version, status
+from ratchet.promotion import promote, reconcile, resolve_champion, rollback, serving_version, status, write_wishes
+from ratchet.settings import SourceSettings
 from ratchet.tables import read_json
 from tests.support.interruptions import counted, fail_at
 from tests.support.models import save_noshow
@@ -70,7 +71,7 @@ def test_the_champion_is_the_model_that_was_offered(served: Project) -> None:
         ({"gain": NO_GAIN}, "not shown to be better, only not to be worse"),
         ({"gain": None}, "it failed ratchet:non-inferior, ratchet:superior"),
         ({"leaks": None}, "it failed leaks"),
-        ({"candidate": NOT_A_NUMBER}, "it failed predictions:candidate, metrics:candidate"),
+        ({"candidate": NOT_A_NUMBER}, "it failed predictions:candidate, metrics:candidate, calibration, ranking"),
     ],
     ids=["worse", "same", "missing gain", "missing leak check", "NaN"],
 )
@@ -83,6 +84,31 @@ def test_a_candidate_that_is_not_shown_to_be_better_is_refused(
         promote(served, version, by="ann", reason="I like it")
     assert statuses(served)[-1] == f"refused: {reason}"
     assert resolve_champion(served).version == 2
+
+
+def test_a_wish_that_nobody_spoke_is_written_where_dvc_looks(served: Project, unserved: Project) -> None:
+    """A moved alias shows until it serves; where nothing is wished for, or nothing was ever registered, nothing does."""
+    names = [served.namespace, with_namespace(unserved).namespace]
+    projects = [served, with_namespace(unserved)]
+    assert dict.fromkeys(names) == write_wishes(projects)
+    move(served, "champion", 1)
+    assert {names[0]: 1, names[1]: None} == write_wishes(projects)
+    assert {"version": 1} == read_json(served.wish_file)
+    reconcile(served)
+    assert {"version": None} == read_json(served.wish_file)
+
+
+def with_namespace(project: Project) -> Project:
+    """The project, under the name of another source."""
+    return project.with_settings(source=SourceSettings(name="hospital", path="x"))
+
+
+def test_a_refused_wish_stays_to_be_seen(served: Project) -> None:
+    """Until it is taken back, so that nobody believes that it came true."""
+    version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
+    move(served, "champion", version)
+    reconcile(served)
+    assert {served.namespace: version} == write_wishes([served])
 
 
 def test_the_very_model_that_serves_is_no_candidate(served: Project) -> None:

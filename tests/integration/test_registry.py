@@ -67,7 +67,7 @@ def test_a_run_has_the_scores_of_all_that_were_compared(served: Project) -> None
     """Metrics of candidate, reference and champion on the same holdout stand side by side."""
     metrics = run_of(served, 2).data.metrics
     roles = ("champion", "holdout", "reference")
-    scores = {f"{role}/{name}" for role in roles for name in ("auc", "brier", "log_loss")}
+    scores = {f"{role}/{name}" for role in roles for name in ("auc", "brier", "calibration_error", "log_loss")}
     assert set(metrics) == scores | {"holdout/n", "holdout/skill"}
 
 

@@ -6,15 +6,14 @@ import gc
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import great_expectations.expectations as gxe
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from feature_pipeline.rules import broken, rules_digest
-from ratchet.errors import DataError
+from ratchet.errors import DataError, SettingsError
+from ratchet.use_case import Rule, expect
 
 ROWS = pa.table(
     {
@@ -30,21 +29,21 @@ ROWS = pa.table(
 @pytest.mark.parametrize(
     ("rule", "expected"),
     [
-        (gxe.ExpectColumnValuesToNotBeNull(column="n"), ["b:2"]),
-        (gxe.ExpectColumnValuesToBeBetween(column="n", max_value=1), ["b:1", "b:3"]),
-        (gxe.ExpectColumnValuesToBeInSet(column="kind", value_set=["x"]), ["b:1"]),
-        (gxe.ExpectColumnValuesToBeUnique(column="n"), ["b:1", "b:3"]),
-        (gxe.ExpectColumnValuesToBeBetween(column="begin", min_value=datetime(2024, 1, 2, tzinfo=UTC)), ["b:0"]),
+        (expect("column_values_to_not_be_null", column="n"), ["b:2"]),
+        (expect("column_values_to_be_between", column="n", max_value=1), ["b:1", "b:3"]),
+        (expect("column_values_to_be_in_set", column="kind", value_set=["x"]), ["b:1"]),
+        (expect("column_values_to_be_unique", column="n"), ["b:1", "b:3"]),
+        (expect("column_values_to_be_between", column="begin", min_value=datetime(2024, 1, 2, tzinfo=UTC)), ["b:0"]),
         (
-            gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A="end", column_B="begin", or_equal=True),
+            expect("column_pair_values_a_to_be_greater_than_b", column_A="end", column_B="begin", or_equal=True),
             ["b:1"],
         ),
-        (gxe.ExpectCompoundColumnsToBeUnique(column_list=["n", "end"]), []),
-        (gxe.ExpectColumnValuesToNotBeNull(column="kind", mostly=0.5), ["b:2"]),
-        (gxe.ExpectTableRowCountToBeBetween(min_value=1), []),
+        (expect("compound_columns_to_be_unique", column_list=["n", "end"]), []),
+        (expect("column_values_to_not_be_null", column="kind", mostly=0.5), ["b:2"]),
+        (expect("table_row_count_to_be_between", min_value=1), []),
     ],
 )
-def test_names_every_row_that_breaks_a_rule(rule: Any, expected: list[str]) -> None:
+def test_names_every_row_that_breaks_a_rule(rule: Rule, expected: list[str]) -> None:
     """Rows are named by id whatever the kind of rule, and though most rows meet it."""
     assert {"reason": expected} == broken({"reason": rule}, ROWS, "table/b")
 
@@ -52,34 +51,47 @@ def test_names_every_row_that_breaks_a_rule(rule: Any, expected: list[str]) -> N
 def test_names_more_rows_than_the_library_shows() -> None:
     """There is no cap on failing rows."""
     rows = pa.table({"row_id": [str(row) for row in range(5000)], "n": pa.nulls(5000, pa.float64())})
-    found = broken({"gap": gxe.ExpectColumnValuesToNotBeNull(column="n")}, rows, "table/b")
+    found = broken({"gap": expect("column_values_to_not_be_null", column="n")}, rows, "table/b")
     assert {"gap": rows["row_id"].to_pylist()} == found
 
 
 def test_a_rule_on_an_unknown_column_stops_the_step() -> None:
     """The library only notes such an exception in its result."""
     with pytest.raises(DataError, match=r"table/b: rule 'typo' could not be judged \(.*nn.*\)\. Mend the rule"):
-        broken({"typo": gxe.ExpectColumnValuesToNotBeNull(column="nn")}, ROWS, "table/b")
+        broken({"typo": expect("column_values_to_not_be_null", column="nn")}, ROWS, "table/b")
 
 
 def test_a_rule_that_compares_what_cannot_be_compared_stops_the_step() -> None:
     """A type error inside a rule is not a pass."""
     with pytest.raises(DataError, match="'kinds' could not be judged"):
-        broken({"kinds": gxe.ExpectColumnValuesToBeBetween(column="kind", min_value=3)}, ROWS, "table/b")
+        broken({"kinds": expect("column_values_to_be_between", column="kind", min_value=3)}, ROWS, "table/b")
 
 
 @pytest.mark.parametrize(
     ("rule", "observed"),
     [
-        (gxe.ExpectTableRowCountToBeBetween(min_value=10), "4"),
-        (gxe.ExpectColumnMeanToBeBetween(column="n", min_value=10), "1.6"),
-        (gxe.ExpectColumnUniqueValueCountToBeBetween(column="kind", min_value=5), "2"),
+        (expect("table_row_count_to_be_between", min_value=10), "4"),
+        (expect("column_mean_to_be_between", column="n", min_value=10), "1.6"),
+        (expect("column_unique_value_count_to_be_between", column="kind", min_value=5), "2"),
     ],
 )
-def test_a_batch_that_fails_as_a_whole_stops_the_step(rule: Any, observed: str) -> None:
+def test_a_batch_that_fails_as_a_whole_stops_the_step(rule: Rule, observed: str) -> None:
     """There are no rows to quarantine: the error names batch and rule, and what was seen."""
     with pytest.raises(DataError, match=rf"table/b: breaks rule 'whole' as a whole \(observed {observed}"):
         broken({"whole": rule}, ROWS, "table/b")
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (expect("column_value_to_be_between", column="n"), r"ships no .* \(but ExpectColumnValuesToBeBetween\)"),
+        (expect("column_values_to_not_be_null", colunm="n"), "does not take these arguments .*column"),
+    ],
+)
+def test_a_rule_that_the_library_does_not_know_is_refused(rule: Rule, message: str) -> None:
+    """A typo in its name or in an argument is named with the rule, before a row is judged."""
+    with pytest.raises(SettingsError, match=rf"rule 'typo': .*{message}"):
+        broken({"typo": rule}, ROWS, "table/b")
 
 
 def frames() -> set[int]:
@@ -93,14 +105,17 @@ def test_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = frames()
     for batch in ("one", "two"):
-        broken({"gap": gxe.ExpectColumnValuesToNotBeNull(column="n")}, ROWS, f"table/{batch}")
+        broken({"gap": expect("column_values_to_not_be_null", column="n")}, ROWS, f"table/{batch}")
     assert before == frames()
     assert [] == list(tmp_path.iterdir())
 
 
 def test_a_digest_changes_with_any_rule_and_their_order() -> None:
     """Reasons are in the order of the rules, so that order counts too."""
-    null, low = gxe.ExpectColumnValuesToNotBeNull(column="n"), gxe.ExpectColumnMinToBeBetween(column="n", min_value=0)
+    null, low = (
+        expect("column_values_to_not_be_null", column="n"),
+        expect("column_min_to_be_between", column="n", min_value=0),
+    )
     digests = [
         rules_digest(rules)
         for rules in (
@@ -108,9 +123,9 @@ def test_a_digest_changes_with_any_rule_and_their_order() -> None:
             {"b": low, "a": null},
             {"a": null},
             {"c": null, "b": low},
-            {"a": null, "b": gxe.ExpectColumnMinToBeBetween(column="n", min_value=1)},
+            {"a": null, "b": expect("column_min_to_be_between", column="n", min_value=1)},
         )
     ]
     assert len(digests) == len(set(digests))
-    again = {"a": gxe.ExpectColumnValuesToNotBeNull(column="n"), "b": low}
+    again = {"a": expect("column_values_to_not_be_null", column="n"), "b": low}
     assert digests[0] == rules_digest(again)

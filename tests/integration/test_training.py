@@ -14,6 +14,7 @@ from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.errors import DataError
 from ratchet.gate_record import GateRecord, read, verify
+from ratchet.metrics import METRICS
 from ratchet.model import REFERENCE, Contract, Model, load
 from ratchet.project import Project
 from ratchet.settings import TrainingSettings
@@ -83,7 +84,9 @@ def test_model_directories_are_self_contained(built: Project) -> None:
         assert table.column_names == [*model.contract.inputs, "label", "prediction"]
         assert table.num_rows == built.settings.drift.reference_rows
     plots = sorted(path.name for path in (built.models / "candidate" / "plots").iterdir())
-    assert plots == ["early_stopping.png", "importance.png", "predicted_and_actual.png"]
+    assert plots == [
+        f"{name}.png" for name in ("early_stopping", "importance", "precision_recall", "reliability", "roc")
+    ]
 
 
 def test_running_again_gives_the_same_bytes_and_reports(built: Project, tmp_path: Path) -> None:
@@ -96,7 +99,7 @@ def test_running_again_gives_the_same_bytes_and_reports(built: Project, tmp_path
             assert (kept / path.relative_to(built.data)).read_bytes() == path.read_bytes()
     assert reports[0]["models"] == {name: _model(built, name).digest for name in ("baseline", "candidate")}
     assert reports[0]["rows"]["train"] > reports[0]["rows"]["early_stopping"] > 0
-    assert set(reports[1]["candidate"]["metrics"]) == {"log_loss", "auc", "brier", "n", "from", "to"}
+    assert set(reports[1]["candidate"]["metrics"]) == {*METRICS["binary"], "n", "from", "to"}
     assert reports[1]["champion"]["metrics"] == reports[1]["baseline"]["metrics"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from inference_pipeline.online.predictor import Predictor
+from inference_pipeline.online.requests import RequestReader
 from ratchet import prediction_log
 from ratchet.prediction_log import OnlineLog
 from ratchet.project import Project
@@ -46,4 +47,5 @@ class FixedFeatures:
 def fixed_predictor(project: Project) -> Predictor:
     """A predictor that needs no store."""
     schema = prediction_log.log_schema(project.use_case)
-    return Predictor(project, noshow_champion(project), FixedFeatures(), OnlineLog(project), schema)
+    reader = RequestReader(project.use_case)
+    return Predictor(project, noshow_champion(project), reader, FixedFeatures(), OnlineLog(project), schema)

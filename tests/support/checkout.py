@@ -8,9 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
-
-from tests.support.projects import noshow_project
+from ratchet.settings import SourceSettings
+from tests.support.projects import noshow_project, params
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,10 +46,9 @@ def noshow_checkout(folder: Path) -> Path:
 
 def write_params(folder: Path, **options: int) -> None:
     """params.yaml of the small no-show project, with the source's options given."""
-    settings = noshow_project(folder).settings.model_dump(mode="json")
-    source = {"name": "clinic", "path": "use_cases/noshow", "options": options}
-    text = yaml.safe_dump({**settings, "use_case": "noshow", "source": source}, sort_keys=False)
-    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    source = SourceSettings(name="clinic", path="use_cases/noshow", options=options)
+    settings = noshow_project(folder).settings.model_copy(update={"use_case": "noshow", "source": source})
+    (folder / "params.yaml").write_text(params(settings), encoding="utf-8")
 
 
 def commit(folder: Path, message: str) -> None:

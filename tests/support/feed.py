@@ -17,7 +17,7 @@ from ratchet.errors import SourceError
 from ratchet.project import Project
 from ratchet.settings import Periods, Settings, SourceSettings
 from ratchet.tables import md5
-from ratchet.use_case import Delivery, SourceTable, Tables, UseCase
+from ratchet.use_case import Delivery, SourceTable, Tables, UseCase, expect
 
 INSTANT = pa.timestamp("us", "UTC")
 PAYMENTS = pa.schema({"id": pa.int64(), "shop": pa.string(), "at": INSTANT, "amount": pa.float64()})
@@ -37,13 +37,10 @@ def folder(path: str, options: Mapping[str, Any], period: Period) -> Iterable[De
         yield Delivery(file.parent.name, file.stem, md5(file), lambda file=file: _read(file))  # type: ignore[misc]
 
 
-def rules() -> Mapping[str, Any]:
-    from great_expectations import expectations as gxe
-
-    return {
-        "amount_out_of_range": gxe.ExpectColumnValuesToBeBetween(column="amount", min_value=0, max_value=100),
-        "unknown_shop": gxe.ExpectColumnValuesToBeInSet(column="shop", value_set=["a", "b", "c"]),
-    }
+RULES = {
+    "amount_out_of_range": expect("column_values_to_be_between", column="amount", min_value=0, max_value=100),
+    "unknown_shop": expect("column_values_to_be_in_set", column="shop", value_set=["a", "b", "c"]),
+}
 
 
 class Payment(BaseModel):
@@ -63,7 +60,7 @@ use_case = UseCase(
     label="amount",
     unit="coins",
     tables=(
-        SourceTable("payments", PAYMENTS, key=("id",), event_time="at", known_at="at", rules=rules),
+        SourceTable("payments", PAYMENTS, key=("id",), event_time="at", known_at="at", rules=RULES),
         SourceTable("shops", SHOPS, key=("shop",)),
     ),
     sources={"folder": folder},

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ratchet.clock import Period, local_time
 from ratchet.tables import digest
-from ratchet.use_case import Columns, Delivery, Lookup, SourceTable, Tables, UseCase, View
+from ratchet.use_case import Columns, Delivery, Lookup, SourceTable, Tables, UseCase, View, expect
 
 TIMEZONE = "Australia/Adelaide"
 INSTANT = pa.timestamp("us", "UTC")
@@ -69,13 +69,10 @@ def clinic_feed(path: str, options: Mapping[str, Any], period: Period) -> Iterab
         )
 
 
-def rules() -> Mapping[str, Any]:
-    from great_expectations import expectations as gxe
-
-    return {
-        "missed_is_no_yes_or_no": gxe.ExpectColumnValuesToBeInSet(column="missed", value_set=[0, 1]),
-        "no_patient": gxe.ExpectColumnValuesToNotBeNull(column="patient"),
-    }
+RULES = {
+    "missed_is_no_yes_or_no": expect("column_values_to_be_in_set", column="missed", value_set=[0, 1]),
+    "no_patient": expect("column_values_to_not_be_null", column="patient"),
+}
 
 
 def patient_history(tables: Tables) -> ibis.Table:
@@ -136,7 +133,7 @@ use_case = UseCase(
             event_time="reminder_at",
             known_at="recorded_at",
             early=("appointment_id", "patient", "clinic", "booked_days_ahead"),
-            rules=rules,
+            rules=RULES,
         ),
     ),
     sources={"clinic": clinic_feed},

@@ -1,9 +1,11 @@
-"""Small projects for tests: the second use case in a temporary folder."""
+"""Small projects for tests: the second use case in a temporary folder, and params.yaml as they would have it."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from pathlib import Path
+
+import yaml
 
 from ratchet.clock import Clock, FixedClock
 from ratchet.project import Project
@@ -32,3 +34,9 @@ def noshow_project(root: Path, clock: Clock | None = None, **options: int) -> Pr
         drift=DriftSettings(min_rows=100, reference_rows=1000),
     )
     return Project(root, settings, Stores(threads=1), clock or FixedClock(NOSHOW_END))
+
+
+def params(*settings: Settings) -> str:
+    """params.yaml with a section for each; the first is selected."""
+    sections = {one.use_case: one.model_dump(mode="json", exclude={"use_case"}) for one in settings}
+    return yaml.safe_dump({"use_case": settings[0].use_case, "use_cases": sections}, sort_keys=False)

@@ -12,14 +12,18 @@ from ratchet.signing import sign
 from tests.support.models import TRAINED_UNTIL
 
 
-def good_score(digest: str) -> Score:
-    metrics: dict[str, float | None] = {"log_loss": 0.5, "auc": 0.8, "brier": 0.2}
-    return Score(digest=digest, trained_until=TRAINED_UNTIL, invalid=0, metrics=metrics)
+def good_score(digest: str, **changes: float | None) -> Score:
+    """Figures of a good binary model, but for `changes`, whatever they are."""
+    metrics = {"log_loss": 0.5, "auc": 0.8, "brier": 0.2, "calibration_error": 0.02, **changes}
+    return Score(digest=digest, trained_until=TRAINED_UNTIL, invalid=0, metrics={}).model_copy(
+        update={"metrics": metrics}
+    )
 
 
 def good_evidence(**changes: Any) -> Evidence:
     """Evidence of a candidate `aaa…` that is 5% better than the champion `bbb…`."""
     evidence = Evidence(
+        task="binary",
         n=1000,
         blocks=8,
         start=TRAINED_UNTIL,

@@ -14,7 +14,6 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pyarrow as pa
-import yaml
 
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
@@ -26,7 +25,7 @@ from ratchet.settings import PARAMS_FILE
 from ratchet.use_case import Columns
 from tests.support.accepted import accept_all
 from tests.support.models import noshow_contract
-from tests.support.projects import noshow_project
+from tests.support.projects import noshow_project, params
 from tests.support.records import noshow_record
 from training_pipeline.dataset import TrainingSet
 from training_pipeline.fit import fit_baseline, fit_candidate
@@ -62,8 +61,7 @@ class Server:
 @contextmanager
 def running(project: Project) -> Iterator[Server]:
     """The service on a free port, started from the project's folder."""
-    settings = project.settings.model_dump(mode="json")
-    (project.root / PARAMS_FILE).write_text(yaml.safe_dump(settings), encoding="utf-8")
+    (project.root / PARAMS_FILE).write_text(params(project.settings), encoding="utf-8")
     port, log = _free_port(), project.root / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from ratchet.clock import Period
 from ratchet.gate_record import Evidence, Gain, decide, judge
+from ratchet.metrics import Floats
 from ratchet.model import Model
 from ratchet.settings import GateSettings
 from ratchet.use_case import Columns, Task
@@ -23,13 +23,10 @@ from tests.support.models import TRAINED_UNTIL, noshow_baseline, noshow_candidat
 from tests.support.noshow import use_case
 from training_pipeline.dataset import Answers, Holdout
 from training_pipeline.evidence import (
-    Floats,
     block_codes,
     collect,
-    metrics,
     paired_gain,
     relative_gain,
-    row_losses,
     slice_scores,
 )
 
@@ -122,32 +119,6 @@ def test_infinite_loss_leaves_no_number() -> None:
     assert [_gain("regression", odd, BLOCKS + 1.0), _gain("regression", odd, odd)] == [absent, absent]
 
 
-def test_metrics_are_those_of_the_field() -> None:
-    """Figures agree with scikit-learn's and with hand-made ones."""
-    labels, predicted = np.array([0.0, 1.0, 1.0, 0.0]), np.array([0.2, 0.7, 0.4, 0.5])
-    expected = {
-        "log_loss": log_loss(labels, predicted),
-        "auc": roc_auc_score(labels, predicted),
-        "brier": brier_score_loss(labels, predicted),
-    }
-    assert expected == pytest.approx(metrics("binary", labels, predicted))
-    assert metrics("regression", np.array([1.0, 2.0]), np.array([4.0, 6.0])) == {
-        "rmse": pytest.approx(12.5**0.5),
-        "mae": 3.5,
-    }
-
-
-def test_one_class_alone_has_no_auc() -> None:
-    """Where nothing was missed, ranking means nothing: the metric is absent."""
-    assert metrics("binary", np.zeros(3), np.full(3, 0.5))["auc"] is None
-
-
-def test_certain_and_wrong_costs_much_but_not_infinity() -> None:
-    """A probability of 0 for what happened is a large, finite loss; no number stays none."""
-    found = row_losses("binary", np.array([1.0, 1.0, 0.0]), np.array([0.0, np.nan, 0.0]))
-    assert found.tolist() == [pytest.approx(36.04, abs=0.01), pytest.approx(np.nan, nan_ok=True), 0.0]
-
-
 def test_skill_is_one_minus_the_ratio_of_errors() -> None:
     """Half the RMSE is a skill of one half; half the log loss too."""
     assert relative_gain("regression", np.float64(1.0), np.float64(4.0)) == 0.5
@@ -216,8 +187,9 @@ def test_better_candidate_is_seen_to_be_better() -> None:
 
 
 def test_candidate_with_fewer_trees_is_seen_to_be_worse() -> None:
-    """The same trees, stopped too soon, are refused by the ratchet."""
+    """The same trees, stopped too soon, are refused by the ratchet, and for probabilities that hardly differ."""
     assert _failed(_collect(noshow_candidate(trees=2), noshow_candidate())) == [
+        "calibration",
         "ratchet:non-inferior",
         "ratchet:superior",
     ]

@@ -101,8 +101,26 @@ def test_pictures_are_the_same_bytes_for_the_same_numbers() -> None:
     for draw in (
         lambda: plots.curve([3.0, 2.0, 2.5], 2),
         lambda: plots.bars({"hour": 1.0, "clinic": 2.0}),
-        lambda: plots.calibration(labels, predicted),
+        lambda: plots.calibration(labels, predicted, "mean label"),
+        lambda: plots.roc(labels, predicted),
+        lambda: plots.precision_recall(labels, predicted),
     ):
         picture = draw()
         assert picture.startswith(b"\x89PNG")
         assert picture == draw()
+
+
+def test_pictures_follow_from_the_task_and_not_from_the_order_of_rows() -> None:
+    """Probabilities have a reliability curve, ROC, and precision and recall; other numbers have their own picture."""
+    rng = np.random.default_rng(3)
+    predicted = rng.random(3000).round(3)
+    labels = (rng.random(3000) < predicted).astype(float)
+    drawn = plots.of_predictions("binary", labels, predicted)
+    assert {"reliability", "roc", "precision_recall"} == drawn.keys()
+    assert drawn == plots.of_predictions("binary", labels[::-1], predicted[::-1])
+    assert {"predicted_and_actual"} == plots.of_predictions("regression", labels, predicted).keys()
+
+
+def test_one_probability_for_all_can_be_drawn() -> None:
+    """A model that says the same of every row still has its pictures."""
+    assert 3 == len(plots.of_predictions("binary", np.array([0.0, 1.0, 1.0]), np.full(3, 0.5)))

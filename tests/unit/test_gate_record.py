@@ -76,9 +76,16 @@ SPOILED: list[tuple[str, dict[str, Any]]] = [
     ("predictions:candidate", {"candidate": good_score("a" * 64).model_copy(update={"invalid": 1})}),
     ("predictions:candidate", {"candidate": good_score("a" * 64).model_copy(update={"invalid": None})}),
     ("metrics:candidate", {"candidate": good_score("a" * 64).model_copy(update={"metrics": {}})}),
-    ("metrics:reference", {"reference": good_score("0" * 64).model_copy(update={"metrics": {"auc": None}})}),
-    ("metrics:champion", {"champion": good_score("b" * 64).model_copy(update={"metrics": {"auc": NAN}})}),
+    ("metrics:reference", {"reference": good_score("0" * 64, brier=None)}),
+    ("metrics:champion", {"champion": good_score("b" * 64, brier=NAN)}),
     ("trained_before:candidate", {"start": TRAINED_UNTIL - timedelta(microseconds=1)}),
+    ("calibration", {"candidate": good_score("a" * 64, calibration_error=0.101)}),
+    ("calibration", {"candidate": good_score("a" * 64, calibration_error=None)}),
+    ("calibration", {"candidate": good_score("a" * 64, calibration_error=NAN)}),
+    ("calibration", {"candidate": good_score("a" * 64).model_copy(update={"metrics": {}})}),
+    ("ranking", {"candidate": good_score("a" * 64, auc=0.789)}),
+    ("ranking", {"candidate": good_score("a" * 64, auc=None)}),
+    ("ranking", {"reference": good_score("0" * 64, auc=NAN)}),
     ("leaks", {"leaks": None}),
     ("slices:clinic", {"slices": ()}),
     ("slices:clinic", {"slices": (SliceScore(column="clinic", value="north", n=49, skill=0.9),)}),
@@ -124,6 +131,34 @@ def test_thin_slice_is_listed_as_insufficient() -> None:
 def test_lower_bound_of_the_gain_decides(lower: float, verdict: Verdict) -> None:
     """Above zero is better, within the margin is not worse, and the rest is refused."""
     assert verdict == decide(judge(good_evidence(gain=_gain(lower)), POLICY))
+
+
+def test_what_is_asked_of_probabilities_is_asked_of_nothing_else() -> None:
+    """A regression has neither calibration nor ranking, and passes by its own metrics."""
+    asked = {check.name for check in judge(good_evidence(), POLICY)}
+    scores = {
+        role: good_score(digest * 64).model_copy(update={"metrics": {"rmse": 2.0, "mae": 1.0}})
+        for role, digest in (("candidate", "a"), ("reference", "0"), ("champion", "b"))
+    }
+    checks = judge(good_evidence(task="regression", **scores), POLICY)
+    assert {"calibration", "ranking"} == asked - {check.name for check in checks}
+    assert "superior" == decide(checks)
+
+
+def test_metrics_of_another_task_are_missing_metrics() -> None:
+    """What the task is measured by has to be there, whatever else is; the check names what is not."""
+    check = next(
+        check for check in judge(good_evidence(task="regression"), POLICY) if check.name == "metrics:candidate"
+    )
+    assert ("failed", 2, "rmse, mae without a value") == (check.status, check.value, check.detail)
+
+
+def test_bounds_of_probabilities_are_the_policy_s() -> None:
+    """Rows may be ranked a little worse than by the reference, and probabilities be a little off: as much as is set."""
+    evidence = good_evidence(candidate=good_score("a" * 64, auc=0.75, calibration_error=0.25))
+    assert ["calibration", "ranking"] == _failed(evidence)
+    lax = POLICY.model_copy(update={"max_calibration_error": 0.25, "max_auc_loss": 0.06})
+    assert "superior" == decide(judge(evidence, lax))
 
 
 def test_rows_split_by_entity_are_no_evidence_about_time() -> None:

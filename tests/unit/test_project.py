@@ -9,21 +9,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from ratchet import errors, reports
 from ratchet.errors import RatchetError, SettingsError, SourceError
 from ratchet.project import PeriodName, Project
 from ratchet.settings import SourceSettings
 from ratchet.use_case import load_use_case
-from tests.support.projects import noshow_project
+from tests.support.parcels import parcels_project
+from tests.support.projects import noshow_project, params
 
 
 class TestProject:
     def test_is_read_from_its_folder_and_its_environment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """params.yaml decides results, RATCHET_ variables where things are kept."""
         settings = noshow_project(tmp_path).settings
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")), encoding="utf-8")
+        (tmp_path / "params.yaml").write_text(params(settings), encoding="utf-8")
         monkeypatch.setenv("RATCHET_THREADS", "3")
         project = Project.load(tmp_path)
         assert settings == project.settings
@@ -37,8 +37,15 @@ class TestProject:
         names = [name for name, value in vars(Project).items() if isinstance(value, property)]
         paths = [name for name in names if isinstance(getattr(one, name), Path)]
         shared = {name for name in paths if getattr(one, name) == getattr(other, name)}
-        assert {"shared_state"} == shared
+        assert {"shared_state", "shared_reports"} == shared
         assert ("noshow-clinic", "noshow-hospital") == (one.namespace, other.namespace)
+
+    def test_use_cases_live_side_by_side(self, tmp_path: Path) -> None:
+        """Each section of params.yaml is a project, and any of them can be asked for by its name."""
+        noshow, parcels = noshow_project(tmp_path).settings, parcels_project(tmp_path).settings
+        (tmp_path / "params.yaml").write_text(params(noshow, parcels), encoding="utf-8")
+        assert [noshow, parcels] == [project.settings for project in Project.load_all(tmp_path)]
+        assert parcels == Project.load(tmp_path, parcels.use_case).settings
 
     def test_an_unknown_source_names_the_known_ones(self, tmp_path: Path) -> None:
         """A typo in source.name is found before anything is read."""
@@ -63,6 +70,7 @@ class TestUseCase:
             ("nowhere", r"use_case 'nowhere': there is no module use_cases\.nowhere"),
             ("tests.nowhere.city", r"there is no module tests\.nowhere\.city"),
             ("tests.support.projects", r"tests\.support\.projects declares no `use_case`"),
+            ("tests.support.renamed", r"the `use_case` of tests\.support\.renamed is named 'noshow'"),
         ],
     )
     def test_a_wrong_name_says_what_is_looked_for(self, name: str, message: str) -> None:

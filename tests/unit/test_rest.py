@@ -17,6 +17,7 @@ from ratchet import prediction_log
 from ratchet.errors import RegistryError
 from ratchet.project import Project
 from tests.support.champions import fixed_predictor
+from tests.support.parcels import parcels_project
 from tests.support.projects import noshow_project
 
 PATH = "/v1/models/noshow-clinic:predict"
@@ -39,11 +40,16 @@ def client(serving: Serving) -> TestClient:
     return client_of(serving)
 
 
-def client_of(serving: Serving) -> TestClient:
+def client_of(*served: Serving) -> TestClient:
     app = application()
-    attach(app, serving)
-    serving.refresh()
+    attach(app, served)
+    for serving in served:
+        serving.refresh()
     return TestClient(app)
+
+
+def unavailable(project: Project) -> Predictor:
+    raise RegistryError("no model has been promoted yet", subject=project.namespace, remedy="Run `dvc repro`")
 
 
 def logged(project: Project) -> int:
@@ -172,19 +178,24 @@ def test_another_model_is_not_found(client: TestClient, method: str) -> None:
     """The error says which model there is."""
     path = "/v1/models/other" + (":predict" if method == "POST" else "")
     answer = client.request(method, path, json=body())
-    assert (404, {"error": "there is no model 'other'; there is 'noshow-clinic'"}) == (
+    assert (404, {"error": "there is no model 'other'; there is noshow-clinic"}) == (
         answer.status_code,
         answer.json(),
     )
 
 
+def test_several_models_answer_in_one_process(tmp_path: Path) -> None:
+    """Each by its name; one that could not be loaded does not keep the other from answering."""
+    served = [Serving(noshow_project(tmp_path), fixed_predictor), Serving(parcels_project(tmp_path), unavailable)]
+    client = client_of(*served)
+    assert {"models": ["noshow-clinic", "parcels-feed"]} == client.get("/v1/models").json()
+    assert 200 == client.post(PATH, json=body()).status_code
+    assert 503 == client.get("/v1/models/parcels-feed").status_code
+
+
 def test_without_a_model_there_is_a_reason(tmp_path: Path) -> None:
     """Until a model can be loaded everything is 503, and says why."""
-
-    def load(project: Project) -> Predictor:
-        raise RegistryError("no model has been promoted yet", subject="model noshow-clinic", remedy="Run `dvc repro`")
-
-    client = client_of(Serving(noshow_project(tmp_path), load))
+    client = client_of(Serving(noshow_project(tmp_path), unavailable))
     for answer in (client.get("/v1/models/noshow-clinic"), client.post(PATH, json=body())):
         assert 503 == answer.status_code
         assert "no model has been promoted yet" in answer.json()["error"]

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ratchet.errors import SettingsError
-from ratchet.settings import GateSettings, Periods, Settings, Stores, parse
+from ratchet.settings import WATCHED, DriftSettings, GateSettings, Periods, Settings, Stores, parse
 
 ROOT = Path(__file__).parents[2]
 DAYS = st.dates(date(2000, 1, 1), date(2100, 1, 1))
 
 
-def params(**changes: Any) -> dict[str, Any]:
-    return {
-        "use_case": "city",
+def params(changes: dict[str, Any], *, without: str = "", **others: Any) -> dict[str, Any]:
+    """Content of params.yaml, with changes in the section of the one use case, and others at the top."""
+    section = {
         "source": {"name": "feed", "path": "feed.py"},
         "periods": {
             "start": "2024-01-01",
@@ -30,8 +30,13 @@ def params(**changes: Any) -> dict[str, Any]:
             "fresh": "2024-04-01",
             "end": "2024-05-01",
         },
+        "training": {},
+        "gate": {},
+        "drift": {},
         **changes,
     }
+    section.pop(without, None)
+    return {"use_case": "city", "use_cases": {"city": section}, **others}
 
 
 def load(folder: Path, content: Any) -> Settings:
@@ -41,16 +46,18 @@ def load(folder: Path, content: Any) -> Settings:
 
 class TestParams:
     def test_the_shipped_file_is_right(self) -> None:
-        """The repository's own params.yaml loads, and writes out every setting that it decides."""
-        shipped = Settings.load(ROOT / "params.yaml")
-        written = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-        assert written == shipped.model_dump(mode="json", exclude_unset=True)
+        """Every section of the repository's own params.yaml loads, and writes out every setting that it decides."""
+        written = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["use_cases"]
+        shipped = {name: Settings.load(ROOT / "params.yaml", name) for name in written}
+        assert written == {
+            name: one.model_dump(mode="json", exclude={"use_case"}, exclude_unset=True) for name, one in shipped.items()
+        }
 
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"gate": {"min_row": 5}}, r"gate\.min_row: unknown key \(did you mean 'min_rows'\?\)"),
-            ({"usecase": "x"}, r"usecase: unknown key \(did you mean 'use_case'"),
+            ({"gate": {"min_row": 5}}, r"use_cases\.city\.gate\.min_row: unknown key \(did you mean 'min_rows'\?\)"),
+            ({"sauce": "x"}, r"use_cases\.city\.sauce: unknown key \(did you mean 'source'"),
             ({"zebra": 1}, r"zebra: unknown key \(known are use_case, source, periods"),
             ({"gate": {"confidence": 1.5}}, r"gate\.confidence: Input should be less than 1"),
             ({"gate": {"min_gain": float("inf")}}, r"gate\.min_gain: Input should be a finite number"),
@@ -61,13 +68,38 @@ class TestParams:
     def test_a_wrong_key_names_its_neighbours(self, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
         """The error names the file, the key, and the nearest key or the bound that was missed."""
         with pytest.raises(SettingsError, match=message) as caught:
-            load(tmp_path, params(**changes))
+            load(tmp_path, params(changes))
         assert str(tmp_path / "params.yaml") == caught.value.subject
 
     def test_every_wrong_key_is_named_at_once(self, tmp_path: Path) -> None:
         """A person mends the file in one go."""
         with pytest.raises(SettingsError, match=r"a: unknown key.*b: unknown key"):
-            load(tmp_path, params(a=1, b=2))
+            load(tmp_path, params({"a": 1, "b": 2}))
+
+    def test_a_key_at_the_top_belongs_in_a_section(self, tmp_path: Path) -> None:
+        """What decides the results of one use case does not stand beside them."""
+        with pytest.raises(SettingsError, match=r"periods: unknown key \(known are use_case, use_cases\)"):
+            load(tmp_path, params({}, periods={}))
+
+    @pytest.mark.parametrize("block", WATCHED)
+    def test_a_block_that_dvc_watches_is_written_out(self, tmp_path: Path, block: str) -> None:
+        """Without it DVC would fail later, and say less."""
+        with pytest.raises(SettingsError, match=rf"use_cases\.city lacks {block}"):
+            load(tmp_path, params({}, without=block))
+
+    def test_any_section_can_be_asked_for(self, tmp_path: Path) -> None:
+        """The selected one is only what is meant when nothing is said."""
+        others = params({"gate": {"min_rows": 5}})["use_cases"] | {"town": params({})["use_cases"]["city"]}
+        assert "city" == load(tmp_path, params({}, use_cases=others)).use_case
+        town = Settings.load(tmp_path / "params.yaml", "town")
+        assert ("town", 1000) == (town.use_case, town.gate.min_rows)
+
+    @pytest.mark.parametrize("name", ["village", "cities"])
+    def test_a_use_case_without_a_section_names_those_that_have_one(self, tmp_path: Path, name: str) -> None:
+        """Selected or asked for."""
+        load(tmp_path, params({}))
+        with pytest.raises(SettingsError, match=rf"use_case '{name}' has no section in use_cases \(known are city\)"):
+            Settings.load(tmp_path / "params.yaml", name)
 
     def test_a_missing_file_says_where_to_run(self, tmp_path: Path) -> None:
         """Outside a checkout there is no params.yaml."""
@@ -110,6 +142,14 @@ class TestPeriods:
         """Days in order are never refused."""
         periods = Periods(**dict(zip(Periods.model_fields, days, strict=True)))
         assert periods.end - periods.start >= timedelta(days=4)
+
+
+class TestDrift:
+    def test_a_reference_too_small_to_compare_is_refused(self) -> None:
+        """A reference of fewer rows than a comparison needs would leave every report without a verdict."""
+        assert 500 == parse(DriftSettings, {"reference_rows": 500, "min_rows": 500}, "drift").min_rows
+        with pytest.raises(SettingsError, match="reference_rows must be at least min_rows"):
+            parse(DriftSettings, {"reference_rows": 499, "min_rows": 500}, "drift")
 
 
 class TestStores:

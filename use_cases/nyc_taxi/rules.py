@@ -7,51 +7,22 @@ zones 264 and 265 are real trips that a caller will ask about, and stay.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
+from ratchet.use_case import Rule, expect
 from use_cases.nyc_taxi.tables import LAST_ZONE
 
-if TYPE_CHECKING:
-    from great_expectations.expectations.expectation import Expectation
+
+def _between(column: str, least: float, most: float) -> Rule:
+    return expect("column_values_to_be_between", column=column, min_value=least, max_value=most)
 
 
-def trip_rules() -> Mapping[str, Expectation]:
-    """A trip of 1 to 60 minutes between two zones, picked up in the delivered month or one beside it."""
-    from great_expectations import expectations as gxe
-
-    return {
-        "duration_outside_1_to_60_minutes": gxe.ExpectColumnValuesToBeBetween(
-            column="duration_seconds", min_value=60, max_value=3600
-        ),
-        "pickup_outside_delivered_months": gxe.ExpectColumnValuesToBeBetween(
-            column="months_from_delivery", min_value=-1, max_value=1
-        ),
-        "unknown_pickup_zone": gxe.ExpectColumnValuesToBeBetween(
-            column="pickup_zone", min_value=1, max_value=LAST_ZONE
-        ),
-        "unknown_dropoff_zone": gxe.ExpectColumnValuesToBeBetween(
-            column="dropoff_zone", min_value=1, max_value=LAST_ZONE
-        ),
-    }
-
-
-def zone_rules() -> Mapping[str, Expectation]:
-    from great_expectations import expectations as gxe
-
-    return {
-        "unknown_zone": gxe.ExpectColumnValuesToBeBetween(column="zone", min_value=1, max_value=LAST_ZONE),
-    }
-
-
-def weather_rules() -> Mapping[str, Expectation]:
-    from great_expectations import expectations as gxe
-
-    return {
-        "impossible_temperature": gxe.ExpectColumnValuesToBeBetween(
-            column="high_fahrenheit", min_value=-40, max_value=130
-        ),
-        "impossible_precipitation": gxe.ExpectColumnValuesToBeBetween(
-            column="precipitation_inches", min_value=0, max_value=20
-        ),
-    }
+TRIP_RULES = {
+    "duration_outside_1_to_60_minutes": _between("duration_seconds", 60, 3600),
+    "pickup_outside_delivered_months": _between("months_from_delivery", -1, 1),
+    "unknown_pickup_zone": _between("pickup_zone", 1, LAST_ZONE),
+    "unknown_dropoff_zone": _between("dropoff_zone", 1, LAST_ZONE),
+}
+ZONE_RULES = {"unknown_zone": _between("zone", 1, LAST_ZONE)}
+WEATHER_RULES = {
+    "impossible_temperature": _between("high_fahrenheit", -40, 130),
+    "impossible_precipitation": _between("precipitation_inches", 0, 20),
+}

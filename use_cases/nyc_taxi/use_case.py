@@ -50,7 +50,7 @@ TRIPS_TABLE = SourceTable(
     event_time="pickup_at",
     known_at="dropoff_at",
     early=("vendor", "pickup_zone", "dropoff_zone", "passenger_count", "trip_type"),
-    rules=rules.trip_rules,
+    rules=rules.TRIP_RULES,
 )
 
 use_case = UseCase(
@@ -61,14 +61,14 @@ use_case = UseCase(
     unit="minutes",
     tables=(
         TRIPS_TABLE,
-        SourceTable("zones", ZONES, key=("zone",), rules=rules.zone_rules),
+        SourceTable("zones", ZONES, key=("zone",), rules=rules.ZONE_RULES),
         SourceTable(
             "weather",
             WEATHER,
             key=("day_start",),
             event_time="day_start",
             known_at="day_end",
-            rules=rules.weather_rules,
+            rules=rules.WEATHER_RULES,
         ),
     ),
     sources={"simulator": simulator, "tlc": tlc},

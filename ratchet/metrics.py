@@ -1,0 +1,92 @@
+"""What predictions are measured by: the metrics of each task, and which way each of them is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, SupportsFloat
+
+import numpy as np
+import numpy.typing as npt
+
+from ratchet.use_case import Task
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
+GROUPS, LEAST_GROUP = 10, 100
+"""How many groups a calibration error is taken over, and how full each of them is at least."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What people call it, and in which direction it is better."""
+
+    title: str
+    better: Literal["lower", "higher"]
+
+
+METRICS: Mapping[Task, Mapping[str, Metric]] = {
+    "regression": {"rmse": Metric("RMSE", "lower"), "mae": Metric("MAE", "lower")},
+    "binary": {
+        "log_loss": Metric("log loss", "lower"),
+        "auc": Metric("AUC", "higher"),
+        "brier": Metric("Brier score", "lower"),
+        "calibration_error": Metric("calibration error", "lower"),
+    },
+}
+
+
+def metrics(task: Task, labels: Floats, predicted: Floats) -> dict[str, float | None]:
+    """METRICS of the task. Errors are in the label's unit; auc is None where one class is alone."""
+    squared = np.mean((labels - predicted) ** 2)
+    if task == "regression":
+        return {"rmse": finite(np.sqrt(squared)), "mae": finite(np.mean(np.abs(labels - predicted)))}
+    from sklearn.metrics import roc_auc_score
+
+    both = len(np.unique(labels)) == 2
+    return {
+        "log_loss": finite(row_losses(task, labels, predicted).mean()),
+        "auc": finite(roc_auc_score(labels, predicted)) if both else None,
+        "brier": finite(squared),
+        "calibration_error": calibration_error(labels, predicted),
+    }
+
+
+def row_losses(task: Task, labels: Floats, predicted: Floats) -> Floats:
+    """The loss of each row, shape (n,): squared error, or minus the log of the probability given to what happened.
+
+    Probabilities are kept one float64 epsilon away from 0, as scikit-learn's log_loss does.
+    """
+    if task == "regression":
+        return np.asarray((labels - predicted) ** 2)
+    likelihood = np.where(labels == 1, predicted, 1.0 - predicted)
+    return np.asarray(-np.log(np.clip(likelihood, np.finfo(np.float64).eps, 1.0)))
+
+
+def calibration_error(labels: Floats, predicted: Floats) -> float | None:
+    """How far probabilities are from the rates that came true: 0 is perfect, 1 the worst; None without rows.
+
+    The expected calibration error (Naeini, Cooper & Hauskrecht 2015, doi:10.1609/aaai.v29i1.9602) over groups that are equally
+    full (Nguyen & O'Connor 2015, doi:10.18653/v1/D15-1182): the mean over rows of |rate − mean probability| in their group. It
+    is biased upwards, the more the fewer rows a group has (Roelofs et al. 2022, arXiv:2012.08668), hence LEAST_GROUP.
+    """
+    rows = len(predicted)
+    if not rows:
+        return None
+    order = np.lexsort((labels, predicted))  # floats are added in one order, whatever that of the rows
+    labels, predicted = labels[order], predicted[order]
+    groups = equally_full(predicted, min(GROUPS, rows // LEAST_GROUP))
+    return finite(np.abs(np.bincount(groups, labels - predicted)).sum() / rows)
+
+
+def equally_full(values: Floats, groups: int) -> Codes:
+    """Each row's group, from 0 in the order of values. Equal values are never parted, so that some groups may be empty."""
+    ascending = np.sort(values)
+    first, last = (np.searchsorted(ascending, values, side) for side in ("left", "right"))
+    return np.asarray((first + last) * max(groups, 1) // (2 * len(values)), dtype=np.int64)
+
+
+def finite(number: SupportsFloat) -> float | None:
+    """None for what is no number."""
+    return float(number) if math.isfinite(float(number)) else None
