@@ -105,7 +105,7 @@ def calendar(instants: Instants, timezone: str) -> dict[str, npt.NDArray[np.floa
     """The local `hour`, 0 to 23, and `weekday`, 0 for Monday, of UTC instants; NaN for NaT."""
     local = local_time(instants, timezone)
     day = local.astype("datetime64[D]")
-    numbers = {"hour": (local - day) // np.timedelta64(1, "h"), "weekday": (day.astype(np.int64) + _THURSDAY) % 7}
+    numbers = {"hour": (local - day).astype("timedelta64[h]"), "weekday": (day.astype(np.int64) + _THURSDAY) % 7}
     return {name: np.where(np.isnat(local), np.nan, values.astype(np.float64)) for name, values in numbers.items()}
 
 

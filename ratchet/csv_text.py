@@ -38,7 +38,7 @@ _HOUR = np.timedelta64(1, "h")
 
 
 def identifier(header: str) -> str:
-    """The name under which a column is known: `Customer ID` and `customerID` are customer_id; "" where nothing is left.
+    """The name under which a column is known: `Meter ID` and `meterID` are meter_id; "" where nothing is left.
 
     A keyword of Python, and a name that something else has already, gets an underscore at its end.
     """

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, Field, create_model
@@ -67,11 +68,12 @@ def numbers(*names: str) -> dict[str, Kind]:
 
 def _column(request: type[BaseModel], name: str) -> tuple[pa.DataType, Kind | None]:
     annotation = request.model_fields[name].annotation
-    plain = [kind for kind in get_args(annotation) if kind is not type(None)] or [annotation]
-    if plain[0] not in _TYPES:
+    is_union = get_origin(annotation) in (Union, UnionType)
+    kinds = [kind for kind in get_args(annotation) if kind is not type(None)] if is_union else [annotation]
+    if len(kinds) != 1 or kinds[0] not in _TYPES:
         raise SettingsError(
             f"is a {annotation}",
             subject=f"request field {name!r}",
             remedy="Make it str, int, float, bool or AwareDatetime",
         )
-    return _TYPES[plain[0]]
+    return _TYPES[kinds[0]]
