@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.check import check
+from cli.init.command import init
 from cli.stages import STAGES, load_stage
 from ratchet.errors import RatchetError
 from ratchet.quiet import quieten
@@ -106,6 +107,9 @@ def wishes() -> None:
     from ratchet.promotion import write_wishes
 
     click.echo(_json(write_wishes(Project.load_all())))
+
+
+ratchet.add_command(init)
 
 
 def _project() -> Project:

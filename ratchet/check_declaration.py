@@ -33,13 +33,6 @@ def check_declaration(use_case: UseCase, where: Declaration) -> Iterator[Finding
             "Name the field that says when the prediction is asked for"
             + near(use_case.event_timestamp, use_case.request.model_fields),
         )
-    if not use_case.lookups:
-        yield Finding(
-            "no-lookup",
-            where.use_case("lookups"),
-            "there is no lookup, and a feature store that looks nothing up cannot be built",
-            "Look at least one view up by a column of the request, be it a constant one",
-        )
     for name in set(use_case.inputs) & set(LABEL_COLUMNS):
         yield Finding(
             "label-in-features",

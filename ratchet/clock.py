@@ -19,6 +19,7 @@ import numpy.typing as npt
 Instants = npt.NDArray[Any]
 """datetime64[us], or timedelta64[us] where it says so."""
 _FIRST_YEAR, _LAST_YEAR = 1970, 2100
+_THURSDAY = 3  # the weekday of 1970-01-01
 
 
 class Clock(Protocol):
@@ -98,6 +99,14 @@ def local_time(instants: Instants, timezone: str) -> Instants:
     utc = instants.astype("datetime64[us]")
     index = np.clip(np.searchsorted(starts, utc, side="right") - 1, 0, None)
     return utc + offsets[index]
+
+
+def calendar(instants: Instants, timezone: str) -> dict[str, npt.NDArray[np.float64]]:
+    """The local `hour`, 0 to 23, and `weekday`, 0 for Monday, of UTC instants; NaN for NaT."""
+    local = local_time(instants, timezone)
+    day = local.astype("datetime64[D]")
+    numbers = {"hour": (local - day).astype("timedelta64[h]"), "weekday": (day.astype(np.int64) + _THURSDAY) % 7}
+    return {name: np.where(np.isnat(local), np.nan, values.astype(np.float64)) for name, values in numbers.items()}
 
 
 def utc_time(wall_clock: Instants, timezone: str) -> Instants:

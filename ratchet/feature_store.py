@@ -78,6 +78,8 @@ class OnlineFeatures:
         What is older than its view's max_age at a request's event_timestamp, or newer than that, is absent, as it would be
         in the point-in-time join. Raises StoreError where the online store cannot be read.
         """
+        if not self._use_case.lookups:
+            return {}
         keys = self._keys(requests)
         try:
             found = self._store.get_online_features(self._service, _filled(keys), full_feature_names=True)

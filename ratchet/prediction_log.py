@@ -40,10 +40,13 @@ _ID = re.compile(r"(?P<date>\d{4}-\d{2}-\d{2})-[bo][0-9a-f]+")
 
 
 def log_schema(use_case: UseCase) -> pa.Schema:
-    """The log's columns; the fields of its structs follow from the use case. It compiles the views: keep the result."""
+    """The log's columns; the fields of its structs follow from the use case. It compiles the views: keep the result.
+
+    A struct without fields, as of a use case that looks nothing up, is left out: Parquet has no such thing.
+    """
     request = request_schema(use_case)
     keys = sorted({column for lookup in use_case.lookups for column in lookup.keys.values()})
-    return pa.schema(
+    columns = pa.schema(
         {
             "prediction_id": pa.string(),
             "time": _INSTANT,
@@ -60,6 +63,7 @@ def log_schema(use_case: UseCase) -> pa.Schema:
             "arm": pa.string(),
         }
     )
+    return pa.schema([field for field in columns if not (field.name in _STRUCTS and not field.type.num_fields)])
 
 
 def _feature_fields(use_case: UseCase) -> Iterator[pa.Field]:
@@ -105,7 +109,7 @@ def entries(
         "feature_service": [contract.feature_service] * rows,
         "prediction": predictions,
         "arm": [ARM] * rows,
-        **{name: _struct(columns, schema.field(name)) for name in _STRUCTS},
+        **{name: _struct(columns, schema.field(name)) for name in _STRUCTS if name in schema.names},
     }
     return pa.table(values, schema=schema)
 
@@ -127,6 +131,7 @@ def served(use_case: UseCase, log: pa.Table) -> dict[str, Array]:
     columns = {
         _source(struct, name): values
         for struct in _STRUCTS
+        if struct in log.column_names
         for name, values in tables.to_columns(pa.Table.from_struct_array(log.column(struct))).items()
     }
     return use_case.complete(use_case.with_constants(columns))

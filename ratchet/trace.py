@@ -24,7 +24,7 @@ def trace(project: Project, prediction_id: str) -> dict[str, Any]:
         contract = registry.model(version)[0].contract
     return {
         "prediction": {name: row[name] for name in ("prediction_id", "time", "prediction", "arm", "request_id")},
-        "request": {**row["keys"], **row["request"]},
+        "request": {**row.get("keys", {}), **row["request"]},
         "features": [*_features(row)],
         "model": {
             "name": row["model_name"],
@@ -56,7 +56,7 @@ def _version(registry: Registry, row: dict[str, Any]) -> Version:
 
 def _features(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Every served value with the instant from which it held; a feature's name begins with its lookup's."""
-    for name, value in row["features"].items():
+    for name, value in row.get("features", {}).items():
         lookup = max((known for known in row["feature_timestamps"] if name.startswith(f"{known}__")), key=len)
         yield {"name": name, "value": value, "timestamp": row["feature_timestamps"][lookup]}
 

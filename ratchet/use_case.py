@@ -27,6 +27,8 @@ Array = npt.NDArray[Any]
 Columns = Mapping[str, Array]
 """Columns of equal length, in one order of rows: one row online, millions in training."""
 Tables = Mapping[str, "ibis.Table"]
+INSTANT = pa.timestamp("us", "UTC")
+"""How every stored moment is kept."""
 ROW_ID = "row_id"
 """`{batch}:{row number in the delivery}`: unique in its table, and the way back to the delivered row."""
 Task = Literal["regression", "binary"]

@@ -18,6 +18,7 @@ from ratchet.finding import Finding
 from ratchet.project import Project
 from ratchet.settings import GateSettings
 from ratchet.use_case import Array
+from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.checkout import ROOT
 from tests.support.messages import MESSAGES
 from tests.support.mistakes import EACH_THING, MISTAKES
@@ -40,6 +41,16 @@ def taxi(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project.with_settings(gate=GateSettings(min_rows=200, min_slice_rows=20))
 
 
+@pytest.fixture(scope="module")
+def churn(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return case_project(tmp_path_factory.mktemp("churn"), "churn", CHURN)
+
+
+@pytest.fixture(scope="module")
+def demand(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return case_project(tmp_path_factory.mktemp("demand"), "demand", DEMAND)
+
+
 def kinds(findings: list[Finding]) -> set[str]:
     return {finding.what for finding in findings}
 
@@ -51,10 +62,12 @@ def place(finding: Finding) -> str:
     return f"{file.name}: {file.read_text(encoding='utf-8').splitlines()[int(line) - 1].strip()}" if line else name
 
 
-def test_right_use_cases_are_left_alone(noshow: Project, taxi: Project, tmp_path: Path) -> None:
+def test_right_use_cases_are_left_alone(
+    noshow: Project, taxi: Project, churn: Project, demand: Project, tmp_path: Path
+) -> None:
     """Nothing is found in use cases that are right, of either task, with roles, reference tables and constant keys."""
     parcels = parcels_project(tmp_path).with_settings(gate=GateSettings(min_rows=50))
-    assert [[], [], []] == [check(project) for project in (noshow, taxi, parcels)]
+    assert [[]] * 5 == [check(project) for project in (noshow, taxi, churn, demand, parcels)]
 
 
 def test_it_says_how_much_it_looked_at(noshow: Project) -> None:
@@ -73,10 +86,11 @@ def test_mistake_is_found(noshow: Project, mistake: str) -> None:
 
 
 @pytest.mark.parametrize("mistake", EACH_THING)
-def test_mistake_is_found_in_the_taxi_s_use_case(taxi: Project, mistake: str) -> None:
-    """The same mistakes are found where the task is regression, with several tables, views and roles."""
+@pytest.mark.parametrize("name", ["taxi", "churn", "demand"])
+def test_mistake_is_found_in_every_use_case(name: str, mistake: str, request: pytest.FixtureRequest) -> None:
+    """The same mistakes are found in those of the repository, whatever their task, tables, views and roles."""
     what, plant = MISTAKES[mistake]
-    assert set(what.split()) == kinds(check(plant(taxi)))
+    assert set(what.split()) == kinds(check(plant(request.getfixturevalue(name))))
 
 
 def test_finding_is_a_paragraph() -> None:

@@ -348,13 +348,6 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
             "Look at its filters and joins: one of them keeps nothing",
         ),
     ],
-    "no lookups": [
-        (
-            'noshow.py: lookups=(Lookup("patient_history", {"patient": "patient"}),),',
-            "there is no lookup, and a feature store that looks nothing up cannot be built",
-            "Look at least one view up by a column of the request, be it a constant one",
-        ),
-    ],
     "lookup of nothing": [
         (
             'noshow.py: lookups=(Lookup("patient_history", {"patient": "patient"}),),',

@@ -263,7 +263,6 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
         "no-examples",
         lambda project: with_examples(project, lambda rows: rows.filter(ibis.literal(False))),
     ),
-    "no lookups": ("no-lookup", lambda project: with_use_case(project, lookups=())),
     "lookup of nothing": (
         "declaration",
         lambda project: with_use_case(project, lookups=(Lookup("elsewhere", {}), *project.use_case.lookups)),
@@ -317,6 +316,5 @@ EACH_THING = (
     "label known in a year",
     "no label",
     "one class",
-    "no lookups",
 )
 """One mistake, at least, for each thing that is looked for."""

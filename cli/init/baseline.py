@@ -1,0 +1,74 @@
+"""What a baseline groups by: the inputs that explain most of the label, or a number in bands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from cli.init import worth
+from cli.init.look import Column, Profile
+from cli.init.worth import Floats
+from ratchet.clock import Instants
+from ratchet.use_case import Array
+
+Bands = tuple[str, tuple[float, ...]]
+"""A number, and where it is cut."""
+Groups = Mapping[str, Array]
+ROWS_IN_GROUP = 30
+FEW = 50
+"""Different values of a number that may still be a group each."""
+
+
+def choose(
+    profile: Profile, inputs: Sequence[Column], calendar: Sequence[str], asked: Instants | None, label: Floats
+) -> tuple[Bands | None, tuple[str, ...]]:
+    """The baseline's finest group of inputs: at most two, or the bands of a number where they explain twice as much."""
+    there = ~np.isnan(label)
+    groups = {name: values[there] for name, values in _groups(profile, inputs, calendar, asked).items()}
+    best, explained = _best(groups, label[there])
+    bands, by_bands = _best_bands(profile, inputs, there, label[there])
+    return (bands, (f"{bands[0]}_band",)) if bands and by_bands > 2 * explained else (None, best)
+
+
+def _groups(
+    profile: Profile, inputs: Sequence[Column], calendar: Sequence[str], asked: Instants | None
+) -> dict[str, Array]:
+    """Inputs of few different values, each row's value as a number."""
+    few = [
+        column.name
+        for column in inputs
+        if column.kind in ("text", "boolean") or (column.kind == "whole" and column.distinct <= FEW)
+    ]
+    groups: dict[str, Array] = {name: worth.codes(profile.text[name].to_numpy()) for name in few}
+    if asked is not None:
+        day = asked.astype("datetime64[D]")
+        times = {"hour": (asked - day).astype("timedelta64[h]"), "weekday": (day.astype(np.int64) + 3) % 7}
+        groups |= {name: times[name].astype(np.int64) for name in calendar}
+    return groups
+
+
+def _best(groups: Groups, label: Floats) -> tuple[tuple[str, ...], float]:
+    """The group that explains most, then the one that adds most to it, while groups have enough rows."""
+    found: tuple[str, ...] = ()
+    explained = 0.0
+    for _ in range(2):
+        splits = {name: worth.codes(*(groups[each] for each in (*found, name))) for name in groups if name not in found}
+        dense = {name: split for name, split in splits.items() if len(split) >= ROWS_IN_GROUP * (split.max() + 1)}
+        scores = {name: worth.explained(split, label) for name, split in dense.items()}
+        best = max(scores, key=lambda name: scores[name], default="")
+        if not best or scores[best] <= explained:
+            break
+        found, explained = (*found, best), scores[best]
+    return found, explained
+
+
+def _best_bands(profile: Profile, inputs: Sequence[Column], there: Array, label: Floats) -> tuple[Bands | None, float]:
+    scores: dict[Bands, float] = {}
+    for column in inputs:
+        if column.kind in ("whole", "number") and not column.is_category:
+            values = profile.numbers(column.name)
+            cuts = worth.edges(values)
+            scores[column.name, tuple(cuts)] = worth.explained(np.digitize(values[there], cuts), label)
+    best = max(scores, key=lambda bands: scores[bands], default=None)
+    return best, scores[best] if best else 0.0

@@ -1,0 +1,144 @@
+"""`ratchet init`: parse, look, ask what is open, write."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from cli.init.answers import Answers, UnansweredError
+    from cli.init.decide import Decided
+    from cli.init.look import Profile
+    from cli.init.plan import Plan
+    from cli.init.write import Places
+
+
+MOST_NAMES = 8
+SEVERAL = ("key", "entity", "late")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--csv", "path", required=True, type=click.Path(path_type=Path), help="The file to learn from.")
+@click.option("--label", default="", help="The column to predict; COLUMN=VALUE predicts whether it has that value.")
+@click.option("--task", type=click.Choice(["regression", "binary"]), help="A number, or a yes or no; inferred.")
+@click.option("--time", default="", help="The column that says when a prediction would have been asked for.")
+@click.option("--known-at", default="", help="The column that says when the label was known.")
+@click.option("--known-after", default="", help="How long after --time the label is known, such as 12h or 30d.")
+@click.option("--timezone", default="", help="Where its clocks are, such as Europe/Berlin.")
+@click.option("--snapshot", type=click.DateTime(["%Y-%m-%d"]), help="Without any time: the day the file was made.")
+@click.option("--key", multiple=True, help="A column of the key that tells rows apart; inferred.")
+@click.option("--entity", multiple=True, help="A column that says whom a row is about, for its history; or none.")
+@click.option("--late", multiple=True, help="A column that is known only when the label is.")
+def init(name: str, path: Path, snapshot: datetime | None, **given: Any) -> None:
+    """Begin the use case NAME from a CSV file: its folder, a test, and its section in params.yaml.
+
+    What the file does not say is asked for at a terminal, and otherwise named with the flag to give.
+    """
+    from cli.init.answers import Answers
+    from cli.init.write import Places
+
+    answers = Answers(**given, snapshot=snapshot and snapshot.date())
+    click.echo(begin(Places(Path.cwd(), name), path, answers, ask=is_terminal()))
+
+
+def is_terminal() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty()
+
+
+def begin(places: Places, path: Path, answers: Answers, *, ask: bool) -> str:
+    """Write the use case, and say what was decided and what to do next. Raises RatchetError."""
+    from cli.init import params, template, write
+    from cli.init.look import look
+    from cli.init.plan import plan
+    from cli.init.template_of_test import text_of_test
+    from ratchet.csv_text import read_text
+
+    write.check_free(places)
+    profile = look(read_text(path), path)
+    answers, decided = _decided(profile, answers, ask=ask)
+    found = plan(places.name, profile, decided, answers.snapshot)
+    source = _source(path, places.root)
+    settings = params.added(places.params, found, source)
+    write.write(places, template.use_case_text(found), text_of_test(places.name), settings)
+    return _said(found, places)
+
+
+def _decided(profile: Profile, answers: Answers, *, ask: bool) -> tuple[Answers, Decided]:
+    """Decide; at a terminal, ask for what is open until nothing is."""
+    from cli.init.answers import UnansweredError
+    from cli.init.decide import decide
+
+    while True:
+        try:
+            return answers, decide(profile, answers)
+        except UnansweredError as open_question:
+            if not ask:
+                raise
+            answers = _asked(open_question, answers)
+
+
+def _asked(open_question: UnansweredError, answers: Answers) -> Answers:
+    """The answers with what a person says to one question."""
+    field = open_question.field
+    if field == "snapshot":
+        return replace(answers, snapshot=click.prompt(open_question.question, type=click.DateTime(["%Y-%m-%d"])).date())
+    said = click.prompt(open_question.question).strip()
+    if field == "known_after" and not said[:1].isdigit():
+        return replace(answers, known_at=said, known_after="")
+    changes: dict[str, Any] = {field: tuple(said.replace(",", " ").split()) if field in SEVERAL else said}
+    return replace(answers, **changes)
+
+
+def _source(path: Path, root: Path) -> str:
+    """Where the source is, from the root where it lies within."""
+    whole = path.resolve()
+    return str(whole.relative_to(root.resolve())) if whole.is_relative_to(root.resolve()) else str(whole)
+
+
+def _said(plan: Plan, places: Places) -> str:
+    """What was decided, what to look at, and what to type next."""
+    decided, chosen = plan.decided, plan.chosen
+    facts = {
+        "predicts": f"{decided.label.name} ({decided.task}), known {_when(plan)}",
+        "asked": f"at {decided.time}, with {_some(column.name for column in plan.fields)}",
+        "key": ", ".join(decided.key),
+        "history of": ", ".join(decided.entities) or "nothing",
+        "baseline": " by ".join(plan.baseline) or "one value for all",
+        "trains": f"from {chosen.start} on, stops early from {chosen.early_stopping}",
+        "judges": f"from {chosen.holdout} to {chosen.fresh}: about {chosen.holdout_rows} rows",
+    }
+    written = [places.use_case, places.test, places.params]
+    return "\n".join(
+        [
+            f"wrote {', '.join(str(path.relative_to(places.root)) for path in written)}; {plan.name} is selected now",
+            *(f"  {name:<11}{fact}" for name, fact in facts.items()),
+            *(f"note: {note}" for note in plan.notes),
+            "next:",
+            "  ratchet check",
+            f"  dvc repro monitor@{plan.name}",
+            "  make serve",
+            "  ratchet summary    # what came of it, and how to ask the model by curl",
+        ]
+    )
+
+
+def _some(names: Iterable[str]) -> str:
+    given = list(names)
+    return ", ".join(given[:MOST_NAMES]) + (f" and {len(given) - MOST_NAMES} more" if len(given) > MOST_NAMES else "")
+
+
+def _when(plan: Plan) -> str:
+    decided = plan.decided
+    if decided.scattered_by:
+        return "with its row: rows are split by entity, and the gate record will carry 'no time evidence'"
+    return (
+        f"{plan.delay} later at most" if decided.known_after else f"at {decided.known_at}, {plan.delay} later at most"
+    )

@@ -1,0 +1,144 @@
+"""What a file leaves open, decided by answers: label, time, when the label is known, key, entities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from cli.init.answers import Answers, UnansweredError
+from cli.init.decide_time import known_of, time_of, timezone_of
+from cli.init.look import REPEATED, Column, Profile, named
+from ratchet.csv_source import AS_OF, AT_ONCE, KNOWN_AT
+from ratchet.use_case import Task
+
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Names of columns, all of which exist; `time` is AS_OF and `known_after` a second where rows have no time.
+
+    `positive` is the value of a label that is not 0 or 1 itself. Where `known_after` is set, `known_at` is KNOWN_AT.
+    """
+
+    label: Column
+    positive: str | None
+    task: Task
+    time: str
+    known_at: str
+    known_after: timedelta | None
+    timezone: str
+    key: tuple[str, ...]
+    entities: tuple[str, ...]
+    late: tuple[str, ...]
+    scattered_by: str = ""
+
+
+def decide(profile: Profile, answers: Answers) -> Decided:
+    """Raises UnansweredError for the first thing that is open, or that an answer got wrong."""
+    label, positive = _label(profile, answers)
+    task = _task(profile, label, positive, answers)
+    late = tuple(named(profile, name, "late").name for name in answers.late)
+    if answers.snapshot:
+        key = _key(profile, answers, None)
+        who = _entities(profile, answers, {label.name, *late}) if answers.entity else ()
+        scattered_by = (*who, *key)[0]
+        zone = timezone_of(profile, answers) if answers.timezone else "UTC"
+        return Decided(label, positive, task, AS_OF, KNOWN_AT, AT_ONCE, zone, key, (), late, scattered_by)
+    time = time_of(profile, answers)
+    known_at, known_after = known_of(profile, answers, time)
+    zone = timezone_of(profile, answers)
+    key = _key(profile, answers, time)
+    entities = _entities(profile, answers, {label.name, time, known_at, *late, *(key if len(key) == 1 else ())})
+    return Decided(label, positive, task, time, known_at, known_after, zone, key, entities, late)
+
+
+def _label(profile: Profile, answers: Answers) -> tuple[Column, str | None]:
+    """The label's column, and the value that means yes where it is not the number 1."""
+    if not answers.label:
+        among = [_described(column) for column in profile.labels]
+        problem = "nothing says which column is to be predicted" if among else "no column is a number or has two values"
+        raise UnansweredError(
+            problem, subject=profile.subject, field="label", form="COLUMN, or COLUMN=VALUE", among=among
+        )
+    is_column = any(answers.label in (column.header, column.name) for column in profile.columns)
+    name, separator, value = (answers.label, "", "") if is_column else answers.label.rpartition("=")
+    column = named(profile, name if separator else answers.label, "label")
+    if separator and value not in column.counts:
+        raise UnansweredError(
+            f"{column.name} is never {value!r}",
+            subject=profile.subject,
+            field="label",
+            form="COLUMN=VALUE",
+            among=list(column.counts),
+        )
+    if separator:
+        return column, value
+    return column, column.yes if column.is_binary and column.kind == "text" else None
+
+
+def _described(column: Column) -> str:
+    return f"{column.name}: {' or '.join(column.counts)}" if column.is_binary else f"{column.name}: a number"
+
+
+def _task(profile: Profile, label: Column, positive: str | None, answers: Answers) -> Task:
+    is_binary = label.is_binary or positive is not None
+    wished = answers.task or ("binary" if is_binary else "regression")
+    if wished == "binary" and not is_binary:
+        raise UnansweredError(
+            f"{label.name} has {label.distinct} values, and a yes or no is to be predicted",
+            subject=profile.subject,
+            field="label",
+            form="COLUMN=VALUE, with the value that means yes",
+            among=[f"{label.name}={value}" for value in label.counts],
+        )
+    if wished == "regression" and (positive is not None or not label.is_number):
+        raise UnansweredError(
+            f"{label.name} is no number",
+            subject=profile.subject,
+            field="label",
+            form="COLUMN of numbers, or COLUMN=VALUE for a yes or no",
+            among=[f"{label.name}={value}" for value in label.counts],
+        )
+    return wished
+
+
+def _key(profile: Profile, answers: Answers, time: str | None) -> tuple[str, ...]:
+    if not answers.key:
+        found = profile.keys(must=(time,) if time else ())
+        if found:
+            return found
+        problem = "no column, nor three together, tells the rows apart"
+        form = "COLUMN for each column of the key, or number the rows in a column of their own"
+        raise UnansweredError(problem, subject=profile.subject, field="key", form=form)
+    key = tuple(named(profile, name, "key").name for name in answers.key)
+    repeated = profile.repeated(key)
+    if repeated > REPEATED * profile.rows:
+        problem = f"{repeated} of {profile.rows} rows repeat the key {', '.join(key)} of another, or lack one"
+        others = [" ".join(("--key", name)) for name in profile.unique]
+        raise UnansweredError(
+            problem, subject=profile.subject, field="key", form="COLUMN for each column", among=others
+        )
+    return key
+
+
+def _entities(profile: Profile, answers: Answers, taken: set[str]) -> tuple[str, ...]:
+    """What rows are about, again and again: text or whole numbers that repeat."""
+    among = [column.name for column in profile.columns if column.name not in taken and _repeats(profile, column)]
+    if answers.entity == (NONE,):
+        return ()
+    chosen = tuple(named(profile, name, "entity").name for name in answers.entity)
+    wrong = [name for name in chosen if profile.column(name).kind not in ("whole", "text") or name in taken]
+    if wrong:
+        problem = (
+            f"{wrong[0]} cannot be looked up: an entity is text or a whole number, and neither label, time nor late"
+        )
+        raise UnansweredError(problem, subject=profile.subject, field="entity", form="COLUMN, or none", among=among)
+    if not chosen and len(among) > 1:
+        problem = "nothing says who or what a row is about, whose history is to be looked up"
+        raise UnansweredError(problem, subject=profile.subject, field="entity", form="COLUMN, or none", among=among)
+    return chosen or tuple(among)
+
+
+def _repeats(profile: Profile, column: Column) -> bool:
+    return column.kind in ("whole", "text") and 2 < column.distinct <= profile.rows / 5

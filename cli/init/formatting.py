@@ -1,0 +1,61 @@
+"""Python as the house's formatter would have it: literals, lines that are too long, imports."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+
+WIDTH = 120
+STANDARD = ("from datetime import timedelta",)
+OTHERS = ("import numpy as np", "import pyarrow as pa", "from ibis import _")
+PYDANTIC = ("from pydantic import AwareDatetime, BaseModel, Field",)
+HOUSE = (
+    "from ratchet.clock import calendar",
+    "from ratchet.csv_source import csv_source",
+    "from ratchet.fields import kinds_of, numbers, request_of, schema_of",
+    "from ratchet.one_table import examples_of, outcome_inputs, outcome_lookup, outcomes",
+    "from ratchet.use_case import INSTANT, Columns, SourceTable, UseCase, expect",
+)
+
+
+def quoted(text: str) -> str:
+    """A string literal with the quotes that the formatter would choose."""
+    literal = json.dumps(text, ensure_ascii=False)
+    return repr(text) if '"' in text and "'" not in text else literal
+
+
+def wrapped(opening: str, items: Iterable[str], closing: str, indent: int = 0, lone: str = "") -> str:
+    """On one line where that fits, else one item a line. A tuple's only item is followed by a comma, `lone`."""
+    parts, margin = list(items), " " * indent
+    line = f"{margin}{opening}{', '.join(parts)}{lone if len(parts) == 1 else ''}{closing}"
+    if len(line) <= WIDTH:
+        return line
+    return "\n".join([f"{margin}{opening}", *(f"{margin}    {part}," for part in parts), f"{margin}{closing}"])
+
+
+def names(columns: Iterable[str]) -> str:
+    """A tuple of strings."""
+    given = [quoted(column) for column in columns]
+    return f"({', '.join(given)}{',' if len(given) == 1 else ''})"
+
+
+def imports(body: str) -> str:
+    """What the body uses: of the standard library, of others, of the house."""
+    groups = (STANDARD, OTHERS, PYDANTIC, HOUSE)
+    standard, others, pydantic, house = ([_import(line, body) for line in group] for group in groups)
+    blocks = ("\n".join(filter(None, block)) for block in (standard, [*others, *pydantic], house))
+    return "\n\n".join(filter(None, blocks))
+
+
+def _import(line: str, body: str) -> str:
+    """`from MODULE import A, B` with the names that the body uses, or nothing."""
+    head, _, given = line.rpartition("import ")
+    used = [name for name in given.split(", ") if _is_used(name.rpartition(" as ")[2], body)]
+    return f"{head}import {', '.join(used)}" if used else ""
+
+
+def _is_used(name: str, body: str) -> bool:
+    """Called, indexed or asked for an attribute; names that begin with a capital are no column's."""
+    follows = r"(?![\w\"'])" if name[:2].isupper() or name[:2].istitle() else r"(?=[\[(.])"
+    return re.search(rf"(?<![\w.\"']){name}{follows}", body) is not None

@@ -1,0 +1,220 @@
+"""What a CSV file says by itself: the kind of each column, what could be a key, a time, an entity or a label."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cli.init.answers import UnansweredError
+from ratchet.csv_text import identifier, parse, parses, present
+from ratchet.errors import SourceError
+from ratchet.tables import to_columns
+from ratchet.use_case import INSTANT
+
+ColumnKind = Literal["whole", "number", "boolean", "time", "text", "empty"]
+TYPES = {
+    "whole": pa.int64(),
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+    "time": INSTANT,
+    "text": pa.string(),
+    "empty": pa.string(),
+}
+FEW = 12
+"""Whole numbers of at most so many different values are codes rather than amounts."""
+_CODE = r"^0\d"
+_TOO_LONG = r"^[+-]?\d{19,}$"
+_LISTED = 20
+REPEATED = 0.05
+"""A larger share of rows than this without a key of their own means that the key is another one."""
+LONGEST_NAME = 60
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `filled` rows have a value, `distinct` different ones; `counts` are those of at most twenty values."""
+
+    name: str
+    header: str
+    kind: ColumnKind
+    filled: int
+    distinct: int
+    counts: dict[str, int]
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def is_category(self) -> bool:
+        return self.kind == "text" or (self.kind == "whole" and 2 < self.distinct <= FEW)
+
+    @property
+    def is_number(self) -> bool:
+        return self.kind in ("whole", "number", "boolean")
+
+    @property
+    def is_binary(self) -> bool:
+        """Two values, of which it is plain which one means yes."""
+        return self.distinct == 2 and self.yes is not None
+
+    @property
+    def yes(self) -> str | None:
+        """The value that means yes."""
+        words = {value.lower(): value for value in self.counts}
+        pairs = ({"0", "1"}, {"0.0", "1.0"}, {"no", "yes"}, {"n", "y"}, {"false", "true"}, {"f", "t"})
+        return next((words[max(pair)] for pair in pairs if set(words) == pair), None)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A file that was looked at: `text` has its columns under the names that code will use."""
+
+    subject: str
+    text: pa.Table
+    columns: tuple[Column, ...]
+
+    @property
+    def rows(self) -> int:
+        return int(self.text.num_rows)
+
+    def column(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+    def values(self, name: str, timezone: str = "UTC") -> pa.ChunkedArray:
+        return parse(self.text[name], TYPES[self.column(name).kind], timezone)
+
+    def numbers(self, name: str) -> npt.NDArray[np.float64]:
+        """A column of numbers, NaN where it is empty."""
+        return np.asarray(to_columns(pa.table({name: self.values(name)}))[name], dtype=np.float64)
+
+    @property
+    def times(self) -> list[Column]:
+        return [column for column in self.columns if column.kind == "time"]
+
+    @property
+    def labels(self) -> list[Column]:
+        """What could be predicted: a number, or which of two values."""
+        unique = {*self.unique}
+        return [
+            column
+            for column in self.columns
+            if column.is_binary or (column.is_number and column.distinct > 2 and column.name not in unique)
+        ]
+
+    @cached_property
+    def unique(self) -> list[str]:
+        """Columns that by themselves tell the rows apart; those that are called an id first."""
+        whole = [column for column in self.columns if column.kind in ("whole", "text") and column.distinct == self.rows]
+        return [column.name for column in sorted(whole, key=lambda column: "id" not in column.name.split("_"))]
+
+    def keys(self, must: Sequence[str] = ()) -> tuple[str, ...]:
+        """The fewest columns that tell the rows apart: one, or up to three with those that `must` be among them.
+
+        Else the one that all but a few rows have for themselves, or ().
+        """
+        if self.unique:
+            return (self.unique[0],)
+        whole = [column for column in self.columns if column.kind in ("whole", "text") and column.distinct > 1]
+        others = [column.name for column in sorted(whole, key=lambda each: -each.distinct) if column.name not in must]
+        tried = [(*more, *must) for size in (0, 1, 2) for more in combinations(others[:6], size) if more or must]
+        nearly = [(column.name,) for column in whole if column.distinct >= (1 - REPEATED) * self.rows]
+        return next((key for key in tried if not self.repeated(key)), nearly[0] if nearly else ())
+
+    def repeated(self, key: Sequence[str]) -> int:
+        """How many rows have a key that a row before has, or none."""
+        groups = self.text.select(list(key)).drop_null().group_by(list(key)).aggregate([])
+        return self.rows - int(groups.num_rows)
+
+
+def look(text: pa.Table, path: Path) -> Profile:
+    """The profile of a file's text. Raises SourceError for headers that no name can be made of."""
+    named = {header: identifier(header) for header in text.column_names if header}
+    _check_names(text.column_names, named, path)
+    renamed = text.select(list(named)).rename_columns(list(named.values()))
+    columns = tuple(_column(renamed[name], name, header) for header, name in named.items())
+    return Profile(str(path), renamed, columns)
+
+
+def _check_names(headers: Sequence[str], named: dict[str, str], path: Path) -> None:
+    if len(headers) == 1 and any(mark in headers[0] for mark in ";\t|"):
+        raise SourceError(
+            f"has a single column, {headers[0]!r}",
+            subject=str(path),
+            remedy="Separate the columns by commas, and write decimals with a point",
+        )
+    nameless = [header for header, name in named.items() if not name]
+    if nameless:
+        raise SourceError(
+            f"column {nameless[0]!r} has no letter from a to z and no digit to make a name of",
+            subject=str(path),
+            remedy="Rename it in the file",
+        )
+    for header, name in named.items():
+        if len(name) > LONGEST_NAME:
+            raise SourceError(
+                f"column {header!r} has a name of more than {LONGEST_NAME} letters",
+                subject=str(path),
+                remedy="Rename it in the file",
+            )
+        alike = [header for header in headers if header and identifier(header) == name]
+        if len(alike) > 1:
+            raise SourceError(
+                f"columns {', '.join(map(repr, alike))} would all be called {name}",
+                subject=str(path),
+                remedy="Rename all but one of them in the file",
+            )
+
+
+def _column(text: pa.ChunkedArray, name: str, header: str) -> Column:
+    kind = _kind(present(text))
+    given = text.drop_null() if kind == "text" else present(text).drop_null()
+    distinct = int(pc.count_distinct(given).as_py())
+    counts = (
+        {each["values"]: each["counts"] for each in pc.value_counts(given).to_pylist()} if distinct <= _LISTED else {}
+    )
+    least, most = _range(given, kind)
+    return Column(name, header, kind, len(given), distinct, dict(sorted(counts.items())), least, most)
+
+
+def _kind(given: pa.ChunkedArray) -> ColumnKind:
+    """Codes with leading zeros, and numbers too long to be exact, are text."""
+    if given.null_count == len(given):
+        return "empty"
+    if any(pc.any(pc.match_substring_regex(given, pattern)).as_py() for pattern in (_CODE, _TOO_LONG)):
+        return "text"
+    kinds: tuple[ColumnKind, ...] = ("whole", "boolean", "number", "time")
+    return next((kind for kind in kinds if parses(given, TYPES[kind])), "text")
+
+
+def _range(given: pa.ChunkedArray, kind: ColumnKind) -> tuple[float | None, float | None]:
+    if kind not in ("whole", "number"):
+        return None, None
+    found = pc.min_max(parse(given, pa.float64(), "UTC")).as_py()
+    return found["min"], found["max"]
+
+
+def first_value(profile: Profile, name: str) -> str | None:
+    """What stands in a column's first cell that is not empty."""
+    return next(iter(profile.text[name].drop_null().slice(0, 1).to_pylist()), None)
+
+
+def named(profile: Profile, text: str, field: str) -> Column:
+    """The column of that header or name."""
+    found = [column for column in profile.columns if text in (column.header, column.name)]
+    if not found:
+        names = [column.name for column in profile.columns]
+        near = difflib.get_close_matches(text, names, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise UnansweredError(
+            f"there is no column {text!r}{hint}", subject=profile.subject, field=field, form="COLUMN", among=names
+        )
+    return found[0]

@@ -1,0 +1,92 @@
+"""The section of params.yaml for a new use case: every setting written out, sized by the rows that there are."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+from cli.init.plan import Plan, least_slice
+from ratchet.errors import SettingsError
+from ratchet.settings import DriftSettings, GateSettings, Periods, Settings, SourceSettings, TrainingSettings
+
+USE_CASES = "use_cases"
+
+
+def section(plan: Plan, source: str) -> dict[str, Any]:
+    """Settings of the use case as they stand in params.yaml, which reads `source`."""
+    chosen = plan.chosen
+    settings = Settings(
+        use_case=plan.name,
+        source=SourceSettings(name="csv", path=source),
+        periods=Periods.model_validate(chosen.days()),
+        training=TrainingSettings(lightgbm=_lightgbm(chosen.train_rows)),
+        gate=GateSettings(min_rows=min(1000, chosen.holdout_rows // 2), min_slice_rows=least_slice(chosen)),
+        drift=DriftSettings(
+            min_rows=max(1, min(500, chosen.fresh_rows // 2)), reference_rows=max(100, min(20_000, plan.rows))
+        ),
+    )
+    return settings.model_dump(mode="json", exclude={"use_case"})
+
+
+def _lightgbm(rows: int) -> dict[str, Any]:
+    """Small trees for few rows."""
+    leaves, least = next(sizes for most, sizes in _SIZES if rows < most)
+    return {
+        "n_estimators": 500,
+        "learning_rate": 0.05,
+        "num_leaves": leaves,
+        "min_child_samples": least,
+        "colsample_bytree": 0.8,
+        "subsample": 0.8,
+        "subsample_freq": 1,
+        "reg_lambda": 5,
+        "cat_smooth": 20,
+        "cat_l2": 20,
+    }
+
+
+_SIZES = ((5_000, (7, 20)), (20_000, (15, 20)), (10**12, (31, 50)))
+"""Fewer rows than this → leaves of a tree, and the least rows in one."""
+
+
+def added(params: Path, plan: Plan, source: str) -> str:
+    """The text of params.yaml with the use case in it and selected; its comments stay. Raises SettingsError."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 120
+    content = _load(yaml, params)
+    if plan.name in content[USE_CASES]:
+        raise SettingsError(
+            f"has a section {USE_CASES}.{plan.name} already",
+            subject=str(params),
+            remedy="Choose another name, or delete the section if nothing uses it",
+        )
+    written = section(plan, source)
+    written["periods"] = {name: DoubleQuotedScalarString(day) for name, day in written["periods"].items()}
+    written["schedules"] = {name: DoubleQuotedScalarString(cron) for name, cron in written.get("schedules", {}).items()}
+    content[USE_CASES][plan.name] = {name: block for name, block in written.items() if block}
+    content["use_case"] = plan.name
+    text = io.StringIO()
+    yaml.dump(content, text)
+    return text.getvalue()
+
+
+def _load(yaml: YAML, params: Path) -> Any:
+    try:
+        content = yaml.load(params)
+    except FileNotFoundError as error:
+        remedy = "Run from the root of the checkout, or restore the file"
+        raise SettingsError("is not there", subject=str(params), remedy=remedy) from error
+    except YAMLError as error:
+        problem = f"is not YAML ({' '.join(str(error).split())})"
+        raise SettingsError(problem, subject=str(params), remedy="Mend the line it names") from error
+    if not isinstance(content, dict) or not isinstance(content.get(USE_CASES), dict):
+        raise SettingsError(
+            f"has no {USE_CASES}", subject=str(params), remedy=f"Add a line `{USE_CASES}:` with a section"
+        )
+    return content

@@ -1,0 +1,98 @@
+"""Which local days train, stop early, judge and are scored fresh: by when rows happened and when their labels were known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ratchet.errors import SettingsError
+
+Days = npt.NDArray[Any]
+"""datetime64[D]."""
+DAY = np.timedelta64(1, "D")
+FRESH, HOLDOUT, STOPPING = 0.95, 0.83, 0.88
+"""Each period begins at this quantile of the rows before it that may be used: 70% train, 9% stop early, 16% judge."""
+WEEK, LONG = np.timedelta64(7, "D"), np.timedelta64(70, "D")
+"""Where there are so many days, a whole week of them is fresh."""
+LEAST = 50
+"""Rows without which a period shows nothing."""
+SNAPSHOT_DAYS = 100
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The five days of `periods`, and how many rows each has: with labels known in time, but for the fresh ones."""
+
+    start: date
+    early_stopping: date
+    holdout: date
+    fresh: date
+    end: date
+    train_rows: int
+    stopping_rows: int
+    holdout_rows: int
+    holdout_days: int
+    fresh_rows: int
+
+    def days(self) -> dict[str, str]:
+        names = ("start", "early_stopping", "holdout", "fresh", "end")
+        return {name: getattr(self, name).isoformat() for name in names}
+
+
+def from_times(asked: Days, known: Days, warm_up: timedelta, subject: str) -> Chosen:
+    """From the local days on which labelled rows were asked for and known, NaT where they are not. Raises SettingsError.
+
+    Training begins after `warm_up`, when there is history to learn from. The rarest thousandth of days at either end is left
+    out: a typing error is no reason for a period of decades.
+    """
+    days = asked
+    there = ~np.isnat(asked) & ~np.isnat(known)
+    asked, known = asked[there], known[there]
+    if len(asked) < 4 * LEAST:
+        raise _too_few(subject, f"has only {len(asked)} rows with a time and a label")
+    first, end = _day(asked, 0.001), _day(asked, 0.999) + DAY
+    start = first + np.timedelta64(warm_up.days, "D")
+    usable = (asked >= start) & (known < end)
+    fresh = _day(asked[usable], FRESH)
+    fresh = min(fresh, end - WEEK) if end - first > LONG else fresh
+    holdout = _day(asked[usable & (asked < fresh)], HOLDOUT)
+    stopping = _day(asked[usable & (known < holdout)], STOPPING)
+    judged = usable & (asked >= holdout) & (asked < fresh)
+    fitted = usable & (known < holdout)
+    train, early, rows = (
+        int(each.sum()) for each in (fitted & (asked < stopping), fitted & (asked >= stopping), judged)
+    )
+    scored = int(((days >= fresh) & (days < end)).sum())
+    bounds = [start, stopping, holdout, fresh, end]
+    if np.isnat(bounds).any() or min(train, early, rows) < LEAST or any(np.diff(bounds) < DAY):
+        problem = (
+            f"spans {start} to {end - DAY}: too little to train, stop early and judge on rows whose labels were known"
+        )
+        raise _too_few(subject, problem)
+    one, two, three, four, five = (day.item() for day in bounds)
+    return Chosen(one, two, three, four, five, train, early, rows, len(np.unique(asked[judged])), scored)
+
+
+def from_snapshot(snapshot: date, rows: int, subject: str) -> Chosen:
+    """A hundred days up to a snapshot, over which rows are scattered evenly. Raises SettingsError."""
+    if rows < 10 * LEAST:
+        raise _too_few(subject, f"has only {rows} rows with a label")
+    start, end = snapshot - timedelta(days=SNAPSHOT_DAYS - 1), snapshot + timedelta(days=1)
+    stopping, holdout, fresh = (start + timedelta(days=day) for day in (70, 79, 95))
+    train, early, judged, scored = (rows * days // SNAPSHOT_DAYS for days in (70, 9, 16, 5))
+    return Chosen(start, stopping, holdout, fresh, end, train, early, judged, 16, scored)
+
+
+def _day(days: Days, quantile: float) -> Any:
+    if not len(days):
+        return np.datetime64("NaT", "D")
+    return np.sort(days)[int(quantile * (len(days) - 1))]
+
+
+def _too_few(subject: str, problem: str) -> SettingsError:
+    remedy = "Give a file with more rows or a longer time, or write use case and periods by hand"
+    return SettingsError(problem, subject=subject, remedy=remedy)

@@ -1,0 +1,207 @@
+"""What follows from a file and from what was decided: request, inputs, windows, baseline, slices, block and periods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+
+from cli.init import baseline, periods
+from cli.init.decide import Decided
+from cli.init.look import Column, Profile
+from cli.init.notes import notes
+from cli.init.periods import Chosen
+from cli.init.worth import Floats
+from ratchet.clock import Instants, local_time
+
+TIMES = ("hour", "weekday")
+"""What `ratchet.clock.calendar` gives."""
+WINDOWS = (("1d", "7d"), ("7d", "28d"), ("28d", "84d"), ("91d", "364d"))
+SLICES = 8
+MICROSECONDS_A_DAY = 86_400_000_000
+
+
+Moments = tuple[Instants, Instants]
+"""The local times at which each row was asked for, and its label known."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that the text of a use case says.
+
+    `fields` are the columns of a request beside its time, `kept` the other columns of the table. `bands` cut a number for the
+    baseline to group by. `scale` makes whole numbers of labels, whose sums are exact. `notes` are for the person.
+    """
+
+    name: str
+    rows: int
+    decided: Decided
+    fields: tuple[Column, ...]
+    kept: tuple[Column, ...]
+    not_inputs: tuple[str, ...]
+    calendar: tuple[str, ...]
+    bands: tuple[str, tuple[float, ...]] | None
+    windows: tuple[str, str]
+    tile: str
+    delay: str
+    scale: int
+    baseline: tuple[str, ...]
+    slices: tuple[str, ...]
+    block: str
+    chosen: Chosen
+    notes: tuple[str, ...]
+
+
+def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -> Plan:
+    """Raises SettingsError where there are too few rows."""
+    label = label_values(profile, decided)
+    fields, not_inputs = _fields(profile, decided)
+    kept = _kept(profile, decided, fields)
+    moments = None if snapshot else _moments(profile, decided)
+    asked = moments[0] if moments else None
+    windows = WINDOWS[0] if asked is None else _windows(asked)
+    warm_up = timedelta(days=int(windows[1][:-1]) if decided.entities else 0)
+    chosen = _chosen(profile, label, moments, warm_up, snapshot)
+    calendar = tuple(_calendar(fields, asked))
+    inputs = [column for column in fields if column.name not in not_inputs]
+    bands, groups = baseline.choose(profile, inputs, calendar, asked, label)
+    return Plan(
+        name=name,
+        rows=profile.rows,
+        decided=decided,
+        fields=fields,
+        kept=kept,
+        not_inputs=not_inputs,
+        calendar=calendar,
+        bands=bands,
+        windows=windows,
+        tile="1h" if "hour" in calendar else "1d",
+        delay=_delay(profile, decided),
+        scale=_scale(label),
+        baseline=groups,
+        slices=_slices(profile, fields, chosen),
+        block=_block(decided, chosen),
+        chosen=chosen,
+        notes=tuple(notes(profile, decided, fields, kept, label)),
+    )
+
+
+def label_values(profile: Profile, decided: Decided) -> Floats:
+    """The label as numbers, NaN where it is not known."""
+    if decided.positive is None:
+        return profile.numbers(decided.label.name)
+    text = profile.text[decided.label.name]
+    return np.where(text.is_null().to_numpy(), np.nan, text.to_numpy() == decided.positive)
+
+
+def _moments(profile: Profile, decided: Decided) -> Moments:
+    asked = profile.values(decided.time, decided.timezone).to_numpy()
+    if decided.known_after:
+        known = asked + np.timedelta64(decided.known_after)
+    else:
+        known = profile.values(decided.known_at, decided.timezone).to_numpy()
+    return local_time(asked, decided.timezone), local_time(known, decided.timezone)
+
+
+def _windows(asked: Instants) -> tuple[str, str]:
+    """The longest for which the file has ten times the days."""
+    days = np.nanquantile(asked.astype(np.int64)[~np.isnat(asked)], [0.001, 0.999]) / MICROSECONDS_A_DAY
+    return next((each for each in reversed(WINDOWS) if int(each[1][:-1]) <= (days[1] - days[0]) / 10), WINDOWS[0])
+
+
+def _chosen(
+    profile: Profile, label: Floats, moments: Moments | None, warm_up: timedelta, snapshot: date | None
+) -> Chosen:
+    unknown = np.isnan(label)
+    if moments is None:
+        assert snapshot is not None
+        return periods.from_snapshot(snapshot, int((~unknown).sum()), profile.subject)
+    asked, known = (each.astype("datetime64[D]") for each in moments)
+    return periods.from_times(asked, np.where(unknown, np.datetime64("NaT", "D"), known), warm_up, profile.subject)
+
+
+def _fields(profile: Profile, decided: Decided) -> tuple[tuple[Column, ...], tuple[str, ...]]:
+    """What a caller knows, and what of it is no input: names that are too many to learn from."""
+    key = decided.key if len(decided.key) == 1 else ()
+    looked_up = {*decided.entities, *filter(None, [decided.scattered_by])}
+    apart = {decided.label.name, decided.time, decided.known_at, *decided.late, *key} - looked_up
+    usable = [column for column in profile.columns if column.name not in apart and column.kind not in ("time", "empty")]
+    fields = tuple(
+        column
+        for column in usable
+        if column.name in looked_up or (column.distinct > 1 and not _is_too_varied(profile, column))
+    )
+    names = {*decided.key} if decided.scattered_by else set()
+    return fields, tuple(
+        column.name
+        for column in fields
+        if column.name in names | looked_up and (column.name in names or _is_too_varied(profile, column))
+    )
+
+
+def _is_too_varied(profile: Profile, column: Column) -> bool:
+    return column.kind == "text" and column.distinct > max(20, profile.rows / 20)
+
+
+def _kept(profile: Profile, decided: Decided, fields: tuple[Column, ...]) -> tuple[Column, ...]:
+    """The columns of the table that no request has, in the file's order."""
+    wanted = {decided.label.name, decided.known_at, *decided.key}
+    asked = {decided.time, *(column.name for column in fields)}
+    return tuple(column for column in profile.columns if column.name in wanted - asked)
+
+
+def _calendar(fields: tuple[Column, ...], asked: Instants | None) -> Iterator[str]:
+    """Which of TIMES a moment tells, unless the file has columns of these names."""
+    if asked is None:
+        return
+    names = {column.name for column in fields}
+    given = asked[~np.isnat(asked)]
+    has_hours = bool((given != given.astype("datetime64[D]")).any())
+    if has_hours and "hour" not in names:
+        yield "hour"
+    if "weekday" not in names:
+        yield "weekday"
+
+
+def _slices(profile: Profile, fields: tuple[Column, ...], chosen: Chosen) -> tuple[str, ...]:
+    """The column of fewest values of which each has enough rows in the holdout to be judged apart."""
+    share = chosen.holdout_rows / profile.rows
+    enough = [
+        column
+        for column in fields
+        if 1 < column.distinct <= SLICES and column.filled == profile.rows
+        if min(column.counts.values()) * share >= 2 * least_slice(chosen)
+    ]
+    return tuple(column.name for column in sorted(enough, key=lambda column: column.distinct)[:1])
+
+
+def least_slice(chosen: Chosen) -> int:
+    return min(200, max(30, chosen.holdout_rows // 20))
+
+
+def _block(decided: Decided, chosen: Chosen) -> str:
+    """Days where the holdout has enough of them, else whom rows are about: rows of one block are alike."""
+    if decided.scattered_by:
+        return decided.scattered_by
+    return "day" if chosen.holdout_days >= 7 or not decided.entities else decided.entities[0]
+
+
+def _delay(profile: Profile, decided: Decided) -> str:
+    """The longest time until a label was known, in whole hours or days."""
+    if decided.known_after:
+        hours = decided.known_after / timedelta(hours=1)
+    else:
+        asked, known = (profile.values(name).to_numpy() for name in (decided.time, decided.known_at))
+        hours = float(np.nanmax((known - asked) / np.timedelta64(1, "h")))
+    return f"{math.ceil(hours)}h" if hours <= 48 else f"{math.ceil(hours / 24)}d"
+
+
+def _scale(label: Floats) -> int:
+    """The power of ten by which labels become whole numbers of at least a thousand to their standard deviation."""
+    known = label[~np.isnan(label)]
+    if bool((known == np.round(known)).all()):
+        return 1
+    return int(10 ** max(0, 3 - math.floor(math.log10(known.std() or 1.0))))

@@ -1,0 +1,201 @@
+"""The text of a use case, as the house's formatter would have it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import timedelta
+
+from cli.init.decide import Decided
+from cli.init.formatting import WIDTH, imports, names, quoted, wrapped
+from cli.init.look import Column
+from cli.init.plan import TIMES, Plan
+from cli.init.template_request import dense_request_text, request_text
+from ratchet.csv_source import KNOWN_AT
+
+MOST_LINES = 80
+CALENDAR = 'calendar(columns["event_timestamp"], TIMEZONE)'
+ARROW = {
+    "whole": "pa.int64()",
+    "number": "pa.float64()",
+    "boolean": "pa.bool_()",
+    "text": "pa.string()",
+    "time": "INSTANT",
+}
+
+
+def use_case_text(plan: Plan) -> str:
+    """`use_cases/NAME/__init__.py`: with a line for each field of the request, unless these are too many."""
+    text = _text(plan, request_text(plan))
+    return text if len(text.splitlines()) < MOST_LINES else _text(plan, dense_request_text(plan))
+
+
+def _text(plan: Plan, request: str) -> str:
+    parts = [request, _tables(plan), "\n".join(_on_demand(plan)), _use_case(plan)]
+    body = "\n\n\n".join(filter(None, parts))
+    summary = f'"""Predict {plan.decided.label.name}. Begun by `ratchet init`; all of it is yours to change."""'
+    constants = f"TIMEZONE = {quoted(plan.decided.timezone)}\n\n\n"
+    return f"{summary}\n\nfrom __future__ import annotations\n\n{imports(body)}\n\n{constants}{body}\n"
+
+
+def _rules(plan: Plan) -> str:
+    """The keyword of the table, or nothing."""
+    rules = [_rule(*expectation) for expectation in _expectations(plan)]
+    return wrapped("rules={", rules, "},", 4) if rules else ""
+
+
+def _rule(reason: str, expectation: str, given: list[str]) -> str:
+    """An entry of a dictionary; its arguments have a line of their own where it would be too long."""
+    arguments = [quoted(expectation), *given]
+    line = f"{quoted(reason)}: expect({', '.join(arguments)})"
+    if len(line) <= WIDTH - len("        ,"):
+        return line
+    return f"{quoted(reason)}: expect(\n{wrapped('', arguments, '', 12)}\n        )"
+
+
+def _expectations(plan: Plan) -> Iterator[tuple[str, str, list[str]]]:
+    """Reason, expectation and its arguments: of the label, of the moment when it is known, and of whom it is about."""
+    decided, label = plan.decided, plan.decided.label
+    about = [f"column={quoted(label.name)}"]
+    if decided.task == "binary" and label.is_binary and label.kind != "boolean":
+        allowed = ["0", "1"] if label.kind == "whole" else [quoted(value) for value in label.counts]
+        values = f"value_set=[{', '.join(allowed)}]"
+        yield f"{label.name}_is_another_value", "column_values_to_be_in_set", [*about, values]
+    elif decided.task == "regression":
+        least, most = _bounds(label)
+        bounds = [f"min_value={least}", f"max_value={most}"]
+        yield f"{label.name}_is_out_of_range", "column_values_to_be_between", [*about, *bounds]
+    if not decided.known_after:
+        pair = [f"column_A={quoted(decided.known_at)}", f"column_B={quoted(decided.time)}"]
+        yield f"{decided.known_at}_is_too_early", "column_pair_values_a_to_be_greater_than_b", pair
+    for name in decided.entities:
+        yield f"no_{name}", "column_values_to_not_be_null", [f"column={quoted(name)}"]
+
+
+def _bounds(label: Column) -> tuple[str, str]:
+    """Ten times as far as the file goes, to a power of ten; never below zero where the file is not."""
+    least, most = label.least or 0.0, label.most or 0.0
+    farthest = 10 ** (1 + math.ceil(math.log10(max(abs(least), abs(most), 1))))
+    return ("0" if least >= 0 else f"-{farthest}"), str(farthest)
+
+
+def _tables(plan: Plan) -> str:
+    decided = plan.decided
+    kept = {column.name: ARROW[column.kind] for column in plan.kept}
+    if decided.known_after:
+        kept[KNOWN_AT] = ARROW["time"]
+    items = [
+        quoted(plan.name),
+        wrapped("schema_of(", ["Request", *(f"{name}={kind}" for name, kind in kept.items())], ")", 4).strip(),
+        f"key={names(decided.key)}",
+        f"event_time={quoted(decided.time)}",
+        f"known_at={quoted(decided.known_at)}",
+        "early=tuple(Request.model_fields)",
+    ]
+    rules = _rules(plan)
+    lines = [*(f"    {item}," for item in items), *([rules] if rules else [])]
+    table = "\n".join(["ROWS = SourceTable(", *lines, ")"])
+    windows = [f"WINDOWS = {names(plan.windows)}"] if decided.entities else []
+    return "\n".join([table, _source(plan), *windows, *(_view(plan, entity) for entity in decided.entities)])
+
+
+def _view(plan: Plan, entity: str) -> str:
+    scale = [f"scale={plan.scale}"] if plan.scale != 1 else []
+    spans = [f"tile={quoted(plan.tile)}", "windows=WINDOWS", f"delay={quoted(plan.delay)}", *scale]
+    return wrapped(f"{_view_name(entity)} = outcomes(", [quoted(entity), "ROWS", label_of(plan.decided), *spans], ")")
+
+
+def _view_name(entity: str) -> str:
+    return f"{entity.upper()}_OUTCOMES"
+
+
+def label_of(decided: Decided) -> str:
+    """The expression of the label as 0 or 1, or a number."""
+    column, value = f"_[{quoted(decided.label.name)}]", decided.positive
+    if value is None:
+        return column
+    if decided.label.kind == "boolean":
+        return column if value.lower() in ("true", "1") else f"~{column}"
+    return f"{column} == {quoted(value) if decided.label.kind == 'text' else value}"
+
+
+def _on_demand(plan: Plan) -> Iterator[str]:
+    if not (plan.calendar or plan.bands):
+        return
+    yield "def on_demand(columns: Columns) -> Columns:"
+    yield '    """What follows from a request and its features, by one function in training and online."""'
+    entries = list(_calendar(plan))
+    if plan.bands:
+        name, edges = plan.bands
+        cuts = ", ".join(f"{edge:g}" for edge in edges)
+        yield f"    band = np.digitize(columns[{quoted(name)}], [{cuts}])"
+        entries.append(f'"{name}_band": band.astype(np.float64)')
+    yield f"    return {CALENDAR}" if entries == [f"**{CALENDAR}"] else wrapped("return {", entries, "}", 4)
+
+
+def _calendar(plan: Plan) -> Iterator[str]:
+    """All that `calendar` gives, or what no column of the file has the name of."""
+    if len(plan.calendar) == len(TIMES):
+        yield f"**{CALENDAR}"
+    else:
+        yield from (f'"{name}": {CALENDAR}["{name}"]' for name in plan.calendar)
+
+
+def _use_case(plan: Plan) -> str:
+    return "\n".join(["use_case = UseCase(", *_arguments(plan), ")"])
+
+
+def _arguments(plan: Plan) -> Iterator[str]:
+    decided = plan.decided
+    yield f"    name={quoted(plan.name)},"
+    yield f"    task={quoted(decided.task)},"
+    yield "    timezone=TIMEZONE,"
+    yield f"    label={quoted(decided.label.name)},"
+    yield f"    unit={quoted('probability' if decided.task == 'binary' else decided.label.name)},"
+    yield "    tables=(ROWS,),"
+    yield '    sources={"csv": CSV},'
+    yield wrapped("views=(", [_view_name(entity) for entity in decided.entities], "),", 4, ",")
+    yield wrapped("lookups=(", [f"outcome_lookup({quoted(entity)})" for entity in decided.entities], "),", 4, ",")
+    yield "    request=Request,"
+    yield f"    event_timestamp={quoted(decided.time)},"
+    yield f"    examples=examples_of(ROWS, Request, {label_of(decided)}),"
+    yield wrapped("inputs={", _inputs(plan), "},", 4)
+    groups = [plan.baseline[:size] for size in range(len(plan.baseline), -1, -1)]
+    yield wrapped("baseline=(", [names(group) for group in groups], "),", 4, ",")
+    if plan.calendar or plan.bands:
+        yield "    on_demand=on_demand,"
+    if plan.slices:
+        yield f"    slices={names(plan.slices)},"
+    if plan.block != "day":
+        yield f"    block={quoted(plan.block)},"
+    if decided.scattered_by:
+        yield '    split="entity",'
+
+
+def _source(plan: Plan) -> str:
+    decided = plan.decided
+    options = ["timezone=TIMEZONE"]
+    if decided.known_after and not decided.scattered_by:
+        options.append(f"known_after=({quoted(decided.time)}, {_span(decided.known_after)})")
+    if decided.scattered_by:
+        options.append(f"scattered_by={quoted(decided.scattered_by)}")
+    return wrapped("CSV = csv_source(", [quoted(plan.name), "ROWS.schema", *options], ")")
+
+
+def _span(delay: timedelta) -> str:
+    """Text of a timedelta, in the largest unit that it is a whole number of."""
+    units = {"days": 86_400, "hours": 3600, "minutes": 60, "seconds": 1}
+    seconds = round(delay.total_seconds())
+    unit = next(name for name, size in units.items() if seconds % size == 0)
+    return f"timedelta({unit}={seconds // units[unit]})"
+
+
+def _inputs(plan: Plan) -> Iterator[str]:
+    """The request's fields, the calendar, bands, and what the entities' outcomes were."""
+    codes = [column.name for column in plan.fields if column.kind == "whole" and column.is_category]
+    others = [f'{name}="category"' for name in codes if name not in plan.not_inputs]
+    yield f"**kinds_of({', '.join(['Request', *others, *(f'{name}=None' for name in plan.not_inputs)])})"
+    derived = [*plan.calendar, *([f"{plan.bands[0]}_band"] if plan.bands else [])]
+    if derived:
+        yield f"**numbers({', '.join(map(quoted, derived))})"
+    yield from (f"**outcome_inputs({quoted(entity)}, WINDOWS)" for entity in plan.decided.entities)

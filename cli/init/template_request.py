@@ -1,0 +1,60 @@
+"""The text of a request model: a line for each field, or many fields to a line where there are too many for that."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from cli.init.formatting import WIDTH, quoted
+from cli.init.look import Column
+from cli.init.plan import Plan
+
+TYPES = {"whole": "int", "number": "float", "boolean": "bool", "text": "str"}
+SORTS = {
+    "text": ("texts", "texts"),
+    "boolean": ("flags", "flags"),
+    "whole": ("integers", "counts"),
+    "number": ("numbers", "amounts"),
+}
+"""Kind of a column → what request_of calls it, and what it is called where it is never negative."""
+
+
+def request_text(plan: Plan) -> str:
+    decided = plan.decided
+    about = "now" if decided.scattered_by else f"at {decided.time}"
+    fields = [_field(column, plan) for column in plan.fields]
+    lines = ["class Request(BaseModel):", f'    """What a caller knows {about}."""', "", *fields]
+    return "\n".join([*lines, f"    {decided.time}: AwareDatetime"])
+
+
+def dense_request_text(plan: Plan) -> str:
+    """The same fields by type, many to a line."""
+    fields: dict[str, list[str]] = {}
+    for column in plan.fields:
+        plain, bounded = SORTS[column.kind]
+        fields.setdefault(bounded if column.least is not None and column.least >= 0 else plain, []).append(column.name)
+    optional = [column.name for column in plan.fields if column.filled < plan.rows]
+    sorts = [*fields.items(), *([("optional", optional)] if optional else [])]
+    arguments = [line for sort, given in sorts for line in _spaced(sort, given)]
+    return "\n".join(["Request = request_of(", f"    {quoted(plan.decided.time)},", *arguments, ")"])
+
+
+def _spaced(sort: str, given: list[str]) -> Iterator[str]:
+    """`sort="a b c",`, over several lines where one is too short."""
+    lines = textwrap.wrap(" ".join(given), WIDTH - len(f'    {sort}="",'))
+    if len(lines) == 1:
+        yield f'    {sort}="{lines[0]}",'
+        return
+    *others, last = textwrap.wrap(" ".join(given), WIDTH - 12)
+    yield from (f"    {sort}=(", *(f'        "{line} "' for line in others), f'        "{last}"', "    ),")
+
+
+def _field(column: Column, plan: Plan) -> str:
+    """A field with its bound; one that the file leaves empty may be left out."""
+    is_optional = column.filled < plan.rows
+    bounds = ["ge=0"] if column.least is not None and column.least >= 0 else []
+    kind = f"{TYPES[column.kind]}{' | None' if is_optional else ''}"
+    default = ["None"] if is_optional else []
+    if bounds:
+        return f"    {column.name}: {kind} = Field({', '.join([*default, *bounds])})"
+    return f"    {column.name}: {kind}{' = None' if is_optional else ''}"

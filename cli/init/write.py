@@ -1,0 +1,71 @@
+"""A new use case onto disk: all of it or nothing, and never over what is there."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ratchet.errors import SettingsError, StoreError
+from ratchet.tables import write_text
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the parts of a use case go."""
+
+    root: Path
+    name: str
+
+    @property
+    def use_case(self) -> Path:
+        return self.root / "use_cases" / self.name / "__init__.py"
+
+    @property
+    def test(self) -> Path:
+        return self.root / "tests" / "use_cases" / f"test_{self.name}.py"
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+
+def check_free(places: Places) -> None:
+    """Raises SettingsError for a name that no module can have, or that one has."""
+    name = places.name
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name):
+        raise SettingsError(
+            "is no name for a use case",
+            subject=repr(name),
+            remedy="Use lower-case letters, digits and single underscores",
+        )
+    taken = [path for path in (places.use_case.parent, places.test) if path.exists()]
+    if taken:
+        raise SettingsError(
+            "is there already, and is not overwritten",
+            subject=str(taken[0].relative_to(places.root)),
+            remedy="Choose another name, or delete it first",
+        )
+
+
+def write(places: Places, use_case: str, test: str, params: str) -> None:
+    """Write all three texts; where one cannot be written the others are taken back. Raises StoreError."""
+    before = places.params.read_text(encoding="utf-8")
+    had_folder = places.test.parent.exists()
+    try:
+        write_text(places.use_case, use_case)
+        if not had_folder:
+            write_text(places.test.with_name("__init__.py"), "")
+        write_text(places.test, test)
+        write_text(places.params, params)
+    except StoreError:
+        shutil.rmtree(places.use_case.parent, ignore_errors=True)
+        if places.test.exists():
+            places.test.unlink()
+        if not had_folder:
+            shutil.rmtree(places.test.parent, ignore_errors=True)
+        if places.params.read_text(encoding="utf-8") != before:
+            write_text(places.params, before)
+        raise

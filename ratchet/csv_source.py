@@ -1,0 +1,130 @@
+"""A source that needs no code of its own: a CSV file, or a folder of them, each of which is a delivery."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ratchet import csv_text
+from ratchet.clock import Period
+from ratchet.csv_text import read_columns
+from ratchet.errors import SettingsError, SourceError
+from ratchet.settings import PARAMS_FILE, Frozen, parse
+from ratchet.tables import digest, md5
+from ratchet.use_case import INSTANT, Delivery, Loader
+
+AS_OF, KNOWN_AT = "as_of", "known_at"
+"""The columns that `scattered_by` and `known_after` add."""
+AT_ONCE = timedelta(seconds=1)
+"""A label is known later than it is asked for, were it only by this."""
+
+
+class CsvOptions(Frozen):
+    """A CSV source has no options: what it needs to know stands in the use case."""
+
+
+@dataclass(frozen=True)
+class CsvSource:
+    """A loader: call it with (path, options, period)."""
+
+    table: str
+    schema: pa.Schema
+    timezone: str
+    known_after: tuple[str, timedelta] | None = None
+    scattered_by: str | None = None
+
+    def __post_init__(self) -> None:
+        source = self.known_after[0] if self.known_after else None
+        missing = [
+            name for name in (*self.derived, self.scattered_by, source) if name and name not in self.schema.names
+        ]
+        if missing:
+            raise SettingsError(
+                f"the schema lacks {', '.join(missing)}",
+                subject=f"csv source of {self.table}",
+                remedy="Add it to the schema that csv_source is given",
+            )
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """The columns of the schema that are not the file's."""
+        if self.scattered_by:
+            return AS_OF, KNOWN_AT
+        return (KNOWN_AT,) if self.known_after else ()
+
+    def __call__(self, path: str, options: Mapping[str, Any], period: Period) -> Iterable[Delivery]:
+        parse(CsvOptions, options, f"{PARAMS_FILE}, source.options")
+        files = _files(Path(path))
+        return [
+            Delivery(self.table, file.stem, self._digest(file, period), partial(self.read, file, period))
+            for file in files
+        ]
+
+    def read(self, file: Path, period: Period) -> tuple[pa.Table, list[str]]:
+        """A file in the declared schema. Raises SourceError."""
+        delivered = pa.schema([field for field in self.schema if field.name not in self.derived])
+        table, notes = read_columns(file, delivered, self.timezone)
+        if self.scattered_by:
+            table = table.append_column(AS_OF, _scattered(table[self.scattered_by], period))
+        if self.derived:
+            column, delay = self.known_after or (AS_OF, AT_ONCE)
+            table = table.append_column(KNOWN_AT, pc.add(table[column], pa.scalar(delay, pa.duration("us"))))
+        return table.select(self.schema.names).cast(self.schema), notes
+
+    def _digest(self, file: Path, period: Period) -> str:
+        code = [md5(Path(module)) for module in (__file__, csv_text.__file__)]
+        asked = [self.schema.to_string(), self.timezone, self.known_after, self.scattered_by]
+        return digest(code, asked, str(period) if self.scattered_by else "", file.stem, md5(file))
+
+
+def csv_source(
+    table: str,
+    schema: pa.Schema,
+    *,
+    timezone: str,
+    known_after: tuple[str, timedelta] | None = None,
+    scattered_by: str | None = None,
+) -> Loader:
+    """The loader of `table` from a CSV file or a folder of them: int64, float64, bool, string and INSTANT columns.
+
+    A file's columns are found by `identifier` of their headers. `known_after` (column, delay) adds an instant KNOWN_AT, the
+    delay after that column. `scattered_by` adds two instants to rows without any time, for a use case with `split="entity"`:
+    AS_OF, somewhere in the period by a hash of that column alone, and KNOWN_AT, a second later. Raises SettingsError for a
+    schema without these.
+    """
+    return CsvSource(table, schema, timezone, known_after, scattered_by)
+
+
+def _files(path: Path) -> list[Path]:
+    found = sorted(path.glob("*.csv")) if path.is_dir() else [path]
+    if not found or not found[0].is_file():
+        raise SourceError(
+            "holds no .csv file" if path.is_dir() else "is not there",
+            subject=str(path),
+            remedy=f"Deliver a CSV file, or set source.path in {PARAMS_FILE} to a file or to a folder of them",
+        )
+    return found
+
+
+def _scattered(keys: pa.ChunkedArray, period: Period) -> pa.Array:
+    """A second of the period for each key: the same for equal keys, whatever other rows there are; null without a key."""
+    seconds = int((period.end - period.start).total_seconds())
+    start = np.datetime64(period.start.replace(tzinfo=None), "us")
+    moments: dict[object, Any] = {None: np.datetime64("NaT", "us")}
+    moments |= {
+        key: start + np.timedelta64(_hash(key) % seconds, "s") for key in keys.unique().to_pylist() if key is not None
+    }
+    return pa.array(np.array([moments[key] for key in keys.to_pylist()], "datetime64[us]")).cast(INSTANT)
+
+
+def _hash(key: object) -> int:
+    return int.from_bytes(hashlib.sha256(str(key).encode()).digest()[:8], "big")

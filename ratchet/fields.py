@@ -1,0 +1,79 @@
+"""The fields of a request, as columns of a table and as inputs of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import pyarrow as pa
+from pydantic import AwareDatetime, BaseModel, Field, create_model
+
+from ratchet.errors import SettingsError
+from ratchet.use_case import INSTANT, Kind
+
+_TYPES: Mapping[Any, tuple[pa.DataType, Kind | None]] = {
+    str: (pa.string(), "category"),
+    int: (pa.int64(), "number"),
+    float: (pa.float64(), "number"),
+    bool: (pa.bool_(), "number"),
+    AwareDatetime: (INSTANT, None),
+}
+"""Type of a request's field → type of its column, and its kind as an input."""
+
+
+def request_of(
+    time: str,
+    *,
+    texts: str = "",
+    flags: str = "",
+    counts: str = "",
+    integers: str = "",
+    amounts: str = "",
+    numbers: str = "",
+    optional: str = "",
+) -> type[BaseModel]:
+    """A request of many fields, whose names are given with spaces between: what a class of one line a field would declare.
+
+    `time` is the moment of the request. Counts are whole and, like amounts, never negative; `optional` fields may be left out.
+    """
+    kinds = ((str, texts, None), (bool, flags, None), (int, counts, 0), (int, integers, None), (float, amounts, 0))
+    fields: dict[str, Any] = {}
+    for kind, names, least in (*kinds, (float, numbers, None)):
+        for name in names.split():
+            is_optional = name in optional.split()
+            fields[name] = (kind | None, Field(None, ge=least)) if is_optional else (kind, Field(ge=least))
+    fields[time] = (AwareDatetime, ...)
+    return create_model("Request", **fields)
+
+
+def schema_of(request: type[BaseModel], /, **others: pa.DataType) -> pa.Schema:
+    """The fields of a request as columns, and others. Raises SettingsError."""
+    return pa.schema({**{name: _column(request, name)[0] for name in request.model_fields}, **others})
+
+
+def kinds_of(request: type[BaseModel], /, **others: Kind | None) -> dict[str, Kind]:
+    """A request's fields as inputs: text is a category, the rest but moments are numbers; and what differs from that.
+
+    A field that is None in `others` is no input. Raises SettingsError.
+    """
+    kinds = {**{name: _column(request, name)[1] for name in request.model_fields}, **others}
+    return {name: kind for name, kind in kinds.items() if kind}
+
+
+def numbers(*names: str) -> dict[str, Kind]:
+    """Inputs that are numbers."""
+    return dict.fromkeys(names, "number")
+
+
+def _column(request: type[BaseModel], name: str) -> tuple[pa.DataType, Kind | None]:
+    annotation = request.model_fields[name].annotation
+    is_union = get_origin(annotation) in (Union, UnionType)
+    kinds = [kind for kind in get_args(annotation) if kind is not type(None)] if is_union else [annotation]
+    if len(kinds) != 1 or kinds[0] not in _TYPES:
+        raise SettingsError(
+            f"is a {annotation}",
+            subject=f"request field {name!r}",
+            remedy="Make it str, int, float, bool or AwareDatetime",
+        )
+    return _TYPES[kinds[0]]

@@ -1,0 +1,85 @@
+"""From a CSV file to a model that serves: what `ratchet init` wrote, through the pipelines as they are."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.init.answers import Answers
+from cli.stages import STAGES, load_stage
+from inference_pipeline.online.example import example_request
+from inference_pipeline.online.predictor import load_predictor
+from inference_pipeline.online.requests import RequestReader
+from ratchet.project import Project
+from ratchet.trace import trace
+from tests.support.begun import begun, project_of
+from tests.support.checkout import ROOT
+from tests.support.csv_files import checkout, rides, subscribers, visits
+
+BEGUN: dict[str, tuple[Callable[[Path], Path], Answers]] = {
+    "rides": (
+        rides,
+        Answers(label="minutes", known_at="ended_at", timezone="Europe/Berlin", entity=("zone",), late=("fare",)),
+    ),
+    "visits": (
+        visits,
+        Answers(label="missed", known_after="3d", timezone="Europe/Berlin", entity=("patient", "clinic")),
+    ),
+    "subscribers": (subscribers, Answers(label="Churn", snapshot=date(2024, 6, 30))),
+}
+
+
+def begin(root: Path, name: str) -> None:
+    make, answers = BEGUN[name]
+    begun(root, name, make(root / "data.csv"), answers)
+
+
+def run(project: Project) -> dict[str, Any]:
+    """Every step, in order; what each reported."""
+    return {name: load_stage(name)(project) for name in STAGES}
+
+
+def answered(project: Project) -> dict[str, Any]:
+    """What the service would answer to the request that it is tried with, and the way back from it."""
+    body = example_request(project)
+    predictor = load_predictor(project)
+    answer = predictor.answer(RequestReader(project.use_case).read(json.dumps(body).encode()))
+    return {**answer, "trace": trace(project, answer["prediction_ids"][0])}
+
+
+@pytest.mark.parametrize("name", BEGUN)
+def test_a_candidate_serves(name: str, tmp_path: Path) -> None:
+    """From ingest to monitor without an edit: the candidate beats the baseline, serves, and its answer can be followed back.
+
+    Where there is no time, the gate record says so.
+    """
+    begin(checkout(tmp_path), name)
+    with project_of(tmp_path, name) as project:
+        reports = run(project)
+        verdicts = {model: reports["evaluate"][model]["verdict"] for model in ("baseline", "candidate")}
+        answer = answered(project)
+    assert {"baseline": "superior", "candidate": "superior"} == verdicts
+    checks = {check["name"]: check for check in reports["evaluate"]["candidate"]["checks"]}
+    assert (name == "subscribers") == ("no time evidence" in checks.get("time", {"detail": ""})["detail"])
+    assert "serving" == reports["register"]["candidate"]["status"]
+    assert (1, 2) == (len(answer["predictions"]), answer["model_version"])
+    assert 2 == answer["trace"]["model"]["version"]
+    assert "no drift" == reports["monitor"]["verdict"]
+
+
+def test_what_is_written_is_strictly_typed(tmp_path: Path) -> None:
+    """mypy finds nothing in it, by the house's settings."""
+    for name in BEGUN:
+        begin(tmp_path if (tmp_path / "params.yaml").exists() else checkout(tmp_path), name)
+    paths = [str(tmp_path / "use_cases" / name / "__init__.py") for name in BEGUN]
+    for path in paths:  # each by itself: they are all called __init__
+        command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), path]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert 0 == done.returncode, done.stdout + done.stderr

@@ -1,0 +1,91 @@
+"""CSV files as people have them: rides with everything, subscribers without any time, and a folder to begin use cases in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+PARAMS = """# What decides the results.
+use_case: other # of which commands speak
+use_cases:
+  other: # another use case, with its comments
+    source: {name: there, path: somewhere, options: {}}
+"""
+
+
+def checkout(root: Path) -> Path:
+    """A folder with a params.yaml, in which use cases can be begun."""
+    (root / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    return root
+
+
+def write_csv(path: Path, columns: dict[str, object]) -> Path:
+    """Columns as they are, with a line of names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.csv.write_csv(pa.table(columns), path)
+    return path
+
+
+def rides(path: Path, rows: int = 3000) -> Path:
+    """120 days of bicycle rides: how many minutes depends on zone, hour and distance. Times are local, of Berlin."""
+    rng = np.random.default_rng(5)
+    asked = np.sort(rng.integers(0, 120 * 24 * 60, rows)).astype("timedelta64[m]") + np.datetime64("2024-03-01", "m")
+    zone, distance = rng.integers(0, 12, rows), rng.gamma(2.0, 2.0, rows).round(2)
+    hour = (asked - asked.astype("datetime64[D]")).astype(int) // 60
+    minutes = 4 + 0.8 * zone + 3.0 * distance + 4 * ((hour > 15) & (hour < 19)) + rng.gamma(2.0, 1.0, rows)
+    ended = asked + np.ceil(minutes).astype("timedelta64[m]")
+    return write_csv(
+        path,
+        {
+            "Ride ID": np.arange(rows) + 1000,
+            "zone": np.char.add("z", zone.astype(str)),
+            "Distance (km)": distance,
+            "class": rng.choice(["basic", "plus"], rows),
+            "bike": rng.integers(1, 400, rows),
+            "asked_at": np.datetime_as_string(asked, unit="s"),
+            "ended_at": np.datetime_as_string(ended, unit="s"),
+            "fare": (minutes * 0.3).round(2),
+            "minutes": minutes.round(2),
+        },
+    )
+
+
+def visits(path: Path, rows: int = 3000) -> Path:
+    """A year of appointments in local time: missed or not, which depends on the patient; known after three days."""
+    rng = np.random.default_rng(6)
+    at = np.sort(rng.integers(0, 365 * 24 * 4, rows)) * np.timedelta64(15, "m") + np.datetime64("2023-01-01", "m")
+    patient, lead = rng.integers(0, 80, rows), rng.integers(0, 40, rows)
+    log_odds = -2.0 + 3.0 * (patient % 3 == 0) + 0.04 * lead
+    return write_csv(
+        path,
+        {
+            "visit": np.char.add("v", np.arange(rows).astype(str)),
+            "patient": np.char.add("p", patient.astype(str)),
+            "clinic": rng.choice(["north", "south"], rows),
+            "lead_days": lead,
+            "reminded_at": np.datetime_as_string(at, unit="m"),
+            "missed": (rng.random(rows) < 1 / (1 + np.exp(-log_odds))).astype(int),
+        },
+    )
+
+
+def subscribers(path: Path, rows: int = 3000) -> Path:
+    """Who left, at one moment: no column is a time."""
+    rng = np.random.default_rng(7)
+    tenure, contract = rng.integers(0, 72, rows), rng.choice(["month", "year", "two years"], rows)
+    log_odds = 1.0 - 0.06 * tenure - 1.5 * (contract == "two years")
+    charges = rng.gamma(3.0, 20.0, rows).round(2)
+    return write_csv(
+        path,
+        {
+            "customerID": np.char.add("c", np.arange(rows).astype(str)),
+            "Senior": rng.integers(0, 2, rows),
+            "tenure": tenure,
+            "Contract": contract,
+            "MonthlyCharges": np.where(rng.random(rows) < 0.02, np.nan, charges),
+            "Churn": np.where(rng.random(rows) < 1 / (1 + np.exp(-log_odds)), "Yes", "No"),
+        },
+    )

@@ -1,0 +1,285 @@
+"""`ratchet init`, what it writes: all of it or nothing, in the house's form."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from cli.init.answers import Answers
+from cli.init.command import init
+from ratchet.errors import RatchetError
+from ratchet.feature_service import service_spec
+from ratchet.project import Project
+from tests.support.begun import begun, project_of
+from tests.support.checkout import ROOT
+from tests.support.csv_files import PARAMS, checkout, rides, subscribers, visits, write_csv
+
+RIDES = Answers(label="minutes", known_at="ended_at", timezone="Europe/Berlin", entity=("zone",), late=("fare",))
+VISITS = Answers(label="missed", known_after="3d", timezone="Europe/Berlin", entity=("patient", "clinic"))
+SUBSCRIBERS = Answers(label="Churn", snapshot=date(2024, 6, 30))
+WIDE = Answers(label="y", snapshot=date(2024, 6, 30))
+ODD = Answers(label="minutes", time="from", known_after="1d", timezone="UTC", entity=("class",), key=("Nr.",))
+NAMES = ("rides", "visits", "subscribers", "wide", "odd")
+
+
+def wide(path: Path, rows: int = 600) -> Path:
+    """Sixty columns of numbers and text, some with gaps, and no time."""
+    rng = np.random.default_rng(8)
+    numbers = {f"measured {place}": rng.normal(place % 2 * 9, 1, rows).round(2) for place in range(40)}
+    gaps = {f"lab {place}": np.where(rng.random(rows) < 0.1, np.nan, rng.random(rows)) for place in range(10)}
+    texts = {f"Code {place}": rng.choice(["a", 'b"', "c'"], rows) for place in range(10)}
+    label = (2 * numbers["measured 3"] + rng.normal(size=rows)).round(2)
+    return write_csv(path, {"id": np.arange(rows), **numbers, **gaps, **texts, "y": label})
+
+
+def odd(path: Path, rows: int = 600) -> Path:
+    """Columns that are called like keywords, types, imports and what the pipelines and the calendar add."""
+    rng = np.random.default_rng(9)
+    time = np.datetime64("2024-01-01") + np.arange(rows) // 4
+    return write_csv(
+        path,
+        {
+            "Nr.": np.arange(rows),
+            "from": np.datetime_as_string(time),
+            "class": rng.choice(["a", "b", "c"], rows),
+            "int": rng.integers(-9, 99, rows),
+            "weekday": rng.choice(["mon", "tue"], rows),
+            "calendar": rng.normal(size=rows),
+            "label": rng.normal(size=rows),
+            "count": rng.random(rows) < 0.5,
+            "request": rng.integers(0, 5, rows),
+            "minutes": rng.normal(size=rows).round(3),
+        },
+    )
+
+
+def begin(folder: Path, name: str) -> str:
+    """One of NAMES; what the command says."""
+    make = {"rides": rides, "visits": visits, "subscribers": subscribers, "wide": wide, "odd": odd}[name]
+    answers = {"rides": RIDES, "visits": VISITS, "subscribers": SUBSCRIBERS, "wide": WIDE, "odd": ODD}[name]
+    return begun(folder, name, make(folder / "data" / f"{name}.csv"), answers)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which all of NAMES were begun."""
+    folder = checkout(tmp_path_factory.mktemp("checkout"))
+    for name in NAMES:
+        begin(folder, name)
+    return folder
+
+
+@pytest.fixture(params=NAMES)
+def project(request: pytest.FixtureRequest, root: Path) -> Iterator[Project]:
+    """The project of each."""
+    with project_of(root, request.param) as project:
+        yield project
+
+
+class TestUseCase:
+    def test_compiles(self, project: Project) -> None:
+        """Its views are those of the feature service, and the baseline and slices are columns that there are."""
+        use_case = project.use_case
+        assert [view.name for view in use_case.views] == list(service_spec(use_case).views)
+        assert {column for level in use_case.baseline for column in level} <= set(use_case.inputs)
+        assert set(use_case.slices) <= set(use_case.request.model_fields)
+
+    def test_has_fewer_than_80_lines(self, root: Path, project: Project) -> None:
+        """However many columns the file has."""
+        assert len((root / "use_cases" / project.use_case.name / "__init__.py").read_text().splitlines()) < 80
+
+    def test_takes_requests_of_what_is_known_then(self, root: Path) -> None:
+        """Neither label nor what is late, nor the key; the moment is a field of it."""
+        with project_of(root, "rides") as project:
+            assert ["zone", "distance_km", "class_", "bike", "asked_at"] == list(project.use_case.request.model_fields)
+        with project_of(root, "subscribers") as project:
+            fields = ["customer_id", "senior", "tenure", "contract", "monthly_charges", "as_of"]
+            assert fields == list(project.use_case.request.model_fields)
+            assert "customer_id" not in project.use_case.inputs
+
+    def test_splits_by_entity_where_there_is_no_time(self, root: Path) -> None:
+        """And says so, so that the gate does."""
+        with project_of(root, "subscribers") as project:
+            assert ("entity", "customer_id") == (project.use_case.split, project.use_case.block)
+        with project_of(root, "rides") as project:
+            assert ("time", "day") == (project.use_case.split, project.use_case.block)
+
+    def test_is_formatted_and_passes_the_linter(self, root: Path) -> None:
+        """By the house's own settings, as is its test."""
+        settings = ["--no-cache", "--config", str(ROOT / "pyproject.toml")]
+        lint = ["--config", "lint.isort.known-first-party = ['ratchet', 'use_cases']", "--ignore", "SIM300"]
+        for command in (["format", "--check", *settings], ["check", *settings, *lint]):
+            done = subprocess.run(["ruff", *command, str(root)], capture_output=True, text=True, check=False)
+            assert 0 == done.returncode, done.stdout + done.stderr
+
+
+class TestParams:
+    def test_has_every_setting_written_out(self, project: Project) -> None:
+        """The file is what a person reads to see what may be changed."""
+        written = yaml.safe_load((project.root / "params.yaml").read_text())["use_cases"][project.use_case.name]
+        assert {"source", "periods", "training", "gate", "drift"} <= set(written)
+        assert written["gate"] == project.settings.gate.model_dump(mode="json")
+        assert written["drift"] == project.settings.drift.model_dump(mode="json")
+
+    def test_keeps_its_comments_and_selects_the_use_case(self, tmp_path: Path) -> None:
+        """Everything else stands as it was."""
+        begin(checkout(tmp_path), "rides")
+        expected = PARAMS.replace("use_case: other", "use_case: rides")
+        assert (tmp_path / "params.yaml").read_text().startswith(expected)
+
+    def test_has_periods_of_rows_with_known_labels(self, root: Path) -> None:
+        """Most rows train; training begins when there is history, a week is fresh, and labels were known in time."""
+        with project_of(root, "visits") as project:
+            periods = project.settings.periods
+            assert (date(2023, 1, 29), date(2023, 12, 9), date(2024, 1, 1)) == (
+                periods.start,
+                periods.fresh,
+                periods.end,
+            )
+            assert periods.start < periods.early_stopping < periods.holdout < periods.fresh
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            (None, "is not there. Run from the root of the checkout, or restore the file."),
+            ("use_case: [", "is not YAML ("),
+            ("use_case: rides\n", "has no use_cases. Add a line `use_cases:` with a section."),
+            (
+                "use_case: rides\nuse_cases: {rides: {}}\n",
+                "has a section use_cases.rides already. Choose another name, or delete the section if nothing uses it.",
+            ),
+        ],
+    )
+    def test_that_cannot_be_added_to_is_refused(self, text: str | None, said: str, tmp_path: Path) -> None:
+        """With nothing written."""
+        params = tmp_path / "params.yaml"
+        if text is not None:
+            params.write_text(text)
+        with pytest.raises(RatchetError) as raised:
+            begin(tmp_path, "rides")
+        assert str(raised.value).startswith(f"{params}: {said}")
+        assert not (tmp_path / "use_cases").exists()
+
+
+class TestWriting:
+    @pytest.mark.parametrize("name", ["Rides", "2rides", "ri-des", "class", "a__b", ""])
+    def test_a_name_is_that_of_a_module(self, name: str, tmp_path: Path) -> None:
+        """Lower case, so that folders, tables and models can be called by it."""
+        with pytest.raises(RatchetError) as raised:
+            begun(checkout(tmp_path), name, rides(tmp_path / "rides.csv"), RIDES)
+        assert str(raised.value) == (
+            f"{name!r}: is no name for a use case. Use lower-case letters, digits and single underscores."
+        )
+
+    @pytest.mark.parametrize("path", ["use_cases/rides", "tests/use_cases/test_rides.py"])
+    def test_nothing_is_overwritten(self, path: str, tmp_path: Path) -> None:
+        """A folder or a test of that name stays."""
+        (checkout(tmp_path) / path).mkdir(parents=True)
+        with pytest.raises(RatchetError) as raised:
+            begin(tmp_path, "rides")
+        assert (
+            str(raised.value)
+            == f"{path}: is there already, and is not overwritten. Choose another name, or delete it first."
+        )
+        assert PARAMS == (tmp_path / "params.yaml").read_text()
+
+    def test_all_of_it_or_nothing(self, tmp_path: Path) -> None:
+        """Where the test cannot be written, the use case is taken back."""
+        (checkout(tmp_path) / "tests").write_text("in the way")
+        with pytest.raises(RatchetError, match="cannot be written"):
+            begin(tmp_path, "rides")
+        assert {"params.yaml", "data", "tests", "use_cases"} == {path.name for path in tmp_path.iterdir()}
+        assert [] == [*(tmp_path / "use_cases").iterdir()]
+        assert PARAMS == (tmp_path / "params.yaml").read_text()
+
+
+class TestCommand:
+    def test_says_what_was_decided_and_what_to_do_next(self, tmp_path: Path) -> None:
+        """What it inferred stands there to be contradicted."""
+        assert begin(checkout(tmp_path), "rides").splitlines() == [
+            "wrote use_cases/rides/__init__.py, tests/use_cases/test_rides.py, params.yaml; rides is selected now",
+            "  predicts   minutes (regression), known at ended_at, 2h later at most",
+            "  asked      at asked_at, with zone, distance_km, class_, bike",
+            "  key        ride_id",
+            "  history of zone",
+            "  baseline   distance_km_band",
+            "  trains     from 2024-03-08 on, stops early from 2024-05-24",
+            "  judges     from 2024-06-04 to 2024-06-22: about 462 rows",
+            "note: taken as known at asked_at: zone, distance_km, class_, bike; name by --late what is not",
+            "next:",
+            "  ratchet check",
+            "  dvc repro monitor@rides",
+            "  make serve",
+            "  ratchet summary    # what came of it, and how to ask the model by curl",
+        ]
+
+    def test_says_what_is_lost_without_time(self, tmp_path: Path) -> None:
+        """Before anybody trusts it."""
+        assert (
+            "  predicts   churn (binary), known with its row: "
+            "rows are split by entity, and the gate record will carry 'no time evidence'"
+        ) in begin(checkout(tmp_path), "subscribers").splitlines()
+
+    def test_notes_what_may_be_wrong(self, tmp_path: Path) -> None:
+        """What was left out, labels that are missing, keys that repeat, and a column that gives the label away."""
+        path = rides(checkout(tmp_path) / "rides.csv")
+        lines = path.read_text().splitlines()
+        doubled = [*lines, lines[1], f"{lines[2].rpartition(',')[0]},"]
+        empty = [f"{line},{'nothing' if not place else ''}" for place, line in enumerate(doubled)]
+        path.write_text("\n".join(empty) + "\n")
+        said = begun(tmp_path, "rides", path, replace(RIDES, late=())).splitlines()
+        assert [line for line in said if line.startswith("note")] == [
+            "note: left out: nothing (empty, one value only, another time, or too many different values)",
+            "note: 1 rows have no minutes: they are requests without a label",
+            "note: 2 rows repeat the key ride_id of another, or lack one: they will be quarantined",
+            "note: taken as known at asked_at: zone, distance_km, class_, bike, fare; name by --late what is not",
+            "note: fare nearly decides minutes: is it known before? If not, --late fare",
+        ]
+
+    def test_without_a_terminal_names_the_flag(self, tmp_path: Path) -> None:
+        """An expected failure is one line, and nothing is written."""
+        path = rides(checkout(tmp_path) / "rides.csv")
+        command = [sys.executable, "-m", "cli", "init", "rides", "--csv", str(path)]
+        environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert (1, "") == (done.returncode, done.stdout)
+        assert done.stderr.startswith(
+            f"ratchet: {path}: nothing says which column is to be predicted. Give --label COLUMN"
+        )
+        assert 1 == len(done.stderr.splitlines())
+
+    def test_at_a_terminal_asks_until_nothing_is_open(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One question at a time; an answer that will not do is asked for again."""
+        path = rides(checkout(tmp_path) / "rides.csv")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("cli.init.command.is_terminal", lambda: True)
+        answers = ["minute", "minutes", "asked_at", "ended_at", "Europe/Berlin", "zone, bike"]
+        done = CliRunner().invoke(
+            init, ["rides", "--csv", str(path), "--late", "fare"], input="\n".join(answers) + "\n"
+        )
+        assert done.exit_code == 0, done.output
+        assert "there is no column 'minute' (did you mean minutes?). COLUMN (" in done.output
+        assert "  history of zone, bike" in done.output.splitlines()
+
+    def test_at_a_terminal_asks_for_the_snapshot_s_day(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """And what it costs."""
+        path = subscribers(checkout(tmp_path) / "subscribers.csv")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("cli.init.command.is_terminal", lambda: True)
+        done = CliRunner().invoke(init, ["churned", "--csv", str(path), "--label", "Churn"], input="soon\n2024-06-30\n")
+        assert done.exit_code == 0, done.output
+        assert "no column says when a row was known." in done.output
+
+    def test_says_nothing_of_where_it_runs(self, tmp_path: Path) -> None:
+        """A file below the checkout is named from there, so that the section holds on another machine."""
+        begin(checkout(tmp_path), "rides")
+        assert str(tmp_path) not in (tmp_path / "params.yaml").read_text()
