@@ -22,7 +22,7 @@ ROOMS = (
     "cli",
 )
 FILES = ("dvc.yaml", "prefect.yaml")
-UNITS_OF_TIME = {"hour", "hours", "day", "days", "week", "weeks"}
+UNITS_OF_TIME = {"hour", "hours", "day", "days", "week", "weeks", "weekday"}
 NAMES = sorted(path.parent.name for path in (ROOT / "use_cases").glob("*/__init__.py") if path.parent.name != "shared")
 
 
