@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from ratchet.check import check, checkup
-from ratchet.check_labels import check_inputs
-from ratchet.declaration import Declaration
-from ratchet.finding import Finding
+from ratchet.check.declaration import Declaration
+from ratchet.check.finding import Finding
+from ratchet.check.labels import check_inputs
 from ratchet.project import Project
 from ratchet.settings import GateSettings
 from ratchet.use_case import Array

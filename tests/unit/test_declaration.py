@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.declaration import Declaration
+from ratchet.check.declaration import Declaration
 from ratchet.project import Project
 from tests.support import noshow
 from tests.support.checkout import ROOT
@@ -47,7 +47,7 @@ def test_parts_by_name(project: Project) -> None:
     assert 'early=("vendor", "pickup_zone", "dropoff_zone", "passenger_count", "trip_type"),' == text(
         where.table("trips", "early")
     )
-    assert text(where.view("route", "lookback")).startswith('_history("route", ')
+    assert text(where.view("route", "lookback")).startswith('declare("route", ')
     assert text(where.view("city_weather", "lookback")).startswith('View("city_weather", ')
     assert 'Lookup("zone_position", {"zone": "dropoff_zone"}, name="dropoff_position"),' == text(
         where.lookup("dropoff_position", "keys")

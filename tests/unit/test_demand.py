@@ -36,10 +36,10 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 class TestDeclaration:
     @pytest.mark.parametrize(
-        ("field", "value"), [("station", 3), ("hour_start", "2024-04-22T08:00:00"), ("rides", 2), ("district", None)]
+        ("field", "value"), [("station", 3), ("hour_start", "2024-04-22T08:00:00"), ("district", None)]
     )
     def test_what_no_caller_can_mean_is_refused(self, field: str, value: Any) -> None:
-        """A number for a name, a time without offset, the answer itself, and nothing for a district."""
+        """A number for a name, a time without offset, and nothing for a district."""
         with pytest.raises(ValidationError) as error:
             use_case.request.model_validate_json(json.dumps({**HOUR, field: value}))
         assert [(field,)] == [problem["loc"] for problem in error.value.errors()]

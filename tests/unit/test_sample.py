@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from ratchet import sample
+from ratchet.check import sample
+from ratchet.check.sample import Sample, take
 from ratchet.project import Project
-from ratchet.sample import Sample, take
 from ratchet.use_case import Delivery
 from tests.support import noshow
 from tests.support.projects import noshow_project

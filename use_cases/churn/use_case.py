@@ -8,24 +8,18 @@ import ibis
 import numpy as np
 import pyarrow as pa
 from ibis import _
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
-from ratchet.use_case import Columns, Lookup, SourceTable, Tables, UseCase, View, expect
+from ratchet.fields import kinds_of, numbers, schema_of
+from ratchet.use_case import INSTANT, Columns, Lookup, SourceTable, Tables, UseCase, View, expect
 from ratchet.windows import UTC_INSTANT, rate, total, trailing
 from use_cases.churn.simulator import TIMEZONE, simulator
 
-TEXT, WHOLE, FRACTION, INSTANT = pa.string(), pa.int64(), pa.float64(), pa.timestamp("us", "UTC")
-KNOWN = dict.fromkeys(("customer", "referrer", "plan", "region"), TEXT) | {
-    "tenure_months": WHOLE,
-    "amount_cents": WHOLE,
-}
 NOTICE = timedelta(days=30)
 
 
 class Bill(BaseModel):
     """What is known when a bill is sent. Some customers were referred by another one."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     customer: str
     referrer: str | None = None
@@ -36,38 +30,30 @@ class Bill(BaseModel):
     billed_at: AwareDatetime
 
 
-BILL_RULES = {
-    "unknown_plan": expect("column_values_to_be_in_set", column="plan", value_set=["basic", "family", "business"]),
-    "negative_amount": expect("column_values_to_be_between", column="amount_cents", min_value=0),
-    "paid_after_30_days": expect("column_values_to_be_between", column="days_to_pay", min_value=0, max_value=30),
-}
-
-
-SCORE_RULES = {
-    "score_outside_0_to_100": expect("column_values_to_be_between", column="score", min_value=0, max_value=100)
-}
-
-
 BILLS = SourceTable(
     "bills",
-    pa.schema({**KNOWN, "billed_at": INSTANT, "days_to_pay": WHOLE, "paid_at": INSTANT}),
+    schema_of(Bill, days_to_pay=pa.int64(), paid_at=INSTANT),
     key=("customer", "billed_at"),
     event_time="billed_at",
     known_at="paid_at",
-    early=tuple(KNOWN),
-    rules=BILL_RULES,
+    early=tuple(Bill.model_fields),
+    rules={
+        "unknown_plan": expect("column_values_to_be_in_set", column="plan", value_set=["basic", "family", "business"]),
+        "negative_amount": expect("column_values_to_be_between", column="amount_cents", min_value=0),
+        "paid_after_30_days": expect("column_values_to_be_between", column="days_to_pay", min_value=0, max_value=30),
+    },
 )
 SCORES = SourceTable(
     "health_scores",
-    pa.schema({"customer": TEXT, "score": FRACTION, "computed_at": INSTANT, "delivered_at": INSTANT}),
+    pa.schema({"customer": pa.string(), "score": pa.float64(), "computed_at": INSTANT, "delivered_at": INSTANT}),
     key=("customer", "computed_at"),
     event_time="computed_at",
     known_at="delivered_at",
-    rules=SCORE_RULES,
+    rules={"score_outside_0_to_100": expect("column_values_to_be_between", column="score", min_value=0, max_value=100)},
 )
 CANCELLATIONS = SourceTable(
     "cancellations",
-    pa.schema({"customer": TEXT, "cancelled_at": INSTANT}),
+    pa.schema({"customer": pa.string(), "cancelled_at": INSTANT}),
     key=("customer", "cancelled_at"),
     event_time="cancelled_at",
 )
@@ -85,7 +71,7 @@ def examples(tables: Tables) -> ibis.Table:
     until = bills.billed_at + ibis.interval(NOTICE)
     cancelled = [bills.customer == ends.customer, ends.cancelled_at >= bills.billed_at, ends.cancelled_at < until]
     return bills.select(
-        *BILLS.early,
+        *Bill.model_fields,
         request_id=_.row_id,
         event_timestamp=_.billed_at,
         label=_.row_id.isin(bills.semi_join(ends, cancelled).row_id).cast("float64"),
@@ -96,8 +82,8 @@ def examples(tables: Tables) -> ibis.Table:
 def on_demand(columns: Columns) -> Columns:
     """How old the score is, and who is new."""
     age = columns["event_timestamp"] - columns["health__event_timestamp"]
-    is_new = np.where(columns["tenure_months"] < 6, "yes", "no")
-    return {"score_age_days": age / np.timedelta64(1, "D"), "is_new": is_new.astype(object)}
+    is_new = np.where(columns["tenure_months"] < 6, "yes", "no").astype(object)
+    return {"score_age_days": age / np.timedelta64(1, "D"), "is_new": is_new}
 
 
 use_case = UseCase(
@@ -133,18 +119,10 @@ use_case = UseCase(
     horizon=NOTICE,
     on_demand=on_demand,
     inputs={
-        "plan": "category",
-        "region": "category",
-        "tenure_months": "number",
-        "amount_cents": "number",
-        "health__score": "number",
-        "score_age_days": "number",
-        "own__paid_105d": "number",
-        "own__days_to_pay_35d": "number",
-        "own__days_to_pay_105d": "number",
-        "own__late_share_105d": "number",
-        "referrer__days_to_pay_105d": "number",
-        "referrer__late_share_105d": "number",
+        **kinds_of(Bill, customer=None, referrer=None),
+        **numbers("health__score", "score_age_days"),
+        **numbers("own__paid_105d", "own__days_to_pay_35d", "own__days_to_pay_105d", "own__late_share_105d"),
+        **numbers("referrer__days_to_pay_105d", "referrer__late_share_105d"),
     },
     baseline=(("plan", "region"), ("plan",), ()),
     slices=("plan", "is_new"),

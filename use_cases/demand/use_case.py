@@ -9,32 +9,25 @@ import ibis
 import numpy as np
 import pyarrow as pa
 from ibis import _
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel
 
-from ratchet.clock import local_time
-from ratchet.use_case import Array, Columns, Lookup, SourceTable, Tables, UseCase, View, expect
+from ratchet.clock import calendar
+from ratchet.fields import kinds_of, numbers
+from ratchet.use_case import INSTANT, Array, Columns, Lookup, SourceTable, Tables, UseCase, View, expect
 from ratchet.windows import UTC_INSTANT, trailing
 from use_cases.demand.simulator import TIMEZONE, simulator
 
-TEXT, WHOLE, INSTANT = pa.string(), pa.int64(), pa.timestamp("us", "UTC")
 CITY = "copenhagen"
+TEXT, WHOLE = pa.string(), pa.int64()
 PARTS_OF_DAY = np.array(["night", "morning", "day", "evening"], dtype=object)
 
 
 class Hour(BaseModel):
     """What is known of a station when an hour begins."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
     station: str
     district: str
     hour_start: AwareDatetime
-
-
-RIDE_RULES = {
-    "no_station": expect("column_values_to_not_be_null", column="station"),
-    "outside_1_to_120_minutes": expect("column_values_to_be_between", column="seconds", min_value=60, max_value=7200),
-}
 
 
 STATIONS = SourceTable("stations", pa.schema({"station": TEXT, "district": TEXT}), key=("station",))
@@ -45,7 +38,12 @@ RIDES = SourceTable(
     event_time="started_at",
     known_at="ended_at",
     early=("ride", "station"),
-    rules=RIDE_RULES,
+    rules={
+        "no_station": expect("column_values_to_not_be_null", column="station"),
+        "outside_1_to_120_minutes": expect(
+            "column_values_to_be_between", column="seconds", min_value=60, max_value=7200
+        ),
+    },
 )
 HOURS = SourceTable(  # of operation; `complete_at` is null until all rides of the hour have been delivered
     "hours",
@@ -60,8 +58,6 @@ CALENDAR = SourceTable(  # published at noon of the day before
     key=("day_start",),
     event_time="published_at",
 )
-
-
 rides_before = partial(trailing, table=RIDES, tile="1h", delay="2h", sums={"rides": 1})
 
 
@@ -91,17 +87,11 @@ def examples(tables: Tables) -> ibis.Table:
 
 
 def on_demand(columns: Columns) -> Columns:
-    """The calendar on local clocks."""
-    local = local_time(columns["event_timestamp"], TIMEZONE)
-    hours = local.astype("datetime64[h]").astype(np.int64)
-    weekday = (hours // 24 + 3) % 7  # Monday is 0
-    day_off = (weekday >= 5) | (columns["day__is_holiday"] == 1)
-    return {
-        "hour": (hours % 24).astype(np.float64),
-        "weekday": weekday.astype(np.float64),
-        "day_off": day_off.astype(np.float64),
-        "part_of_day": PARTS_OF_DAY[hours % 24 // 6],
-    }
+    """The hour and day on local clocks."""
+    local = calendar(columns["event_timestamp"], TIMEZONE)
+    day_off = (local["weekday"] >= 5) | (columns["day__is_holiday"] == 1)
+    part = PARTS_OF_DAY[local["hour"].astype(np.int64) // 6]
+    return {**local, "day_off": day_off.astype(np.float64), "part_of_day": part}
 
 
 def never_negative(_columns: Columns, predictions: Array) -> Array:
@@ -133,16 +123,9 @@ use_case = UseCase(
     on_demand=on_demand,
     postprocess=never_negative,
     inputs={
-        "station": "category",
-        "district": "category",
-        "hour": "category",
-        "weekday": "number",
-        "day_off": "number",
-        "here__rides_1h": "number",
-        "here__rides_24h": "number",
-        "here__rides_7d": "number",
-        "around__rides_1h": "number",
-        "around__rides_24h": "number",
+        **kinds_of(Hour, hour="category"),
+        **numbers("weekday", "day_off", "here__rides_1h", "here__rides_24h", "here__rides_7d"),
+        **numbers("around__rides_1h", "around__rides_24h"),
     },
     baseline=(("station", "hour"), ("station",), ()),
     slices=("district", "part_of_day"),

@@ -17,7 +17,8 @@ import yaml
 from ratchet.project import Project
 from ratchet.settings import PARAMS_FILE
 
-_RATCHET = Path(__file__).parent
+PARTS = ("SourceTable", "View", "Lookup")
+_RATCHET = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,11 @@ class Declaration:
         return f"{PARAMS_FILE}:{line}" if line else PARAMS_FILE
 
     def _part(self, kind: str, field: str, name: str, keyword: str) -> str:
-        """A part of the use case by its name: of the calls in the use case's own one, or of that kind elsewhere."""
+        """A part of the use case by its name: of the calls in the use case's own one, of its kind, or of helpers."""
         inside = self._use_case.within(field) if self._use_case else ()
         elsewhere = (call for call in self._calls if call.callee == kind)
-        found = next((call for call in [*inside, *elsewhere] if call.is_named(name)), None)
+        helpers = (call for call in self._calls if call.callee not in PARTS)
+        found = next((call for call in [*inside, *elsewhere, *helpers] if call.is_named(name)), None)
         return found.place(keyword) if found else self.use_case(field)
 
     @cached_property

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from ratchet.asof_join import Join, Query, point_in_time
+from ratchet.check.sample import Sample
 from ratchet.derivation import (
     EVENT_TIMESTAMP,
     LABEL_COLUMNS,
@@ -24,7 +25,6 @@ from ratchet.derivation import (
     view_derivation,
 )
 from ratchet.feature_service import service_spec
-from ratchet.sample import Sample
 from ratchet.tables import to_columns, write_table
 from ratchet.use_case import Columns
 

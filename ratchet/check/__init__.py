@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ratchet.check_declaration import check_declaration, check_functions, failure
-from ratchet.check_judging import check_columns, check_periods
-from ratchet.check_labels import check_inputs, check_labels
-from ratchet.check_leaks import check_leaks
-from ratchet.check_views import check_keys, check_views
-from ratchet.declaration import Declaration
+from ratchet.check.declaration import Declaration
+from ratchet.check.declared import check_declaration, check_functions, failure
+from ratchet.check.features import Features, FunctionError, compute
+from ratchet.check.finding import Finding
+from ratchet.check.judging import check_columns, check_periods
+from ratchet.check.labels import check_inputs, check_labels
+from ratchet.check.leaks import check_leaks
+from ratchet.check.sample import Sample, take
+from ratchet.check.views import check_keys, check_views
 from ratchet.derivation import LABEL_COLUMNS, REQUEST_ID
 from ratchet.errors import RatchetError
-from ratchet.finding import Finding
 from ratchet.project import Project
-from ratchet.sample import Sample, take
-from ratchet.sampled_features import Features, FunctionError, compute
 
 
 @dataclass(frozen=True)

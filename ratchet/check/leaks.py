@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ratchet.accepted import Accepted, Prepare
-from ratchet.declaration import Declaration
+from ratchet.check.declaration import Declaration
+from ratchet.check.features import Features, present, size
+from ratchet.check.finding import Finding, spoken
+from ratchet.check.sample import DIRT
 from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID, request_derivation, view_derivation
-from ratchet.finding import Finding, spoken
 from ratchet.leak_check import WINDOWS, hide, known_before, late_columns, leak_check
-from ratchet.sample import DIRT
-from ratchet.sampled_features import Features, present, size
 from ratchet.use_case import SourceTable, View
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ratchet.declaration import Declaration
+from ratchet.check.declaration import Declaration
+from ratchet.check.features import Features, size
+from ratchet.check.finding import Finding
 from ratchet.derivation import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
-from ratchet.finding import Finding
-from ratchet.sampled_features import Features, size
 from ratchet.use_case import Array, Columns, Kind, Task, UseCase
 
 NEARLY_PERFECT = 0.999

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from ratchet.check_declaration import BLOCKS, near
+from ratchet.check.declaration import Declaration
+from ratchet.check.declared import BLOCKS, near
+from ratchet.check.features import Features
+from ratchet.check.finding import Finding
+from ratchet.check.sample import DIRT
 from ratchet.clock import local_time
-from ratchet.declaration import Declaration
-from ratchet.finding import Finding
 from ratchet.project import PeriodName, Project
-from ratchet.sample import DIRT
-from ratchet.sampled_features import Features
 from ratchet.use_case import Array, Columns, UseCase
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ratchet.declaration import Declaration
+from ratchet.check.declaration import Declaration
+from ratchet.check.features import Features, size
+from ratchet.check.finding import Finding, spoken
+from ratchet.check.sample import DIRT, Repeated, Sample
 from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID
-from ratchet.finding import Finding, spoken
-from ratchet.sample import DIRT, Repeated, Sample
-from ratchet.sampled_features import Features, size
 from ratchet.use_case import Lookup, SourceTable, View
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from ratchet.declaration import Declaration
+from ratchet.check.declaration import Declaration
+from ratchet.check.finding import Finding, spoken
 from ratchet.derivation import LABEL_COLUMNS, Derivation, label_derivation, request_derivation, view_derivation
 from ratchet.errors import RatchetError, SettingsError
 from ratchet.feature_service import service_spec
-from ratchet.finding import Finding, spoken
 from ratchet.use_case import SourceTable, UseCase
 
 BLOCKS = {"day": timedelta(days=1), "week": timedelta(weeks=1)}
