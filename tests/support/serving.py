@@ -37,8 +37,12 @@ TREES = 20
 
 
 def serve_candidate(root: Path) -> Project:
-    """Features computed and materialized; a tree model serves as version 2, after the baseline."""
-    project = noshow_project(root, rows_per_week=60)
+    """A small project of the second use case in which a tree model serves."""
+    return serve(noshow_project(root, rows_per_week=60))
+
+
+def serve(project: Project) -> Project:
+    """The project, with features computed and materialized; a tree model serves as version 2, after the baseline."""
     accept_all(project)
     featurize(project)
     materialize(project)
@@ -59,9 +63,10 @@ class Server:
 
 
 @contextmanager
-def running(project: Project) -> Iterator[Server]:
-    """The service on a free port, started from the project's folder."""
-    (project.root / PARAMS_FILE).write_text(params(project.settings), encoding="utf-8")
+def running(project: Project, *others: Project) -> Iterator[Server]:
+    """The service on a free port, started from the project's folder, which it may share with others."""
+    settings = [one.settings for one in (project, *others)]
+    (project.root / PARAMS_FILE).write_text(params(*settings), encoding="utf-8")
     port, log = _free_port(), project.root / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -1,0 +1,62 @@
+"""Two use cases in one checkout: what they share is declared once, what is theirs is kept apart, one process serves both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from inference_pipeline.batch import predict
+from inference_pipeline.online.example import example_request
+from ratchet.feature_registry import feast_project
+from ratchet.feature_service import service_spec
+from ratchet.project import Project
+from ratchet.promotion import rollback, status
+from ratchet.tables import files
+from tests.support.killing import contents
+from tests.support.projects import noshow_project
+from tests.support.serving import Server, running, serve
+
+
+@pytest.fixture(scope="module")
+def noshow(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project of which a second use case shares the checkout; in both everything up to a serving model has happened."""
+    return serve(noshow_project(tmp_path_factory.mktemp("checkout"), rows_per_week=60))
+
+
+@pytest.fixture(scope="module")
+def reminders(noshow: Project) -> Project:
+    return serve(replace(noshow.with_settings(use_case="tests.support.reminders")))
+
+
+def test_a_view_that_both_declare_is_computed_alike_and_kept_apart(noshow: Project, reminders: Project) -> None:
+    """It has one version and the same bytes, in two Feast projects."""
+    one, other = service_spec(noshow.use_case), service_spec(reminders.use_case)
+    assert (one.views, one.schemas) == (other.views, other.schemas)
+    assert contents(noshow.features / "views") == contents(reminders.features / "views")
+    assert not {*files(noshow.data)} & {*files(reminders.data)}
+    assert ("noshow_clinic", "reminders_clinic") == (feast_project(noshow), feast_project(reminders))
+
+
+def test_what_serves_in_one_is_nothing_to_the_other(noshow: Project, reminders: Project) -> None:
+    """A rollback moves the model of its own use case only."""
+    before = status(noshow)
+    rollback(reminders, by="ann", reason="to see")
+    assert (before, 1) == (status(noshow), status(reminders)["serving"])
+
+
+@pytest.fixture(scope="module")
+def server(noshow: Project, reminders: Project) -> Iterator[Server]:
+    with running(noshow, reminders) as server:
+        yield server
+
+
+def test_one_process_answers_for_both(server: Server, noshow: Project, reminders: Project) -> None:
+    """Each by its own name, model and prediction log."""
+    for project in (noshow, reminders):
+        predict(project)
+        answer = server.client.post(f"/v1/models/{project.namespace}:predict", json=example_request(project))
+        assert (200, project.namespace) == (answer.status_code, answer.json()["model_name"])
+        assert [*project.online_log.rglob("*.jsonl")]
+    assert ["noshow-clinic", "reminders-clinic"] == server.client.get("/v1/models").json()["models"]
