@@ -103,10 +103,15 @@ def plant_drift(project: Project) -> dict[str, Any]:
 
     champion = resolve_champion(project)
     window = scored_window(project, champion)
-    highest = np.argsort(-window[PREDICTION], kind="stable")[: len(window[PREDICTION]) // 3]
+    rows = max(len(window[PREDICTION]) // 3, project.settings.drift.min_rows)
+    highest = np.argsort(-window[PREDICTION], kind="stable")[:rows]
     planted = {name: values[np.sort(highest)] for name, values in window.items()}
     report = drift_report(project, champion, planted, project.reports / "planted_drift")
-    return {"what": "the third with the highest predictions", "verdict": report["verdict"], "html": report["html"]}
+    return {
+        "what": f"the {rows:,} rows with the highest predictions",
+        "verdict": report["verdict"],
+        "html": report["html"],
+    }
 
 
 def main() -> None:
