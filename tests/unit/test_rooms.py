@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ratchet.csv_source import AS_OF, KNOWN_AT
+from ratchet.derivation import EVENT_TIMESTAMP
 from ratchet.use_case import UseCase, load_use_case
 from tests.support.checkout import ROOT
 
@@ -22,14 +24,15 @@ ROOMS = (
     "cli",
 )
 FILES = ("dvc.yaml", "prefect.yaml")
-UNITS_OF_TIME = {"hour", "hours", "day", "days", "week", "weeks", "weekday"}
+OURS = {EVENT_TIMESTAMP, AS_OF, KNOWN_AT}
 NAMES = sorted(path.parent.name for path in (ROOT / "use_cases").glob("*/__init__.py") if path.parent.name != "shared")
 
 
 def own_words(use_case: UseCase) -> set[str]:
-    """What a use case calls its things."""
+    """What only a use case would say: its name, and what it calls its things in more than one word."""
     tables, views = ({one.name for one in kind} for kind in (use_case.tables, use_case.views))
-    return {use_case.name, *tables, *views, *use_case.request.model_fields, *use_case.inputs} - UNITS_OF_TIME
+    words = {*tables, *views, *use_case.request.model_fields, *use_case.inputs}
+    return {use_case.name, *(word for word in words if "_" in word)} - OURS
 
 
 def literals(path: Path) -> Iterator[str]:
