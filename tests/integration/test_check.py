@@ -155,7 +155,7 @@ def test_command_is_quick_and_says_what_it_looked_at() -> None:
 import sys
 from cli.main import ratchet
 try:
-    ratchet(["check"])
+    ratchet(["--use-case", "nyc_taxi", "check"])
 except SystemExit as ended:
     print(ended.code, *({HEAVY!r} & set(sys.modules)))
 """
@@ -171,7 +171,7 @@ def test_command_names_what_to_change(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     line = next(n for n, found in enumerate(text.splitlines(), 1) if found.strip().startswith("holdout:"))
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
-    command = [sys.executable, "-m", "cli", "check"]
+    command = [sys.executable, "-m", "cli", "--use-case", "nyc_taxi", "check"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert (1, "") == (done.returncode, done.stderr)
     assert done.stdout.startswith(f"params.yaml:{line}: the holdout will have about ")

@@ -87,7 +87,7 @@ def test_a_misspelt_key_names_its_neighbour(tmp_path: Path) -> None:
     """A typo in params.yaml is answered with the key that was probably meant."""
     text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("min_skill:", "min_skil:")
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
-    done = ratchet_in(tmp_path, "stage", "ingest")
+    done = ratchet_in(tmp_path, "--use-case", "nyc_taxi", "stage", "ingest")
     assert done.returncode == 1
     assert done.stderr == (
         f"ratchet: {tmp_path / 'params.yaml'}: use_cases.nyc_taxi.gate.min_skil: unknown key (did you mean 'min_skill'?). "
