@@ -85,10 +85,19 @@ class Declaration:
         return self._part("Lookup", "lookups", prefix, keyword)
 
     def function(self, function: Callable[..., Any]) -> str:
-        """The first line of a function; of the use case where it is no plain one."""
+        """The first line of a function; where a helper made it, the line of the use case that says so."""
         plain = inspect.unwrap(getattr(function, "func", function))
         code = getattr(plain, "__code__", None)
-        return shown(Path(code.co_filename), code.co_firstlineno) if code else self.use_case("examples")
+        is_own = code is not None and not Path(code.co_filename).is_relative_to(_RATCHET)
+        return shown(Path(code.co_filename), code.co_firstlineno) if code and is_own else self._named_for(function)
+
+    def _named_for(self, function: Callable[..., Any]) -> str:
+        use_case = self._project.use_case
+        for view in use_case.views:
+            if view.compute is function:
+                return self.view(view.name, "compute")
+        fields = ("examples", "on_demand", "postprocess")
+        return self.use_case(next((name for name in fields if getattr(use_case, name) is function), "sources"))
 
     def raised(self, error: BaseException) -> str | None:
         """The last line outside Ratchet and its libraries that an exception came through."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ibis import _
 
 from ratchet.check.declaration import Declaration
+from ratchet.one_table import examples_of
 from ratchet.project import Project
 from tests.support import noshow
+from tests.support.cases import CHURN, case_project
 from tests.support.checkout import ROOT
 from tests.support.projects import noshow_project
 from tests.support.taxi import taxi_project
+from tests.support.variants import with_use_case
 
 ONE = "use_case: {name}\nperiods:\n  start: x\n  holdout: y\ngate:\n  min_rows: 1\n"
 SEVERAL = "use_case: {name}\nuse_cases:\n  other:\n    periods:\n      holdout: x\n  {name}:\n    periods:\n      holdout: y\n"
@@ -94,3 +98,12 @@ def test_setting_that_is_not_given(tmp_path: Path) -> None:
     project = noshow_project(tmp_path)
     (tmp_path / "params.yaml").write_text(ONE.format(name="x"), encoding="utf-8")
     assert "params.yaml" == Declaration(project).setting("gate", "min_blocks")
+
+
+def test_function_that_a_helper_made(tmp_path: Path) -> None:
+    """It is where the use case says so, for nobody is to change the helper."""
+    churn = case_project(tmp_path, "churn", CHURN)
+    assert "trailing(" == text(Declaration(churn).function(churn.use_case.view("account").compute))
+    project = noshow_project(tmp_path)
+    helped = with_use_case(project, examples=examples_of(noshow.use_case.tables[0], noshow.Reminder, _.missed))
+    assert "examples=examples," == text(Declaration(helped).function(helped.use_case.examples))
