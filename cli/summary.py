@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cli.stages import STAGES
 from ratchet import reports
 from ratchet.errors import StoreError
 from ratchet.metrics import METRICS
@@ -176,8 +177,9 @@ def _places(summary: Summary) -> Iterator[str]:
 
 
 def _seconds(seconds: Mapping[str, float]) -> Iterator[str]:
-    for step, value in seconds.items():
-        yield f"{step:<12} {value:>8.1f}"
+    for step in (*STAGES, STORY):
+        if step in seconds:
+            yield f"{step:<12} {seconds[step]:>8.1f}"
 
 
 def _next(summary: Summary) -> Iterator[str]:
