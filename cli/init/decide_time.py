@@ -74,7 +74,7 @@ def _is_later(profile: Profile, name: str, time: str) -> bool:
     """In at least nine of ten rows that have both."""
     spans = profile.values(name).to_numpy() - profile.values(time).to_numpy()
     spans = spans[~np.isnat(spans)]
-    return len(spans) > 0 and bool((spans > np.timedelta64(0)).mean() >= 0.9)
+    return len(spans) > 0 and bool((spans > np.timedelta64(0, "us")).mean() >= 0.9)
 
 
 def timezone_of(profile: Profile, answers: Answers) -> str:

@@ -72,7 +72,11 @@ def _delivery(
     table: str, rows: Callable[[SimulatorOptions, int], dict[str, Any]], options: SimulatorOptions, month: int
 ) -> Delivery:
     content = digest(options.model_dump(), month, md5(Path(__file__)))
-    return Delivery(table, str(FIRST + month), content, lambda: (pa.table(rows(options, month)), []))
+    return Delivery(table, str(_month(month)), content, lambda: (pa.table(rows(options, month)), []))
+
+
+def _month(number: int) -> np.datetime64:
+    return FIRST + np.timedelta64(number, "M")
 
 
 def _number(instant: datetime) -> int:
@@ -123,7 +127,7 @@ def _cancellations(options: SimulatorOptions, month: int) -> dict[str, Any]:
     """Cancellations of a local month, after its bills and after those of the month before."""
     found = [_leaving(options, each) for each in (month - 1, month) if each >= 0]
     ids, moments = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    here = local_time(moments, TIMEZONE).astype("datetime64[M]") == FIRST + month
+    here = local_time(moments, TIMEZONE).astype("datetime64[M]") == _month(month)
     return {"customer": _arrow(ids[here]), "cancelled_at": _arrow(moments[here])}
 
 
@@ -191,7 +195,7 @@ def _billed_at(who: Customers, month: int) -> Instants:
 
 def _local(month: int, days: Array, hour: int) -> Instants:
     """UTC instants of an hour of local days, counted from 0."""
-    wall_clock = (FIRST + month).astype("datetime64[D]") + days * DAY + np.timedelta64(hour, "h")
+    wall_clock = _month(month).astype("datetime64[D]") + days * DAY + np.timedelta64(hour, "h")
     return utc_time(wall_clock, TIMEZONE)
 
 
