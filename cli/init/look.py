@@ -33,7 +33,8 @@ TYPES = {
 FEW = 12
 """Whole numbers of at most so many different values are codes rather than amounts."""
 _CODE = r"^0\d"
-_TOO_LONG = r"^[+-]?\d{19,}$"
+_TOO_LONG = r"^[+-]?\d{16,}$"
+"""Columns are float64 on their way to a lookup or a model, which holds every whole number of up to fifteen digits."""
 _LISTED = 20
 REPEATED = 0.05
 """A larger share of rows than this without a key of their own means that the key is another one."""
