@@ -126,7 +126,7 @@ def _column(text: pa.ChunkedArray, field: pa.Field, timezone: str, path: Path) -
     try:
         return parse(text, field.type, timezone)
     except pa.ArrowInvalid as error:
-        row = _first_misfit(text, field.type, timezone)
+        row = first_misfit(text, field.type, timezone)
         raise SourceError(
             f"column {field.name}, row {row + 1} after the header: {text[row].as_py()!r} is no {_KINDS[str(field.type)]}",
             subject=str(path),
@@ -142,7 +142,7 @@ _KINDS = {
 }
 
 
-def _first_misfit(text: pa.ChunkedArray, kind: pa.DataType, timezone: str) -> int:
+def first_misfit(text: pa.ChunkedArray, kind: pa.DataType, timezone: str) -> int:
     """The first row that cannot be parsed, where there is one."""
     first, size = 0, len(text)
     while size > 1:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from cli.init.answers import Answers, UnansweredError
 from cli.init.decide_time import known_of, time_of, timezone_of
-from cli.init.look import REPEATED, Column, Profile, named
+from cli.init.look import REPEATED, Column, Profile, misfit, named
 from ratchet.csv_source import AS_OF, AT_ONCE, KNOWN_AT
 from ratchet.use_case import Task
 
@@ -93,8 +93,12 @@ def _task(profile: Profile, label: Column, positive: str | None, answers: Answer
             among=[f"{label.name}={value}" for value in label.counts],
         )
     if wished == "regression" and (positive is not None or not label.is_number):
+        if label.is_number:
+            problem = f"whether {label.name} is {positive} is a yes or no, and a number is to be predicted"
+        else:
+            problem = f"{label.name} does not hold numbers alone, but {misfit(profile, label, 'number')}"
         raise UnansweredError(
-            f"{label.name} is no number",
+            problem,
             subject=profile.subject,
             field="label",
             form="COLUMN of numbers, or COLUMN=VALUE for a yes or no",

@@ -9,7 +9,7 @@ from zoneinfo import available_timezones
 import numpy as np
 
 from cli.init.answers import Answers, UnansweredError, duration
-from cli.init.look import Profile, first_value, named
+from cli.init.look import Profile, misfit, named
 from ratchet.csv_source import KNOWN_AT
 
 
@@ -37,7 +37,7 @@ def _instant(profile: Profile, text: str, field: str) -> str:
     column = named(profile, text, field)
     if column.kind != "time":
         raise UnansweredError(
-            f"{column.name} holds no times, but {first_value(profile, column.name)!r}; a time is written 2024-01-31 or "
+            f"{column.name} does not hold times alone, but {misfit(profile, column, 'time')}; a time is written 2024-01-31 or "
             "2024-01-31T18:30:00",
             subject=profile.subject,
             field=field,

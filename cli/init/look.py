@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cli.init.answers import UnansweredError
-from ratchet.csv_text import identifier, parse, parses, present
+from ratchet.csv_text import first_misfit, identifier, parse, parses, present
 from ratchet.errors import SourceError
 from ratchet.tables import to_columns
 from ratchet.use_case import INSTANT
@@ -203,9 +203,13 @@ def _range(given: pa.ChunkedArray, kind: ColumnKind) -> tuple[float | None, floa
     return found["min"], found["max"]
 
 
-def first_value(profile: Profile, name: str) -> str | None:
-    """What stands in a column's first cell that is not empty."""
-    return next(iter(profile.text[name].drop_null().slice(0, 1).to_pylist()), None)
+def misfit(profile: Profile, column: Column, kind: ColumnKind) -> str:
+    """The first value of a column that is not of that kind, and where it stands."""
+    if column.kind == "empty":
+        return "nothing"
+    text = profile.text[column.name]
+    row = first_misfit(text, TYPES[kind], "UTC")
+    return f"{text[row].as_py()!r} in row {row + 1} after the header"
 
 
 def named(profile: Profile, text: str, field: str) -> Column:

@@ -107,7 +107,21 @@ class TestLabel:
     def test_of_text_is_no_number(self) -> None:
         """It can only be one of its values, or not."""
         assert problem(replace(GIVEN, label="kind"), kind=np.where(MANY % 2, "good", "bad")) == (
-            "kind is no number. Give --label COLUMN of numbers, or COLUMN=VALUE for a yes or no (kind=bad, kind=good)."
+            "kind does not hold numbers alone, but 'bad' in row 1 after the header. "
+            "Give --label COLUMN of numbers, or COLUMN=VALUE for a yes or no (kind=bad, kind=good)."
+        )
+
+    def test_that_is_nearly_all_numbers_shows_what_is_none(self) -> None:
+        """Whoever wrote 399 numbers has to find the one that is not."""
+        minutes = [*TRIPS["minutes"][:-1], "10,5"]
+        assert problem(GIVEN, minutes=minutes).startswith(
+            "minutes does not hold numbers alone, but '10,5' in row 400 after the header. "
+        )
+
+    def test_that_is_a_value_is_no_number(self) -> None:
+        """It can only be predicted whether a row has it."""
+        assert problem(replace(GIVEN, label="rating=2", task="regression")).startswith(
+            "whether rating is 2 is a yes or no, and a number is to be predicted. "
         )
 
 
@@ -126,8 +140,15 @@ class TestTime:
     def test_must_be_one(self) -> None:
         """Written as ISO 8601 has it."""
         assert problem(replace(GIVEN, time="date")) == (
-            "date holds no times, but '2024-01-01 (local)'; a time is written 2024-01-31 or 2024-01-31T18:30:00. "
-            "Give --time COLUMN (asked_at, ended_at)."
+            "date does not hold times alone, but '2024-01-01 (local)' in row 1 after the header; "
+            "a time is written 2024-01-31 or 2024-01-31T18:30:00. Give --time COLUMN (asked_at, ended_at)."
+        )
+
+    def test_that_is_wrong_once_shows_where(self) -> None:
+        """And not a value that is right."""
+        asked_at = [*DAYS[:-1], "2024-02-30"]
+        assert problem(GIVEN, asked_at=asked_at).startswith(
+            "asked_at does not hold times alone, but '2024-02-30' in row 400 after the header; "
         )
 
     def test_that_there_is_not_costs_the_evidence_of_time(self) -> None:
