@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+import pyarrow.compute as pc
+
 from cli.init.answers import Answers, UnansweredError
 from cli.init.decide_time import known_of, time_of, timezone_of
 from cli.init.look import REPEATED, Column, Profile, misfit, named
@@ -61,10 +63,9 @@ def _label(profile: Profile, answers: Answers) -> tuple[Column, str | None]:
         raise UnansweredError(
             problem, subject=profile.subject, field="label", form="COLUMN, or COLUMN=VALUE", among=among
         )
-    is_column = any(answers.label in (column.header, column.name) for column in profile.columns)
-    name, separator, value = (answers.label, "", "") if is_column else answers.label.rpartition("=")
-    column = named(profile, name if separator else answers.label, "label")
-    if separator and value not in column.counts:
+    name, value = _split(profile, answers.label)
+    column = named(profile, name, "label")
+    if value is not None and pc.index(profile.given(column.name), value).as_py() < 0:
         raise UnansweredError(
             f"{column.name} is never {value!r}",
             subject=profile.subject,
@@ -72,9 +73,17 @@ def _label(profile: Profile, answers: Answers) -> tuple[Column, str | None]:
             form="COLUMN=VALUE",
             among=list(column.counts),
         )
-    if separator:
+    if value is not None:
         return column, value
     return column, column.yes if column.is_binary and column.kind == "text" else None
+
+
+def _split(profile: Profile, text: str) -> tuple[str, str | None]:
+    """COLUMN, or COLUMN and VALUE, of which either may have a `=` in it."""
+    names = {name for column in profile.columns for name in (column.header, column.name)}
+    places = [place for place, letter in enumerate(text) if letter == "="]
+    splits = [(text, None), *((text[:place], text[place + 1 :]) for place in places)]
+    return next((split for split in splits if split[0] in names), splits[-1])
 
 
 def _described(column: Column) -> str:

@@ -93,6 +93,10 @@ class Profile:
     def values(self, name: str, timezone: str = "UTC") -> pa.ChunkedArray:
         return parse(self.text[name], TYPES[self.column(name).kind], timezone)
 
+    def given(self, name: str) -> pa.ChunkedArray:
+        """A column's text, null where it says that nothing is known."""
+        return _given(self.text[name], self.column(name).kind)
+
     def numbers(self, name: str) -> npt.NDArray[np.float64]:
         """A column of numbers, NaN where it is empty."""
         return np.asarray(to_columns(pa.table({name: self.values(name)}))[name], dtype=np.float64)
@@ -177,13 +181,17 @@ def _check_names(headers: Sequence[str], named: dict[str, str], path: Path) -> N
 
 def _column(text: pa.ChunkedArray, name: str, header: str) -> Column:
     kind = _kind(present(text))
-    given = text.drop_null() if kind == "text" else present(text).drop_null()
+    given = _given(text, kind).drop_null()
     distinct = int(pc.count_distinct(given).as_py())
     counts = (
         {each["values"]: each["counts"] for each in pc.value_counts(given).to_pylist()} if distinct <= _LISTED else {}
     )
     least, most = _range(given, kind)
     return Column(name, header, kind, len(given), distinct, dict(sorted(counts.items())), least, most)
+
+
+def _given(text: pa.ChunkedArray, kind: ColumnKind) -> pa.ChunkedArray:
+    return text if kind == "text" else present(text)
 
 
 def _kind(given: pa.ChunkedArray) -> ColumnKind:

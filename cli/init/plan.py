@@ -93,7 +93,7 @@ def label_values(profile: Profile, decided: Decided) -> Floats:
     """The label as numbers, NaN where it is not known."""
     if decided.positive is None:
         return profile.numbers(decided.label.name)
-    text = profile.text[decided.label.name]
+    text = profile.given(decided.label.name)
     return np.where(text.is_null().to_numpy(), np.nan, text.to_numpy() == decided.positive)
 
 

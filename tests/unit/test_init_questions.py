@@ -93,6 +93,20 @@ class TestLabel:
         found = decided(replace(GIVEN, label="zone=z3", entity=("rating",)))
         assert ("zone", "z3", "binary") == (found.label.name, found.positive, found.task)
 
+    def test_may_be_one_of_many_values(self) -> None:
+        """More than can be listed."""
+        code = np.char.add("k", (MANY % 50).astype(str))
+        assert "k7" == decided(replace(GIVEN, label="code=k7"), code=code).positive
+        assert problem(replace(GIVEN, label="code=k77"), code=code) == (
+            "code is never 'k77'. Give --label COLUMN=VALUE."
+        )
+
+    def test_may_be_a_value_with_an_equals_sign(self) -> None:
+        """As may the column's own name."""
+        income = np.where(MANY % 3, ">50K", "<=50K")
+        found = decided(replace(GIVEN, label="a=b=<=50K"), **{"a=b": income})
+        assert ("a_b", "<=50K") == (found.label.name, found.positive)
+
     def test_may_not_be_a_value_that_never_is(self) -> None:
         """That is a typing error."""
         assert problem(replace(GIVEN, label="rating=5")) == "rating is never '5'. Give --label COLUMN=VALUE (0, 1, 2)."
