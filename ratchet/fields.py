@@ -66,6 +66,11 @@ def numbers(*names: str) -> dict[str, Kind]:
     return dict.fromkeys(names, "number")
 
 
+def categories(names: str) -> dict[str, Kind]:
+    """Inputs that are categories; their names are given with spaces between."""
+    return dict.fromkeys(names.split(), "category")
+
+
 def _column(request: type[BaseModel], name: str) -> tuple[pa.DataType, Kind | None]:
     annotation = request.model_fields[name].annotation
     is_union = get_origin(annotation) in (Union, UnionType)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterable
 
 WIDTH = 120
@@ -13,7 +14,7 @@ PYDANTIC = ("from pydantic import AwareDatetime, BaseModel, Field",)
 HOUSE = (
     "from ratchet.clock import calendar",
     "from ratchet.csv_source import csv_source",
-    "from ratchet.fields import kinds_of, numbers, request_of, schema_of",
+    "from ratchet.fields import categories, kinds_of, numbers, request_of, schema_of",
     "from ratchet.one_table import examples_of, outcome_inputs, outcome_lookup, outcomes",
     "from ratchet.use_case import INSTANT, Columns, SourceTable, UseCase, expect",
 )
@@ -32,6 +33,25 @@ def wrapped(opening: str, items: Iterable[str], closing: str, indent: int = 0, l
     if len(line) <= WIDTH:
         return line
     return "\n".join([f"{margin}{opening}", *(f"{margin}    {part}," for part in parts), f"{margin}{closing}"])
+
+
+def folded(opening: str, items: Iterable[str], closing: str, indent: int = 0) -> str:
+    """As `wrapped`, but all items on one line of their own where that is enough."""
+    parts, margin = list(items), " " * indent
+    within = f"{margin}    {', '.join(parts)}"
+    line = wrapped(opening, parts, closing, indent)
+    return line if "\n" not in line or len(within) > WIDTH else f"{margin}{opening}\n{within}\n{margin}{closing}"
+
+
+def spaced(opening: str, given: Iterable[str], closing: str, indent: int = 0) -> str:
+    """A string of names with spaces between, over several lines where one is too short."""
+    text, margin = " ".join(given), " " * indent
+    line = f'{margin}{opening}"{text}"{closing}'
+    if len(line) <= WIDTH:
+        return line
+    *others, last = textwrap.wrap(text, WIDTH - indent - 8)
+    within = [*(f'"{part} "' for part in others), f'"{last}"']
+    return "\n".join([f"{margin}{opening}", *(f"{margin}    {part}" for part in within), f"{margin}{closing}"])
 
 
 def names(columns: Iterable[str]) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from cli.init.decide import Decided
-from cli.init.formatting import WIDTH, imports, names, quoted, wrapped
+from cli.init.formatting import WIDTH, folded, imports, names, quoted, spaced, wrapped
 from cli.init.look import Column
 from cli.init.plan import TIMES, Plan
 from cli.init.template_request import dense_request_text, request_text
@@ -26,16 +26,18 @@ ARROW = {
 
 def use_case_text(plan: Plan) -> str:
     """`use_cases/NAME/__init__.py`: with a line for each field of the request, unless these are too many."""
-    text = _text(plan, request_text(plan))
-    return text if len(text.splitlines()) < MOST_LINES else _text(plan, dense_request_text(plan))
+    constant, tables = f"TIMEZONE = {quoted(plan.decided.timezone)}", _tables(plan)
+    text = _text(plan, [constant, request_text(plan), tables])
+    if len(text.splitlines()) < MOST_LINES:
+        return text
+    return _text(plan, ["\n".join([constant, dense_request_text(plan), tables])])
 
 
-def _text(plan: Plan, request: str) -> str:
-    parts = [request, _tables(plan), "\n".join(_on_demand(plan)), _use_case(plan)]
+def _text(plan: Plan, declared: Sequence[str]) -> str:
+    parts = [*declared, "\n".join(_on_demand(plan)), _use_case(plan)]
     body = "\n\n\n".join(filter(None, parts))
     summary = f'"""Predict {plan.decided.label.name}. Begun by `ratchet init`; all of it is yours to change."""'
-    constants = f"TIMEZONE = {quoted(plan.decided.timezone)}\n\n\n"
-    return f"{summary}\n\nfrom __future__ import annotations\n\n{imports(body)}\n\n{constants}{body}\n"
+    return f"{summary}\n\nfrom __future__ import annotations\n\n{imports(body)}\n\n{body}\n"
 
 
 def _rules(plan: Plan) -> str:
@@ -46,11 +48,7 @@ def _rules(plan: Plan) -> str:
 
 def _rule(reason: str, expectation: str, given: list[str]) -> str:
     """An entry of a dictionary; its arguments have a line of their own where it would be too long."""
-    arguments = [quoted(expectation), *given]
-    line = f"{quoted(reason)}: expect({', '.join(arguments)})"
-    if len(line) <= WIDTH - len("        ,"):
-        return line
-    return f"{quoted(reason)}: expect(\n{wrapped('', arguments, '', 12)}\n        )"
+    return folded(f"{quoted(reason)}: expect(", [quoted(expectation), *given], "),", 8).strip().removesuffix(",")
 
 
 def _expectations(plan: Plan) -> Iterator[tuple[str, str, list[str]]]:
@@ -86,7 +84,7 @@ def _tables(plan: Plan) -> str:
         kept[KNOWN_AT] = ARROW["time"]
     items = [
         quoted(plan.name),
-        wrapped("schema_of(", ["Request", *(f"{name}={kind}" for name, kind in kept.items())], ")", 4).strip(),
+        folded("schema_of(", ["Request", *(f"{name}={kind}" for name, kind in kept.items())], ")", 4).strip(),
         f"key={names(decided.key)}",
         f"event_time={quoted(decided.time)}",
         f"known_at={quoted(decided.known_at)}",
@@ -102,7 +100,7 @@ def _tables(plan: Plan) -> str:
 def _view(plan: Plan, entity: str) -> str:
     scale = [f"scale={plan.scale}"] if plan.scale != 1 else []
     spans = [f"tile={quoted(plan.tile)}", "windows=WINDOWS", f"delay={quoted(plan.delay)}", *scale]
-    return wrapped(f"{_view_name(entity)} = outcomes(", [quoted(entity), "ROWS", label_of(plan.decided), *spans], ")")
+    return folded(f"{_view_name(entity)} = outcomes(", [quoted(entity), "ROWS", label_of(plan.decided), *spans], ")")
 
 
 def _view_name(entity: str) -> str:
@@ -190,11 +188,22 @@ def _span(delay: timedelta) -> str:
     return f"timedelta({unit}={seconds // units[unit]})"
 
 
+def _kinds(plan: Plan) -> Iterator[str]:
+    """The request's fields; codes that are too many for a line by their names alone."""
+    codes = [column.name for column in plan.fields if column.kind == "whole" and column.is_category]
+    coded = [name for name in codes if name not in plan.not_inputs]
+    nothing = [f"{name}=None" for name in plan.not_inputs]
+    line = ", ".join(["Request", *(f'{name}="category"' for name in coded), *nothing])
+    if len(line) <= WIDTH - len("        **kinds_of(),"):
+        yield f"**kinds_of({line})"
+    else:
+        yield folded("**kinds_of(", ["Request", *nothing], "),", 8).strip().removesuffix(",")
+        yield spaced("**categories(", coded, "),", 8).strip().removesuffix(",")
+
+
 def _inputs(plan: Plan) -> Iterator[str]:
     """The request's fields, the calendar, bands, and what the entities' outcomes were."""
-    codes = [column.name for column in plan.fields if column.kind == "whole" and column.is_category]
-    others = [f'{name}="category"' for name in codes if name not in plan.not_inputs]
-    yield f"**kinds_of({', '.join(['Request', *others, *(f'{name}=None' for name in plan.not_inputs)])})"
+    yield from _kinds(plan)
     derived = [*plan.calendar, *([f"{plan.bands[0]}_band"] if plan.bands else [])]
     if derived:
         yield f"**numbers({', '.join(map(quoted, derived))})"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator
-
-from cli.init.formatting import WIDTH, quoted
+from cli.init.formatting import quoted, spaced
 from cli.init.look import Column
 from cli.init.plan import Plan
 
@@ -35,18 +32,13 @@ def dense_request_text(plan: Plan) -> str:
         fields.setdefault(bounded if column.least is not None and column.least >= 0 else plain, []).append(column.name)
     optional = [column.name for column in plan.fields if column.filled < plan.rows]
     sorts = [*fields.items(), *([("optional", optional)] if optional else [])]
-    arguments = [line for sort, given in sorts for line in _spaced(sort, given)]
+    arguments = [_argument(sort, given) for sort, given in sorts]
     return "\n".join(["Request = request_of(", f"    {quoted(plan.decided.time)},", *arguments, ")"])
 
 
-def _spaced(sort: str, given: list[str]) -> Iterator[str]:
-    """`sort="a b c",`, over several lines where one is too short."""
-    lines = textwrap.wrap(" ".join(given), WIDTH - len(f'    {sort}="",'))
-    if len(lines) == 1:
-        yield f'    {sort}="{lines[0]}",'
-        return
-    *others, last = textwrap.wrap(" ".join(given), WIDTH - 12)
-    yield from (f"    {sort}=(", *(f'        "{line} "' for line in others), f'        "{last}"', "    ),")
+def _argument(sort: str, given: list[str]) -> str:
+    line = spaced(f"{sort}=", given, ",", 4)
+    return line if "\n" not in line else spaced(f"{sort}=(", given, "),", 4)
 
 
 def _field(column: Column, plan: Plan) -> str:

@@ -28,7 +28,14 @@ VISITS = Answers(label="missed", known_after="3d", timezone="Europe/Berlin", ent
 SUBSCRIBERS = Answers(label="Churn", snapshot=date(2024, 6, 30))
 WIDE = Answers(label="y", snapshot=date(2024, 6, 30))
 ODD = Answers(label="minutes", time="from", known_after="1d", timezone="UTC", entity=("class",), key=("Nr.",))
-NAMES = ("rides", "visits", "subscribers", "wide", "odd")
+SURVEY = Answers(
+    label="satisfaction_on_a_scale",
+    time=f"asked_{'x' * 20}",
+    known_at=f"answered_{'x' * 20}",
+    timezone="UTC",
+    entity=("customer_number",),
+)
+NAMES = ("rides", "visits", "subscribers", "wide", "odd", "survey")
 
 
 def wide(path: Path, rows: int = 600) -> Path:
@@ -62,10 +69,31 @@ def odd(path: Path, rows: int = 600) -> Path:
     )
 
 
+def survey(path: Path, rows: int = 900) -> Path:
+    """A dozen answers in codes, and longer names than a line can take."""
+    rng = np.random.default_rng(10)
+    asked = np.datetime64("2024-01-01", "h") + np.arange(rows) * 3
+    times = {"asked": asked, "answered": asked + rng.integers(1, 40, rows)}
+    who = {"customer_number": rng.integers(0, 60, rows)}
+    codes = {f"question {place}": rng.integers(1, 6, rows) for place in range(12)}
+    label = (rng.normal(size=rows) / 10**6).round(9)
+    instants = {f"{name}_{'x' * 20}": np.datetime_as_string(values, unit="s") for name, values in times.items()}
+    return write_csv(path, {"id": np.arange(rows), **instants, **who, **codes, "satisfaction_on_a_scale": label})
+
+
+BEGUN = {
+    "rides": (rides, RIDES),
+    "visits": (visits, VISITS),
+    "subscribers": (subscribers, SUBSCRIBERS),
+    "wide": (wide, WIDE),
+    "odd": (odd, ODD),
+    "survey": (survey, SURVEY),
+}
+
+
 def begin(folder: Path, name: str) -> str:
     """One of NAMES; what the command says."""
-    make = {"rides": rides, "visits": visits, "subscribers": subscribers, "wide": wide, "odd": odd}[name]
-    answers = {"rides": RIDES, "visits": VISITS, "subscribers": SUBSCRIBERS, "wide": WIDE, "odd": ODD}[name]
+    make, answers = BEGUN[name]
     return begun(folder, name, make(folder / "data" / f"{name}.csv"), answers)
 
 
