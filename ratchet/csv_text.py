@@ -24,12 +24,13 @@ RESERVED = {
     "label",
     "label_known_at",
     "prediction",
+    "self",
     "int",
     "float",
     "str",
     "bool",
 }
-"""Names that the pipelines give to columns of their own, and those of types."""
+"""Names that the pipelines give to columns of their own, that no keyword can have, and those of types."""
 _MISSING = pa.array(["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None"])
 _OFFSET = r":\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)$"
 _DATE = r"^\d{4}-\d\d-\d\d$"

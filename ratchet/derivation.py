@@ -50,7 +50,10 @@ class Derivation:
 
     def source_dates(self, first: date, last: date) -> tuple[date | None, date]:
         """The dates of the source rows that rows of the dates `first` to `last` follow from; None: from the beginning."""
-        return None if self.lookback is None else first - self.lookback - MARGIN, last + self.lookahead + MARGIN
+        youngest = last + self.lookahead + MARGIN
+        if self.lookback is None or self.lookback + MARGIN > first - date.min:
+            return None, youngest
+        return first - self.lookback - MARGIN, youngest
 
 
 @lru_cache(maxsize=64)

@@ -31,6 +31,8 @@ ROWS = 60_000
 """Of a table at most, unless its labels need more time to show; reference tables are read whole."""
 DIRT = 0.01
 """The share of rows below which a mistake is one of the rows, not of the use case."""
+RULED_OUT = 0.1
+"""The same, where a rule quarantines such rows."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,16 @@ def _clean(project: Project, table: SourceTable, rows: pa.Table, repeated: float
         return rows
     possible = pc.fill_null(pc.greater(rows[table.known_at], rows[table.event_time]), True)
     share = pc.mean(possible).as_py() or 0.0
-    return rows.filter(possible) if share >= 1 - DIRT else rows
+    return rows.filter(possible) if share >= 1 - (RULED_OUT if _rules_out_early(table) else DIRT) else rows
+
+
+def _rules_out_early(table: SourceTable) -> bool:
+    """Whether a rule says that rows are known after they happened."""
+    after = {"column_A": table.known_at, "column_B": table.event_time}
+    return any(
+        rule.expectation == "column_pair_values_a_to_be_greater_than_b" and after.items() <= rule.arguments.items()
+        for rule in table.rules.values()
+    )
 
 
 def _ask(project: Project, rows: pa.Table, sql: str) -> pa.Table:

@@ -126,5 +126,5 @@ def _lookup(features: Features, lookup: Lookup, view: View, where: Declaration) 
 
 
 def _count_repeated(rows: ibis.Table, keys: Sequence[str]) -> int:
-    counted = rows.group_by(list(keys)).agg(rows=rows.count())
-    return size(counted.filter(counted["rows"] > 1))
+    counted = rows.group_by(list(keys)).agg(**{"rows of a key": rows.count()})  # no column of a view is called so
+    return size(counted.filter(counted["rows of a key"] > 1))

@@ -6,10 +6,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.csv
 import pytest
 
 from cli.init.answers import Answers
@@ -17,11 +20,12 @@ from cli.stages import STAGES, load_stage
 from inference_pipeline.online.example import example_request
 from inference_pipeline.online.predictor import load_predictor
 from inference_pipeline.online.requests import RequestReader
+from ratchet.check import check
 from ratchet.project import Project
 from ratchet.trace import trace
 from tests.support.begun import begun, project_of
 from tests.support.checkout import ROOT
-from tests.support.csv_files import checkout, rides, subscribers, visits
+from tests.support.csv_files import checkout, rides, subscribers, visits, write_csv
 
 BEGUN: dict[str, tuple[Callable[[Path], Path], Answers]] = {
     "rides": (
@@ -34,6 +38,10 @@ BEGUN: dict[str, tuple[Callable[[Path], Path], Answers]] = {
     ),
     "subscribers": (subscribers, Answers(label="Churn", snapshot=date(2024, 6, 30))),
 }
+
+
+Columns = dict[str, list[str]]
+AS_TEXT = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(("asked_at", "ended_at"), pa.string()))
 
 
 def begin(root: Path, name: str) -> None:
@@ -72,6 +80,27 @@ def test_a_candidate_serves(name: str, tmp_path: Path) -> None:
     assert (1, 2) == (len(answer["predictions"]), answer["model_version"])
     assert 2 == answer["trace"]["model"]["version"]
     assert "no drift" == reports["monitor"]["verdict"]
+
+
+@pytest.mark.parametrize(
+    "dirt",
+    [
+        pytest.param(
+            lambda rows: {**rows, "ended_at": [*rows["asked_at"][:90], *rows["ended_at"][90:]]}, id="known early"
+        ),
+        pytest.param(lambda rows: {**rows, "ended_at": ["9999-12-31", *rows["ended_at"][1:]]}, id="known never"),
+        pytest.param(lambda rows: {"rows" if name == "zone" else name: rows[name] for name in rows}, id="rows"),
+        pytest.param(lambda rows: {"self" if name == "bike" else name: rows[name] for name in rows}, id="self"),
+    ],
+)
+def test_what_is_written_of_a_dirty_file_is_right(dirt: Callable[[Columns], Columns], tmp_path: Path) -> None:
+    """`ratchet check` finds nothing in it: rows that a rule quarantines are no mistake of the use case, nor is a name."""
+    rows = dirt(pyarrow.csv.read_csv(rides(tmp_path / "clean.csv"), convert_options=AS_TEXT).to_pydict())
+    answers = BEGUN["rides"][1]
+    entity = tuple("rows" if "rows" in rows else name for name in answers.entity)
+    begun(checkout(tmp_path), "dirty", write_csv(tmp_path / "data.csv", {**rows}), replace(answers, entity=entity))
+    with project_of(tmp_path, "dirty") as project:
+        assert [] == check(project)
 
 
 def test_what_is_written_is_strictly_typed(tmp_path: Path) -> None:
