@@ -45,7 +45,7 @@ class UnansweredError(SettingsError):
 
 def duration(text: str, subject: str) -> timedelta:
     """30m, 12h or 30d. Raises UnansweredError."""
-    found = re.fullmatch(r"(\d+)([mhd])", text)
+    found = re.fullmatch(r"(\d{1,7})([mhd])", text)
     if not found or not int(found[1]):
         raise UnansweredError(
             f"{text!r} is no time span", subject=subject, field="known_after", form="such as 30m, 12h or 30d"

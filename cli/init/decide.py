@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -112,6 +113,11 @@ def _task(profile: Profile, label: Column, positive: str | None, answers: Answer
             field="label",
             form="COLUMN of numbers, or COLUMN=VALUE for a yes or no",
             among=[f"{label.name}={value}" for value in label.counts],
+        )
+    if wished == "regression" and not math.isfinite((label.least or 0) + (label.most or 0)):
+        problem = f"{label.name} is infinite in some row"
+        raise UnansweredError(
+            problem, subject=profile.subject, field="label", form="COLUMN of finite numbers, or leave such cells empty"
         )
     return wished
 

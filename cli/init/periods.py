@@ -69,9 +69,9 @@ def from_times(asked: Days, known: Days, warm_up: timedelta, subject: str) -> Ch
     scored = int(((days >= fresh) & (days < end)).sum())
     bounds = [start, stopping, holdout, fresh, end]
     if np.isnat(bounds).any() or min(train, early, rows) < LEAST or any(np.diff(bounds) < DAY):
-        problem = (
-            f"spans {start} to {end - DAY}: too little to train, stop early and judge on rows whose labels were known"
-        )
+        history = f", of which {warm_up.days} days are history for --entity" if warm_up else ""
+        purpose = "to train, stop early and judge on rows whose labels were known"
+        problem = f"spans {first} to {end - DAY}{history}: too little {purpose}"
         raise _too_few(subject, problem)
     one, two, three, four, five = (day.item() for day in bounds)
     return Chosen(one, two, three, four, five, train, early, rows, len(np.unique(asked[judged])), scored)

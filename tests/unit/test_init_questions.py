@@ -132,6 +132,12 @@ class TestLabel:
             "minutes does not hold numbers alone, but '10,5' in row 400 after the header. "
         )
 
+    def test_must_be_finite(self) -> None:
+        """Neither its bounds nor its scale could be told."""
+        assert problem(GIVEN, minutes=[*TRIPS["minutes"][:-1], "-inf"]) == (
+            "minutes is infinite in some row. Give --label COLUMN of finite numbers, or leave such cells empty."
+        )
+
     def test_that_is_a_value_is_no_number(self) -> None:
         """It can only be predicted whether a row has it."""
         assert problem(replace(GIVEN, label="rating=2", task="regression")).startswith(
@@ -199,7 +205,11 @@ class TestLabelKnown:
         """Or it would be known when asked."""
         assert problem(replace(GIVEN, time="ended_at", known_at="asked_at")) == (
             "asked_at is not later than ended_at in most rows, as the moment when the label is known must be. "
-            "Give --known-at COLUMN."
+            "Give --known-after such as 30m, 12h or 30d."
+        )
+        assert problem(replace(GIVEN, known_at="asked_at")) == (
+            "asked_at is not later than asked_at in most rows, as the moment when the label is known must be. "
+            "Give --known-at COLUMN (ended_at)."
         )
 
     def test_may_be_a_delay(self) -> None:
@@ -207,7 +217,7 @@ class TestLabelKnown:
         answers = replace(GIVEN, known_at="", known_after="30d")
         assert 30 == getattr(decided(answers).known_after, "days", None)
 
-    @pytest.mark.parametrize("text", ["30", "a month", "0d", "-3d"])
+    @pytest.mark.parametrize("text", ["30", "a month", "0d", "-3d", "99999999999d"])
     def test_must_be_a_time_span(self, text: str) -> None:
         """Longer than none."""
         assert problem(replace(GIVEN, known_after=text)) == (
@@ -358,6 +368,8 @@ class TestEnoughRows:
             "spans 2024-01-01 to 2024-01-01: too little to train, stop early and judge on rows whose labels were known"
         )
         self.refused(found, replace(GIVEN, entity=("none",)), said)
+        history = said.replace(":", ", of which 7 days are history for --entity:")
+        self.refused(found, GIVEN, history)
 
     def test_of_a_snapshot(self) -> None:
         """Which have no time, but are to be split all the same."""
