@@ -62,6 +62,7 @@ def begin(places: Places, path: Path, answers: Answers, *, ask: bool) -> str:
     from ratchet.csv_text import read_text
 
     write.check_free(places)
+    _check_file(path)
     profile = look(read_text(path), path)
     answers, decided = _decided(profile, answers, ask=ask)
     found = plan(places.name, profile, decided, answers.snapshot)
@@ -69,6 +70,17 @@ def begin(places: Places, path: Path, answers: Answers, *, ask: bool) -> str:
     settings = params.added(places.params, found, source)
     write.write(places, template.use_case_text(found), text_of_test(places.name), settings)
     return _said(found, places)
+
+
+def _check_file(path: Path) -> None:
+    """Raises SourceError for what is no file."""
+    from ratchet.errors import SourceError
+
+    if path.is_dir():
+        remedy = "Name one of its files; then set source.path in params.yaml to the folder"
+        raise SourceError("is a folder", subject=str(path), remedy=remedy)
+    if not path.is_file():
+        raise SourceError("is not there", subject=str(path), remedy="Give --csv the path of a CSV file")
 
 
 def _decided(profile: Profile, answers: Answers, *, ask: bool) -> tuple[Answers, Decided]:

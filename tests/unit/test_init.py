@@ -285,6 +285,20 @@ class TestCommand:
         )
         assert 1 == len(done.stderr.splitlines())
 
+    @pytest.mark.parametrize(
+        ("path", "said"),
+        [
+            ("ride.csv", "is not there. Give --csv the path of a CSV file."),
+            ("data", "is a folder. Name one of its files; then set source.path in params.yaml to the folder."),
+        ],
+    )
+    def test_needs_a_file(self, path: str, said: str, tmp_path: Path) -> None:
+        """A wrong path is no wrong file."""
+        rides(checkout(tmp_path) / "data" / "rides.csv")
+        with pytest.raises(RatchetError) as raised:
+            begun(tmp_path, "rides", tmp_path / path, RIDES)
+        assert f"{tmp_path / path}: {said}" == str(raised.value)
+
     def test_at_a_terminal_asks_until_nothing_is_open(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """One question at a time; an answer that will not do is asked for again."""
         path = rides(checkout(tmp_path) / "rides.csv")
