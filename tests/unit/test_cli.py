@@ -74,6 +74,15 @@ def test_dvc_runs_every_stage() -> None:
     }
 
 
+def test_a_new_feature_service_is_applied() -> None:
+    """Materialize runs again where an on-demand column makes another service of the same stored features."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    reported = next(
+        path for out in stages["featurize"]["do"]["outs"] for path in out if path.endswith("featurize.json")
+    )
+    assert reported in stages["materialize"]["do"]["deps"]
+
+
 def test_an_expected_failure_is_one_line(tmp_path: Path) -> None:
     """Without params.yaml a command says what is missing and what to do, without a traceback."""
     done = ratchet_in(tmp_path, "stage", "ingest")
