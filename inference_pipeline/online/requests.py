@@ -29,8 +29,7 @@ class RequestReader:
     def read(self, body: bytes) -> dict[str, Array]:
         """One row per instance. Raises pydantic's ValidationError or a RequestError, which name the fields."""
         rows = [self._row(instance) for instance in self._body.model_validate_json(body).instances]
-        arrays = [_column(field, [row.get(field.name) for row in rows]) for field in self._schema]
-        columns = tables.to_columns(pa.table(arrays, schema=self._schema))
+        columns = {field.name: _column(field, [row.get(field.name) for row in rows]) for field in self._schema}
         self._check_moments(columns["event_timestamp"])
         return columns
 
@@ -55,9 +54,9 @@ def _body_model(use_case: UseCase) -> type[BaseModel]:
     return create_model("Body", __config__=_STRICT, instances=instances)
 
 
-def _column(field: pa.Field, values: list[Any]) -> pa.Array:
+def _column(field: pa.Field, values: list[Any]) -> Array:
     try:
-        return pa.array(values, field.type)
+        return tables.to_array(pa.chunked_array([pa.array(values, field.type)]))
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise RequestError(
             f"does not fit {field.type} ({error})", subject=f"instances[].{field.name}", remedy="Send a value that does"

@@ -10,14 +10,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from inference_pipeline.online.predictor import Predictor
-from inference_pipeline.online.requests import MAX_INSTANCES
+from inference_pipeline.online.requests import MAX_INSTANCES, RequestReader
 from inference_pipeline.online.rest import MAX_BODY, application, attach
 from inference_pipeline.online.serving import Serving
 from ratchet import prediction_log
-from ratchet.errors import RegistryError
+from ratchet.errors import RegistryError, RequestError
 from ratchet.project import Project
 from tests.support.champions import fixed_predictor
 from tests.support.parcels import parcels_project
+from tests.support.parcels import use_case as parcels
 from tests.support.projects import noshow_project
 
 PATH = "/v1/models/noshow-clinic:predict"
@@ -116,6 +117,15 @@ def test_a_wrong_field_is_named_with_its_reason(
     assert f"instances[2].{next(iter(changes))}" == field["field"]
     assert reason in field["reason"]
     assert before == logged(project)
+
+
+@pytest.mark.parametrize("sender", [2**53 + 1, -(2**53) - 1, 2**63, 10**30])
+def test_a_number_that_would_be_taken_for_another_is_refused(sender: int) -> None:
+    """Neither its neighbour's features nor a server error: the field is named."""
+    instance = {"sender": sender, "receiver": 1, "sent_at": "2024-03-01T12:00:00Z"}
+    with pytest.raises(RequestError, match="does not fit int64") as raised:
+        RequestReader(parcels).read(json.dumps({"instances": [instance]}).encode())
+    assert raised.value.subject == "instances[].sender"
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999", '"NaN"', "[]", "{}"])

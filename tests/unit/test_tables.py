@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratchet.errors import StoreError
+from ratchet.errors import DataError, StoreError
 from ratchet.settings import Stores
 from ratchet.tables import (
     MANIFEST,
@@ -231,6 +231,12 @@ class TestColumns:
         (found,) = to_columns(pa.table({"x": pa.array(values, pa.int64())})).values()
         assert np.dtype(np.float64) == found.dtype
         np.testing.assert_array_equal(expected, found)
+
+    @given(st.integers(2**53 + 1, 2**63 - 1), st.sampled_from([1, -1]))
+    def test_integers_that_would_become_others_are_refused(self, value: int, sign: int) -> None:
+        """A key of eighteen digits is not looked up as its neighbour."""
+        with pytest.raises(DataError, match="column account: holds a number too long to be exact"):
+            to_columns(pa.table({"account": pa.array([sign * value], pa.int64())}))
 
     @given(st.lists(st.none() | st.booleans()))
     def test_booleans_become_floats_with_nan(self, values: list[bool | None]) -> None:
