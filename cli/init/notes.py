@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from cli.init import worth
 from cli.init.decide import Decided
-from cli.init.look import Column, Profile
+from cli.init.look import Column, Profile, misfit
 from cli.init.worth import Floats
+from ratchet.csv_text import parses, present
 
 SUSPICIOUS = 0.98
 """What by itself says so much of a label was hardly known before it."""
+_AMOUNT = r"^[^\w/:-]*[+-]?\d[\d.,' ]*[^\w/:-]*$"
+"""1,5 or € 5 or 1'000 or 5%, but neither a date nor a word."""
 
 
 def notes(
@@ -23,6 +29,9 @@ def notes(
     left_out = [column.name for column in profile.columns if column.name not in {*used, *decided.late}]
     if left_out:
         yield f"left out: {', '.join(left_out)} (empty, one value only, another time, or too many different values)"
+    for column in filter(partial(_is_almost_number, profile), profile.columns):
+        found = misfit(profile, column, "number")
+        yield f"{column.name} is text, because of {found}; a number is digits with a point, or nothing where it lacks"
     unknown = int(np.isnan(label).sum())
     if unknown:
         yield f"{unknown} rows have no {decided.label.name}: they are requests without a label"
@@ -31,12 +40,19 @@ def notes(
         yield f"{repeated} rows repeat the key {', '.join(decided.key)} of another, or lack one: they will be quarantined"
     if not decided.scattered_by:
         yield f"taken as known at {decided.time}: {', '.join(column.name for column in fields)}; name by --late what is not"
-    for column in fields:
-        if _says_it_all(profile, column, label):
-            yield f"{column.name} nearly decides {decided.label.name}: is it known before? If not, --late {column.name}"
+    for column in filter(partial(_says_it_all, profile, label), fields):
+        yield f"{column.name} nearly decides {decided.label.name}: is it known before? If not, --late {column.name}"
 
 
-def _says_it_all(profile: Profile, column: Column, label: Floats) -> bool:
+def _is_almost_number(profile: Profile, column: Column) -> bool:
+    """Whether most of a column of text are amounts, and it is not text for being codes."""
+    given = present(profile.text[column.name])
+    if column.kind != "text" or parses(given, pa.float64()):
+        return False
+    return bool(pc.mean(pc.match_substring_regex(given, _AMOUNT)).as_py() > 0.5)
+
+
+def _says_it_all(profile: Profile, label: Floats, column: Column) -> bool:
     if column.is_number:
         return worth.correlation(profile.numbers(column.name), label) > SUSPICIOUS
     there = ~np.isnan(label)

@@ -273,6 +273,18 @@ class TestCommand:
             "note: fare nearly decides minutes: is it known before? If not, --late fare",
         ]
 
+    def test_notes_numbers_that_are_written_as_text(self, tmp_path: Path) -> None:
+        """One cell makes a column of numbers one of names; codes, dates and words are text on purpose."""
+        path = rides(checkout(tmp_path) / "rides.csv")
+        names, *lines = path.read_text().splitlines()
+        added = ["?,5%,007,01/02/2024", *["3.5,€ 1'000,012,01/02/2024"] * (len(lines) - 1)]
+        path.write_text("\n".join([f"{names},load,rate,code,day", *map(",".join, zip(lines, added, strict=True))]) + "\n")
+        right = "in row 1 after the header; a number is digits with a point, or nothing where it lacks"
+        assert [line for line in begun(tmp_path, "rides", path, RIDES).splitlines() if " is text" in line] == [
+            f"note: load is text, because of '?' {right}",
+            f"note: rate is text, because of '5%' {right}",
+        ]
+
     def test_without_a_terminal_names_the_flag(self, tmp_path: Path) -> None:
         """An expected failure is one line, and nothing is written."""
         path = rides(checkout(tmp_path) / "rides.csv")
