@@ -104,7 +104,10 @@ class Check(Frozen):
 
 
 class GateRecord(Signed):
-    """What was decided about one model, from which evidence, by which policy, on which data and code."""
+    """What was decided about one model, from which evidence, by which policy, on which data and code.
+
+    `files` are those that the model was judged from, name → SHA-256: others are not even parsed.
+    """
 
     model_name: str
     kind: str
@@ -113,6 +116,7 @@ class GateRecord(Signed):
     fingerprint: str
     commit: str | None
     dirty: bool
+    files: dict[str, str]
     evidence: Evidence
     policy: GateSettings
     checks: tuple[Check, ...]
@@ -167,7 +171,14 @@ def decide(checks: tuple[Check, ...]) -> Verdict:
 
 
 def conclude(
-    contract: Contract, evidence: Evidence, policy: GateSettings, *, data_version: str, commit: str | None, dirty: bool
+    contract: Contract,
+    evidence: Evidence,
+    policy: GateSettings,
+    *,
+    files: dict[str, str],
+    data_version: str,
+    commit: str | None,
+    dirty: bool,
 ) -> GateRecord:
     """The record, still unsigned, of a model judged on this data by this code."""
     checks = judge(evidence, policy)
@@ -179,6 +190,7 @@ def conclude(
         fingerprint=contract.fingerprint,
         commit=commit,
         dirty=dirty,
+        files=files,
         evidence=evidence,
         policy=policy,
         checks=checks,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ratchet.errors import GateError, RegistryError
-from ratchet.gate_record import GateRecord, Waiver, admit, verify
+from ratchet.gate_record import GateRecord, Waiver, admit
 from ratchet.history import Entry, Snapshot, previous
 from ratchet.project import Project
 from ratchet.registry import (
@@ -54,7 +54,7 @@ def resolve_champion(project: Project) -> Champion:
         version = registry.version(_fact(registry, snapshot).version)
         try:
             champion = _load(registry, version)
-            _verify_return(registry, snapshot, version, champion.record)
+            _verify_return(registry, snapshot, version)
         except GateError as error:
             raise RegistryError(
                 error.problem,
@@ -199,24 +199,24 @@ def _examine(registry: Registry, snapshot: Snapshot, version: Version) -> None:
     """Raises GateError unless the version may serve: one that has served may return, any other must win its place."""
     record = _load(registry, version).record
     if version.number in snapshot.served:
-        _verify_return(registry, snapshot, version, record)
+        _verify_return(registry, snapshot, version)
     else:
         serving = snapshot.fact.digest if snapshot.fact else None
         admit(record, version.digest, serving, registry.waiver(version), registry.project)
 
 
 def _load(registry: Registry, version: Version) -> Champion:
-    """A version's model and record, each found whole. Raises GateError."""
+    """A version's model and the verified record that it was loaded by. Raises GateError."""
     if not version.digest:
         raise registry.refusal(version, "was not registered through the gate")
-    model, directory = registry.model(version)
-    return Champion(version.number, model, registry.record(version), directory)
+    record = registry.record(version)
+    model, directory = registry.model(version, record)
+    return Champion(version.number, model, record, directory)
 
 
-def _verify_return(registry: Registry, snapshot: Snapshot, version: Version, record: GateRecord) -> None:
+def _verify_return(registry: Registry, snapshot: Snapshot, version: Version) -> None:
     if snapshot.served[version.number] != version.digest:
         raise registry.refusal(version, "was another model when it served")
-    verify(record, version.digest, registry.project)
 
 
 def _entry(project: Project, snapshot: Snapshot, version: Version) -> Entry:
