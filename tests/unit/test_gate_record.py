@@ -352,6 +352,19 @@ def test_lost_keys_are_errors(project: Project) -> None:
         verify(record, MODEL.digest, project)
 
 
+@pytest.mark.parametrize("content", [b"", b"junk", b"\xff"])
+def test_spoilt_keys_are_errors(project: Project, content: bytes) -> None:
+    """What is no key is named, whichever half it is."""
+    record = noshow_record(project, MODEL)
+    keys = project.shared_state / "keys"
+    for name in ("gate.pub", "gate.key"):
+        (keys / name).write_bytes(content)
+    with pytest.raises(GateError, match=r"gate\.pub: is no Ed25519 key"):
+        verify(record, MODEL.digest, project)
+    with pytest.raises(GateError, match=r"gate\.key: is no Ed25519 key"):
+        sign(record, project)
+
+
 def test_public_key_is_restored_from_the_private_one(project: Project) -> None:
     """A kill between the two halves of a new pair does no harm."""
     record = noshow_record(project, MODEL)
