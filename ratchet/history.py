@@ -87,7 +87,7 @@ def _entry(number: int, name: str, text: str, project: Project) -> Entry:
     return entry
 
 
-def parsed(kind: type[Document], text: str | None) -> Document | None:
+def parsed(kind: type[Document], text: str | bytes | None) -> Document | None:
     """What a tag or file says; nothing where it is not there, or is not such a document."""
     try:
         return kind.model_validate_json(text) if text else None

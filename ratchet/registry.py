@@ -36,12 +36,13 @@ CHAMPION, SERVING, PREVIOUS = "champion", "serving", "previous"
 WAIVER = "ratchet.waiver"
 DIGEST, KIND, STATUS = "ratchet.digest", "ratchet.kind", "ratchet.status"
 RECORD, VERDICT = "ratchet.gate_record", "ratchet.verdict"
+ABSENT = "RESOURCE_DOES_NOT_EXIST"
 LOCK_SECONDS = 120
 
 
 @dataclass(frozen=True)
 class Version:
-    """One version; its digest is empty where it was made by hand."""
+    """One version; its digest is empty where it was made by hand, without a digest or a run."""
 
     number: int
     digest: str
@@ -91,7 +92,7 @@ class Registry:
         try:
             found = self._client.get_registered_model(self.name)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            if error.error_code != ABSENT:
                 raise
             return {}, {}
         return {alias: int(number) for alias, number in found.aliases.items()}, found.tags
@@ -146,15 +147,22 @@ class Registry:
 
     def record(self, version: Version) -> GateRecord:
         """As stored, unverified. Raises GateError where there is none that can be read."""
-        path = f"gate/{version.tags.get(RECORD)}.json"
-        text = ""
-        if path in [file.path for file in self._client.list_artifacts(version.run_id, "gate")]:
-            with TemporaryDirectory() as folder:
-                text = Path(self._client.download_artifacts(version.run_id, path, folder)).read_text(encoding="utf-8")
-        record = parsed(GateRecord, text)
+        try:
+            record = parsed(GateRecord, self._record_text(version))
+        except MlflowException as error:
+            if error.error_code != ABSENT:
+                raise
+            record = None  # the version was made by hand, and names a run that there is not
         if record is None:
             raise self.refusal(version, "holds no gate record")
         return record
+
+    def _record_text(self, version: Version) -> bytes:
+        path = f"gate/{version.tags.get(RECORD)}.json"
+        if path not in [file.path for file in self._client.list_artifacts(version.run_id, "gate")]:
+            return b""
+        with TemporaryDirectory() as folder:
+            return Path(self._client.download_artifacts(version.run_id, path, folder)).read_bytes()
 
     def waiver(self, version: Version) -> Waiver | None:
         return parsed(Waiver, version.tags.get(WAIVER))
@@ -237,5 +245,5 @@ class Registry:
 
 def _version(found: ModelVersion) -> Version:
     digest = found.tags.get(DIGEST, "")
-    is_digest = re.fullmatch("[0-9a-f]{64}", digest) is not None
-    return Version(int(found.version), digest if is_digest else "", found.run_id, found.source, found.tags)
+    is_ours = re.fullmatch("[0-9a-f]{64}", digest) and found.run_id
+    return Version(int(found.version), digest if is_ours else "", found.run_id, found.source, found.tags)

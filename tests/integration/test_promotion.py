@@ -149,11 +149,16 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
 
 
+def garble(path: Path) -> None:
+    path.write_bytes(b"\xff" * 100)
+
+
 @pytest.mark.parametrize(
     ("tamper", "reason"),
     [
         (edit, "the signature does not fit: it was edited, or signed with another key"),
         (truncate, "holds no gate record"),
+        (garble, "holds no gate record"),
         (Path.unlink, "holds no gate record"),
     ],
 )
@@ -199,6 +204,19 @@ def test_a_version_made_by_hand_is_refused(served: Project) -> None:
     refused = reconcile(served)["refused"]
     assert refused == {"version": 3, "reason": "was not registered through the gate"}
     assert statuses(served) == ["served", "serving", "refused: was not registered through the gate"]
+
+
+@pytest.mark.parametrize(
+    ("run_id", "reason"), [(None, "was not registered through the gate"), ("a" * 32, "holds no gate record")]
+)
+def test_a_version_made_by_hand_with_a_digest_is_refused(served: Project, run_id: str | None, reason: str) -> None:
+    """Tags that look like ours help no version without a run that holds a record, and stop nobody else."""
+    source = client(served).get_model_version(served.namespace, "2").source
+    tags = {"ratchet.digest": candidate(5).digest}
+    client(served).create_model_version(served.namespace, source, run_id, tags)
+    move(served, "champion", 3)
+    assert reconcile(served)["refused"] == {"version": 3, "reason": reason}
+    assert resolve_champion(served).version == 2
 
 
 def test_serving_moved_by_hand_stops_readers_until_it_is_reconciled(served: Project) -> None:
