@@ -141,6 +141,7 @@ class GateRecord(Signed):
 class Waiver(Signed):
     """A person's signed word that a non-inferior model may serve, until it expires."""
 
+    model_name: str
     candidate: str
     by: str = Field(min_length=1)
     reason: str = Field(min_length=1)
@@ -253,9 +254,10 @@ def _check_waiver(waiver: Waiver | None, digest: str, project: Project) -> None:
             remedy="Promote it with `--reason` and `--until`, or train a better one",
         )
     check_signature(waiver, project)
-    if waiver.candidate != digest or waiver.expires <= project.clock.now():
+    about = (waiver.model_name, waiver.candidate)
+    if about != (project.namespace, digest) or waiver.expires <= project.clock.now():
         raise GateError(
-            f"it is for {waiver.candidate[:12]} until {waiver.expires.isoformat()}",
+            f"it is for {waiver.model_name} {waiver.candidate[:12]} until {waiver.expires.isoformat()}",
             subject=f"waiver by {waiver.by}",
             remedy="Promote the model again with a new reason and date",
         )

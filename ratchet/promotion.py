@@ -116,7 +116,8 @@ def _waiver(project: Project, version: Version, by: str, reason: str | None, unt
             subject=f"{project.namespace} version {version.number}",
             remedy="Give both",
         )
-    return sign(Waiver(candidate=version.digest, by=by, reason=reason, expires=until), project)
+    waiver = Waiver(model_name=project.namespace, candidate=version.digest, by=by, reason=reason, expires=until)
+    return sign(waiver, project)
 
 
 def rollback(project: Project, *, by: str, reason: str) -> Report:
@@ -142,7 +143,7 @@ def status(project: Project) -> dict[str, Any]:
         "serving": snapshot.aliases.get(SERVING),
         "previous": snapshot.aliases.get(PREVIOUS),
         "versions": [_line(version) for version in versions],
-        "history": [entry.model_dump(mode="json", exclude={"signature"}) for entry in snapshot.history],
+        "history": [entry.model_dump(mode="json", exclude={"signature", "model_name"}) for entry in snapshot.history],
     }
 
 
@@ -224,6 +225,7 @@ def _entry(project: Project, snapshot: Snapshot, version: Version) -> Entry:
     entries, wish = snapshot.history, snapshot.wish
     spoken = wish is not None and (wish.version, wish.after) == (version.number, len(entries))
     entry = Entry(
+        model_name=project.namespace,
         number=len(entries) + 1,
         version=version.number,
         previous=previous(entries, version.number),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from datetime import timedelta
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import Any
 import pytest
 
 from ratchet.errors import GateError, RegistryError
-from ratchet.gate_record import Gain
+from ratchet.gate_record import Gain, Waiver
 from ratchet.model import CONTRACT, REFERENCE, load
 from ratchet.project import Project
 from ratchet.promotion import promote, reconcile, resolve_champion, rollback, serving_version, status, write_wishes
 from ratchet.settings import SourceSettings
+from ratchet.signing import sign
 from ratchet.tables import read_json
 from tests.support.interruptions import LAZY, counted, fail_at
 from tests.support.models import noshow_contract, rewrite_schema, save_noshow
@@ -348,6 +350,36 @@ def test_a_replayed_history_entry_yields_no_model(served: Project) -> None:
     client(served).set_registered_model_tag(served.namespace, "ratchet.history.000003", tags["ratchet.history.000001"])
     with pytest.raises(RegistryError, match=r"ratchet\.history\.000003 is not entry 3, signed"):
         resolve_champion(served)
+
+
+def test_a_history_entry_of_another_model_yields_no_model(served: Project) -> None:
+    """An entry that let a model serve under another name lets none serve here, though version and digest are equal."""
+    other = with_namespace(served)
+    for model, champion, gain in ((baseline(), None, None), (candidate(), baseline().digest, WORSE)):
+        named = replace(model, contract=model.contract.model_copy(update={"model_name": other.namespace}))
+        version = offer_model(other, named, champion, gain=gain)
+    tags = client(served).get_registered_model(served.namespace).tags
+    client(other).set_registered_model_tag(other.namespace, "ratchet.history.000002", tags["ratchet.history.000002"])
+    move(other, "serving", version)
+    for step in (resolve_champion, reconcile):
+        with pytest.raises(RegistryError, match=r"ratchet\.history\.000002 is not entry 2, signed"):
+            step(other)
+
+
+def test_a_waiver_for_another_model_waives_nothing(served: Project) -> None:
+    """A word that was given for a model under one name does not hold for an equal one under another."""
+    version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
+    waiver = Waiver(
+        model_name="noshow-hospital",
+        candidate=candidate(5).digest,
+        by="ann",
+        reason="smaller",
+        expires=NOSHOW_END + timedelta(days=1),
+    )
+    text = sign(waiver, served).model_dump_json()
+    client(served).set_model_version_tag(served.namespace, str(version), "ratchet.waiver", text)
+    with pytest.raises(GateError, match="refused: it is for noshow-hospital"):
+        promote(served, version, by="eve")
 
 
 def test_nothing_serves_in_an_empty_registry(unserved: Project) -> None:

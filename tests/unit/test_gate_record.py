@@ -283,7 +283,13 @@ def test_refusal_names_the_failed_checks(project: Project) -> None:
 
 
 def _waiver(project: Project, **changes: Any) -> Waiver:
-    fields = {"candidate": MODEL.digest, "by": "ada", "reason": "half the size", "expires": NOSHOW_END + timedelta(1)}
+    fields = {
+        "model_name": project.namespace,
+        "candidate": MODEL.digest,
+        "by": "ada",
+        "reason": "half the size",
+        "expires": NOSHOW_END + timedelta(1),
+    }
     return sign(Waiver(**{**fields, **changes}), project)
 
 
@@ -300,7 +306,7 @@ def test_waiver_must_be_for_this_model_signed_and_unexpired(project: Project) ->
     record = noshow_record(project, MODEL, champion="b" * 64, gain=_gain(0.0))
     edited = _waiver(project).model_copy(update={"expires": datetime(2099, 1, 1, tzinfo=UTC)})
     waivers = {
-        "it is for eeeeeeeeeeee": _waiver(project, candidate="e" * 64),
+        "it is for noshow-clinic eeeeeeeeeeee": _waiver(project, candidate="e" * 64),
         "until 2024-08-01": _waiver(project, expires=NOSHOW_END),
         "it was edited": edited,
     }
