@@ -244,6 +244,12 @@ def _settle(registry: Registry, refused: dict[str, Any] | None) -> dict[str, Any
     for number, text in _statuses(snapshot, refused).items():
         if number in versions:
             registry.tag(versions[number], STATUS, text)
+    if fact and fact.version not in versions:
+        raise RegistryError(
+            f"version {fact.version}, which was promoted last, has been deleted",
+            subject=f"model {registry.name}",
+            remedy="Run `ratchet rollback`, or promote another version",
+        )
     registry.point(SERVING, fact.version if fact else None, snapshot)
     _write_serving_file(registry.project, fact)
     _write_wish(registry)

@@ -382,6 +382,17 @@ def test_a_waiver_for_another_model_waives_nothing(served: Project) -> None:
         promote(served, version, by="eve")
 
 
+def test_a_serving_version_that_was_deleted_is_named(served: Project) -> None:
+    """Reconcile says what is gone and what to do, and that leads back to a model that serves."""
+    client(served).delete_model_version(served.namespace, "2")
+    with pytest.raises(
+        RegistryError, match=r"version 2, which was promoted last, has been deleted\. Run `ratchet rollb"
+    ):
+        reconcile(served)
+    rollback(served, by="ann", reason="it is gone")
+    assert resolve_champion(served).version == 1
+
+
 def test_nothing_serves_in_an_empty_registry(unserved: Project) -> None:
     """Before the first promotion there is no model, and the error says what to run."""
     assert reconcile(unserved) == {"serving": None, "refused": None}
