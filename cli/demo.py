@@ -86,7 +86,7 @@ def offer_worse(project: Project) -> dict[str, Any]:
     worse = fit.fit_candidate(training, WORSE_TREES, settings.training, project.stores.threads)
     save(worse, directory, fit.reference_rows(worse, training.rows, settings.drift.reference_rows), {})
     baseline = load(project.models / "baseline", project.use_case)
-    record = gate.evaluate_model(project, gate.prepare(project), worse, baseline, champion.model)
+    record = gate.evaluate_model(project, gate.prepare(project), directory, baseline, champion.model)
     version = offer(project, directory, record)
     try:
         promote(project, version, by="make demo", reason="to see what happens")

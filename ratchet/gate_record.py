@@ -104,7 +104,10 @@ class Check(Frozen):
 
 
 class GateRecord(Signed):
-    """What was decided about one model, from which evidence, by which policy, on which data and code."""
+    """What was decided about one model, from which evidence, by which policy, on which data and code.
+
+    `files` are those that the model was judged from, name → SHA-256: others are not even parsed.
+    """
 
     model_name: str
     kind: str
@@ -113,6 +116,7 @@ class GateRecord(Signed):
     fingerprint: str
     commit: str | None
     dirty: bool
+    files: dict[str, str]
     evidence: Evidence
     policy: GateSettings
     checks: tuple[Check, ...]
@@ -137,6 +141,7 @@ class GateRecord(Signed):
 class Waiver(Signed):
     """A person's signed word that a non-inferior model may serve, until it expires."""
 
+    model_name: str
     candidate: str
     by: str = Field(min_length=1)
     reason: str = Field(min_length=1)
@@ -167,7 +172,14 @@ def decide(checks: tuple[Check, ...]) -> Verdict:
 
 
 def conclude(
-    contract: Contract, evidence: Evidence, policy: GateSettings, *, data_version: str, commit: str | None, dirty: bool
+    contract: Contract,
+    evidence: Evidence,
+    policy: GateSettings,
+    *,
+    files: dict[str, str],
+    data_version: str,
+    commit: str | None,
+    dirty: bool,
 ) -> GateRecord:
     """The record, still unsigned, of a model judged on this data by this code."""
     checks = judge(evidence, policy)
@@ -179,6 +191,7 @@ def conclude(
         fingerprint=contract.fingerprint,
         commit=commit,
         dirty=dirty,
+        files=files,
         evidence=evidence,
         policy=policy,
         checks=checks,
@@ -241,9 +254,10 @@ def _check_waiver(waiver: Waiver | None, digest: str, project: Project) -> None:
             remedy="Promote it with `--reason` and `--until`, or train a better one",
         )
     check_signature(waiver, project)
-    if waiver.candidate != digest or waiver.expires <= project.clock.now():
+    about = (waiver.model_name, waiver.candidate)
+    if about != (project.namespace, digest) or waiver.expires <= project.clock.now():
         raise GateError(
-            f"it is for {waiver.candidate[:12]} until {waiver.expires.isoformat()}",
+            f"it is for {waiver.model_name} {waiver.candidate[:12]} until {waiver.expires.isoformat()}",
             subject=f"waiver by {waiver.by}",
             remedy="Promote the model again with a new reason and date",
         )

@@ -21,8 +21,9 @@ Document = TypeVar("Document", bound=Frozen)
 
 
 class Entry(Signed):
-    """One move of what serves; `number` is its place in the history, `previous` where a rollback leads from here."""
+    """One move of what serves; `number` is its place in the model's history, `previous` where a rollback leads from here."""
 
+    model_name: str
     number: int
     version: int
     previous: int | None
@@ -55,7 +56,7 @@ class Snapshot:
 
     @classmethod
     def read(cls, aliases: Mapping[str, int], tags: Mapping[str, str], project: Project) -> Snapshot:
-        """Raises RegistryError where the history has a gap, or an entry that was not signed with this checkout's key."""
+        """Raises RegistryError where the history has a gap, or an entry not signed with this checkout's key for this place."""
         names = sorted(name for name in tags if name.startswith(HISTORY))
         history = tuple(_entry(number, name, tags[name], project) for number, name in enumerate(names, start=1))
         return cls(aliases, history, parsed(Wish, tags.get(WISH)))
@@ -78,7 +79,8 @@ def _entry(number: int, name: str, text: str, project: Project) -> Entry:
             check_signature(entry, project)
     except GateError:
         entry = None
-    if entry is None or (entry.number, entry.tag) != (number, name):
+    place = (project.namespace, number, name)
+    if entry is None or (entry.model_name, entry.number, entry.tag) != place:
         raise RegistryError(
             f"{name} is not entry {number}, signed with this checkout's key",
             subject=f"promotion history of {project.namespace}",
@@ -87,7 +89,7 @@ def _entry(number: int, name: str, text: str, project: Project) -> Entry:
     return entry
 
 
-def parsed(kind: type[Document], text: str | None) -> Document | None:
+def parsed(kind: type[Document], text: str | bytes | None) -> Document | None:
     """What a tag or file says; nothing where it is not there, or is not such a document."""
     try:
         return kind.model_validate_json(text) if text else None

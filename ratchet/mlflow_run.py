@@ -20,9 +20,9 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from ratchet.gate_record import GateRecord
-from ratchet.model import ARCHIVE, CONTRACT, PLOTS, REFERENCE, TRUSTED, Contract, Model, frame
+from ratchet.model import FILES, PLOTS, REFERENCE, TRUSTED, Contract, Model, frame
 from ratchet.project import Project
-from ratchet.registry import DIGEST, KIND, RECORD, STATUS, VERDICT
+from ratchet.registry import DIGEST, KIND, RECORD, STATUS, VERDICT, Version
 from ratchet.settings import PARAMS_FILE
 from ratchet.tables import to_columns
 
@@ -35,22 +35,28 @@ def log(client: MlflowClient, project: Project, model: Model, directory: Path, r
     run_id, experiment = _start_run(client, project, model, directory, record, tags)
     logged = _log_model(client, model, directory, run_id, experiment)
     _log_files(client, project, directory, run_id)
-    tags |= {RECORD: log_record(client, run_id, record), VERDICT: record.verdict, STATUS: "candidate"}
+    tags |= {STATUS: "candidate", **_log_record(client, run_id, record)}
     name = project.namespace
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
     client.create_model_version(name, logged.artifact_location, run_id, tags, model_id=logged.model_id)
 
 
-def log_record(client: MlflowClient, run_id: str, record: GateRecord) -> str:
-    """Keep the record with its run under the digest of its text, beside those before it."""
-    name = record_name(record)
+def log_again(
+    client: MlflowClient, version: Version, model: Model, directory: Path, record: GateRecord
+) -> dict[str, str]:
+    """Put an equal model's files and record in the place of the version's own; the tags that then hold, the record's last."""
+    for logged in client.get_run(version.run_id).outputs.model_outputs:
+        for name in FILES:
+            client.log_model_artifact(logged.model_id, str(directory / name))
+    return {**_tags(model), **_log_record(client, version.run_id, record)}
+
+
+def _log_record(client: MlflowClient, run_id: str, record: GateRecord) -> dict[str, str]:
+    """Keep the record with its run under the digest of its text, beside those before it; the tags that make it count."""
+    name = hashlib.sha256(record.model_dump_json().encode()).hexdigest()
     client.log_text(run_id, record.model_dump_json(indent=2) + "\n", f"gate/{name}.json")
-    return name
-
-
-def record_name(record: GateRecord) -> str:
-    return hashlib.sha256(record.model_dump_json().encode()).hexdigest()
+    return {VERDICT: record.verdict, RECORD: name}
 
 
 def _tags(model: Model) -> dict[str, str]:
@@ -149,7 +155,7 @@ def _log_model(client: MlflowClient, model: Model, directory: Path, run_id: str,
             pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
             pyfunc_predict_fn="predict_proba" if contract.task == "binary" else "predict",
         )
-        for name in (ARCHIVE, CONTRACT, REFERENCE):
+        for name in FILES:
             shutil.copyfile(directory / name, folder / name)
         client.log_model_artifacts(logged.model_id, str(folder))
     return client.finalize_logged_model(logged.model_id, "READY")

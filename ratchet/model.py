@@ -6,6 +6,7 @@ the model's own predictions, which monitoring compares new rows with). Nothing i
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
@@ -32,6 +33,8 @@ from ratchet.tables import digest, write_table
 from ratchet.use_case import Columns, Kind, Postprocess, Task, UseCase, as_it_is
 
 ARCHIVE, CONTRACT, REFERENCE, PLOTS = "model.skops", "contract.json", "reference.parquet", "plots"
+FILES = (ARCHIVE, CONTRACT, REFERENCE)
+"""What is registered of a model's directory; plots stay with its run."""
 TRUSTED = (
     "collections.OrderedDict",
     "lightgbm.basic.Booster",
@@ -126,10 +129,29 @@ def save(model: Model, directory: Path, reference: pa.Table, plots: Mapping[str,
 
 def load(directory: Path, use_case: UseCase) -> Model:
     """The model of a directory, of this use case; what it may consist of is our own list. Raises RegistryError."""
-    try:
-        contract = Contract.model_validate_json((directory / CONTRACT).read_bytes())
+    contract = read_contract(directory)
+    with _loadable(directory):
         return Model(contract, skops.io.load(directory / ARCHIVE, trusted=TRUSTED), use_case.postprocess)
-    except Exception as error:  # whatever a broken archive makes its readers raise, it is no model
+
+
+def checksums(directory: Path) -> dict[str, str]:
+    """SHA-256 of the model's files, by name, without parsing any of them; those that are not there are left out."""
+    found = [directory / name for name in FILES if (directory / name).is_file()]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def read_contract(directory: Path) -> Contract:
+    """What the model of a directory says of itself; its archive is not looked at. Raises RegistryError."""
+    with _loadable(directory):
+        return Contract.model_validate_json((directory / CONTRACT).read_bytes())
+
+
+@contextmanager
+def _loadable(directory: Path) -> Iterator[None]:
+    """Whatever a broken file makes its readers raise is one clear error."""
+    try:
+        yield
+    except Exception as error:
         raise RegistryError(
             f"is not a model that may be loaded ({' '.join(str(error).split())})",
             subject=str(directory),

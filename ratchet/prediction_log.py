@@ -195,9 +195,14 @@ def _online_parts(project: Project, dates: Iterable[date]) -> Iterator[pa.Table]
     for path in _segments(project, dates):
         lines = _whole_lines(path)
         try:
-            yield from [pj.read_json(io.BytesIO(lines), parse_options=options)] if lines else []
+            yield from [pj.read_json(io.BytesIO(lines), _blocks(lines), options)] if lines else []
         except pa.ArrowInvalid as error:
             raise _unreadable(path, error, "Mend or remove the line; later lines are whole") from error
+
+
+def _blocks(lines: bytes) -> pj.ReadOptions:
+    """Blocks into which the longest line fits: what a caller may send is escaped here, and some of it stands in keys again."""
+    return pj.ReadOptions(block_size=max(pj.ReadOptions().block_size, *map(len, lines.splitlines(keepends=True))))
 
 
 def _segments(project: Project, dates: Iterable[date]) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ratchet.errors import GateError, RegistryError
-from ratchet.gate_record import GateRecord, Waiver, admit, verify
+from ratchet.gate_record import GateRecord, Waiver, admit
 from ratchet.history import Entry, Snapshot, previous
 from ratchet.project import Project
 from ratchet.registry import (
@@ -54,7 +54,7 @@ def resolve_champion(project: Project) -> Champion:
         version = registry.version(_fact(registry, snapshot).version)
         try:
             champion = _load(registry, version)
-            _verify_return(registry, snapshot, version, champion.record)
+            _verify_return(registry, snapshot, version)
         except GateError as error:
             raise RegistryError(
                 error.problem,
@@ -116,7 +116,8 @@ def _waiver(project: Project, version: Version, by: str, reason: str | None, unt
             subject=f"{project.namespace} version {version.number}",
             remedy="Give both",
         )
-    return sign(Waiver(candidate=version.digest, by=by, reason=reason, expires=until), project)
+    waiver = Waiver(model_name=project.namespace, candidate=version.digest, by=by, reason=reason, expires=until)
+    return sign(waiver, project)
 
 
 def rollback(project: Project, *, by: str, reason: str) -> Report:
@@ -142,7 +143,7 @@ def status(project: Project) -> dict[str, Any]:
         "serving": snapshot.aliases.get(SERVING),
         "previous": snapshot.aliases.get(PREVIOUS),
         "versions": [_line(version) for version in versions],
-        "history": [entry.model_dump(mode="json", exclude={"signature"}) for entry in snapshot.history],
+        "history": [entry.model_dump(mode="json", exclude={"signature", "model_name"}) for entry in snapshot.history],
     }
 
 
@@ -199,24 +200,24 @@ def _examine(registry: Registry, snapshot: Snapshot, version: Version) -> None:
     """Raises GateError unless the version may serve: one that has served may return, any other must win its place."""
     record = _load(registry, version).record
     if version.number in snapshot.served:
-        _verify_return(registry, snapshot, version, record)
+        _verify_return(registry, snapshot, version)
     else:
         serving = snapshot.fact.digest if snapshot.fact else None
         admit(record, version.digest, serving, registry.waiver(version), registry.project)
 
 
 def _load(registry: Registry, version: Version) -> Champion:
-    """A version's model and record, each found whole. Raises GateError."""
+    """A version's model and the verified record that it was loaded by. Raises GateError."""
     if not version.digest:
         raise registry.refusal(version, "was not registered through the gate")
-    model, directory = registry.model(version)
-    return Champion(version.number, model, registry.record(version), directory)
+    record = registry.record(version)
+    model, directory = registry.model(version, record)
+    return Champion(version.number, model, record, directory)
 
 
-def _verify_return(registry: Registry, snapshot: Snapshot, version: Version, record: GateRecord) -> None:
+def _verify_return(registry: Registry, snapshot: Snapshot, version: Version) -> None:
     if snapshot.served[version.number] != version.digest:
         raise registry.refusal(version, "was another model when it served")
-    verify(record, version.digest, registry.project)
 
 
 def _entry(project: Project, snapshot: Snapshot, version: Version) -> Entry:
@@ -224,6 +225,7 @@ def _entry(project: Project, snapshot: Snapshot, version: Version) -> Entry:
     entries, wish = snapshot.history, snapshot.wish
     spoken = wish is not None and (wish.version, wish.after) == (version.number, len(entries))
     entry = Entry(
+        model_name=project.namespace,
         number=len(entries) + 1,
         version=version.number,
         previous=previous(entries, version.number),
@@ -242,6 +244,12 @@ def _settle(registry: Registry, refused: dict[str, Any] | None) -> dict[str, Any
     for number, text in _statuses(snapshot, refused).items():
         if number in versions:
             registry.tag(versions[number], STATUS, text)
+    if fact and fact.version not in versions:
+        raise RegistryError(
+            f"version {fact.version}, which was promoted last, has been deleted",
+            subject=f"model {registry.name}",
+            remedy="Run `ratchet rollback`, or promote another version",
+        )
     registry.point(SERVING, fact.version if fact else None, snapshot)
     _write_serving_file(registry.project, fact)
     _write_wish(registry)

@@ -25,7 +25,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from ratchet.errors import GateError, RegistryError
-from ratchet.gate_record import GateRecord, Waiver
+from ratchet.gate_record import GateRecord, Waiver, verify
 from ratchet.history import WISH, Entry, Snapshot, Wish, parsed
 from ratchet.project import Project
 
@@ -36,12 +36,13 @@ CHAMPION, SERVING, PREVIOUS = "champion", "serving", "previous"
 WAIVER = "ratchet.waiver"
 DIGEST, KIND, STATUS = "ratchet.digest", "ratchet.kind", "ratchet.status"
 RECORD, VERDICT = "ratchet.gate_record", "ratchet.verdict"
+ABSENT = "RESOURCE_DOES_NOT_EXIST"
 LOCK_SECONDS = 120
 
 
 @dataclass(frozen=True)
 class Version:
-    """One version; its digest is empty where it was made by hand."""
+    """One version; its digest is empty where it was made by hand, without a digest or a run."""
 
     number: int
     digest: str
@@ -91,7 +92,7 @@ class Registry:
         try:
             found = self._client.get_registered_model(self.name)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            if error.error_code != ABSENT:
                 raise
             return {}, {}
         return {alias: int(number) for alias, number in found.aliases.items()}, found.tags
@@ -119,7 +120,7 @@ class Registry:
     def log(self, directory: Path, record: GateRecord) -> Version:
         """The version of the model in `directory`, found or made in one go; may be killed at any point and called again.
 
-        The record of a version that has served is evidence and stays; that of any other gives way to `record`.
+        Files and record of a version that has served are evidence and stay; those of any other give way to what is offered.
         """
         from ratchet import mlflow_run
         from ratchet.model import load
@@ -129,19 +130,12 @@ class Registry:
         if found is None:
             mlflow_run.log(self._client, self.project, model, directory, record)
         elif found.number not in self.snapshot().served:
-            self._replace_record(found, record)
+            for key, value in mlflow_run.log_again(self._client, found, model, directory, record).items():
+                self.tag(found, key, value)
         version = self.find(model.digest)
         assert version is not None
         self._close_runs(version)
         return version
-
-    def _replace_record(self, version: Version, record: GateRecord) -> None:
-        from ratchet import mlflow_run
-
-        if version.tags.get(RECORD) != mlflow_run.record_name(record):
-            name = mlflow_run.log_record(self._client, version.run_id, record)
-            self.tag(version, VERDICT, record.verdict)
-            self.tag(version, RECORD, name)
 
     def _close_runs(self, version: Version) -> None:
         """Finish the version's run, and mark as killed what others left open."""
@@ -153,52 +147,70 @@ class Registry:
 
     def record(self, version: Version) -> GateRecord:
         """As stored, unverified. Raises GateError where there is none that can be read."""
-        path = f"gate/{version.tags.get(RECORD)}.json"
-        text = ""
-        if path in [file.path for file in self._client.list_artifacts(version.run_id, "gate")]:
-            with TemporaryDirectory() as folder:
-                text = Path(self._client.download_artifacts(version.run_id, path, folder)).read_text(encoding="utf-8")
-        record = parsed(GateRecord, text)
+        try:
+            record = parsed(GateRecord, self._record_text(version))
+        except MlflowException as error:
+            if error.error_code != ABSENT:
+                raise
+            record = None  # the version was made by hand, and names a run that there is not
         if record is None:
             raise self.refusal(version, "holds no gate record")
         return record
 
+    def _record_text(self, version: Version) -> bytes:
+        path = f"gate/{version.tags.get(RECORD)}.json"
+        if path not in [file.path for file in self._client.list_artifacts(version.run_id, "gate")]:
+            return b""
+        with TemporaryDirectory() as folder:
+            return Path(self._client.download_artifacts(version.run_id, path, folder)).read_bytes()
+
     def waiver(self, version: Version) -> Waiver | None:
         return parsed(Waiver, version.tags.get(WAIVER))
 
-    def model(self, version: Version) -> tuple[Model, Path]:
-        """The very model that was registered, and its directory, of which a copy stays under state/.
+    def model(self, version: Version, record: GateRecord) -> tuple[Model, Path]:
+        """The very model that was judged, and its directory. Nothing of it is parsed before the record has vouched for it.
 
-        Raises GateError where its files are gone, or are no longer that model.
+        Raises GateError where the record does not hold, or the model's files are gone or others.
         """
-        directory = self.project.state / "models" / version.digest
-        return self._intact(directory, version) or self._download(version, directory), directory
+        from ratchet.model import load
 
-    def _download(self, version: Version, directory: Path) -> Model:
-        """Fetch the model's files, and keep them if they are that model."""
+        verify(record, version.digest, self.project)
+        directory = self.files(version, record)
+        try:
+            model = load(directory, self.project.use_case)
+        except RegistryError as error:
+            raise self.refusal(version, error.problem) from error
+        if model.digest != version.digest:
+            raise self.refusal(version, "is another model when it is loaded by the libraries that are installed")
+        return model, directory
+
+    def files(self, version: Version, record: GateRecord) -> Path:
+        """A directory with the files that the record names, of which a copy stays under state/; unparsed.
+
+        Raises GateError where they are gone or others.
+        """
+        from ratchet.model import checksums
+
+        directory = self.project.state / "models" / version.digest
+        if checksums(directory) != record.files:
+            self._download(version, record, directory)
+        return directory
+
+    def _download(self, version: Version, record: GateRecord, directory: Path) -> None:
+        """Fetch the model's files, and keep them if they are those that the record names."""
         from mlflow.artifacts import download_artifacts, list_artifacts
+
+        from ratchet.model import checksums
 
         directory.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=directory.parent) as folder:
             copy = Path(folder)
             if list_artifacts(artifact_uri=version.source, tracking_uri=self._uri):
                 copy = Path(download_artifacts(artifact_uri=version.source, dst_path=folder, tracking_uri=self._uri))
-            model = self._intact(copy, version)
-            if model is None:
-                raise self.refusal(version, "no longer holds the model that was registered")
+            if checksums(copy) != record.files:
+                raise self.refusal(version, "no longer holds the files that were judged")
             shutil.rmtree(directory, ignore_errors=True)
             copy.replace(directory)
-        return model
-
-    def _intact(self, directory: Path, version: Version) -> Model | None:
-        """The model of a directory, if it is that of the version."""
-        from ratchet.model import load
-
-        try:
-            model = load(directory, self.project.use_case)
-        except RegistryError:
-            return None
-        return model if model.digest == version.digest else None
 
     def refusal(self, version: Version, problem: str) -> GateError:
         return GateError(
@@ -233,5 +245,5 @@ class Registry:
 
 def _version(found: ModelVersion) -> Version:
     digest = found.tags.get(DIGEST, "")
-    is_digest = re.fullmatch("[0-9a-f]{64}", digest) is not None
-    return Version(int(found.version), digest if is_digest else "", found.run_id, found.source, found.tags)
+    is_ours = re.fullmatch("[0-9a-f]{64}", digest) and found.run_id
+    return Version(int(found.version), digest if is_ours else "", found.run_id, found.source, found.tags)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -32,6 +33,7 @@ class Signed(Frozen):
 
 
 Document = TypeVar("Document", bound=Signed)
+Key = TypeVar("Key")
 
 
 def sign(document: Document, project: Project) -> Document:
@@ -68,8 +70,9 @@ def _private_key(project: Project) -> Ed25519PrivateKey:
     path = _key_path(project)
     if not path.exists():
         _make_key(path)
-    key = load_pem_private_key(path.read_bytes(), None)
-    assert isinstance(key, Ed25519PrivateKey)
+    key = _parsed(path, lambda pem: load_pem_private_key(pem, None))
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _no_key(path)
     if not path.with_suffix(".pub").exists():
         with atomic(path.with_suffix(".pub")) as temporary:
             temporary.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
@@ -105,6 +108,18 @@ def _public_key(project: Project) -> Ed25519PublicKey:
             subject=str(path),
             remedy="Restore it, or run the evaluate stage",
         )
-    key = load_pem_public_key(path.read_bytes())
-    assert isinstance(key, Ed25519PublicKey)
+    key = _parsed(path, load_pem_public_key)
+    if not isinstance(key, Ed25519PublicKey):
+        raise _no_key(path)
     return key
+
+
+def _parsed(path: Path, parse: Callable[[bytes], Key]) -> Key:
+    try:
+        return parse(path.read_bytes())
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it asks for a password
+        raise _no_key(path) from error
+
+
+def _no_key(path: Path) -> GateError:
+    return GateError("is no Ed25519 key in PEM, without a password", subject=str(path), remedy="Restore it")

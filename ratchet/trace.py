@@ -8,6 +8,7 @@ from typing import Any
 from ratchet import prediction_log
 from ratchet.errors import GateError, RegistryError
 from ratchet.gate_record import GateRecord, verify
+from ratchet.model import read_contract
 from ratchet.project import Project
 from ratchet.registry import Registry, Version, opened
 
@@ -21,7 +22,7 @@ def trace(project: Project, prediction_id: str) -> dict[str, Any]:
     with opened(project, "promotion") as registry:
         version = _version(registry, row)
         record = registry.record(version)
-        contract = registry.model(version)[0].contract
+        contract = read_contract(registry.files(version, record))
     return {
         "prediction": {name: row[name] for name in ("prediction_id", "time", "prediction", "arm", "request_id")},
         "request": {**row.get("keys", {}), **row["request"]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from sklearn.pipeline import Pipeline
@@ -10,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from ratchet.clock import Period
 from ratchet.gate_record import GateRecord, LeakEvidence, Score, conclude, write
 from ratchet.leak_check import leak_check
-from ratchet.model import Model, load
+from ratchet.model import Model, checksums, load
 from ratchet.project import Project
 from ratchet.promotion import Champion, resolve_champion, serving_version
 from ratchet.reports import Report
@@ -34,13 +35,13 @@ def evaluate(project: Project) -> Report:
 
     The candidate is compared with the model that serves; where none does, with the baseline, which will be the first to.
     """
-    baseline, candidate = (load(project.models / name, project.use_case) for name in ("baseline", "candidate"))
+    baseline = load(project.models / "baseline", project.use_case)
     serving = resolve_champion(project) if serving_version(project) is not None else None
     trial = prepare(project, serving)
     champion = serving.model if serving else baseline
     records = {
-        "baseline": evaluate_model(project, trial, baseline, constant(baseline), None),
-        "candidate": evaluate_model(project, trial, candidate, baseline, champion),
+        "baseline": evaluate_model(project, trial, project.models / "baseline", constant(baseline), None),
+        "candidate": evaluate_model(project, trial, project.models / "candidate", baseline, champion),
     }
     for name, record in records.items():
         write(record, project.gate / f"{name}.json")
@@ -59,15 +60,18 @@ def prepare(project: Project, serving: Champion | None = None) -> Trial:
 
 
 def evaluate_model(
-    project: Project, trial: Trial, model: Model, reference: Model, champion: Model | None
+    project: Project, trial: Trial, directory: Path, reference: Model, champion: Model | None
 ) -> GateRecord:
-    """The signed record of any model, compared with the champion on rows that neither was trained on."""
+    """The signed record of the model in a directory, compared with the champion on rows that neither was trained on."""
+    files, model = checksums(directory), load(directory, project.use_case)
     models = {"candidate": model, "reference": reference} | ({"champion": champion} if champion else {})
     holdout = trial.holdout.after(champion.contract.trained_until) if champion else trial.holdout
     policy, code = project.settings.gate, code_version(project.root)
     evidence = collect(project.use_case, holdout, models, policy, project.settings.training.seed, trial.leaks)
     data = data_version(project)
-    record = conclude(model.contract, evidence, policy, data_version=data, commit=code.commit, dirty=code.dirty)
+    record = conclude(
+        model.contract, evidence, policy, files=files, data_version=data, commit=code.commit, dirty=code.dirty
+    )
     return sign(record, project)
 
 

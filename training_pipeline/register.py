@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ratchet import gate_record, promotion
+from ratchet.errors import GateError
 from ratchet.gate_record import GateRecord
-from ratchet.model import load
+from ratchet.model import checksums, load
 from ratchet.project import Project
 from ratchet.registry import STATUS, opened
 from ratchet.reports import Report
@@ -23,9 +24,11 @@ def register(project: Project) -> Report:
 def offer(project: Project, directory: Path, record: GateRecord) -> int:
     """The version of the model in `directory`: wished for by policy where its record shows it superior.
 
-    Raises GateError where the record is not of this very model.
+    Raises GateError where the record is not of this very model, to the byte.
     """
     gate_record.verify(record, load(directory, project.use_case).digest, project)
+    if checksums(directory) != record.files:
+        raise GateError("its files are not those that were judged", subject=str(directory), remedy="Evaluate it again")
     with opened(project, "registration") as registry:
         version = registry.log(directory, record).number
         has_served = version in registry.snapshot().served

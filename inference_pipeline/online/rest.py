@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -35,6 +35,7 @@ def application() -> Starlette:
             HTTPException: _refused,  # type: ignore[dict-item] # Starlette types handlers by the base of all exceptions
             ValidationError: _invalid,  # type: ignore[dict-item]
             RatchetError: _failed,  # type: ignore[dict-item]
+            ClientDisconnect: _gone,  # type: ignore[dict-item]
         },
     )
 
@@ -90,6 +91,11 @@ async def _body(request: Request) -> bytes:
 
 async def _refused(_request: Request, error: HTTPException) -> Response:
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _gone(_request: Request, _error: ClientDisconnect) -> Response:
+    """Nobody reads this; a caller who hangs up is no failure of ours to be logged as one."""
+    return Response(status_code=400)
 
 
 async def _invalid(_request: Request, error: ValidationError) -> Response:

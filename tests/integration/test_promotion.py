@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from datetime import timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ratchet.errors import GateError, RegistryError
-from ratchet.gate_record import Gain
+from ratchet.gate_record import Gain, Waiver
+from ratchet.model import CONTRACT, REFERENCE, load
 from ratchet.project import Project
 from ratchet.promotion import promote, reconcile, resolve_champion, rollback, serving_version, status, write_wishes
 from ratchet.settings import SourceSettings
+from ratchet.signing import sign
 from ratchet.tables import read_json
-from tests.support.interruptions import counted, fail_at
-from tests.support.models import save_noshow
+from tests.support.interruptions import LAZY, counted, fail_at
+from tests.support.models import noshow_contract, rewrite_schema, save_noshow
+from tests.support.noshow import use_case
 from tests.support.projects import NOSHOW_END
 from tests.support.records import good_score, noshow_record
 from tests.support.registry import (
@@ -47,6 +53,11 @@ def gate_record(project: Project, version: int) -> Path:
     run_id = client(project).get_model_version(project.namespace, str(version)).run_id
     folder = client(project).get_run(run_id).info.artifact_uri.removeprefix("file://")
     return next(Path(folder, "gate").iterdir())
+
+
+def artifacts(project: Project, version: int) -> Path:
+    """The stored model of a version, where MLflow keeps it."""
+    return Path(client(project).get_model_version(project.namespace, str(version)).source.removeprefix("file://"))
 
 
 def test_a_superior_candidate_takes_the_place_of_the_baseline(served: Project) -> None:
@@ -140,11 +151,16 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
 
 
+def garble(path: Path) -> None:
+    path.write_bytes(b"\xff" * 100)
+
+
 @pytest.mark.parametrize(
     ("tamper", "reason"),
     [
         (edit, "the signature does not fit: it was edited, or signed with another key"),
         (truncate, "holds no gate record"),
+        (garble, "holds no gate record"),
         (Path.unlink, "holds no gate record"),
     ],
 )
@@ -192,6 +208,19 @@ def test_a_version_made_by_hand_is_refused(served: Project) -> None:
     assert statuses(served) == ["served", "serving", "refused: was not registered through the gate"]
 
 
+@pytest.mark.parametrize(
+    ("run_id", "reason"), [(None, "was not registered through the gate"), ("a" * 32, "holds no gate record")]
+)
+def test_a_version_made_by_hand_with_a_digest_is_refused(served: Project, run_id: str | None, reason: str) -> None:
+    """Tags that look like ours help no version without a run that holds a record, and stop nobody else."""
+    source = client(served).get_model_version(served.namespace, "2").source
+    tags = {"ratchet.digest": candidate(5).digest}
+    client(served).create_model_version(served.namespace, source, run_id, tags)
+    move(served, "champion", 3)
+    assert reconcile(served)["refused"] == {"version": 3, "reason": reason}
+    assert resolve_champion(served).version == 2
+
+
 def test_serving_moved_by_hand_stops_readers_until_it_is_reconciled(served: Project) -> None:
     """The alias `serving` at an ungated version yields no model; reconcile puts it back."""
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
@@ -206,7 +235,8 @@ def test_a_version_that_became_another_model_does_not_return(served: Project) ->
     """A version that served once has no more right to serve when its digest was changed since."""
     client(served).set_model_version_tag(served.namespace, "1", "ratchet.digest", candidate(5).digest)
     move(served, "champion", 1)
-    assert reconcile(served)["refused"]["reason"] == "no longer holds the model that was registered"
+    reason = f"it is about model {baseline().digest[:12]}, not {candidate(5).digest[:12]}"
+    assert reconcile(served)["refused"]["reason"] == reason
 
 
 def test_a_previous_version_that_was_deleted_is_no_way_back(served: Project) -> None:
@@ -322,6 +352,47 @@ def test_a_replayed_history_entry_yields_no_model(served: Project) -> None:
         resolve_champion(served)
 
 
+def test_a_history_entry_of_another_model_yields_no_model(served: Project) -> None:
+    """An entry that let a model serve under another name lets none serve here, though version and digest are equal."""
+    other = with_namespace(served)
+    for model, champion, gain in ((baseline(), None, None), (candidate(), baseline().digest, WORSE)):
+        named = replace(model, contract=model.contract.model_copy(update={"model_name": other.namespace}))
+        version = offer_model(other, named, champion, gain=gain)
+    tags = client(served).get_registered_model(served.namespace).tags
+    client(other).set_registered_model_tag(other.namespace, "ratchet.history.000002", tags["ratchet.history.000002"])
+    move(other, "serving", version)
+    for step in (resolve_champion, reconcile):
+        with pytest.raises(RegistryError, match=r"ratchet\.history\.000002 is not entry 2, signed"):
+            step(other)
+
+
+def test_a_waiver_for_another_model_waives_nothing(served: Project) -> None:
+    """A word that was given for a model under one name does not hold for an equal one under another."""
+    version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
+    waiver = Waiver(
+        model_name="noshow-hospital",
+        candidate=candidate(5).digest,
+        by="ann",
+        reason="smaller",
+        expires=NOSHOW_END + timedelta(days=1),
+    )
+    text = sign(waiver, served).model_dump_json()
+    client(served).set_model_version_tag(served.namespace, str(version), "ratchet.waiver", text)
+    with pytest.raises(GateError, match="refused: it is for noshow-hospital"):
+        promote(served, version, by="eve")
+
+
+def test_a_serving_version_that_was_deleted_is_named(served: Project) -> None:
+    """Reconcile says what is gone and what to do, and that leads back to a model that serves."""
+    client(served).delete_model_version(served.namespace, "2")
+    with pytest.raises(
+        RegistryError, match=r"version 2, which was promoted last, has been deleted\. Run `ratchet rollb"
+    ):
+        reconcile(served)
+    rollback(served, by="ann", reason="it is gone")
+    assert resolve_champion(served).version == 1
+
+
 def test_nothing_serves_in_an_empty_registry(unserved: Project) -> None:
     """Before the first promotion there is no model, and the error says what to run."""
     assert reconcile(unserved) == {"serving": None, "refused": None}
@@ -337,14 +408,67 @@ def test_a_version_that_does_not_exist_cannot_be_promoted(served: Project) -> No
         promote(served, 9, by="ann")
 
 
+def break_booster(directory: Path) -> None:
+    """Bend a tree so that LightGBM ends the process that reads it."""
+    rewrite_schema(directory, lambda schema: schema.replace("split_feature=", "split_feature=99999 ", 1))
+
+
+def claim_another_commit(directory: Path) -> None:
+    edited = noshow_contract().model_copy(update={"commit": "a" * 40})
+    (directory / CONTRACT).write_text(edited.model_dump_json(), encoding="utf-8")
+
+
+def swap_reference(directory: Path) -> None:
+    (directory / REFERENCE).write_bytes(b"what monitoring would compare with")
+
+
+TAMPERED = [break_booster, claim_another_commit, swap_reference]
+
+
+def in_another_process(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What the work returns or raises, where its process lives to say so; BrokenProcessPool where it died."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["ratchet.promotion", "ratchet.model", *LAZY])
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+def test_a_booster_can_end_the_process_that_reads_it(tmp_path: Path) -> None:
+    """LightGBM aborts on the booster that the tests below hide in an archive: whoever parses it is gone."""
+    directory = save_noshow(candidate(), tmp_path / "model")
+    break_booster(directory)
+    with pytest.raises(BrokenProcessPool):
+        in_another_process(load, directory, use_case)
+
+
+@pytest.mark.parametrize("tamper", TAMPERED)
+def test_a_version_with_a_tampered_file_is_refused(served: Project, tamper: Callable[[Path], None]) -> None:
+    """No file of a version counts but those that were judged, and none other is parsed: the process lives to refuse it."""
+    version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
+    tamper(artifacts(served, version))
+    move(served, "champion", version)
+    refused = in_another_process(reconcile, served)["refused"]
+    assert {"version": version, "reason": "no longer holds the files that were judged"} == refused
+
+
+@pytest.mark.parametrize("tamper", TAMPERED)
+def test_a_serving_model_that_was_tampered_with_is_an_error(unserved: Project, tamper: Callable[[Path], None]) -> None:
+    """With the registry's files and this checkout's copy spoilt alike there is no model, and a process that says so."""
+    version = offer_model(unserved, candidate(), None)
+    copy = resolve_champion(unserved).directory
+    for directory in (copy, artifacts(unserved, version)):
+        tamper(directory)
+    with pytest.raises(RegistryError, match=r"no longer holds the files that were judged\. Run `ratchet rollback`"):
+        in_another_process(resolve_champion, unserved)
+
+
 def test_a_serving_model_whose_artifacts_changed_is_not_used(unserved: Project) -> None:
     """Replaced model files yield no model, though the copy that was verified before goes on serving this checkout."""
     offer_model(unserved, baseline(), None)
-    source = client(unserved).get_model_version(unserved.namespace, "1").source
-    save_noshow(candidate(), Path(source.removeprefix("file://")))
+    save_noshow(candidate(), artifacts(unserved, 1))
     assert resolve_champion(unserved).model.digest == baseline().digest
     (unserved.state / "models" / baseline().digest / "model.skops").unlink()
-    with pytest.raises(RegistryError, match="no longer holds the model that was registered"):
+    with pytest.raises(RegistryError, match="no longer holds the files that were judged"):
         resolve_champion(unserved)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +14,26 @@ import pytest
 from ratchet import gate_record
 from ratchet.errors import GateError, RegistryError
 from ratchet.gate_record import Gain
+from ratchet.model import Model
 from ratchet.project import Project
-from ratchet.promotion import resolve_champion, rollback, status
+from ratchet.promotion import promote, resolve_champion, rollback, status
 from ratchet.tables import read_json
 from tests.support.interruptions import counted, fail_at, killed
 from tests.support.models import save_noshow
+from tests.support.projects import NOSHOW_END
 from tests.support.records import noshow_record
-from tests.support.registry import baseline, candidate, client, copied, trained
-from training_pipeline.register import register
+from tests.support.registry import baseline, candidate, client, copied, offer_model, trained
+from training_pipeline.register import offer, register
 
+NO_GAIN = Gain(value=0.0, lower=-0.005, upper=0.005)
 WORSE = Gain(value=-0.05, lower=-0.08, upper=-0.02)
 
 
 def offer_next(project: Project, trees: int, **evidence: Any) -> None:
     """Train and judge another candidate, against the one that serves."""
     model = candidate(trees)
-    save_noshow(model, project.models / "candidate")
-    record = noshow_record(project, model, resolve_champion(project).model.digest, **evidence)
+    directory = save_noshow(model, project.models / "candidate")
+    record = noshow_record(project, model, resolve_champion(project).model.digest, directory, **evidence)
     gate_record.write(record, project.gate / "candidate.json")
 
 
@@ -136,6 +142,69 @@ def test_a_model_whose_logging_breaks_off_becomes_one_whole_version(served: Proj
             register(disturbed)
         assert register(disturbed) == report
         assert facts(disturbed) == facts(undisturbed)
+
+
+def offer_rebuilt(project: Project, model: Model, **evidence: Any) -> int:
+    """Offer the same model again, from another commit: an equal digest in other bytes."""
+    contract = model.contract.model_copy(update={"commit": "a" * 40})
+    directory = save_noshow(replace(model, contract=contract), project.models / "rebuilt")
+    return offer(project, directory, noshow_record(project, model, candidate().digest, directory, **evidence))
+
+
+def test_a_rebuilt_model_takes_the_place_of_one_that_never_served(served: Project) -> None:
+    """It is the same version; its files are those that the newer record is about, and its tags say so."""
+    refused = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
+    assert refused == offer_rebuilt(served, candidate(5))
+    champion = resolve_champion(served)
+    assert (refused, "a" * 40) == (champion.version, champion.model.contract.commit)
+    tags = client(served).get_model_version(served.namespace, str(refused)).tags
+    assert ("a" * 40, "superior") == (tags["ratchet.commit"], tags["ratchet.verdict"])
+
+
+def test_a_rebuilt_model_changes_nothing_of_one_that_served(served: Project) -> None:
+    """The files and the record that it served by stay, and so it goes on serving."""
+    before = resolve_champion(served)
+    assert 2 == offer_rebuilt(served, candidate())
+    after = resolve_champion(served)
+    assert (before.record, before.model.contract) == (after.record, after.model.contract)
+
+
+def test_files_that_were_not_judged_are_not_registered(served: Project) -> None:
+    """An equal model in other bytes than its record names makes no version."""
+    directory = save_noshow(candidate(5), served.models / "candidate")
+    record = noshow_record(served, candidate(5), candidate().digest, directory)
+    save_noshow(candidate(5), directory, rows=50)
+    with pytest.raises(GateError, match="its files are not those that were judged"):
+        offer(served, directory, record)
+    assert [1, 2] == [version["version"] for version in status(served)["versions"]]
+
+
+def test_offering_a_model_again_restores_what_was_lost_of_it(served: Project) -> None:
+    """Whose files were deleted is refused and told to register it again, and that helps."""
+    version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
+    source = client(served).get_model_version(served.namespace, str(version)).source
+    shutil.rmtree(source.removeprefix("file://"))
+    until = NOSHOW_END + timedelta(days=1)
+    with pytest.raises(GateError, match="no longer holds the files"):
+        promote(served, version, by="ann", reason="smaller", until=until)
+    assert version == offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
+    assert version == promote(served, version, by="ann", reason="smaller", until=until)["serving"]["version"]
+
+
+def test_a_rebuilt_model_whose_registration_breaks_off_is_never_half_of_each(served: Project, tmp_path: Path) -> None:
+    """Wherever the database goes away, what serves goes on, and offering it again ends as an undisturbed offer does."""
+    offer_model(served, candidate(5), candidate().digest, gain=WORSE)
+    with counted() as writes:
+        offer_rebuilt(copied(served, tmp_path / "undisturbed"), candidate(5), gain=NO_GAIN)
+    assert writes.done >= 3
+    for number in range(1, writes.done + 1):
+        disturbed = copied(served, tmp_path / str(number))
+        with counted(fail_at(number)), pytest.raises(RegistryError, match="the database went away"):
+            offer_rebuilt(disturbed, candidate(5), gain=NO_GAIN)
+        assert candidate().digest == resolve_champion(disturbed).model.digest
+        version = offer_rebuilt(disturbed, candidate(5), gain=NO_GAIN)
+        report = promote(disturbed, version, by="ann", reason="smaller", until=NOSHOW_END + timedelta(days=1))
+        assert version == report["serving"]["version"]
 
 
 def test_a_signing_key_that_is_gone_stops_registration(unserved: Project) -> None:

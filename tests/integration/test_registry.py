@@ -91,7 +91,7 @@ def test_a_run_keeps_plots_parameters_and_the_lock_of_the_data(unserved: Project
     directory = save_noshow(candidate(), unserved.models / "candidate")
     (directory / "plots").mkdir()
     (directory / "plots" / "calibration.svg").write_text("<svg/>")
-    version = offer(unserved, directory, noshow_record(unserved, candidate()))
+    version = offer(unserved, directory, noshow_record(unserved, candidate(), directory=directory))
     run_id = run_of(unserved, version).info.run_id
     files = [file.path for folder in ("plots", "versions") for file in client(unserved).list_artifacts(run_id, folder)]
     assert files == ["plots/calibration.svg", "versions/dvc.lock", "versions/params.yaml"]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,7 +16,7 @@ from feature_pipeline.materialize import materialize
 from ratchet.errors import DataError
 from ratchet.gate_record import GateRecord, read, verify
 from ratchet.metrics import METRICS
-from ratchet.model import REFERENCE, Contract, Model, load
+from ratchet.model import REFERENCE, Contract, Model, load, save
 from ratchet.project import Project
 from ratchet.settings import TrainingSettings
 from tests.support.accepted import accept_all
@@ -103,11 +104,12 @@ def test_running_again_gives_the_same_bytes_and_reports(built: Project, tmp_path
     assert reports[1]["champion"]["metrics"] == reports[1]["baseline"]["metrics"]
 
 
-def test_worse_candidate_offered_outside_the_pipeline_is_refused(built: Project) -> None:
+def test_worse_candidate_offered_outside_the_pipeline_is_refused(built: Project, tmp_path: Path) -> None:
     """The same trees, stopped after two, do not get past a champion that has them all."""
     champion, baseline = _model(built, "candidate"), _model(built, "baseline")
     worse = fit_candidate(read_training_set(built), 2, built.settings.training, threads=1)
-    record = evaluate_model(built, prepare(built), worse, baseline, champion)
+    save(worse, tmp_path / "worse", pa.table({"prediction": [0.0]}))
+    record = evaluate_model(built, prepare(built), tmp_path / "worse", baseline, champion)
     assert record.verdict == "refused"
     assert "ratchet:non-inferior" in {check.name for check in record.checks if check.status == "failed"}
 
@@ -133,7 +135,7 @@ def test_champion_that_trained_into_the_holdout_rolls_it_forward(built: Project)
     champion = _model(built, "candidate")
     later = built.period("holdout").start.replace(month=6)
     seen = replace(champion, contract=champion.contract.model_copy(update={"trained_until": later}))
-    record = evaluate_model(built, prepare(built), _model(built, "candidate"), _model(built, "baseline"), seen)
+    record = evaluate_model(built, prepare(built), built.models / "candidate", _model(built, "baseline"), seen)
     assert (record.evidence.start, record.evidence.rolled_forward) == (later, True)
     assert record.evidence.n < _record(built, "candidate").evidence.n
 

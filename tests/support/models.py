@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pyarrow as pa
 
-from ratchet.model import Contract, Model, save
+from ratchet.model import ARCHIVE, Contract, Model, save
 from ratchet.project import Project
 from ratchet.settings import TrainingSettings
 from ratchet.use_case import Array
@@ -85,3 +87,13 @@ def save_noshow(model: Model, directory: Path, rows: int = 100) -> Path:
     names = [*model.contract.inputs, "label"]
     save(model, directory, pa.table({**{n: columns[n] for n in names}, "prediction": model.predict(columns)}))
     return directory
+
+
+def rewrite_schema(directory: Path, edit: Callable[[str], str]) -> None:
+    """Edit the text of a model's archive, which holds boosters too."""
+    with ZipFile(directory / ARCHIVE) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["schema.json"] = edit(members["schema.json"].decode()).encode()
+    with ZipFile(directory / ARCHIVE, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from ratchet.gate_record import Evidence, Gain, GateRecord, LeakEvidence, Score, SliceScore, conclude
-from ratchet.model import Model
+from ratchet.model import Model, checksums
 from ratchet.project import Project
 from ratchet.signing import sign
 from tests.support.models import TRAINED_UNTIL
@@ -45,8 +46,10 @@ def good_evidence(**changes: Any) -> Evidence:
     return evidence.model_copy(update=changes)
 
 
-def noshow_record(project: Project, model: Model, champion: str | None = None, **changes: Any) -> GateRecord:
-    """A signed record of the model, superior unless `changes` to its evidence say otherwise."""
+def noshow_record(
+    project: Project, model: Model, champion: str | None = None, directory: Path | None = None, **changes: Any
+) -> GateRecord:
+    """A signed record of the model, judged from `directory`, superior unless `changes` to its evidence say otherwise."""
     evidence = good_evidence(
         **{"candidate": good_score(model.digest), "champion": good_score(champion) if champion else None, **changes}
     )
@@ -56,6 +59,7 @@ def noshow_record(project: Project, model: Model, champion: str | None = None, *
             contract,
             evidence,
             project.settings.gate,
+            files=checksums(directory) if directory else {},
             data_version=contract.data_version,
             commit=contract.commit,
             dirty=contract.dirty,

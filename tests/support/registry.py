@@ -39,15 +39,15 @@ def trained(project: Project) -> Project:
     """The project, in which a baseline and a superior candidate have been trained and judged, but not registered."""
     models = {"baseline": (baseline(), None), "candidate": (candidate(), baseline().digest)}
     for name, (model, champion) in models.items():
-        save_noshow(model, project.models / name)
-        gate_record.write(noshow_record(project, model, champion), project.gate / f"{name}.json")
+        directory = save_noshow(model, project.models / name)
+        gate_record.write(noshow_record(project, model, champion, directory), project.gate / f"{name}.json")
     return project
 
 
 def offer_model(project: Project, model: Model, champion: str | None, **evidence: Any) -> int:
     """The version of a model with a record that is superior to `champion` (a digest), but for changes to its evidence."""
     directory = save_noshow(model, project.models / model.digest[:12])
-    return offer(project, directory, noshow_record(project, model, champion, **evidence))
+    return offer(project, directory, noshow_record(project, model, champion, directory, **evidence))
 
 
 def client(project: Project) -> MlflowClient:

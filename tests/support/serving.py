@@ -137,5 +137,5 @@ def _offer(project: Project, model: Model, rows: Columns, champion: str | None) 
     directory = project.models / model.digest[:12]
     reference = {name: rows[name] for name in [*model.contract.inputs, "label"]}
     save(model, directory, pa.table({**reference, "prediction": model.predict(rows)}))
-    offer(project, directory, noshow_record(project, model, champion))
+    offer(project, directory, noshow_record(project, model, champion, directory))
     return model

@@ -283,7 +283,13 @@ def test_refusal_names_the_failed_checks(project: Project) -> None:
 
 
 def _waiver(project: Project, **changes: Any) -> Waiver:
-    fields = {"candidate": MODEL.digest, "by": "ada", "reason": "half the size", "expires": NOSHOW_END + timedelta(1)}
+    fields = {
+        "model_name": project.namespace,
+        "candidate": MODEL.digest,
+        "by": "ada",
+        "reason": "half the size",
+        "expires": NOSHOW_END + timedelta(1),
+    }
     return sign(Waiver(**{**fields, **changes}), project)
 
 
@@ -300,7 +306,7 @@ def test_waiver_must_be_for_this_model_signed_and_unexpired(project: Project) ->
     record = noshow_record(project, MODEL, champion="b" * 64, gain=_gain(0.0))
     edited = _waiver(project).model_copy(update={"expires": datetime(2099, 1, 1, tzinfo=UTC)})
     waivers = {
-        "it is for eeeeeeeeeeee": _waiver(project, candidate="e" * 64),
+        "it is for noshow-clinic eeeeeeeeeeee": _waiver(project, candidate="e" * 64),
         "until 2024-08-01": _waiver(project, expires=NOSHOW_END),
         "it was edited": edited,
     }
@@ -350,6 +356,19 @@ def test_lost_keys_are_errors(project: Project) -> None:
     (keys / "gate.pub").unlink()
     with pytest.raises(GateError, match="there is no public key"):
         verify(record, MODEL.digest, project)
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"\xff"])
+def test_spoilt_keys_are_errors(project: Project, content: bytes) -> None:
+    """What is no key is named, whichever half it is."""
+    record = noshow_record(project, MODEL)
+    keys = project.shared_state / "keys"
+    for name in ("gate.pub", "gate.key"):
+        (keys / name).write_bytes(content)
+    with pytest.raises(GateError, match=r"gate\.pub: is no Ed25519 key"):
+        verify(record, MODEL.digest, project)
+    with pytest.raises(GateError, match=r"gate\.key: is no Ed25519 key"):
+        sign(record, project)
 
 
 def test_public_key_is_restored_from_the_private_one(project: Project) -> None:

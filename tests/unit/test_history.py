@@ -23,6 +23,7 @@ def history(*versions: int) -> list[Entry]:
 
 def entry(entries: list[Entry], version: int) -> Entry:
     return Entry(
+        model_name="noshow-clinic",
         number=len(entries) + 1,
         version=version,
         previous=previous(entries, version),

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from zipfile import ZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +21,7 @@ from tests.support.models import (
     noshow_candidate,
     noshow_columns,
     noshow_contract,
+    rewrite_schema,
     save_noshow,
 )
 from tests.support.noshow import use_case
@@ -114,7 +113,7 @@ def test_missing_input_is_named(trained: Model) -> None:
 def test_type_that_is_not_on_our_list_is_refused(tmp_path: Path) -> None:
     """An archive that vouches for a type of its own is not loaded."""
     directory = save_noshow(noshow_baseline(), tmp_path / "model")
-    _rewrite(
+    rewrite_schema(
         directory, lambda schema: schema.replace("ratchet.backoff", "subprocess").replace("BackoffBaseline", "Popen")
     )
     with pytest.raises(RegistryError, match=r"Untrusted types found in the file: \['subprocess.Popen'\]"):
@@ -124,7 +123,7 @@ def test_type_that_is_not_on_our_list_is_refused(tmp_path: Path) -> None:
 def test_booster_that_is_no_booster_is_refused(tmp_path: Path) -> None:
     """An error deep inside a library is the same clear error."""
     directory = save_noshow(noshow_candidate(), tmp_path / "model")
-    _rewrite(directory, lambda schema: schema.replace("objective=binary", "objective=bushy"))
+    rewrite_schema(directory, lambda schema: schema.replace("objective=binary", "objective=bushy"))
     with pytest.raises(RegistryError, match="is not a model that may be loaded"):
         load(directory, use_case)
 
@@ -150,15 +149,6 @@ def test_failed_save_leaves_what_stood(tmp_path: Path) -> None:
         save(Model(noshow_contract(), (step for step in "ab")), directory, pa.table({"label": [1.0]}))
     assert before == _content(directory)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
-
-
-def _rewrite(directory: Path, edit: Callable[[str], str]) -> None:
-    with ZipFile(directory / ARCHIVE) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    members["schema.json"] = edit(members["schema.json"].decode()).encode()
-    with ZipFile(directory / ARCHIVE, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
 
 
 def _content(directory: Path) -> dict[str, str]:

@@ -93,6 +93,15 @@ def test_what_was_served_comes_back_bit_for_bit(project: Project, champion: Cham
     np.testing.assert_array_equal(champion.model.predict(columns), log.column("prediction").to_numpy()[order])
 
 
+def test_a_very_long_value_does_not_make_the_log_unreadable(project: Project, champion: Champion) -> None:
+    """As long as a body may be: it comes back whole, and so do the rows around it."""
+    columns = joined_columns(3)
+    columns["patient"][1] = "é" * 500_000
+    OnlineLog(project).append(online_rows(project, champion, columns), NOW.date())
+    keys = prediction_log.read(project, TODAY).column("keys").to_pylist()
+    assert set(columns["patient"]) == {row["patient"] for row in keys}
+
+
 def test_both_halves_are_read_as_one(project: Project, champion: Champion) -> None:
     """Batch and online rows of a period come together, by time; those outside it stay out."""
     batch = batch_rows(project, champion, joined_columns(100, start=NOW - timedelta(hours=3)))

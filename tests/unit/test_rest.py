@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.requests import MAX_INSTANCES, RequestReader
@@ -219,3 +221,20 @@ def test_an_unlogged_prediction_is_not_answered(tmp_path: Path) -> None:
     answer = client_of(Serving(project, fixed_predictor)).post(PATH, json=body())
     assert 503 == answer.status_code
     assert "could not be logged" in answer.json()["error"]
+
+
+def test_a_caller_who_hangs_up_before_the_end_is_no_failure(client: TestClient, project: Project) -> None:
+    """Half a body and then nobody there: nothing is raised into the server's log, and nothing is predicted."""
+    before = logged(project)
+    messages = iter([{"type": "http.request", "body": b'{"inst', "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive() -> Message:
+        return next(messages)
+
+    async def send(_message: Message) -> None:
+        pass
+
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": PATH, "headers": headers, "query_string": b""}
+    asyncio.run(client.app(scope, receive, send))
+    assert before == logged(project)
