@@ -278,7 +278,9 @@ class TestCommand:
         path = rides(checkout(tmp_path) / "rides.csv")
         names, *lines = path.read_text().splitlines()
         added = ["?,5%,007,01/02/2024", *["3.5,€ 1'000,012,01/02/2024"] * (len(lines) - 1)]
-        path.write_text("\n".join([f"{names},load,rate,code,day", *map(",".join, zip(lines, added, strict=True))]) + "\n")
+        path.write_text(
+            "\n".join([f"{names},load,rate,code,day", *map(",".join, zip(lines, added, strict=True))]) + "\n"
+        )
         right = "in row 1 after the header; a number is digits with a point, or nothing where it lacks"
         assert [line for line in begun(tmp_path, "rides", path, RIDES).splitlines() if " is text" in line] == [
             f"note: load is text, because of '?' {right}",
