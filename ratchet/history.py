@@ -18,6 +18,7 @@ from ratchet.signing import Signed, check_signature
 
 WISH, HISTORY = "ratchet.wish", "ratchet.history."
 Document = TypeVar("Document", bound=Frozen)
+Spoken = TypeVar("Spoken", "Entry", "Wish")
 
 
 class Entry(Signed):
@@ -37,9 +38,10 @@ class Entry(Signed):
         return f"{HISTORY}{self.number:06d}"
 
 
-class Wish(Frozen):
+class Wish(Signed):
     """Who moved `champion` to a version, and why, when the history was `after` entries long."""
 
+    model_name: str
     version: int
     by: str
     reason: str
@@ -59,7 +61,7 @@ class Snapshot:
         """Raises RegistryError where the history has a gap, or an entry not signed with this checkout's key for this place."""
         names = sorted(name for name in tags if name.startswith(HISTORY))
         history = tuple(_entry(number, name, tags[name], project) for number, name in enumerate(names, start=1))
-        return cls(aliases, history, parsed(Wish, tags.get(WISH)))
+        return cls(aliases, history, _spoken(Wish, tags.get(WISH), project))
 
     @property
     def fact(self) -> Entry | None:
@@ -73,20 +75,25 @@ class Snapshot:
 
 
 def _entry(number: int, name: str, text: str, project: Project) -> Entry:
-    entry = parsed(Entry, text)
-    try:
-        if entry is not None:
-            check_signature(entry, project)
-    except GateError:
-        entry = None
-    place = (project.namespace, number, name)
-    if entry is None or (entry.model_name, entry.number, entry.tag) != place:
+    entry = _spoken(Entry, text, project)
+    if entry is None or (entry.number, entry.tag) != (number, name):
         raise RegistryError(
             f"{name} is not entry {number}, signed with this checkout's key",
             subject=f"promotion history of {project.namespace}",
             remedy="Use the key that signed it (RATCHET_SIGNING_KEY), or restore the tags of the registered model",
         )
     return entry
+
+
+def _spoken(kind: type[Spoken], text: str | None, project: Project) -> Spoken | None:
+    """A document about this model, signed with this checkout's key; nothing where it is neither."""
+    document = parsed(kind, text)
+    try:
+        if document is not None:
+            check_signature(document, project)
+    except GateError:
+        return None
+    return document if document is not None and document.model_name == project.namespace else None
 
 
 def parsed(kind: type[Document], text: str | bytes | None) -> Document | None:

@@ -28,6 +28,7 @@ from ratchet.errors import GateError, RegistryError
 from ratchet.gate_record import GateRecord, Waiver, verify
 from ratchet.history import WISH, Entry, Snapshot, Wish, parsed
 from ratchet.project import Project
+from ratchet.signing import sign
 
 if TYPE_CHECKING:
     from ratchet.model import Model
@@ -234,8 +235,8 @@ class Registry:
     def wish(self, number: int, by: str, reason: str) -> None:
         """Ask for a version, by name: the alias alone could have been moved by anyone."""
         snapshot = self.snapshot()
-        wish = Wish(version=number, by=by, reason=reason, after=len(snapshot.history))
-        self._client.set_registered_model_tag(self.name, WISH, wish.model_dump_json())
+        wish = Wish(model_name=self.name, version=number, by=by, reason=reason, after=len(snapshot.history))
+        self._client.set_registered_model_tag(self.name, WISH, sign(wish, self.project).model_dump_json())
         self.point(CHAMPION, number, snapshot)
 
     def append(self, entry: Entry) -> None:

@@ -198,6 +198,19 @@ def test_moving_champion_in_mlflow_is_a_wish(served: Project) -> None:
     assert (entry["by"], entry["reason"]) == ("MLflow", "the alias champion was moved")
 
 
+def test_a_wish_in_somebody_elses_name_is_nobodys(served: Project) -> None:
+    """Who can write to MLflow can move champion, but not have the history say that ann did."""
+    rollback(served, by="ann", reason="slow")
+    promote(served, 2, by="ann", reason="not so slow")
+    spoken = client(served).get_registered_model(served.namespace).tags["ratchet.wish"]
+    forged = spoken.replace('"version":2', '"version":1').replace('"after":3', '"after":4')
+    client(served).set_registered_model_tag(served.namespace, "ratchet.wish", forged)
+    move(served, "champion", 1)
+    reconcile(served)
+    entry = status(served)["history"][-1]
+    assert (entry["version"], entry["by"]) == (1, "MLflow")
+
+
 def test_a_version_made_by_hand_is_refused(served: Project) -> None:
     """Pointing champion at a version that never saw the gate changes nothing but that version's status."""
     source = client(served).get_model_version(served.namespace, "2").source
