@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, ValidationError
 from ratchet.errors import GateError, RegistryError
 from ratchet.project import Project
 from ratchet.settings import Frozen
-from ratchet.signing import Signed, check_signature
+from ratchet.signing import Signed, begin_anew, check_signature
 
 WISH, HISTORY = "ratchet.wish", "ratchet.history."
 Document = TypeVar("Document", bound=Frozen)
@@ -80,7 +80,8 @@ def _entry(number: int, name: str, text: str, project: Project) -> Entry:
         raise RegistryError(
             f"{name} is not entry {number}, signed with this checkout's key",
             subject=f"promotion history of {project.namespace}",
-            remedy="Use the key that signed it (RATCHET_SIGNING_KEY), or restore the tags of the registered model",
+            remedy="Use the key that signed it (RATCHET_SIGNING_KEY), or restore the tags of the registered model; "
+            f"if that cannot be done, {begin_anew(project)}",
         )
     return entry
 

@@ -69,7 +69,7 @@ def _key_path(project: Project) -> Path:
 def _private_key(project: Project) -> Ed25519PrivateKey:
     path = _key_path(project)
     if not path.exists():
-        _make_key(path)
+        _make_key(path, project)
     key = _parsed(path, lambda pem: load_pem_private_key(pem, None))
     if not isinstance(key, Ed25519PrivateKey):
         raise _no_key(path)
@@ -79,13 +79,19 @@ def _private_key(project: Project) -> Ed25519PrivateKey:
     return key
 
 
-def _make_key(path: Path) -> None:
+def begin_anew(project: Project) -> str:
+    """What to do where a key, or what it signed, is gone for good."""
+    stage = f"evaluate@{project.settings.use_case}"
+    return f"delete the registered model {project.namespace} in MLflow and run `dvc repro --force --downstream {stage}`"
+
+
+def _make_key(path: Path, project: Project) -> None:
     """A new private key, readable by its owner alone; of two processes that make one at once, the first wins."""
     if path.with_suffix(".pub").exists():
         raise GateError(
             "the private key is gone, and records are checked with its public half",
             subject=str(path),
-            remedy="Restore it; or remove the .pub file too, and evaluate every model that is to serve again",
+            remedy=f"Restore it; if it is lost for good, remove the .pub file too, {begin_anew(project)}",
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")

@@ -213,3 +213,13 @@ def test_a_signing_key_that_is_gone_stops_registration(unserved: Project) -> Non
     with pytest.raises(GateError, match="the private key is gone"):
         register(unserved)
     assert status(unserved)["history"] == []
+
+
+def test_after_the_loss_of_a_key_all_begins_anew(served: Project) -> None:
+    """What the key signed counts no longer; without it, models that are judged again serve."""
+    shutil.rmtree(served.shared_state / "keys")
+    with pytest.raises(RegistryError, match="delete the registered model noshow-clinic in MLflow"):
+        resolve_champion(served)
+    client(served).delete_registered_model(served.namespace)
+    register(trained(served))
+    assert resolve_champion(served).model.digest == candidate().digest
