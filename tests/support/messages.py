@@ -274,6 +274,49 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
             "Let label_known_at be the instant from which the outcome is known, such as the `known_at` of its row",
         ),
     ],
+    "label known too early": [
+        (
+            "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or project.use_case.request",
+            (
+                "labels are not known yet at their label_known_at: 63 of them change when the sources are cut off "
+                "just after the last of these moments"
+            ),
+            (
+                "Let label_known_at be the instant from which the outcome cannot change any more, such as the end of "
+                "the time that `label` looks at"
+            ),
+        ),
+    ],
+    "label of later days": [
+        (
+            "noshow.py: use_case = UseCase(",
+            (
+                "labels look further ahead than the `horizon` of no time: 74 of the 149 labels of 5 dates change "
+                "when later rows are there"
+            ),
+            "Set `horizon` to the time from a request to the last row that its label may look at, and let it look no further",
+        ),
+    ],
+    "count of earlier days": [
+        (
+            "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or project.use_case.request",
+            (
+                "requests follow from rows of earlier dates than their own and the one before it: 31 of the 31 "
+                "requests of 2024-04-30 change when these are there"
+            ),
+            "Make what looks back a view with a `lookback`, and look it up",
+        ),
+    ],
+    "label of earlier days": [
+        (
+            "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or project.use_case.request",
+            (
+                "labels follow from rows of earlier dates than their own and the one before it: 15 of the 31 labels "
+                "of 2024-04-30 change when these are there"
+            ),
+            "Make what looks back a view with a `lookback`, and look it up",
+        ),
+    ],
     "label known in a year": [
         (
             "params.yaml",

@@ -68,6 +68,37 @@ def count_of_later_rows(project: Project) -> Project:
     return with_examples(project, lambda rows: rows.mutate(asked=_.count().over(ibis.window())), request)
 
 
+def parity(**window: Any) -> ibis.Deferred:
+    """A label of 0 or 1, by the requests of a window of time around each."""
+    around = ibis.range_window(order_by="event_timestamp", **window)
+    found = ((_.request_id.hash() % 7).sum().over(around) % 2).abs().cast("float64")
+    return _.label.notnull().ifelse(found, None)
+
+
+def label_of_later_days(project: Project) -> Project:
+    """A label that looks three days ahead, and does not say so."""
+    days = ibis.interval(days=3)
+    return with_examples(
+        with_use_case(project, horizon=timedelta(0)),
+        lambda rows: rows.mutate(
+            label=parity(preceding=0, following=days),
+            label_known_at=(_.event_timestamp + days + ibis.interval(seconds=1)).cast(UTC_INSTANT),
+        ),
+    )
+
+
+def label_of_earlier_days(project: Project) -> Project:
+    """A label that looks back."""
+    return with_examples(project, lambda rows: rows.mutate(label=parity(preceding=ibis.interval(days=5), following=0)))
+
+
+def count_of_earlier_days(project: Project) -> Project:
+    """The caller is asked for a number that should be a view's."""
+    request = create_model("Remembering", __base__=project.use_case.request, before=(int, 0))
+    days = ibis.range_window(order_by="event_timestamp", preceding=ibis.interval(days=50), following=0)
+    return with_examples(project, lambda rows: rows.mutate(before=_.count().over(days)), request)
+
+
 def outcome_on_demand(project: Project) -> Project:
     def on_demand(columns: Columns) -> Columns:
         return {"outcome": columns["label"] * 2}
@@ -231,6 +262,16 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
         "label-known-at-once",
         lambda project: with_examples(project, lambda rows: rows.mutate(label_known_at=_.event_timestamp)),
     ),
+    "label known too early": (
+        "label-known-too-early",
+        lambda project: with_examples(
+            project,
+            lambda rows: rows.mutate(label_known_at=(_.event_timestamp + ibis.interval(seconds=1)).cast(UTC_INSTANT)),
+        ),
+    ),
+    "label of later days": ("horizon-too-short", label_of_later_days),
+    "count of earlier days": ("examples-look-back", count_of_earlier_days),
+    "label of earlier days": ("examples-look-back", label_of_earlier_days),
     "label known in a year": (
         "label-too-late",
         lambda project: with_examples(
@@ -314,6 +355,9 @@ EACH_THING = (
     "label longer than a block",
     "one block",
     "label known in a year",
+    "label known too early",
+    "label of later days",
+    "count of earlier days",
     "no label",
     "one class",
 )
