@@ -317,6 +317,57 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
             "Make what looks back a view with a `lookback`, and look it up",
         ),
     ],
+    "column of all rows": [
+        (
+            'mistakes.py: return with_use_case(project, on_demand=lambda columns: {**given(columns), "made": make(columns)})',
+            (
+                "`on_demand` makes another 'made' of a request by itself than among others, so that online answers "
+                "would differ from training"
+            ),
+            "Compute each row from its own columns: what is made of other rows, such as their mean, belongs in a view",
+        ),
+    ],
+    "prediction of all rows": [
+        (
+            (
+                "mistakes.py: lambda project: with_use_case(project, postprocess=lambda _columns, numbers: numbers - "
+                "numbers.mean()),"
+            ),
+            (
+                "`postprocess` makes another prediction of a request by itself than among others, so that online "
+                "answers would differ from training"
+            ),
+            "Compute each row from its own columns: what is made of other rows, such as their mean, belongs in a view",
+        ),
+    ],
+    "column of one value": [
+        (
+            'mistakes.py: return with_use_case(project, on_demand=lambda columns: {**given(columns), "made": make(columns)})',
+            "`on_demand` gives column 'made' of shape (1,) for 4,551 requests",
+            "Return an array with one value for each request",
+        ),
+    ],
+    "prediction of one value": [
+        (
+            "mistakes.py: lambda project: with_use_case(project, postprocess=lambda _columns, numbers: numbers[:1]),",
+            "`postprocess` gives predictions of shape (1,) for 4,551 requests",
+            "Return an array with one value for each request",
+        ),
+    ],
+    "column that no single request has": [
+        (
+            'mistakes.py: raise ValueError("one row is too few")',
+            "`on_demand`, of one request by itself, fails with ValueError: one row is too few",
+            "Mend the function",
+        ),
+    ],
+    "postprocess that fails": [
+        (
+            'mistakes.py: raise ValueError("no such number")',
+            "`postprocess` fails with ValueError: no such number",
+            "Mend the function",
+        ),
+    ],
     "label known in a year": [
         (
             "params.yaml",

@@ -19,7 +19,7 @@ from pydantic import BaseModel, create_model
 
 from ratchet.clock import Period
 from ratchet.project import Project
-from ratchet.use_case import Columns, Delivery, Lookup, SourceTable, Tables, View
+from ratchet.use_case import Array, Columns, Delivery, Lookup, SourceTable, Tables, View
 from tests.support.variants import with_table, with_use_case, with_view
 
 Examples = Callable[[ibis.Table], ibis.Table]
@@ -97,6 +97,28 @@ def count_of_earlier_days(project: Project) -> Project:
     request = create_model("Remembering", __base__=project.use_case.request, before=(int, 0))
     days = ibis.range_window(order_by="event_timestamp", preceding=ibis.interval(days=50), following=0)
     return with_examples(project, lambda rows: rows.mutate(before=_.count().over(days)), request)
+
+
+def with_column(project: Project, make: Callable[[Columns], Array]) -> Project:
+    """The project whose `on_demand` makes another column."""
+    given = project.use_case.on_demand
+    return with_use_case(project, on_demand=lambda columns: {**given(columns), "made": make(columns)})
+
+
+def since_the_first(columns: Columns) -> Array:
+    """Seconds after the earliest of the requests that are asked for together."""
+    moments = columns["event_timestamp"]
+    return np.asarray((moments - moments.min()) / np.timedelta64(1, "s"))
+
+
+def not_for_one(columns: Columns) -> Array:
+    if len(columns["event_timestamp"]) == 1:
+        raise ValueError("one row is too few")
+    return np.zeros(len(columns["event_timestamp"]))
+
+
+def failing_postprocess(_columns: Columns, _predictions: Array) -> Array:
+    raise ValueError("no such number")
 
 
 def outcome_on_demand(project: Project) -> Project:
@@ -272,6 +294,21 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
     "label of later days": ("horizon-too-short", label_of_later_days),
     "count of earlier days": ("examples-look-back", count_of_earlier_days),
     "label of earlier days": ("examples-look-back", label_of_earlier_days),
+    "column of all rows": ("depends-on-others", lambda project: with_column(project, since_the_first)),
+    "prediction of all rows": (
+        "depends-on-others",
+        lambda project: with_use_case(project, postprocess=lambda _columns, numbers: numbers - numbers.mean()),
+    ),
+    "column of one value": ("not-one-each", lambda project: with_column(project, lambda _columns: np.ones(1))),
+    "prediction of one value": (
+        "not-one-each",
+        lambda project: with_use_case(project, postprocess=lambda _columns, numbers: numbers[:1]),
+    ),
+    "column that no single request has": ("function-fails", lambda project: with_column(project, not_for_one)),
+    "postprocess that fails": (
+        "function-fails",
+        lambda project: with_use_case(project, postprocess=failing_postprocess),
+    ),
     "label known in a year": (
         "label-too-late",
         lambda project: with_examples(
@@ -358,6 +395,8 @@ EACH_THING = (
     "label known too early",
     "label of later days",
     "count of earlier days",
+    "column of all rows",
+    "prediction of all rows",
     "no label",
     "one class",
 )
