@@ -48,13 +48,19 @@ class Accepted:
             dates = (None, None) if table.is_reference else (first, last)
             self.connection.create_view(table.name, prepare(table, self._rows(table, *dates)), overwrite=True)
 
-    def kept(self, derivation: Derivation, after: datetime | None = None, until: datetime | None = None) -> ibis.Table:
-        """A derivation's rows as they are now, whatever the tables hold later: those after one instant, up to another."""
+    def kept(
+        self,
+        derivation: Derivation,
+        after: datetime | None = None,
+        until: datetime | None = None,
+        moment: str = EVENT_TIMESTAMP,
+    ) -> ibis.Table:
+        """A derivation's rows as they are now, whatever the tables hold later: those of moments after one, up to another."""
         from ibis.util import gen_name
 
         name = gen_name("kept")
-        bounds = [f"{EVENT_TIMESTAMP} > {_instant(after)}"] if after else []
-        bounds += [f"{EVENT_TIMESTAMP} <= {_instant(until)}"] if until else []
+        bounds = [f"{moment} > {_instant(after)}"] if after else []
+        bounds += [f"{moment} <= {_instant(until)}"] if until else []
         where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
         table = self.connection.create_table(name, schema=derivation.expression.schema())
         self.connection.raw_sql(f"INSERT INTO {name} SELECT * FROM ({derivation.sql}){where}")

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 EVENT_TIMESTAMP = "event_timestamp"
 REQUEST_ID = "request_id"
-LABEL_COLUMNS = ("label", "label_known_at")
+LABEL_KNOWN_AT = "label_known_at"
+LABEL_COLUMNS = ("label", LABEL_KNOWN_AT)
 MARGIN = timedelta(days=1)
 """An example may use source rows of its own day and its neighbours; a day's view rows lie no further from theirs."""
 

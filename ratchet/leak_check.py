@@ -1,19 +1,21 @@
-"""Does any feature or request use what was not known yet? Recompute them on sources cut off at an instant, and compare.
+"""Does any feature, request or label use what was not known yet? Recompute them on sources cut off at an instant, and compare.
 
 The cut-off hides what was not known: a row before its event_time, and before known_at all but its early columns. What was
-computed for a moment up to the cut-off must not change by it. The check fails, too, where it hid or compared nothing.
+computed for a moment up to the cut-off must not change by it: of a label, that is the moment from which it counts as known.
+The check fails, too, where it hid or compared nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ratchet.accepted import Accepted
 from ratchet.derivation import (
     EVENT_TIMESTAMP,
+    LABEL_KNOWN_AT,
     Derivation,
     label_derivation,
     request_derivation,
@@ -73,62 +75,75 @@ def hide(table: SourceTable, rows: ibis.Table, at: datetime, columns: Sequence[s
     return rows.mutate(**hidden) if hidden else rows
 
 
+@dataclass(frozen=True)
+class _Suspect:
+    """Rows that may know too much; `moment` names their column that says when all that they follow from was known.
+
+    A view's rows follow from what was known strictly before it, `inclusive` ones from what was known at it, too.
+    """
+
+    derivation: Derivation
+    moment: str = EVENT_TIMESTAMP
+    inclusive: bool = False
+
+
 def leak_check(
     project: Project, cut_offs: Sequence[datetime], cut: CutOff = known_before, opened: Opened = Accepted.of
 ) -> LeakReport:
-    """Compare views and requests at each cut-off, and look for labels that are known when they are asked for."""
+    """Compare views, requests and labels at each cut-off, and look for labels that are known when they are asked for."""
     found = {
-        name: [
-            _compare(opened(project, derivation), derivation, at, cut, strictly=name == "requests") for at in cut_offs
-        ]
-        for name, derivation in _derivations(project).items()
+        name: [_compare(opened(project, suspect.derivation), suspect, at, cut) for at in cut_offs]
+        for name, suspect in _suspects(project).items()
     }
+    changed = {name: sum(one.changed for one in each) for name, each in found.items()}
     return LeakReport(
         cut_offs=tuple(cut_offs),
         hidden_rows=min(sum(one.hidden for one in each) for each in found.values()),
         compared_rows=min(sum(one.compared for one in each) for each in found.values()),
-        changed={
-            **{name: sum(one.changed for one in each) for name, each in found.items()},
-            "labels": _labels_known_at_once(project, opened),
-        },
+        changed={**changed, "labels": changed["labels"] + labels_known_at_once(project, opened)},
     )
 
 
-def _derivations(project: Project) -> dict[str, Derivation]:
-    """What may leak: requests, and the views that read more than reference tables."""
+def _suspects(project: Project) -> dict[str, _Suspect]:
+    """What may leak: requests, labels, and the views that read more than reference tables.
+
+    A request is asked for at its source row's own event_time. A label may be known long after its request, so that any source
+    row may be one of its.
+    """
     use_case = project.use_case
     views = {view.name: view_derivation(use_case, view) for view in use_case.views}
     dated = {table.name for table in use_case.tables if not table.is_reference}
+    labels = replace(label_derivation(use_case), lookback=None)
     return {
-        **{name: derivation for name, derivation in views.items() if dated.intersection(derivation.reads)},
-        "requests": request_derivation(use_case),
+        **{name: _Suspect(view) for name, view in views.items() if dated.intersection(view.reads)},
+        "requests": _Suspect(request_derivation(use_case), inclusive=True),
+        "labels": _Suspect(labels, LABEL_KNOWN_AT, inclusive=True),
     }
 
 
-def _compare(accepted: Accepted, derivation: Derivation, at: datetime, cut: CutOff, *, strictly: bool) -> _Comparison:
+def _compare(accepted: Accepted, suspect: _Suspect, at: datetime, cut: CutOff) -> _Comparison:
     """Compare in the first window that has rows."""
-    windows = (_compare_within(window, accepted, derivation, at, cut, strictly=strictly) for window in WINDOWS)
+    windows = (_compare_within(window, accepted, suspect, at, cut) for window in WINDOWS)
     return next((found for found in windows if found.compared), _Comparison())
 
 
-def _compare_within(
-    window: timedelta, accepted: Accepted, derivation: Derivation, at: datetime, cut: CutOff, *, strictly: bool
-) -> _Comparison:
+def _compare_within(window: timedelta, accepted: Accepted, suspect: _Suspect, at: datetime, cut: CutOff) -> _Comparison:
     """Compare the rows of the window that ends at `at`, with the cut-off at the last of them.
 
-    There a leak shows best: a source row that became known at that very moment is hidden. A request is asked for at its
-    source row's own event_time, so the cut-off comes just after it.
+    There a leak shows best: a source row that became known at that very moment is hidden, or, where such a row may count, one
+    that became known just after it.
     """
+    derivation, bounds = suspect.derivation, (at - window, at, suspect.moment)
     dates = _source_dates(derivation, at, window)
     accepted.expose(*dates)
-    full = accepted.kept(derivation, at - window, at)
-    last = accepted.value(full[EVENT_TIMESTAMP].max())
+    full = accepted.kept(derivation, *bounds)
+    last = accepted.value(full[suspect.moment].max())
     if last is None:
         return _Comparison()
     visible = _visible(accepted)
-    instant = last + timedelta(microseconds=1) if strictly else last
+    instant = last + timedelta(microseconds=1) if suspect.inclusive else last
     accepted.expose(*dates, prepare=lambda table, whole: cut(table, whole, instant))
-    known = accepted.kept(derivation, at - window, at)
+    known = accepted.kept(derivation, *bounds)
     lost, gained = (one.difference(other, distinct=False) for one, other in ((full, known), (known, full)))
     changed = accepted.value(lost.count()) + accepted.value(gained.count())
     return _Comparison(visible - _visible(accepted), accepted.value(full.count()), changed)
@@ -149,7 +164,7 @@ def _visible(accepted: Accepted) -> int:
     )
 
 
-def _labels_known_at_once(project: Project, opened: Opened) -> int:
+def labels_known_at_once(project: Project, opened: Opened) -> int:
     """Labels not known strictly after the moment of their request."""
     derivation = label_derivation(project.use_case)
     accepted = opened(project, derivation)

@@ -37,6 +37,11 @@ METRICS: Mapping[Task, Mapping[str, Metric]] = {
 }
 
 
+def usable(task: Task, labels: Floats) -> npt.NDArray[np.bool_]:
+    """Which labels can be learned from and judged by: finite numbers, of a binary task 0 and 1."""
+    return np.asarray(np.isin(labels, (0, 1)) if task == "binary" else np.isfinite(labels))
+
+
 def metrics(task: Task, labels: Floats, predicted: Floats) -> dict[str, float | None]:
     """METRICS of the task. Errors are in the label's unit; auc is None where one class is alone."""
     squared = np.mean((labels - predicted) ** 2)

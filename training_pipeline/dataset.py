@@ -12,6 +12,7 @@ import pandas as pd
 from ratchet.clock import Period
 from ratchet.errors import DataError
 from ratchet.feature_store import service_spec, training_set
+from ratchet.metrics import usable
 from ratchet.model import Contract
 from ratchet.project import Project
 from ratchet.use_case import Array, Columns, UseCase
@@ -74,7 +75,7 @@ def read_training_set(project: Project) -> TrainingSet:
     """All requests before the holdout whose labels were known strictly before it began. Raises DataError, StoreError."""
     stopping, until = project.period("early_stopping").start, project.period("holdout").start
     period = Period(project.period("train").start, until)
-    rows = training_set(project, period, until - TICK)
+    rows = _labelled(project, period, until - TICK)
     is_stopping = rows["event_timestamp"] >= np.datetime64(stopping.replace(tzinfo=None), "us")
     for name, part in (("training", ~is_stopping), ("early-stopping", is_stopping)):
         if len(np.unique(rows["label"][part])) < 2:
@@ -87,10 +88,27 @@ def read_training_set(project: Project) -> TrainingSet:
 
 
 def read_holdout(project: Project) -> Holdout:
-    """All requests of the holdout period whose labels are known by now, from what was delivered up to the last period's end."""
+    """All requests of the holdout period whose labels are known by now, from what was delivered up to the last period's end.
+
+    Raises DataError, StoreError.
+    """
     period = project.period("holdout")
-    rows = training_set(project, period, min(project.clock.now(), project.period("all").end))
+    rows = _labelled(project, period, min(project.clock.now(), project.period("all").end))
     return Holdout(rows, period, service_spec(project.use_case).fingerprint)
+
+
+def _labelled(project: Project, period: Period, as_of: datetime) -> Columns:
+    """The period's requests whose label was known at `as_of`. Raises DataError for a label that says nothing."""
+    rows, task = training_set(project, period, as_of), project.use_case.task
+    wrong = rows["label"][~usable(task, rows["label"])]
+    if len(wrong):
+        raise DataError(
+            f"{len(wrong):,} of {len(rows['label']):,} are {'neither 0 nor 1' if task == 'binary' else 'no finite number'}, "
+            f"such as {wrong[0]:g}",
+            subject=f"labels of {period}",
+            remedy="Let a rule quarantine these rows, or `examples` leave the label null where the outcome is not known",
+        )
+    return rows
 
 
 def _contract(project: Project, trained: Period) -> Contract:

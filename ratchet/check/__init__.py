@@ -16,11 +16,13 @@ from ratchet.check.finding import Finding
 from ratchet.check.judging import check_columns, check_periods
 from ratchet.check.labels import check_inputs, check_labels
 from ratchet.check.leaks import check_leaks
+from ratchet.check.rows import check_predictions, check_rows
 from ratchet.check.sample import Sample, take
 from ratchet.check.views import check_keys, check_views
 from ratchet.derivation import LABEL_COLUMNS, REQUEST_ID
 from ratchet.errors import RatchetError
 from ratchet.project import Project
+from ratchet.use_case import Array, UseCase
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,18 @@ def _completed(features: Features, where: Declaration) -> Iterator[Finding]:
     except Exception as error:  # noqa: BLE001 - it may raise anything
         yield _on_demand(features, error, where)
         return
-    missing = list(check_columns(use_case, columns, where))
-    yield from missing
-    if not missing:
+    unusable = [*check_rows(use_case, asked, columns, where), *check_columns(use_case, columns, where)]
+    yield from unusable
+    if not unusable:
         labelled = {**columns, **{name: rows[name] for name in LABEL_COLUMNS}}
+        yield from check_predictions(use_case, columns, _like_predictions(use_case, rows["label"]), where)
         yield from check_inputs(use_case, labelled, where)
         yield from check_periods(features, labelled, where)
+
+
+def _like_predictions(use_case: UseCase, labels: Array) -> Array:
+    """Numbers such as a model's: a probability is rarely 0 or 1."""
+    return 0.25 + labels / 2 if use_case.task == "binary" else labels
 
 
 def _on_demand(features: Features, error: Exception, where: Declaration) -> Finding:

@@ -13,6 +13,7 @@ from ratchet.check.declaration import Declaration
 from ratchet.check.features import Features, size
 from ratchet.check.finding import Finding
 from ratchet.derivation import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
+from ratchet.metrics import usable
 from ratchet.use_case import Array, Columns, Kind, Task, UseCase
 
 NEARLY_PERFECT = 0.999
@@ -51,12 +52,12 @@ def check_labels(features: Features, where: Declaration) -> Iterator[Finding]:
 def check_inputs(use_case: UseCase, columns: Columns, where: Declaration) -> Iterator[Finding]:
     """Does an input give the label away? `columns` are labelled requests with all that a model may be given."""
     labels = columns["label"]
-    usable = np.isin(labels, (0, 1)) if use_case.task == "binary" else np.isfinite(labels)
+    are_usable = usable(use_case.task, labels)
     for name, kind in use_case.inputs.items():
         if name in LABEL_COLUMNS:
             continue
         try:
-            strength = _strength(np.asarray(columns[name])[usable], kind, labels[usable], use_case.task)
+            strength = _strength(np.asarray(columns[name])[are_usable], kind, labels[are_usable], use_case.task)
         except ValueError:
             yield _no_number(name, where)
             continue
@@ -65,22 +66,21 @@ def check_inputs(use_case: UseCase, columns: Columns, where: Declaration) -> Ite
 
 
 def _values(use_case: UseCase, labels: Array, place: str) -> Iterator[Finding]:
-    binary = use_case.task == "binary"
-    usable = np.isin(labels, (0, 1)) if binary else np.isfinite(labels)
-    if np.mean(~usable) > WRONG:
-        wrong = sorted({float(value) for value in labels[~usable]})[:3]
+    binary, are_usable = use_case.task == "binary", usable(use_case.task, labels)
+    if np.mean(~are_usable) > WRONG:
+        wrong = sorted({float(value) for value in labels[~are_usable]})[:3]
         yield Finding(
             "label-values",
             place,
-            f"{np.mean(~usable):.0%} of the labels are {'neither 0 nor 1' if binary else 'no finite number'}, such as "
+            f"{np.mean(~are_usable):.0%} of the labels are {'neither 0 nor 1' if binary else 'no finite number'}, such as "
             f"{wrong[0]:g}",
             "Let `label` be 1 for yes and 0 for no" if binary else "Let `label` be null where the outcome is not known",
         )
-    elif len(np.unique(labels[usable])) < 2:
+    elif len(np.unique(labels[are_usable])) < 2:
         yield Finding(
             "one-class",
             place,
-            f"every label is {labels[usable][0]:g}: there is nothing to learn",
+            f"every label is {labels[are_usable][0]:g}: there is nothing to learn",
             "Look at how `label` is made, or take a longer period or other rows into `examples`",
         )
 

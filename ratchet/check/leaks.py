@@ -1,9 +1,9 @@
-"""Mistakes of time: features and requests that know too much, and views that look back too little."""
+"""Mistakes of time: features, requests and labels that know too much."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,11 @@ import numpy as np
 
 from ratchet.accepted import Accepted, Prepare
 from ratchet.check.declaration import Declaration
-from ratchet.check.features import Features, present, size
-from ratchet.check.finding import Finding, spoken
-from ratchet.check.sample import DIRT
-from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID, request_derivation, view_derivation
-from ratchet.leak_check import WINDOWS, hide, known_before, late_columns, leak_check
+from ratchet.check.features import Features
+from ratchet.check.finding import Finding
+from ratchet.check.reach import check_reach
+from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID, request_derivation
+from ratchet.leak_check import WINDOWS, hide, known_before, labels_known_at_once, late_columns, leak_check
 from ratchet.use_case import SourceTable, View
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CUT_OFF = 0.8
 """Where in the sample's requests, in order of time, the sources are cut off."""
-TICK, DAY = timedelta(microseconds=1), timedelta(days=1)
+TICK = timedelta(microseconds=1)
 
 
 def check_leaks(features: Features, where: Declaration) -> Iterator[Finding]:
@@ -31,22 +31,15 @@ def check_leaks(features: Features, where: Declaration) -> Iterator[Finding]:
     sample = features.sample
     use_case, cut_off = sample.project.use_case, _cut_off(features)
     changed = leak_check(sample.project, [cut_off], opened=sample.opened).changed
-    leaking = [view for view in use_case.views if changed.get(view.name)]
-    for view in leaking:
-        yield _leak(view, changed[view.name], where)
+    for view in use_case.views:
+        if changed.get(view.name):
+            yield _leak(view, changed[view.name], where)
     if changed["requests"]:
         fields = dict(_fields(features, cut_off, where))
         yield from fields.values() or [_request_leak(features, where)]
     if changed["labels"]:
-        yield Finding(
-            "label-known-at-once",
-            where.function(use_case.examples),
-            f"{changed['labels']:,} labels have no label_known_at after the moment that their prediction is asked for",
-            "Let label_known_at be the instant from which the outcome is known, such as the `known_at` of its row",
-        )
-    for view in use_case.views:
-        if view not in leaking:
-            yield from _lookback(features, view, where)
+        yield _early_label(features, changed["labels"], where)
+    yield from check_reach(features, changed, where)
 
 
 def _cut_off(features: Features) -> datetime:
@@ -72,6 +65,27 @@ def _request_leak(features: Features, where: Declaration) -> Finding:
         where.function(use_case.examples),
         "requests appear or vanish with what is known only after they are asked",
         "Let `examples` choose its rows by their early columns alone, and leave the label null where it is not known",
+    )
+
+
+def _early_label(features: Features, changed: int, where: Declaration) -> Finding:
+    sample = features.sample
+    place = where.function(sample.project.use_case.examples)
+    at_once = labels_known_at_once(sample.project, sample.opened)
+    if at_once:
+        return Finding(
+            "label-known-at-once",
+            place,
+            f"{at_once:,} labels have no label_known_at after the moment that their prediction is asked for",
+            "Let label_known_at be the instant from which the outcome is known, such as the `known_at` of its row",
+        )
+    return Finding(
+        "label-known-too-early",
+        place,
+        f"labels are not known yet at their label_known_at: {changed:,} of them change when the sources are cut off just "
+        "after the last of these moments",
+        "Let label_known_at be the instant from which the outcome cannot change any more, such as the end of the time that "
+        "`label` looks at",
     )
 
 
@@ -139,37 +153,3 @@ def _of_later_rows(field: str, table: SourceTable, place: str) -> Finding:
         f"request field {field!r} follows from rows of table {table.name!r} that come only after it is asked for",
         f"Let `examples` make it of earlier rows, or take {field!r} out of the request",
     )
-
-
-def _lookback(features: Features, view: View, where: Declaration) -> Iterator[Finding]:
-    """Does the last date of a view come out the same from its lookback alone?"""
-    rows = features.views[view.name]
-    last = rows.filter(rows[EVENT_TIMESTAMP] <= features.sample.last)[EVENT_TIMESTAMP].max().to_pyarrow().as_py()
-    if view.lookback is None or last is None:
-        return
-    day = datetime.combine(last.date(), time(), UTC)
-    whole = _rounded(rows.filter(rows[EVENT_TIMESTAMP] >= day, rows[EVENT_TIMESTAMP] < day + DAY))
-    alone = _rounded(_alone(features, view, day))
-    changed = max(size(one.difference(other, distinct=False)) for one, other in ((whole, alone), (alone, whole)))
-    if changed > DIRT * size(whole):
-        yield Finding(
-            "lookback-too-short",
-            where.view(view.name, "lookback"),
-            f"view {view.name!r} looks further back than its `lookback` of {spoken(view.lookback)}: {changed:,} of the "
-            f"{size(whole):,} rows of {day.date()} change when older rows are there",
-            "Set `lookback` to the longest window, plus the time from a row's event_time to the moment that it counts at",
-        )
-
-
-def _alone(features: Features, view: View, day: datetime) -> ibis.Table:
-    """The view's rows of a date, from the source rows that its lookback allows."""
-    sample = features.sample
-    derivation = view_derivation(sample.project.use_case, view)
-    accepted = sample.opened(sample.project, derivation)
-    accepted.expose(*derivation.source_dates(day.date(), day.date()))
-    return present(accepted.kept(derivation, day - TICK, day + DAY - TICK), *view.keys)
-
-
-def _rounded(rows: ibis.Table) -> ibis.Table:
-    """Numbers no finer than sums of floats in another order agree."""
-    return rows.mutate(**{name: rows[name].cast("float32") for name in rows.columns if rows[name].type().is_floating()})

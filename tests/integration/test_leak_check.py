@@ -46,6 +46,11 @@ def label_of_unknown_age(tables: Tables) -> ibis.Table:
     return noshow.examples(tables).mutate(label_known_at=ibis.null(UTC_INSTANT))
 
 
+def label_too_early(tables: Tables) -> ibis.Table:
+    """A label that is said to be known two days before anybody recorded it."""
+    return noshow.examples(tables).mutate(label_known_at=(_.event_timestamp + ibis.interval(days=1)).cast(UTC_INSTANT))
+
+
 def _counted(rows: ibis.Table, **window: Any) -> ibis.Table:
     """Appointments and missed ones of a patient over a window of rows that have an event_timestamp."""
     each = rows.group_by(["patient", "event_timestamp"]).agg(n=_.count(), missed=_.missed.sum())
@@ -128,6 +133,7 @@ def history(compute: Callable[[Tables], ibis.Table]) -> dict[str, Any]:
         pytest.param({"examples": outcome_as_request_field, "request": ReminderWithOutcome}, "requests", id="outcome"),
         pytest.param({"examples": label_at_once}, "labels", id="label at the time of the query"),
         pytest.param({"examples": label_of_unknown_age}, "labels", id="label of unknown age"),
+        pytest.param({"examples": label_too_early}, "labels", id="label before it is known"),
         pytest.param(history(current_row), "patient_history", id="window with the current row"),
         pytest.param(history(current_hour), "patient_history", id="window with the current hour"),
         pytest.param(history(before_it_was_known), "patient_history", id="row that is known later"),

@@ -6,22 +6,28 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from ibis import _
 
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.errors import DataError
+from ratchet.feature_store import apply
 from ratchet.gate_record import GateRecord, read, verify
 from ratchet.metrics import METRICS
 from ratchet.model import REFERENCE, Contract, Model, load, save
 from ratchet.project import Project
 from ratchet.settings import TrainingSettings
+from ratchet.use_case import Task
 from tests.support.accepted import accept_all
+from tests.support.mistakes import with_examples
 from tests.support.projects import noshow_project
-from training_pipeline.dataset import read_training_set
+from tests.support.variants import with_use_case
+from training_pipeline.dataset import read_holdout, read_training_set
 from training_pipeline.fit import fit_candidate, train
 from training_pipeline.gate import constant, evaluate, evaluate_model, prepare
 from training_pipeline.register import register
@@ -157,3 +163,25 @@ def test_settings_reach_the_estimator(built: Project) -> None:
         "n_estimators": 0,
         "random_state": settings.seed,
     }
+
+
+@pytest.mark.parametrize(
+    ("task", "value", "problem"),
+    [
+        ("binary", 2.0, "37 of 2,797 are neither 0 nor 1, such as 2"),
+        ("regression", float("nan"), "37 of 2,797 are no finite number, such as nan"),
+    ],
+)
+def test_label_that_says_nothing_is_a_clear_error(tmp_path: Path, task: Task, value: float, problem: str) -> None:
+    """A few impossible labels, which no rule has quarantined, are named in training and in the holdout."""
+    project = noshow_project(tmp_path, rows_per_week=150)
+    accept_all(project)
+    odd = (_.request_id.right(2) == "42").ifelse(ibis.literal(value), _.label)
+    project = with_use_case(with_examples(project, lambda rows: rows.mutate(label=odd)), task=task)
+    featurize(project)
+    apply(project)
+    with pytest.raises(DataError) as error:
+        read_training_set(project)
+    assert problem == error.value.problem
+    with pytest.raises(DataError, match=problem.partition("are ")[2]):
+        read_holdout(project)

@@ -274,6 +274,100 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
             "Let label_known_at be the instant from which the outcome is known, such as the `known_at` of its row",
         ),
     ],
+    "label known too early": [
+        (
+            "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or project.use_case.request",
+            (
+                "labels are not known yet at their label_known_at: 63 of them change when the sources are cut off "
+                "just after the last of these moments"
+            ),
+            (
+                "Let label_known_at be the instant from which the outcome cannot change any more, such as the end of "
+                "the time that `label` looks at"
+            ),
+        ),
+    ],
+    "label of later days": [
+        (
+            "noshow.py: use_case = UseCase(",
+            (
+                "labels look further ahead than the `horizon` of no time: 74 of the 149 labels of 5 dates change "
+                "when later rows are there"
+            ),
+            "Set `horizon` to the time from a request to the last row that its label may look at, and let it look no further",
+        ),
+    ],
+    "count of earlier days": [
+        (
+            "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or project.use_case.request",
+            (
+                "requests follow from rows of earlier dates than their own and the one before it: 31 of the 31 "
+                "requests of 2024-04-30 change when these are there"
+            ),
+            "Make what looks back a view with a `lookback`, and look it up",
+        ),
+    ],
+    "label of earlier days": [
+        (
+            "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or project.use_case.request",
+            (
+                "labels follow from rows of earlier dates than their own and the one before it: 15 of the 31 labels "
+                "of 2024-04-30 change when these are there"
+            ),
+            "Make what looks back a view with a `lookback`, and look it up",
+        ),
+    ],
+    "column of all rows": [
+        (
+            'mistakes.py: return with_use_case(project, on_demand=lambda columns: {**given(columns), "made": make(columns)})',
+            (
+                "`on_demand` makes another 'made' of a request by itself than among others, so that online answers "
+                "would differ from training"
+            ),
+            "Compute each row from its own columns: what is made of other rows, such as their mean, belongs in a view",
+        ),
+    ],
+    "prediction of all rows": [
+        (
+            (
+                "mistakes.py: lambda project: with_use_case(project, postprocess=lambda _columns, numbers: numbers - "
+                "numbers.mean()),"
+            ),
+            (
+                "`postprocess` makes another prediction of a request by itself than among others, so that online "
+                "answers would differ from training"
+            ),
+            "Compute each row from its own columns: what is made of other rows, such as their mean, belongs in a view",
+        ),
+    ],
+    "column of one value": [
+        (
+            'mistakes.py: return with_use_case(project, on_demand=lambda columns: {**given(columns), "made": make(columns)})',
+            "`on_demand` gives column 'made' of shape (1,) for 4,551 requests",
+            "Return an array with one value for each request",
+        ),
+    ],
+    "prediction of one value": [
+        (
+            "mistakes.py: lambda project: with_use_case(project, postprocess=lambda _columns, numbers: numbers[:1]),",
+            "`postprocess` gives predictions of shape (1,) for 4,551 requests",
+            "Return an array with one value for each request",
+        ),
+    ],
+    "column that no single request has": [
+        (
+            'mistakes.py: raise ValueError("one row is too few")',
+            "`on_demand`, of one request by itself, fails with ValueError: one row is too few",
+            "Mend the function",
+        ),
+    ],
+    "postprocess that fails": [
+        (
+            'mistakes.py: raise ValueError("no such number")',
+            "`postprocess` fails with ValueError: no such number",
+            "Mend the function",
+        ),
+    ],
     "label known in a year": [
         (
             "params.yaml",

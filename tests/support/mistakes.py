@@ -19,7 +19,7 @@ from pydantic import BaseModel, create_model
 
 from ratchet.clock import Period
 from ratchet.project import Project
-from ratchet.use_case import Columns, Delivery, Lookup, SourceTable, Tables, View
+from ratchet.use_case import Array, Columns, Delivery, Lookup, SourceTable, Tables, View
 from tests.support.variants import with_table, with_use_case, with_view
 
 Examples = Callable[[ibis.Table], ibis.Table]
@@ -66,6 +66,59 @@ def count_of_later_rows(project: Project) -> Project:
     """The caller is asked for a number that later rows add to."""
     request = create_model("Foreseeing", __base__=project.use_case.request, asked=(int, 0))
     return with_examples(project, lambda rows: rows.mutate(asked=_.count().over(ibis.window())), request)
+
+
+def parity(**window: Any) -> ibis.Deferred:
+    """A label of 0 or 1, by the requests of a window of time around each."""
+    around = ibis.range_window(order_by="event_timestamp", **window)
+    found = ((_.request_id.hash() % 7).sum().over(around) % 2).abs().cast("float64")
+    return _.label.notnull().ifelse(found, None)
+
+
+def label_of_later_days(project: Project) -> Project:
+    """A label that looks three days ahead, and does not say so."""
+    days = ibis.interval(days=3)
+    return with_examples(
+        with_use_case(project, horizon=timedelta(0)),
+        lambda rows: rows.mutate(
+            label=parity(preceding=0, following=days),
+            label_known_at=(_.event_timestamp + days + ibis.interval(seconds=1)).cast(UTC_INSTANT),
+        ),
+    )
+
+
+def label_of_earlier_days(project: Project) -> Project:
+    """A label that looks back."""
+    return with_examples(project, lambda rows: rows.mutate(label=parity(preceding=ibis.interval(days=5), following=0)))
+
+
+def count_of_earlier_days(project: Project) -> Project:
+    """The caller is asked for a number that should be a view's."""
+    request = create_model("Remembering", __base__=project.use_case.request, before=(int, 0))
+    days = ibis.range_window(order_by="event_timestamp", preceding=ibis.interval(days=50), following=0)
+    return with_examples(project, lambda rows: rows.mutate(before=_.count().over(days)), request)
+
+
+def with_column(project: Project, make: Callable[[Columns], Array]) -> Project:
+    """The project whose `on_demand` makes another column."""
+    given = project.use_case.on_demand
+    return with_use_case(project, on_demand=lambda columns: {**given(columns), "made": make(columns)})
+
+
+def since_the_first(columns: Columns) -> Array:
+    """Seconds after the earliest of the requests that are asked for together."""
+    moments = columns["event_timestamp"]
+    return np.asarray((moments - moments.min()) / np.timedelta64(1, "s"))
+
+
+def not_for_one(columns: Columns) -> Array:
+    if len(columns["event_timestamp"]) == 1:
+        raise ValueError("one row is too few")
+    return np.zeros(len(columns["event_timestamp"]))
+
+
+def failing_postprocess(_columns: Columns, _predictions: Array) -> Array:
+    raise ValueError("no such number")
 
 
 def outcome_on_demand(project: Project) -> Project:
@@ -231,6 +284,31 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
         "label-known-at-once",
         lambda project: with_examples(project, lambda rows: rows.mutate(label_known_at=_.event_timestamp)),
     ),
+    "label known too early": (
+        "label-known-too-early",
+        lambda project: with_examples(
+            project,
+            lambda rows: rows.mutate(label_known_at=(_.event_timestamp + ibis.interval(seconds=1)).cast(UTC_INSTANT)),
+        ),
+    ),
+    "label of later days": ("horizon-too-short", label_of_later_days),
+    "count of earlier days": ("examples-look-back", count_of_earlier_days),
+    "label of earlier days": ("examples-look-back", label_of_earlier_days),
+    "column of all rows": ("depends-on-others", lambda project: with_column(project, since_the_first)),
+    "prediction of all rows": (
+        "depends-on-others",
+        lambda project: with_use_case(project, postprocess=lambda _columns, numbers: numbers - numbers.mean()),
+    ),
+    "column of one value": ("not-one-each", lambda project: with_column(project, lambda _columns: np.ones(1))),
+    "prediction of one value": (
+        "not-one-each",
+        lambda project: with_use_case(project, postprocess=lambda _columns, numbers: numbers[:1]),
+    ),
+    "column that no single request has": ("function-fails", lambda project: with_column(project, not_for_one)),
+    "postprocess that fails": (
+        "function-fails",
+        lambda project: with_use_case(project, postprocess=failing_postprocess),
+    ),
     "label known in a year": (
         "label-too-late",
         lambda project: with_examples(
@@ -314,6 +392,11 @@ EACH_THING = (
     "label longer than a block",
     "one block",
     "label known in a year",
+    "label known too early",
+    "label of later days",
+    "count of earlier days",
+    "column of all rows",
+    "prediction of all rows",
     "no label",
     "one class",
 )

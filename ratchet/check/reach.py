@@ -1,0 +1,122 @@
+"""Views, requests and labels that follow from more source rows than they say: by itself a date would come out otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ratchet.check.declaration import Declaration
+from ratchet.check.features import Features, present, size
+from ratchet.check.finding import Finding, spoken
+from ratchet.check.sample import DIRT
+from ratchet.derivation import EVENT_TIMESTAMP, Derivation, label_derivation, request_derivation, view_derivation
+from ratchet.use_case import View
+
+if TYPE_CHECKING:
+    import ibis
+
+TICK, DAY = timedelta(microseconds=1), timedelta(days=1)
+DAYS = 5
+"""Dates of which labels are computed twice."""
+
+
+def check_reach(features: Features, leaking: Mapping[str, int], where: Declaration) -> Iterator[Finding]:
+    """Compute a date from the source rows that it may follow from, and from all: of what does not leak anyway."""
+    for view in features.sample.project.use_case.views:
+        if not leaking.get(view.name):
+            yield from _lookback(features, view, where)
+    days = _busiest(features)
+    ahead = list(_horizon(features, days, where))
+    yield from ahead
+    if not ahead and not leaking["requests"]:
+        yield from _examples(features, days[0], where)
+
+
+def _lookback(features: Features, view: View, where: Declaration) -> Iterator[Finding]:
+    """Does the last date of a view come out the same from its lookback alone?"""
+    rows = features.views[view.name]
+    last = rows.filter(rows[EVENT_TIMESTAMP] <= features.sample.last)[EVENT_TIMESTAMP].max().to_pyarrow().as_py()
+    if view.lookback is None or last is None:
+        return
+    midnight, derivation = _midnight(last.date()), view_derivation(features.sample.project.use_case, view)
+    whole = rows.filter(rows[EVENT_TIMESTAMP] >= midnight, rows[EVENT_TIMESTAMP] < midnight + DAY)
+    changed = _differing(whole, _computed(features, derivation, last.date(), *view.keys))
+    if changed > DIRT * size(whole):
+        yield Finding(
+            "lookback-too-short",
+            where.view(view.name, "lookback"),
+            f"view {view.name!r} looks further back than its `lookback` of {spoken(view.lookback)}: {changed:,} of the "
+            f"{size(whole):,} rows of {last.date()} change when older rows are there",
+            "Set `lookback` to the longest window, plus the time from a row's event_time to the moment that it counts at",
+        )
+
+
+def _horizon(features: Features, days: Sequence[date], where: Declaration) -> Iterator[Finding]:
+    """Do the labels of some dates come out the same from rows up to the horizon? Few outcomes are decided in its last days."""
+    use_case, last = features.sample.project.use_case, features.sample.last
+    labels = replace(label_derivation(use_case), lookback=None)
+    changed, count = 0, 0
+    for day in days:
+        whole = _computed(features, replace(labels, lookahead=last - _midnight(day)), day)
+        changed += _differing(whole, _computed(features, labels, day))
+        count += size(whole)
+    if changed:
+        yield Finding(
+            "horizon-too-short",
+            where.use_case("horizon"),
+            f"labels look further ahead than the `horizon` of {spoken(use_case.horizon)}: {changed:,} of the {count:,} labels "
+            f"of {len(days)} dates change when later rows are there",
+            "Set `horizon` to the time from a request to the last row that its label may look at, and let it look no further",
+        )
+
+
+def _examples(features: Features, day: date, where: Declaration) -> Iterator[Finding]:
+    """Do the requests and labels of a date come out the same without the rows of dates before its neighbours?"""
+    use_case = features.sample.project.use_case
+    for name, derivation in (("requests", request_derivation(use_case)), ("labels", label_derivation(use_case))):
+        whole = _computed(features, replace(derivation, lookback=None), day)
+        changed = _differing(whole, _computed(features, derivation, day))
+        if changed:
+            yield Finding(
+                "examples-look-back",
+                where.function(use_case.examples),
+                f"{name} follow from rows of earlier dates than their own and the one before it: {changed:,} of the "
+                f"{size(whole):,} {name} of {day} change when these are there",
+                "Make what looks back a view with a `lookback`, and look it up",
+            )
+            return
+
+
+def _busiest(features: Features) -> list[date]:
+    """The dates with the most labelled requests, in the middle half of them: there are rows before them and after them."""
+    moments = np.sort(features.labelled[EVENT_TIMESTAMP].to_pyarrow().to_numpy())
+    middle = moments[len(moments) // 4 : len(moments) * 3 // 4 + 1].astype("datetime64[D]")
+    days, counts = np.unique(middle, return_counts=True)
+    found: list[date] = days[np.argsort(-counts, kind="stable")[:DAYS]].tolist()
+    return found
+
+
+def _computed(features: Features, derivation: Derivation, day: date, *keys: str) -> ibis.Table:
+    """A derivation's rows of a date, from the source rows that it says it needs."""
+    sample, midnight = features.sample, _midnight(day)
+    accepted = sample.opened(sample.project, derivation)
+    accepted.expose(*derivation.source_dates(day, day))
+    return present(accepted.kept(derivation, midnight - TICK, midnight + DAY - TICK), *keys)
+
+
+def _differing(one: ibis.Table, other: ibis.Table) -> int:
+    """How many rows are in one of them alone, by numbers no finer than sums of floats in another order agree."""
+    one, other = _rounded(one), _rounded(other)
+    return max(size(one.difference(other, distinct=False)), size(other.difference(one, distinct=False)))
+
+
+def _rounded(rows: ibis.Table) -> ibis.Table:
+    return rows.mutate(**{name: rows[name].cast("float32") for name in rows.columns if rows[name].type().is_floating()})
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
