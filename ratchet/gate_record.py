@@ -323,11 +323,13 @@ def _probabilities(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
 
 
 def _slices(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
-    """A check for each slice, and for each column that at least one of its slices could be judged."""
+    """A check for each slice, and for each column that its slices hold every row and at least one could be judged."""
     for column in evidence.slice_columns:
         own = [score for score in evidence.slices if score.column == column]
         judged = sum(score.n >= policy.min_slice_rows for score in own)
-        yield _check(f"slices:{column}", judged, ">=", 1, f"of {len(own)} have {policy.min_slice_rows} rows")
+        is_whole = sum(score.n for score in own) >= evidence.n
+        detail = f"of {len(own)} have {policy.min_slice_rows} rows"
+        yield _check(f"slices:{column}", judged if is_whole else None, ">=", 1, detail)
         yield from (_slice(score, policy) for score in own)
 
 

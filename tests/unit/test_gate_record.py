@@ -89,6 +89,7 @@ SPOILED: list[tuple[str, dict[str, Any]]] = [
     ("leaks", {"leaks": None}),
     ("slices:clinic", {"slices": ()}),
     ("slices:clinic", {"slices": (SliceScore(column="clinic", value="north", n=49, skill=0.9),)}),
+    ("slices:clinic", {"slices": (SliceScore(column="clinic", value="north", n=999, skill=0.9),)}),
     ("slice:clinic=north", {"slices": (SliceScore(column="clinic", value="north", n=50, skill=-0.06),)}),
     ("slice:clinic=north", {"slices": (SliceScore(column="clinic", value="north", n=50, skill=None),)}),
     ("ratchet:non-inferior", {"gain": _gain(-0.01)}),
