@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm, t
 
 from ratchet.clock import local_time
 from ratchet.gate_record import Evidence, Gain, LeakEvidence, Score, SliceScore
@@ -102,17 +103,26 @@ def paired_gain(
     """The candidate's gain over the champion, with one-sided percentile bounds from resampling whole blocks.
 
     Rows of a block (a day, a week) share its weather and its traffic, so blocks are drawn with replacement, not rows: the
-    cluster bootstrap (Davison & Hinkley 1997, Bootstrap Methods, §3.8; blocks in time: Carlstein 1986). The bounds are the
-    percentiles of Efron & Tibshirani 1993, §13.3. Both models' losses are summed over the same draw, so what
-    makes a day hard for both cancels.
+    cluster bootstrap (Davison & Hinkley 1997, Bootstrap Methods, §3.8; blocks in time: Carlstein 1986). The bounds are
+    percentiles, as far out as few blocks demand. Both models' losses are summed over the same draw, so what makes a day hard
+    for both cancels. One block says nothing of others, and has no bounds.
     """
     sums = np.stack([np.bincount(blocks, losses, minlength=1) for losses in (candidate, champion)])
     size = sums.shape[1]
     draws = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), policy.resamples)
     resampled = np.einsum("rb,mb->mr", draws, sums)  # not `@`: BLAS sums in an order that depends on its threads
-    gains = relative_gain(task, *resampled)
-    lower, upper = np.quantile(gains, [1 - policy.confidence, policy.confidence])
+    gains, tail = relative_gain(task, *resampled), _tail(policy.confidence, size)
+    lower, upper = np.quantile(gains, [tail, 1 - tail]) if size > 1 else (np.nan, np.nan)
     return Gain(value=finite(relative_gain(task, *sums.sum(axis=1))), lower=finite(lower), upper=finite(upper))
+
+
+def _tail(confidence: float, blocks: int) -> float:
+    """Which share of resamples lies outside a one-sided bound: less than 1 − confidence, since few blocks vary too little.
+
+    The expanded percentile interval of Hesterberg 2015, doi:10.1080/00031305.2015.1089789: Student's t for the normal, and
+    the spread of a sample for that of its resamples.
+    """
+    return float(norm.cdf(t.ppf(1 - confidence, blocks - 1) * np.sqrt(blocks / max(blocks - 1, 1))))
 
 
 def block_codes(rows: Columns, use_case: UseCase) -> Codes:

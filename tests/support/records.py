@@ -12,6 +12,10 @@ from ratchet.project import Project
 from ratchet.signing import sign
 from tests.support.models import TRAINED_UNTIL
 
+NO_LEAKS = LeakEvidence(
+    cut_offs=(TRAINED_UNTIL,), hidden_rows=50, compared_rows=500, changed={"requests": 0, "labels": 0, "routes": 0}
+)
+
 
 def good_score(digest: str, **changes: float | None) -> Score:
     """Figures of a good binary model, but for `changes`, whatever they are."""
@@ -41,7 +45,7 @@ def good_evidence(**changes: Any) -> Evidence:
             SliceScore(column="clinic", value="south", n=400, skill=0.1),
         ),
         gain=Gain(value=0.05, lower=0.02, upper=0.08),
-        leaks=LeakEvidence(cut_offs=(TRAINED_UNTIL,), hidden_rows=50, compared_rows=500, changed={}),
+        leaks=NO_LEAKS,
     )
     return evidence.model_copy(update=changes)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -92,19 +93,29 @@ def test_bounds_are_those_of_repeating_rows_block_by_block(candidate: Floats, ch
     for draw in draws:
         rows = np.concatenate([np.tile(np.flatnonzero(block == BLOCKS), times) for block, times in enumerate(draw)])
         gains.append(1 - np.sqrt(candidate[rows].mean()) / np.sqrt(champion[rows].mean()))
-    expected = np.quantile(gains, [0.05, 0.95])
-    np.testing.assert_allclose(_numbers(_gain("regression", candidate, champion))[1:], expected, atol=1e-12)
+    student = 1.89457860509  # below it lies 95% of Student's t with 7 degrees of freedom
+    outside = NormalDist().cdf(-np.sqrt(8 / 7) * student)
+    expected = np.quantile(gains, [outside, 1 - outside])
+    np.testing.assert_allclose(_numbers(_gain("regression", candidate, champion))[1:], expected, atol=1e-9)
 
 
-def test_equally_good_models_are_seldom_called_superior() -> None:
-    """Where two models are equally good, the ratchet is wrong about as often as its confidence allows."""
+@pytest.mark.parametrize("days", [7, 14, 30])
+def test_equally_good_models_are_seldom_called_superior(days: int) -> None:
+    """Where two models are equally good, the ratchet is wrong about as often as its confidence allows: also on few days."""
     rng, wrong = np.random.default_rng(1), 0
-    blocks = np.repeat(np.arange(30), 20)
-    for _ in range(300):
-        hard_days = np.repeat(rng.gamma(2.0, size=30), 20)
-        candidate, champion = (hard_days * rng.gamma(2.0, size=600) for _ in range(2))
+    blocks = np.repeat(np.arange(days), 20)
+    for _ in range(1000):
+        hard_days, either = (np.repeat(rng.gamma(2.0, size=(k, days)), 20, axis=1) for k in (1, 2))
+        candidate, champion = hard_days * either * rng.gamma(2.0, size=(2, len(blocks)))
         wrong += bool(_numbers(_gain("regression", candidate, champion, blocks))[1] > 0)
-    assert wrong / 300 < 0.08
+    assert wrong / 1000 < 0.08
+
+
+def test_a_single_block_has_no_bounds() -> None:
+    """What one day says holds for that day."""
+    gain = _gain("regression", BLOCKS + 1.0, BLOCKS + 2.0, np.zeros(40, dtype=np.int64))
+    assert (gain.lower, gain.upper) == (None, None)
+    assert gain.value is not None
 
 
 def test_perfect_champion_leaves_no_number() -> None:

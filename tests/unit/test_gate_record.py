@@ -17,7 +17,6 @@ from ratchet.gate_record import (
     Evidence,
     Gain,
     GateRecord,
-    LeakEvidence,
     SliceScore,
     Verdict,
     Waiver,
@@ -33,7 +32,7 @@ from ratchet.settings import GateSettings, Stores
 from ratchet.signing import sign
 from tests.support.models import TRAINED_UNTIL, noshow_baseline
 from tests.support.projects import NOSHOW_END, noshow_project
-from tests.support.records import good_evidence, good_score, noshow_record
+from tests.support.records import NO_LEAKS, good_evidence, good_score, noshow_record
 
 POLICY = GateSettings(min_rows=200, min_slice_rows=50)
 MODEL = noshow_baseline()
@@ -109,12 +108,19 @@ def test_one_spoiled_piece_of_evidence_refuses(name: str, change: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    "change", [{"changed": {"routes": 1}}, {"hidden_rows": 0}, {"compared_rows": 0}, {"cut_offs": ()}]
+    "change",
+    [
+        {"changed": {"requests": 0, "labels": 0, "routes": 1}},
+        {"changed": {"requests": 0, "routes": 0}},
+        {"changed": {}},
+        {"hidden_rows": 0},
+        {"compared_rows": 0},
+        {"cut_offs": ()},
+    ],
 )
 def test_leak_or_a_leak_check_that_saw_nothing_refuses(change: dict[str, Any]) -> None:
-    """A changed feature fails; so does a check whose cut-off hid nothing or compared nothing."""
-    leaks = LeakEvidence(cut_offs=(TRAINED_UNTIL,), hidden_rows=5, compared_rows=5, changed={})
-    assert _failed(good_evidence(leaks=leaks.model_copy(update=change))) == ["leaks"]
+    """A changed feature fails; so does a check whose cut-off hid nothing, or compared nothing or not all that it must."""
+    assert _failed(good_evidence(leaks=NO_LEAKS.model_copy(update=change))) == ["leaks"]
 
 
 def test_thin_slice_is_listed_as_insufficient() -> None:
