@@ -13,6 +13,7 @@ import click
 
 from cli.check import check
 from cli.init.command import init
+from cli.serve import serve
 from cli.stages import STAGES, load_stage
 from ratchet.errors import RatchetError
 from ratchet.quiet import quieten
@@ -110,6 +111,7 @@ def wishes() -> None:
 
 
 ratchet.add_command(init)
+ratchet.add_command(serve)
 
 
 def _project() -> Project:
