@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from ratchet.project import Project
 
 
+STAGE_WAIT = 5.0
+"""Seconds. Short, because DVC lets no flow record its data while a stage waits, and a flow tries again after ten."""
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ratchet-mlops")
 @click.option("--use-case", metavar="NAME", help="A section of params.yaml, instead of the one that it selects.")
@@ -97,8 +101,12 @@ def stage(name: str) -> None:
     """Run one step by itself: ingest, validate, featurize, materialize, train, evaluate, register, reconcile, predict
     or monitor."""
     from ratchet.reports import run
+    from ratchet.versions import alone
 
-    click.echo(_json(run(_project(), name, load_stage(name))))
+    project = _project()
+    with alone(project, wait=STAGE_WAIT):
+        report = run(project, name, load_stage(name))
+    click.echo(_json(report))
 
 
 @ratchet.command()
