@@ -18,9 +18,7 @@ demo: .venv/.complete
 	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m cli.demo $(if $(USE_CASE),--use-case $(USE_CASE)) $(if $(DATA),--source $(SOURCE) --path $(DATA))
 
 serve: .venv/.complete
-	@PATH="$(CURDIR)/$(RUN):$$PATH" BENTOML_HOME="$(CURDIR)/state/bentoml" \
-		BENTOML_DO_NOT_TRACK=True DO_NOT_TRACK=true \
-		$(RUN)/bentoml serve inference_pipeline.online.service:Inference --host 127.0.0.1 --port $(PORT)
+	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m cli serve --port $(PORT)
 
 test: .venv-test/.complete
 	@PATH="$(CURDIR)/$(TEST):$$PATH" $(TEST)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not soak"

@@ -13,12 +13,17 @@ import click
 
 from cli.check import check
 from cli.init.command import init
+from cli.serve import serve
 from cli.stages import STAGES, load_stage
 from ratchet.errors import RatchetError
 from ratchet.quiet import quieten
 
 if TYPE_CHECKING:
     from ratchet.project import Project
+
+
+STAGE_WAIT = 5.0
+"""Seconds. Short, because DVC lets no flow record its data while a stage waits, and a flow tries again after ten."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -96,8 +101,12 @@ def stage(name: str) -> None:
     """Run one step by itself: ingest, validate, featurize, materialize, train, evaluate, register, reconcile, predict
     or monitor."""
     from ratchet.reports import run
+    from ratchet.versions import alone
 
-    click.echo(_json(run(_project(), name, load_stage(name))))
+    project = _project()
+    with alone(project, wait=STAGE_WAIT):
+        report = run(project, name, load_stage(name))
+    click.echo(_json(report))
 
 
 @ratchet.command()
@@ -110,6 +119,7 @@ def wishes() -> None:
 
 
 ratchet.add_command(init)
+ratchet.add_command(serve)
 
 
 def _project() -> Project:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.steps import keep_version, step
+from flows.steps import keep_version, step, undisturbed
 from ratchet.project import Project
 from ratchet.reports import Report
 
@@ -40,11 +40,12 @@ def materialize(project: Project) -> Report:
 @flow(name="feature", persist_result=False)
 def feature_pipeline(use_case: str | None = None) -> None:
     """Read what the source delivered, accept or quarantine it, and bring both stores up to date."""
-    ingest(use_case)
-    validate(use_case)
-    featurize(use_case)
-    materialize(use_case)
-    keep_version("feature", use_case, ["ingest", "validate", "featurize", "materialize"])
+    with undisturbed(use_case):
+        ingest(use_case)
+        validate(use_case)
+        featurize(use_case)
+        materialize(use_case)
+        keep_version("feature", use_case, ["ingest", "validate", "featurize", "materialize"])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.steps import keep_version, reconcile, step
+from flows.steps import keep_version, reconcile, step, undisturbed
 from ratchet.project import Project
 from ratchet.reports import Report
 
@@ -26,10 +26,11 @@ def monitor(project: Project) -> Report:
 @flow(name="inference", persist_result=False)
 def inference_pipeline(use_case: str | None = None) -> None:
     """Let a wish for another model come true if its evidence holds, then score and watch."""
-    reconcile(use_case)
-    predict(use_case)
-    monitor(use_case)
-    keep_version("inference", use_case, ["reconcile", "predict", "monitor"])
+    with undisturbed(use_case):
+        reconcile(use_case)
+        predict(use_case)
+        monitor(use_case)
+        keep_version("inference", use_case, ["reconcile", "predict", "monitor"])
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from prefect.runtime import flow_run
 from ratchet.errors import RatchetError
 from ratchet.project import Project
 from ratchet.reports import Report, Step, run
-from ratchet.versions import LOCK_FILE, commit_stages, data_version, locked_stages
+from ratchet.versions import LOCK_FILE, alone, commit_stages, data_version, locked_stages
 
 _TIMEOUT = 3600.0
 _PAUSES = [10.0, 60.0]
@@ -51,6 +52,11 @@ def step(function: Step) -> Task[[str | None], None]:
         create_table_artifact(rows, key=_key(project, name), description=f"{project.namespace}: {name}")
 
     return run_step
+
+
+def undisturbed(use_case: str | None) -> AbstractContextManager[None]:
+    """From a flow's first step until its data are recorded no other run of the use case changes them; others wait for it."""
+    return alone(Project.load(use_case=use_case), _TIMEOUT)
 
 
 def _flat(report: Report, prefix: str = "") -> Iterator[tuple[str, str]]:

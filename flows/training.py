@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.steps import keep_version, reconcile, step
+from flows.steps import keep_version, reconcile, step, undisturbed
 from ratchet.project import Project
 from ratchet.reports import Report
 
@@ -33,11 +33,12 @@ def register(project: Project) -> Report:
 @flow(name="training", persist_result=False)
 def training_pipeline(use_case: str | None = None) -> None:
     """Fit a candidate, judge it, register it, and let it serve if its evidence holds."""
-    train(use_case)
-    evaluate(use_case)
-    register(use_case)
-    reconcile(use_case)
-    keep_version("training", use_case, ["train", "evaluate", "register", "reconcile"])
+    with undisturbed(use_case):
+        train(use_case)
+        evaluate(use_case)
+        register(use_case)
+        reconcile(use_case)
+        keep_version("training", use_case, ["train", "evaluate", "register", "reconcile"])
 
 
 if __name__ == "__main__":

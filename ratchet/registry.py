@@ -29,6 +29,7 @@ from ratchet.gate_record import GateRecord, Waiver, verify
 from ratchet.history import WISH, Entry, Snapshot, Wish, parsed
 from ratchet.project import Project
 from ratchet.signing import sign
+from ratchet.tables import atomic
 
 if TYPE_CHECKING:
     from ratchet.model import Model
@@ -68,7 +69,21 @@ def opened(project: Project, room: Literal["promotion", "registration"]) -> Iter
 
 
 def _tracking_uri(project: Project) -> str:
-    return project.stores.tracking_uri or f"sqlite:///{project.shared_state / 'mlflow.db'}"
+    return project.stores.tracking_uri or f"sqlite:///{_database(project)}"
+
+
+def _database(project: Project) -> Path:
+    """MLflow's own database, where no other one is named."""
+    return project.shared_state / "mlflow.db"
+
+
+def _make_database(path: Path) -> None:
+    """Let MLflow make its tables aside: it cannot go on where a killed process, or a full disk, broke its migrations off."""
+    with FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
+        if not path.exists():
+            with atomic(path) as temporary:
+                uri = f"sqlite:///{temporary}"
+                MlflowClient(uri, registry_uri=uri).search_registered_models(max_results=1)
 
 
 class Registry:
@@ -80,6 +95,8 @@ class Registry:
         self.project = project
         self.name = project.namespace
         self._uri = _tracking_uri(project)
+        if not (project.stores.tracking_uri or _database(project).exists()):
+            _make_database(_database(project))
         self._client = MlflowClient(self._uri, registry_uri=self._uri)
 
     def aliases(self) -> dict[str, int]:

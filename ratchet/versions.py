@@ -21,6 +21,7 @@ from ratchet.tables import atomic, md5
 
 LOCK_FILE = "dvc.lock"
 """Where DVC writes what each stage read and wrote; it changes with the data, not with the code."""
+_REPOSITORY = "repository.lock"
 _WAIT = 120.0
 
 
@@ -98,7 +99,7 @@ def commit_stages(project: Project, stages: Sequence[str], keep: Path, wait: flo
 
     One run at a time: it waits up to `wait` seconds for others. Raises VersionError.
     """
-    with _alone(project, wait):
+    with _held(project.shared_state / _REPOSITORY, wait):
         _dvc(project, "commit", "--force", *stages)
         with atomic(keep) as temporary:
             shutil.copyfile(project.root / LOCK_FILE, temporary)
@@ -110,7 +111,7 @@ def restore(project: Project, lock: Path, wait: float = _WAIT) -> None:
     It names the stages that had run by then. What other stages wrote since stays, as something that DVC has not seen.
     """
     stages = locked_stages(lock)
-    with _alone(project, wait):
+    with alone(project, wait), _held(project.shared_state / _REPOSITORY, wait):
         with atomic(project.root / LOCK_FILE) as temporary:
             shutil.copyfile(lock, temporary)
         _dvc(project, "checkout", *stages)
@@ -124,21 +125,39 @@ def locked_stages(lock: Path) -> list[str]:
 
 
 @contextmanager
-def _alone(project: Project, wait: float) -> Iterator[None]:
-    """Hold the repository's lock, which dies with its process."""
+def alone(project: Project, wait: float) -> Iterator[None]:
+    """While the block runs, no other run changes what this use case and source keep.
+
+    A step reads files one after the other, and DVC records what it read when it has ended: had another run changed them in
+    between, the record would name data that the step never saw. It waits up to `wait` seconds; raises VersionError.
+    """
+    with _held(project.state / "run.lock", wait):
+        yield
+
+
+@contextmanager
+def _held(path: Path, wait: float) -> Iterator[None]:
+    """Hold a lock, which dies with its process."""
     import filelock
 
-    path = project.shared_state / "repository.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path)
     try:
-        with filelock.FileLock(path, timeout=wait):
-            yield
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=wait)
     except filelock.Timeout as error:
         raise VersionError(
             f"is held by another run, also after {wait:g} seconds",
             subject=str(path),
             remedy="Wait until that run has ended, and run again",
         ) from error
+    except OSError as error:
+        raise VersionError(
+            f"cannot be locked ({error})", subject=str(path), remedy="Mend the folder's permissions, and run again"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _dvc(project: Project, *arguments: str) -> None:

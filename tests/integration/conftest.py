@@ -71,7 +71,7 @@ def serving_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="session")
 def server(serving_project: Project) -> Iterator[Server]:
-    """The online service of `serving_project`, as `bentoml serve` runs it."""
+    """The online service of `serving_project`, as `ratchet serve` runs it."""
     from tests.support.serving import running
 
     with running(serving_project) as server:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
 
+from ratchet.errors import VersionError
 from ratchet.project import Project
 from ratchet.reports import read
-from ratchet.versions import data_version, restore
-from tests.support.checkout import noshow_checkout, run, write_params
+from ratchet.versions import alone, data_version, restore
+from tests.support.checkout import environment, noshow_checkout, run, write_params
 from tests.support.killing import contents
 from tests.support.prefect_server import PrefectServer, prefect_server
 
@@ -110,6 +113,28 @@ def test_the_data_of_a_run_can_be_had_again(ran: PrefectServer, checkout: Path) 
     restore(noshow, noshow.state / "runs" / "feature" / found["id"] / "dvc.lock")
     assert before == contents(noshow.features)
     assert version == data_version(noshow)
+
+
+def is_at_work(project: Project) -> bool:
+    """Whether a run of the use case keeps others out."""
+    try:
+        with alone(project, wait=0):
+            return False
+    except VersionError:
+        return True
+
+
+def test_a_flow_keeps_others_out_while_it_runs(ran: PrefectServer, checkout: Path) -> None:
+    """From its first step until its data are recorded; then whoever waited may go on."""
+    noshow = project(checkout)
+    inference = "from flows.inference import inference_pipeline; inference_pipeline('noshow')"
+    with subprocess.Popen(["python", "-c", inference], cwd=checkout, env=environment()) as flow:
+        while not is_at_work(noshow):
+            with suppress(subprocess.TimeoutExpired):
+                raise AssertionError(f"it ended with {flow.wait(0.1)} and kept nobody out")
+        assert 0 == flow.wait()
+    assert not is_at_work(noshow)
+    assert CLEAN in run(checkout, "dvc", "status", *(f"{stage}@noshow" for stage in STAGES["inference"])).stdout
 
 
 def test_a_step_that_fails_fails_its_flow(ran: PrefectServer, checkout: Path) -> None:

@@ -18,6 +18,7 @@ from ratchet.model import frame
 from ratchet.project import Project
 from ratchet.promotion import promote, reconcile, resolve_champion, rollback, status
 from ratchet.settings import Stores
+from tests.support.interruptions import killed
 from tests.support.mlflow_server import free_port
 from tests.support.models import noshow_columns, save_noshow
 from tests.support.projects import noshow_project
@@ -135,3 +136,10 @@ def test_the_whole_story_through_a_real_server(empty_registry: Project, mlflow_s
     assert reconcile(project)["serving"]["version"] == 1
     assert promote(project, 2, by="ann")["serving"]["version"] == 2
     assert rollback(project, by="ann", reason="a mistake")["serving"]["version"] == 1
+
+
+def test_a_database_whose_making_was_killed_is_made_by_the_next(tmp_path: Path) -> None:
+    """MLflow cannot go on with a migration that broke off: its database is there as a whole, or not at all."""
+    project = noshow_project(tmp_path)
+    killed(status, project, at=3)
+    assert status(project)["versions"] == []

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,10 +14,11 @@ from filelock import FileLock
 
 from ratchet.errors import StoreError, VersionError
 from ratchet.project import Project
-from ratchet.versions import CodeVersion, code_version, commit_stages, data_version, directory_md5, restore
-from tests.support.checkout import commit, run
+from ratchet.settings import SourceSettings
+from ratchet.versions import CodeVersion, alone, code_version, commit_stages, data_version, directory_md5, restore
+from tests.support.checkout import ROOT, commit, run
 from tests.support.killing import contents
-from tests.support.projects import noshow_project
+from tests.support.projects import noshow_project, params
 
 STAGE = "featurize"
 
@@ -131,6 +136,82 @@ class TestKeeping:
         """A wrong path changes nothing."""
         with pytest.raises(VersionError, match=r"Name a dvc\.lock that a flow run kept"):
             restore(project, kept(project, "none"))
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from ratchet.project import Project
+from ratchet.versions import alone
+
+with alone(Project.load(Path(sys.argv[1])), wait=0):
+    print("alone", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other_run(project: Project) -> Iterator[subprocess.Popen[str]]:
+    """Another process, which is at work on the same use case until its input ends."""
+    (project.root / "params.yaml").write_text(params(project.settings), encoding="utf-8")
+    command, pipe = [sys.executable, "-c", HOLD, str(project.root)], subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert "alone" == process.stdout.readline().strip()
+        yield process
+        process.kill()
+
+
+class TestAlone:
+    def test_a_step_does_not_begin_while_another_run_is_at_work(
+        self, project: Project, other_run: subprocess.Popen[str]
+    ) -> None:
+        """What the other run reads stays as it is; who was kept waiting is told so in one line, and can run afterwards."""
+        ingest = [sys.executable, "-m", "cli", "stage", "ingest"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        refused = subprocess.run(ingest, cwd=project.root, env=environment, capture_output=True, text=True, check=False)
+        assert 1 == refused.returncode
+        assert f"ratchet: {project.state}/run.lock: is held by another run, also after 5 seconds" in refused.stderr
+        assert not project.raw.exists()
+        other_run.communicate("")
+        subprocess.run(ingest, cwd=project.root, env=environment, capture_output=True, check=True)
+        assert project.raw.exists()
+
+    def test_a_run_that_is_killed_keeps_nobody_out(self, project: Project, other_run: subprocess.Popen[str]) -> None:
+        """The lock dies with its process."""
+        with pytest.raises(VersionError, match=r"Wait until that run has ended"), alone(project, wait=0):
+            pass
+        other_run.kill()
+        other_run.wait()
+        with alone(project, wait=0):
+            pass
+
+    @pytest.mark.usefixtures("other_run")
+    def test_other_use_cases_are_none_of_its_business(self, project: Project) -> None:
+        """Runs of two use cases, or of two sources of one, go side by side."""
+        for other in (
+            project.with_settings(use_case="another"),
+            project.with_settings(source=SourceSettings(name="hospital", path="x")),
+        ):
+            with alone(other, wait=0):
+                pass
+
+    @pytest.mark.usefixtures("other_run")
+    def test_earlier_data_wait_until_nobody_is_at_work(self, project: Project) -> None:
+        """Nothing is put back under a run that reads it."""
+        write(project, a="1")
+        commit_stages(project, [STAGE], kept(project, "one"))
+        (project.features / "a").unlink()
+        with pytest.raises(VersionError, match=r"run\.lock: is held by another run"):
+            restore(project, kept(project, "one"), wait=0)
+        assert not (project.features / "a").exists()
+
+    def test_a_folder_that_may_not_be_written_is_a_clear_error(self, project: Project) -> None:
+        """What stands in the way is named."""
+        project.state.parent.mkdir(parents=True)
+        project.state.write_text("a file", encoding="utf-8")
+        with pytest.raises(VersionError, match=r"run\.lock: cannot be locked"), alone(project, wait=0):
+            pass
 
 
 class TestCode:

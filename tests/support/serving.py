@@ -52,7 +52,7 @@ def serve(project: Project) -> Project:
 
 @dataclass(frozen=True)
 class Server:
-    """A running `bentoml serve`, and a client that speaks to it."""
+    """A running `ratchet serve`, and a client that speaks to it."""
 
     project: Project
     client: httpx.Client
@@ -70,9 +70,9 @@ def running(project: Project, *others: Project) -> Iterator[Server]:
     port, log = _free_port(), project.root / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            _command(port),
+            [sys.executable, "-m", "cli", "serve", "--port", str(port)],
             cwd=project.root,
-            env=_environment(project.root / "bentoml"),
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=output,
             stderr=output,
         )
@@ -83,15 +83,6 @@ def running(project: Project, *others: Project) -> Iterator[Server]:
         finally:
             process.terminate()
             process.wait(30)
-
-
-def _command(port: int) -> list[str]:
-    bentoml = [sys.executable, "-m", "bentoml", "serve", "inference_pipeline.online.service:Inference"]
-    return [*bentoml, "--host", "127.0.0.1", "--port", str(port)]
-
-
-def _environment(home: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "BENTOML_HOME": str(home)}
 
 
 def _free_port() -> int:

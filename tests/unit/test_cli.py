@@ -102,3 +102,24 @@ def test_a_misspelt_key_names_its_neighbour(tmp_path: Path) -> None:
         f"ratchet: {tmp_path / 'params.yaml'}: use_cases.nyc_taxi.gate.min_skil: unknown key (did you mean 'min_skill'?). "
         "Mend what is named and run again.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "wrong", "message"),
+    [
+        ("min_skill:", "min_skil:", "use_cases.nyc_taxi.gate.min_skil: unknown key (did you mean 'min_skill'?)"),
+        ("use_case: nyc_taxi", "use_case: nyc", "use_case 'nyc' has no section in use_cases"),
+        ("  churn:\n", "  chrun:\n", "use_case 'chrun': there is no module use_cases.chrun"),
+        ("name: simulator # or", "name: simulater # or", "source 'simulater' is none of simulator, tlc"),
+    ],
+)
+def test_a_service_whose_settings_are_wrong_does_not_start(
+    tmp_path: Path, written: str, wrong: str, message: str
+) -> None:
+    """What is wrong in any section of params.yaml is told in one line before BentoML begins."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    assert written in text
+    (tmp_path / "params.yaml").write_text(text.replace(written, wrong), encoding="utf-8")
+    done = ratchet_in(tmp_path, "serve")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert message in done.stderr
