@@ -1,106 +1,26 @@
-"""The gate: evidence in, checks and a verdict out, under a signature.
+"""The gate record: evidence, checks and a verdict about one model, under a signature.
 
-It fails closed. A check passes only when its evidence is there, finite and within the bound; the verdict follows from the
-checks, the checks from the evidence, and whoever uses a record derives both again instead of believing them.
+The verdict follows from the checks and the checks from the evidence; whoever uses a record derives both again instead of
+believing them.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import AwareDatetime, Field, NonNegativeInt, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from ratchet.errors import GateError
-from ratchet.metrics import METRICS, finite
+from ratchet.gate_checks import Check, Verdict, decide, judge
+from ratchet.gate_evidence import Evidence
 from ratchet.project import Project
-from ratchet.settings import Frozen, GateSettings
+from ratchet.settings import GateSettings
 from ratchet.signing import Signed, check_signature
 from ratchet.tables import write_text
-from ratchet.use_case import Split, Task
 
 if TYPE_CHECKING:
     from ratchet.model import Contract
-
-Direction = Literal[">", ">=", "<="]
-Status = Literal["passed", "failed", "insufficient"]
-Verdict = Literal["superior", "non-inferior", "refused"]
-SUPERIOR = "ratchet:superior"
-_COMPARE = {">": operator.gt, ">=": operator.ge, "<=": operator.le}
-
-
-class Score(Frozen):
-    """How one model did on the holdout's rows: `invalid` counts predictions that are not finite, or no probability, and
-    `obstacle` says why it could not be asked for any."""
-
-    digest: str
-    trained_until: AwareDatetime
-    invalid: NonNegativeInt | None
-    metrics: dict[str, float | None]
-    obstacle: str = ""
-
-
-class SliceScore(Frozen):
-    """Skill over the reference on the rows where `column` has `value`; None where there was nothing to divide."""
-
-    column: str
-    value: str
-    n: NonNegativeInt
-    skill: float | None
-
-
-class Gain(Frozen):
-    """1 − error(candidate) / error(champion), paired, with bootstrap bounds at the policy's confidence."""
-
-    value: float | None
-    lower: float | None
-    upper: float | None
-
-
-class LeakEvidence(Frozen):
-    """What recomputing features on sources cut off at some instants showed; `changed` counts rows by table."""
-
-    cut_offs: tuple[AwareDatetime, ...]
-    hidden_rows: NonNegativeInt
-    compared_rows: NonNegativeInt
-    changed: dict[str, NonNegativeInt]
-
-
-class Evidence(Frozen):
-    """All that the gate looks at. Every model was scored on the same `n` rows of [start, end)."""
-
-    task: Task
-    n: NonNegativeInt
-    blocks: NonNegativeInt
-    start: AwareDatetime
-    end: AwareDatetime
-    rolled_forward: bool
-    split: Split
-    candidate: Score
-    reference: Score
-    champion: Score | None
-    skill: float | None
-    slice_columns: tuple[str, ...]
-    slices: tuple[SliceScore, ...]
-    gain: Gain | None
-    leaks: LeakEvidence | None
-
-
-class Check(Frozen):
-    """One bound and what was measured against it; no value is missing evidence, and no pass."""
-
-    name: str
-    value: float | None
-    direction: Direction
-    bound: float
-    status: Status
-    detail: str = ""
-
-    @property
-    def passed(self) -> bool:
-        return self.status == "passed"
 
 
 class GateRecord(Signed):
@@ -146,29 +66,6 @@ class Waiver(Signed):
     by: str = Field(min_length=1)
     reason: str = Field(min_length=1)
     expires: AwareDatetime
-
-
-def judge(evidence: Evidence, policy: GateSettings) -> tuple[Check, ...]:
-    """Every check, in a fixed order; a function of its arguments alone."""
-    return (
-        _check("rows", evidence.n, ">=", policy.min_rows),
-        _check("blocks", evidence.blocks, ">=", policy.min_blocks),
-        *_time(evidence),
-        *_scored(evidence),
-        _leaks(evidence.leaks),
-        _check("skill", evidence.skill, ">", policy.min_skill, "over the reference, on the same rows"),
-        *_probabilities(evidence, policy),
-        *_slices(evidence, policy),
-        *_ratchet(evidence, policy),
-    )
-
-
-def decide(checks: tuple[Check, ...]) -> Verdict:
-    """Refused on any failed check, but for superiority: without that alone it is non-inferior."""
-    failed = {check.name for check in checks if check.status == "failed"}
-    if failed - {SUPERIOR} or not checks:
-        return "refused"
-    return "non-inferior" if failed else "superior"
 
 
 def conclude(
@@ -261,94 +158,3 @@ def _check_waiver(waiver: Waiver | None, digest: str, project: Project) -> None:
             subject=f"waiver by {waiver.by}",
             remedy="Promote the model again with a new reason and date",
         )
-
-
-def _check(name: str, value: float | None, direction: Direction, bound: float, detail: str = "") -> Check:
-    measured = None if value is None else finite(value)
-    passed = measured is not None and _COMPARE[direction](measured, bound)
-    missing = "no evidence" if measured is None else ""
-    return Check(
-        name=name,
-        value=measured,
-        direction=direction,
-        bound=bound,
-        status="passed" if passed else "failed",
-        detail="; ".join(filter(None, (missing, detail))),
-    )
-
-
-def _scored(evidence: Evidence) -> Iterator[Check]:
-    """Every model predicted every row, has every metric of the task, and saw no label of the holdout."""
-    roles = {"candidate": evidence.candidate, "reference": evidence.reference, "champion": evidence.champion}
-    for role, score in roles.items():
-        if score is None:
-            continue
-        absent = [name for name in METRICS[evidence.task] if _metric(score, name) is None]
-        days = (evidence.start - score.trained_until).total_seconds() / 86_400
-        yield _check(f"predictions:{role}", score.invalid, "<=", 0, score.obstacle or "invalid ones")
-        yield _check(f"metrics:{role}", len(absent), "<=", 0, f"{', '.join(absent) or 'none'} without a value")
-        yield _check(f"trained_before:{role}", days, ">=", 0, "days before the first row")
-
-
-def _metric(score: Score, name: str) -> float | None:
-    value = score.metrics.get(name)
-    return None if value is None else finite(value)
-
-
-def _time(evidence: Evidence) -> Iterator[Check]:
-    """Listed, never passed, where moments say nothing: later rows may differ from those that the model was judged on."""
-    if evidence.split == "entity":
-        detail = "no time evidence: rows were split by entity, not by when they were known"
-        yield _check("time", None, ">=", 1, detail).model_copy(update={"status": "insufficient"})
-
-
-def _leaks(leaks: LeakEvidence | None) -> Check:
-    if leaks is None or not leaks.cut_offs or not leaks.hidden_rows or not leaks.compared_rows:
-        return _check("leaks", None, "<=", 0, "nothing was cut off and compared")
-    if not leaks.changed.keys() >= {"requests", "labels"}:
-        return _check("leaks", None, "<=", 0, "requests and labels were not both compared")
-    changed = sorted(name for name, rows in leaks.changed.items() if rows)
-    return _check("leaks", sum(leaks.changed.values()), "<=", 0, f"rows changed in {', '.join(changed) or 'nothing'}")
-
-
-def _probabilities(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
-    """Where predictions are probabilities: they are near the rates that came true, and rank rows as well as the reference."""
-    if evidence.task != "binary":
-        return
-    error = _metric(evidence.candidate, "calibration_error")
-    yield _check(
-        "calibration", error, "<=", policy.max_calibration_error, "mean distance from the rates that came true"
-    )
-    auc, other = (_metric(score, "auc") for score in (evidence.candidate, evidence.reference))
-    gain = None if auc is None or other is None else auc - other
-    yield _check("ranking", gain, ">=", -policy.max_auc_loss, "auc over the reference's")
-
-
-def _slices(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
-    """A check for each slice, and for each column that its slices hold every row and at least one could be judged."""
-    for column in evidence.slice_columns:
-        own = [score for score in evidence.slices if score.column == column]
-        judged = sum(score.n >= policy.min_slice_rows for score in own)
-        is_whole = sum(score.n for score in own) >= evidence.n
-        detail = f"of {len(own)} have {policy.min_slice_rows} rows"
-        yield _check(f"slices:{column}", judged if is_whole else None, ">=", 1, detail)
-        yield from (_slice(score, policy) for score in own)
-
-
-def _slice(score: SliceScore, policy: GateSettings) -> Check:
-    name = f"slice:{score.column}={score.value}"
-    check = _check(name, score.skill, ">=", policy.min_slice_skill, f"{score.n} rows")
-    return check if score.n >= policy.min_slice_rows else check.model_copy(update={"status": "insufficient"})
-
-
-def _ratchet(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
-    """Another model than the champion, and non-inferior and superior by the lower bound of the paired gain."""
-    champion, gain = evidence.champion, evidence.gain
-    if champion is None:
-        yield _check("ratchet:no-champion", 0, "<=", 0, "nothing serves")
-        return
-    same = champion.digest == evidence.candidate.digest
-    yield _check("ratchet:another-model", int(not same), ">=", 1, "identical to the champion" if same else "")
-    bounds = {"ratchet:non-inferior": -policy.non_inferiority_margin, SUPERIOR: policy.min_gain}
-    for name, bound in bounds.items():
-        yield _check(name, gain.lower if gain else None, ">", bound, "lower bound of the gain")

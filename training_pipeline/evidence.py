@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import norm, t
 
 from ratchet.clock import local_time
-from ratchet.gate_record import Evidence, Gain, LeakEvidence, Score, SliceScore
+from ratchet.gate_evidence import Evidence, Gain, LeakEvidence, Score, SliceScore
 from ratchet.metrics import METRICS, Codes, Floats, finite, metrics, row_losses
 from ratchet.model import Model
 from ratchet.settings import GateSettings

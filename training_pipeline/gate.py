@@ -9,7 +9,8 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 from ratchet.clock import Period
-from ratchet.gate_record import GateRecord, LeakEvidence, Score, conclude, write
+from ratchet.gate_evidence import LeakEvidence, Score
+from ratchet.gate_record import GateRecord, conclude, write
 from ratchet.leak_check import leak_check
 from ratchet.model import Model, checksums, load
 from ratchet.project import Project

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from ratchet.errors import GateError, RegistryError
-from ratchet.gate_record import Gain, Waiver
+from ratchet.gate_evidence import Gain
+from ratchet.gate_record import Waiver
 from ratchet.model import CONTRACT, REFERENCE, load
 from ratchet.project import Project
 from ratchet.promotion import promote, reconcile, resolve_champion, rollback, serving_version, status, write_wishes

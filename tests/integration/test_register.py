@@ -13,7 +13,7 @@ import pytest
 
 from ratchet import gate_record
 from ratchet.errors import GateError, RegistryError
-from ratchet.gate_record import Gain
+from ratchet.gate_evidence import Gain
 from ratchet.model import Model
 from ratchet.project import Project
 from ratchet.promotion import promote, resolve_champion, rollback, status

@@ -6,7 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from ratchet.gate_record import Evidence, Gain, GateRecord, LeakEvidence, Score, SliceScore, conclude
+from ratchet.gate_evidence import Evidence, Gain, LeakEvidence, Score, SliceScore
+from ratchet.gate_record import GateRecord, conclude
 from ratchet.model import Model, checksums
 from ratchet.project import Project
 from ratchet.signing import sign

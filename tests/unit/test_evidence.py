@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ratchet.clock import Period
-from ratchet.gate_record import Evidence, Gain, decide, judge
+from ratchet.gate_checks import decide, judge
+from ratchet.gate_evidence import Evidence, Gain
 from ratchet.metrics import Floats
 from ratchet.model import Model
 from ratchet.settings import GateSettings

@@ -13,20 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratchet.errors import GateError
-from ratchet.gate_record import (
-    Evidence,
-    Gain,
-    GateRecord,
-    SliceScore,
-    Verdict,
-    Waiver,
-    admit,
-    decide,
-    judge,
-    read,
-    verify,
-    write,
-)
+from ratchet.gate_checks import Verdict, decide, judge
+from ratchet.gate_evidence import Evidence, Gain, SliceScore
+from ratchet.gate_record import GateRecord, Waiver, admit, read, verify, write
 from ratchet.project import Project
 from ratchet.settings import GateSettings, Stores
 from ratchet.signing import sign

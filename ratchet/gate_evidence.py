@@ -1,0 +1,65 @@
+"""What the gate looks at: how models did on one holdout, and whether their features leak."""
+
+from __future__ import annotations
+
+from pydantic import AwareDatetime, NonNegativeInt
+
+from ratchet.settings import Frozen
+from ratchet.use_case import Split, Task
+
+
+class Score(Frozen):
+    """How one model did on the holdout's rows: `invalid` counts predictions that are not finite, or no probability, and
+    `obstacle` says why it could not be asked for any."""
+
+    digest: str
+    trained_until: AwareDatetime
+    invalid: NonNegativeInt | None
+    metrics: dict[str, float | None]
+    obstacle: str = ""
+
+
+class SliceScore(Frozen):
+    """Skill over the reference on the rows where `column` has `value`; None where there was nothing to divide."""
+
+    column: str
+    value: str
+    n: NonNegativeInt
+    skill: float | None
+
+
+class Gain(Frozen):
+    """1 − error(candidate) / error(champion), paired, with bootstrap bounds at the policy's confidence."""
+
+    value: float | None
+    lower: float | None
+    upper: float | None
+
+
+class LeakEvidence(Frozen):
+    """What recomputing features on sources cut off at some instants showed; `changed` counts rows by table."""
+
+    cut_offs: tuple[AwareDatetime, ...]
+    hidden_rows: NonNegativeInt
+    compared_rows: NonNegativeInt
+    changed: dict[str, NonNegativeInt]
+
+
+class Evidence(Frozen):
+    """All that the gate looks at. Every model was scored on the same `n` rows of [start, end)."""
+
+    task: Task
+    n: NonNegativeInt
+    blocks: NonNegativeInt
+    start: AwareDatetime
+    end: AwareDatetime
+    rolled_forward: bool
+    split: Split
+    candidate: Score
+    reference: Score
+    champion: Score | None
+    skill: float | None
+    slice_columns: tuple[str, ...]
+    slices: tuple[SliceScore, ...]
+    gain: Gain | None
+    leaks: LeakEvidence | None
