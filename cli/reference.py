@@ -15,12 +15,16 @@ def reference() -> str:
     """Every command's help, in one document."""
     root = click.Context(ratchet, info_name="ratchet", color=False, terminal_width=100)
     sections = [_section(name, command, root) for name, command in sorted(ratchet.commands.items())]
-    return "\n".join([HEADER, *sections])
+    return "\n".join([HEADER, _block(ratchet.get_help(root)), *sections])
 
 
 def _section(name: str, command: click.Command, root: click.Context) -> str:
     context = click.Context(command, info_name=name, parent=root, color=False, terminal_width=100)
-    return f"## ratchet {name}\n\n```text\n{command.get_help(context)}\n```\n"
+    return f"## ratchet {name}\n\n{_block(command.get_help(context))}"
+
+
+def _block(text: str) -> str:
+    return f"```text\n{text}\n```\n"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""KServe's V1 protocol: POST /v1/models/{name}:predict, GET /v1/models/{name} and GET /v1/models."""
+"""KServe's V1 protocol: POST /v1/models/{name}:predict, GET /v1/models/{name}, GET /v1/models and GET /."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def application() -> Starlette:
             Route("/v1/models/{name}:predict", predict, methods=["POST"]),
             Route("/v1/models/{name}", status, methods=["GET"]),
             Route("/v1/models", models, methods=["GET"]),
+            Route("/", alive, methods=["GET"]),
         ],
         exception_handlers={
             HTTPException: _refused,  # type: ignore[dict-item] # Starlette types handlers by the base of all exceptions
@@ -44,6 +45,11 @@ def attach(app: Starlette, served: Sequence[Serving]) -> None:
     """Predictions run one after another in a thread, so that probes are answered meanwhile."""
     app.state.models = {serving.project.namespace: serving for serving in served}
     app.state.one_at_a_time = CapacityLimiter(1)
+
+
+async def alive(_request: Request) -> Response:
+    """Also in place of BentoML's own page, which has whoever opens it load a script that counts visits."""
+    return JSONResponse({"status": "alive"})
 
 
 async def models(request: Request) -> Response:

@@ -97,6 +97,11 @@ def test_errors_are_ours_through_bentoml(server: Server) -> None:
     assert 404 == server.client.get("/v2/health").status_code
 
 
+def test_the_first_page_is_ours(server: Server) -> None:
+    """It says that the service lives, and sends nobody's browser elsewhere."""
+    assert {"status": "alive"} == server.client.get("/").json()
+
+
 def test_a_promotion_is_followed_without_a_restart(server: Server, scored: Rows) -> None:
     """Answers go on while the version changes, and each says which one it is from."""
     moves = [
