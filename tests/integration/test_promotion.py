@@ -22,7 +22,7 @@ from ratchet.promotion import promote, reconcile, resolve_champion, rollback, se
 from ratchet.settings import SourceSettings
 from ratchet.signing import sign
 from ratchet.tables import read_json
-from tests.support.interruptions import LAZY, counted, fail_at
+from tests.support.interruptions import LAZY, counted, fail_at, killed
 from tests.support.models import noshow_contract, rewrite_schema, save_noshow
 from tests.support.noshow import use_case
 from tests.support.projects import NOSHOW_END
@@ -545,3 +545,19 @@ def test_reconcile_finishes_what_a_killed_promotion_began(served: Project) -> No
         resolve_champion(served)
     reconcile(served)
     assert resolve_champion(served).version == 1
+
+
+@pytest.mark.soak
+def test_a_reconcile_killed_at_any_write_is_finished_by_the_next(served: Project, tmp_path: Path) -> None:
+    """After SIGKILL before each of its writes, running again ends where an undisturbed run ends."""
+    move(served, "champion", 1)
+    undisturbed = copied(served, tmp_path / "undisturbed")
+    with counted() as writes:
+        report = reconcile(undisturbed)
+    assert writes.done >= 5
+    for number in range(1, writes.done + 1):
+        disturbed = copied(served, tmp_path / str(number))
+        killed(reconcile, disturbed, at=number)
+        assert reconcile(disturbed) == report
+        assert status(disturbed) == status(undisturbed)
+        assert read_json(disturbed.serving_file) == read_json(undisturbed.serving_file)

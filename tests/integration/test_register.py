@@ -118,13 +118,16 @@ def test_two_registrations_at_once_make_each_version_once(unserved: Project) -> 
     assert {name: model["version"] for name, model in second.items()} == {"baseline": 1, "candidate": 2}
 
 
-def test_a_registration_killed_at_any_point_is_completed_by_the_next(tmp_path: Path, unserved: Project) -> None:
+@pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.soak)])
+def test_a_registration_killed_at_any_point_is_completed_by_the_next(
+    tmp_path: Path, unserved: Project, every: int
+) -> None:
     """After SIGKILL at points from the first write to the last, running again ends where an undisturbed run ends."""
     trained(unserved)
     undisturbed = copied(unserved, tmp_path / "undisturbed")
     with counted() as writes:
         report = register(undisturbed)
-    for number in range(2, writes.done, 8):
+    for number in range(min(every, 2), writes.done + 1, every):
         disturbed = copied(unserved, tmp_path / str(number))
         killed(register, disturbed, at=number)
         assert register(disturbed) == report

@@ -1,8 +1,9 @@
 """Kill materialize between the SQL statements of its databases, run it again, and compare with an undisturbed run.
 
-Run as `python -m tests.support.killing_sql FOLDER POINTS`, in a process where nothing else has started threads. FOLDER
-has a featurized project of parcels in `prepared`. Every attempt is a forked child, killed after the given parts of the
-statements that an undisturbed run executes.
+Run as `python -m tests.support.killing_sql FOLDER [PART …]`, in a process where nothing else has started threads. FOLDER
+has a featurized project of parcels in `prepared`. Every attempt is a forked child, killed when it begins a statement: after
+the given parts of an undisturbed run, or, where none is given, in every state in which a statement finds the files of the
+databases. A kill between two states is one before the second: what a process holds in memory dies with it.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -38,47 +41,69 @@ def work(root: Path) -> None:
 
 
 def counting(root: Path) -> None:
-    """Do the work and leave in a file how many statements it executed."""
-    seen = _profile(lambda _count: None)
+    """Do the work and leave in a file how many states its statements found."""
+    seen = _profile(root, lambda _state: None)
     work(root)
-    (root / "statements").write_text(str(seen()), encoding="utf-8")
+    (root / "states").write_text(str(seen()), encoding="utf-8")
 
 
 def killed(point: int) -> Callable[[Path], None]:
-    """The work, until `point` statements were begun."""
+    """The work, until a statement finds the state of that number, from 1."""
 
     def attempt(root: Path) -> None:
-        _profile(lambda count: os.kill(os.getpid(), signal.SIGKILL) if count == point else None)
+        _profile(root, lambda state: os.kill(os.getpid(), signal.SIGKILL) if state == point else None)
         work(root)
 
     return attempt
 
 
-def _profile(react: Callable[[int], None]) -> Callable[[], int]:
-    seen = 0
+def _profile(root: Path, react: Callable[[int], None]) -> Callable[[], int]:
+    seen, last = 0, None
 
     def watch(_frame: object, event: str, function: Any) -> None:
-        nonlocal seen
+        nonlocal seen, last
         if event == "c_call" and isinstance(getattr(function, "__self__", None), sqlite3.Connection | sqlite3.Cursor):
-            seen += function.__name__ in {"execute", "executemany", "commit", "__exit__"}
-            react(seen)
+            found = _state(root)
+            if found != last:
+                seen, last = seen + 1, found
+                react(seen)
 
     sys.setprofile(watch)
     return lambda: seen
 
 
-def survive(folder: Path, parts: list[float]) -> None:
+def _state(root: Path) -> list[tuple[str, int, bytes]]:
+    """The databases, their journals and write-ahead logs: size and header, which every transaction changes."""
+    files = sorted(parcels_project(root).state.glob("*.db*"))
+    return [(path.name, path.stat().st_size, path.read_bytes()[:100]) for path in files]
+
+
+def survive(folder: Path, parts: list[float]) -> int:
+    """How many kills it survived. Raises AssertionError where a rerun differs."""
     feast_module()
     expected = shutil.copytree(folder / "prepared", folder / "undisturbed")
     assert in_child(counting, expected) == 0
-    statements = int((expected / "statements").read_text(encoding="utf-8"))
-    for part in parts:
-        copy = shutil.copytree(folder / "prepared", folder / str(part))
-        assert in_child(killed(max(1, round(part * statements))), copy) == -signal.SIGKILL
-        assert not list(copy.rglob("materialized.json")), f"a marker stands, though killed after {part}"
+    states = int((expected / "states").read_text(encoding="utf-8"))
+    points, kills = (max(1, round(part * states)) for part in parts) if parts else count(1), 0
+    for point in points:
+        copy = shutil.copytree(folder / "prepared", folder / str(point))
+        if in_child(killed(point), copy) == 0:
+            break
+        assert not list(copy.rglob("materialized.json")), f"a marker stands, though killed in state {point}"
         assert in_child(work, copy) == 0
-        assert online_rows(expected) == online_rows(copy), f"killed after {part} of {statements} statements"
+        assert online_rows(expected) == online_rows(copy), f"killed in state {point} of {states}"
+        shutil.rmtree(copy)
+        kills += 1
+    return kills
+
+
+def survives(folder: Path, *parts: str) -> int:
+    """`survive` in a process of its own."""
+    command = [sys.executable, "-m", "tests.support.killing_sql", str(folder), *parts]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
 
 
 if __name__ == "__main__":
-    survive(Path(sys.argv[1]), [float(part) for part in sys.argv[2:]])
+    print(survive(Path(sys.argv[1]), [float(part) for part in sys.argv[2:]]))  # noqa: T201 - read by who started it
