@@ -11,11 +11,17 @@ from typing import Any
 from mlflow import MlflowClient
 
 from ratchet import gate_record
+from ratchet.gate_evidence import Gain
 from ratchet.model import Model
 from ratchet.project import Project
+from ratchet.promotion import status
+from ratchet.settings import SourceSettings
 from tests.support.models import noshow_baseline, noshow_candidate, save_noshow
 from tests.support.records import noshow_record
 from training_pipeline.register import offer
+
+NO_GAIN = Gain(value=0.0, lower=-0.005, upper=0.005)
+WORSE = Gain(value=-0.05, lower=-0.08, upper=-0.02)
 
 
 def copied(project: Project, folder: Path) -> Project:
@@ -54,3 +60,29 @@ def client(project: Project) -> MlflowClient:
     """MLflow itself, to look at the registry, or to change it behind our back."""
     uri = project.stores.tracking_uri or f"sqlite:///{project.shared_state / 'mlflow.db'}"
     return MlflowClient(uri, registry_uri=uri)
+
+
+def statuses(project: Project) -> list[str]:
+    return [version["status"] for version in status(project)["versions"]]
+
+
+def move(project: Project, alias: str, version: int) -> None:
+    """What a click in MLflow's UI does."""
+    client(project).set_registered_model_alias(project.namespace, alias, str(version))
+
+
+def stored_record(project: Project, version: int) -> Path:
+    """The stored record of a version, where MLflow keeps it."""
+    run_id = client(project).get_model_version(project.namespace, str(version)).run_id
+    folder = client(project).get_run(run_id).info.artifact_uri.removeprefix("file://")
+    return next(Path(folder, "gate").iterdir())
+
+
+def artifacts(project: Project, version: int) -> Path:
+    """The stored model of a version, where MLflow keeps it."""
+    return Path(client(project).get_model_version(project.namespace, str(version)).source.removeprefix("file://"))
+
+
+def with_namespace(project: Project) -> Project:
+    """The project, under the name of another source."""
+    return project.with_settings(source=SourceSettings(name="hospital", path="x"))

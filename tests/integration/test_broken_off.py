@@ -1,0 +1,95 @@
+"""Promotions at once, and what a killed one leaves to be mended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ratchet.errors import RegistryError
+from ratchet.project import Project
+from ratchet.promotion import promote, reconcile, resolve_champion, rollback, serving_version, status
+from ratchet.tables import read_json
+from tests.support.interruptions import counted, fail_at, killed
+from tests.support.projects import NOSHOW_END
+from tests.support.registry import (
+    NO_GAIN,
+    candidate,
+    copied,
+    move,
+    offer_model,
+)
+
+
+def test_reconciling_again_changes_nothing(served: Project) -> None:
+    """With nothing to do there is nothing written."""
+    report = reconcile(served)
+    with counted() as writes:
+        assert reconcile(served) == report
+    assert writes.done == 0
+
+
+def test_two_reconciles_at_once_promote_once(served: Project) -> None:
+    """Of two that see the same wish, one promotes and the other finds it done."""
+    move(served, "champion", 1)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(reconcile, [served, served])
+    assert first == second
+    assert [entry["version"] for entry in status(served)["history"]] == [1, 2, 1]
+
+
+def promote_candidate(project: Project) -> None:
+    promote(project, 3, by="ann", reason="smaller", until=NOSHOW_END + timedelta(days=1))
+
+
+def roll_back(project: Project) -> None:
+    rollback(project, by="ann", reason="slow")
+
+
+@pytest.mark.parametrize("move_on", [promote_candidate, roll_back])
+def test_a_move_that_breaks_off_at_any_write_is_finished_by_the_next(
+    served: Project, tmp_path: Path, move_on: Callable[[Project], None]
+) -> None:
+    """Wherever the database goes away, asking again ends where an undisturbed move ends, without a second entry."""
+    offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
+    undisturbed = copied(served, tmp_path / "undisturbed")
+    with counted() as writes:
+        move_on(undisturbed)
+    assert writes.done >= 5
+    for number in range(1, writes.done + 1):
+        disturbed = copied(served, tmp_path / str(number))
+        with counted(fail_at(number)), pytest.raises(RegistryError, match="the database went away"):
+            move_on(disturbed)
+        move_on(disturbed)
+        assert status(disturbed) == status(undisturbed)
+        assert read_json(disturbed.serving_file) == read_json(undisturbed.serving_file)
+        assert resolve_champion(disturbed).version == serving_version(undisturbed)
+
+
+def test_reconcile_finishes_what_a_killed_promotion_began(served: Project) -> None:
+    """Between the history's entry and the aliases readers get an error; reconcile alone mends it."""
+    with counted(fail_at(4)), pytest.raises(RegistryError):
+        rollback(served, by="ann", reason="slow")
+    with pytest.raises(RegistryError, match="the alias `serving` is at version 2, but version 1 was promoted last"):
+        resolve_champion(served)
+    reconcile(served)
+    assert resolve_champion(served).version == 1
+
+
+@pytest.mark.soak
+def test_a_reconcile_killed_at_any_write_is_finished_by_the_next(served: Project, tmp_path: Path) -> None:
+    """After SIGKILL before each of its writes, running again ends where an undisturbed run ends."""
+    move(served, "champion", 1)
+    undisturbed = copied(served, tmp_path / "undisturbed")
+    with counted() as writes:
+        report = reconcile(undisturbed)
+    assert writes.done >= 5
+    for number in range(1, writes.done + 1):
+        disturbed = copied(served, tmp_path / str(number))
+        killed(reconcile, disturbed, at=number)
+        assert reconcile(disturbed) == report
+        assert status(disturbed) == status(undisturbed)
+        assert read_json(disturbed.serving_file) == read_json(undisturbed.serving_file)

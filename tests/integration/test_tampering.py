@@ -1,0 +1,271 @@
+"""What somebody changed by hand, in MLflow or among its files, never serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from datetime import timedelta
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ratchet.errors import GateError, RegistryError
+from ratchet.gate_record import Waiver
+from ratchet.model import CONTRACT, REFERENCE, load
+from ratchet.project import Project
+from ratchet.promotion import promote, reconcile, resolve_champion, rollback, status
+from ratchet.signing import sign
+from tests.support.interruptions import LAZY
+from tests.support.models import noshow_contract, rewrite_schema, save_noshow
+from tests.support.noshow import use_case
+from tests.support.projects import NOSHOW_END
+from tests.support.records import good_score, noshow_record
+from tests.support.registry import (
+    NO_GAIN,
+    WORSE,
+    artifacts,
+    baseline,
+    candidate,
+    client,
+    move,
+    offer_model,
+    statuses,
+    stored_record,
+    with_namespace,
+)
+
+
+def edit(path: Path) -> None:
+    path.write_text(path.read_text().replace('"lower": -0.08', '"lower": 0.08'))
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def garble(path: Path) -> None:
+    path.write_bytes(b"\xff" * 100)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "reason"),
+    [
+        (edit, "the signature does not fit: it was edited, or signed with another key"),
+        (truncate, "holds no gate record"),
+        (garble, "holds no gate record"),
+        (Path.unlink, "holds no gate record"),
+    ],
+)
+def test_a_tampered_record_is_refused(served: Project, tamper: Callable[[Path], None], reason: str) -> None:
+    """A record that was edited, cut off or deleted in the artifact store lets nothing through."""
+    version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
+    tamper(stored_record(served, version))
+    with pytest.raises(GateError, match=reason):
+        promote(served, version, by="eve")
+    assert resolve_champion(served).version == 2
+
+
+def test_a_record_of_another_model_is_refused(served: Project) -> None:
+    """A good record does not help a model that it is not about."""
+    version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
+    other = noshow_record(served, candidate(6), candidate().digest)
+    stored_record(served, version).write_text(other.model_dump_json())
+    move(served, "champion", version)
+    reason = f"it is about model {candidate(6).digest[:12]}, not {candidate(5).digest[:12]}"
+    assert reconcile(served)["refused"] == {"version": version, "reason": reason}
+
+
+def test_a_record_is_not_registered_for_another_model(unserved: Project) -> None:
+    """Offering a model with the record of another is an error, and makes no version."""
+    with pytest.raises(GateError, match="it is about model"):
+        offer_model(unserved, baseline(), None, candidate=good_score("a" * 64))
+    assert status(unserved)["versions"] == []
+
+
+def test_a_wish_in_somebody_elses_name_is_nobodys(served: Project) -> None:
+    """Who can write to MLflow can move champion, but not have the history say that ann did."""
+    rollback(served, by="ann", reason="slow")
+    promote(served, 2, by="ann", reason="not so slow")
+    spoken = client(served).get_registered_model(served.namespace).tags["ratchet.wish"]
+    forged = spoken.replace('"version":2', '"version":1').replace('"after":3', '"after":4')
+    client(served).set_registered_model_tag(served.namespace, "ratchet.wish", forged)
+    move(served, "champion", 1)
+    reconcile(served)
+    entry = status(served)["history"][-1]
+    assert (entry["version"], entry["by"]) == (1, "MLflow")
+
+
+def test_a_version_made_by_hand_is_refused(served: Project) -> None:
+    """Pointing champion at a version that never saw the gate changes nothing but that version's status."""
+    source = client(served).get_model_version(served.namespace, "2").source
+    client(served).create_model_version(served.namespace, source)
+    move(served, "champion", 3)
+    refused = reconcile(served)["refused"]
+    assert refused == {"version": 3, "reason": "was not registered through the gate"}
+    assert statuses(served) == ["served", "serving", "refused: was not registered through the gate"]
+
+
+@pytest.mark.parametrize(
+    ("run_id", "reason"), [(None, "was not registered through the gate"), ("a" * 32, "holds no gate record")]
+)
+def test_a_version_made_by_hand_with_a_digest_is_refused(served: Project, run_id: str | None, reason: str) -> None:
+    """Tags that look like ours help no version without a run that holds a record, and stop nobody else."""
+    source = client(served).get_model_version(served.namespace, "2").source
+    tags = {"ratchet.digest": candidate(5).digest}
+    client(served).create_model_version(served.namespace, source, run_id, tags)
+    move(served, "champion", 3)
+    assert reconcile(served)["refused"] == {"version": 3, "reason": reason}
+    assert resolve_champion(served).version == 2
+
+
+def test_serving_moved_by_hand_stops_readers_until_it_is_reconciled(served: Project) -> None:
+    """The alias `serving` at an ungated version yields no model; reconcile puts it back."""
+    version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
+    move(served, "serving", version)
+    with pytest.raises(RegistryError, match="Run `ratchet stage reconcile`"):
+        resolve_champion(served)
+    reconcile(served)
+    assert resolve_champion(served).version == 2
+
+
+def test_a_version_that_became_another_model_does_not_return(served: Project) -> None:
+    """A version that served once has no more right to serve when its digest was changed since."""
+    client(served).set_model_version_tag(served.namespace, "1", "ratchet.digest", candidate(5).digest)
+    move(served, "champion", 1)
+    reason = f"it is about model {baseline().digest[:12]}, not {candidate(5).digest[:12]}"
+    assert reconcile(served)["refused"]["reason"] == reason
+
+
+def test_an_edited_waiver_is_refused(served: Project) -> None:
+    """Prolonging a waiver in MLflow breaks its signature."""
+    version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
+    with pytest.raises(GateError):
+        promote(served, version, by="ann", reason="half the size", until=NOSHOW_END)
+    tags = client(served).get_model_version(served.namespace, str(version)).tags
+    longer = tags["ratchet.waiver"].replace("2024-", "2034-")
+    client(served).set_model_version_tag(served.namespace, str(version), "ratchet.waiver", longer)
+    refused = reconcile(served)["refused"]
+    assert refused["reason"] == "the signature does not fit: it was edited, or signed with another key"
+
+
+def test_a_waiver_for_another_model_waives_nothing(served: Project) -> None:
+    """A word that was given for a model under one name does not hold for an equal one under another."""
+    version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
+    waiver = Waiver(
+        model_name="noshow-hospital",
+        candidate=candidate(5).digest,
+        by="ann",
+        reason="smaller",
+        expires=NOSHOW_END + timedelta(days=1),
+    )
+    text = sign(waiver, served).model_dump_json()
+    client(served).set_model_version_tag(served.namespace, str(version), "ratchet.waiver", text)
+    with pytest.raises(GateError, match="refused: it is for noshow-hospital"):
+        promote(served, version, by="eve")
+
+
+def test_a_forged_history_yields_no_model(served: Project) -> None:
+    """An entry that this checkout's key did not sign stops readers and reconcile alike, and says so."""
+    version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
+    tags = client(served).get_registered_model(served.namespace).tags
+    forged = tags["ratchet.history.000002"].replace('"number":2,"version":2', f'"number":3,"version":{version}')
+    client(served).set_registered_model_tag(served.namespace, "ratchet.history.000003", forged)
+    for step in (resolve_champion, reconcile):
+        with pytest.raises(RegistryError, match=r"ratchet\.history\.000003 is not entry 3, signed"):
+            step(served)
+
+
+def test_a_replayed_history_entry_yields_no_model(served: Project) -> None:
+    """A signed entry counts only in its own place."""
+    tags = client(served).get_registered_model(served.namespace).tags
+    client(served).set_registered_model_tag(served.namespace, "ratchet.history.000003", tags["ratchet.history.000001"])
+    with pytest.raises(RegistryError, match=r"ratchet\.history\.000003 is not entry 3, signed"):
+        resolve_champion(served)
+
+
+def test_a_history_entry_of_another_model_yields_no_model(served: Project) -> None:
+    """An entry that let a model serve under another name lets none serve here, though version and digest are equal."""
+    other = with_namespace(served)
+    for model, champion, gain in ((baseline(), None, None), (candidate(), baseline().digest, WORSE)):
+        named = replace(model, contract=model.contract.model_copy(update={"model_name": other.namespace}))
+        version = offer_model(other, named, champion, gain=gain)
+    tags = client(served).get_registered_model(served.namespace).tags
+    client(other).set_registered_model_tag(other.namespace, "ratchet.history.000002", tags["ratchet.history.000002"])
+    move(other, "serving", version)
+    for step in (resolve_champion, reconcile):
+        with pytest.raises(RegistryError, match=r"ratchet\.history\.000002 is not entry 2, signed"):
+            step(other)
+
+
+def break_booster(directory: Path) -> None:
+    """Bend a tree so that LightGBM ends the process that reads it."""
+    rewrite_schema(directory, lambda schema: schema.replace("split_feature=", "split_feature=99999 ", 1))
+
+
+def claim_another_commit(directory: Path) -> None:
+    edited = noshow_contract().model_copy(update={"commit": "a" * 40})
+    (directory / CONTRACT).write_text(edited.model_dump_json(), encoding="utf-8")
+
+
+def swap_reference(directory: Path) -> None:
+    (directory / REFERENCE).write_bytes(b"what monitoring would compare with")
+
+
+TAMPERED = [break_booster, claim_another_commit, swap_reference]
+
+
+def in_another_process(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What the work returns or raises, where its process lives to say so; BrokenProcessPool where it died."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["ratchet.promotion", "ratchet.model", *LAZY])
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+def test_a_booster_can_end_the_process_that_reads_it(tmp_path: Path) -> None:
+    """LightGBM aborts on the booster that the tests below hide in an archive: whoever parses it is gone."""
+    directory = save_noshow(candidate(), tmp_path / "model")
+    break_booster(directory)
+    with pytest.raises(BrokenProcessPool):
+        in_another_process(load, directory, use_case)
+
+
+@pytest.mark.parametrize("tamper", TAMPERED)
+def test_a_version_with_a_tampered_file_is_refused(served: Project, tamper: Callable[[Path], None]) -> None:
+    """No file of a version counts but those that were judged, and none other is parsed: the process lives to refuse it."""
+    version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
+    tamper(artifacts(served, version))
+    move(served, "champion", version)
+    refused = in_another_process(reconcile, served)["refused"]
+    assert {"version": version, "reason": "no longer holds the files that were judged"} == refused
+
+
+@pytest.mark.parametrize("tamper", TAMPERED)
+def test_a_serving_model_that_was_tampered_with_is_an_error(unserved: Project, tamper: Callable[[Path], None]) -> None:
+    """With the registry's files and this checkout's copy spoilt alike there is no model, and a process that says so."""
+    version = offer_model(unserved, candidate(), None)
+    copy = resolve_champion(unserved).directory
+    for directory in (copy, artifacts(unserved, version)):
+        tamper(directory)
+    with pytest.raises(RegistryError, match=r"no longer holds the files that were judged\. Run `ratchet rollback`"):
+        in_another_process(resolve_champion, unserved)
+
+
+def test_a_serving_model_whose_artifacts_changed_is_not_used(unserved: Project) -> None:
+    """Replaced model files yield no model, though the copy that was verified before goes on serving this checkout."""
+    offer_model(unserved, baseline(), None)
+    save_noshow(candidate(), artifacts(unserved, 1))
+    assert resolve_champion(unserved).model.digest == baseline().digest
+    (unserved.state / "models" / baseline().digest / "model.skops").unlink()
+    with pytest.raises(RegistryError, match="no longer holds the files that were judged"):
+        resolve_champion(unserved)
+
+
+def test_a_spoilt_copy_is_fetched_again(served: Project) -> None:
+    """The local copy of a model is worth no more than its digest."""
+    (served.state / "models" / candidate().digest / "model.skops").write_bytes(b"spoilt")
+    assert resolve_champion(served).model.digest == candidate().digest
