@@ -25,10 +25,10 @@ from ratchet.derivation import (
     view_derivation,
 )
 from ratchet.errors import DataError, StoreError
-from ratchet.feature_service import ServiceSpec, service_spec
+from ratchet.feature_service import ServiceSpec, request_schema, service_spec
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.tables import Files, digest, files, md5, read_manifest, update
+from ratchet.tables import Files, digest, files, md5, read_manifest, to_array, update
 from ratchet.use_case import UseCase, View
 
 if TYPE_CHECKING:
@@ -182,7 +182,23 @@ def _check_requests(project: Project, found: int) -> None:
             subject=str(project.accepted),
             remedy="Deliver rows of that period, or set `periods` in params.yaml to what was delivered",
         )
-    _check_unique(pyarrow.dataset.dataset(files(directory)).to_table([REQUEST_ID]), [REQUEST_ID], str(directory))
+    requests = pyarrow.dataset.dataset(files(directory))
+    _check_unique(requests.to_table([REQUEST_ID]), [REQUEST_ID], str(directory))
+    for field in request_schema(project.use_case):
+        if pa.types.is_integer(field.type):
+            _check_exact(requests.to_table([field.name])[field.name], field.name, str(directory))
+
+
+def _check_exact(column: pa.ChunkedArray, name: str, subject: str) -> None:
+    """Whole numbers that the model and the log, which keep float64, would take for others: of a key, another's features."""
+    try:
+        to_array(column, exact=True)
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"request field {name} holds a number too long to be exact ({error})",
+            subject=subject,
+            remedy="Declare it as a string: what is so long is a name, not an amount",
+        ) from error
 
 
 def _check_unique(rows: pa.Table, columns: Sequence[str], subject: str) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ratchet.errors import DataError, StoreError
+from ratchet.errors import StoreError
 from ratchet.use_case import Array, Columns
 
 if TYPE_CHECKING:
@@ -195,30 +195,18 @@ def to_columns(table: pa.Table) -> dict[str, Array]:
     """Arrow to NumPy, the same in training, batch and online.
 
     Numbers and booleans become float64 with NaN for null, instants datetime64[us] in UTC, everything else object with None.
-    Raises DataError for whole numbers that float64 takes for others.
     """
-    return {name: _named_array(name, column) for name, column in zip(table.column_names, table.columns, strict=True)}
+    return {name: to_array(column) for name, column in zip(table.column_names, table.columns, strict=True)}
 
 
-def _named_array(name: str, column: pa.ChunkedArray) -> Array:
-    try:
-        return to_array(column)
-    except pa.ArrowInvalid as error:
-        raise DataError(
-            f"holds a number too long to be exact ({error})",
-            subject=f"column {name}",
-            remedy="Declare it as a string: what is so long is a name, not an amount",
-        ) from error
-
-
-def to_array(column: pa.ChunkedArray) -> Array:
-    """One of `to_columns`. Raises ArrowInvalid for whole numbers that float64 takes for others."""
+def to_array(column: pa.ChunkedArray, *, exact: bool = False) -> Array:
+    """One of `to_columns`. If it must be `exact`, raises ArrowInvalid for whole numbers that float64 takes for others."""
     kind = column.type
     if pa.types.is_timestamp(kind):
         return np.asarray(column.cast(pa.timestamp("us")).to_numpy())
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
         number = column.cast(pa.int8()) if pa.types.is_boolean(kind) else column
-        return np.asarray(number.cast(pa.float64()).fill_null(float("nan")).to_numpy(), dtype=np.float64)
+        return np.asarray(number.cast(pa.float64(), safe=exact).fill_null(float("nan")).to_numpy(), dtype=np.float64)
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=object)
 
 

@@ -56,7 +56,7 @@ def _body_model(use_case: UseCase) -> type[BaseModel]:
 
 def _column(field: pa.Field, values: list[Any]) -> Array:
     try:
-        return tables.to_array(pa.chunked_array([pa.array(values, field.type)]))
+        return tables.to_array(pa.chunked_array([pa.array(values, field.type)]), exact=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise RequestError(
             f"does not fit {field.type} ({error})", subject=f"instances[].{field.name}", remedy="Send a value that does"

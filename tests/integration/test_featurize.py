@@ -258,6 +258,10 @@ def same_request(tables: Tables) -> ibis.Table:
     return parcels.examples(tables).mutate(request_id=ibis.literal("same"))
 
 
+def long_numbers(tables: Tables) -> ibis.Table:
+    return parcels.examples(tables).mutate(sender=_.sender + (2**53 + 1))
+
+
 def never(tables: Tables) -> ibis.Table:
     return parcels.examples(tables).filter(_.event_timestamp < ibis.timestamp("2000-01-01"))
 
@@ -268,11 +272,12 @@ def never(tables: Tables) -> ibis.Table:
         ({"views": (replace(DEPOT, compute=at_any_second),)}, "view depot_.*no whole second"),
         ({"views": (replace(DEPOT, compute=twice),)}, "view depot_.*not unique, such as .*'depot': 0"),
         ({"examples": same_request}, "requests.*not unique, such as .*'same'"),
+        ({"examples": long_numbers}, "requests: request field sender holds a number too long to be exact"),
         ({"examples": never}, "accepted.*no accepted row is a request of"),
     ],
 )
 def test_rows_that_the_store_cannot_keep_are_refused(project: Project, change: dict[str, Any], message: str) -> None:
-    """Repeated keys, split seconds and a period without requests are named, with the table they are in."""
+    """Repeated or inexact keys, split seconds and a period without requests are named, with the table they are in."""
     with pytest.raises(DataError, match=message):
         featurize(with_use_case(project, **{"views": (DEPOT,), "lookups": LOOKUPS, **change}))
 
