@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from ratchet.project import Project
 
 
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make it readable and writable"),
+}
+"""What to do about a disk that fails a step, by the error's number."""
+
 STAGE_WAIT = 5.0
 """Seconds. Short, because DVC lets no flow record its data while a stage waits, and a flow tries again after ten."""
 
@@ -140,7 +146,7 @@ def main() -> None:
     except RatchetError as error:
         sys.exit(f"ratchet: {error}")
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno not in REMEDIES:
             raise
-        subject = error.filename or "the disk"
-        sys.exit(f"ratchet: {subject}: {error.strerror}. Nothing was half-written: free some space and run again.")
+        subject, remedy = error.filename or "the disk", REMEDIES[error.errno]
+        sys.exit(f"ratchet: {subject}: {error.strerror}. Nothing was half-written: {remedy} and run again.")

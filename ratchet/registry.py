@@ -56,20 +56,26 @@ class Version:
 @contextmanager
 def opened(project: Project, room: Literal["promotion", "registration"]) -> Iterator[Registry]:
     """The registry, with this process alone in the `room` of the checkout. Raises RegistryError where it is not there."""
-    project.shared_state.mkdir(parents=True, exist_ok=True)
     try:
+        project.shared_state.mkdir(parents=True, exist_ok=True)
         with FileLock(project.shared_state / f"{room}.lock", timeout=LOCK_SECONDS):
             yield Registry(project)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise RegistryError(
             f"does not answer as it should ({' '.join(str(error).split())[:400]})",
             subject=f"model registry {_tracking_uri(project)}",
-            remedy="Start it, or mend RATCHET_TRACKING_URI, and run the same again: nothing is left half done",
+            remedy=f"{_remedy(project)}, and run the same again: nothing is left half done",
         ) from error
 
 
 def _tracking_uri(project: Project) -> str:
     return project.stores.tracking_uri or f"sqlite:///{_database(project)}"
+
+
+def _remedy(project: Project) -> str:
+    if project.stores.tracking_uri:
+        return "Start it, or mend RATCHET_TRACKING_URI"
+    return f"See that {_database(project).parent} has room and can be written, and that nobody else holds the database"
 
 
 def _database(project: Project) -> Path:

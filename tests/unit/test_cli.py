@@ -92,6 +92,17 @@ def test_an_expected_failure_is_one_line(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("command", [["stage", "ingest"], ["status"], ["wishes"]])
+@pytest.mark.parametrize("target", ["/sys", "/sys/state"])
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, target: str, command: list[str]) -> None:
+    """It is named, without a traceback."""
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    (tmp_path / "state").symlink_to(target)  # where even the superuser makes nothing
+    done = ratchet_in(tmp_path, *command)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert str(tmp_path / "state") in done.stderr
+
+
 def test_a_misspelt_key_names_its_neighbour(tmp_path: Path) -> None:
     """A typo in params.yaml is answered with the key that was probably meant."""
     text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("min_skill:", "min_skil:")
