@@ -22,6 +22,8 @@ from ratchet.tables import write_text
 if TYPE_CHECKING:
     from ratchet.model import Contract
 
+JUDGE_AGAIN = "Run `ratchet stage evaluate`, then `ratchet stage register`: they judge the model again"
+
 
 class GateRecord(Signed):
     """What was decided about one model, from which evidence, by which policy, on which data and code.
@@ -59,7 +61,7 @@ class GateRecord(Signed):
 
 
 class Waiver(Signed):
-    """A person's signed word that a non-inferior model may serve, until it expires."""
+    """A person's signed word that a non-inferior model may be promoted, until it expires."""
 
     model_name: str
     candidate: str
@@ -108,8 +110,13 @@ def verify(record: GateRecord, digest: str, project: Project) -> None:
         raise _refusal("its verdict does not follow from its evidence", project)
 
 
-def admit(record: GateRecord, digest: str, serving: str | None, waiver: Waiver | None, project: Project) -> None:
-    """Raises GateError unless the model may take the place of the one that serves (a digest, or None)."""
+def admit(
+    record: GateRecord, digest: str, serving: str | None, waiver: Waiver | None, project: Project
+) -> Waiver | None:
+    """The waiver that it took for the model to take the place of the one that serves (a digest, or None), if it took one.
+
+    Raises GateError where the model may not.
+    """
     verify(record, digest, project)
     if record.policy != project.settings.gate:
         raise _refusal("it was judged by other bounds than params.yaml has now", project)
@@ -118,9 +125,8 @@ def admit(record: GateRecord, digest: str, serving: str | None, waiver: Waiver |
         raise _refusal(f"it compares with {compared}, but {serves} serves", project)
     if record.verdict == "refused":
         failed = [check.name for check in record.checks if check.status == "failed"]
-        raise _refusal(f"it failed {', '.join(failed)}", project)
-    if record.verdict == "non-inferior":
-        _check_waiver(waiver, digest, project)
+        raise _refusal(f"it failed {', '.join(failed)}", project, "Offer a better model")
+    return _checked(waiver, digest, project) if record.verdict == "non-inferior" else None
 
 
 def read(path: Path) -> GateRecord:
@@ -139,11 +145,11 @@ def write(record: GateRecord, path: Path) -> None:
     write_text(path, record.model_dump_json(indent=2) + "\n")
 
 
-def _refusal(problem: str, project: Project) -> GateError:
-    return GateError(problem, subject=f"gate record of {project.namespace}", remedy="Evaluate the model again")
+def _refusal(problem: str, project: Project, remedy: str = JUDGE_AGAIN) -> GateError:
+    return GateError(problem, subject=f"gate record of {project.namespace}", remedy=remedy)
 
 
-def _check_waiver(waiver: Waiver | None, digest: str, project: Project) -> None:
+def _checked(waiver: Waiver | None, digest: str, project: Project) -> Waiver:
     if waiver is None:
         raise GateError(
             "not shown to be better, only not to be worse",
@@ -158,3 +164,4 @@ def _check_waiver(waiver: Waiver | None, digest: str, project: Project) -> None:
             subject=f"waiver by {waiver.by}",
             remedy="Promote the model again with a new reason and date",
         )
+    return waiver

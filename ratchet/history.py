@@ -12,6 +12,7 @@ from typing import TypeVar
 from pydantic import AwareDatetime, ValidationError
 
 from ratchet.errors import GateError, RegistryError
+from ratchet.gate_record import Waiver
 from ratchet.project import Project
 from ratchet.settings import Frozen
 from ratchet.signing import Signed, begin_anew, check_signature
@@ -22,7 +23,10 @@ Spoken = TypeVar("Spoken", "Entry", "Wish")
 
 
 class Entry(Signed):
-    """One move of what serves; `number` is its place in the model's history, `previous` where a rollback leads from here."""
+    """One move of what serves; `number` is its place in the model's history, `previous` where a rollback leads from here.
+
+    `waiver` is the word that it took, where evidence alone did not do.
+    """
 
     model_name: str
     number: int
@@ -31,6 +35,7 @@ class Entry(Signed):
     digest: str
     by: str
     reason: str
+    waiver: Waiver | None
     at: AwareDatetime
 
     @property

@@ -104,7 +104,7 @@ def promote(
         raise GateError(
             f"refused: {report['refused']['reason']}",
             subject=f"{project.namespace} version {report['refused']['version']}",
-            remedy="What served before still serves. Offer a better model, or give a reason with an end date",
+            remedy=f"What served before still serves. {report['refused']['remedy']}",
         )
     return report
 
@@ -189,21 +189,24 @@ def _consider(registry: Registry) -> dict[str, Any] | None:
         return None
     version = registry.version(wished)
     try:
-        _examine(registry, snapshot, version)
+        waiver = _examine(registry, snapshot, version)
     except GateError as error:
-        return {"version": wished, "reason": error.problem}
-    registry.append(_entry(registry.project, snapshot, version))
+        return {"version": wished, "reason": error.problem, "remedy": error.remedy}
+    registry.append(_entry(registry.project, snapshot, version, waiver))
     return None
 
 
-def _examine(registry: Registry, snapshot: Snapshot, version: Version) -> None:
-    """Raises GateError unless the version may serve: one that has served may return, any other must win its place."""
+def _examine(registry: Registry, snapshot: Snapshot, version: Version) -> Waiver | None:
+    """The waiver that it takes for the version to serve, if it takes one.
+
+    Raises GateError unless it may: one that has served may return, any other must win its place.
+    """
     record = _load(registry, version).record
     if version.number in snapshot.served:
         _verify_return(registry, snapshot, version)
-    else:
-        serving = snapshot.fact.digest if snapshot.fact else None
-        admit(record, version.digest, serving, registry.waiver(version), registry.project)
+        return None
+    serving = snapshot.fact.digest if snapshot.fact else None
+    return admit(record, version.digest, serving, registry.waiver(version), registry.project)
 
 
 def _load(registry: Registry, version: Version) -> Champion:
@@ -220,7 +223,7 @@ def _verify_return(registry: Registry, snapshot: Snapshot, version: Version) -> 
         raise registry.refusal(version, "was another model when it served")
 
 
-def _entry(project: Project, snapshot: Snapshot, version: Version) -> Entry:
+def _entry(project: Project, snapshot: Snapshot, version: Version, waiver: Waiver | None) -> Entry:
     """The next entry; a wish that nobody spoke through `ratchet` came from MLflow itself."""
     entries, wish = snapshot.history, snapshot.wish
     spoken = wish is not None and (wish.version, wish.after) == (version.number, len(entries))
@@ -232,6 +235,7 @@ def _entry(project: Project, snapshot: Snapshot, version: Version) -> Entry:
         digest=version.digest,
         by=wish.by if wish and spoken else "MLflow",
         reason=wish.reason if wish and spoken else "the alias champion was moved",
+        waiver=waiver,
         at=project.clock.now(),
     )
     return sign(entry, project)

@@ -99,6 +99,8 @@ def test_a_record_against_another_champion_is_refused(served: Project) -> None:
     version = offer_model(served, candidate(5), baseline().digest)
     compared, serving = baseline().digest[:12], candidate().digest[:12]
     assert statuses(served)[version - 1] == f"refused: it compares with {compared}, but {serving} serves"
+    with pytest.raises(GateError, match=r"still serves\. Run `ratchet stage evaluate`, then `ratchet stage register`"):
+        promote(served, version, by="ann")
 
 
 def test_a_first_version_that_was_compared_with_nothing_must_be_first(served: Project) -> None:
@@ -134,11 +136,22 @@ def test_a_withdrawn_wish_leaves_its_refusal(served: Project) -> None:
 
 
 def test_a_waiver_lets_an_equal_model_serve(served: Project) -> None:
-    """A non-inferior model serves under a name, a reason and a date, which the history keeps."""
+    """A non-inferior model serves under a name, a reason and a date, which the history keeps when the tag is gone."""
     version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
     promote(served, version, by="ann", reason="half the size", until=NOSHOW_END + timedelta(days=30))
+    client(served).delete_model_version_tag(served.namespace, str(version), "ratchet.waiver")
     entry = status(served)["history"][-1]
     assert (entry["version"], entry["by"], entry["reason"]) == (version, "ann", "half the size")
+    waiver = {name: entry["waiver"][name] for name in ("by", "reason", "expires")}
+    assert waiver == {"by": "ann", "reason": "half the size", "expires": "2024-08-31T00:00:00Z"}
+
+
+def test_a_waiver_that_it_did_not_take_is_no_part_of_the_history(served: Project) -> None:
+    """A superior model is promoted on its evidence, whatever reason and date came with the wish."""
+    version = offer_model(served, candidate(5), candidate().digest)
+    rollback(served, by="ann", reason="slow")
+    promote(served, version, by="ann", reason="back", until=NOSHOW_END + timedelta(days=30))
+    assert status(served)["history"][-1]["waiver"] is None
 
 
 def test_a_waiver_that_has_expired_waives_nothing(served: Project) -> None:
@@ -183,6 +196,7 @@ def test_the_history_says_who_and_why(served: Project) -> None:
             "digest": candidate().digest,
             "by": "policy",
             "reason": "superior by its gate record",
+            "waiver": None,
             "at": "2024-08-01T00:00:00Z",
         },
         {
@@ -192,6 +206,7 @@ def test_the_history_says_who_and_why(served: Project) -> None:
             "digest": baseline().digest,
             "by": "ann",
             "reason": "slow",
+            "waiver": None,
             "at": "2024-08-01T00:00:00Z",
         },
     ]

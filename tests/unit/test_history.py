@@ -30,6 +30,7 @@ def entry(entries: list[Entry], version: int) -> Entry:
         digest=str(version) * 64,
         by="someone",
         reason="because",
+        waiver=None,
         at=datetime(2024, 8, 1, tzinfo=UTC),
     )
 
