@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from ratchet.asof_join import Query, between
 from ratchet.clock import Period
-from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID
+from ratchet.derivation import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
 from ratchet.errors import StoreError
 from ratchet.feature_registry import apply, feature_service, open_store, repo_config
 from ratchet.feature_service import (
@@ -22,7 +22,7 @@ from ratchet.feature_service import (
     service_spec,
 )
 from ratchet.project import Project
-from ratchet.tables import files, to_columns
+from ratchet.tables import files, to_array, to_columns
 from ratchet.use_case import Array, Columns, Lookup
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "open_store",
     "repo_config",
     "request_schema",
+    "request_times",
     "service_spec",
     "training_set",
 ]
@@ -57,10 +58,17 @@ def labels(project: Project, period: Period, as_of: datetime) -> dict[str, Array
 
 
 def training_set(project: Project, period: Period, as_of: datetime) -> dict[str, Array]:
-    """`historical` joined with `labels`, and the on-demand columns: only requests with a label, in the same order."""
+    """Only requests with a label: `historical` in its order, the on-demand columns, which see no label, and the label's own."""
     known = _labels(project, period, as_of)
-    joined = _historical(project, period).join(known, REQUEST_ID, join_type="inner")
-    return project.use_case.complete(to_columns(_in_order(joined)))
+    joined = _in_order(_historical(project, period).join(known, REQUEST_ID, join_type="inner"))
+    completed = project.use_case.complete(to_columns(joined.drop_columns([*LABEL_COLUMNS])))
+    return {**completed, **to_columns(joined.select([*LABEL_COLUMNS]))}
+
+
+def request_times(project: Project, period: Period) -> Array:
+    """When each request of a period was made, whether its label is known or not."""
+    requests = between(project.features / "requests", [EVENT_TIMESTAMP], period.start, period.end - _TICK)
+    return to_array(Query(requests).run(project.stores.threads, project.stores.memory_limit)[EVENT_TIMESTAMP])
 
 
 class OnlineFeatures:

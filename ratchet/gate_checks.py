@@ -40,6 +40,7 @@ def judge(evidence: Evidence, policy: GateSettings) -> tuple[Check, ...]:
     return (
         _check("rows", evidence.n, ">=", policy.min_rows),
         _check("blocks", evidence.blocks, ">=", policy.min_blocks),
+        _label_coverage(evidence, policy),
         *_time(evidence),
         *_scored(evidence),
         _leaks(evidence.leaks),
@@ -83,6 +84,13 @@ def _scored(evidence: Evidence) -> Iterator[Check]:
         yield _check(f"predictions:{role}", score.invalid, "<=", 0, score.obstacle or "invalid ones")
         yield _check(f"metrics:{role}", len(absent), "<=", 0, f"{', '.join(absent) or 'none'} without a value")
         yield _check(f"trained_before:{role}", days, ">=", 0, "days before the first row")
+
+
+def _label_coverage(evidence: Evidence, policy: GateSettings) -> Check:
+    """Enough requests have an outcome: the ones that are known first may be the easy ones."""
+    share = evidence.n / evidence.requests if evidence.requests else None
+    detail = f"{evidence.n:,} of {evidence.requests:,} requests have a label"
+    return _check("label_coverage", share, ">=", policy.min_label_coverage, detail)
 
 
 def _metric(score: Score, name: str) -> float | None:

@@ -46,9 +46,10 @@ class LeakEvidence(Frozen):
 
 
 class Evidence(Frozen):
-    """All that the gate looks at. Every model was scored on the same `n` rows of [start, end)."""
+    """All that the gate looks at. Every model was scored on the same `n` rows: the requests of [start, end) with a label."""
 
     task: Task
+    requests: NonNegativeInt
     n: NonNegativeInt
     blocks: NonNegativeInt
     start: AwareDatetime

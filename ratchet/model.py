@@ -27,6 +27,7 @@ import pyarrow as pa
 import skops.io
 from pydantic import AwareDatetime
 
+from ratchet.derivation import LABEL_COLUMNS
 from ratchet.errors import DataError, RegistryError
 from ratchet.settings import Frozen
 from ratchet.tables import digest, write_table
@@ -80,13 +81,17 @@ class Model:
         return digest(contract.task, list(contract.inputs.items()), contract.fingerprint, _canonical(self.pipeline))
 
     def predict(self, columns: Columns) -> npt.NDArray[np.float64]:
-        """One number per row, shape (n,): the label's expected value, or the probability of 1. Raises DataError."""
+        """One number per row, shape (n,): the label's expected value, or the probability of 1. Raises DataError.
+
+        Labels may be among the columns; `postprocess` does not see them.
+        """
         rows = frame(self.contract.inputs, columns)
         if rows.empty:
             return np.empty(0)
         is_binary = self.contract.task == "binary"
         numbers = self.pipeline.predict_proba(rows)[:, 1] if is_binary else self.pipeline.predict(rows)
-        predictions = np.asarray(self.postprocess(columns, np.asarray(numbers, dtype=np.float64)), dtype=np.float64)
+        known = {name: column for name, column in columns.items() if name not in LABEL_COLUMNS}
+        predictions = np.asarray(self.postprocess(known, np.asarray(numbers, dtype=np.float64)), dtype=np.float64)
         if predictions.shape != (len(rows),):
             raise DataError(
                 f"made shape {predictions.shape} of {len(rows)} predictions",

@@ -64,19 +64,22 @@ class TrainingSettings(Frozen):
 class GateSettings(Frozen):
     """The bounds that a candidate must meet. Skill is 1 − error(candidate) / error(reference), on the same rows.
 
+    `min_label_coverage` is the least share of the holdout's requests that have a label: those whose outcome is known sooner
+    are no fair sample of all.
     Of probabilities are asked, beside skill: at most `max_calibration_error`, and an AUC at most `max_auc_loss` below the
     reference's.
     """
 
     min_rows: int = Field(1000, ge=1)
     min_blocks: int = Field(7, ge=2)
-    min_skill: FiniteFloat = 0.0
+    min_label_coverage: float = Field(0.95, gt=0.0, le=1.0)
+    min_skill: float = Field(0.0, ge=0.0, lt=1.0)
     min_slice_rows: int = Field(200, ge=1)
     min_slice_skill: FiniteFloat = -0.05
     max_calibration_error: float = Field(0.1, ge=0.0, le=1.0)
     max_auc_loss: float = Field(0.01, ge=0.0, le=1.0)
     confidence: float = Field(0.95, gt=0.5, lt=1.0)
-    min_gain: FiniteFloat = 0.0
+    min_gain: float = Field(0.0, ge=0.0, lt=1.0)
     non_inferiority_margin: float = Field(0.01, ge=0.0, lt=1.0)
     resamples: int = Field(2000, ge=200)
     leak_cut_offs: int = Field(3, ge=1)

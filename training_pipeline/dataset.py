@@ -11,7 +11,7 @@ import pandas as pd
 
 from ratchet.clock import Period
 from ratchet.errors import DataError
-from ratchet.feature_store import service_spec, training_set
+from ratchet.feature_store import request_times, service_spec, training_set
 from ratchet.metrics import usable
 from ratchet.model import Contract
 from ratchet.project import Project
@@ -48,10 +48,12 @@ class Answers:
 class Holdout:
     """Rows to judge on: requests of the period with their labels, and which feature service computed them.
 
-    `answers` are by digest those of models that read another one.
+    `request_times` are those of all requests, with a label or without; `answers` are by digest those of models that read
+    another feature service.
     """
 
     rows: Columns
+    request_times: Array
     period: Period
     fingerprint: str
     rolled_forward: bool = False
@@ -61,9 +63,10 @@ class Holdout:
         """What is left of it from an instant on, up to which a model has been trained."""
         if instant <= self.period.start:
             return self
-        kept = self.rows["event_timestamp"] >= np.datetime64(instant.replace(tzinfo=None), "us")
-        period = Period(instant, self.period.end)
-        return replace(self, rows=select(self.rows, kept), period=period, rolled_forward=True)
+        start, period = np.datetime64(instant.replace(tzinfo=None), "us"), Period(instant, self.period.end)
+        rows = select(self.rows, self.rows["event_timestamp"] >= start)
+        times = self.request_times[self.request_times >= start]
+        return replace(self, rows=rows, request_times=times, period=period, rolled_forward=True)
 
 
 def select(columns: Columns, rows: Array) -> dict[str, Array]:
@@ -94,7 +97,7 @@ def read_holdout(project: Project) -> Holdout:
     """
     period = project.period("holdout")
     rows = _labelled(project, period, min(project.clock.now(), project.period("all").end))
-    return Holdout(rows, period, service_spec(project.use_case).fingerprint)
+    return Holdout(rows, request_times(project, period), period, service_spec(project.use_case).fingerprint)
 
 
 def _labelled(project: Project, period: Period, as_of: datetime) -> Columns:

@@ -19,6 +19,9 @@ from ratchet.settings import GateSettings
 from ratchet.use_case import Array, Columns, Task, UseCase
 from training_pipeline.dataset import Answers, Holdout
 
+MOST_DRAWN = 1 << 22
+"""Counts of drawn blocks that are held at once: 32 MiB, however many customers are blocks."""
+
 
 def collect(
     use_case: UseCase,
@@ -41,6 +44,7 @@ def collect(
     )
     return Evidence(
         task=task,
+        requests=len(holdout.request_times),
         n=len(rows["label"]),
         blocks=len(np.unique(blocks)),
         start=holdout.period.start,
@@ -107,13 +111,22 @@ def paired_gain(
     percentiles, as far out as few blocks demand. Both models' losses are summed over the same draw, so what makes a day hard
     for both cancels. One block says nothing of others, and has no bounds.
     """
-    sums = np.stack([np.bincount(blocks, losses, minlength=1) for losses in (candidate, champion)])
+    sums = np.stack([np.bincount(blocks, losses, minlength=1).astype(np.float64) for losses in (candidate, champion)])
     size = sums.shape[1]
-    draws = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), policy.resamples)
-    resampled = np.einsum("rb,mb->mr", draws, sums)  # not `@`: BLAS sums in an order that depends on its threads
-    gains, tail = relative_gain(task, *resampled), _tail(policy.confidence, size)
+    gains, tail = relative_gain(task, *_resample(sums, policy.resamples, seed)), _tail(policy.confidence, size)
     lower, upper = np.quantile(gains, [tail, 1 - tail]) if size > 1 else (np.nan, np.nan)
     return Gain(value=finite(relative_gain(task, *sums.sum(axis=1))), lower=finite(lower), upper=finite(upper))
+
+
+def _resample(sums: Floats, resamples: int, seed: int) -> Floats:
+    """Sums over blocks drawn with replacement: shape (models, blocks) to (models, resamples), some draws at a time."""
+    rng, size = np.random.default_rng(seed), sums.shape[1]
+    most = max(1, MOST_DRAWN // size)
+    parts = [min(most, resamples - done) for done in range(0, resamples, most)]
+    draws = (rng.multinomial(size, np.full(size, 1 / size), part) for part in parts)
+    return np.concatenate(
+        [np.einsum("rb,mb->mr", draw, sums) for draw in draws], axis=1
+    )  # `@` sums as its threads like
 
 
 def _tail(confidence: float, blocks: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,21 @@ def section(plan: Plan, source: str) -> dict[str, Any]:
         source=SourceSettings(name="csv", path=source),
         periods=Periods.model_validate(chosen.days()),
         training=TrainingSettings(lightgbm=_lightgbm(chosen.train_rows)),
-        gate=GateSettings(min_rows=min(1000, chosen.holdout_rows // 2), min_slice_rows=least_slice(chosen)),
+        gate=GateSettings(
+            min_rows=min(1000, chosen.holdout_rows // 2),
+            min_slice_rows=least_slice(chosen),
+            min_label_coverage=_coverage(plan.labelled),
+        ),
         drift=DriftSettings(
             min_rows=max(1, min(500, chosen.fresh_rows // 2)), reference_rows=max(100, min(20_000, plan.rows))
         ),
     )
     return settings.model_dump(mode="json", exclude={"use_case"})
+
+
+def _coverage(labelled: float) -> float:
+    """The default, or a little less than the file has labels for, in hundredths."""
+    return max(0.01, min(0.95, math.floor(labelled * 95) / 100))
 
 
 def _lightgbm(rows: int) -> dict[str, Any]:

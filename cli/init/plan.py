@@ -32,12 +32,14 @@ Moments = tuple[Instants, Instants]
 class Plan:
     """All that the text of a use case says.
 
-    `fields` are the columns of a request beside its time, `kept` the other columns of the table. `bands` cut a number for the
-    baseline to group by. `scale` makes whole numbers of labels, whose sums are exact. `notes` are for the person.
+    `labelled` is the share of rows with a label. `fields` are the columns of a request beside its time, `kept` the others of
+    the table. `bands` cut a number for the baseline to group by. `scale` makes whole numbers of labels, whose sums are exact.
+    `notes` are for the person.
     """
 
     name: str
     rows: int
+    labelled: float
     decided: Decided
     fields: tuple[Column, ...]
     kept: tuple[Column, ...]
@@ -71,6 +73,7 @@ def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -
     return Plan(
         name=name,
         rows=profile.rows,
+        labelled=float((~np.isnan(label)).mean()),
         decided=decided,
         fields=fields,
         kept=kept,

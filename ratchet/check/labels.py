@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 
 def check_labels(features: Features, where: Declaration) -> Iterator[Finding]:
     """Are there labels, and can a model be fitted to them?"""
-    use_case = features.sample.project.use_case
+    use_case, wanted = features.sample.project.use_case, features.sample.project.settings.gate.min_label_coverage
     place, labelled = where.function(use_case.examples), size(features.labelled)
     due = features.requests.filter(features.requests[EVENT_TIMESTAMP] <= features.sample.last - use_case.horizon)
     asked = size(due)
@@ -38,12 +38,15 @@ def check_labels(features: Features, where: Declaration) -> Iterator[Finding]:
             f"`examples` gives no request from {sum(rows.num_rows for rows in features.sample.tables.values()):,} rows",
             "Look at its filters and joins: one of them keeps nothing",
         )
-    elif without > asked / 2:
+    elif without > asked * (1 - wanted):
         yield Finding(
             "no-label",
             place,
-            f"{without:,} of {asked:,} examples have no label" if labelled else "no example has a label",
-            "Let `label` be the outcome where it is known, such as 0 where nothing happened in time; null means not known yet",
+            f"{without:,} of {asked:,} examples have no label, and the gate wants one for {wanted:.0%}"
+            if labelled
+            else "no example has a label",
+            "Let `label` be the outcome where it is known, such as 0 where nothing happened in time; null means not known "
+            "yet. Where outcomes stay unknown for good, lower `gate.min_label_coverage`",
         )
     if labelled:
         yield from _values(use_case, features.rows["label"], place)

@@ -19,7 +19,7 @@ from ratchet.clock import Period
 from ratchet.errors import StoreError
 from ratchet.feature_registry import apply, open_store
 from ratchet.feature_service import request_schema, service_spec
-from ratchet.feature_store import OnlineFeatures, historical, labels, training_set
+from ratchet.feature_store import OnlineFeatures, historical, labels, request_times, training_set
 from ratchet.project import Project
 from ratchet.settings import PARAMS_FILE, Stores
 from ratchet.tables import write_text
@@ -27,6 +27,8 @@ from tests.support.accepted import accept_all
 from tests.support.checkout import ROOT
 from tests.support.parcels import parcels_project
 from tests.support.projects import noshow_project, params
+from tests.support.registry import copied
+from tests.support.variants import with_use_case
 
 MARCH = Period(datetime(2024, 3, 10, 12, tzinfo=UTC), datetime(2024, 3, 12, tzinfo=UTC))
 
@@ -89,6 +91,20 @@ def test_training_set_is_labelled_and_complete(project: Project) -> None:
     by_id = dict(zip(known["request_id"], known["label"], strict=True))
     assert [by_id[request] for request in columns["request_id"]] == columns["label"].tolist()
     assert {*joined, "label", "label_known_at", "night"} == set(columns)
+
+
+def test_on_demand_columns_see_no_label(project: Project, tmp_path: Path) -> None:
+    """A use case whose function would take the outcome for an input gets what it will get online: nothing."""
+    peeping = with_use_case(copied(project, tmp_path / "copy"), on_demand=lambda row: {"night": float("label" in row)})
+    apply(peeping)
+    assert 0.0 == training_set(peeping, MARCH, MARCH.end)["night"]
+
+
+def test_all_requests_of_a_period_are_counted(project: Project) -> None:
+    """Those without a label, too."""
+    times = historical(project, MARCH)["event_timestamp"]
+    np.testing.assert_array_equal(times, np.sort(request_times(project, MARCH)))
+    assert len(times) > len(training_set(project, MARCH, MARCH.end)["label"])
 
 
 def test_period_without_requests_is_an_error(project: Project) -> None:

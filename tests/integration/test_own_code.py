@@ -69,7 +69,9 @@ def with_contract(champion: Champion, **changes: object) -> Champion:
 
 def holdout(rows: int = ROWS) -> Holdout:
     columns = noshow_columns(rows, start=TRAINED_UNTIL)
-    return Holdout(columns, Period(TRAINED_UNTIL, NOSHOW_END), noshow_contract().fingerprint)
+    return Holdout(
+        columns, columns["event_timestamp"], Period(TRAINED_UNTIL, NOSHOW_END), noshow_contract().fingerprint
+    )
 
 
 def test_the_code_of_its_own_commit_answers(project: Project, made_by: Commit) -> None:

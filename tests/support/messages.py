@@ -395,7 +395,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
             "no example has a label",
             (
                 "Let `label` be the outcome where it is known, such as 0 where nothing happened in time; null means "
-                "not known yet"
+                "not known yet. Where outcomes stay unknown for good, lower `gate.min_label_coverage`"
             ),
         ),
     ],
@@ -405,10 +405,10 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
                 "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or "
                 "project.use_case.request"
             ),
-            "2,730 of 4,551 examples have no label",
+            "2,730 of 4,551 examples have no label, and the gate wants one for 95%",
             (
                 "Let `label` be the outcome where it is known, such as 0 where nothing happened in time; null means "
-                "not known yet"
+                "not known yet. Where outcomes stay unknown for good, lower `gate.min_label_coverage`"
             ),
         ),
     ],

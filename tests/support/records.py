@@ -30,6 +30,7 @@ def good_evidence(**changes: Any) -> Evidence:
     """Evidence of a candidate `aaa…` that is 5% better than the champion `bbb…`."""
     evidence = Evidence(
         task="binary",
+        requests=1000,
         n=1000,
         blocks=8,
         start=TRAINED_UNTIL,

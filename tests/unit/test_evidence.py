@@ -23,7 +23,8 @@ from ratchet.settings import GateSettings
 from ratchet.use_case import Columns, Task
 from tests.support.models import TRAINED_UNTIL, noshow_baseline, noshow_candidate, noshow_columns, noshow_contract
 from tests.support.noshow import use_case
-from training_pipeline.dataset import Answers, Holdout
+from training_pipeline import evidence as evidence_module
+from training_pipeline.dataset import Answers, Holdout, select
 from training_pipeline.evidence import (
     block_codes,
     collect,
@@ -112,6 +113,15 @@ def test_equally_good_models_are_seldom_called_superior(days: int) -> None:
     assert wrong / 1000 < 0.08
 
 
+def test_draws_of_many_blocks_are_those_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few draws are held at once, the bounds are the same."""
+    rng = np.random.default_rng(3)
+    both = rng.gamma(2.0, size=(2, 400))
+    expected = _gain("regression", *both, np.arange(400))
+    monkeypatch.setattr(evidence_module, "MOST_DRAWN", 1000)
+    assert expected == _gain("regression", *both, np.arange(400))
+
+
 def test_a_single_block_has_no_bounds() -> None:
     """What one day says holds for that day."""
     gain = _gain("regression", BLOCKS + 1.0, BLOCKS + 2.0, np.zeros(40, dtype=np.int64))
@@ -177,7 +187,7 @@ class _Broken(Model):
 
 def _holdout(rows: int = 2200) -> Holdout:
     columns = noshow_columns(rows, seed=9, start=TRAINED_UNTIL)
-    return Holdout(columns, Period(TRAINED_UNTIL, END), noshow_contract().fingerprint)
+    return Holdout(columns, columns["event_timestamp"], Period(TRAINED_UNTIL, END), noshow_contract().fingerprint)
 
 
 def _collect(candidate: Model, champion: Model | None, holdout: Holdout | None = None) -> Evidence:
@@ -187,6 +197,24 @@ def _collect(candidate: Model, champion: Model | None, holdout: Holdout | None =
 
 def _failed(evidence: Evidence) -> list[str]:
     return [check.name for check in judge(evidence, POLICY) if check.status == "failed" and check.name != "leaks"]
+
+
+def test_postprocess_sees_no_label() -> None:
+    """A use case whose own function would answer with the outcome is judged without it, as it will answer in service."""
+    candidate = noshow_candidate()
+    cheat = replace(candidate, postprocess=lambda columns, numbers: columns.get("label", numbers))
+    assert _collect(candidate, None).candidate == _collect(cheat, None).candidate
+
+
+def test_requests_without_a_label_are_counted() -> None:
+    """They are what the rows are a share of; a holdout that rolls forward counts from there."""
+    holdout = _holdout()
+    half = replace(holdout, rows=select(holdout.rows, np.arange(2200) % 2 == 0))
+    evidence = _collect(noshow_candidate(), None, half)
+    assert (1100, 2200) == (evidence.n, evidence.requests)
+    assert "label_coverage" in _failed(evidence)
+    rolled = half.after(TRAINED_UNTIL + timedelta(days=10))
+    assert (740, 1480) == (len(rolled.rows["label"]), len(rolled.request_times))
 
 
 def test_better_candidate_is_seen_to_be_better() -> None:

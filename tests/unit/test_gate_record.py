@@ -58,6 +58,8 @@ def test_baseline_passes_the_same_checks_where_nothing_serves() -> None:
 SPOILED: list[tuple[str, dict[str, Any]]] = [
     ("rows", {"n": 199}),
     ("blocks", {"blocks": 6}),
+    ("label_coverage", {"requests": 1053}),
+    ("label_coverage", {"requests": 0}),
     ("skill", {"skill": 0.0}),
     ("skill", {"skill": None}),
     ("skill", {"skill": NAN}),
@@ -266,7 +268,7 @@ def test_baseline_is_admitted_only_where_nothing_serves(project: Project) -> Non
 def test_admission_needs_the_bounds_of_today(project: Project) -> None:
     """A record judged by bounds that were changed since, to whatever side, does not admit."""
     record = noshow_record(project, MODEL)
-    changed = project.settings.gate.model_copy(update={"min_skill": -1.0})
+    changed = project.settings.gate.model_copy(update={"min_skill": 0.1})
     with pytest.raises(GateError, match="other bounds than"):
         admit(record, MODEL.digest, None, None, project.with_settings(gate=changed))
 
@@ -274,7 +276,7 @@ def test_admission_needs_the_bounds_of_today(project: Project) -> None:
 def test_refusal_names_the_failed_checks(project: Project) -> None:
     """Who is turned away learns why."""
     record = noshow_record(project, MODEL, skill=-1.0, n=3)
-    with pytest.raises(GateError, match="it failed rows, skill"):
+    with pytest.raises(GateError, match="it failed rows, label_coverage, skill"):
         admit(record, MODEL.digest, None, None, project)
 
 

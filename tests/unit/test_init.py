@@ -175,6 +175,16 @@ class TestParams:
             )
             assert periods.start < periods.early_stopping < periods.holdout < periods.fresh
 
+    @pytest.mark.parametrize(("share", "bound"), [(0.0, 0.95), (0.04, 0.91), (0.4, 0.57)])
+    def test_allows_for_labels_that_the_file_lacks(self, tmp_path: Path, share: float, bound: float) -> None:
+        """The gate asks for almost as many as there are, and for its default where next to none is missing."""
+        rows = 1000
+        label = np.where(np.arange(rows) < share * rows, np.nan, np.arange(rows) % 7)
+        file = write_csv(checkout(tmp_path) / "gaps.csv", {"id": np.arange(rows), "x": np.arange(rows) % 9, "y": label})
+        begun(tmp_path, "gaps", file, WIDE)
+        written = yaml.safe_load((tmp_path / "params.yaml").read_text())["use_cases"]["gaps"]
+        assert bound == written["gate"]["min_label_coverage"]
+
     @pytest.mark.parametrize(
         ("text", "said"),
         [

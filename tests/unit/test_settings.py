@@ -61,6 +61,8 @@ class TestParams:
             ({"zebra": 1}, r"zebra: unknown key \(known are use_case, source, periods"),
             ({"gate": {"confidence": 1.5}}, r"gate\.confidence: Input should be less than 1"),
             ({"gate": {"min_gain": float("inf")}}, r"gate\.min_gain: Input should be a finite number"),
+            ({"gate": {"min_gain": -0.01}}, r"gate\.min_gain: Input should be greater than or equal to 0"),
+            ({"gate": {"min_skill": -0.01}}, r"gate\.min_skill: Input should be greater than or equal to 0"),
             ({"drift": {"min_rows": 0}}, r"drift\.min_rows"),
             ({"source": {"name": "feed"}}, r"source\.path: Field required"),
         ],
