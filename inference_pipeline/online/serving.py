@@ -38,14 +38,16 @@ class Serving:
         return self._predictor
 
     def refresh(self) -> None:
-        """Load what reconcile has made serve, unless it is loaded. What is loaded stays when that fails."""
-        announced = self._announced()
-        if self.ready and announced == self._loaded_for:
-            return
+        """Load what reconcile has made serve, unless it is loaded. What is loaded stays only while that cannot be learnt."""
         try:
+            announced = self._announced()
+            if self.ready and announced == self._loaded_for:
+                return
             self._predictor = self._load(self.project)
             self._loaded_for = announced
         except Exception as error:  # noqa: BLE001 - whatever it is, the next call tries again; a dead poll never would
+            if _is_an_answer(error):
+                self._predictor = None
             self._give_reason(error)
 
     def _give_reason(self, error: Exception) -> None:
@@ -58,3 +60,11 @@ class Serving:
         """What reconcile wrote last; read before loading, so that a move meanwhile is seen by the next call."""
         path = self.project.serving_file
         return path.read_bytes() if path.exists() else None
+
+
+def _is_an_answer(error: Exception) -> bool:
+    """Whether it is known that what is loaded no longer serves; a store that is away or full says nothing of the kind.
+
+    Behind the errors of such a store lies one of the system's or of a library's.
+    """
+    return isinstance(error, RatchetError) and isinstance(error.__cause__, RatchetError | None)

@@ -15,11 +15,13 @@ import pytest
 from mlflow.entities import Run
 from mlflow.models import get_model_info
 
+from inference_pipeline.online.serving import Serving
 from ratchet.errors import RegistryError
 from ratchet.model import frame
 from ratchet.project import Project
 from ratchet.promotion import promote, reconcile, resolve_champion, rollback, status
 from ratchet.settings import Stores
+from tests.support.champions import fixed_predictor
 from tests.support.interruptions import killed
 from tests.support.mlflow_server import free_port
 from tests.support.models import noshow_columns, save_noshow
@@ -164,3 +166,22 @@ def test_a_database_whose_making_was_killed_is_made_by_the_next(tmp_path: Path) 
     project = noshow_project(tmp_path)
     killed(status, project, at=3)
     assert status(project)["versions"] == []
+
+
+def test_the_service_tells_silence_from_an_answer(served: Project) -> None:
+    """It goes on with its model while the registry is away or broken, and stops when the registry says that nothing serves."""
+    away = Stores(tracking_uri=f"http://127.0.0.1:{free_port()}")
+    broken = Stores(tracking_uri=f"sqlite:///{served.root / 'broken.db'}")
+    (served.root / "broken.db").write_bytes(b"this is no database" * 100)
+    asked = iter([served, replace(served, stores=away), replace(served, stores=broken), served])
+    predictor = fixed_predictor(served)
+    serving = Serving(served, lambda _: replace(predictor, champion=resolve_champion(next(asked))))
+    serving.refresh()
+    served.serving_file.unlink()
+    for _ in (away, broken):
+        serving.refresh()
+        assert 2 == serving.predictor.champion.version
+    client(served).delete_registered_model_alias(served.namespace, "serving")
+    serving.refresh()
+    with pytest.raises(RegistryError, match=r"no model serves .*the alias `serving` is at version None"):
+        _ = serving.predictor

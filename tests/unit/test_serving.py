@@ -9,13 +9,25 @@ import pytest
 
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.serving import Serving
-from ratchet.errors import GateError, RegistryError
+from ratchet.errors import GateError, RegistryError, StoreError
 from ratchet.project import Project
 from ratchet.tables import write_json
 from tests.support.champions import fixed_predictor
 from tests.support.projects import noshow_project
 
 UNSIGNED = GateError("the signature does not fit", subject="gate record", remedy="Evaluate the model again")
+NOTHING = RegistryError("no model has been promoted yet", subject="model noshow", remedy="Run `dvc repro`")
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    """The error as it is raised from its cause."""
+    error.__cause__ = cause
+    return error
+
+
+REFUSED = caused(RegistryError("the signature does not fit", subject="version 2", remedy="Roll back"), UNSIGNED)
+AWAY = caused(RegistryError("does not answer", subject="model registry", remedy="Start it"), ConnectionError("refused"))
+FULL = caused(StoreError("cannot be written", subject="serving.json", remedy="Make room"), OSError("no space left"))
 
 
 class Registry:
@@ -52,17 +64,48 @@ def test_a_model_is_loaded_once_per_promotion(project: Project) -> None:
     assert 2 == serving.predictor.champion.version
 
 
-@pytest.mark.parametrize("problem", [UNSIGNED, OSError("the disk is gone")])
-def test_what_is_loaded_stays_when_another_cannot_be(project: Project, problem: Exception) -> None:
-    """A promoted model that cannot be loaded does not take down the one that answers; it is tried again."""
+@pytest.mark.parametrize("trouble", [OSError("the disk is gone"), AWAY, FULL])
+def test_what_is_loaded_stays_while_what_serves_cannot_be_learnt(project: Project, trouble: Exception) -> None:
+    """A registry that is away and a full disk do not take down the model that answers; loading is tried again."""
     registry = Registry()
     serving = Serving(project, registry.load)
     serving.refresh()
-    registry.broken = problem
+    registry.broken = trouble
     write_json(project.serving_file, {"version": 2})
     serving.refresh()
     assert 1 == serving.predictor.champion.version
     registry.broken = None
+    serving.refresh()
+    assert 2 == serving.predictor.champion.version
+
+
+@pytest.mark.parametrize("answer", [UNSIGNED, NOTHING, REFUSED])
+def test_what_no_longer_serves_does_not_answer(project: Project, answer: Exception) -> None:
+    """Once another version serves, or none, the one before is gone, and the reason is told, although nothing replaces it."""
+    registry = Registry()
+    serving = Serving(project, registry.load)
+    serving.refresh()
+    registry.broken = answer
+    write_json(project.serving_file, {"version": 2})
+    serving.refresh()
+    assert not serving.ready
+    with pytest.raises(RegistryError, match=str(answer)):
+        _ = serving.predictor
+    registry.broken = None
+    serving.refresh()
+    assert 2 == serving.predictor.champion.version
+
+
+def test_a_serving_file_that_cannot_be_read_is_tried_again(project: Project) -> None:
+    """Looking for a move never fails: the model that answers goes on, and the next move is followed."""
+    serving = Serving(project, Registry().load)
+    serving.refresh()
+    project.serving_file.unlink()
+    project.serving_file.mkdir()
+    serving.refresh()
+    assert 1 == serving.predictor.champion.version
+    project.serving_file.rmdir()
+    write_json(project.serving_file, {"version": 2})
     serving.refresh()
     assert 2 == serving.predictor.champion.version
 
