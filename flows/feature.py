@@ -40,12 +40,12 @@ def materialize(project: Project) -> Report:
 @flow(name="feature", persist_result=False)
 def feature_pipeline(use_case: str | None = None) -> None:
     """Read what the source delivered, accept or quarantine it, and bring both stores up to date."""
-    with undisturbed(use_case):
-        ingest(use_case)
-        validate(use_case)
-        featurize(use_case)
-        materialize(use_case)
-        keep_version("feature", use_case, ["ingest", "validate", "featurize", "materialize"])
+    with undisturbed(use_case) as name:
+        ingest(name)
+        validate(name)
+        featurize(name)
+        materialize(name)
+        keep_version("feature", name, ["ingest", "validate", "featurize", "materialize"])
 
 
 if __name__ == "__main__":

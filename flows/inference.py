@@ -26,11 +26,11 @@ def monitor(project: Project) -> Report:
 @flow(name="inference", persist_result=False)
 def inference_pipeline(use_case: str | None = None) -> None:
     """Let a wish for another model come true if its evidence holds, then score and watch."""
-    with undisturbed(use_case):
-        reconcile(use_case)
-        predict(use_case)
-        monitor(use_case)
-        keep_version("inference", use_case, ["reconcile", "predict", "monitor"])
+    with undisturbed(use_case) as name:
+        reconcile(name)
+        predict(name)
+        monitor(name)
+        keep_version("inference", name, ["reconcile", "predict", "monitor"])
 
 
 if __name__ == "__main__":

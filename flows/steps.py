@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,10 @@ def _unexpected(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool
     return not isinstance(state.result(raise_on_failure=False), RatchetError)
 
 
-def step(function: Step) -> Task[[str | None], None]:
+def step(function: Step) -> Task[[str], None]:
     """The task that runs a step of a use case in the checkout where the process stands, and shows its report in the UI.
 
-    None is the use case that params.yaml selects when the task runs. Nothing goes through Prefect from step to step, so that
-    nothing is pickled: the stores hold it all.
+    Nothing goes through Prefect from step to step, so that nothing is pickled: the stores hold it all.
     """
     name = function.__name__
 
@@ -45,7 +44,7 @@ def step(function: Step) -> Task[[str | None], None]:
         persist_result=False,
         cache_policy=NO_CACHE,
     )
-    def run_step(use_case: str | None) -> None:
+    def run_step(use_case: str) -> None:
         project = Project.load(use_case=use_case)
         report = run(project, name, function)
         rows = [{"what": what, "value": value} for what, value in _flat(report)]
@@ -54,9 +53,15 @@ def step(function: Step) -> Task[[str | None], None]:
     return run_step
 
 
-def undisturbed(use_case: str | None) -> AbstractContextManager[None]:
-    """From a flow's first step until its data are recorded no other run of the use case changes them; others wait for it."""
-    return alone(Project.load(use_case=use_case), _TIMEOUT)
+@contextmanager
+def undisturbed(use_case: str | None) -> Iterator[str]:
+    """The use case of all of a flow's steps: the one named, or that which params.yaml selects when the flow begins.
+
+    From the first step until the data are recorded no other run of the use case changes them; others wait for it.
+    """
+    project = Project.load(use_case=use_case)
+    with alone(project, _TIMEOUT):
+        yield project.settings.use_case
 
 
 def _flat(report: Report, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -83,7 +88,7 @@ def reconcile(project: Project) -> Report:
     persist_result=False,
     cache_policy=NO_CACHE,
 )
-def keep_version(flow: str, use_case: str | None, stages: Sequence[str]) -> None:
+def keep_version(flow: str, use_case: str, stages: Sequence[str]) -> None:
     """Record the stages in DVC as they stand, and keep that dvc.lock with the run: by it the data can be had again."""
     project = Project.load(use_case=use_case)
     kept = project.state / "runs" / flow / flow_run.id / LOCK_FILE

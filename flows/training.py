@@ -33,12 +33,12 @@ def register(project: Project) -> Report:
 @flow(name="training", persist_result=False)
 def training_pipeline(use_case: str | None = None) -> None:
     """Fit a candidate, judge it, register it, and let it serve if its evidence holds."""
-    with undisturbed(use_case):
-        train(use_case)
-        evaluate(use_case)
-        register(use_case)
-        reconcile(use_case)
-        keep_version("training", use_case, ["train", "evaluate", "register", "reconcile"])
+    with undisturbed(use_case) as name:
+        train(name)
+        evaluate(name)
+        register(name)
+        reconcile(name)
+        keep_version("training", name, ["train", "evaluate", "register", "reconcile"])
 
 
 if __name__ == "__main__":

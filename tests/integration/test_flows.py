@@ -15,6 +15,7 @@ import yaml
 from ratchet.errors import VersionError
 from ratchet.project import Project
 from ratchet.reports import read
+from ratchet.tables import atomic
 from ratchet.versions import alone, data_version, restore
 from tests.support.checkout import environment, noshow_checkout, run, write_params
 from tests.support.killing import contents
@@ -36,8 +37,16 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkout = noshow_checkout(tmp_path_factory.mktemp("checkout"))
     params = yaml.safe_load((checkout / "params.yaml").read_text(encoding="utf-8"))
     params["use_cases"]["noshow"]["schedules"]["training"] = SCHEDULES["training/noshow"]
-    (checkout / "params.yaml").write_text(yaml.safe_dump({**params, "use_case": "another"}), encoding="utf-8")
+    (checkout / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    select(checkout, "another")
     return checkout
+
+
+def select(checkout: Path, use_case: str) -> None:
+    """Let params.yaml select a use case."""
+    params = yaml.safe_load((checkout / "params.yaml").read_text(encoding="utf-8"))
+    with atomic(checkout / "params.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump({**params, "use_case": use_case}), encoding="utf-8")
 
 
 def project(checkout: Path) -> Project:
@@ -135,6 +144,16 @@ def test_a_flow_keeps_others_out_while_it_runs(ran: PrefectServer, checkout: Pat
         assert 0 == flow.wait()
     assert not is_at_work(noshow)
     assert CLEAN in run(checkout, "dvc", "status", *(f"{stage}@noshow" for stage in STAGES["inference"])).stdout
+
+
+def test_a_flow_stays_with_its_use_case(ran: PrefectServer, checkout: Path) -> None:
+    """One without parameter speaks to its end of the use case that was selected when it began."""
+    select(checkout, "noshow")
+    with subprocess.Popen(["python", "-m", "flows.inference"], cwd=checkout, env=environment()) as flow:
+        while flow.poll() is None and not is_at_work(project(checkout)):
+            pass
+        select(checkout, "another")
+    assert 0 == flow.returncode
 
 
 def test_a_step_that_fails_fails_its_flow(ran: PrefectServer, checkout: Path) -> None:
