@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.steps import keep_version, step, undisturbed
+from flows.steps import recorded, step
 from ratchet.project import Project
 from ratchet.reports import Report
 
@@ -40,12 +40,11 @@ def materialize(project: Project) -> Report:
 @flow(name="feature", persist_result=False)
 def feature_pipeline(use_case: str | None = None) -> None:
     """Read what the source delivered, accept or quarantine it, and bring both stores up to date."""
-    with undisturbed(use_case) as name:
+    with recorded("feature", use_case, ["ingest", "validate", "featurize", "materialize"]) as name:
         ingest(name)
         validate(name)
         featurize(name)
         materialize(name)
-        keep_version("feature", name, ["ingest", "validate", "featurize", "materialize"])
 
 
 if __name__ == "__main__":

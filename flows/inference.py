@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.steps import keep_version, reconcile, step, undisturbed
+from flows.steps import reconcile, recorded, step
 from ratchet.project import Project
 from ratchet.reports import Report
 
@@ -26,11 +26,10 @@ def monitor(project: Project) -> Report:
 @flow(name="inference", persist_result=False)
 def inference_pipeline(use_case: str | None = None) -> None:
     """Let a wish for another model come true if its evidence holds, then score and watch."""
-    with undisturbed(use_case) as name:
+    with recorded("inference", use_case, ["reconcile", "predict", "monitor"]) as name:
         reconcile(name)
         predict(name)
         monitor(name)
-        keep_version("inference", name, ["reconcile", "predict", "monitor"])
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from ratchet.errors import RatchetError
 from ratchet.project import Project
 from ratchet.reports import Report, Step, run
-from ratchet.versions import LOCK_FILE, alone, commit_stages, data_version, locked_stages
+from ratchet.versions import LOCK_FILE, alone, commit_stages, data_version, inputs, locked_stages
 
 _TIMEOUT = 3600.0
 _PAUSES = [10.0, 60.0]
@@ -53,17 +53,6 @@ def step(function: Step) -> Task[[str], None]:
     return run_step
 
 
-@contextmanager
-def undisturbed(use_case: str | None) -> Iterator[str]:
-    """The use case of all of a flow's steps: the one named, or that which params.yaml selects when the flow begins.
-
-    From the first step until the data are recorded no other run of the use case changes them; others wait for it.
-    """
-    project = Project.load(use_case=use_case)
-    with alone(project, _TIMEOUT):
-        yield project.settings.use_case
-
-
 def _flat(report: Report, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Dotted names and values of a report; lists as JSON."""
     for name, value in report.items():
@@ -81,6 +70,22 @@ def reconcile(project: Project) -> Report:
     return reconcile(project)
 
 
+@contextmanager
+def recorded(flow: str, use_case: str | None, stages: Sequence[str]) -> Iterator[str]:
+    """The use case of all of a flow's steps: the one named, or that which params.yaml selects when the flow begins.
+
+    From the first step until the stages are recorded no other run of the use case changes its data; others wait for it. They
+    are recorded as made from the settings and the code that stood there at the beginning, or not at all.
+    """
+    project = Project.load(use_case=use_case)
+    name = project.settings.use_case
+    own = [f"{stage}@{name}" for stage in stages]
+    began = inputs(project, own)
+    with alone(project, _TIMEOUT):
+        yield name
+        keep_version(flow, name, own, began)
+
+
 @task(
     retries=len(_PAUSES),
     retry_delay_seconds=_PAUSES,
@@ -88,11 +93,11 @@ def reconcile(project: Project) -> Report:
     persist_result=False,
     cache_policy=NO_CACHE,
 )
-def keep_version(flow: str, use_case: str, stages: Sequence[str]) -> None:
+def keep_version(flow: str, use_case: str, stages: Sequence[str], began: Mapping[str, str]) -> None:
     """Record the stages in DVC as they stand, and keep that dvc.lock with the run: by it the data can be had again."""
     project = Project.load(use_case=use_case)
     kept = project.state / "runs" / flow / flow_run.id / LOCK_FILE
-    commit_stages(project, [f"{stage}@{project.settings.use_case}" for stage in stages], kept)
+    commit_stages(project, stages, kept, began)
     name = f"{flow}-data-version"
     create_markdown_artifact(
         _recipe(project, kept), key=_key(project, name), description=f"{project.namespace}: {name}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.steps import keep_version, reconcile, step, undisturbed
+from flows.steps import reconcile, recorded, step
 from ratchet.project import Project
 from ratchet.reports import Report
 
@@ -33,12 +33,11 @@ def register(project: Project) -> Report:
 @flow(name="training", persist_result=False)
 def training_pipeline(use_case: str | None = None) -> None:
     """Fit a candidate, judge it, register it, and let it serve if its evidence holds."""
-    with undisturbed(use_case) as name:
+    with recorded("training", use_case, ["train", "evaluate", "register", "reconcile"]) as name:
         train(name)
         evaluate(name)
         register(name)
         reconcile(name)
-        keep_version("training", name, ["train", "evaluate", "register", "reconcile"])
 
 
 if __name__ == "__main__":

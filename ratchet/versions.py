@@ -8,16 +8,18 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import yaml
 
 from ratchet.errors import StoreError, VersionError
 from ratchet.project import Project
-from ratchet.tables import atomic, md5
+from ratchet.settings import PARAMS_FILE
+from ratchet.tables import atomic, digest, md5
 
 LOCK_FILE = "dvc.lock"
 """Where DVC writes what each stage read and wrote; it changes with the data, not with the code."""
@@ -94,15 +96,54 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def commit_stages(project: Project, stages: Sequence[str], keep: Path, wait: float = _WAIT) -> None:
+def inputs(project: Project, stages: Sequence[str]) -> dict[str, str]:
+    """What people edit and dvc.yaml names of the stages, settings and files of code → the digest of each as it is.
+
+    Data are no part of it: paths with a source's name, or the source's own.
+    """
+    declared = yaml.safe_load((project.root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    bodies = [body.get("do", body) for body in (declared.get(stage.partition("@")[0], {}) for stage in stages)]
+    named = {name.removeprefix("use_cases.${key}.") for body in bodies for name in body.get("params", ())}
+    code = {path for body in bodies for path in body.get("deps", ()) if "${item" not in path}
+    settings = {f"{PARAMS_FILE}: {name}": digest(_setting(project, name)) for name in {*named, "source"}}
+    files = _files(project.root, {path.replace("${key}", project.settings.use_case) for path in code})
+    return {**settings, **{path.relative_to(project.root).as_posix(): md5(path) for path in files}}
+
+
+def _setting(project: Project, name: str) -> object:
+    return reduce(getattr, name.split("."), project.settings)
+
+
+def _files(root: Path, names: Iterable[str]) -> Iterator[Path]:
+    """Those named, and those in folders named; compiled Python is no code, as .dvcignore has it."""
+    for path in (root / name for name in names):
+        found = path.rglob("*") if path.is_dir() else [path]
+        yield from (file for file in found if file.is_file() and "__pycache__" not in file.parts)
+
+
+def commit_stages(
+    project: Project, stages: Sequence[str], keep: Path, began: Mapping[str, str], wait: float = _WAIT
+) -> None:
     """Record in DVC what the stages' outputs are now, and keep a copy of dvc.lock at `keep`.
 
-    One run at a time: it waits up to `wait` seconds for others. Raises VersionError.
+    `began` are the stages' inputs before they ran; DVC would take those of now for them. One run at a time: it waits up to
+    `wait` seconds for others. Raises VersionError.
     """
     with _held(project.shared_state / _REPOSITORY, wait):
+        _require_unedited(began, inputs(project, stages))
         _dvc(project, "commit", "--force", *stages)
         with atomic(keep) as temporary:
             shutil.copyfile(project.root / LOCK_FILE, temporary)
+
+
+def _require_unedited(began: Mapping[str, str], now: Mapping[str, str]) -> None:
+    edited = sorted(name for name in {*began, *now} if began.get(name) != now.get(name))
+    if edited:
+        raise VersionError(
+            "edited while the run went on: what it made is not recorded as theirs",
+            subject=", ".join(edited),
+            remedy="Run the flow again",
+        )
 
 
 def restore(project: Project, lock: Path, wait: float = _WAIT) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,17 @@ from filelock import FileLock
 
 from ratchet.errors import StoreError, VersionError
 from ratchet.project import Project
-from ratchet.settings import SourceSettings
-from ratchet.versions import CodeVersion, alone, code_version, commit_stages, data_version, directory_md5, restore
+from ratchet.settings import DriftSettings, GateSettings, SourceSettings
+from ratchet.versions import (
+    CodeVersion,
+    alone,
+    code_version,
+    commit_stages,
+    data_version,
+    directory_md5,
+    inputs,
+    restore,
+)
 from tests.support.checkout import ROOT, commit, run
 from tests.support.killing import contents
 from tests.support.projects import noshow_project, params
@@ -51,11 +60,16 @@ def kept(project: Project, name: str) -> Path:
     return project.state / "runs" / name / "dvc.lock"
 
 
+def record(project: Project, name: str) -> None:
+    """Record the stage as a flow does that nobody disturbed."""
+    commit_stages(project, [STAGE], kept(project, name), inputs(project, [STAGE]))
+
+
 class TestData:
     def test_a_directory_is_named_as_dvc_names_it(self, project: Project) -> None:
         """The data version is the hash in dvc.lock."""
         write(project, b__x="1", a="2", b_c="3", b__é="4")
-        commit_stages(project, [STAGE], kept(project, "one"))
+        record(project, "one")
         locked = yaml.safe_load(kept(project, "one").read_text(encoding="utf-8"))
         expected = locked["stages"][STAGE]["outs"][0]["md5"]
         assert expected == data_version(project) == directory_md5(project.features)
@@ -80,11 +94,11 @@ class TestKeeping:
     def test_a_kept_lock_brings_earlier_data_back(self, project: Project) -> None:
         """Data of an earlier run can be had again, exactly, and that of the later one after it; the stage is clean."""
         write(project, a="1", b="1")
-        commit_stages(project, [STAGE], kept(project, "one"))
+        record(project, "one")
         first = contents(project.features)
         (project.features / "b").unlink()
         write(project, a="2", c__d="2")
-        commit_stages(project, [STAGE], kept(project, "two"))
+        record(project, "two")
         second = contents(project.features)
         restore(project, kept(project, "one"))
         assert first == contents(project.features)
@@ -98,7 +112,7 @@ class TestKeeping:
         stages["stages"]["train"] = {"cmd": "true", "outs": ["model"]}
         (project.root / "dvc.yaml").write_text(yaml.safe_dump(stages), encoding="utf-8")
         write(project, a="1")
-        commit_stages(project, [STAGE], kept(project, "one"))
+        record(project, "one")
         (project.root / "model").write_text("kept", encoding="utf-8")
         (project.features / "a").unlink()
         restore(project, kept(project, "one"))
@@ -108,7 +122,7 @@ class TestKeeping:
     def test_data_that_was_never_committed_is_not_overwritten(self, project: Project) -> None:
         """Restoring stops before it would lose what no version holds."""
         write(project, a="1")
-        commit_stages(project, [STAGE], kept(project, "one"))
+        record(project, "one")
         write(project, a="2")
         with pytest.raises(VersionError, match="dvc checkout featurize: failed"):
             restore(project, kept(project, "one"))
@@ -122,20 +136,79 @@ class TestKeeping:
             FileLock(project.shared_state / "repository.lock"),
             pytest.raises(VersionError, match=r"repository\.lock: is held by another run"),
         ):
-            commit_stages(project, [STAGE], kept(project, "one"), wait=0.1)
+            commit_stages(project, [STAGE], kept(project, "one"), inputs(project, [STAGE]), wait=0.1)
         assert not (project.root / "dvc.lock").exists()
 
     @pytest.mark.parametrize(("stage", "message"), [("nothing", "nothing"), (STAGE, "does not exist")])
     def test_what_dvc_refuses_is_a_clear_error(self, project: Project, stage: str, message: str) -> None:
         """A stage that is not declared, or whose output is not there, is named."""
         with pytest.raises(VersionError, match=f"dvc commit --force {stage}: failed .*{message}"):
-            commit_stages(project, [stage], kept(project, "one"))
+            commit_stages(project, [stage], kept(project, "one"), inputs(project, [stage]))
         assert not kept(project, "one").exists()
 
     def test_a_lock_that_is_not_there(self, project: Project) -> None:
         """A wrong path changes nothing."""
         with pytest.raises(VersionError, match=r"Name a dvc\.lock that a flow run kept"):
             restore(project, kept(project, "none"))
+
+
+class TestInputs:
+    def test_what_was_edited_meanwhile_is_not_recorded(self, project: Project) -> None:
+        """Data are never said to come from code that did not make them; DVC still sees that the stage has to run."""
+        write(project, a="1")
+        record(project, "one")
+        before, began = (project.root / "dvc.lock").read_bytes(), inputs(project, [STAGE])
+        write(project, a="2")
+        (project.root / "code.py").write_text("x = 1", encoding="utf-8")
+        with pytest.raises(VersionError, match=r"^code\.py: edited while the run went on.*Run the flow again"):
+            commit_stages(project, [STAGE], kept(project, "two"), began)
+        assert before == (project.root / "dvc.lock").read_bytes()
+        assert not kept(project, "two").exists()
+        assert "code.py" in run(project.root, "dvc", "status").stdout
+
+    def test_settings_count_that_the_stage_has(self, templated: Project) -> None:
+        """Those of its own section which dvc.yaml names, and the source, after which its data are called."""
+        began = inputs(templated, TRAIN)
+        changes = {
+            "drift": DriftSettings(reference_rows=2000, min_rows=100),
+            "source": SourceSettings(name="hospital", path="x"),
+            "gate": GateSettings(min_rows=1),
+        }
+        changed = [edited(began, inputs(templated.with_settings(**{name: changes[name]}), TRAIN)) for name in changes]
+        assert [{"params.yaml: drift.reference_rows"}, {"params.yaml: source"}, set()] == changed
+
+    @pytest.mark.parametrize("name", ["training_pipeline/fit.py", "use_cases/tests.support.noshow/new.py"])
+    def test_code_counts_that_the_stage_has(self, templated: Project, name: str) -> None:
+        """A file, or one in a folder, also where it is new."""
+        began = inputs(templated, TRAIN)
+        (templated.root / name).write_text("x = 1", encoding="utf-8")
+        assert {name} == edited(began, inputs(templated, TRAIN))
+
+    @pytest.mark.parametrize("name", ["delivered/week.csv", "data/features", "use_cases/__pycache__/x.pyc", "other.py"])
+    def test_nothing_else_does(self, templated: Project, name: str) -> None:
+        """Data come and go, modules are compiled, and other stages have code of their own."""
+        began = inputs(templated, TRAIN)
+        (templated.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (templated.root / name).write_text("x", encoding="utf-8")
+        assert began == inputs(templated, TRAIN)
+
+
+TRAIN = ["train@tests.support.noshow"]
+
+
+def edited(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
+    return {name for name in {*before, *after} if before.get(name) != after.get(name)}
+
+
+@pytest.fixture
+def templated(tmp_path: Path) -> Project:
+    """A checkout with this repository's dvc.yaml, whose train stage also depends on what the source delivered."""
+    declared = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    declared["stages"]["train"]["do"]["deps"].append("${item.source.path}")
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(declared), encoding="utf-8")
+    for folder in ("training_pipeline", "use_cases/tests.support.noshow"):
+        (tmp_path / folder).mkdir(parents=True)
+    return noshow_project(tmp_path).with_settings(source=SourceSettings(name="clinic", path="delivered"))
 
 
 HOLD = """
@@ -200,7 +273,7 @@ class TestAlone:
     def test_earlier_data_wait_until_nobody_is_at_work(self, project: Project) -> None:
         """Nothing is put back under a run that reads it."""
         write(project, a="1")
-        commit_stages(project, [STAGE], kept(project, "one"))
+        record(project, "one")
         (project.features / "a").unlink()
         with pytest.raises(VersionError, match=r"run\.lock: is held by another run"):
             restore(project, kept(project, "one"), wait=0)
@@ -218,7 +291,7 @@ class TestCode:
     def test_a_clean_checkout_is_its_commit(self, project: Project) -> None:
         """Data, state and dvc.lock change without changing the code."""
         write(project, a="1")
-        commit_stages(project, [STAGE], kept(project, "one"))
+        record(project, "one")
         head = run(project.root, "git", "rev-parse", "HEAD").stdout.strip()
         assert CodeVersion(head, dirty=False) == code_version(project.root)
 
