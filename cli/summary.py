@@ -18,13 +18,19 @@ Summary = dict[str, Any]
 SUMMARY, REQUEST, STORY = "summary.json", "request.json", "demo"
 _ARROWS = {"lower": "↓", "higher": "↑"}
 _DRIFT = ("verdict", "share", "columns", "mean_prediction", "window", "html", "json")
-_STEPS = ("validate", "evaluate", "register", "reconcile", "predict", "monitor")
+_STEPS = ("validate", "evaluate", "register", "predict", "monitor")
 
 
 def build(project: Project) -> Summary:
-    """What reports/summary.json holds. Raises StoreError where a step has not reported yet."""
-    validate, evaluate, register, reconcile, predict, monitor = (_report(project, step) for step in _STEPS)
-    root = project.root
+    """What reports/summary.json holds: reports of the steps, and what the registry says now, for people promote between runs.
+
+    Raises StoreError where a step has not reported yet, and RegistryError.
+    """
+    from ratchet.promotion import status
+
+    validate, evaluate, register, predict, monitor = (_report(project, step) for step in _STEPS)
+    root, registry = project.root, status(project)
+    serving = _serving(registry)
     return {
         "model": project.namespace,
         "reports": str(project.reports.relative_to(root)),
@@ -34,12 +40,16 @@ def build(project: Project) -> Summary:
         "unit": project.use_case.unit,
         "rows": validate["rows"],
         "reasons": validate["reasons"],
-        "holdout": _holdout(evaluate, reconcile["serving"]),
+        "holdout": _holdout(evaluate, serving),
         "gate": {name: evaluate["candidate"][name] for name in ("verdict", "gain", "checks")},
-        "versions": register,
-        "serving": reconcile["serving"],
-        "refused": reconcile["refused"],
-        "predictions": {"rows": predict["rows"], "path": str(project.predictions.relative_to(root))},
+        "versions": {name: {**of, **_now(registry, of["version"])} for name, of in register.items()},
+        "serving": serving,
+        "wished": None if registry["wish"] in (None, registry["serving"]) else _now(registry, registry["wish"]),
+        "predictions": {
+            "rows": predict["rows"],
+            "path": str(project.predictions.relative_to(root)),
+            "model_version": predict["model_version"],
+        },
         "drift": {name: monitor[name] for name in _DRIFT},
         "story": reports.read(project, STORY),
         "seconds": reports.seconds(project),
@@ -63,6 +73,7 @@ def render(summary: Summary) -> str:
         "Rows": _rows(summary),
         "Holdout": _scores(summary),
         "Gate": _gate(summary),
+        "Serving": _served(summary),
         "Drift": _drift(summary),
         "Offered afterwards": _story(summary["story"] or {}),
         "Where things are": _places(summary),
@@ -76,10 +87,11 @@ def render(summary: Summary) -> str:
 def render_status(status: Mapping[str, Any]) -> str:
     """Wish, fact, versions and history for a person to read."""
     lines = [f"{name:<9} {status[name] or '-'}" for name in ("wish", "serving", "previous")]
-    lines += ["", "version  kind      verdict       status"]
+    lines += ["", "version  kind      verdict       code          status"]
     for version in status["versions"]:
         shown = {name: value or "-" for name, value in version.items()}
-        lines.append("{version:>7}  {kind:<8}  {verdict:<12}  {status}".format(**shown))
+        shown["code"] = "uncommitted" if version["dirty"] else shown["commit"][:12]
+        lines.append("{version:>7}  {kind:<8}  {verdict:<12}  {code:<12}  {status}".format(**shown))
     lines += ["", "promotions"]
     lines += [
         f"  {entry['at'][:19]}  version {entry['version']} by {entry['by']}: {entry['reason']}"
@@ -97,6 +109,20 @@ def _report(project: Project, step: str) -> reports.Report:
             remedy="Run `make demo`, or `dvc repro`",
         )
     return found
+
+
+def _serving(registry: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The last promotion, where the alias agrees with it."""
+    for entry in registry["history"][-1:]:
+        if entry["version"] == registry["serving"]:
+            return {name: entry[name] for name in ("version", "digest", "previous")} | _now(registry, entry["version"])
+    return None
+
+
+def _now(registry: Mapping[str, Any], number: int | None) -> dict[str, Any]:
+    """What the registry says of a version; of none, or of one that was deleted, nothing."""
+    found: dict[str, Any] = next((version for version in registry["versions"] if version["version"] == number), {})
+    return {name: found[name] for name in ("version", "status", "commit", "dirty") if name in found}
 
 
 def _holdout(evaluate: Mapping[str, Any], serving: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -142,14 +168,24 @@ def _gate(summary: Summary) -> Iterator[str]:
     yield from (_check(check) for check in gate["checks"])
     for name, version in versions.items():
         yield f"{name}: version {version['version'] or '-'}, {version['status']}"
-    if summary["refused"]:
-        yield f"version {summary['refused']['version']} is wished for and refused: {summary['refused']['reason']}"
 
 
 def _check(check: Mapping[str, Any]) -> str:
     mark = {"passed": "✓", "failed": "✗", "insufficient": "·"}[check["status"]]
     value = "missing" if check["value"] is None else f"{check['value']:.4g}"
     return f"{mark} {check['name']:<34} {value:>10} {check['direction']:<2} {check['bound']:<8g} {check['detail']}"
+
+
+def _served(summary: Summary) -> Iterator[str]:
+    serving, wished, scored = summary["serving"], summary["wished"], summary["predictions"]["model_version"]
+    yield f"version {serving['version']} serves" if serving else "no version serves"
+    if serving and serving["dirty"]:
+        yield "its code was never committed: nobody can make it again, or judge it once the features have changed"
+    if wished:
+        said = wished["status"] or ""
+        yield f"version {wished['version']} is wished for: {said if 'refused' in said else 'the next run looks at it'}"
+    if scored != (serving and serving["version"]):
+        yield f"predictions and drift below are of version {scored}: `dvc repro monitor@{summary['use_case']}` makes them anew"
 
 
 def _drift(summary: Summary) -> Iterator[str]:

@@ -22,7 +22,7 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from ratchet.gate_record import GateRecord
 from ratchet.model import FILES, PLOTS, REFERENCE, TRUSTED, Contract, Model, frame
 from ratchet.project import Project
-from ratchet.registry import DIGEST, KIND, RECORD, STATUS, VERDICT, Version
+from ratchet.registry import COMMIT, DIGEST, DIRTY, KIND, RECORD, STATUS, VERDICT, Version
 from ratchet.settings import PARAMS_FILE
 from ratchet.tables import to_columns
 
@@ -64,8 +64,8 @@ def _tags(model: Model) -> dict[str, str]:
     return {
         DIGEST: model.digest,
         KIND: contract.kind,
-        "ratchet.commit": str(contract.commit),
-        "ratchet.dirty": str(contract.dirty).lower(),
+        COMMIT: str(contract.commit),
+        DIRTY: str(contract.dirty).lower(),
         "ratchet.data_version": contract.data_version,
         "ratchet.feature_service": contract.feature_service,
         "ratchet.fingerprint": contract.fingerprint,

@@ -19,6 +19,8 @@ from ratchet.history import Entry, Snapshot, previous
 from ratchet.project import Project
 from ratchet.registry import (
     CHAMPION,
+    COMMIT,
+    DIRTY,
     KIND,
     PREVIOUS,
     SERVING,
@@ -154,6 +156,8 @@ def _line(version: Version) -> dict[str, Any]:
         "kind": tags.get(KIND),
         "digest": version.digest[:12],
         "verdict": tags.get(VERDICT),
+        "commit": tags.get(COMMIT),
+        "dirty": tags.get(DIRTY) == "true",
         "status": tags.get(STATUS),
     }
 

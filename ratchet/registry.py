@@ -38,6 +38,7 @@ CHAMPION, SERVING, PREVIOUS = "champion", "serving", "previous"
 WAIVER = "ratchet.waiver"
 DIGEST, KIND, STATUS = "ratchet.digest", "ratchet.kind", "ratchet.status"
 RECORD, VERDICT = "ratchet.gate_record", "ratchet.verdict"
+COMMIT, DIRTY = "ratchet.commit", "ratchet.dirty"
 ABSENT = "RESOURCE_DOES_NOT_EXIST"
 LOCK_SECONDS = 120
 

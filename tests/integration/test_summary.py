@@ -8,11 +8,12 @@ import re
 import pytest
 
 from cli.stages import STAGES, load_stage
-from cli.summary import Summary, build, render, write
+from cli.summary import Summary, build, render, render_status, write
 from ratchet import reports
 from ratchet.errors import StoreError
 from ratchet.metrics import METRICS
 from ratchet.project import Project
+from ratchet.promotion import promote, rollback, status
 from tests.support.projects import noshow_project
 
 
@@ -96,3 +97,55 @@ def test_a_step_that_has_not_run_is_named(tmp_path_factory: pytest.TempPathFacto
     """Before the first run there is nothing to tell, and it says what to run."""
     with pytest.raises(StoreError, match="the step validate has not run yet"):
         build(noshow_project(tmp_path_factory.mktemp("empty")))
+
+
+@pytest.fixture(scope="module")
+def rolled_back(project: Project) -> Summary:
+    """The summary when somebody has gone back to version 1, and nothing ran since."""
+    rollback(project, by="ann", reason="a mistake")
+    found = build(project)
+    promote(project, 2, by="ann", reason="it was none")
+    return found
+
+
+def test_what_serves_now_is_named(summary: Summary, rolled_back: Summary) -> None:
+    """After a rollback version, statuses and the champion's figures are those of the version that was returned to."""
+    assert (2, 1) == (summary["serving"]["version"], rolled_back["serving"]["version"])
+    assert "served" == rolled_back["versions"]["candidate"]["status"]
+    assert rolled_back["holdout"]["baseline"] == rolled_back["holdout"]["champion"]
+
+
+def test_predictions_of_another_version_are_said_to_be(summary: Summary, rolled_back: Summary) -> None:
+    """After a rollback nothing was scored yet, and the summary says what to run."""
+    told = section(rolled_back, "Serving")
+    assert "  version 1 serves" == told[0]
+    assert told[-1].startswith("  predictions and drift below are of version 2: `dvc repro monitor@")
+    assert not any("predictions" in line for line in section(summary, "Serving"))
+
+
+@pytest.mark.parametrize(
+    ("status", "told"), [("refused: no gain", "refused: no gain"), ("candidate", "the next run looks at it")]
+)
+def test_a_wish_is_told_with_what_became_of_it(summary: Summary, status: str, told: str) -> None:
+    """A version that is wished for and does not serve stands below the one that does."""
+    wished = {**summary, "wished": {"version": 3, "status": status}}
+    assert f"  version 3 is wished for: {told}" in section(wished, "Serving")
+    assert not any("wished" in line for line in section(summary, "Serving"))
+
+
+@pytest.mark.parametrize("dirty", [True, False])
+def test_uncommitted_code_is_told(summary: Summary, dirty: bool) -> None:
+    """Whoever looks at the summary learns that the model which serves cannot be made again."""
+    told = section({**summary, "serving": {**summary["serving"], "dirty": dirty}}, "Serving")
+    assert dirty == any("never committed" in line for line in told)
+
+
+def test_the_status_names_the_code_of_each_version(project: Project) -> None:
+    """A commit, or that there is none."""
+    found = status(project)
+    first, second = found["versions"]
+    assert first["dirty"]  # the checkout of this test is no git repository
+    versions = [first, {**second, "dirty": False, "commit": "c" * 40}]
+    assert ["uncommitted", "c" * 12] == [
+        line.split()[3] for line in render_status({**found, "versions": versions}).splitlines()[5:7]
+    ]
