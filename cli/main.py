@@ -95,10 +95,10 @@ def rollback(reason: str, by: str) -> None:
 @ratchet.command()
 @click.argument("prediction_id")
 def trace(prediction_id: str) -> None:
-    """The way from a prediction back to its features, model, gate record, data version and commit."""
+    """The way from a prediction of any use case back to its features, model, gate record, data version and commit."""
     from ratchet.trace import trace as way_back
 
-    click.echo(_json(way_back(_project(), prediction_id)))
+    click.echo(_json(way_back(_predictor(prediction_id), prediction_id)))
 
 
 @ratchet.command()
@@ -132,6 +132,17 @@ def _project() -> Project:
     from ratchet.project import Project
 
     return Project.load(use_case=click.get_current_context().obj)
+
+
+def _predictor(prediction_id: str) -> Project:
+    """The project that made a prediction: one service answers for all of them, and an id names none."""
+    from ratchet.prediction_log import holds
+    from ratchet.project import Project
+
+    selected = _project()
+    if holds(selected, prediction_id):
+        return selected
+    return next((other for other in Project.load_all() if holds(other, prediction_id)), selected)
 
 
 def _json(value: Any) -> str:

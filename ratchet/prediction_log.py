@@ -222,15 +222,25 @@ def _unreadable(path: Path | str, error: Exception, remedy: str) -> StoreError:
 
 def find(project: Project, prediction_id: str) -> dict[str, Any]:
     """The log row of one prediction as it was written, instants as ISO text. Raises StoreError where there is none."""
-    day = _date_of(prediction_id)
-    found = [*_find_batch(project, day, prediction_id), *_find_online(project, day, prediction_id)]
-    if not found:
+    found = next(_find(project, prediction_id), None)
+    if found is None:
         raise StoreError(
             "is not in the prediction log",
             subject=f"prediction {prediction_id!r}",
             remedy="Batch predictions are replaced when a model is promoted: restore the earlier data, or give another id",
         )
-    return found[0]
+    return found
+
+
+def holds(project: Project, prediction_id: str) -> bool:
+    """Whether a prediction is in this project's log; its id names no model. Raises StoreError for what is no id."""
+    return next(_find(project, prediction_id), None) is not None
+
+
+def _find(project: Project, prediction_id: str) -> Iterator[dict[str, Any]]:
+    day = _date_of(prediction_id)
+    yield from _find_batch(project, day, prediction_id)
+    yield from _find_online(project, day, prediction_id)
 
 
 def _date_of(prediction_id: str) -> date:

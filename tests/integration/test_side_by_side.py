@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -14,6 +18,7 @@ from ratchet.feature_service import service_spec
 from ratchet.project import Project
 from ratchet.promotion import rollback, status
 from ratchet.tables import files
+from tests.support.checkout import ROOT
 from tests.support.killing import contents
 from tests.support.projects import noshow_project
 from tests.support.serving import Server, running, serve
@@ -60,3 +65,22 @@ def test_one_process_answers_for_both(server: Server, noshow: Project, reminders
         assert (200, project.namespace) == (answer.status_code, answer.json()["model_name"])
         assert [*project.online_log.rglob("*.jsonl")]
     assert ["noshow-clinic", "reminders-clinic"] == server.client.get("/v1/models").json()["models"]
+
+
+def test_a_prediction_is_traced_whoever_made_it(server: Server, reminders: Project) -> None:
+    """An id leads to its model from wherever one asks; one that nobody gave is an error of the use case that is selected."""
+    url = f"/v1/models/{reminders.namespace}:predict"
+    (prediction_id,) = server.client.post(url, json=example_request(reminders)).json()["prediction_ids"]
+    traced = ratchet_trace(reminders, prediction_id)
+    assert 0 == traced.returncode, traced.stderr
+    assert reminders.namespace == json.loads(traced.stdout)["model"]["name"]
+    assert "is not in the prediction log" in ratchet_trace(reminders, f"{prediction_id}0").stderr
+
+
+def ratchet_trace(project: Project, prediction_id: str) -> subprocess.CompletedProcess[str]:
+    """`ratchet trace` in the checkout, where params.yaml selects the first use case."""
+    command, environment = (
+        [sys.executable, "-m", "cli", "trace", prediction_id],
+        {**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    return subprocess.run(command, cwd=project.root, env=environment, capture_output=True, text=True, check=False)
