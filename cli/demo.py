@@ -17,8 +17,11 @@ from ratchet.project import Project
 from ratchet.quiet import quieten
 from ratchet.settings import PARAMS_FILE
 from ratchet.tables import atomic
+from ratchet.versions import alone
 
 WORSE_TREES = 5
+WAIT = 600.0
+"""Seconds for a flow that began after `dvc repro`."""
 
 
 @click.command()
@@ -34,10 +37,16 @@ def demo(use_case: str | None, source: str | None, path: str | None) -> None:
     command = [sys.executable, "-m", "dvc", "repro", f"monitor@{project.settings.use_case}"]
     if subprocess.run(command, cwd=project.root, check=False).returncode:
         sys.exit("make demo: the step above failed; mend what it names and run `make demo` again")
-    tell(project)
-    found = summary.build(project)
-    summary.write(project, found)
-    click.echo("\n" + summary.render(found))
+    click.echo("\n" + summary.render(conclude(project)))
+
+
+def conclude(project: Project, wait: float = WAIT) -> summary.Summary:
+    """Tell the rest of the story and sum it up, on data that no other run changes meanwhile. Raises VersionError."""
+    with alone(project, wait):
+        tell(project)
+        found = summary.build(project)
+        summary.write(project, found)
+    return found
 
 
 def select_source(project: Project, source: str, path: str) -> None:

@@ -7,13 +7,16 @@ import re
 
 import pytest
 
+from cli.demo import conclude
 from cli.stages import STAGES, load_stage
 from cli.summary import Summary, build, render, render_status, write
 from ratchet import reports
-from ratchet.errors import StoreError
+from ratchet.errors import StoreError, VersionError
 from ratchet.metrics import METRICS
 from ratchet.project import Project
 from ratchet.promotion import promote, rollback, status
+from ratchet.versions import alone
+from tests.support.killing import contents
 from tests.support.projects import noshow_project
 
 
@@ -149,3 +152,11 @@ def test_the_status_names_the_code_of_each_version(project: Project) -> None:
     assert ["uncommitted", "c" * 12] == [
         line.split()[3] for line in render_status({**found, "versions": versions}).splitlines()[5:7]
     ]
+
+
+def test_the_demo_waits_for_a_run_that_is_at_work(project: Project) -> None:
+    """Nothing is offered, and no report written, while a flow may change the data from which both are made."""
+    before = status(project), contents(project.reports)
+    with alone(project, wait=0), pytest.raises(VersionError, match=r"run\.lock: is held by another run"):
+        conclude(project, wait=0)
+    assert before == (status(project), contents(project.reports))
