@@ -61,22 +61,19 @@ def code_version(root: Path) -> CodeVersion:
 def checked_out(root: Path, commit: str, folder: Path) -> Iterator[None]:
     """While the block runs, `folder` holds the files of a commit and nothing else, whatever a killed run left there.
 
-    One run at a time: others wait. Raises VersionError where git cannot.
+    The caller keeps others out of the folder: it belongs to a use case, as does `alone`. Raises VersionError where git cannot.
     """
-    import filelock
-
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder.with_suffix(".lock")):
+    _remove_worktree(root, folder)
+    try:
+        no_hooks = ("-c", f"core.hooksPath={os.devnull}")
+        if _git(root, *no_hooks, "worktree", "add", "--detach", "--", str(folder), commit) is None:
+            raise VersionError(
+                "cannot be checked out", subject=f"commit {commit}", remedy="Fetch it, or clone without --depth"
+            )
+        yield
+    finally:
         _remove_worktree(root, folder)
-        try:
-            no_hooks = ("-c", f"core.hooksPath={os.devnull}")
-            if _git(root, *no_hooks, "worktree", "add", "--detach", "--", str(folder), commit) is None:
-                raise VersionError(
-                    "cannot be checked out", subject=f"commit {commit}", remedy="Fetch it, or clone without --depth"
-                )
-            yield
-        finally:
-            _remove_worktree(root, folder)
 
 
 def _remove_worktree(root: Path, folder: Path) -> None:

@@ -75,14 +75,14 @@ def holdout(rows: int = ROWS) -> Holdout:
 
 
 def test_the_code_of_its_own_commit_answers(project: Project, made_by: Commit) -> None:
-    """Predictions come by request from the committed module, in whatever order, and the checkout is gone afterwards."""
+    """Predictions come by request from the committed module, in whatever order, and afterwards nothing is left of it."""
     champion = made_by(ANSWER)
     answers = with_answers(project, champion, holdout()).answers[champion.model.digest]
     assert answers.obstacle == ""
     expected = pd.Series([row / ROWS for row in range(ROWS)], index=holdout().rows["request_id"])
     pd.testing.assert_series_equal(expected, answers.predicted.sort_index(), check_names=False, check_index_type=False)
     assert 1 == len(run(project.root, "git", "worktree", "list").stdout.splitlines())
-    assert not (project.state / "own_code").exists()
+    assert [] == [*project.state.glob("own_code*")]
 
 
 def test_a_champion_on_the_present_features_is_not_asked_elsewhere(project: Project) -> None:
