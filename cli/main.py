@@ -7,6 +7,7 @@ import getpass
 import json
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -113,6 +114,15 @@ def stage(name: str) -> None:
     with alone(project, wait=STAGE_WAIT):
         report = run(project, name, load_stage(name))
     click.echo(_json(report))
+
+
+@ratchet.command()
+@click.argument("lock", type=click.Path(path_type=Path))
+def restore(lock: Path) -> None:
+    """Put the data of a use case back as LOCK has them, the dvc.lock that a flow kept with its run."""
+    from ratchet.versions import restore as put_back
+
+    put_back(_project(), lock)
 
 
 @ratchet.command()

@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from ratchet.errors import RatchetError
 from ratchet.project import Project
 from ratchet.reports import Report, Step, run
-from ratchet.versions import LOCK_FILE, alone, commit_stages, data_version, inputs, locked_stages
+from ratchet.versions import LOCK_FILE, alone, commit_stages, data_version, inputs
 
 _TIMEOUT = 3600.0
 _PAUSES = [10.0, 60.0]
@@ -110,9 +110,8 @@ def _key(project: Project, name: str) -> str:
 
 
 def _recipe(project: Project, kept: Path) -> str:
-    copy = f"cp {kept.relative_to(project.root).as_posix()} {LOCK_FILE}"
-    checkout = f"dvc checkout {' '.join(locked_stages(kept))}"
+    lock = kept.relative_to(project.root).as_posix()
     return (
         f"Data version `{data_version(project)}`. To have the data of this run again, from the root of the checkout:\n\n"
-        f"```\n{copy}\n{checkout}\n```\n"
+        f"```\nratchet --use-case {project.settings.use_case} restore {lock}\n```\n"
     )

@@ -19,7 +19,7 @@ import yaml
 from ratchet.errors import StoreError, VersionError
 from ratchet.project import Project
 from ratchet.settings import PARAMS_FILE
-from ratchet.tables import atomic, digest, md5
+from ratchet.tables import atomic, digest, md5, write_text
 
 LOCK_FILE = "dvc.lock"
 """Where DVC writes what each stage read and wrote; it changes with the data, not with the code."""
@@ -144,22 +144,33 @@ def _require_unedited(began: Mapping[str, str], now: Mapping[str, str]) -> None:
 
 
 def restore(project: Project, lock: Path, wait: float = _WAIT) -> None:
-    """Put a kept dvc.lock back and check out the data that it names; raises VersionError, also for data never committed.
+    """Put back what a kept dvc.lock says of the use case and check out the data; raises VersionError, also for data never
+    committed.
 
-    It names the stages that had run by then. What other stages wrote since stays, as something that DVC has not seen.
+    It names the stages that had run by then. Other use cases, and what other stages wrote since, stay as they are.
     """
-    stages = locked_stages(lock)
+    own = {name: of for name, of in _locked(lock).items() if name.endswith(f"@{project.settings.use_case}")}
+    if not own:
+        raise VersionError(
+            f"names no stage of {project.settings.use_case}", subject=str(lock), remedy="Name its use case (--use-case)"
+        )
+    current = project.root / LOCK_FILE
     with alone(project, wait), _held(project.shared_state / _REPOSITORY, wait):
-        with atomic(project.root / LOCK_FILE) as temporary:
-            shutil.copyfile(lock, temporary)
-        _dvc(project, "checkout", *stages)
+        stages = {**(_locked(current) if current.exists() else {}), **own}
+        write_text(current, yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False))
+        _dvc(project, "checkout", *own)
 
 
-def locked_stages(lock: Path) -> list[str]:
-    """The stages whose outputs a dvc.lock names. Raises VersionError."""
-    if not lock.is_file():
-        raise VersionError("is not there", subject=str(lock), remedy="Name a dvc.lock that a flow run kept")
-    return list(yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"])
+def _locked(lock: Path) -> dict[str, object]:
+    """The stages of a dvc.lock by name. Raises VersionError."""
+    try:
+        return dict(yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"])
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        raise VersionError(
+            f"cannot be read as a dvc.lock ({' '.join(str(error).split())})",
+            subject=str(lock),
+            remedy="Name one that a flow run kept",
+        ) from error
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from ratchet.errors import VersionError
 from ratchet.project import Project
 from ratchet.reports import read
 from ratchet.tables import atomic
-from ratchet.versions import alone, data_version, restore
+from ratchet.versions import alone, data_version
 from tests.support.checkout import environment, noshow_checkout, run, write_params
 from tests.support.killing import contents
 from tests.support.prefect_server import PrefectServer, prefect_server
@@ -114,12 +114,15 @@ def test_dvc_finds_the_stages_of_every_flow_clean(ran: PrefectServer, checkout: 
 
 
 def test_the_data_of_a_run_can_be_had_again(ran: PrefectServer, checkout: Path) -> None:
-    """Its artifact names the data version; the lock kept with the run brings that data back exactly."""
+    """Its artifact names the data version, and a command that brings that data back exactly."""
     noshow, found = project(checkout), ran.newest_run("feature")
     before, version = contents(noshow.features), data_version(noshow)
-    assert f"`{version}`" in ran.artifacts(found)[f"{PREFIX}-feature-data-version"]
+    shown = ran.artifacts(found)[f"{PREFIX}-feature-data-version"]
+    assert f"`{version}`" in shown
     shutil.rmtree(noshow.data)
-    restore(noshow, noshow.state / "runs" / "feature" / found["id"] / "dvc.lock")
+    ratchet, *arguments = shown.split("```")[1].split()
+    assert "ratchet" == ratchet
+    run(checkout, "python", "-m", "cli", *arguments)
     assert before == contents(noshow.features)
     assert version == data_version(noshow)
 

@@ -29,7 +29,7 @@ from tests.support.checkout import ROOT, commit, run
 from tests.support.killing import contents
 from tests.support.projects import noshow_project, params
 
-STAGE = "featurize"
+STAGE = "featurize@tests.support.noshow"
 
 
 @pytest.fixture
@@ -37,7 +37,8 @@ def project(tmp_path: Path) -> Project:
     """A git and DVC repository with one stage, whose output is the features."""
     project = noshow_project(tmp_path)
     output = str(project.features.relative_to(tmp_path))
-    stages = {STAGE: {"cmd": "true", "deps": ["code.py"], "outs": [{output: {"persist": True}}]}}
+    do = {"cmd": "true", "deps": ["code.py"], "outs": [{output: {"persist": True}}]}
+    stages = {"featurize": {"foreach": [project.settings.use_case], "do": do}}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
     (tmp_path / "code.py").write_text("x = 0", encoding="utf-8")
     (tmp_path / ".dvc").mkdir()
@@ -119,12 +120,27 @@ class TestKeeping:
         assert "1" == (project.features / "a").read_text(encoding="utf-8")
         assert "kept" == (project.root / "model").read_text(encoding="utf-8")
 
+    def test_other_use_cases_stay_as_they_are(self, project: Project) -> None:
+        """A kept lock names them too, but they may be at work: neither their data nor what DVC knows of them is put back."""
+        stages = yaml.safe_load((project.root / "dvc.yaml").read_text(encoding="utf-8"))
+        stages["stages"]["train"] = {"foreach": ["other"], "do": {"cmd": "true", "outs": ["model"]}}
+        (project.root / "dvc.yaml").write_text(yaml.safe_dump(stages), encoding="utf-8")
+        for name in ("one", "two"):
+            write(project, a=name)
+            (project.root / "model").write_text(name, encoding="utf-8")
+            commit_stages(project, [STAGE, "train@other"], kept(project, name), inputs(project, [STAGE]))
+        with alone(project.with_settings(use_case="other"), wait=0):
+            restore(project, kept(project, "one"))
+        assert "one" == (project.features / "a").read_text(encoding="utf-8")
+        assert "two" == (project.root / "model").read_text(encoding="utf-8")
+        assert "Data and pipelines are up to date." in run(project.root, "dvc", "status").stdout
+
     def test_data_that_was_never_committed_is_not_overwritten(self, project: Project) -> None:
         """Restoring stops before it would lose what no version holds."""
         write(project, a="1")
         record(project, "one")
         write(project, a="2")
-        with pytest.raises(VersionError, match="dvc checkout featurize: failed"):
+        with pytest.raises(VersionError, match=f"dvc checkout {STAGE}: failed"):
             restore(project, kept(project, "one"))
         assert "2" == (project.features / "a").read_text(encoding="utf-8")
 
@@ -146,10 +162,24 @@ class TestKeeping:
             commit_stages(project, [stage], kept(project, "one"), inputs(project, [stage]))
         assert not kept(project, "one").exists()
 
-    def test_a_lock_that_is_not_there(self, project: Project) -> None:
-        """A wrong path changes nothing."""
-        with pytest.raises(VersionError, match=r"Name a dvc\.lock that a flow run kept"):
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (None, "cannot be read as a dvc.lock (.*No such file.*)"),
+            ("just text", "cannot be read as a dvc.lock"),
+            ("stages: {train@other: {}}", "names no stage of tests.support.noshow. Name its use case"),
+        ],
+    )
+    def test_what_is_no_lock_of_the_use_case_changes_nothing(
+        self, project: Project, text: str | None, message: str
+    ) -> None:
+        """A wrong path, another file and the lock of another use case are told apart."""
+        if text is not None:
+            kept(project, "none").parent.mkdir(parents=True)
+            kept(project, "none").write_text(text, encoding="utf-8")
+        with pytest.raises(VersionError, match=message):
             restore(project, kept(project, "none"))
+        assert not (project.root / "dvc.lock").exists()
 
 
 class TestInputs:
