@@ -21,7 +21,7 @@ from ratchet.feature_service import (
     service_spec,
 )
 from ratchet.project import Project
-from ratchet.tables import write_text
+from ratchet.tables import atomic
 from ratchet.use_case import Lookup, UseCase
 
 if TYPE_CHECKING:
@@ -74,8 +74,9 @@ def definitions(project: Project) -> dict[str, Any]:
 def apply(project: Project) -> None:
     """Make the registry hold exactly the active use case's definitions, and the online store their tables."""
     project.state.mkdir(parents=True, exist_ok=True)
-    settings = yaml.safe_dump(_settings(project), sort_keys=False)
-    write_text(project.root / "feature_repo" / "feature_store.yaml", settings)
+    with atomic(project.root / "feature_repo" / "feature_store.yaml") as temporary:
+        temporary.touch(mode=0o600)  # a registry's address may hold its password
+        temporary.write_text(yaml.safe_dump(_settings(project), sort_keys=False), encoding="utf-8")
     with sqlite3.connect(online_database(project)) as database:
         database.execute("PRAGMA journal_mode=WAL")  # readers go on while materialize writes
     store = _connect(project)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from dataclasses import replace
@@ -140,6 +141,17 @@ def test_registry_may_live_elsewhere(project: Project, tmp_path: Path) -> None:
     assert (tmp_path / "registry.db").exists()
     assert not (moved.state / "feast_registry.db").exists()
     assert len(historical(moved, MARCH)["request_id"]) == len(historical(project, MARCH)["request_id"])
+
+
+def test_where_feast_keeps_what_is_for_its_owner_alone(project: Project, tmp_path: Path) -> None:
+    """feature_store.yaml holds the registry's address, and that may hold a password; also where a readable file stood."""
+    moved = replace(project, root=tmp_path, stores=Stores(feast_registry=f"sqlite:///{tmp_path}/registry.db"))
+    path = tmp_path / "feature_repo" / "feature_store.yaml"
+    write_text(path, "")
+    path.chmod(0o644)
+    apply(moved)
+    assert "registry.db" in path.read_text(encoding="utf-8")
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
 
 
 def feast(root: Path, *arguments: str) -> str:
