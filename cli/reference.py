@@ -13,7 +13,7 @@ HEADER = "# The `ratchet` command\n\nMade by `python -m cli.reference > docs/cli
 
 def reference() -> str:
     """Every command's help, in one document."""
-    root = click.Context(ratchet, info_name="ratchet", color=False, terminal_width=100)
+    root = click.Context(ratchet, info_name="ratchet", color=False, terminal_width=100, **ratchet.context_settings)
     sections = [_section(name, command, root) for name, command in sorted(ratchet.commands.items())]
     return "\n".join([HEADER, _block(ratchet.get_help(root)), *sections])
 

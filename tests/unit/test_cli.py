@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from cli.main import ratchet
 from cli.reference import reference
@@ -57,6 +58,13 @@ def test_every_command_explains_itself() -> None:
 def test_the_reference_is_the_code_s() -> None:
     """docs/cli.md is what `python -m cli.reference` prints now."""
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == reference()
+
+
+@pytest.mark.parametrize("name", ratchet.commands)
+def test_the_reference_is_what_the_command_line_says(name: str) -> None:
+    """Every command's help stands there as it is printed, but for where lines end."""
+    printed = CliRunner().invoke(ratchet, [name, "--help"], prog_name="ratchet").stdout
+    assert " ".join(printed.split()) in " ".join(reference().split())
 
 
 @pytest.mark.parametrize("name", STAGES)

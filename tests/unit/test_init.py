@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+import cli.init
 from cli.init.answers import Answers
 from cli.init.command import init
 from ratchet.errors import RatchetError
@@ -349,3 +351,10 @@ class TestCommand:
         """A file below the checkout is named from there, so that the section holds on another machine."""
         begin(checkout(tmp_path), "rides")
         assert str(tmp_path) not in (tmp_path / "params.yaml").read_text()
+
+
+def test_the_package_names_its_modules() -> None:
+    """Whoever opens it finds what each module is for, and none that is not there."""
+    modules = {path.stem for path in (ROOT / "cli" / "init").glob("*.py")} - {"__init__"}
+    words = set(re.findall(r"[a-z_]+", str(cli.init.__doc__)))
+    assert modules == words & modules | {word for word in words if "_" in word}
