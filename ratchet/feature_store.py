@@ -30,7 +30,6 @@ __all__ = [
     "ServiceSpec",
     "apply",
     "historical",
-    "labels",
     "open_store",
     "repo_config",
     "request_schema",
@@ -52,13 +51,8 @@ def historical(project: Project, period: Period) -> dict[str, Array]:
     return to_columns(_historical(project, period))
 
 
-def labels(project: Project, period: Period, as_of: datetime) -> dict[str, Array]:
-    """request_id, label and label_known_at of the period's requests whose label was known at `as_of`, by request_id."""
-    return to_columns(_labels(project, period, as_of))
-
-
 def training_set(project: Project, period: Period, as_of: datetime) -> dict[str, Array]:
-    """Only requests with a label: `historical` in its order, the on-demand columns, which see no label, and the label's own."""
+    """`historical`, of the requests whose label was known at `as_of`, with on-demand columns, which see no label, and labels."""
     known = _labels(project, period, as_of)
     joined = _in_order(_historical(project, period).join(known, REQUEST_ID, join_type="inner"))
     completed = project.use_case.complete(to_columns(joined.drop_columns([*LABEL_COLUMNS])))
