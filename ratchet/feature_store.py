@@ -52,7 +52,7 @@ def historical(project: Project, period: Period) -> dict[str, Array]:
 
 
 def training_set(project: Project, period: Period, as_of: datetime) -> dict[str, Array]:
-    """`historical`, of the requests whose label was known at `as_of`, with on-demand columns, which see no label, and labels."""
+    """`historical`, of the requests whose label was known at `as_of`, with on-demand columns, which see none, and labels."""
     known = _labels(project, period, as_of)
     joined = _in_order(_historical(project, period).join(known, REQUEST_ID, join_type="inner"))
     completed = project.use_case.complete(to_columns(joined.drop_columns([*LABEL_COLUMNS])))
