@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
+from types import FunctionType
 
-import numpy as np
 import pyarrow as pa
 
+from ratchet.composition import composition
 from ratchet.derivation import (
     EVENT_TIMESTAMP,
     Derivation,
@@ -53,7 +52,7 @@ def service_spec(use_case: UseCase) -> ServiceSpec:
         [(lookup.prefix, views[lookup.view], sorted(lookup.keys.items())) for lookup in use_case.lookups],
         _columns(request_schema(use_case)),
         dict(use_case.constants),
-        *(list(_sources(function, set())) for function in (use_case.on_demand, use_case.postprocess)),
+        *(composition(function, _own_packages(use_case)) for function in (use_case.on_demand, use_case.postprocess)),
     )
     return ServiceSpec(
         name=f"{use_case.name}_{fingerprint[:8]}",
@@ -93,19 +92,11 @@ def _features(view: View, schema: pa.Schema) -> tuple[str, ...]:
     return tuple(name for name in schema.names if name not in {*view.keys, EVENT_TIMESTAMP})
 
 
-def _sources(function: Any, seen: set[str]) -> Iterator[str]:
-    """The source of a function and of what it uses of its own package: functions by source, plain constants by value."""
-    seen.add(function.__qualname__)
-    yield inspect.getsource(function)
-    for name, value in sorted(inspect.getclosurevars(function).globals.items()):
-        if isinstance(value, str | int | float | tuple | timedelta | np.ndarray):
-            yield f"{name} = {value.tolist() if isinstance(value, np.ndarray) else value!r}"
-        elif inspect.isfunction(value) and _package(value) == _package(function) and value.__qualname__ not in seen:
-            yield from _sources(value, seen)
-
-
-def _package(function: Any) -> str:
-    return str(function.__module__).partition(".")[0]
+def _own_packages(use_case: UseCase) -> set[str]:
+    """Those whose code decides features: ratchet, use_cases, and where the use case was declared if that is elsewhere."""
+    declared = (use_case.request, use_case.on_demand, use_case.postprocess)
+    modules = [part.__module__ for part in declared if isinstance(part, FunctionType | type)]
+    return {"ratchet", "use_cases", *(module.partition(".")[0] for module in modules)}
 
 
 def _check_lookup(use_case: UseCase, lookup: Lookup) -> None:

@@ -16,10 +16,12 @@ import pyarrow as pa
 import pytest
 from ibis import _
 
+from ratchet import clock
 from ratchet.errors import SettingsError
 from ratchet.feature_service import label_schema, request_schema, service_spec
 from ratchet.use_case import Columns, Lookup, Tables
 from tests.support import noshow, parcels
+from use_cases.demand import use_case as demand
 
 VIEW = noshow.use_case.views[0]
 THRESHOLD = 3
@@ -104,6 +106,13 @@ def test_fingerprint_covers_what_the_on_demand_function_uses(
     before = service_spec(use_case).fingerprint
     monkeypatch.setitem(heavy.__globals__, name, value)
     assert before != service_spec(replace(use_case)).fingerprint
+
+
+def test_fingerprint_covers_what_ratchet_does_for_the_on_demand_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model learnt what `ratchet.clock` made of an instant: code that makes something else of it needs another one."""
+    before = service_spec(demand).fingerprint
+    monkeypatch.setattr(clock, "_THURSDAY", 4)
+    assert before != service_spec(replace(demand)).fingerprint
 
 
 def test_fingerprint_is_the_same_in_every_process() -> None:
