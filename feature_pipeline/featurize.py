@@ -28,14 +28,15 @@ from ratchet.errors import DataError, StoreError
 from ratchet.feature_service import ServiceSpec, request_schema, service_spec
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.tables import Files, digest, files, md5, read_manifest, to_array, update
+from ratchet.tables import Files, code, digest, files, read_manifest, to_array, update
 from ratchet.use_case import UseCase, View
 
 if TYPE_CHECKING:
     import ibis
 
 logger = logging.getLogger(__name__)
-CODE = md5(Path(__file__))
+CODE = code("feature_pipeline/featurize.py", "ratchet/accepted.py", "ratchet/derivation.py")
+"""What makes rows of an expression; the expression itself is known by its SQL."""
 DAY = timedelta(days=1)
 CHUNK = 31
 """Days computed together: enough to read each day's lookback seldom, few enough to hold in memory."""

@@ -7,26 +7,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from ratchet import deliveries
 from ratchet.deliveries import NOTES, deliver, read
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.tables import Files, digest, md5, update
+from ratchet.tables import Files, code, digest, update
 from ratchet.use_case import Delivery
 
-_CODE = (Path(__file__), Path(deliveries.__file__))
+CODE = code("feature_pipeline/ingest.py", "ratchet/clock.py", "ratchet/deliveries.py")
+"""A loader's own code is part of its deliveries' digests."""
 
 
 def ingest(project: Project) -> Report:
     """Bring the raw tables up to the source's deliveries. Raises SourceError; tables that stand stay as they are."""
     found = deliver(project)
-    code = digest([md5(path) for path in _CODE])
     wanted = {
-        unit: digest(code, project.use_case.table(delivery.table).schema.to_string(), delivery.digest)
+        unit: digest(CODE, project.use_case.table(delivery.table).schema.to_string(), delivery.digest)
         for unit, delivery in found.items()
     }
 

@@ -19,6 +19,14 @@ from ratchet.promotion import Champion
 from ratchet.reports import Report
 from ratchet.tables import Files
 
+CODE = tables.code(
+    "inference_pipeline/batch.py",
+    "ratchet/asof_join.py",
+    "ratchet/asof_store.py",
+    "ratchet/feature_store.py",
+    "ratchet/model.py",
+    "ratchet/prediction_log.py",
+)
 DAY = timedelta(days=1)
 
 
@@ -40,9 +48,9 @@ def predict(project: Project, period: PeriodName = "fresh") -> Report:
 
 
 def _wanted(project: Project, champion: Champion, span: Period) -> dict[str, str]:
-    """Every UTC date of the period → digest of the champion, the requests and all feature rows that may be joined to them."""
+    """Every UTC date of the period → digest of code, champion, requests and all feature rows that may be joined to them."""
     contract, features = champion.model.contract, project.features
-    model = (champion.version, champion.model.digest, contract.fingerprint)
+    model = (CODE, champion.version, champion.model.digest, contract.fingerprint)
     requests = tables.unit_digests(features / "requests")
     versions = service_spec(project.use_case).views
     views = [

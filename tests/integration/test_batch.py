@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inference_pipeline import batch
 from inference_pipeline.batch import predict
 from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.example import example_request
@@ -54,6 +55,16 @@ def test_scoring_again_does_nothing(serving_project: Project) -> None:
     report, before = predict(serving_project), written(serving_project)
     assert report == predict(serving_project)
     assert before == written(serving_project)
+
+
+def test_other_code_scores_everything_again(serving_project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mended code of the log or of the join keeps no prediction that it would not make."""
+    predict(serving_project)
+    before = written(serving_project)
+    monkeypatch.setattr(batch, "CODE", "mended")
+    predict(serving_project)
+    after = written(serving_project)
+    assert [] == [path for path in before if after[path] == before[path]]
 
 
 def test_a_date_that_is_lost_comes_back_as_it_was(serving_project: Project) -> None:
