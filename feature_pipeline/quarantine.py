@@ -66,25 +66,25 @@ class Quarantine:
         return reasons
 
     def _repeated(self, rows: pa.Table, earlier: Sequence[str]) -> list[str]:
-        """Ids of the rows whose key came before: in this batch, or accepted from an earlier one for the same dates."""
+        """Ids of the rows whose key came before: in this batch, or accepted from an earlier one."""
         here = ibis.memtable(rows)
         place = ibis.row_number().over(group_by=self.table.key, order_by=ROW_ID)
         again = here.mutate(place=place).filter(ibis._.place > 0).select(ROW_ID)
         if earlier and rows.num_rows:
-            before = self._accepted(earlier, rows)
+            before = self._accepted(earlier, rows, here)
             again = again.union(here.semi_join(before, self.table.key).select(ROW_ID))
         return list(self._connection.to_pyarrow(again)[ROW_ID].to_pylist())
 
-    def _accepted(self, batches: Sequence[str], rows: pa.Table) -> ibis.Table:
-        """Accepted rows of earlier batches. Only the dates of `rows` are read, so that memory stays bounded."""
+    def _accepted(self, batches: Sequence[str], rows: pa.Table, here: ibis.Table) -> ibis.Table:
+        """The accepted rows of earlier batches whose keys are among those of `rows`, which bound the memory that it takes."""
         raw, rejected = (
             self._connection.read_parquet([str(self._path(folder, batch)) for batch in batches])
             for folder in (self.project.raw, self.project.quarantine)
         )
-        if self.table.event_time:
+        if self.table.event_time in self.table.key:  # then no other date can have them, and need be read
             days = dates(rows[self.table.event_time])
             raw = raw.filter(raw[self.table.event_time].date().between(days[0], days[-1]))
-        return raw.anti_join(rejected, ROW_ID)
+        return raw.semi_join(here, self.table.key).anti_join(rejected, ROW_ID)
 
     def _path(self, folder: Path, batch: str) -> Path:
         return folder / self.table.name / f"{batch}.parquet"

@@ -133,11 +133,18 @@ class TestDuplicates:
         assert {"one:00000000": ["amount_out_of_range"], "one:00000002": ["duplicate_key"]} == reasons(project)
 
     def test_an_earlier_batch_counts_first(self, project: Project) -> None:
-        """A key that an earlier batch delivered for the same dates is a duplicate; batches are in order of their names."""
+        """A key that an earlier batch delivered is a duplicate; batches are in order of their names."""
         deliver(project, "two", [payment(1, MORNING), payment(2, MORNING)])
         deliver(project, "one", [payment(1, MORNING), payment(3, MORNING)])
         run(project)
         assert {"two:00000000": ["duplicate_key"]} == reasons(project)
+
+    def test_a_key_without_its_time_counts_on_every_date(self, project: Project) -> None:
+        """A row that comes again under another date is no other row."""
+        deliver(project, "one", [payment(1, MORNING), payment(2, MORNING, amount=-1.0)])
+        deliver(project, "two", [payment(1, "2024-03-05T10:00"), payment(2, "2024-03-05T10:00")])
+        run(project)
+        assert {"one:00000001": ["amount_out_of_range"], "two:00000000": ["duplicate_key"]} == reasons(project)
 
     def test_what_an_earlier_batch_lost_to_quarantine_takes_no_key(self, project: Project) -> None:
         """Only accepted rows of earlier batches count."""
@@ -185,17 +192,13 @@ def _instant(rng: random.Random) -> str:
 
 
 def _first_good_rows(batches: Iterable[tuple[str, list[dict[str, Any]]]]) -> Iterable[str]:
-    """Every key is taken on the date of its row; a batch sees those taken between its own first and last date."""
-    taken: list[tuple[int, date]] = []
+    """Every key is taken once."""
+    seen = set()
     for batch, rows in batches:
-        good = [(f"{batch}:{place:08d}", row) for place, row in enumerate(rows) if row["amount"] > 0]
-        days = [row["at"].date() for _, row in good]
-        seen = {key for key, day in taken if min(days) <= day <= max(days)}
-        for row_id, row in good:
-            if row["id"] not in seen:
+        for place, row in enumerate(rows):
+            if row["amount"] > 0 and row["id"] not in seen:
                 seen.add(row["id"])
-                taken.append((row["id"], row["at"].date()))
-                yield row_id
+                yield f"{batch}:{place:08d}"
 
 
 class TestRuns:
