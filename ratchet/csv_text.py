@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 import unicodedata
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -81,21 +82,29 @@ def _parsing() -> pyarrow.csv.ParseOptions:
 def read_columns(path: Path, schema: pa.Schema, timezone: str) -> tuple[pa.Table, list[str]]:
     """A CSV file in exactly these columns, and notes on what was left out. Raises SourceError.
 
-    Times without an offset are local in `timezone`: one that a jump to summer time skipped is null. A date is the moment at
-    which that local day begins.
+    Times without an offset are local in `timezone`. A row with one that a jump to summer time skipped has no times at all, so
+    that it is quarantined: a null by itself may say that something has not happened yet. A date is the moment at which that
+    local day begins.
     """
     text = read_text(path)
     places = _places(text, schema, path)
-    columns = [_column(text.column(places[field.name]), field, timezone, path) for field in schema]
+    columns = {field.name: _column(text.column(places[field.name]), field, timezone, path) for field in schema}
+    lost = {
+        field.name: _lost(text.column(places[field.name]), columns[field.name])
+        for field in schema
+        if field.type == INSTANT
+    }
+    timeless = reduce(pc.or_, lost.values(), pa.scalar(False))
+    columns |= {name: pc.if_else(timeless, pa.scalar(None, INSTANT), columns[name]) for name in lost}
     notes = [
         f"{header or 'a column without a name'}: dropped"
         for place, header in enumerate(text.column_names)
         if place not in places.values()
     ]
     skipped = [
-        f"{field.name}: {lost} times that the jump to summer time skipped, now null"
-        for field, column in zip(schema, columns, strict=True)
-        if field.type == INSTANT and (lost := _lost(text.column(places[field.name]), column))
+        f"{name}: {rows.true_count} times that the jump to summer time skipped, now null, as are all times of their rows"
+        for name, rows in lost.items()
+        if rows.true_count
     ]
     return pa.table(columns, schema=schema), [*notes, *skipped]
 
@@ -203,5 +212,6 @@ def _utc(wall_clock: Instants, begins_day: Instants, timezone: str) -> Instants:
     return np.where(skipped, utc_time(wall_clock + _HOUR, timezone), found)
 
 
-def _lost(text: pa.ChunkedArray, column: pa.ChunkedArray) -> int:
-    return int(column.null_count - present(text).null_count)
+def _lost(text: pa.ChunkedArray, column: pa.ChunkedArray) -> pa.BooleanArray:
+    """The rows that have a text and no value."""
+    return pc.and_(pc.is_null(column), pc.is_valid(present(text))).combine_chunks()

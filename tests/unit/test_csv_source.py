@@ -119,7 +119,14 @@ class TestTimes:
         (tmp_path / "file.csv").write_text("at\n2024-03-31 02:30\n2024-03-31 03:30\n", encoding="utf-8")
         table, notes = deliveries(tmp_path, pa.schema({"at": INSTANT}))[0].read()
         assert [None, datetime(2024, 3, 31, 1, 30, tzinfo=UTC)] == table["at"].to_pylist()
-        assert ["at: 1 times that the jump to summer time skipped, now null"] == notes
+        assert ["at: 1 times that the jump to summer time skipped, now null, as are all times of their rows"] == notes
+
+    def test_that_never_were_leave_their_row_without_any(self, tmp_path: Path) -> None:
+        """When a label became known may be null because it has not yet: such a row would be accepted, and never labelled."""
+        text = "at,known_at\n2024-03-30 12:00,2024-03-31 02:30\n2024-03-30 12:00,\n2024-03-31 02:30,2024-03-31 12:00\n"
+        rows = read(text, tmp_path, pa.schema({"at": INSTANT, "known_at": INSTANT}))
+        expected = [(None, None), (datetime(2024, 3, 30, 11, tzinfo=UTC), None), (None, None)]
+        assert expected == [(row["at"], row["known_at"]) for row in rows]
 
     def test_of_a_day_that_begins_late_are_its_beginning(self, tmp_path: Path) -> None:
         """In Santiago clocks jump at midnight: that day begins at 1."""
