@@ -14,9 +14,8 @@ from ratchet.asof_join import Query, between
 from ratchet.clock import Period
 from ratchet.derivation import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
 from ratchet.errors import StoreError
-from ratchet.feature_registry import apply, feature_service, open_store, repo_config
+from ratchet.feature_registry import feature_service, open_store
 from ratchet.feature_service import (
-    ServiceSpec,
     label_schema,
     request_schema,
     service_spec,
@@ -25,18 +24,6 @@ from ratchet.project import Project
 from ratchet.tables import files, to_array, to_columns
 from ratchet.use_case import Array, Columns, Lookup
 
-__all__ = [
-    "OnlineFeatures",
-    "ServiceSpec",
-    "apply",
-    "historical",
-    "open_store",
-    "repo_config",
-    "request_schema",
-    "request_times",
-    "service_spec",
-    "training_set",
-]
 _TICK = timedelta(microseconds=1)
 _NEVER = np.datetime64(0, "us")
 """What Feast gives as the event timestamp of a key that it does not find."""

@@ -11,7 +11,8 @@ import pandas as pd
 
 from ratchet.clock import Period
 from ratchet.errors import DataError
-from ratchet.feature_store import request_times, service_spec, training_set
+from ratchet.feature_service import service_spec
+from ratchet.feature_store import request_times, training_set
 from ratchet.metrics import usable
 from ratchet.model import Contract
 from ratchet.project import Project

@@ -17,7 +17,9 @@ import pyarrow as pa
 
 from ratchet.clock import Period
 from ratchet.errors import VersionError
-from ratchet.feature_store import apply, historical, service_spec
+from ratchet.feature_registry import apply
+from ratchet.feature_service import service_spec
+from ratchet.feature_store import historical
 from ratchet.model import load
 from ratchet.project import Project
 from ratchet.tables import write_table

@@ -16,7 +16,7 @@ from ibis import _
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.errors import DataError
-from ratchet.feature_store import apply
+from ratchet.feature_registry import apply
 from ratchet.gate_record import GateRecord, read, verify
 from ratchet.metrics import METRICS
 from ratchet.model import REFERENCE, Contract, Model, load, save
