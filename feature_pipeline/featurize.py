@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset
 
 from ratchet.accepted import Accepted
-from ratchet.clock import Period
+from ratchet.clock import Period, midnight
 from ratchet.derivation import (
     EVENT_TIMESTAMP,
     REQUEST_ID,
@@ -61,7 +61,7 @@ class Output:
 
     def within(self, first: date, last: date) -> Period:
         """The part of the output's period that falls on the dates `first` to `last`."""
-        return Period(max(_midnight(first), self.period.start), min(_midnight(last + DAY), self.period.end))
+        return Period(max(midnight(first), self.period.start), min(midnight(last + DAY), self.period.end))
 
 
 def featurize(project: Project) -> Report:
@@ -94,7 +94,7 @@ def _view_output(project: Project, view: View, spec: ServiceSpec, sources: Sourc
     return Output(
         directory=project.features / "views" / spec.views[view.name],
         derivation=derivation,
-        period=Period(_midnight(first), _midnight(last + DAY)),
+        period=Period(midnight(first), midnight(last + DAY)),
         order=(*view.keys, EVENT_TIMESTAMP),
         keys=view.keys,
     )
@@ -222,10 +222,6 @@ def _chunks(days: Sequence[date]) -> Iterator[list[date]]:
             chunk = []
         chunk.append(day)
     yield chunk
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
 
 
 def _sources(project: Project) -> Sources:

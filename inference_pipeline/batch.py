@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from functools import partial
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from inference_pipeline.champion import load_champion
 from ratchet import prediction_log, tables
-from ratchet.clock import Period
+from ratchet.clock import Period, midnight
 from ratchet.feature_service import service_spec
 from ratchet.feature_store import historical
 from ratchet.project import PeriodName, Project
@@ -75,8 +75,7 @@ def _of_dates(units: Mapping[str, str], first: date | None, last: date) -> dict[
 
 def _within(span: Period, first: date, last: date) -> Period:
     """The part of the period that lies in the UTC dates from first to last."""
-    start, end = (datetime.combine(day, time(), UTC) for day in (first, last + DAY))
-    return Period(max(span.start, start), min(span.end, end))
+    return Period(max(span.start, midnight(first)), min(span.end, midnight(last + DAY)))
 
 
 def _score(project: Project, champion: Champion, span: Period, stale: Sequence[str]) -> Iterator[tuple[str, Files]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratchet.derivation import EVENT_TIMESTAMP, Derivation
 from ratchet.project import Project
-from ratchet.tables import connect, scan
+from ratchet.tables import connect, scan, timestamptz
 from ratchet.use_case import SourceTable, UseCase
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ class Accepted:
         from ibis.util import gen_name
 
         name = gen_name("kept")
-        bounds = [f"{moment} > {_instant(after)}"] if after else []
-        bounds += [f"{moment} <= {_instant(until)}"] if until else []
+        bounds = [f"{moment} > {timestamptz(after)}"] if after else []
+        bounds += [f"{moment} <= {timestamptz(until)}"] if until else []
         where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
         table = self.connection.create_table(name, schema=derivation.expression.schema())
         self.connection.raw_sql(f"INSERT INTO {name} SELECT * FROM ({derivation.sql}){where}")
@@ -74,7 +74,3 @@ class Accepted:
 def read_by(use_case: UseCase, derivation: Derivation) -> list[SourceTable]:
     """The tables that a derivation reads."""
     return [use_case.table(name) for name in derivation.reads]
-
-
-def _instant(instant: datetime) -> str:
-    return f"TIMESTAMPTZ '{instant.isoformat()}'"

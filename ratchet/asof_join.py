@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from ratchet.derivation import EVENT_TIMESTAMP
-from ratchet.tables import files
+from ratchet.tables import files, timestamptz
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def between(
     """SELECT `columns` of the rows from `first` to `last`, both inclusive; of the table `nothing` where there is no file."""
     found = files(directory, _date(first), _date(last))
     source = parquet(found) if found else nothing or _no_rows(columns)
-    bounds = [f"{EVENT_TIMESTAMP} >= {_instant(first)}"] if first else []
-    bounds += [f"{EVENT_TIMESTAMP} <= {_instant(last)}"] if last else []
+    bounds = [f"{EVENT_TIMESTAMP} >= {timestamptz(first)}"] if first else []
+    bounds += [f"{EVENT_TIMESTAMP} <= {timestamptz(last)}"] if last else []
     return f"SELECT {names(columns)} FROM {source}" + (f" WHERE {' AND '.join(bounds)}" if bounds else "")
 
 
@@ -117,10 +117,6 @@ def _date(instant: datetime | None) -> date | None:
 
 def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _instant(instant: datetime) -> str:
-    return f"TIMESTAMPTZ '{instant.isoformat()}'"
 
 
 def _interval(duration: timedelta) -> str:

@@ -17,6 +17,7 @@ from feast.types import from_feast_to_pyarrow_type
 from ratchet.asof_join import Join, Query, between, names, point_in_time
 from ratchet.derivation import EVENT_TIMESTAMP
 from ratchet.errors import StoreError
+from ratchet.use_case import INSTANT
 
 ENTITIES = "entities"
 
@@ -158,7 +159,7 @@ def _join(view: FeatureView, feature_refs: list[str], full_feature_names: bool) 
     return Join(
         name=role,
         directory=Path(view.batch_source.path),
-        schema=pa.schema([*fields, (EVENT_TIMESTAMP, pa.timestamp("us", "UTC"))]),
+        schema=pa.schema([*fields, (EVENT_TIMESTAMP, INSTANT)]),
         keys={key.name: view.projection.join_key_map.get(key.name, key.name) for key in view.entity_columns},
         columns={name: f"{role}__{name}" if full_feature_names else name for name in features},
         max_age=view.ttl or None,

@@ -18,8 +18,15 @@ import numpy.typing as npt
 
 Instants = npt.NDArray[Any]
 """datetime64[us], or timedelta64[us] where it says so."""
+TICK = timedelta(microseconds=1)
+"""The least difference between two stored instants."""
 _FIRST_YEAR, _LAST_YEAR = 1970, 2100
 _THURSDAY = 3  # the weekday of 1970-01-01
+
+
+def midnight(day: date) -> datetime:
+    """When a UTC date begins."""
+    return datetime.combine(day, time(), UTC)
 
 
 class Clock(Protocol):
@@ -61,7 +68,7 @@ class Period:
     def dates(self) -> Iterator[date]:
         """Every UTC date that the period touches, in order."""
         day = self.start.astimezone(UTC).date()
-        while datetime.combine(day, time(), UTC) < self.end:
+        while midnight(day) < self.end:
             yield day
             day += timedelta(days=1)
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ratchet.asof_join import Query, between
-from ratchet.clock import Period
+from ratchet.clock import TICK, Period
 from ratchet.derivation import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
 from ratchet.errors import StoreError
 from ratchet.feature_registry import feature_service, open_store
@@ -21,10 +21,9 @@ from ratchet.feature_service import (
     service_spec,
 )
 from ratchet.project import Project
-from ratchet.tables import files, to_array, to_columns
+from ratchet.tables import files, timestamptz, to_array, to_columns
 from ratchet.use_case import Array, Columns, Lookup
 
-_TICK = timedelta(microseconds=1)
 _NEVER = np.datetime64(0, "us")
 """What Feast gives as the event timestamp of a key that it does not find."""
 
@@ -48,7 +47,7 @@ def training_set(project: Project, period: Period, as_of: datetime) -> dict[str,
 
 def request_times(project: Project, period: Period) -> Array:
     """When each request of a period was made, whether its label is known or not."""
-    requests = between(project.features / "requests", [EVENT_TIMESTAMP], period.start, period.end - _TICK)
+    requests = between(project.features / "requests", [EVENT_TIMESTAMP], period.start, period.end - TICK)
     return to_array(Query(requests).run(project.stores.threads, project.stores.memory_limit)[EVENT_TIMESTAMP])
 
 
@@ -111,9 +110,9 @@ def _historical(project: Project, period: Period) -> pa.Table:
     store = open_store(project)
     requests = project.features / "requests"
     nothing = StoreError(f"holds no request of {period}", subject=str(requests), remedy="Run `ratchet stage featurize`")
-    if not files(requests, period.start.date(), (period.end - _TICK).date()):
+    if not files(requests, period.start.date(), (period.end - TICK).date()):
         raise nothing
-    entities = between(requests, request_schema(project.use_case).names, period.start, period.end - _TICK)
+    entities = between(requests, request_schema(project.use_case).names, period.start, period.end - TICK)
     service = feature_service(store, service_spec(project.use_case))
     joined = store.get_historical_features(entities, service, full_feature_names=True).with_event_timestamps()
     if not joined.num_rows:
@@ -123,8 +122,8 @@ def _historical(project: Project, period: Period) -> pa.Table:
 
 def _labels(project: Project, period: Period, as_of: datetime) -> pa.Table:
     schema = label_schema(project.use_case)
-    rows = between(project.features / "labels", schema.names, period.start, period.end - _TICK, nothing="no_labels")
-    known = f"label_known_at <= TIMESTAMPTZ '{as_of.isoformat()}'"
+    rows = between(project.features / "labels", schema.names, period.start, period.end - TICK, nothing="no_labels")
+    known = f"label_known_at <= {timestamptz(as_of)}"
     query = f"SELECT request_id, label, label_known_at FROM ({rows}) WHERE {known} ORDER BY request_id"
     return Query(query, {"no_labels": schema.empty_table()}).run(project.stores.threads, project.stores.memory_limit)
 

@@ -28,13 +28,12 @@ from ratchet.clock import Period
 from ratchet.errors import DataError, StoreError
 from ratchet.feature_service import request_schema, service_spec
 from ratchet.project import Project
-from ratchet.use_case import Array, Columns, UseCase
+from ratchet.use_case import INSTANT, Array, Columns, UseCase
 
 if TYPE_CHECKING:
     from ratchet.promotion import Champion
 
 ARM = "champion"
-_INSTANT = pa.timestamp("us", "UTC")
 _STRUCTS = ("keys", "request", "features", "feature_timestamps")
 _ID = re.compile(r"(?P<date>\d{4}-\d{2}-\d{2})-[bo][0-9a-f]+")
 
@@ -49,7 +48,7 @@ def log_schema(use_case: UseCase) -> pa.Schema:
     columns = pa.schema(
         {
             "prediction_id": pa.string(),
-            "time": _INSTANT,
+            "time": INSTANT,
             "request_id": pa.string(),
             "model_name": pa.string(),
             "model_version": pa.int64(),
@@ -58,7 +57,7 @@ def log_schema(use_case: UseCase) -> pa.Schema:
             "keys": pa.struct([request.field(name) for name in keys]),
             "request": pa.struct([request.field(name) for name in [*use_case.request_fields(), "event_timestamp"]]),
             "features": pa.struct([*_feature_fields(use_case)]),
-            "feature_timestamps": pa.struct([pa.field(lookup.prefix, _INSTANT) for lookup in use_case.lookups]),
+            "feature_timestamps": pa.struct([pa.field(lookup.prefix, INSTANT) for lookup in use_case.lookups]),
             "prediction": pa.float64(),
             "arm": pa.string(),
         }
@@ -101,7 +100,7 @@ def entries(
     contract, rows = champion.model.contract, len(predictions)
     values: dict[str, Any] = {
         "prediction_id": list(ids),
-        "time": pa.array(times.astype("datetime64[us]")).cast(_INSTANT),
+        "time": pa.array(times.astype("datetime64[us]")).cast(INSTANT),
         "request_id": columns["request_id"],
         "model_name": [contract.model_name] * rows,
         "model_version": [champion.version] * rows,

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -233,6 +233,11 @@ def connect(stores: Stores) -> ibis.backends.duckdb.Backend:
     connection = ibis.duckdb.connect(threads=stores.threads, memory_limit=stores.memory_limit)
     connection.raw_sql("SET TimeZone='UTC'")
     return connection
+
+
+def timestamptz(instant: datetime) -> str:
+    """An instant in DuckDB's SQL."""
+    return f"TIMESTAMPTZ '{instant.isoformat()}'"
 
 
 def scan(

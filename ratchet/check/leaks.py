@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from ratchet.check.declaration import Declaration
 from ratchet.check.features import Features
 from ratchet.check.finding import Finding
 from ratchet.check.reach import check_reach
+from ratchet.clock import TICK
 from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID, request_derivation
 from ratchet.leak_check import WINDOWS, hide, known_before, labels_known_at_once, late_columns, leak_check
 from ratchet.use_case import SourceTable, View
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 CUT_OFF = 0.8
 """Where in the sample's requests, in order of time, the sources are cut off."""
-TICK = timedelta(microseconds=1)
 
 
 def check_leaks(features: Features, where: Declaration) -> Iterator[Finding]:

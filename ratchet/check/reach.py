@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,13 +13,14 @@ from ratchet.check.declaration import Declaration
 from ratchet.check.features import Features, present, size
 from ratchet.check.finding import Finding, spoken
 from ratchet.check.sample import DIRT
+from ratchet.clock import TICK, midnight
 from ratchet.derivation import EVENT_TIMESTAMP, Derivation, label_derivation, request_derivation, view_derivation
 from ratchet.use_case import View
 
 if TYPE_CHECKING:
     import ibis
 
-TICK, DAY = timedelta(microseconds=1), timedelta(days=1)
+DAY = timedelta(days=1)
 DAYS = 5
 """Dates of which labels are computed twice."""
 
@@ -42,8 +43,8 @@ def _lookback(features: Features, view: View, where: Declaration) -> Iterator[Fi
     last = rows.filter(rows[EVENT_TIMESTAMP] <= features.sample.last)[EVENT_TIMESTAMP].max().to_pyarrow().as_py()
     if view.lookback is None or last is None:
         return
-    midnight, derivation = _midnight(last.date()), view_derivation(features.sample.project.use_case, view)
-    whole = rows.filter(rows[EVENT_TIMESTAMP] >= midnight, rows[EVENT_TIMESTAMP] < midnight + DAY)
+    begin, derivation = midnight(last.date()), view_derivation(features.sample.project.use_case, view)
+    whole = rows.filter(rows[EVENT_TIMESTAMP] >= begin, rows[EVENT_TIMESTAMP] < begin + DAY)
     changed = _differing(whole, _computed(features, derivation, last.date(), *view.keys))
     if changed > DIRT * size(whole):
         yield Finding(
@@ -61,7 +62,7 @@ def _horizon(features: Features, days: Sequence[date], where: Declaration) -> It
     labels = replace(label_derivation(use_case), lookback=None)
     changed, count = 0, 0
     for day in days:
-        whole = _computed(features, replace(labels, lookahead=last - _midnight(day)), day)
+        whole = _computed(features, replace(labels, lookahead=last - midnight(day)), day)
         changed += _differing(whole, _computed(features, labels, day))
         count += size(whole)
     if changed:
@@ -102,10 +103,10 @@ def _busiest(features: Features) -> list[date]:
 
 def _computed(features: Features, derivation: Derivation, day: date, *keys: str) -> ibis.Table:
     """A derivation's rows of a date, from the source rows that it says it needs."""
-    sample, midnight = features.sample, _midnight(day)
+    sample, begin = features.sample, midnight(day)
     accepted = sample.opened(sample.project, derivation)
     accepted.expose(*derivation.source_dates(day, day))
-    return present(accepted.kept(derivation, midnight - TICK, midnight + DAY - TICK), *keys)
+    return present(accepted.kept(derivation, begin - TICK, begin + DAY - TICK), *keys)
 
 
 def _differing(one: ibis.Table, other: ibis.Table) -> int:
@@ -116,7 +117,3 @@ def _differing(one: ibis.Table, other: ibis.Table) -> int:
 
 def _rounded(rows: ibis.Table) -> ibis.Table:
     return rows.mutate(**{name: rows[name].cast("float32") for name in rows.columns if rows[name].type().is_floating()})
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from ratchet.accepted import Accepted, read_by
 from ratchet.asof_join import Query, names
+from ratchet.clock import midnight
 from ratchet.deliveries import deliver, read
 from ratchet.derivation import Derivation
 from ratchet.project import Project
@@ -78,9 +79,9 @@ class Sample:
     def _rows(self, table: SourceTable, first: date | None, last: date | None) -> ibis.Table:
         rows = self.connection.table(_stored(table.name))
         if table.event_time and first:
-            rows = rows.filter(rows[table.event_time] >= _midnight(first))
+            rows = rows.filter(rows[table.event_time] >= midnight(first))
         if table.event_time and last:
-            rows = rows.filter(rows[table.event_time] < _midnight(last + timedelta(days=1)))
+            rows = rows.filter(rows[table.event_time] < midnight(last + timedelta(days=1)))
         return rows
 
 
@@ -169,7 +170,3 @@ def _ask(project: Project, rows: pa.Table, sql: str) -> pa.Table:
 
 def _stored(table: str) -> str:
     return f"sample of {table}"
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)

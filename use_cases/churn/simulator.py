@@ -21,7 +21,7 @@ from pydantic import Field
 from ratchet.clock import Instants, Period, local_time, utc_time
 from ratchet.settings import PARAMS_FILE, Frozen, parse
 from ratchet.tables import digest, md5
-from ratchet.use_case import Array, Delivery
+from ratchet.use_case import INSTANT, Array, Delivery
 
 TIMEZONE = "America/Toronto"
 FIRST = np.datetime64("2023-01", "M")
@@ -201,7 +201,7 @@ def _local(month: int, days: Array, hour: int) -> Instants:
 
 def _arrow(values: Array) -> pa.Array:
     if values.dtype.kind == "M":
-        return pa.array(values.astype("datetime64[us]")).cast(pa.timestamp("us", "UTC"))
+        return pa.array(values.astype("datetime64[us]")).cast(INSTANT)
     return pa.array(values, pa.string() if values.dtype.kind in "OU" else None)
 
 

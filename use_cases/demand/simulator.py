@@ -19,7 +19,7 @@ from pydantic import Field
 from ratchet.clock import Instants, Period, local_time, utc_time
 from ratchet.settings import PARAMS_FILE, Frozen, parse
 from ratchet.tables import digest, md5
-from ratchet.use_case import Array, Delivery
+from ratchet.use_case import INSTANT, Array, Delivery
 
 TIMEZONE = "Europe/Copenhagen"
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)  # a Monday
@@ -140,7 +140,7 @@ def _hours_of(week: int) -> Instants:
 
 
 def _instants(times: Instants) -> pa.Array:
-    return pa.array(times.astype("datetime64[us]")).cast(pa.timestamp("us", "UTC"))
+    return pa.array(times.astype("datetime64[us]")).cast(INSTANT)
 
 
 def _rng(options: SimulatorOptions, stream: int, number: int) -> np.random.Generator:

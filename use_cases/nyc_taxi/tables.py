@@ -13,11 +13,10 @@ import pyarrow.compute as pc
 
 from ratchet.clock import Instants, Period, local_time, utc_time
 from ratchet.errors import SourceError
-from ratchet.use_case import Array
+from ratchet.use_case import INSTANT, Array
 
 TIMEZONE = "America/New_York"
 LAST_ZONE = 265
-INSTANT = pa.timestamp("us", "UTC")
 TRIPS = pa.schema(
     {
         "vendor": pa.int64(),
