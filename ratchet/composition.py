@@ -10,6 +10,7 @@ import __future__
 import ast
 import copyreg
 import dis
+import functools
 import hashlib
 import inspect
 import json
@@ -18,7 +19,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from types import CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import Any
@@ -33,6 +34,8 @@ _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _ATOMS = (type(None), bool, int, float, complex, str, bytes)
 _COLLECTIONS = (list, tuple, dict, MappingProxyType, set, frozenset)
 _LOADS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
+_COPIED = {*functools.WRAPPER_ASSIGNMENTS, "__type_params__"}
+"""Names and prose that a decorator takes over from what it wraps; Python 3.12 has one more."""
 _WITHOUT_EFFECT = {"ctx", "kind", "returns", "type_comment"}
 
 
@@ -68,14 +71,12 @@ class _Composition:
 
     def _collection(self, value: Any) -> Part:
         if isinstance(value, dict | MappingProxyType):
-            return [[self.of(key), self.of(item)] for key, item in value.items()]
-        parts = [self.of(item) for item in value]
-        return sorted(parts, key=json.dumps) if isinstance(value, set | frozenset) else parts
+            return [[self.of(key), self.of(item)] for key, item in value.items() if key not in _COPIED]
+        if isinstance(value, set | frozenset):  # each by itself: they come in another order in every process
+            return sorted((replace(self, met={**self.met}).of(item) for item in value), key=json.dumps)
+        return [self.of(item) for item in value]
 
     def _object(self, value: Any) -> Part:
-        wrapped = inspect.getattr_static(value, "__wrapped__", None)  # by lru_cache
-        if wrapped is not None:
-            return self.of(wrapped)
         try:
             reduce: Callable[[Any], Any] = copyreg.dispatch_table.get(type(value), _reduced)
             taken_apart = reduce(value)
@@ -86,7 +87,8 @@ class _Composition:
                 remedy="Use plain values, or make it inside the function",
             ) from error
         if isinstance(taken_apart, str):
-            return [_name(type(value)), taken_apart]
+            wrapped = inspect.getattr_static(value, "__wrapped__", None)  # by lru_cache
+            return [_name(type(value)), taken_apart, self.of(wrapped)]
         return [self.of(list(part) if isinstance(part, Iterator) else part) for part in taken_apart]
 
     def _code(self, value: FunctionType | type | ModuleType) -> Part:
@@ -109,10 +111,11 @@ class _Composition:
                 closure[name] = cell.cell_contents
         tree = ast.Module(_definitions(code), [])
         used = self._used(tree, _loaded(code) | {*closure}, {**function.__globals__, **closure})
-        return [_syntax(tree), self.of(function.__defaults__), self.of(function.__kwdefaults__), used]
+        given = (function.__defaults__, function.__kwdefaults__, vars(function))
+        return [_syntax(tree), self.of(given), used]
 
     def _used(self, tree: ast.AST, loaded: set[str], names: Mapping[str, Any]) -> Part:
-        imported = _imported(tree, names["__package__"])
+        imported = _imported(tree, names.get("__package__") or "")
         names, loaded = {**names, **imported}, loaded | {*imported}
         chains = (chain for chain in _chains(tree) if chain[0] in loaded & {*names} and not chain[0].startswith("__"))
         found = dict(self._found(names[root], root, attributes) for root, *attributes in chains)
