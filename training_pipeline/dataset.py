@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
 
-from ratchet.clock import Period
+from ratchet.clock import TICK, Period
 from ratchet.errors import DataError
 from ratchet.feature_service import service_spec
 from ratchet.feature_store import request_times, training_set
@@ -18,9 +18,6 @@ from ratchet.model import Contract
 from ratchet.project import Project
 from ratchet.use_case import Array, Columns, UseCase
 from ratchet.versions import code_version, data_version
-
-TICK = timedelta(microseconds=1)
-"""Between two instants that the store can tell apart."""
 
 
 @dataclass(frozen=True)
