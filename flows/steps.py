@@ -54,10 +54,13 @@ def step(function: Step) -> Task[[str], None]:
 
 
 def _flat(report: Report, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted names and values of a report; lists as JSON."""
+    """Dotted names and values of a report; lists as JSON, and one of named things, such as checks, by their names."""
     for name, value in report.items():
         if isinstance(value, Mapping):
             yield from _flat(dict(value), f"{prefix}{name}.")
+        elif isinstance(value, list) and value and all(isinstance(item, Mapping) and "name" in item for item in value):
+            for item in value:
+                yield f"{prefix}{name}.{item['name']}", json.dumps({key: item[key] for key in item if key != "name"})
         else:
             yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)
 

@@ -107,6 +107,13 @@ def test_an_artifact_is_a_table_of_the_report(ran: PrefectServer, checkout: Path
     assert {"what": "rows.accepted", "value": str(report["rows"]["accepted"])} in shown
 
 
+def test_an_artifact_has_a_row_for_each_check(ran: PrefectServer) -> None:
+    """What the gate looked at can be read where the flow ran."""
+    shown = json.loads(ran.artifacts(ran.newest_run("training"))[f"{PREFIX}-evaluate"])
+    rows = {row["what"]: row["value"] for row in shown}
+    assert "passed" == json.loads(rows["candidate.checks.leaks"])["status"]
+
+
 def test_dvc_finds_the_stages_of_every_flow_clean(ran: PrefectServer, checkout: Path) -> None:
     """What the flows left is what the other driver would have left: it has nothing to run."""
     stages = [f"{stage}@noshow" for flow in STAGES.values() for stage in flow]
