@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ratchet.derivation import EVENT_TIMESTAMP
-from ratchet.feature_registry import apply, online_database, open_store
+from ratchet.feature_registry import apply, databases, online_database, open_store
 from ratchet.feature_service import service_spec
 from ratchet.project import Project
 from ratchet.reports import Report
@@ -29,7 +29,8 @@ def materialize(project: Project) -> Report:
     """Apply the definitions and write the online values as of the period's end, or of now if that is earlier.
 
     A marker, written last, says what the online store holds: while it is true nothing is written, and after a run that did
-    not end everything is. A key without a newer row keeps its values, which age. Raises StoreError without features.
+    not end everything is. A key without a newer row keeps its values, which age. Raises StoreError without features,
+    or where the store cannot be written.
     """
     spec = service_spec(project.use_case)
     until = min(project.period("all").end, project.clock.now())
@@ -42,9 +43,11 @@ def materialize(project: Project) -> Report:
     apply(project)
     if report is None:
         store = open_store(project)
-        rows = {
-            spec.views[view.name]: _write(store, spec.views[view.name], view, until) for view in project.use_case.views
-        }
+        with databases(project):
+            rows = {
+                spec.views[view.name]: _write(store, spec.views[view.name], view, until)
+                for view in project.use_case.views
+            }
         report = {"service": spec.name, "fingerprint": spec.fingerprint, "views": rows, "until": until.isoformat()}
         write_json(marker, {"inputs": inputs, "report": report})
     return report

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,11 +78,29 @@ def apply(project: Project) -> None:
     with atomic(project.root / "feature_repo" / "feature_store.yaml") as temporary:
         temporary.touch(mode=0o600)  # a registry's address may hold its password
         temporary.write_text(yaml.safe_dump(_settings(project), sort_keys=False), encoding="utf-8")
-    with sqlite3.connect(online_database(project)) as database:
-        database.execute("PRAGMA journal_mode=WAL")  # readers go on while materialize writes
-    store = _connect(project)
-    wanted = list(definitions(project).values())
-    store.apply(wanted, objects_to_delete=_obsolete(store, wanted), partial=False)
+    store, wanted = _connect(project), list(definitions(project).values())
+    with databases(project):
+        with sqlite3.connect(online_database(project)) as database:
+            database.execute("PRAGMA journal_mode=WAL")  # readers go on while materialize writes
+        store.apply(wanted, objects_to_delete=_obsolete(store, wanted), partial=False)
+
+
+@contextmanager
+def databases(project: Project) -> Iterator[None]:
+    """Raises StoreError where the database of the registry or of the online store does not do what the block asks of it."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        is_registry = isinstance(error, SQLAlchemyError)
+        raise StoreError(
+            f"cannot be opened or written ({' '.join(str(error).split())[:400]})",
+            subject="feature registry" if is_registry else "online store",
+            remedy="Start its database, or correct RATCHET_FEAST_REGISTRY"
+            if is_registry and project.stores.feast_registry
+            else f"See that {project.state} has room and can be written, and run again",
+        ) from error
 
 
 def open_store(project: Project) -> feast.FeatureStore:
@@ -107,17 +126,9 @@ def feature_service(store: feast.FeatureStore, spec: ServiceSpec) -> feast.Featu
 
 
 def _connect(project: Project) -> feast.FeatureStore:
-    from sqlalchemy.exc import SQLAlchemyError
-
     store = feast_module().FeatureStore(config=repo_config(project))
-    try:
+    with databases(project):
         store.list_projects()
-    except SQLAlchemyError as error:
-        raise StoreError(
-            f"cannot be opened ({' '.join(str(error).split())})",
-            subject="feature registry",
-            remedy="Start its database, or correct RATCHET_FEAST_REGISTRY",
-        ) from error
     return store
 
 

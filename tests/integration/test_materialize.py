@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.clock import FixedClock
 from ratchet.errors import StoreError
-from ratchet.feature_registry import online_database, open_store
+from ratchet.feature_registry import apply, online_database, open_store
 from ratchet.feature_service import service_spec
 from ratchet.feature_store import OnlineFeatures
 from ratchet.project import Project
@@ -202,6 +203,28 @@ def test_changed_view_replaces_the_former_one(project: Project) -> None:
     assert {"requests", "labels", spec.views["depot"]} == {source.name for source in store.list_data_sources()}
     with pytest.raises(StoreError, match=r"was never applied, or .* changed since.*ratchet stage materialize"):
         open_store(project)
+
+
+@pytest.mark.parametrize(
+    ("what", "room", "changes"),
+    [
+        ("online store", 40_000, {}),
+        ("feature registry", 60_000, {"views": (), "lookups": ()}),
+    ],
+)
+def test_a_full_disk_is_a_clear_error(project: Project, what: str, room: int, changes: dict[str, Any]) -> None:
+    """Wherever the databases cannot grow, the error says which one and what to do, and a run with room ends right."""
+    apply(project)
+    changed = with_use_case(project, **changes)
+    featurize(changed)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        with pytest.raises(StoreError, match=rf"^{what}: cannot be opened or written .* has room"):
+            materialize(changed)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert service_spec(changed.use_case).name == materialize(changed)["service"]
 
 
 @pytest.mark.parametrize("parts", [("0.01", "0.6", "0.95"), pytest.param((), marks=pytest.mark.soak)])
