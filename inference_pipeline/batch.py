@@ -9,7 +9,7 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from inference_pipeline.champion import load_champion
+from inference_pipeline.champion import champion_throughout
 from ratchet import prediction_log, tables
 from ratchet.clock import Period, midnight
 from ratchet.feature_service import service_spec
@@ -33,11 +33,13 @@ DAY = timedelta(days=1)
 def predict(project: Project, period: PeriodName = "fresh") -> Report:
     """Score the period's requests; dates whose features and champion are those of the last run stand as they are.
 
-    Raises RegistryError or GateError where no model may serve, StoreError where the features were not computed.
+    Raises RegistryError or GateError where no model may serve, or another one took its place meanwhile, StoreError where the
+    features were not computed.
     """
-    champion, span = load_champion(project), project.period(period)
-    score = partial(_score, project, champion, span)
-    changes = tables.update(project.predictions, _wanted(project, champion, span), score)
+    with champion_throughout(project) as champion:
+        span = project.period(period)
+        score = partial(_score, project, champion, span)
+        changes = tables.update(project.predictions, _wanted(project, champion, span), score)
     return {
         "rows": sum(changes.rows.values()),
         "model_version": champion.version,

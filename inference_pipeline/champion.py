@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from ratchet.errors import GateError
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ratchet.errors import GateError, RegistryError
 from ratchet.feature_service import service_spec
 from ratchet.project import Project
-from ratchet.promotion import Champion, resolve_champion
+from ratchet.promotion import Champion, resolve_champion, serving_version
 
 
 def load_champion(project: Project) -> Champion:
@@ -19,3 +22,18 @@ def load_champion(project: Project) -> Champion:
             remedy="Train and promote a model on the present features (`dvc repro`), or check out the code it was trained with",
         )
     return champion
+
+
+@contextmanager
+def champion_throughout(project: Project) -> Iterator[Champion]:
+    """`load_champion`, for a step whose outputs are the champion's. Raises RegistryError where it no longer serves at the end:
+    DVC looks at what a step depends on when it has ended, and would take the outputs for those of the version that serves then.
+    """
+    champion = load_champion(project)
+    yield champion
+    if serving_version(project) != champion.version:
+        raise RegistryError(
+            "gave way to another version while this ran",
+            subject=f"model {project.namespace} version {champion.version}",
+            remedy="Run the same again, with what serves now",
+        )

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from inference_pipeline.champion import load_champion
+from inference_pipeline.champion import champion_throughout
 from inference_pipeline.monitor import comparison
 from inference_pipeline.monitor.comparison import MISSING
 from ratchet import prediction_log
@@ -29,10 +29,11 @@ PREDICTION = "prediction"
 def monitor(project: Project) -> Report:
     """Compare the newest scored window with the champion's training rows; writes drift.html and drift.json.
 
-    Raises RegistryError or GateError where no model serves, DataError where it scored too few rows to tell.
+    Raises RegistryError or GateError where no model serves, or another one took its place meanwhile, DataError where it
+    scored too few rows to tell.
     """
-    champion = load_champion(project)
-    return drift_report(project, champion, scored_window(project, champion), project.reports)
+    with champion_throughout(project) as champion:
+        return drift_report(project, champion, scored_window(project, champion), project.reports)
 
 
 def scored_window(project: Project, champion: Champion) -> dict[str, Array]:

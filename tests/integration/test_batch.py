@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from inference_pipeline.batch import predict
 from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.example import example_request
 from ratchet import prediction_log, promotion
+from ratchet.clock import Period
 from ratchet.errors import GateError, RegistryError, StoreError
 from ratchet.feature_store import historical
-from ratchet.project import Project
+from ratchet.project import PeriodName, Project
+from ratchet.reports import Step
 from ratchet.trace import trace
 from tests.support.killing import contents
 from tests.support.projects import noshow_project
@@ -93,6 +96,25 @@ def test_another_champion_scores_everything_again(serving_project: Project) -> N
     promotion.promote(serving_project, 2, by="test", reason="and back")
     predict(serving_project)
     assert before == contents(serving_project.predictions)
+
+
+class Overtaken(Project):
+    """A project in which somebody rolls back once a step has loaded the champion."""
+
+    def period(self, name: PeriodName) -> Period:
+        promotion.rollback(self, by="test", reason="to see it noticed")
+        return super().period(name)
+
+
+@pytest.mark.parametrize("step", [predict, monitor])
+def test_a_promotion_meanwhile_is_noticed(serving_project: Project, step: Step) -> None:
+    """What a step made of a version that no longer serves is not recorded as made of the one that does."""
+    predict(serving_project)
+    overtaken = Overtaken(**{each.name: getattr(serving_project, each.name) for each in fields(serving_project)})
+    with pytest.raises(RegistryError, match="version 2: gave way to another version while this ran"):
+        step(overtaken)
+    assert 1 == predict(serving_project)["model_version"]
+    promotion.promote(serving_project, 2, by="test", reason="to leave it as it was")
 
 
 def test_the_scored_window_is_monitored(serving_project: Project) -> None:
