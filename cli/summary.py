@@ -225,4 +225,4 @@ def _next(summary: Summary) -> Iterator[str]:
     yield "ratchet status"
     yield "ratchet trace PREDICTION_ID"
     yield f"ratchet rollback --reason 'trying it out' && dvc repro monitor@{summary['use_case']}"
-    yield "mlflow ui --backend-store-uri sqlite:///state/mlflow.db"
+    yield "DO_NOT_TRACK=true mlflow ui --backend-store-uri sqlite:///state/mlflow.db"
