@@ -16,7 +16,7 @@ from cli.check import check
 from cli.init.command import init
 from cli.serve import serve
 from cli.stages import STAGES, load_stage
-from ratchet.errors import RatchetError
+from ratchet.errors import GateError, RatchetError
 from ratchet.quiet import quieten
 
 if TYPE_CHECKING:
@@ -96,10 +96,19 @@ def rollback(reason: str, by: str) -> None:
 @ratchet.command()
 @click.argument("prediction_id")
 def trace(prediction_id: str) -> None:
-    """The way from a prediction of any use case back to its features, model, gate record, data version and commit."""
+    """The way from a prediction of any use case back to its features, model, gate record, data version and commit.
+
+    It is shown also where the gate record cannot be verified, and fails then."""
     from ratchet.trace import trace as way_back
 
-    click.echo(_json(way_back(_predictor(prediction_id), prediction_id)))
+    found = way_back(_predictor(prediction_id), prediction_id)
+    click.echo(_json(found))
+    if not found["gate_record"]["verified"]:
+        raise GateError(
+            "cannot be verified, and nothing else vouches for training period, feature service, data version and commit",
+            subject=f"gate record of {found['model']['name']} version {found['model']['version']}",
+            remedy=f"Do not rely on them as they are shown: {found['gate_record']['objection']}",
+        )
 
 
 @ratchet.command()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -20,9 +25,11 @@ from ratchet.errors import GateError, RegistryError, StoreError
 from ratchet.feature_store import historical
 from ratchet.project import PeriodName, Project
 from ratchet.reports import Step
+from ratchet.settings import PARAMS_FILE
 from ratchet.trace import trace
+from tests.support.checkout import ROOT
 from tests.support.killing import contents
-from tests.support.projects import noshow_project
+from tests.support.projects import noshow_project, params
 from tests.support.serving import offer_candidate
 
 
@@ -134,6 +141,22 @@ def test_a_trace_says_when_the_evidence_cannot_be_checked(serving_project: Proje
         record = trace(serving_project, log.column("prediction_id")[0].as_py())["gate_record"]
     assert not record["verified"]
     assert "there is no public key" in record["objection"]
+
+
+def test_the_command_fails_where_the_evidence_cannot_be_checked(serving_project: Project) -> None:
+    """It shows the way all the same, and says in one line what is not to be relied on, and why."""
+    predict(serving_project)
+    log = prediction_log.read(serving_project, serving_project.period("fresh"))
+    (serving_project.root / PARAMS_FILE).write_text(params(serving_project.settings), encoding="utf-8")
+    command = [sys.executable, "-m", "cli", "trace", log.column("prediction_id")[0].as_py()]
+    environment = {**os.environ, "PYTHONPATH": os.fspath(ROOT)}
+    with hidden(serving_project.shared_state / "keys" / "gate.pub"):
+        done = subprocess.run(
+            command, cwd=serving_project.root, env=environment, capture_output=True, text=True, check=False
+        )
+    assert (1, 2) == (done.returncode, json.loads(done.stdout)["model"]["version"])
+    (line,) = done.stderr.splitlines()
+    assert re.search(r"version 2: cannot be verified, .* data version and commit\. Do not rely .* no public key", line)
 
 
 def test_a_trace_needs_the_model_that_answered(serving_project: Project, unserved: Project) -> None:
