@@ -125,7 +125,7 @@ def _waiver(project: Project, version: Version, by: str, reason: str | None, unt
 def rollback(project: Project, *, by: str, reason: str) -> Report:
     """Return to the version that served before. Raises RegistryError where there is none."""
     with opened(project, "promotion") as registry:
-        target = registry.snapshot().aliases.get(PREVIOUS)
+        target = _way_back(registry)
     if target is None:
         raise RegistryError(
             "there is no version to return to",
@@ -133,6 +133,16 @@ def rollback(project: Project, *, by: str, reason: str) -> Report:
             remedy="`ratchet status` lists what has served; `ratchet promote VERSION` asks for one by name",
         )
     return promote(project, target, by=by, reason=reason)
+
+
+def _way_back(registry: Registry) -> int | None:
+    """Where the signed history leads; the alias, which anybody may move, only tells of a rollback that was broken off."""
+    snapshot = registry.snapshot()
+    if snapshot.fact is None:
+        return None
+    is_broken_off = snapshot.aliases.get(PREVIOUS) == snapshot.fact.version
+    target = snapshot.fact.version if is_broken_off else snapshot.fact.previous
+    return target if target in registry.versions() else None
 
 
 def status(project: Project) -> dict[str, Any]:

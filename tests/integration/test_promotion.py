@@ -185,6 +185,14 @@ def test_rollbacks_lead_back_step_by_step(served: Project) -> None:
         rollback(served, by="ann", reason="slow")
 
 
+def test_a_rollback_follows_the_history(served: Project) -> None:
+    """A hand that moves the alias `previous` sends nobody to a version that was rolled back before."""
+    offer_model(served, candidate(5), candidate().digest)
+    rollback(served, by="ann", reason="slow")
+    move(served, "previous", 3)
+    assert 1 == rollback(served, by="ann", reason="slow")["serving"]["version"]
+
+
 def test_the_history_says_who_and_why(served: Project) -> None:
     """Every move is an entry with version, predecessor, digest, name, reason and the instant of the project's clock."""
     rollback(served, by="ann", reason="slow")
