@@ -3,6 +3,8 @@
 The derived centroids repeat zones 56 and 103 (one row for each polygon of the same name) and lack 57, 104, 105, 264 and
 265. Repeated rows are averaged; a zone that has none takes the position of the zone of the same name (57 that of 56,
 104 and 105 that of 103); 264 and 265 stand for an unknown place and have no position.
+
+DVC watches a source's `path` alone: a replaced reference file is read once the stage ingest is run again by hand.
 """
 
 from __future__ import annotations
