@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError, create_model
 from starlette.testclient import TestClient
 from starlette.types import Message
 
@@ -19,6 +20,7 @@ from ratchet import prediction_log
 from ratchet.errors import RegistryError, RequestError
 from ratchet.project import Project
 from tests.support.champions import fixed_predictor
+from tests.support.mistakes import with_examples
 from tests.support.parcels import parcels_project
 from tests.support.parcels import use_case as parcels
 from tests.support.projects import noshow_project
@@ -128,6 +130,17 @@ def test_a_number_that_would_be_taken_for_another_is_refused(sender: int) -> Non
     with pytest.raises(RequestError, match="does not fit int64") as raised:
         RequestReader(parcels).read(json.dumps({"instances": [instance]}).encode())
     assert raised.value.subject == "instances[].sender"
+
+
+@pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_field_that_takes_fractions_takes_finite_ones_alone(project: Project, literal: str) -> None:
+    """What Python's JSON would write of a failed division is no number, and the field is named."""
+    request = create_model("Weighed", __base__=project.use_case.request, weight=(float, ...))
+    weighed = with_examples(project, lambda rows: rows.mutate(weight=1.5), request)
+    reader, text = RequestReader(weighed.use_case), json.dumps({"instances": [{**INSTANCE, "weight": 0.25}]})
+    assert [0.25] == reader.read(text.encode())["weight"].tolist()
+    with pytest.raises(ValidationError, match=r"instances\.0\.weight\n.*finite number"):
+        reader.read(text.replace("0.25", literal).encode())
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999", '"NaN"', "[]", "{}"])
