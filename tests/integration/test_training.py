@@ -24,12 +24,14 @@ from ratchet.project import Project
 from ratchet.settings import TrainingSettings
 from ratchet.use_case import Task
 from tests.support.accepted import accept_all
-from tests.support.mistakes import with_examples
+from tests.support.checkout import commit, run
+from tests.support.mistakes import outcome_in_the_request, with_examples
 from tests.support.projects import noshow_project
+from tests.support.registry import copied
 from tests.support.variants import with_use_case
 from training_pipeline.dataset import read_holdout, read_training_set
 from training_pipeline.fit import fit_candidate, train
-from training_pipeline.gate import constant, evaluate, evaluate_model, prepare
+from training_pipeline.gate import constant, evaluate, evaluate_model, find_leaks, prepare
 from training_pipeline.register import register
 
 
@@ -62,6 +64,21 @@ def test_no_label_known_in_the_holdout_is_trained_on(built: Project) -> None:
     assert _model(built, "candidate").contract.trained_until == built.period("holdout").start
 
 
+def test_a_label_known_at_the_first_instant_of_the_holdout_is_not_trained_on(tmp_path: Path) -> None:
+    """What counts was known strictly before, as for features."""
+    project = noshow_project(tmp_path, rows_per_week=30)
+    start = ibis.literal(project.period("holdout").start).cast("timestamp('UTC', 6)")
+    that_day = _.label_known_at.truncate("D") == start.truncate("D")
+    at_start = that_day.ifelse(start, _.label_known_at)
+    project = with_examples(project, lambda rows: rows.mutate(label_known_at=at_start))
+    accept_all(project)
+    featurize(project)
+    apply(project)
+    known = pq.read_table(project.features / "labels", columns=["label_known_at"])["label_known_at"].to_pylist()
+    assert project.period("holdout").start in known
+    assert read_training_set(project).rows["label_known_at"].max() < np.datetime64("2024-05-14T00:00")
+
+
 def test_candidate_is_superior_to_the_baseline_and_both_are_signed(built: Project) -> None:
     """Nothing serves: the baseline is held against a constant, the candidate against the baseline."""
     baseline, candidate = _record(built, "baseline"), _record(built, "candidate")
@@ -81,6 +98,30 @@ def test_all_labelled_requests_of_the_holdout_are_judged(built: Project) -> None
     assert (evidence.start, evidence.end) == (built.period("holdout").start, built.period("holdout").end)
     assert evidence.leaks is not None
     assert len(evidence.leaks.cut_offs) == built.settings.gate.leak_cut_offs
+
+
+def test_a_leak_alone_refuses(built: Project) -> None:
+    """Requests that carry the outcome are found on the project's own rows, and the record fails for nothing else."""
+    leaks, baseline = find_leaks(outcome_in_the_request(built)), _model(built, "baseline")
+    trial = replace(prepare(built), leaks=leaks)
+    record = evaluate_model(built, trial, built.models / "candidate", baseline, baseline)
+    assert "refused" == record.verdict
+    assert ["leaks"] == [check.name for check in record.checks if check.status == "failed"]
+
+
+def test_a_contract_says_whether_its_code_was_committed(built: Project, tmp_path: Path) -> None:
+    """Outside a repository there is no commit; in one the contract names it, and says what was changed since."""
+    project = copied(built, tmp_path / "copy")
+    apply(project)
+    (project.root / ".gitignore").write_text("/data/\n/state/\n/feature_repo/\n", encoding="utf-8")
+    run(project.root, "git", "init", "--quiet")
+    commit(project.root, "Begin")
+    committed = read_training_set(project).contract
+    (project.root / "params.yaml").write_text("use_case: another\n", encoding="utf-8")
+    changed = read_training_set(project).contract
+    head = run(project.root, "git", "rev-parse", "HEAD").stdout.strip()
+    contracts = (_model(built, "candidate").contract, committed, changed)
+    assert [(None, True), (head, False), (head, True)] == [(each.commit, each.dirty) for each in contracts]
 
 
 def test_model_directories_are_self_contained(built: Project) -> None:
