@@ -13,23 +13,29 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
+from feature_pipeline.featurize import featurize
 from inference_pipeline import batch
 from inference_pipeline.batch import predict
 from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.example import example_request
 from ratchet import prediction_log, promotion
 from ratchet.clock import Period
-from ratchet.errors import GateError, RegistryError, StoreError
+from ratchet.errors import DataError, GateError, RegistryError, StoreError
+from ratchet.feature_registry import apply
 from ratchet.feature_store import historical
 from ratchet.project import PeriodName, Project
 from ratchet.reports import Step
 from ratchet.settings import PARAMS_FILE
 from ratchet.trace import trace
+from tests.support.accepted import accept_all
 from tests.support.checkout import ROOT
 from tests.support.killing import contents
 from tests.support.projects import noshow_project, params
+from tests.support.registry import copied
 from tests.support.serving import offer_candidate
 
 
@@ -75,6 +81,28 @@ def test_other_code_scores_everything_again(serving_project: Project, monkeypatc
     predict(serving_project)
     after = written(serving_project)
     assert [] == [path for path in before if after[path] == before[path]]
+
+
+@pytest.mark.parametrize("column", ["missed", "booked_days_ahead"])
+def test_other_features_or_requests_are_scored_again(serving_project: Project, tmp_path: Path, column: str) -> None:
+    """Under the same champion: whether it is a view that was mended or what was asked, the log has what follows from it."""
+    predict(serving_project)
+    project, period = copied(serving_project, tmp_path / "copy"), serving_project.period("fresh")
+
+    def none(rows: pa.Table) -> pa.Table:
+        return rows.set_column(rows.column_names.index(column), column, pc.multiply(rows[column], 0))
+
+    accept_all(project, none)
+    featurize(project)
+    apply(project)
+    predict(project)
+    joined = project.use_case.complete(historical(project, period))
+    before, after = (
+        prediction_log.read(one, period).sort_by([("time", "ascending"), ("request_id", "ascending")])["prediction"]
+        for one in (serving_project, project)
+    )
+    assert (before.to_numpy() != after.to_numpy()).any()
+    np.testing.assert_array_equal(promotion.resolve_champion(project).model.predict(joined), after.to_numpy())
 
 
 def test_a_date_that_is_lost_comes_back_as_it_was(serving_project: Project) -> None:
@@ -131,6 +159,15 @@ def test_the_scored_window_is_monitored(serving_project: Project) -> None:
     assert rows == report["window"]["n"]
     assert report == monitor(serving_project)
     assert all((serving_project.root / report[kind]).exists() for kind in ("html", "json"))
+
+
+def test_what_another_model_scored_is_not_monitored(serving_project: Project) -> None:
+    """After a rollback the new champion has scored nothing yet, and is not judged by its successor's window."""
+    predict(serving_project)
+    promotion.rollback(serving_project, by="test", reason="to see who is monitored")
+    with pytest.raises(DataError, match="the window has 0 rows"):
+        monitor(serving_project)
+    promotion.promote(serving_project, 2, by="test", reason="and back")
 
 
 def test_a_trace_says_when_the_evidence_cannot_be_checked(serving_project: Project) -> None:

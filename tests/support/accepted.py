@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,11 +15,13 @@ Batches = Mapping[tuple[str, str], pa.Table]
 """Table and batch → rows in the table's schema."""
 
 
-def accept_all(project: Project) -> None:
-    """Accept what the project's loader delivers, save the impossible codes of the no-show feed."""
+def accept_all(project: Project, change: Callable[[pa.Table], pa.Table] = lambda rows: rows) -> None:
+    """Accept what the project's loader delivers, save the impossible codes of the no-show feed, and changed as it is said."""
     source = project.settings.source
     deliveries = project.loader(source.path, source.options, project.period("all"))
-    accept(project, {(delivery.table, delivery.batch): _possible(delivery.read()[0]) for delivery in deliveries})
+    accept(
+        project, {(delivery.table, delivery.batch): change(_possible(delivery.read()[0])) for delivery in deliveries}
+    )
 
 
 def accept(project: Project, batches: Batches) -> None:
