@@ -68,6 +68,22 @@ def test_planted_drift_flips_the_verdict(project: Project, champion: Champion) -
     assert planted.keys() <= {name for name, column in found["columns"].items() if column["drift"]}
 
 
+def test_the_bounds_are_those_of_the_settings(project: Project, champion: Champion) -> None:
+    """A column drifted from its threshold on, and a window from a share of columns on, whatever the model makes of them."""
+    rows = window(champion)
+    late = {"booked_days_ahead": rows["booked_days_ahead"] + 2, "hour": rows["hour"] + 2}
+    scores = {name: column["score"] for name, column in report(project, champion, {**rows, **late})["columns"].items()}
+    threshold = 0.99 * min(scores[name] for name in late)
+    assert late.keys() == {name for name, score in scores.items() if score >= threshold}
+    verdicts = []
+    for share in (2 / 7, 2 / 7 + 1e-9):
+        settings = project.settings.drift.model_copy(update={"column_threshold": threshold, "share_threshold": share})
+        found = report(project.with_settings(drift=settings), champion, {**rows, **late})
+        assert late.keys() == {name for name, column in found["columns"].items() if column["drift"]}
+        verdicts.append(found["verdict"])
+    assert ["drift", "no drift"] == verdicts
+
+
 def test_drift_of_the_prediction_alone_is_drift(project: Project, champion: Champion) -> None:
     """A model that answers differently is reported even where no input looks different."""
     rows = window(champion)
