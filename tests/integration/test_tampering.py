@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +19,7 @@ from ratchet.gate_record import Waiver
 from ratchet.model import CONTRACT, REFERENCE, load
 from ratchet.project import Project
 from ratchet.promotion import promote, reconcile, resolve_champion, rollback, status
+from ratchet.registry import DIGEST, RECORD
 from ratchet.signing import sign
 from tests.support.interruptions import LAZY
 from tests.support.models import noshow_contract, rewrite_schema, save_noshow
@@ -134,12 +136,37 @@ def test_serving_moved_by_hand_stops_readers_until_it_is_reconciled(served: Proj
     assert resolve_champion(served).version == 2
 
 
-def test_a_version_that_became_another_model_does_not_return(served: Project) -> None:
+def test_a_version_under_another_digest_does_not_return(served: Project) -> None:
     """A version that served once has no more right to serve when its digest was changed since."""
     client(served).set_model_version_tag(served.namespace, "1", "ratchet.digest", candidate(5).digest)
     move(served, "champion", 1)
     reason = f"it is about model {baseline().digest[:12]}, not {candidate(5).digest[:12]}"
     assert reconcile(served)["refused"]["reason"] == reason
+
+
+def test_a_version_that_became_another_model_does_not_return(unserved: Project) -> None:
+    """Given all that belongs to a refused one, with its true record, a version that served does not let it in."""
+    offer_model(unserved, baseline(), None)
+    offer_model(unserved, candidate(), baseline().digest)
+    refused = offer_model(unserved, candidate(5), candidate().digest, gain=WORSE)
+    shutil.copy2(stored_record(unserved, refused), stored_record(unserved, 1).parent)
+    shutil.copytree(artifacts(unserved, refused), artifacts(unserved, 1), dirs_exist_ok=True)
+    tags = client(unserved).get_model_version(unserved.namespace, str(refused)).tags
+    for name in (DIGEST, RECORD):
+        client(unserved).set_model_version_tag(unserved.namespace, "1", name, tags[name])
+    move(unserved, "champion", 1)
+    assert "was another model when it served" == reconcile(unserved)["refused"]["reason"]
+    assert 2 == resolve_champion(unserved).version
+
+
+def test_files_that_load_as_another_model_are_refused(served: Project) -> None:
+    """A signed record vouches for files; that they are the model which was judged shows when they are loaded."""
+    version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
+    directory = save_noshow(candidate(6), artifacts(served, version))
+    record = noshow_record(served, candidate(5), candidate().digest, directory)
+    stored_record(served, version).write_text(record.model_dump_json(), encoding="utf-8")
+    move(served, "champion", version)
+    assert reconcile(served)["refused"]["reason"].startswith("is another model when it is loaded")
 
 
 def test_an_edited_waiver_is_refused(served: Project) -> None:
