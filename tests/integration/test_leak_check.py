@@ -37,6 +37,11 @@ def outcome_as_request_field(tables: Tables) -> ibis.Table:
     return noshow.examples(tables).mutate(missed=_.label)
 
 
+def without_missed_ones(tables: Tables) -> ibis.Table:
+    """Requests that vanish by what becomes known of them later."""
+    return noshow.examples(tables).filter(_.label.isnull() | (_.label == 0))
+
+
 def label_at_once(tables: Tables) -> ibis.Table:
     """A label that is known at the very moment of the question."""
     return noshow.examples(tables).mutate(label_known_at=_.event_timestamp)
@@ -62,6 +67,12 @@ def current_row(tables: Tables) -> ibis.Table:
     """A window that ends with a row known at that moment, not strictly before it."""
     rows = tables["appointments"].mutate(event_timestamp=_.recorded_at.truncate("s").cast(UTC_INSTANT))
     return _counted(rows, preceding=ibis.interval(days=56), following=0)
+
+
+def current_request(tables: Tables) -> ibis.Table:
+    """How often a patient was reminded, this reminder included, which is known only from its own moment on."""
+    rows = tables["appointments"].mutate(event_timestamp=_.reminder_at)
+    return _counted(rows.mutate(missed=0), preceding=ibis.interval(days=56), following=0)
 
 
 def current_hour(tables: Tables) -> ibis.Table:
@@ -131,10 +142,12 @@ def history(compute: Callable[[Tables], ibis.Table]) -> dict[str, Any]:
     ("leak", "where"),
     [
         pytest.param({"examples": outcome_as_request_field, "request": ReminderWithOutcome}, "requests", id="outcome"),
+        pytest.param({"examples": without_missed_ones}, "requests", id="requests that vanish"),
         pytest.param({"examples": label_at_once}, "labels", id="label at the time of the query"),
         pytest.param({"examples": label_of_unknown_age}, "labels", id="label of unknown age"),
         pytest.param({"examples": label_too_early}, "labels", id="label before it is known"),
         pytest.param(history(current_row), "patient_history", id="window with the current row"),
+        pytest.param(history(current_request), "patient_history", id="window with the current request"),
         pytest.param(history(current_hour), "patient_history", id="window with the current hour"),
         pytest.param(history(before_it_was_known), "patient_history", id="row that is known later"),
         pytest.param(history(following_rows), "patient_history", id="window into the future"),
