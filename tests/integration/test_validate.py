@@ -14,13 +14,14 @@ import pytest
 
 from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
-from ratchet.errors import StoreError
+from ratchet.errors import DataError, StoreError
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.tables import unit_digests
+from ratchet.tables import MANIFEST, read_manifest, unit_digests, write_json
 from tests.support.feed import deliver, deliver_shops, feed_project, payment
 from tests.support.killing import contents, survives
 from tests.support.projects import noshow_project
+from tests.support.variants import with_table
 
 MORNING, EVENING = "2024-01-01T10:00", "2024-01-02T23:30"
 
@@ -118,6 +119,24 @@ class TestRows:
         deliver(project, "one", [payment(None, MORNING), payment(2, MORNING, shop="z")])
         assert {"raw": 2, "accepted": 0, "quarantined": 2, "duplicates": 0} == run(project)["tables"]["payments"]
         assert ["one:00000000", "one:00000001"] == list(reasons(project))
+
+    def test_a_key_that_is_not_a_number_is_none(self, project: Project) -> None:
+        """NaN equals nothing, not even itself: as a key it is as good as null."""
+        measured = with_table(project, "payments", key=("amount",))
+        deliver(project, "one", [payment(1, MORNING, amount=float("nan")), payment(2, MORNING)])
+        run(measured)
+        assert "null_key" in reasons(project)["one:00000000"]
+        assert ["one:00000001"] == accepted(project)
+
+    def test_a_row_too_few_is_an_error(self, project: Project) -> None:
+        """Where accepted and quarantined rows are not all raw ones, the step fails and names the table."""
+        deliver(project, "one", [payment(1, MORNING), payment(2, MORNING), payment(3, MORNING, amount=-5.0)])
+        run(project)
+        manifest = read_manifest(project.accepted)
+        manifest["payments/one"]["rows"] = 1
+        write_json(project.accepted / MANIFEST, manifest)
+        with pytest.raises(DataError, match="table payments: 3 raw rows became 1 accepted and 1 quarantined ones"):
+            validate(project)
 
     def test_without_raw_tables_it_says_what_to_run(self, project: Project) -> None:
         """A step does not begin with nothing."""
