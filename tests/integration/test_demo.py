@@ -1,0 +1,86 @@
+"""`make demo` after the main job: what must go wrong does, is told, and leaves what serves as it was."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from click import unstyle
+
+from cli.demo import conclude, select_source
+from cli.stages import STAGES, load_stage
+from cli.summary import Summary, render
+from ratchet import reports
+from ratchet.project import Project
+from ratchet.promotion import resolve_champion, status
+from ratchet.settings import PARAMS_FILE, SourceSettings
+from tests.support.checkout import ROOT
+from tests.support.projects import noshow_project
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A checkout in which every step has run once."""
+    project = noshow_project(tmp_path_factory.mktemp("demo"), rows_per_week=150)
+    for name in STAGES:
+        reports.run(project, name, load_stage(name))
+    return project
+
+
+@pytest.fixture(scope="module")
+def told(project: Project) -> Summary:
+    return conclude(project, wait=0)
+
+
+def test_a_worse_candidate_is_refused_with_its_reason(project: Project, told: Summary) -> None:
+    """It becomes a version that never serves, says why, and is wished for no more."""
+    worse, found = told["story"]["worse_candidate"], status(project)
+    assert "refused" == worse["verdict"]
+    assert worse["reason"].startswith("refused: it failed ")
+    assert "ratchet:non-inferior" in worse["reason"]
+    assert worse["reason"] == found["versions"][worse["version"] - 1]["status"]
+    assert (2, 2, 2) == (found["wish"], found["serving"], resolve_champion(project).version)
+    assert [1, 2] == [entry["version"] for entry in found["history"]]
+
+
+def test_planted_drift_is_told_as_drift(project: Project, told: Summary) -> None:
+    """The window as it was is none, and its report is not the planted one's."""
+    planted = told["story"]["planted_drift"]
+    assert ("drift", "no drift") == (planted["verdict"], told["drift"]["verdict"])
+    assert planted["html"] != told["drift"]["html"]
+    assert all((project.root / page).exists() for page in (planted["html"], told["drift"]["html"]))
+
+
+def test_a_champion_meets_both_once(project: Project, told: Summary) -> None:
+    """Told again, the story is the same: nothing more is registered, and no page written."""
+    page = project.root / told["story"]["planted_drift"]["html"]
+    before = status(project), page.stat().st_mtime_ns
+    assert told["story"] == conclude(project, wait=0)["story"]
+    assert before == (status(project), page.stat().st_mtime_ns)
+
+
+def test_the_text_has_what_the_demo_is_for(told: Summary) -> None:
+    """Rows by their reasons, the gate's checks, what was offered afterwards, and where to go from there."""
+    blocks = {unstyle(head): lines for head, *lines in (block.splitlines() for block in render(told).split("\n\n"))}
+    assert any("missed_is_no_yes_or_no" in line for line in blocks["Rows"])
+    assert "  candidate: superior" == blocks["Gate"][0]
+    worse, planted = blocks["Offered afterwards"]
+    assert "became version 3 and was refused: it failed" in worse
+    assert planted.endswith("highest predictions): drift")
+    assert "  make serve" == blocks["What to type next"][0]
+
+
+def test_another_source_is_written_among_the_comments(tmp_path: Path) -> None:
+    """Of params.yaml only the source's lines change, and they keep their comments; asked for again, not even its bytes."""
+    path = tmp_path / PARAMS_FILE
+    shutil.copy2(ROOT / PARAMS_FILE, path)
+    before = path.read_text(encoding="utf-8")
+    select_source(Project.load(tmp_path), "tlc", "months")
+    after, written = path.read_text(encoding="utf-8"), path.stat().st_mtime_ns
+    select_source(Project.load(tmp_path), "tlc", "months")
+    pairs = [(old.split("#"), new.split("#")) for old, new in zip(before.splitlines(), after.splitlines(), strict=True)]
+    assert [old[1:] for old, _ in pairs] == [new[1:] for _, new in pairs]
+    assert ["name: tlc", "path: months"] == [new[0].strip() for old, new in pairs if old != new]
+    assert written == path.stat().st_mtime_ns
+    assert SourceSettings(name="tlc", path="months") == Project.load(tmp_path).settings.source
