@@ -16,7 +16,9 @@ from ratchet.clock import Period
 from ratchet.leak_check import leak_check
 from ratchet.project import Project
 from ratchet.settings import Periods
+from ratchet.tables import read_json
 from ratchet.use_case import ROW_ID
+from tests.support.checkout import commit, plain_checkout, run
 from tests.support.rows import ids_below
 from tests.support.taxi import between, delivered, real_months, taxi_project
 from use_cases.nyc_taxi.rules import TRIP_RULES
@@ -133,6 +135,17 @@ class TestRealMonths:
         """
         n = NAIVE_COUNT + ACROSS_THE_JUMP
         assert [(n, n, True, True)] == duckdb.sql(query).fetchall()
+
+    @pytest.mark.soak
+    def test_the_main_job_is_as_good_as_readme_says(self, tmp_path: Path) -> None:
+        """`make demo DATA=…`: every such pickup of March is judged, LightGBM is superior, and wrong by 5.1 minutes at most."""
+        checkout = plain_checkout(tmp_path)
+        commit(checkout, "Begin")
+        run(checkout, "python", "-m", "cli.demo", "--source", "tlc", "--path", str(Path(str(real_months())).resolve()))
+        summary = read_json(checkout / "reports" / "summary.json")
+        candidate = summary["holdout"]["candidate"]
+        assert (NAIVE_COUNT + ACROSS_THE_JUMP, "superior") == (candidate["n"], summary["gate"]["verdict"])
+        assert candidate["rmse"] <= 5.10
 
     @pytest.mark.parametrize("first", [date(2021, 1, 1), date(2023, 1, 1), date(2023, 6, 1)])
     def test_every_month_has_one_schema(self, first: date) -> None:

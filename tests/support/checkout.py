@@ -28,18 +28,24 @@ def run(checkout: Path, *command: str, check: bool = True) -> subprocess.Complet
     return done
 
 
-def noshow_checkout(folder: Path) -> Path:
-    """All files that git would track, plus use_cases/noshow and the params.yaml that selects it, committed."""
+def plain_checkout(folder: Path) -> Path:
+    """All files that git would track, uncommitted."""
     listed = run(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
+    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
+    return folder
+
+
+def noshow_checkout(folder: Path) -> Path:
+    """A checkout with use_cases/noshow and the params.yaml that selects it, committed."""
+    plain_checkout(folder)
     use_case = folder / "use_cases" / "noshow"
     use_case.mkdir()
     shutil.copy2(ROOT / "tests" / "support" / "noshow.py", use_case / "__init__.py")
     write_params(folder)
-    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
     commit(folder, "Begin")
     return folder
 
