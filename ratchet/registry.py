@@ -97,8 +97,8 @@ class Registry:
     """The registered model of a project. Every method may raise what MLflow raises; `opened` translates it."""
 
     def __init__(self, project: Project) -> None:
-        for name in ("mlflow", "urllib3.connectionpool"):  # they announce each migration and each attempt to connect
-            logging.getLogger(name).setLevel(logging.ERROR)
+        for name in ("mlflow", "urllib3.connectionpool"):  # they tell each attempt, and what they raise, too
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self.project = project
         self.name = project.namespace
         self._uri = _tracking_uri(project)
