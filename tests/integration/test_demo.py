@@ -9,23 +9,18 @@ import pytest
 from click import unstyle
 
 from cli.demo import conclude, select_source
-from cli.stages import STAGES, load_stage
 from cli.summary import Summary, render
-from ratchet import reports
 from ratchet.project import Project
 from ratchet.promotion import resolve_champion, status
 from ratchet.settings import PARAMS_FILE, SourceSettings
 from tests.support.checkout import ROOT
-from tests.support.projects import noshow_project
+from tests.support.projects import noshow_project, run_through
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A checkout in which every step has run once."""
-    project = noshow_project(tmp_path_factory.mktemp("demo"), rows_per_week=150)
-    for name in STAGES:
-        reports.run(project, name, load_stage(name))
-    return project
+    return run_through(noshow_project(tmp_path_factory.mktemp("demo"), rows_per_week=150))
 
 
 @pytest.fixture(scope="module")

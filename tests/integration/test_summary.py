@@ -8,25 +8,20 @@ import re
 import pytest
 
 from cli.demo import conclude
-from cli.stages import STAGES, load_stage
 from cli.summary import Summary, build, render, render_status, write
-from ratchet import reports
 from ratchet.errors import StoreError, VersionError
 from ratchet.metrics import METRICS
 from ratchet.project import Project
 from ratchet.promotion import promote, rollback, status
 from ratchet.versions import alone
 from tests.support.killing import contents
-from tests.support.projects import noshow_project
+from tests.support.projects import noshow_project, run_through
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A checkout in which every step has run once."""
-    project = noshow_project(tmp_path_factory.mktemp("summary"), rows_per_week=150)
-    for name in STAGES:
-        reports.run(project, name, load_stage(name))
-    return project
+    return run_through(noshow_project(tmp_path_factory.mktemp("summary"), rows_per_week=150))
 
 
 @pytest.fixture(scope="module")

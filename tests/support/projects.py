@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from cli.stages import STAGES, load_stage
+from ratchet import reports
 from ratchet.clock import Clock, FixedClock
 from ratchet.project import Project
 from ratchet.settings import DriftSettings, GateSettings, Periods, Settings, SourceSettings, Stores, TrainingSettings
@@ -40,3 +42,10 @@ def params(*settings: Settings) -> str:
     """params.yaml with a section for each; the first is selected."""
     sections = {one.use_case: one.model_dump(mode="json", exclude={"use_case"}) for one in settings}
     return yaml.safe_dump({"use_case": settings[0].use_case, "use_cases": sections}, sort_keys=False)
+
+
+def run_through(project: Project) -> Project:
+    """The project, every step of which has run once and reported."""
+    for name in STAGES:
+        reports.run(project, name, load_stage(name))
+    return project
