@@ -83,7 +83,7 @@ def tell(project: Project) -> None:
 
 
 def offer_worse(project: Project) -> dict[str, Any]:
-    """Fit a candidate with far too few trees, ask for it in spite of its verdict, and take the wish back."""
+    """Fit a candidate with far too few trees, ask for it in spite of its verdict, and take the request back."""
     from ratchet.model import load, save
     from ratchet.promotion import promote, resolve_champion
     from training_pipeline import fit, gate
@@ -100,7 +100,7 @@ def offer_worse(project: Project) -> dict[str, Any]:
     try:
         promote(project, version, by="make demo", reason="to see what happens")
     except GateError as refusal:
-        promote(project, champion.version, by="make demo", reason="the wish is taken back")
+        promote(project, champion.version, by="make demo", reason="the request is taken back")
         return {"version": version, "verdict": record.verdict, "reason": refusal.problem}
     raise AssertionError("a worse candidate was promoted: the gate is broken")
 

@@ -60,7 +60,7 @@ def summary(as_json: bool) -> None:
 @ratchet.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def status(as_json: bool) -> None:
-    """Which model serves, which is wished for, and why a wish was refused."""
+    """Which model serves, which is requested, and why a request was refused."""
     from cli.summary import render_status
     from ratchet.promotion import status as registry_status
 
@@ -74,23 +74,35 @@ def status(as_json: bool) -> None:
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="The day (UTC) on which that reason expires.")
 @click.option("--by", default=getpass.getuser, show_default="you", help="Who asks.")
 def promote(version: int, reason: str | None, until: datetime | None, by: str) -> None:
-    """Wish for VERSION; it serves if its gate record holds."""
-    from ratchet.promotion import promote as wish
+    """Request VERSION; it serves if its gate record holds."""
+    from ratchet.promotion import promote as request
 
     day = until and until.replace(tzinfo=UTC)
-    report = wish(_project(), version, by=by, reason=reason, until=day)
-    click.echo(f"version {report['serving']['version']} serves")
+    report = request(_project(), version, by=by, reason=reason, until=day)
+    click.echo(f"version {report['champion']['version']} serves")
 
 
 @ratchet.command()
 @click.option("--reason", required=True, help="Why, for the promotion history.")
 @click.option("--by", default=getpass.getuser, show_default="you", help="Who asks.")
 def rollback(reason: str, by: str) -> None:
-    """Return to the version that served before."""
+    """Return to the version that served before, and keep the policy from promoting until somebody releases it."""
     from ratchet.promotion import rollback as return_to_previous
 
     report = return_to_previous(_project(), by=by, reason=reason)
-    click.echo(f"version {report['serving']['version']} serves again")
+    click.echo(f"version {report['champion']['version']} serves again")
+    click.echo("No other version takes its place by policy until `ratchet release` or `ratchet promote VERSION`")
+
+
+@ratchet.command()
+@click.option("--reason", required=True, help="Why, for the promotion history.")
+@click.option("--by", default=getpass.getuser, show_default="you", help="Who releases it.")
+def release(reason: str, by: str) -> None:
+    """End the hold of a rollback: superior candidates of later training runs are promoted again."""
+    from ratchet.promotion import release as end_hold
+
+    report = end_hold(_project(), by=by, reason=reason)
+    click.echo(f"version {report['champion']['version']} serves, and gives way to a better one")
 
 
 @ratchet.command()
@@ -135,12 +147,12 @@ def restore(lock: Path) -> None:
 
 
 @ratchet.command()
-def wishes() -> None:
-    """Read which version of each model is wished for and does not serve, and write it where DVC looks."""
+def sensors() -> None:
+    """Read which versions are requested and which the registry has lost, and write it where DVC looks."""
     from ratchet.project import Project
-    from ratchet.promotion import write_wishes
+    from ratchet.sensors import sense
 
-    click.echo(_json(write_wishes(Project.load_all())))
+    click.echo(_json(sense(Project.load_all())))
 
 
 ratchet.add_command(init)

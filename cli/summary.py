@@ -44,7 +44,10 @@ def build(project: Project) -> Summary:
         "gate": {name: evaluate["candidate"][name] for name in ("verdict", "gain", "checks")},
         "versions": {name: {**of, **_now(registry, of["version"])} for name, of in register.items()},
         "serving": serving,
-        "wished": None if registry["wish"] in (None, registry["serving"]) else _now(registry, registry["wish"]),
+        "requested": None
+        if registry["requested"] in (None, registry["champion"])
+        else _now(registry, registry["requested"]),
+        "hold": registry["hold"],
         "predictions": {
             "rows": predict["rows"],
             "path": str(project.predictions.relative_to(root)),
@@ -85,8 +88,9 @@ def render(summary: Summary) -> str:
 
 
 def render_status(status: Mapping[str, Any]) -> str:
-    """Wish, fact, versions and history for a person to read."""
-    lines = [f"{name:<9} {status[name] or '-'}" for name in ("wish", "serving", "previous")]
+    """Aliases, versions and history for a person to read."""
+    lines = [f"{name:<9} {status[name] or '-'}" for name in ("requested", "champion", "previous")]
+    lines += [f"on hold   {hold['by']} rolled back: {hold['reason']}"] if (hold := status["hold"]) else []
     lines += ["", "version  kind      verdict       code          status"]
     for version in status["versions"]:
         shown = {name: value or "-" for name, value in version.items()}
@@ -112,10 +116,9 @@ def _report(project: Project, step: str) -> reports.Report:
 
 
 def _serving(registry: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The last promotion, where the alias agrees with it."""
+    """What the last entry of the history names."""
     for entry in registry["history"][-1:]:
-        if entry["version"] == registry["serving"]:
-            return {name: entry[name] for name in ("version", "digest", "previous")} | _now(registry, entry["version"])
+        return {name: entry[name] for name in ("version", "digest", "previous")} | _now(registry, entry["version"])
     return None
 
 
@@ -177,13 +180,15 @@ def _check(check: Mapping[str, Any]) -> str:
 
 
 def _served(summary: Summary) -> Iterator[str]:
-    serving, wished, scored = summary["serving"], summary["wished"], summary["predictions"]["model_version"]
+    serving, requested, scored = summary["serving"], summary["requested"], summary["predictions"]["model_version"]
     yield f"version {serving['version']} serves" if serving else "no version serves"
     if serving and serving["dirty"]:
         yield "its code was never committed: nobody can make it again, or judge it once the features have changed"
-    if wished:
-        said = wished["status"] or ""
-        yield f"version {wished['version']} is wished for: {said if 'refused' in said else 'the next run looks at it'}"
+    if requested:
+        said = requested["status"] or ""
+        yield f"version {requested['version']} is requested: {said if 'refused' in said else 'the next run looks at it'}"
+    if hold := summary["hold"]:
+        yield f"{hold['by']} rolled back ({hold['reason']}): no policy promotes until `ratchet release`"
     if scored != (serving and serving["version"]):
         yield f"predictions and drift below are of version {scored}: `dvc repro monitor@{summary['use_case']}` makes them anew"
 

@@ -25,7 +25,7 @@ def monitor(project: Project) -> Report:
 
 @flow(name="inference", persist_result=False)
 def inference_pipeline(use_case: str | None = None) -> None:
-    """Let a wish for another model come true if its evidence holds, then score and watch."""
+    """Let another version serve if one is requested and its evidence holds, then score and watch."""
     with recorded("inference", use_case, ["reconcile", "predict", "monitor"]) as name:
         reconcile(name)
         predict(name)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from ratchet.errors import GateError, RegistryError
 from ratchet.feature_service import service_spec
 from ratchet.project import Project
-from ratchet.promotion import Champion, resolve_champion, serving_version
+from ratchet.promotion import Champion, champion_version, resolve_champion
 
 
 def load_champion(project: Project) -> Champion:
@@ -31,7 +31,7 @@ def champion_throughout(project: Project) -> Iterator[Champion]:
     """
     champion = load_champion(project)
     yield champion
-    if serving_version(project) != champion.version:
+    if champion_version(project) != champion.version:
         raise RegistryError(
             "gave way to another version while this ran",
             subject=f"model {project.namespace} version {champion.version}",

@@ -18,6 +18,7 @@ from ratchet.project import Project
 from ratchet.settings import GateSettings
 from ratchet.signing import Signed, check_signature
 from ratchet.tables import write_text
+from ratchet.versions import CodeVersion
 
 if TYPE_CHECKING:
     from ratchet.model import Contract
@@ -38,6 +39,7 @@ class GateRecord(Signed):
     fingerprint: str
     commit: str | None
     dirty: bool
+    experiment: str | None
     files: dict[str, str]
     evidence: Evidence
     policy: GateSettings
@@ -77,8 +79,7 @@ def conclude(
     *,
     files: dict[str, str],
     data_version: str,
-    commit: str | None,
-    dirty: bool,
+    code: CodeVersion,
 ) -> GateRecord:
     """The record, still unsigned, of a model judged on this data by this code."""
     checks = judge(evidence, policy)
@@ -88,8 +89,9 @@ def conclude(
         data_version=data_version,
         feature_service=contract.feature_service,
         fingerprint=contract.fingerprint,
-        commit=commit,
-        dirty=dirty,
+        commit=code.commit,
+        dirty=code.dirty,
+        experiment=code.experiment,
         files=files,
         evidence=evidence,
         policy=policy,

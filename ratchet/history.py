@@ -1,13 +1,13 @@
-"""Which version served when, and who wanted it: the promotion history that MLflow does not keep.
+"""Which version served when, and who asked for it: the promotion history that MLflow does not keep.
 
-It lies in tags of the registered model, one signed entry each, beside the last wish that was spoken through `ratchet`.
+It lies in tags of the registered model, one signed entry each, beside the last request that was made through `ratchet`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import AwareDatetime, ValidationError
 
@@ -17,19 +17,22 @@ from ratchet.project import Project
 from ratchet.settings import Frozen
 from ratchet.signing import Signed, begin_anew, check_signature
 
-WISH, HISTORY = "ratchet.wish", "ratchet.history."
+REQUEST, HISTORY = "ratchet.request", "ratchet.history."
+Kind = Literal["promotion", "rollback", "release"]
+"""A release moves nothing: it ends the hold that a person's rollback puts on promotions by policy."""
 Document = TypeVar("Document", bound=Frozen)
-Spoken = TypeVar("Spoken", "Entry", "Wish")
+Authored = TypeVar("Authored", "Entry", "PromotionRequest")
 
 
 class Entry(Signed):
-    """One move of what serves; `number` is its place in the model's history, `previous` where a rollback leads from here.
+    """One promotion, rollback or release; `number` is its place in the history, `previous` where a rollback leads from here.
 
-    `waiver` is the word that it took, where evidence alone did not do.
+    `waiver` is the person's word under which the version was promoted, where its evidence alone was not enough.
     """
 
     model_name: str
     number: int
+    kind: Kind
     version: int
     previous: int | None
     digest: str
@@ -43,35 +46,49 @@ class Entry(Signed):
         return f"{HISTORY}{self.number:06d}"
 
 
-class Wish(Signed):
-    """Who moved `champion` to a version, and why, when the history was `after` entries long."""
+class PromotionRequest(Signed):
+    """Who asked for a version through `ratchet`, and why, when the history was `after` entries long."""
 
     model_name: str
     version: int
     by: str
+    by_policy: bool
     reason: str
     after: int
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Aliases, promotion history and the last wish, as they stood together."""
+    """Aliases, promotion history and the last request, as they stood together."""
 
     aliases: Mapping[str, int]
     history: tuple[Entry, ...]
-    wish: Wish | None
+    request: PromotionRequest | None
 
     @classmethod
     def read(cls, aliases: Mapping[str, int], tags: Mapping[str, str], project: Project) -> Snapshot:
         """Raises RegistryError where the history has a gap, or an entry not signed with this checkout's key for this place."""
         names = sorted(name for name in tags if name.startswith(HISTORY))
         history = tuple(_entry(number, name, tags[name], project) for number, name in enumerate(names, start=1))
-        return cls(aliases, history, _spoken(Wish, tags.get(WISH), project))
+        return cls(aliases, history, _verified(PromotionRequest, tags.get(REQUEST), project))
 
     @property
-    def fact(self) -> Entry | None:
-        """The last promotion: what serves, whatever the aliases say."""
+    def champion(self) -> Entry | None:
+        """The last entry: it names what serves, whatever the aliases say."""
         return self.history[-1] if self.history else None
+
+    @property
+    def hold(self) -> Entry | None:
+        """The rollback that keeps the policy from promoting, until a person promotes or releases."""
+        return self.champion if self.champion and self.champion.kind == "rollback" else None
+
+    def request_for(self, version: int) -> PromotionRequest | None:
+        """The signed request for a version, unless the version has been promoted since."""
+        request = self.request
+        if request is None or request.version != version:
+            return None
+        since = self.history[request.after :]
+        return None if any(entry.version == version and entry.kind != "release" for entry in since) else request
 
     @property
     def served(self) -> dict[int, str]:
@@ -80,7 +97,7 @@ class Snapshot:
 
 
 def _entry(number: int, name: str, text: str, project: Project) -> Entry:
-    entry = _spoken(Entry, text, project)
+    entry = _verified(Entry, text, project)
     if entry is None or (entry.number, entry.tag) != (number, name):
         raise RegistryError(
             f"{name} is not entry {number}, signed with this checkout's key",
@@ -91,7 +108,7 @@ def _entry(number: int, name: str, text: str, project: Project) -> Entry:
     return entry
 
 
-def _spoken(kind: type[Spoken], text: str | None, project: Project) -> Spoken | None:
+def _verified(kind: type[Authored], text: str | None, project: Project) -> Authored | None:
     """A document about this model, signed with this checkout's key; nothing where it is neither."""
     document = parsed(kind, text)
     try:
@@ -119,7 +136,9 @@ def trail(history: Sequence[Entry]) -> list[int]:
 
 
 def advance(steps: Sequence[int], version: int) -> list[int]:
-    """The trail after a move to `version`: one to the version before the last is a step back, not a step on."""
+    """The trail after a move to `version`: a move to the version before the last is a step back, not a step on."""
+    if version in steps[-1:]:
+        return list(steps)
     return list(steps[:-1]) if version in steps[-2:-1] else [*steps, version]
 
 
@@ -127,3 +146,8 @@ def previous(history: Sequence[Entry], version: int) -> int | None:
     """Where a rollback will lead once `version` serves; None where nothing came before it."""
     before = advance(trail(history), version)[:-1]
     return before[-1] if before else None
+
+
+def kind_of(history: Sequence[Entry], version: int, *, by_policy: bool) -> Kind:
+    """A person who goes back along the trail rolls back; every other move is a promotion."""
+    return "rollback" if not by_policy and version in trail(history)[:-1] else "promotion"

@@ -22,7 +22,7 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from ratchet.gate_record import GateRecord
 from ratchet.model import FILES, PLOTS, REFERENCE, TRUSTED, Contract, Model, frame
 from ratchet.project import Project
-from ratchet.registry import COMMIT, DIGEST, DIRTY, KIND, RECORD, STATUS, VERDICT, Version
+from ratchet.registry import COMMIT, DIGEST, DIRTY, EXPERIMENT, KIND, RECORD, STATUS, VERDICT, Version
 from ratchet.settings import PARAMS_FILE
 from ratchet.tables import to_columns
 
@@ -66,6 +66,7 @@ def _tags(model: Model) -> dict[str, str]:
         KIND: contract.kind,
         COMMIT: str(contract.commit),
         DIRTY: str(contract.dirty).lower(),
+        EXPERIMENT: contract.experiment or "",
         "ratchet.data_version": contract.data_version,
         "ratchet.feature_service": contract.feature_service,
         "ratchet.fingerprint": contract.fingerprint,

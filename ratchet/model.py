@@ -63,6 +63,7 @@ class Contract(Frozen):
     data_version: str
     commit: str | None
     dirty: bool
+    experiment: str | None
     params: dict[str, Any]
 
 

@@ -149,6 +149,11 @@ class Project:
         return self.state / "serving.json"
 
     @property
-    def wish_file(self) -> Path:
-        """Which version is wished for and does not serve yet: read by DVC as a dependency of reconcile."""
-        return self.shared_state / "wishes" / f"{self.namespace}.json"
+    def requested_file(self) -> Path:
+        """Which version people ask for that does not serve yet: written by the sensors, read by DVC for reconcile."""
+        return self.shared_state / "sensors" / f"{self.namespace}.requested.json"
+
+    @property
+    def missing_file(self) -> Path:
+        """Which registered models the registry has lost: written by the sensors, read by DVC for register."""
+        return self.shared_state / "sensors" / f"{self.namespace}.missing.json"

@@ -1,13 +1,13 @@
-"""Wish and fact: `champion` is the version that people ask for, `serving` the one that the gate let through.
+"""Who may serve: people ask by the alias `requested`, and `champion` is the version that the gate let through.
 
 A promotion is one signed entry in the history. Aliases, tags and the file that DVC watches follow from the history, so
-whatever a killed process left undone, the next `reconcile` does. `previous` moves last, so that a rollback that was killed
+whatever a killed process left undone, the next `reconcile` does. `champion` moves just before the entry is written, after
+the version was verified, so that it never names a refused model; `previous` moves last, so that a rollback that was killed
 can be asked for again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from ratchet.errors import GateError, RegistryError
 from ratchet.gate_record import GateRecord, Waiver, admit
-from ratchet.history import Entry, Snapshot, previous
+from ratchet.history import Entry, Snapshot, kind_of, previous
 from ratchet.project import Project
 from ratchet.registry import (
     CHAMPION,
     COMMIT,
     DIRTY,
+    EXPERIMENT,
     KIND,
     PREVIOUS,
-    SERVING,
+    REQUESTED,
     STATUS,
     VERDICT,
     WAIVER,
@@ -32,11 +33,14 @@ from ratchet.registry import (
     opened,
 )
 from ratchet.reports import Report
+from ratchet.sensors import write_requested
 from ratchet.signing import sign
 from ratchet.tables import write_json
 
 if TYPE_CHECKING:
-    from ratchet.model import Model
+    from ratchet.model import Contract, Model
+
+POLICY = "policy"
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,10 @@ class Champion:
 
 
 def resolve_champion(project: Project) -> Champion:
-    """The only way to a model. Raises RegistryError unless the last promotion is what serves, and still what it was."""
+    """The only way to a model. Raises RegistryError unless the last promotion of the signed history is still what it was."""
     with opened(project, "promotion") as registry:
         snapshot = registry.snapshot()
-        version = registry.version(_fact(registry, snapshot).version)
+        version = registry.version(_last_promotion(registry, snapshot).version)
         try:
             champion = _load(registry, version)
             _verify_return(registry, snapshot, version)
@@ -66,42 +70,32 @@ def resolve_champion(project: Project) -> Champion:
         return champion
 
 
-def write_wishes(projects: Sequence[Project]) -> dict[str, int | None]:
-    """Write, where DVC looks, which version of each model is wished for and does not serve: it sees files, not aliases."""
-    wishes = {}
-    for project in projects:
-        with opened(project, "promotion") as registry:
-            wishes[project.namespace] = _write_wish(registry)
-    return wishes
-
-
-def serving_version(project: Project) -> int | None:
-    """Which version serves, unverified: a cheap question, to be asked often. None where nothing does."""
+def champion_version(project: Project) -> int | None:
+    """Which version serves by the signed history; its model is not looked at. None where nothing does."""
     with opened(project, "promotion") as registry:
-        return registry.aliases().get(SERVING)
+        entry = registry.snapshot().champion
+    return entry.version if entry else None
 
 
 def reconcile(project: Project) -> Report:
-    """Verify the wish, then let it serve or write the refusal on its version. Mends whatever was left half done."""
+    """Verify what is asked for, then let it serve or write the refusal on its version. Completes what was left half done."""
     with opened(project, "promotion") as registry:
-        return _reconcile(registry)
-
-
-def propose(project: Project, version: int, *, by: str, reason: str | None, until: datetime | None = None) -> Report:
-    """Wish for a version, and reconcile. `until` makes `reason` a waiver, under which a non-inferior version may serve."""
-    with opened(project, "promotion") as registry:
-        wished = registry.version(version)
-        if until is not None:
-            registry.tag(wished, WAIVER, _waiver(project, wished, by, reason, until).model_dump_json())
-        registry.wish(version, by, reason or "none given")
         return _reconcile(registry)
 
 
 def promote(
     project: Project, version: int, *, by: str, reason: str | None = None, until: datetime | None = None
 ) -> Report:
-    """`propose`, for a person: raises GateError where the wish is refused."""
-    report = propose(project, version, by=by, reason=reason, until=until)
+    """A person asks for a version. `until` makes `reason` a waiver, under which a non-inferior version may serve.
+
+    Raises GateError where the request is refused.
+    """
+    with opened(project, "promotion") as registry:
+        requested = registry.version(version)
+        if until is not None:
+            registry.tag(requested, WAIVER, _waiver(project, requested, by, reason, until).model_dump_json())
+        registry.request(version, by, reason or "none given")
+        report = _reconcile(registry)
     if report["refused"]:
         raise GateError(
             f"refused: {report['refused']['reason']}",
@@ -109,6 +103,38 @@ def promote(
             remedy=f"What served before still serves. {report['refused']['remedy']}",
         )
     return report
+
+
+def promote_by_policy(project: Project, version: int, contract: Contract, record: GateRecord) -> Report:
+    """The policy asks for a superior version, unless a person has to: the reason is then written on the version."""
+    with opened(project, "promotion") as registry:
+        obstacle = _held(registry.snapshot(), version) or _uncommitted(project, version, contract, record)
+        if obstacle is None:
+            registry.request(version, POLICY, "superior by its gate record", by_policy=True)
+        else:
+            registry.tag(registry.version(version), STATUS, f"waits for a person: {obstacle}")
+        return _reconcile(registry)
+
+
+def _held(snapshot: Snapshot, version: int) -> str | None:
+    """The rollback that no policy promotes over."""
+    hold = snapshot.hold
+    return hold and (
+        f"{hold.by} rolled back to version {hold.version} ({hold.reason}). `ratchet promote {version}` ends that hold and "
+        "asks for this version, `ratchet release` ends it for later ones"
+    )
+
+
+def _uncommitted(project: Project, version: int, contract: Contract, record: GateRecord) -> str | None:
+    """What the policy never promotes: experiments, and what nobody could make again from a commit."""
+    experiment = contract.experiment or record.experiment
+    if not (experiment or contract.dirty or record.dirty):
+        return None
+    made_by = f"the experiment {experiment}" if experiment else "uncommitted code or settings"
+    return (
+        f"made by {made_by}. Commit and run `dvc repro --force --downstream train@{project.settings.use_case}`, or ask for "
+        f"it by name: `ratchet promote {version}`"
+    )
 
 
 def _waiver(project: Project, version: Version, by: str, reason: str | None, until: datetime) -> Waiver:
@@ -123,7 +149,7 @@ def _waiver(project: Project, version: Version, by: str, reason: str | None, unt
 
 
 def rollback(project: Project, *, by: str, reason: str) -> Report:
-    """Return to the version that served before. Raises RegistryError where there is none."""
+    """Return to the version that served before, and hold it. Raises RegistryError where there is none."""
     with opened(project, "promotion") as registry:
         target = _way_back(registry)
     if target is None:
@@ -138,22 +164,50 @@ def rollback(project: Project, *, by: str, reason: str) -> Report:
 def _way_back(registry: Registry) -> int | None:
     """Where the signed history leads; the alias, which anybody may move, only tells of a rollback that was broken off."""
     snapshot = registry.snapshot()
-    if snapshot.fact is None:
+    champion = snapshot.champion
+    if champion is None:
         return None
-    is_broken_off = snapshot.aliases.get(PREVIOUS) == snapshot.fact.version
-    target = snapshot.fact.version if is_broken_off else snapshot.fact.previous
+    is_broken_off = snapshot.aliases.get(PREVIOUS) == champion.version
+    target = champion.version if is_broken_off else champion.previous
     return target if target in registry.versions() else None
 
 
+def release(project: Project, *, by: str, reason: str) -> Report:
+    """End the hold of a rollback: from now on the policy promotes again. Raises RegistryError where there is no hold."""
+    with opened(project, "promotion") as registry:
+        snapshot = registry.snapshot()
+        held = snapshot.hold
+        if held is None:
+            raise RegistryError(
+                "no rollback holds the policy back",
+                subject=f"model {project.namespace}",
+                remedy="There is nothing to release: `ratchet status` shows what was promoted last",
+            )
+        entry = held.model_copy(
+            update={
+                "number": held.number + 1,
+                "kind": "release",
+                "by": by,
+                "reason": reason,
+                "waiver": None,
+                "at": project.clock.now(),
+            }
+        )
+        registry.append(sign(entry, project))
+        return _reconcile(registry)
+
+
 def status(project: Project) -> dict[str, Any]:
-    """Wish, fact, every version and the promotion history."""
+    """What is asked for, what serves, what holds the policy back, every version and the promotion history."""
     with opened(project, "promotion") as registry:
         snapshot = registry.snapshot()
         versions = registry.versions().values()
+    champion, hold = snapshot.champion, snapshot.hold
     return {
-        "wish": snapshot.aliases.get(CHAMPION),
-        "serving": snapshot.aliases.get(SERVING),
+        "requested": snapshot.aliases.get(REQUESTED),
+        "champion": champion and champion.version,
         "previous": snapshot.aliases.get(PREVIOUS),
+        "hold": hold and {"by": hold.by, "reason": hold.reason, "at": hold.at.isoformat()},
         "versions": [_line(version) for version in versions],
         "history": [entry.model_dump(mode="json", exclude={"signature", "model_name"}) for entry in snapshot.history],
     }
@@ -168,50 +222,53 @@ def _line(version: Version) -> dict[str, Any]:
         "verdict": tags.get(VERDICT),
         "commit": tags.get(COMMIT),
         "dirty": tags.get(DIRTY) == "true",
+        "experiment": tags.get(EXPERIMENT) or None,
         "status": tags.get(STATUS),
     }
 
 
-def _fact(registry: Registry, snapshot: Snapshot) -> Entry:
-    """What serves by history and alias alike."""
-    fact, serving = snapshot.fact, snapshot.aliases.get(SERVING)
-    if fact is None:
+def _last_promotion(registry: Registry, snapshot: Snapshot) -> Entry:
+    if snapshot.champion is None:
         raise RegistryError(
             "no model has been promoted yet",
             subject=f"model {registry.name}",
-            remedy="Run `dvc repro`, then `ratchet status`",
+            remedy="`ratchet status` says of each version why; where it lists none, run `dvc repro`",
         )
-    if serving != fact.version:
-        raise RegistryError(
-            f"the alias `serving` is at version {serving}, but version {fact.version} was promoted last",
-            subject=f"model {registry.name}",
-            remedy="Run `ratchet stage reconcile`; to ask for a version, move `champion`",
-        )
-    return fact
+    return snapshot.champion
 
 
 def _reconcile(registry: Registry) -> Report:
+    _take_a_moved_champion_as_request(registry)
     refused = _consider(registry)
-    return {"serving": _settle(registry, refused), "refused": refused}
+    return {"champion": _settle(registry, refused), "refused": refused}
+
+
+def _take_a_moved_champion_as_request(registry: Registry) -> None:
+    """Whoever moves `champion` by hand has asked for that version; `_settle` moves the alias back where it is refused."""
+    snapshot = registry.snapshot()
+    moved_to = snapshot.aliases.get(CHAMPION)
+    if moved_to is not None and moved_to != (snapshot.champion and snapshot.champion.version):
+        registry.point(REQUESTED, moved_to, snapshot)
 
 
 def _consider(registry: Registry) -> dict[str, Any] | None:
-    """Promote what is wished for, or say why not."""
+    """Promote what is asked for, or say why not."""
     snapshot = registry.snapshot()
-    wished = snapshot.aliases.get(CHAMPION)
-    if wished is None or (snapshot.fact and wished == snapshot.fact.version):
+    requested = snapshot.aliases.get(REQUESTED)
+    if requested is None or (snapshot.champion and requested == snapshot.champion.version):
         return None
-    version = registry.version(wished)
+    version = registry.version(requested)
     try:
         waiver = _examine(registry, snapshot, version)
     except GateError as error:
-        return {"version": wished, "reason": error.problem, "remedy": error.remedy}
+        return {"version": requested, "reason": error.problem, "remedy": error.remedy}
+    registry.point(CHAMPION, requested, snapshot)
     registry.append(_entry(registry.project, snapshot, version, waiver))
     return None
 
 
 def _examine(registry: Registry, snapshot: Snapshot, version: Version) -> Waiver | None:
-    """The waiver that it takes for the version to serve, if it takes one.
+    """The waiver under which the version may serve, if it needs one.
 
     Raises GateError unless it may: one that has served may return, any other must win its place.
     """
@@ -219,8 +276,8 @@ def _examine(registry: Registry, snapshot: Snapshot, version: Version) -> Waiver
     if version.number in snapshot.served:
         _verify_return(registry, snapshot, version)
         return None
-    serving = snapshot.fact.digest if snapshot.fact else None
-    return admit(record, version.digest, serving, registry.waiver(version), registry.project)
+    champion = snapshot.champion.digest if snapshot.champion else None
+    return admit(record, version.digest, champion, registry.waiver(version), registry.project)
 
 
 def _load(registry: Registry, version: Version) -> Champion:
@@ -238,17 +295,17 @@ def _verify_return(registry: Registry, snapshot: Snapshot, version: Version) -> 
 
 
 def _entry(project: Project, snapshot: Snapshot, version: Version, waiver: Waiver | None) -> Entry:
-    """The next entry; a wish that nobody spoke through `ratchet` came from MLflow itself."""
-    entries, wish = snapshot.history, snapshot.wish
-    spoken = wish is not None and (wish.version, wish.after) == (version.number, len(entries))
+    """The next entry; a request that was not made through `ratchet` came from MLflow itself."""
+    entries, request = snapshot.history, snapshot.request_for(version.number)
     entry = Entry(
         model_name=project.namespace,
         number=len(entries) + 1,
+        kind=kind_of(entries, version.number, by_policy=bool(request and request.by_policy)),
         version=version.number,
         previous=previous(entries, version.number),
         digest=version.digest,
-        by=wish.by if wish and spoken else "MLflow",
-        reason=wish.reason if wish and spoken else "the alias champion was moved",
+        by=request.by if request else "MLflow",
+        reason=request.reason if request else "an alias was moved",
         waiver=waiver,
         at=project.clock.now(),
     )
@@ -258,40 +315,33 @@ def _entry(project: Project, snapshot: Snapshot, version: Version, waiver: Waive
 def _settle(registry: Registry, refused: dict[str, Any] | None) -> dict[str, Any] | None:
     """Make status tags, aliases and the serving file say what the history says."""
     snapshot = registry.snapshot()
-    fact, versions = snapshot.fact, registry.versions()
+    champion, versions = snapshot.champion, registry.versions()
     for number, text in _statuses(snapshot, refused).items():
         if number in versions:
             registry.tag(versions[number], STATUS, text)
-    if fact and fact.version not in versions:
+    if champion and champion.version not in versions:
         raise RegistryError(
-            f"version {fact.version}, which was promoted last, has been deleted",
+            f"version {champion.version}, which was promoted last, has been deleted",
             subject=f"model {registry.name}",
             remedy="Run `ratchet rollback`, or promote another version",
         )
-    registry.point(SERVING, fact.version if fact else None, snapshot)
-    _write_serving_file(registry.project, fact)
-    _write_wish(registry)
-    registry.point(PREVIOUS, fact.previous if fact and fact.previous in versions else None, snapshot)
-    return {"version": fact.version, "digest": fact.digest, "previous": fact.previous} if fact else None
+    registry.point(CHAMPION, champion.version if champion else None, snapshot)
+    _write_serving_file(registry.project, champion)
+    write_requested(registry)
+    registry.point(PREVIOUS, champion.previous if champion and champion.previous in versions else None, snapshot)
+    return champion and {"version": champion.version, "digest": champion.digest, "previous": champion.previous}
 
 
 def _statuses(snapshot: Snapshot, refused: dict[str, Any] | None) -> dict[int, str]:
     statuses = dict.fromkeys(snapshot.served, "served")
-    if snapshot.fact:
-        statuses[snapshot.fact.version] = "serving"
+    if snapshot.champion:
+        statuses[snapshot.champion.version] = "serving"
     if refused:
         statuses[refused["version"]] = f"refused: {refused['reason']}"
     return statuses
 
 
-def _write_wish(registry: Registry) -> int | None:
-    aliases = registry.aliases()
-    open_wish = aliases.get(CHAMPION) if aliases.get(CHAMPION) != aliases.get(SERVING) else None
-    write_json(registry.project.wish_file, {"version": open_wish})
-    return open_wish
-
-
-def _write_serving_file(project: Project, fact: Entry | None) -> None:
+def _write_serving_file(project: Project, champion: Entry | None) -> None:
     """What the scoring stage depends on; it is there, with nothing in it, even where nothing serves."""
-    content = {"version": fact and fact.version, "digest": fact and fact.digest, "model": project.namespace}
-    write_json(project.serving_file, content)
+    content = {"version": champion and champion.version, "digest": champion and champion.digest}
+    write_json(project.serving_file, {**content, "model": project.namespace})

@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ratchet.errors import GateError, RegistryError
 from ratchet.gate_record import GateRecord, Waiver, verify
-from ratchet.history import WISH, Entry, Snapshot, Wish, parsed
+from ratchet.history import REQUEST, Entry, PromotionRequest, Snapshot, parsed
 from ratchet.project import Project
 from ratchet.signing import sign
 from ratchet.tables import atomic
@@ -34,11 +34,11 @@ from ratchet.tables import atomic
 if TYPE_CHECKING:
     from ratchet.model import Model
 
-CHAMPION, SERVING, PREVIOUS = "champion", "serving", "previous"
+REQUESTED, CHAMPION, PREVIOUS = "requested", "champion", "previous"
 WAIVER = "ratchet.waiver"
 DIGEST, KIND, STATUS = "ratchet.digest", "ratchet.kind", "ratchet.status"
 RECORD, VERDICT = "ratchet.gate_record", "ratchet.verdict"
-COMMIT, DIRTY = "ratchet.commit", "ratchet.dirty"
+COMMIT, DIRTY, EXPERIMENT = "ratchet.commit", "ratchet.dirty", "ratchet.experiment"
 ABSENT = "RESOURCE_DOES_NOT_EXIST"
 LOCK_SECONDS = 120
 
@@ -256,15 +256,22 @@ class Registry:
         elif number is None and current is not None:
             self._client.delete_registered_model_alias(self.name, alias)
 
-    def wish(self, number: int, by: str, reason: str) -> None:
-        """Ask for a version, by name: the alias alone could have been moved by anyone."""
+    def request(self, number: int, by: str, reason: str, *, by_policy: bool = False) -> None:
+        """Ask for a version, signed with a name: the alias alone could have been moved by anyone."""
         snapshot = self.snapshot()
-        wish = Wish(model_name=self.name, version=number, by=by, reason=reason, after=len(snapshot.history))
-        self._client.set_registered_model_tag(self.name, WISH, sign(wish, self.project).model_dump_json())
-        self.point(CHAMPION, number, snapshot)
+        request = PromotionRequest(
+            model_name=self.name,
+            version=number,
+            by=by,
+            by_policy=by_policy,
+            reason=reason,
+            after=len(snapshot.history),
+        )
+        self._client.set_registered_model_tag(self.name, REQUEST, sign(request, self.project).model_dump_json())
+        self.point(REQUESTED, number, snapshot)
 
     def append(self, entry: Entry) -> None:
-        """The one write that promotes; all else follows from the history."""
+        """The one write that promotes; everything else follows from the history."""
         self._client.set_registered_model_tag(self.name, entry.tag, entry.model_dump_json())
 
 

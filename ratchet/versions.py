@@ -27,12 +27,18 @@ _REPOSITORY = "repository.lock"
 _WAIT = 120.0
 
 
+_EXPERIMENT = "DVC_EXP_NAME"
+"""What `dvc exp run` sets for the stages that it runs."""
+
+
 @dataclass(frozen=True)
 class CodeVersion:
-    """The commit that is checked out (None without git), and whether the files are other than it says."""
+    """The commit that is checked out (None without git), whether the files differ from it, and the name of the DVC
+    experiment that runs (None outside `dvc exp run`)."""
 
     commit: str | None
     dirty: bool
+    experiment: str | None = None
 
 
 def directory_md5(directory: Path) -> str:
@@ -54,7 +60,7 @@ def code_version(root: Path) -> CodeVersion:
     """The commit of a checkout. Files that git neither tracks nor ignores make it dirty too: they may be imported."""
     commit = _git(root, "rev-parse", "--verify", "HEAD")
     changes = _git(root, "status", "--porcelain", "--", ".", f":(exclude){LOCK_FILE}")
-    return CodeVersion(commit, dirty=commit is None or changes != "")
+    return CodeVersion(commit, dirty=commit is None or changes != "", experiment=os.environ.get(_EXPERIMENT) or None)
 
 
 @contextmanager

@@ -128,5 +128,6 @@ def _contract(project: Project, trained: Period) -> Contract:
         data_version=data_version(project),
         commit=code.commit,
         dirty=code.dirty,
+        experiment=code.experiment,
         params={},
     )

@@ -14,7 +14,7 @@ from ratchet.gate_record import GateRecord, conclude, write
 from ratchet.leak_check import leak_check
 from ratchet.model import Model, checksums, load
 from ratchet.project import Project
-from ratchet.promotion import Champion, resolve_champion, serving_version
+from ratchet.promotion import Champion, champion_version, resolve_champion
 from ratchet.reports import Report
 from ratchet.signing import sign
 from ratchet.versions import code_version, data_version
@@ -37,7 +37,7 @@ def evaluate(project: Project) -> Report:
     The candidate is compared with the model that serves; where none does, with the baseline, which will be the first to.
     """
     baseline = load(project.models / "baseline", project.use_case)
-    serving = resolve_champion(project) if serving_version(project) is not None else None
+    serving = resolve_champion(project) if champion_version(project) is not None else None
     trial = prepare(project, serving)
     champion = serving.model if serving else baseline
     records = {
@@ -70,9 +70,7 @@ def evaluate_model(
     policy, code = project.settings.gate, code_version(project.root)
     evidence = collect(project.use_case, holdout, models, policy, project.settings.training.seed, trial.leaks)
     data = data_version(project)
-    record = conclude(
-        model.contract, evidence, policy, files=files, data_version=data, commit=code.commit, dirty=code.dirty
-    )
+    record = conclude(model.contract, evidence, policy, files=files, data_version=data, code=code)
     return sign(record, project)
 
 

@@ -15,25 +15,26 @@ from ratchet.reports import Report
 
 def register(project: Project) -> Report:
     """The baseline where nothing serves yet, then the candidate. Running it again changes nothing."""
-    names = ["candidate"] if promotion.reconcile(project)["serving"] else ["baseline", "candidate"]
+    names = ["candidate"] if promotion.reconcile(project)["champion"] else ["baseline", "candidate"]
     for name in names:
         offer(project, project.models / name, gate_record.read(project.gate / f"{name}.json"))
     return _report(project)
 
 
 def offer(project: Project, directory: Path, record: GateRecord) -> int:
-    """The version of the model in `directory`: wished for by policy where its record shows it superior.
+    """The version of the model in `directory`, which the policy promotes where its record shows it superior.
 
     Raises GateError where the record is not of this very model, to the byte.
     """
-    gate_record.verify(record, load(directory, project.use_case).digest, project)
+    model = load(directory, project.use_case)
+    gate_record.verify(record, model.digest, project)
     if checksums(directory) != record.files:
         raise GateError("its files are not those that were judged", subject=str(directory), remedy="Evaluate it again")
     with opened(project, "registration") as registry:
         version = registry.log(directory, record).number
         has_served = version in registry.snapshot().served
     if record.verdict == "superior" and not has_served:
-        promotion.propose(project, version, by="policy", reason="superior by its gate record")
+        promotion.promote_by_policy(project, version, model.contract, record)
     return version
 
 

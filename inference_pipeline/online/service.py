@@ -27,7 +27,7 @@ app = application()
 )
 @bentoml.asgi_app(app)
 class Inference:
-    """Answers for every use case of params.yaml by the model that `serving` names, and follows it when reconcile moves it."""
+    """Answers for every use case of params.yaml by the champion, and follows when reconcile lets another version serve."""
 
     def __init__(self) -> None:
         from inference_pipeline.online.serving import Serving  # brings MLflow, which only the worker needs

@@ -62,7 +62,7 @@ def test_lightgbm_takes_the_baseline_s_place_on_evidence(loop: Path) -> None:
     """The baseline is version 1; the candidate beats it, serves as version 2 and makes the predictions."""
     client = MlflowClient(f"sqlite:///{loop}/state/mlflow.db")
     assert client.get_model_version(MODEL, "1").tags["ratchet.kind"] == "baseline"
-    assert int(client.get_model_version_by_alias(MODEL, "serving").version) == 2
+    assert int(client.get_model_version_by_alias(MODEL, "champion").version) == 2
     assert int(client.get_model_version_by_alias(MODEL, "previous").version) == 1
     assert model_versions(loop) == {2}
 
@@ -100,10 +100,10 @@ def test_a_second_run_changes_nothing(loop: Path) -> None:
     assert before == (content(loop / "data"), content(loop / "reports"), (loop / "dvc.lock").read_bytes())
 
 
-def test_nothing_runs_but_the_look_at_wishes(loop: Path) -> None:
+def test_nothing_runs_but_the_sensors(loop: Path) -> None:
     """What somebody moves in MLflow is seen by one stage, for all models at once; everything else is found up to date."""
     lines = run(loop, "dvc", "repro").stdout.splitlines()
-    assert ["Running stage 'wishes':"] == [line for line in lines if line.startswith("Running")]
+    assert ["Running stage 'sensors':"] == [line for line in lines if line.startswith("Running")]
 
 
 def test_a_prediction_leads_back_to_data_and_commit(loop: Path) -> None:
@@ -130,11 +130,11 @@ def test_the_same_data_are_the_same_bytes(loop: Path) -> None:
 
 
 def test_a_promotion_in_mlflow_is_scored_by_the_next_run(copy: Path) -> None:
-    """After somebody moved the alias `champion`, `dvc repro` scores the fresh window with that version."""
+    """After somebody moved the alias `requested`, `dvc repro` scores the fresh window with that version."""
     client = MlflowClient(f"sqlite:///{copy}/state/mlflow.db")
-    client.set_registered_model_alias(MODEL, "champion", "1")
+    client.set_registered_model_alias(MODEL, "requested", "1")
     run(copy, "dvc", "repro")
-    assert int(client.get_model_version_by_alias(MODEL, "serving").version) == 1
+    assert int(client.get_model_version_by_alias(MODEL, "champion").version) == 1
     assert model_versions(copy) == {1}
 
 

@@ -29,13 +29,13 @@ def told(project: Project) -> Summary:
 
 
 def test_a_worse_candidate_is_refused_with_its_reason(project: Project, told: Summary) -> None:
-    """It becomes a version that never serves, says why, and is wished for no more."""
+    """It becomes a version that never serves, says why, and is requested no more."""
     worse, found = told["story"]["worse_candidate"], status(project)
     assert "refused" == worse["verdict"]
     assert worse["reason"].startswith("refused: it failed ")
     assert "ratchet:non-inferior" in worse["reason"]
     assert worse["reason"] == found["versions"][worse["version"] - 1]["status"]
-    assert (2, 2, 2) == (found["wish"], found["serving"], resolve_champion(project).version)
+    assert (2, 2, 2) == (found["requested"], found["champion"], resolve_champion(project).version)
     assert [1, 2] == [entry["version"] for entry in found["history"]]
 
 

@@ -26,6 +26,7 @@ from ratchet.trace import trace
 from tests.support.begun import begun, project_of
 from tests.support.checkout import ROOT
 from tests.support.csv_files import checkout, rides, subscribers, visits, write_csv
+from tests.support.projects import committed
 
 BEGUN: dict[str, tuple[Callable[[Path], Path], Answers]] = {
     "rides": (
@@ -50,7 +51,8 @@ def begin(root: Path, name: str) -> None:
 
 
 def run(project: Project) -> dict[str, Any]:
-    """Every step, in order; what each reported."""
+    """Every step, in order and from a clean commit; what each reported."""
+    committed(project.root)
     return {name: load_stage(name)(project) for name in STAGES}
 
 

@@ -109,6 +109,6 @@ def test_a_promotion_is_followed_without_a_restart(server: Server, scored: Rows)
         partial(promotion.promote, version=2, reason="and back"),
     ]
     for move in moves:
-        wanted = move(server.project, by="test")["serving"]["version"]
+        wanted = move(server.project, by="test")["champion"]["version"]
         answers = (ask(server, scored[:1])["model_version"] for _ in range(5000))
         assert wanted == next((version for version in answers if version == wanted), None)

@@ -1,15 +1,18 @@
-"""Wish and fact: what may serve, what is refused and why, and where a rollback leads."""
+"""Requests and the champion: what may serve, what is refused and why, where a rollback leads and how it holds."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from ratchet import reports
 from ratchet.errors import GateError, RegistryError
 from ratchet.project import Project
-from ratchet.promotion import promote, reconcile, resolve_champion, rollback, serving_version, status, write_wishes
+from ratchet.promotion import champion_version, promote, reconcile, release, resolve_champion, rollback, status
+from ratchet.sensors import sense
 from ratchet.tables import read_json
 from tests.support.projects import NOSHOW_END
 from tests.support.records import good_score
@@ -25,6 +28,7 @@ from tests.support.registry import (
     stored_record,
     with_namespace,
 )
+from training_pipeline.register import register
 
 NOT_A_NUMBER = good_score(candidate(5).digest).model_copy(update={"metrics": {"log_loss": None}, "invalid": 7})
 
@@ -32,7 +36,7 @@ NOT_A_NUMBER = good_score(candidate(5).digest).model_copy(update={"metrics": {"l
 def test_a_superior_candidate_takes_the_place_of_the_baseline(served: Project) -> None:
     """The baseline is version 1; a candidate that beats it serves, and the baseline is where a rollback leads."""
     found = status(served)
-    assert (found["wish"], found["serving"], found["previous"]) == (2, 2, 1)
+    assert (found["requested"], found["champion"], found["previous"]) == (2, 2, 1)
     assert statuses(served) == ["served", "serving"]
 
 
@@ -66,24 +70,50 @@ def test_a_candidate_that_is_not_shown_to_be_better_is_refused(
     assert resolve_champion(served).version == 2
 
 
-def test_a_wish_that_nobody_spoke_is_written_where_dvc_looks(served: Project, unserved: Project) -> None:
-    """A moved alias shows until it serves; where nothing is wished for, or nothing was ever registered, nothing does."""
+NOTHING = {"requested": None, "champion": None, "missing": []}
+
+
+@pytest.mark.parametrize("alias", ["requested", "champion"])
+def test_a_moved_alias_is_written_where_dvc_looks(served: Project, unserved: Project, alias: str) -> None:
+    """It shows until it serves; where nothing is requested, or nothing was ever registered, nothing shows."""
     names = [served.namespace, with_namespace(unserved).namespace]
     projects = [served, with_namespace(unserved)]
-    assert dict.fromkeys(names) == write_wishes(projects)
-    move(served, "champion", 1)
-    assert {names[0]: 1, names[1]: None} == write_wishes(projects)
-    assert {"version": 1} == read_json(served.wish_file)
+    assert dict.fromkeys(names, NOTHING) == sense(projects)
+    move(served, alias, 1)
+    assert {names[0]: {**NOTHING, alias: 1}, names[1]: NOTHING} == sense(projects)
+    assert {"requested": None, "champion": None, alias: 1} == read_json(served.requested_file)
     reconcile(served)
-    assert {"version": None} == read_json(served.wish_file)
+    assert {"requested": None, "champion": None} == read_json(served.requested_file)
 
 
-def test_a_refused_wish_stays_to_be_seen(served: Project) -> None:
-    """Until it is taken back, so that nobody believes that it came true."""
+def test_a_refused_request_stays_to_be_seen(served: Project) -> None:
+    """Until it is taken back, so that nobody believes that it was granted."""
+    version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
+    move(served, "requested", version)
+    reconcile(served)
+    assert {served.namespace: {**NOTHING, "requested": version}} == sense([served])
+
+
+@pytest.mark.parametrize("alias", ["requested", "champion"])
+def test_the_alias_that_everybody_loads_never_stays_at_a_refused_version(served: Project, alias: str) -> None:
+    """Whichever alias a hand moved: the reason stands on the version, and `champion` is at what serves."""
+    version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
+    move(served, alias, version)
+    assert reconcile(served)["refused"]["version"] == version
+    champion = client(served).get_model_version_by_alias(served.namespace, "champion")
+    assert (champion.version, status(served)["champion"]) == (2, 2)
+    assert "refused" in statuses(served)[-1]
+
+
+def test_the_champion_is_what_the_history_says(served: Project) -> None:
+    """A hand on the alias, or a deleted one, changes nothing of what serves."""
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     move(served, "champion", version)
+    assert (resolve_champion(served).version, champion_version(served)) == (2, 2)
+    client(served).delete_registered_model_alias(served.namespace, "champion")
+    assert resolve_champion(served).version == 2
     reconcile(served)
-    assert {served.namespace: version} == write_wishes([served])
+    assert client(served).get_model_version_by_alias(served.namespace, "champion").version == 2
 
 
 def test_the_very_model_that_serves_is_no_candidate(served: Project) -> None:
@@ -109,28 +139,109 @@ def test_a_first_version_that_was_compared_with_nothing_must_be_first(served: Pr
     assert statuses(served)[version - 1] == f"refused: it compares with nothing, but {candidate().digest[:12]} serves"
 
 
-def test_moving_champion_in_mlflow_is_a_wish(served: Project) -> None:
-    """A wish made in MLflow's own UI is judged by the next reconcile, and the history says where it came from."""
-    move(served, "champion", 1)
-    assert reconcile(served)["serving"] == {"version": 1, "digest": baseline().digest, "previous": None}
+@pytest.mark.parametrize("alias", ["requested", "champion"])
+def test_moving_an_alias_in_mlflow_is_a_request(served: Project, alias: str) -> None:
+    """What was asked for in MLflow's own UI is judged by the next reconcile, and the history says where it came from."""
+    move(served, alias, 1)
+    assert reconcile(served)["champion"] == {"version": 1, "digest": baseline().digest, "previous": None}
     entry = status(served)["history"][-1]
-    assert (entry["by"], entry["reason"]) == ("MLflow", "the alias champion was moved")
+    assert (entry["by"], entry["kind"]) == ("MLflow", "rollback")
+    assert reconcile(served)["champion"]["version"] == 1
+
+
+def better(project: Project, trees: int = 5, **made_by: Any) -> int:
+    """The version of a model that beats what serves, made in the given way."""
+    model = candidate(trees)
+    model = replace(model, contract=model.contract.model_copy(update=made_by))
+    return offer_model(project, model, resolve_champion(project).model.digest)
+
+
+@pytest.mark.parametrize("made_by", [{"dirty": True}, {"experiment": "risky-name"}])
+def test_uncommitted_work_serves_by_a_person_s_word_alone(served: Project, made_by: dict[str, Any]) -> None:
+    """The policy leaves it to wait with the reason on it, and moves no alias; a person may ask for it by name."""
+    version = better(served, **made_by)
+    found = status(served)
+    assert (found["champion"], found["requested"]) == (2, 2)
+    assert "waits for a person" in statuses(served)[-1]
+    promote(served, version, by="ann")
+    assert resolve_champion(served).version == version
+
+
+def test_a_model_made_again_from_a_commit_is_promoted_by_policy(served: Project) -> None:
+    """What waited because it was uncommitted serves once the same model comes from a clean commit."""
+    version = better(served, dirty=True)
+    assert better(served) == version == champion_version(served)
+
+
+def test_a_rollback_holds_until_it_is_released(served: Project) -> None:
+    """No policy promotes over it; after the release the next superior candidate is promoted again."""
+    rollback(served, by="ann", reason="slow")
+    better(served)
+    assert champion_version(served) == 1
+    assert "ann rolled back to version 1 (slow)" in statuses(served)[-1]
+    assert status(served)["hold"] == {"by": "ann", "reason": "slow", "at": "2024-08-01T00:00:00+00:00"}
+    release(served, by="bob", reason="mended")
+    assert (champion_version(served), status(served)["hold"]) == (1, None)
+    assert better(served, trees=7) == champion_version(served)
+
+
+def test_a_promotion_by_a_person_ends_a_hold(served: Project) -> None:
+    """Who asks for a version after a rollback has decided anew."""
+    rollback(served, by="ann", reason="slow")
+    promote(served, 2, by="ann", reason="not so slow")
+    assert status(served)["hold"] is None
+    assert better(served) == champion_version(served)
+
+
+@pytest.mark.parametrize("alias", ["requested", "champion"])
+def test_a_rollback_by_hand_in_mlflow_holds_too(served: Project, alias: str) -> None:
+    """A version that served before, asked for by an alias, is a person's rollback like any other."""
+    move(served, alias, 1)
+    reconcile(served)
+    better(served)
+    assert champion_version(served) == 1
+
+
+def test_a_release_leads_a_rollback_no_other_way(served: Project) -> None:
+    """It is an entry that moves nothing: the way back is the one that it was."""
+    offer_model(served, candidate(5), candidate().digest)
+    rollback(served, by="ann", reason="slow")
+    release(served, by="ann", reason="mended")
+    assert [entry["version"] for entry in status(served)["history"]] == [1, 2, 3, 2, 2]
+    assert rollback(served, by="ann", reason="slow, too")["champion"]["version"] == 1
+
+
+def test_there_is_nothing_to_release_without_a_rollback(served: Project) -> None:
+    """Releasing twice is an error that says so, and writes nothing."""
+    with pytest.raises(RegistryError, match="no rollback holds"):
+        release(served, by="ann", reason="why not")
+    assert len(status(served)["history"]) == 2
+
+
+def test_a_registry_that_lost_its_model_is_noticed_and_filled_again(served: Project) -> None:
+    """The sensor names the digests that are gone; registering again brings them back, the baseline first."""
+    reports.run(served, "register", register)
+    client(served).delete_registered_model(served.namespace)
+    assert sorted([baseline().digest, candidate().digest]) == sense([served])[served.namespace]["missing"]
+    reports.run(served, "register", register)
+    assert sense([served]) == {served.namespace: NOTHING}
+    assert resolve_champion(served).model.digest == candidate().digest
 
 
 def test_a_previous_version_that_was_deleted_is_no_way_back(served: Project) -> None:
     """Deleting the version before in MLflow disturbs nothing, but there is nothing left to roll back to."""
     client(served).delete_model_version(served.namespace, "1")
-    assert reconcile(served)["serving"]["version"] == 2
+    assert reconcile(served)["champion"]["version"] == 2
     with pytest.raises(RegistryError, match="there is no version to return to"):
         rollback(served, by="ann", reason="slow")
 
 
-def test_a_withdrawn_wish_leaves_its_refusal(served: Project) -> None:
-    """When champion goes back to what serves nothing is pending, and the refused version still says why."""
+def test_a_withdrawn_request_leaves_its_refusal(served: Project) -> None:
+    """When `requested` goes back to what serves nothing is pending, and the refused version still says why."""
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
-    move(served, "champion", version)
+    move(served, "requested", version)
     reconcile(served)
-    move(served, "champion", 2)
+    move(served, "requested", 2)
     assert reconcile(served)["refused"] is None
     assert statuses(served)[-1] == "refused: it failed ratchet:non-inferior, ratchet:superior"
 
@@ -147,7 +258,7 @@ def test_a_waiver_lets_an_equal_model_serve(served: Project) -> None:
 
 
 def test_a_waiver_that_it_did_not_take_is_no_part_of_the_history(served: Project) -> None:
-    """A superior model is promoted on its evidence, whatever reason and date came with the wish."""
+    """A superior model is promoted on its evidence, whatever reason and date came with the request."""
     version = offer_model(served, candidate(5), candidate().digest)
     rollback(served, by="ann", reason="slow")
     promote(served, version, by="ann", reason="back", until=NOSHOW_END + timedelta(days=30))
@@ -173,13 +284,13 @@ def test_a_waiver_needs_a_reason(served: Project) -> None:
     version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
     with pytest.raises(GateError, match="waives nothing without a name and a reason"):
         promote(served, version, by="ann", until=NOSHOW_END + timedelta(days=30))
-    assert status(served)["wish"] == 2
+    assert status(served)["requested"] == 2
 
 
 def test_rollbacks_lead_back_step_by_step(served: Project) -> None:
     """Each rollback returns to what served before that version; at the first one there is nowhere left."""
     offer_model(served, candidate(5), candidate().digest)
-    versions = [rollback(served, by="ann", reason="slow")["serving"]["version"] for _ in range(2)]
+    versions = [rollback(served, by="ann", reason="slow")["champion"]["version"] for _ in range(2)]
     assert versions == [2, 1]
     with pytest.raises(RegistryError, match="there is no version to return to"):
         rollback(served, by="ann", reason="slow")
@@ -190,7 +301,7 @@ def test_a_rollback_follows_the_history(served: Project) -> None:
     offer_model(served, candidate(5), candidate().digest)
     rollback(served, by="ann", reason="slow")
     move(served, "previous", 3)
-    assert 1 == rollback(served, by="ann", reason="slow")["serving"]["version"]
+    assert 1 == rollback(served, by="ann", reason="slow")["champion"]["version"]
 
 
 def test_the_history_says_who_and_why(served: Project) -> None:
@@ -199,6 +310,7 @@ def test_the_history_says_who_and_why(served: Project) -> None:
     assert status(served)["history"][1:] == [
         {
             "number": 2,
+            "kind": "promotion",
             "version": 2,
             "previous": 1,
             "digest": candidate().digest,
@@ -209,6 +321,7 @@ def test_the_history_says_who_and_why(served: Project) -> None:
         },
         {
             "number": 3,
+            "kind": "rollback",
             "version": 1,
             "previous": None,
             "digest": baseline().digest,
@@ -233,10 +346,10 @@ def test_a_serving_version_that_was_deleted_is_named(served: Project) -> None:
 
 def test_nothing_serves_in_an_empty_registry(unserved: Project) -> None:
     """Before the first promotion there is no model, and the error says what to run."""
-    assert reconcile(unserved) == {"serving": None, "refused": None}
-    assert serving_version(unserved) is None
+    assert reconcile(unserved) == {"champion": None, "refused": None}
+    assert champion_version(unserved) is None
     assert read_json(unserved.serving_file) == {"version": None, "digest": None, "model": "noshow-clinic"}
-    with pytest.raises(RegistryError, match=r"no model has been promoted yet\. Run `dvc repro`"):
+    with pytest.raises(RegistryError, match="no model has been promoted yet"):
         resolve_champion(unserved)
 
 

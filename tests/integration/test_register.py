@@ -68,12 +68,12 @@ def test_a_rollback_is_not_undone_by_registering_again(served: Project) -> None:
     assert resolve_champion(served).version == 1
 
 
-def test_a_worse_candidate_is_registered_but_not_wished_for(served: Project) -> None:
-    """A refused candidate is a version for the record; champion and serving stay."""
+def test_a_worse_candidate_is_registered_but_not_requested(served: Project) -> None:
+    """A refused candidate is a version for the record; both aliases stay."""
     offer_next(served, trees=5, gain=WORSE)
     report = register(served)
     assert report["candidate"]["status"] == "candidate"
-    assert (status(served)["wish"], status(served)["serving"]) == (2, 2)
+    assert (status(served)["requested"], status(served)["champion"]) == (2, 2)
 
 
 def test_a_new_record_replaces_that_of_a_version_that_never_served(served: Project) -> None:
@@ -191,7 +191,7 @@ def test_offering_a_model_again_restores_what_was_lost_of_it(served: Project) ->
     with pytest.raises(GateError, match="no longer holds the files"):
         promote(served, version, by="ann", reason="smaller", until=until)
     assert version == offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
-    assert version == promote(served, version, by="ann", reason="smaller", until=until)["serving"]["version"]
+    assert version == promote(served, version, by="ann", reason="smaller", until=until)["champion"]["version"]
 
 
 def test_a_rebuilt_model_whose_registration_breaks_off_is_never_half_of_each(served: Project, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_rebuilt_model_whose_registration_breaks_off_is_never_half_of_each(ser
         assert candidate().digest == resolve_champion(disturbed).model.digest
         version = offer_rebuilt(disturbed, candidate(5), gain=NO_GAIN)
         report = promote(disturbed, version, by="ann", reason="smaller", until=NOSHOW_END + timedelta(days=1))
-        assert version == report["serving"]["version"]
+        assert version == report["champion"]["version"]
 
 
 def test_a_signing_key_that_is_gone_stops_registration(unserved: Project) -> None:

@@ -50,7 +50,7 @@ def mlflow_uri(served: Project) -> Iterator[str]:
     """MLflow's own functions look at the project's registry."""
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{served.shared_state / 'mlflow.db'}")
-    yield f"models:/{served.namespace}@serving"
+    yield f"models:/{served.namespace}@champion"
     mlflow.set_tracking_uri(before)
 
 
@@ -149,16 +149,16 @@ def test_a_registry_that_cannot_be_written_is_one_clear_error(unserved: Project)
 
 
 def test_the_whole_story_through_a_real_server(empty_registry: Project, mlflow_server: str, tmp_path: Path) -> None:
-    """Over HTTP, with artifacts on the server: two versions, a wish by the server's own API, a refusal and a rollback."""
+    """Over HTTP, with artifacts on the server: two versions, a request by the server's own API, a refusal and a rollback."""
     project = replace(copied(empty_registry, tmp_path / "project"), stores=Stores(tracking_uri=mlflow_server))
     register(trained(project))
     assert resolve_champion(project).model.digest == candidate().digest
     offer_model(project, candidate(5), baseline().digest)
     assert status(project)["versions"][2]["status"].startswith("refused: it compares with")
     client(project).set_registered_model_alias(project.namespace, "champion", "1")
-    assert reconcile(project)["serving"]["version"] == 1
-    assert promote(project, 2, by="ann")["serving"]["version"] == 2
-    assert rollback(project, by="ann", reason="a mistake")["serving"]["version"] == 1
+    assert reconcile(project)["champion"]["version"] == 1
+    assert promote(project, 2, by="ann")["champion"]["version"] == 2
+    assert rollback(project, by="ann", reason="a mistake")["champion"]["version"] == 1
 
 
 def test_a_database_whose_making_was_killed_is_made_by_the_next(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_the_service_tells_silence_from_an_answer(served: Project) -> None:
     for _ in (away, broken):
         serving.refresh()
         assert 2 == serving.predictor.champion.version
-    client(served).delete_registered_model_alias(served.namespace, "serving")
+    client(served).delete_registered_model(served.namespace)
     serving.refresh()
-    with pytest.raises(RegistryError, match=r"no model serves .*the alias `serving` is at version None"):
+    with pytest.raises(RegistryError, match=r"no model serves .*no model has been promoted"):
         _ = serving.predictor

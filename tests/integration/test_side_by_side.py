@@ -48,7 +48,7 @@ def test_what_serves_in_one_is_nothing_to_the_other(noshow: Project, reminders: 
     """A rollback moves the model of its own use case only."""
     before = status(noshow)
     rollback(reminders, by="ann", reason="to see")
-    assert (before, 1) == (status(noshow), status(reminders)["serving"])
+    assert (before, 1) == (status(noshow), status(reminders)["champion"])
 
 
 @pytest.fixture(scope="module")

@@ -124,11 +124,11 @@ def test_predictions_of_another_version_are_said_to_be(summary: Summary, rolled_
 @pytest.mark.parametrize(
     ("status", "told"), [("refused: no gain", "refused: no gain"), ("candidate", "the next run looks at it")]
 )
-def test_a_wish_is_told_with_what_became_of_it(summary: Summary, status: str, told: str) -> None:
-    """A version that is wished for and does not serve stands below the one that does."""
-    wished = {**summary, "wished": {"version": 3, "status": status}}
-    assert f"  version 3 is wished for: {told}" in section(wished, "Serving")
-    assert not any("wished" in line for line in section(summary, "Serving"))
+def test_a_request_is_reported_with_what_became_of_it(summary: Summary, status: str, told: str) -> None:
+    """A version that is requested and does not serve stands below the one that does."""
+    requested = {**summary, "requested": {"version": 3, "status": status}}
+    assert f"  version 3 is requested: {told}" in section(requested, "Serving")
+    assert not any("requested" in line for line in section(summary, "Serving"))
 
 
 @pytest.mark.parametrize("dirty", [True, False])

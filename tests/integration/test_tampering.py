@@ -89,24 +89,24 @@ def test_a_record_is_not_registered_for_another_model(unserved: Project) -> None
     assert status(unserved)["versions"] == []
 
 
-def test_a_wish_in_somebody_elses_name_is_nobodys(served: Project) -> None:
-    """Who can write to MLflow can move champion, but not have the history say that ann did."""
+def test_a_request_in_somebody_elses_name_is_nobodys(served: Project) -> None:
+    """Who can write to MLflow can move an alias, but not have the history say that ann did."""
     rollback(served, by="ann", reason="slow")
     promote(served, 2, by="ann", reason="not so slow")
-    spoken = client(served).get_registered_model(served.namespace).tags["ratchet.wish"]
-    forged = spoken.replace('"version":2', '"version":1').replace('"after":3', '"after":4')
-    client(served).set_registered_model_tag(served.namespace, "ratchet.wish", forged)
-    move(served, "champion", 1)
+    signed = client(served).get_registered_model(served.namespace).tags["ratchet.request"]
+    forged = signed.replace('"version":2', '"version":1').replace('"after":3', '"after":4')
+    client(served).set_registered_model_tag(served.namespace, "ratchet.request", forged)
+    move(served, "requested", 1)
     reconcile(served)
     entry = status(served)["history"][-1]
     assert (entry["version"], entry["by"]) == (1, "MLflow")
 
 
 def test_a_version_made_by_hand_is_refused(served: Project) -> None:
-    """Pointing champion at a version that never saw the gate changes nothing but that version's status."""
+    """Asking for a version that never saw the gate changes nothing but that version's status."""
     source = client(served).get_model_version(served.namespace, "2").source
     client(served).create_model_version(served.namespace, source)
-    move(served, "champion", 3)
+    move(served, "requested", 3)
     refused = reconcile(served)["refused"]
     assert (3, "was not registered through the gate") == (refused["version"], refused["reason"])
     assert statuses(served) == ["served", "serving", "refused: was not registered through the gate"]
@@ -120,26 +120,28 @@ def test_a_version_made_by_hand_with_a_digest_is_refused(served: Project, run_id
     source = client(served).get_model_version(served.namespace, "2").source
     tags = {"ratchet.digest": candidate(5).digest}
     client(served).create_model_version(served.namespace, source, run_id, tags)
-    move(served, "champion", 3)
+    move(served, "requested", 3)
     refused = reconcile(served)["refused"]
     assert (3, reason) == (refused["version"], refused["reason"])
     assert resolve_champion(served).version == 2
 
 
-def test_serving_moved_by_hand_stops_readers_until_it_is_reconciled(served: Project) -> None:
-    """The alias `serving` at an ungated version yields no model; reconcile puts it back."""
-    version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
-    move(served, "serving", version)
-    with pytest.raises(RegistryError, match="Run `ratchet stage reconcile`"):
-        resolve_champion(served)
+def test_an_old_request_put_back_is_nobodys(served: Project) -> None:
+    """A signed request that was granted once does not name who moved the alias to the same version later."""
+    promote(served, 1, by="ann", reason="slow")
+    signed = client(served).get_registered_model(served.namespace).tags["ratchet.request"]
+    promote(served, 2, by="bob", reason="not so slow")
+    client(served).set_registered_model_tag(served.namespace, "ratchet.request", signed)
+    move(served, "requested", 1)
     reconcile(served)
-    assert resolve_champion(served).version == 2
+    entry = status(served)["history"][-1]
+    assert (entry["version"], entry["by"]) == (1, "MLflow")
 
 
 def test_a_version_under_another_digest_does_not_return(served: Project) -> None:
     """A version that served once has no more right to serve when its digest was changed since."""
     client(served).set_model_version_tag(served.namespace, "1", "ratchet.digest", candidate(5).digest)
-    move(served, "champion", 1)
+    move(served, "requested", 1)
     reason = f"it is about model {baseline().digest[:12]}, not {candidate(5).digest[:12]}"
     assert reconcile(served)["refused"]["reason"] == reason
 
@@ -224,7 +226,7 @@ def test_a_history_entry_of_another_model_yields_no_model(served: Project) -> No
         version = offer_model(other, named, champion, gain=gain)
     tags = client(served).get_registered_model(served.namespace).tags
     client(other).set_registered_model_tag(other.namespace, "ratchet.history.000002", tags["ratchet.history.000002"])
-    move(other, "serving", version)
+    move(other, "champion", version)
     for step in (resolve_champion, reconcile):
         with pytest.raises(RegistryError, match=r"ratchet\.history\.000002 is not entry 2, signed"):
             step(other)

@@ -29,6 +29,7 @@ from ratchet.settings import Periods
 from ratchet.tables import files
 from ratchet.use_case import Array
 from tests.support.cases import CHURN, DEMAND, case_project
+from tests.support.projects import committed
 from training_pipeline.fit import train
 from training_pipeline.gate import evaluate
 from training_pipeline.register import register
@@ -55,7 +56,7 @@ class Case:
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     name, periods, moment = request.param
     assert isinstance(periods, Periods)
-    project = case_project(tmp_path_factory.mktemp(name), name, periods)
+    project = case_project(committed(tmp_path_factory.mktemp(name)), name, periods)
     return Case(project, {step.__name__: step(project) for step in STEPS}, moment)
 
 
@@ -66,7 +67,7 @@ def test_the_candidate_beats_the_baseline_and_serves(case: Case) -> None:
     assert [0.0] == [check["value"] for check in candidate["checks"] if check["name"] == "leaks"]
     assert candidate["metrics"]["n"] >= 1000
     assert (2, "serving") == tuple(case.reports["register"]["candidate"][key] for key in ("version", "status"))
-    assert 2 == case.reports["reconcile"]["serving"]["version"] == case.reports["predict"]["model_version"]
+    assert 2 == case.reports["reconcile"]["champion"]["version"] == case.reports["predict"]["model_version"]
 
 
 def test_every_request_of_the_fresh_period_is_in_the_log(case: Case) -> None:

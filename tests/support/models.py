@@ -64,6 +64,7 @@ def noshow_contract(project: Project | None = None, fingerprint: str = "f" * 64)
         data_version="d" * 32 + ".dir",
         commit="c" * 40,
         dirty=False,
+        experiment=None,
         params={},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -44,8 +45,18 @@ def params(*settings: Settings) -> str:
     return yaml.safe_dump({"use_case": settings[0].use_case, "use_cases": sections}, sort_keys=False)
 
 
+def committed(root: Path) -> Path:
+    """The folder as a clean commit, whatever steps write there: the policy promotes nothing else."""
+    (root / ".gitignore").write_text("*\n", encoding="utf-8")
+    author = ("-c", "user.name=Test", "-c", "user.email=test@example.invalid")
+    for command in (["init", "--quiet"], [*author, "commit", "--quiet", "--allow-empty", "--message", "Begin"]):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    return root
+
+
 def run_through(project: Project) -> Project:
-    """The project, every step of which has run once and reported."""
+    """The project, every step of which has run once and reported, from a clean commit."""
+    committed(project.root)
     for name in STAGES:
         reports.run(project, name, load_stage(name))
     return project

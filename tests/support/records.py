@@ -11,6 +11,7 @@ from ratchet.gate_record import GateRecord, conclude
 from ratchet.model import Model, checksums
 from ratchet.project import Project
 from ratchet.signing import sign
+from ratchet.versions import CodeVersion
 from tests.support.models import TRAINED_UNTIL
 
 NO_LEAKS = LeakEvidence(
@@ -67,8 +68,7 @@ def noshow_record(
             project.settings.gate,
             files=checksums(directory) if directory else {},
             data_version=contract.data_version,
-            commit=contract.commit,
-            dirty=contract.dirty,
+            code=CodeVersion(contract.commit, contract.dirty, contract.experiment),
         ),
         project,
     )

@@ -76,7 +76,7 @@ def test_every_stage_has_its_function(name: str) -> None:
 def test_dvc_runs_every_stage() -> None:
     """dvc.yaml declares the stages that the command line offers, each by its name."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    assert stages.pop("wishes")["cmd"] == "python -m cli wishes"
+    assert stages.pop("sensors")["cmd"] == "python -m cli sensors"
     assert {name: f"python -m cli --use-case ${{key}} stage {name}" for name in STAGES} == {
         name: stage["do"]["cmd"] for name, stage in stages.items()
     }
@@ -100,7 +100,7 @@ def test_an_expected_failure_is_one_line(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("command", [["stage", "ingest"], ["status"], ["wishes"]])
+@pytest.mark.parametrize("command", [["stage", "ingest"], ["status"], ["sensors"]])
 @pytest.mark.parametrize("target", ["/sys", "/sys/state"])
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, target: str, command: list[str]) -> None:
     """It is named, without a traceback."""

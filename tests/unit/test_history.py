@@ -25,6 +25,7 @@ def entry(entries: list[Entry], version: int) -> Entry:
     return Entry(
         model_name="noshow-clinic",
         number=len(entries) + 1,
+        kind="promotion",
         version=version,
         previous=previous(entries, version),
         digest=str(version) * 64,

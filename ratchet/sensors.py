@@ -1,0 +1,52 @@
+"""What changed in the model registry since the last run, written to files: DVC sees files, and neither aliases nor versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ratchet import reports
+from ratchet.project import Project
+from ratchet.registry import CHAMPION, REQUESTED, Registry, opened
+from ratchet.reports import Report
+from ratchet.tables import read_json, write_json
+
+
+def sense(projects: Sequence[Project]) -> Report:
+    """Look at every project's registered model; what is open or lost, by the model's name."""
+    found = {}
+    for project in projects:
+        with opened(project, "promotion") as registry:
+            found[project.namespace] = {**write_requested(registry), "missing": _write_missing(registry)}
+    return found
+
+
+def write_requested(registry: Registry) -> dict[str, int | None]:
+    """Write and return which version each alias asks for, or null where it is the one that serves."""
+    served, aliases = _serving(registry.project).get("version"), registry.aliases()
+    asked = {name: aliases.get(name) for name in (REQUESTED, CHAMPION)}
+    waiting = {name: version if version != served else None for name, version in asked.items()}
+    write_json(registry.project.requested_file, waiting)
+    return waiting
+
+
+def _write_missing(registry: Registry) -> list[str]:
+    """Write and return the digests of the models that were registered or serve, and that the registry no longer holds."""
+    held = {version.digest for version in registry.versions().values()}
+    missing = sorted(set(_registered(registry.project)) - held)
+    write_json(registry.project.missing_file, missing)
+    return missing
+
+
+def _registered(project: Project) -> Iterator[str]:
+    """The models that the last `register` and the last `reconcile` reported."""
+    for model in (reports.read(project, "register") or {}).values():
+        if model["version"]:
+            yield model["digest"]
+    if digest := _serving(project).get("digest"):
+        yield digest
+
+
+def _serving(project: Project) -> Report:
+    """What `reconcile` wrote last; empty where it never ran."""
+    path = project.serving_file
+    return dict(read_json(path)) if path.exists() else {}
