@@ -138,6 +138,26 @@ def test_a_promotion_in_mlflow_is_scored_by_the_next_run(copy: Path) -> None:
     assert model_versions(copy) == {1}
 
 
+def test_an_experiment_never_serves_by_policy(copy: Path) -> None:
+    """`dvc exp run` trains a model that beats what serves: it is registered under the experiment's name, and waits."""
+    run(copy, "python", "-m", "cli", "rollback", "--reason", "slow", "--by", "ann")
+    run(copy, "python", "-m", "cli", "release", "--reason", "mended", "--by", "ann")
+    setting = "use_cases.noshow.training.lightgbm.learning_rate=0.2"
+    run(copy, "dvc", "exp", "run", "--name", "faster", "--set-param", setting, "monitor@noshow")
+    assert report(copy, "evaluate")["candidate"]["verdict"] == "superior"
+    assert "waits for a person: made by the experiment faster" in report(copy, "register")["candidate"]["status"]
+    assert model_versions(copy) == {1}
+
+
+def test_a_registered_model_that_was_deleted_is_registered_again(copy: Path) -> None:
+    """Deleted in MLflow, it comes back by the next run, and serves and predicts as before."""
+    client = MlflowClient(f"sqlite:///{copy}/state/mlflow.db")
+    client.delete_registered_model(MODEL)
+    run(copy, "dvc", "repro")
+    assert int(client.get_model_version_by_alias(MODEL, "champion").version) == 2
+    assert model_versions(copy) == {2}
+
+
 def test_after_a_change_of_features_the_champion_is_judged_by_its_own_code(copy: Path) -> None:
     """Nothing of the champion's columns is left, and it scores what it did as a candidate; the new one has a gain over it."""
     before, features = report(copy, "evaluate"), copy / "use_cases" / "noshow" / "__init__.py"
