@@ -24,6 +24,7 @@ from tests.support.parcels import INSTANT
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
 TILE, DELAY = timedelta(hours=2), timedelta(hours=5)
+SECOND, TICK = timedelta(seconds=1), timedelta(microseconds=1)
 WINDOWS = {"2h": TILE, "6h": timedelta(hours=6), "1d": timedelta(days=1)}
 SCHEMA = pa.schema(
     {"sender": pa.string(), "sent_at": INSTANT, "known_at": INSTANT, "grams": pa.int64(), "is_torn": pa.bool_()}
@@ -43,6 +44,12 @@ def declare(**changes: Any) -> View:
         "features": {"parcels": total("parcels"), "torn": total("torn"), "mean_grams": rate("grams", "parcels")},
     }
     return trailing("sent", ("sender",), **{**declared, **changes})
+
+
+def parcel_at(sender: str, known_at: timedelta, grams: int = 3) -> Row:
+    """A parcel that became known some time after START, at once."""
+    moment = START + known_at
+    return {"sender": sender, "sent_at": moment, "known_at": moment, "grams": grams, "is_torn": False}
 
 
 @cache
@@ -70,11 +77,19 @@ def parcel(sender: str, minutes: int, delay: int, grams: int | None = 3, is_torn
     return {"sender": sender, "sent_at": sent_at, "known_at": known_at, "grams": grams, "is_torn": is_torn}
 
 
+def inside_of(window: timedelta, known_at: datetime, at: datetime) -> bool:
+    """Does what became known at one instant count in a window at another? The window ends with the last whole tile: just
+    before its end in the second that follows it, and with its end from then on."""
+    end = at - (at - START) % TILE
+    beginning = end - window
+    return beginning <= known_at < end if at - end < SECOND else beginning < known_at <= end
+
+
 def oracle(rows: list[Row], sender: str, at: datetime) -> Row:
     """The features of a sender at a moment, by definition."""
     found: Row = {}
     for label, window in WINDOWS.items():
-        inside = [row for row in rows if row["sender"] == sender and at - window <= row["known_at"] < at]
+        inside = [row for row in rows if row["sender"] == sender and inside_of(window, row["known_at"], at)]
         found |= {
             f"parcels_{label}": len(inside),
             f"torn_{label}": sum(row["is_torn"] or 0 for row in inside),
@@ -83,8 +98,15 @@ def oracle(rows: list[Row], sender: str, at: datetime) -> Row:
     return found
 
 
+TILES = st.integers(0, 36).map(lambda tiles: tiles * TILE)
+BOUNDARIES = st.builds(
+    lambda tiles, beside: max(tiles + beside, timedelta()),
+    TILES,
+    st.sampled_from([timedelta(), -TICK, TICK, -SECOND, SECOND, SECOND - TICK]),
+)
 ROWS = st.lists(
-    st.builds(
+    st.builds(parcel_at, st.sampled_from(["ada", "bob"]), BOUNDARIES)
+    | st.builds(
         parcel,
         sender=st.sampled_from(["ada", "bob"]),
         minutes=st.integers(0, 3 * 24 * 60) | st.integers(0, 36).map(lambda tile: tile * 120),
@@ -109,10 +131,10 @@ class TestFeatures:
             assert oracle(rows, found["sender"], found["event_timestamp"]) == features(found)
 
     @settings(max_examples=40)
-    @given(rows=ROWS, tiles=st.integers(0, 60))
-    def test_hold_until_the_next_row(self, rows: list[Row], tiles: int) -> None:
-        """A count falls when a row leaves its window, though nothing happens then."""
-        at = START + TILE * tiles
+    @given(rows=ROWS, later=BOUNDARIES | st.timedeltas(timedelta(), timedelta(days=5)))
+    def test_hold_until_the_next_row(self, rows: list[Row], later: timedelta) -> None:
+        """At any instant they count what was known strictly before it; a count falls though nothing happens then."""
+        at = START + later
         newest = {row["sender"]: row for row in compute(rows) if row["event_timestamp"] <= at}
         for sender, found in newest.items():
             assert oracle(rows, sender, at) == features(found)
@@ -129,6 +151,14 @@ class TestFeatures:
             [row for row in compute(some) if start <= row["event_timestamp"] < end] for some in (rows, needed)
         )
         assert everything == enough
+
+    def test_what_became_known_where_a_tile_ends_counts_at_once(self) -> None:
+        """Not in a request of that very moment, but a second later, and for just as long as the window is."""
+        found = compute([parcel_at("ada", 2 * TILE)], declare(windows=("2h",)))
+        end = START + 2 * TILE
+        assert [(end + SECOND, 1), (end + SECOND + TILE, 0)] == [
+            (row["event_timestamp"], row["parcels_2h"]) for row in found
+        ]
 
     def test_a_row_that_is_never_known_does_not_count(self) -> None:
         """Without a known_at there is nothing, not even a row of zeros."""
