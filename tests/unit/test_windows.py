@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 import ibis
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from ibis import _
 
 from ratchet.derivation import view_derivation
 from ratchet.errors import SettingsError
+from ratchet.upcoming import bring_forward, pack
 from ratchet.use_case import SourceTable, Tables, View
 from ratchet.windows import rate, total, trailing
 from tests.support.noshow import use_case as noshow
@@ -104,6 +106,7 @@ BOUNDARIES = st.builds(
     TILES,
     st.sampled_from([timedelta(), -TICK, TICK, -SECOND, SECOND, SECOND - TICK]),
 )
+TIMES = st.timedeltas(timedelta(), timedelta(days=5))
 ROWS = st.lists(
     st.builds(parcel_at, st.sampled_from(["ada", "bob"]), BOUNDARIES)
     | st.builds(
@@ -131,7 +134,7 @@ class TestFeatures:
             assert oracle(rows, found["sender"], found["event_timestamp"]) == features(found)
 
     @settings(max_examples=40)
-    @given(rows=ROWS, later=BOUNDARIES | st.timedeltas(timedelta(), timedelta(days=5)))
+    @given(rows=ROWS, later=BOUNDARIES | TIMES)
     def test_hold_until_the_next_row(self, rows: list[Row], later: timedelta) -> None:
         """At any instant they count what was known strictly before it; a count falls though nothing happens then."""
         at = START + later
@@ -180,6 +183,46 @@ class TestFeatures:
         """One for each window, under its own name."""
         found = compute([parcel("ada", 0, 5, is_torn=True)], declare(features=None, windows=("2h",)))
         assert {"parcels_2h": 1, "torn_2h": 1, "grams_2h": 3} == features(found[0])
+
+
+class TestOnline:
+    @settings(max_examples=30)
+    @given(rows=ROWS, written=BOUNDARIES | TIMES, age=BOUNDARIES | TIMES)
+    def test_serves_every_window_at_every_age_as_training_joins_it(
+        self, rows: list[Row], written: timedelta, age: timedelta
+    ) -> None:
+        """Whenever it was written, and however long ago, as long as nothing became known since."""
+        until = START + written
+        moment = min([until + age, *(row["known_at"] for row in rows if row["known_at"] > until)])
+        everything, known = compute(rows), compute([row for row in rows if row["known_at"] <= until])
+        held = [*newest(everything, until).values(), *(row for row in known if row["event_timestamp"] > until)]
+        joined = {sender: row for sender, row in newest(everything, moment).items() if is_fresh(row, moment)}
+        assert joined == {row["sender"]: row for row in served(held, moment) if is_fresh(row, moment)}
+        for sender, row in joined.items():
+            assert oracle(rows, sender, moment) == features(row)
+
+
+def newest(rows: list[Row], at: datetime) -> dict[str, Row]:
+    """The row of each sender that holds at an instant."""
+    return {row["sender"]: row for row in rows if row["event_timestamp"] <= at}
+
+
+def is_fresh(row: Row, at: datetime) -> bool:
+    assert DECLARED.max_age is not None
+    return timedelta() <= at - row["event_timestamp"] <= DECLARED.max_age
+
+
+def served(rows: list[Row], at: datetime) -> list[Row]:
+    """What a request finds in an online store that holds these rows."""
+    schema = view_derivation(replace(noshow, tables=(PARCELS,)), DECLARED).schema
+    found = pack(pa.Table.from_pylist(rows, schema), ["sender"]).run(1, "1GB")
+    columns = {name: found[name].to_pylist() for name in schema.names if name not in {"sender", "event_timestamp"}}
+    since = found["event_timestamp"].to_numpy().astype("datetime64[s]")
+    asked = np.full(found.num_rows, np.datetime64(at.replace(tzinfo=None), "us"))
+    bring_forward(columns, since, found["upcoming_rows"].to_pylist(), asked)
+    times = [instant.replace(tzinfo=UTC) for instant in since.tolist()]
+    table = {"sender": found["sender"].to_pylist(), "event_timestamp": times, **columns}
+    return [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
 
 
 class TestDeclaration:
