@@ -1,4 +1,7 @@
-"""Write the latest row of each key to the online store, so that a request finds what the point-in-time join would."""
+"""Write to the online store the row of each key that holds now, and those that are known to follow it.
+
+So a request finds what the point-in-time join would, as long as nothing new became known since.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow as pa
 
-from ratchet.derivation import EVENT_TIMESTAMP
+from ratchet.accepted import Accepted
+from ratchet.clock import TICK
+from ratchet.derivation import EVENT_TIMESTAMP, UPCOMING, view_derivation
 from ratchet.feature_registry import apply, databases, online_database, open_store
 from ratchet.feature_service import service_spec
+from ratchet.leak_check import known_before
 from ratchet.project import Project
 from ratchet.reports import Report
 from ratchet.tables import digest, read_json, unit_digests, write_json
+from ratchet.upcoming import pack
 from ratchet.use_case import View
 
 if TYPE_CHECKING:
     import feast
-    import pyarrow as pa
 
 logger = logging.getLogger(__name__)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,7 +42,7 @@ def materialize(project: Project) -> Report:
     spec = service_spec(project.use_case)
     until = min(project.period("all").end, project.clock.now())
     features = {name: unit_digests(project.features / "views" / name) for name in spec.views.values()}
-    inputs = digest(spec.fingerprint, until, features)
+    inputs = digest(spec.fingerprint, until, features, unit_digests(project.accepted))
     marker = project.state / "materialized.json"
     report = _report_of(marker, inputs) if online_database(project).exists() else None
     if report is None:
@@ -44,10 +51,7 @@ def materialize(project: Project) -> Report:
     if report is None:
         store = open_store(project)
         with databases(project):
-            rows = {
-                spec.views[view.name]: _write(store, spec.views[view.name], view, until)
-                for view in project.use_case.views
-            }
+            rows = {spec.views[view.name]: _write(project, store, view, until) for view in project.use_case.views}
         report = {"service": spec.name, "fingerprint": spec.fingerprint, "views": rows, "until": until.isoformat()}
         write_json(marker, {"inputs": inputs, "report": report})
     return report
@@ -59,8 +63,12 @@ def _report_of(marker: Path, inputs: str) -> Report | None:
     return dict(held["report"]) if held.get("inputs") == inputs else None
 
 
-def _write(store: feast.FeatureStore, name: str, view: View, until: datetime) -> int:
-    rows = _latest(store, name, view, until)
+def _write(project: Project, store: feast.FeatureStore, view: View, until: datetime) -> int:
+    spec, stores = service_spec(project.use_case), project.stores
+    name, schema = spec.views[view.name], spec.schemas[view.name]
+    parts = (_latest(store, name, view, until), _upcoming(project, view, until))
+    known = pa.concat_tables([part.select(schema.names).cast(schema) for part in parts])
+    rows = pack(known, view.keys).run(stores.threads, stores.memory_limit).combine_chunks()  # Feast writes one chunk
     logger.info("%s: writing %d keys", name, rows.num_rows)
     if rows.num_rows:
         store.write_to_online_store(name, rows.to_pandas(types_mapper=pd.ArrowDtype))
@@ -68,16 +76,27 @@ def _write(store: feast.FeatureStore, name: str, view: View, until: datetime) ->
 
 
 def _latest(store: feast.FeatureStore, name: str, view: View, until: datetime) -> pa.Table:
-    """The last row of each key that is not older than max_age, in one chunk: Feast writes no other."""
+    """The last row of each key that is not older than max_age."""
     registered = store.get_feature_view(name)
     job = store.provider.offline_store.pull_latest_from_table_or_query(
         config=store.config,
         data_source=registered.batch_source,
         join_key_columns=[key.name for key in registered.entity_columns],
-        feature_name_columns=[feature.name for feature in registered.features],
+        feature_name_columns=[feature.name for feature in registered.features if feature.name != UPCOMING],
         timestamp_field=EVENT_TIMESTAMP,
         created_timestamp_column=None,
         start_date=until - view.max_age if view.max_age else EPOCH,
         end_date=until,
     )
-    return job.to_arrow().combine_chunks()
+    return job.to_arrow()
+
+
+def _upcoming(project: Project, view: View, until: datetime) -> pa.Table:
+    """The rows of each key that are later than `until` and follow from what was known then."""
+    derivation, day = view_derivation(project.use_case, view), until.astimezone(UTC).date()
+    accepted = Accepted.of(project, derivation)
+    accepted.expose(
+        *derivation.source_dates(day, day), prepare=lambda table, rows: known_before(table, rows, until + TICK)
+    )
+    rows = accepted.kept(derivation, after=until)
+    return accepted.connection.to_pyarrow(rows.filter([rows[key].notnull() for key in view.keys]))

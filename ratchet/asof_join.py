@@ -83,16 +83,21 @@ def parquet(paths: Sequence[str]) -> str:
 
 def names(columns: Sequence[str]) -> str:
     """Columns, quoted, with commas between."""
-    return ", ".join(_quote(name) for name in columns)
+    return ", ".join(quoted(name) for name in columns)
+
+
+def quoted(name: str) -> str:
+    """A name as SQL takes it, whatever it holds."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _values(alias: str, join: Join) -> list[str]:
     columns = {**join.columns, EVENT_TIMESTAMP: join.timestamp}
-    return [f"{_fresh(alias, source, join.max_age)} AS {_quote(name)}" for source, name in columns.items()]
+    return [f"{_fresh(alias, source, join.max_age)} AS {quoted(name)}" for source, name in columns.items()]
 
 
 def _fresh(alias: str, column: str, max_age: timedelta | None) -> str:
-    value = f"{alias}.{_quote(column)}"
+    value = f"{alias}.{quoted(column)}"
     if max_age is None:
         return value
     oldest = f"entity.{EVENT_TIMESTAMP} - {_interval(max_age)}"
@@ -102,21 +107,17 @@ def _fresh(alias: str, column: str, max_age: timedelta | None) -> str:
 def _clause(alias: str, join: Join, first: datetime, last: datetime) -> str:
     oldest = first - join.max_age if join.max_age else None
     rows = between(join.directory, join.schema.names, oldest, last, nothing=f"no_{alias}")
-    equal = [f"entity.{_quote(column)} = {alias}.{_quote(key)}" for key, column in join.keys.items()]
+    equal = [f"entity.{quoted(column)} = {alias}.{quoted(key)}" for key, column in join.keys.items()]
     known = f"entity.{EVENT_TIMESTAMP} >= {alias}.{EVENT_TIMESTAMP}"
     return f"ASOF LEFT JOIN ({rows}) {alias} ON {' AND '.join([*equal, known])}"
 
 
 def _no_rows(columns: Sequence[str]) -> str:
-    return f"(SELECT {', '.join(f'NULL AS {_quote(name)}' for name in columns)} LIMIT 0)"
+    return f"(SELECT {', '.join(f'NULL AS {quoted(name)}' for name in columns)} LIMIT 0)"
 
 
 def _date(instant: datetime | None) -> date | None:
     return instant.astimezone(UTC).date() if instant else None
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _interval(duration: timedelta) -> str:

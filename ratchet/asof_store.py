@@ -15,7 +15,7 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.types import from_feast_to_pyarrow_type
 
 from ratchet.asof_join import Join, Query, between, names, point_in_time
-from ratchet.derivation import EVENT_TIMESTAMP
+from ratchet.derivation import EVENT_TIMESTAMP, UPCOMING
 from ratchet.errors import StoreError
 from ratchet.use_case import INSTANT
 
@@ -116,6 +116,7 @@ class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
         end_date: datetime,
     ) -> QueryJob:
         """The latest row of each key between two instants, both inclusive, in order of the keys."""
+        _refuse_upcoming(feature_name_columns)
         keys = names(join_key_columns)
         columns = [*join_key_columns, *feature_name_columns, timestamp_field]
         latest = f"row_number() OVER (PARTITION BY {keys} ORDER BY {timestamp_field} DESC) = 1"
@@ -134,9 +135,20 @@ class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
         end_date: datetime | None = None,
     ) -> QueryJob:
         """Every row between two instants, both inclusive, in order of keys and time."""
+        _refuse_upcoming(feature_name_columns)
         columns = [*join_key_columns, *feature_name_columns, timestamp_field]
         rows = between(Path(data_source.path), columns, start_date, end_date)
         return QueryJob(Query(f"{rows} ORDER BY {names([*join_key_columns, timestamp_field])}"), config.offline_store)
+
+
+def _refuse_upcoming(columns: Sequence[str]) -> None:
+    """Feast's own materialize would lose what is known to come."""
+    if UPCOMING in columns:
+        raise StoreError(
+            "are not in the offline store",
+            subject=UPCOMING,
+            remedy="Run `ratchet stage materialize`, which computes them",
+        )
 
 
 def _entities(entity_df: pd.DataFrame | str | None) -> Query:
@@ -154,14 +166,15 @@ def _entities(entity_df: pd.DataFrame | str | None) -> Query:
 def _join(view: FeatureView, feature_refs: list[str], full_feature_names: bool) -> Join:
     """A view as its projection is asked for: under its own name or a role's, by mapped keys."""
     role = view.projection.name_to_use()
-    features = [ref.removeprefix(f"{role}:") for ref in feature_refs if ref.startswith(f"{role}:")]
-    fields = [(entry.name, from_feast_to_pyarrow_type(entry.dtype)) for entry in [*view.entity_columns, *view.features]]
+    wanted = [ref.removeprefix(f"{role}:") for ref in feature_refs if ref.startswith(f"{role}:")]
+    kept = [entry for entry in (*view.entity_columns, *view.features) if entry.name != UPCOMING]
+    fields = [(entry.name, from_feast_to_pyarrow_type(entry.dtype)) for entry in kept]
     return Join(
         name=role,
         directory=Path(view.batch_source.path),
         schema=pa.schema([*fields, (EVENT_TIMESTAMP, INSTANT)]),
         keys={key.name: view.projection.join_key_map.get(key.name, key.name) for key in view.entity_columns},
-        columns={name: f"{role}__{name}" if full_feature_names else name for name in features},
+        columns={name: f"{role}__{name}" if full_feature_names else name for name in wanted if name != UPCOMING},
         max_age=view.ttl or None,
     )
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 EVENT_TIMESTAMP = "event_timestamp"
 REQUEST_ID = "request_id"
 LABEL_KNOWN_AT = "label_known_at"
+UPCOMING = "upcoming_rows"
+"""What the online store keeps beside a view's features."""
 LABEL_COLUMNS = ("label", LABEL_KNOWN_AT)
 MARGIN = timedelta(days=1)
 """An example may use source rows of its own day and its neighbours; a day's view rows lie no further from theirs."""
@@ -64,6 +66,10 @@ def view_derivation(use_case: UseCase, view: View) -> Derivation:
     computed = view.compute(_unbound(use_case))
     _require(computed, (*view.keys, EVENT_TIMESTAMP), subject)
     features = [name for name in computed.columns if name not in {*view.keys, EVENT_TIMESTAMP}]
+    if UPCOMING in features:
+        raise SettingsError(
+            f"has a column {UPCOMING}", subject=subject, remedy="Rename it: the online store uses that name"
+        )
     expression = _canonical(computed.select(*view.keys, EVENT_TIMESTAMP, *features), subject)
     for name in (*view.keys, *features):
         _check_kept_online(expression[name], name in view.keys, f"{subject}, column {name!r}")

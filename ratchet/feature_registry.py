@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import yaml
 
-from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID
+from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID, UPCOMING
 from ratchet.errors import StoreError
 from ratchet.feast_import import feast_module
 from ratchet.feature_service import (
@@ -167,7 +167,8 @@ def _feature_view(
     source = module.FileSource(
         name=directory.name, path=str(directory), timestamp_field=EVENT_TIMESTAMP, file_format=ParquetFormat()
     )
-    fields = [module.Field(name=name, dtype=_dtype(schema.field(name).type)) for name in schema.names]
+    kept = schema.append(pa.field(UPCOMING, pa.string())) if online else schema
+    fields = [module.Field(name=name, dtype=_dtype(kept.field(name).type)) for name in kept.names]
     return module.FeatureView(
         name=directory.name,
         source=source,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 
 from ratchet.asof_join import Query, between
 from ratchet.clock import TICK, Period
-from ratchet.derivation import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
+from ratchet.derivation import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID, UPCOMING
 from ratchet.errors import StoreError
 from ratchet.feature_registry import feature_service, open_store
 from ratchet.feature_service import (
@@ -22,6 +23,7 @@ from ratchet.feature_service import (
 )
 from ratchet.project import Project
 from ratchet.tables import files, timestamptz, to_array, to_columns
+from ratchet.upcoming import bring_forward
 from ratchet.use_case import Array, Columns, Lookup
 
 _NEVER = np.datetime64(0, "us")
@@ -63,8 +65,9 @@ class OnlineFeatures:
     def read(self, requests: Columns) -> dict[str, Array]:
         """Features of requests, whose columns include the constants.
 
-        What is older than its view's max_age at a request's event_timestamp, or newer than that, is absent, as it would be
-        in the point-in-time join. Raises StoreError where the online store cannot be read.
+        Each request gets the row that holds at its event_timestamp, and nothing where that is older than the view's max_age:
+        what the point-in-time join would find if nothing new became known since the store was written. Raises StoreError where
+        the online store cannot be read.
         """
         if not self._use_case.lookups:
             return {}
@@ -90,16 +93,19 @@ class OnlineFeatures:
         }
 
     def _looked_up(
-        self, lookup: Lookup, keys: Mapping[str, pa.Array], values: Mapping[str, list[object]], moments: Array
+        self, lookup: Lookup, keys: Mapping[str, pa.Array], values: Mapping[str, list[Any]], moments: Array
     ) -> dict[str, Array]:
         schema, names = self._spec.schemas[lookup.view], self._spec.features[lookup.view]
-        held = np.array(values[f"{lookup.prefix}__{names[0]}__ts"], "datetime64[s]").astype("datetime64[us]")
+        features = {name: list(values[f"{lookup.prefix}__{name}"]) for name in names}
+        since = np.array(values[f"{lookup.prefix}__{names[0]}__ts"], "datetime64[s]")
+        bring_forward(features, since, values[f"{lookup.prefix}__{UPCOMING}"], moments)
+        held = since.astype("datetime64[us]")
         absent = (held == _NEVER) | _stale(held, moments, self._use_case.view(lookup.view).max_age)
         for column in lookup.keys.values():
             absent |= keys[column].is_null().to_numpy(zero_copy_only=False)
         columns: dict[str, Array] = {
-            f"{lookup.prefix}__{name}": np.array(values[f"{lookup.prefix}__{name}"], _kept_as(schema.field(name).type))
-            for name in names
+            f"{lookup.prefix}__{name}": np.array(found, _kept_as(schema.field(name).type))
+            for name, found in features.items()
         }
         for each in columns.values():
             each[absent] = None  # NaN among numbers

@@ -102,9 +102,9 @@ class View:
 
     `compute` maps accepted source tables to a table of `keys` (integers or strings), `event_timestamp` (whole seconds; one row
     for a key at a time) and the features (numbers, booleans or strings). Every row may use only source rows whose `known_at`
-    is strictly before its `event_timestamp` and whose `event_time` is at most `lookback` before it (None: all of history).
-    Sums are of integers: those of floats depend on threads. A value older than `max_age` is not served, nor joined in
-    training.
+    is strictly before its `event_timestamp` (`ratchet.windows.just_after` is the first such second) and whose `event_time` is
+    at most `lookback` before it (None: all of history). Sums are of integers: those of floats depend on threads. A request gets
+    the last row that is not later than itself, and nothing of one that is older than `max_age`, in training and in serving.
     """
 
     name: str

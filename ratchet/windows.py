@@ -7,8 +7,9 @@
     )
 
 is a view with the features alarms_1h, false_share_1h, alarms_24h and so on. Rows are summed within tiles of time, by when they
-became known. A tile counts from its end on, so that each of its rows was known strictly before. A row of features stands
-wherever a tile enters or leaves a window, so that a count also falls when nothing happens.
+became known. A tile counts from its end on, so that each of its rows was known strictly before; a row that became known exactly
+when a tile begins counts from a second later. A row counts in a window for as long as the window is. A row of features stands
+wherever something enters or leaves a window, so that a count also falls when nothing happens.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ Sums = Mapping[str, ibis.Value]
 Feature = Callable[[Sums], ibis.Value]
 Rows = Callable[[Tables], ibis.Table]
 UTC_INSTANT = "timestamp('UTC', 6)"
+SECOND = timedelta(seconds=1)
+"""The least time between two rows of a key: online stores keep whole seconds."""
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -61,10 +64,15 @@ def trailing(
     def compute(tables: Tables) -> ibis.Table:
         known = rows(tables) if rows else tables[table.name]
         changes = _changes(_tiles(known, keys, known_at, width, sums, subject), keys, spans.values())
-        return changes.select(*keys, EVENT_TIMESTAMP, **_windowed(changes, keys, width, spans, list(sums), made))
+        return changes.select(*keys, EVENT_TIMESTAMP, **_windowed(changes, keys, spans, list(sums), made))
 
     longest = max(spans.values())
     return View(name, keys, compute, lookback=longest + width + _duration(delay, subject), max_age=longest)
+
+
+def just_after(known_at: ibis.Value) -> ibis.Value:
+    """The first whole second strictly after an instant: the first event_timestamp at which what became known then may count."""
+    return (known_at.truncate("s") + ibis.interval(SECOND)).cast(UTC_INSTANT)
 
 
 def total(name: str) -> Feature:
@@ -85,15 +93,21 @@ def _tiles(
     sums: Mapping[str, ibis.Deferred | int],
     subject: str,
 ) -> ibis.Table:
-    """The sums over the rows of each tile; all of them known strictly before its end, which is its event_timestamp."""
+    """The sums over the rows that begin to count at one event_timestamp, strictly after each became known."""
     known = rows.filter(rows[known_at].notnull())
-    end = (known[known_at].bucket(ibis.interval(width)) + ibis.interval(width)).cast(UTC_INSTANT)
+    counts_from = _counts_from(known[known_at], width)
     values = {name: ibis.literal(value) if isinstance(value, int) else value for name, value in sums.items()}
-    summed = known.select(*keys, **{EVENT_TIMESTAMP: end}, **values)
+    summed = known.select(*keys, **{EVENT_TIMESTAMP: counts_from}, **values)
     for name in sums:
         _check_whole(summed[name], f"{subject}, sum {name!r}")
     totals = {name: summed[name].cast("int64").fill_null(0).sum() for name in sums}
     return summed.group_by([*keys, EVENT_TIMESTAMP]).agg(**totals)
+
+
+def _counts_from(known_at: ibis.Value, width: timedelta) -> ibis.Value:
+    """The end of the tile in which a row became known, or the second after the tile's beginning where it was just then."""
+    begin = known_at.bucket(ibis.interval(width))
+    return (known_at == begin).ifelse(just_after(known_at), (begin + ibis.interval(width)).cast(UTC_INSTANT))
 
 
 def _changes(tiles: ibis.Table, keys: Sequence[str], spans: Iterable[timedelta]) -> ibis.Table:
@@ -110,16 +124,15 @@ def _changes(tiles: ibis.Table, keys: Sequence[str], spans: Iterable[timedelta])
 def _windowed(
     changes: ibis.Table,
     keys: Sequence[str],
-    width: timedelta,
     spans: Mapping[str, timedelta],
     names: Sequence[str],
     features: Mapping[str, Feature],
 ) -> dict[str, ibis.Value]:
-    """Each feature over each window; a window of one tile is the tile alone."""
+    """Each feature over each window: of what began to count less than the window ago."""
     columns: dict[str, ibis.Value] = {}
     for window, span in spans.items():
         over = ibis.range_window(
-            group_by=keys, order_by=EVENT_TIMESTAMP, preceding=ibis.interval(span - width), following=0
+            group_by=keys, order_by=EVENT_TIMESTAMP, preceding=ibis.interval(span - SECOND), following=0
         )
         sums = {name: changes[name].sum().over(over) for name in names}
         columns |= {f"{name}_{window}": feature(sums) for name, feature in features.items()}

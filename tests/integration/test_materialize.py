@@ -11,10 +11,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import ibis
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 import pytest
+from ibis import _
 
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
@@ -25,13 +27,15 @@ from ratchet.feature_service import service_spec
 from ratchet.feature_store import OnlineFeatures
 from ratchet.project import Project
 from ratchet.tables import to_columns
-from ratchet.use_case import Columns
+from ratchet.use_case import Columns, Lookup, Tables, View
+from ratchet.windows import UTC_INSTANT, trailing
 from tests.support import parcels
 from tests.support.accepted import accept
 from tests.support.killing_sql import online_rows, survives
 from tests.support.parcels import END, parcel_rows, parcels_project
 from tests.support.variants import with_use_case
 
+HALF_PAST = datetime(2024, 3, 20, 16, 30, tzinfo=UTC)
 LATE = {("depots", "depots"): parcels.depot_rows(), ("parcels", "only"): parcel_rows(34)}
 
 
@@ -98,6 +102,76 @@ def test_online_values_are_those_of_the_join(finished: Project, later: timedelta
     for name, column in expected.items():
         np.testing.assert_array_equal(column, found[name], err_msg=name)
         assert column.dtype == found[name].dtype, name
+
+
+LATER = [
+    timedelta(hours=hours, seconds=seconds)
+    for hours in (0, 1, 2, 3, 23, 24, 25, 26, 47, 72)
+    for seconds in (0, 1, 1800)
+]
+
+
+@pytest.fixture(scope="module")
+def half_past(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with trailing windows whose online store was written at half past four, just after a parcel had arrived."""
+    parcels_table = parcels.use_case.table("parcels")
+    windows = trailing(
+        "sent", ("sender",), parcels_table, tile="1h", windows=("2h", "24h"), delay="3d", sums={"parcels": 1}
+    )
+    project = with_use_case(
+        replace(parcels_project(tmp_path_factory.mktemp("half_past")), clock=FixedClock(HALF_PAST)),
+        views=(
+            *parcels.use_case.views,
+            windows,
+            View("name_day", ("depot",), name_day, timedelta(days=9), timedelta(days=2)),
+        ),
+        lookups=(
+            *parcels.use_case.lookups,
+            Lookup("sent", {"sender": "sender"}),
+            Lookup("name_day", {"depot": "sender"}),
+        ),
+    )
+    arrived_at = pc.field("arrived_at")
+    quiet = (arrived_at <= HALF_PAST) | (arrived_at >= HALF_PAST + LATER[-1])
+    days = {("parcels", f"day-{day:02d}"): parcel_rows(day, 60).filter(quiet) for day in range(36)}
+    accept(project, {("depots", "depots"): parcels.depot_rows(), **days})
+    featurize(project)
+    materialize(project)
+    return project
+
+
+def name_day(tables: Tables) -> ibis.Table:
+    """What is known of a depot's next day some time before it begins."""
+    tomorrow = (_.arrived_at.truncate("D") + ibis.interval(days=1)).cast(UTC_INSTANT)
+    arrived = tables["parcels"].filter(_.arrived_at.notnull()).mutate(event_timestamp=tomorrow, depot=_.receiver)
+    return arrived.group_by("depot", "event_timestamp").agg(heaviest=_.grams.max(), name=_.grams.max().cast("string"))
+
+
+def test_online_values_are_those_of_the_join_at_every_age(half_past: Project) -> None:
+    """As counts fall and values begin to hold while nothing happens, and nothing of what the offline store knows of later."""
+    each = [requests(HALF_PAST + later, *map(list, zip(*EVERY_PAIR, strict=True))) for later in LATER]
+    columns = {name: np.concatenate([one[name] for one in each]) for name in each[0]}
+    expected, found = as_of(half_past, columns), OnlineFeatures(half_past).read(columns)
+    assert set(expected) == set(found)
+    for name, column in expected.items():
+        np.testing.assert_array_equal(column, found[name], err_msg=name)
+
+
+def test_windows_fall_each_in_its_own_time(half_past: Project) -> None:
+    """A window of two hours is empty after them, while that of a day still counts what it held."""
+    found = [
+        OnlineFeatures(half_past).read(requests(HALF_PAST + later, [1], [1])) for later in (timedelta(), *LATER[9:12])
+    ]
+    assert found[0]["sent__parcels_2h"] > 0
+    assert [0.0] * 3 == [float(one["sent__parcels_2h"][0]) for one in found[1:]]
+    assert all(one["sent__parcels_24h"] > 0 for one in found)
+
+
+def test_feasts_own_materialize_is_refused(half_past: Project) -> None:
+    """It knows nothing of what is to come, and would serve values that hold no longer."""
+    store = open_store(half_past)
+    with pytest.raises(StoreError, match="ratchet stage materialize"):
+        store.materialize(HALF_PAST - timedelta(days=1), HALF_PAST)
 
 
 def test_value_newer_than_the_request_is_absent(finished: Project) -> None:

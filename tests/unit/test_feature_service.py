@@ -49,6 +49,10 @@ def instant_as_feature(tables: Tables) -> ibis.Table:
     return noshow.patient_history(tables).mutate(last=_.event_timestamp)
 
 
+def upcoming_as_feature(tables: Tables) -> ibis.Table:
+    return noshow.patient_history(tables).mutate(upcoming_rows=_.appointments_56d)
+
+
 def without_patient(tables: Tables) -> ibis.Table:
     return noshow.patient_history(tables).drop("patient")
 
@@ -164,6 +168,7 @@ def test_request_has_its_fields_the_constants_and_no_label() -> None:
         ({"views": (replace(VIEW, compute=without_patient),)}, "lacks patient"),
         ({"views": (replace(VIEW, compute=rate_as_list),)}, "type array<float64>"),
         ({"views": (replace(VIEW, compute=instant_as_feature),)}, "column 'last': is a timestamp"),
+        ({"views": (replace(VIEW, compute=upcoming_as_feature),)}, "column upcoming_rows"),
         ({"views": (replace(VIEW, compute=fractional_key),)}, "column 'patient': is a float64"),
         ({"examples": request_without_clinic}, "examples: lacks clinic"),
     ],

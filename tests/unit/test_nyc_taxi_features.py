@@ -151,10 +151,10 @@ class TestHistories:
         assert [] == compute(name, [{**trip(0), "dropoff_at": None, "duration_seconds": None}])
 
 
-def test_a_dropoff_on_the_hour_counts_from_the_next_hour_on() -> None:
-    """Known at 1:00 is not known strictly before 1:00."""
+def test_a_dropoff_on_the_hour_counts_a_second_later() -> None:
+    """Known at 1:00 is not known strictly before 1:00, but it is at 1:00:01."""
     rows = compute("city_traffic", [trip(50)])
-    assert (START + timedelta(hours=2), 1) == (rows[0]["event_timestamp"], rows[0]["trips_1h"])
+    assert (START + timedelta(hours=1, seconds=1), 1) == (rows[0]["event_timestamp"], rows[0]["trips_1h"])
 
 
 class TestReferenceAndWeather:

@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 import ibis
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from ibis import _
 
 from ratchet.derivation import view_derivation
 from ratchet.errors import SettingsError
+from ratchet.upcoming import bring_forward, pack
 from ratchet.use_case import SourceTable, Tables, View
 from ratchet.windows import rate, total, trailing
 from tests.support.noshow import use_case as noshow
@@ -24,6 +26,7 @@ from tests.support.parcels import INSTANT
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
 TILE, DELAY = timedelta(hours=2), timedelta(hours=5)
+SECOND, TICK = timedelta(seconds=1), timedelta(microseconds=1)
 WINDOWS = {"2h": TILE, "6h": timedelta(hours=6), "1d": timedelta(days=1)}
 SCHEMA = pa.schema(
     {"sender": pa.string(), "sent_at": INSTANT, "known_at": INSTANT, "grams": pa.int64(), "is_torn": pa.bool_()}
@@ -43,6 +46,12 @@ def declare(**changes: Any) -> View:
         "features": {"parcels": total("parcels"), "torn": total("torn"), "mean_grams": rate("grams", "parcels")},
     }
     return trailing("sent", ("sender",), **{**declared, **changes})
+
+
+def parcel_at(sender: str, known_at: timedelta, grams: int = 3) -> Row:
+    """A parcel that became known some time after START, at once."""
+    moment = START + known_at
+    return {"sender": sender, "sent_at": moment, "known_at": moment, "grams": grams, "is_torn": False}
 
 
 @cache
@@ -70,11 +79,19 @@ def parcel(sender: str, minutes: int, delay: int, grams: int | None = 3, is_torn
     return {"sender": sender, "sent_at": sent_at, "known_at": known_at, "grams": grams, "is_torn": is_torn}
 
 
+def inside_of(window: timedelta, known_at: datetime, at: datetime) -> bool:
+    """Does what became known at one instant count in a window at another? The window ends with the last whole tile: just
+    before its end in the second that follows it, and with its end from then on."""
+    end = at - (at - START) % TILE
+    beginning = end - window
+    return beginning <= known_at < end if at - end < SECOND else beginning < known_at <= end
+
+
 def oracle(rows: list[Row], sender: str, at: datetime) -> Row:
     """The features of a sender at a moment, by definition."""
     found: Row = {}
     for label, window in WINDOWS.items():
-        inside = [row for row in rows if row["sender"] == sender and at - window <= row["known_at"] < at]
+        inside = [row for row in rows if row["sender"] == sender and inside_of(window, row["known_at"], at)]
         found |= {
             f"parcels_{label}": len(inside),
             f"torn_{label}": sum(row["is_torn"] or 0 for row in inside),
@@ -83,8 +100,16 @@ def oracle(rows: list[Row], sender: str, at: datetime) -> Row:
     return found
 
 
+TILES = st.integers(0, 36).map(lambda tiles: tiles * TILE)
+BOUNDARIES = st.builds(
+    lambda tiles, beside: max(tiles + beside, timedelta()),
+    TILES,
+    st.sampled_from([timedelta(), -TICK, TICK, -SECOND, SECOND, SECOND - TICK]),
+)
+TIMES = st.timedeltas(timedelta(), timedelta(days=5))
 ROWS = st.lists(
-    st.builds(
+    st.builds(parcel_at, st.sampled_from(["ada", "bob"]), BOUNDARIES)
+    | st.builds(
         parcel,
         sender=st.sampled_from(["ada", "bob"]),
         minutes=st.integers(0, 3 * 24 * 60) | st.integers(0, 36).map(lambda tile: tile * 120),
@@ -109,10 +134,10 @@ class TestFeatures:
             assert oracle(rows, found["sender"], found["event_timestamp"]) == features(found)
 
     @settings(max_examples=40)
-    @given(rows=ROWS, tiles=st.integers(0, 60))
-    def test_hold_until_the_next_row(self, rows: list[Row], tiles: int) -> None:
-        """A count falls when a row leaves its window, though nothing happens then."""
-        at = START + TILE * tiles
+    @given(rows=ROWS, later=BOUNDARIES | TIMES)
+    def test_hold_until_the_next_row(self, rows: list[Row], later: timedelta) -> None:
+        """At any instant they count what was known strictly before it; a count falls though nothing happens then."""
+        at = START + later
         newest = {row["sender"]: row for row in compute(rows) if row["event_timestamp"] <= at}
         for sender, found in newest.items():
             assert oracle(rows, sender, at) == features(found)
@@ -129,6 +154,14 @@ class TestFeatures:
             [row for row in compute(some) if start <= row["event_timestamp"] < end] for some in (rows, needed)
         )
         assert everything == enough
+
+    def test_what_became_known_where_a_tile_ends_counts_at_once(self) -> None:
+        """Not in a request of that very moment, but a second later, and for just as long as the window is."""
+        found = compute([parcel_at("ada", 2 * TILE)], declare(windows=("2h",)))
+        end = START + 2 * TILE
+        assert [(end + SECOND, 1), (end + SECOND + TILE, 0)] == [
+            (row["event_timestamp"], row["parcels_2h"]) for row in found
+        ]
 
     def test_a_row_that_is_never_known_does_not_count(self) -> None:
         """Without a known_at there is nothing, not even a row of zeros."""
@@ -150,6 +183,46 @@ class TestFeatures:
         """One for each window, under its own name."""
         found = compute([parcel("ada", 0, 5, is_torn=True)], declare(features=None, windows=("2h",)))
         assert {"parcels_2h": 1, "torn_2h": 1, "grams_2h": 3} == features(found[0])
+
+
+class TestOnline:
+    @settings(max_examples=30)
+    @given(rows=ROWS, written=BOUNDARIES | TIMES, age=BOUNDARIES | TIMES)
+    def test_serves_every_window_at_every_age_as_training_joins_it(
+        self, rows: list[Row], written: timedelta, age: timedelta
+    ) -> None:
+        """Whenever it was written, and however long ago, as long as nothing became known since."""
+        until = START + written
+        moment = min([until + age, *(row["known_at"] for row in rows if row["known_at"] > until)])
+        everything, known = compute(rows), compute([row for row in rows if row["known_at"] <= until])
+        held = [*newest(everything, until).values(), *(row for row in known if row["event_timestamp"] > until)]
+        joined = {sender: row for sender, row in newest(everything, moment).items() if is_fresh(row, moment)}
+        assert joined == {row["sender"]: row for row in served(held, moment) if is_fresh(row, moment)}
+        for sender, row in joined.items():
+            assert oracle(rows, sender, moment) == features(row)
+
+
+def newest(rows: list[Row], at: datetime) -> dict[str, Row]:
+    """The row of each sender that holds at an instant."""
+    return {row["sender"]: row for row in rows if row["event_timestamp"] <= at}
+
+
+def is_fresh(row: Row, at: datetime) -> bool:
+    assert DECLARED.max_age is not None
+    return timedelta() <= at - row["event_timestamp"] <= DECLARED.max_age
+
+
+def served(rows: list[Row], at: datetime) -> list[Row]:
+    """What a request finds in an online store that holds these rows."""
+    schema = view_derivation(replace(noshow, tables=(PARCELS,)), DECLARED).schema
+    found = pack(pa.Table.from_pylist(rows, schema), ["sender"]).run(1, "1GB")
+    columns = {name: found[name].to_pylist() for name in schema.names if name not in {"sender", "event_timestamp"}}
+    since = found["event_timestamp"].to_numpy().astype("datetime64[s]")
+    asked = np.full(found.num_rows, np.datetime64(at.replace(tzinfo=None), "us"))
+    bring_forward(columns, since, found["upcoming_rows"].to_pylist(), asked)
+    times = [instant.replace(tzinfo=UTC) for instant in since.tolist()]
+    table = {"sender": found["sender"].to_pylist(), "event_timestamp": times, **columns}
+    return [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
 
 
 class TestDeclaration:

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from ratchet.fields import kinds_of, numbers, schema_of
 from ratchet.use_case import INSTANT, Columns, Lookup, SourceTable, Tables, UseCase, View, expect
-from ratchet.windows import UTC_INSTANT, rate, total, trailing
+from ratchet.windows import just_after, rate, total, trailing
 from use_cases.churn.simulator import TIMEZONE, simulator
 
 NOTICE = timedelta(days=30)
@@ -61,8 +61,7 @@ CANCELLATIONS = SourceTable(
 
 def health(tables: Tables) -> ibis.Table:
     """The score that another system computed, from just after it was delivered."""
-    since = (_.delivered_at.truncate("s") + ibis.interval(seconds=1)).cast(UTC_INSTANT)
-    return tables["health_scores"].select("customer", "score", event_timestamp=since)
+    return tables["health_scores"].select("customer", "score", event_timestamp=just_after(_.delivered_at))
 
 
 def examples(tables: Tables) -> ibis.Table:

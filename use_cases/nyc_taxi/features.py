@@ -10,7 +10,7 @@ from ibis import _
 
 from ratchet.clock import local_time
 from ratchet.use_case import Columns, SourceTable, Tables, View
-from ratchet.windows import UTC_INSTANT, Sums, total, trailing
+from ratchet.windows import UTC_INSTANT, Sums, just_after, total, trailing
 from use_cases.nyc_taxi.tables import TIMEZONE
 
 CITY = "nyc"
@@ -74,7 +74,7 @@ def city_weather(tables: Tables) -> ibis.Table:
         "snow_depth_inches",
         "high_fahrenheit",
         city=ibis.literal(CITY),
-        event_timestamp=(_.day_end + ibis.interval(seconds=1)).cast(UTC_INSTANT),
+        event_timestamp=just_after(_.day_end),
     )
 
 
