@@ -19,6 +19,7 @@ from mlflow.models import Model as MlflowModel
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
+from ratchet.embedded_registry import artifacts
 from ratchet.gate_record import GateRecord
 from ratchet.model import FILES, PLOTS, REFERENCE, TRUSTED, Contract, Model, frame
 from ratchet.project import Project
@@ -90,7 +91,7 @@ def _experiment(client: MlflowClient, project: Project) -> str:
     if found is not None:
         return str(found.experiment_id)
     stores = project.stores
-    local = "" if stores.tracking_uri.startswith("http") else (project.shared_state / "mlartifacts").as_uri()
+    local = "" if stores.tracking_uri.startswith("http") else artifacts(project).as_uri()
     return str(client.create_experiment(project.namespace, stores.artifact_location or local or None))
 
 

@@ -47,10 +47,10 @@ class Changes:
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """A temporary sibling of `path` to write to; it takes the place of `path` when the block ends without error.
 
-    Raises StoreError where it cannot be written.
+    Unless it may `replace`, a file that is there by then stays, whoever made it. Raises StoreError where it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -58,7 +58,11 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
-        temporary.replace(path)
+        if replace:
+            temporary.replace(path)
+        else:
+            with suppress(FileExistsError):
+                path.hardlink_to(temporary)
     except OSError as error:
         raise StoreError(
             f"cannot be written ({error})",
