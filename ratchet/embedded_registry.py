@@ -33,6 +33,12 @@ def database(project: Project) -> Path:
     return project.shared_state / "mlflow.db"
 
 
+def tracking_uri(project: Project) -> str:
+    """The address of the database, with the number of its file, which SQLite ignores: MLflow keeps connections by address,
+    and would go on reading a file of which another one has taken the place."""
+    return f"{sqlite.url(database(project))}&file={database(project).stat().st_ino}"
+
+
 def artifacts(project: Project) -> Path:
     """Where the artifacts of embedded experiments are."""
     return project.shared_state / _ARTIFACTS

@@ -27,7 +27,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import local_file_uri_to_path
 from sqlalchemy.exc import SQLAlchemyError
 
-from ratchet import embedded_registry, sqlite
+from ratchet import embedded_registry
 from ratchet.embedded_registry import database
 from ratchet.errors import GateError, RegistryError
 from ratchet.gate_record import GateRecord, Waiver, verify
@@ -120,7 +120,7 @@ class Registry:
     def _uri(self) -> str:
         if not self._exists:
             raise RegistryError("nothing was registered yet", subject=f"model {self.name}", remedy="Run `dvc repro`")
-        return self.project.stores.tracking_uri or sqlite.url(database(self.project))
+        return self.project.stores.tracking_uri or embedded_registry.tracking_uri(self.project)
 
     @cached_property
     def _client(self) -> MlflowClient:
@@ -175,14 +175,18 @@ class Registry:
         from ratchet.model import load
 
         model = load(directory, self.project.use_case)
-        found = self.find(model.digest)
+        found, served = self.find(model.digest), self.snapshot().served
         if found is None:
             mlflow_run.log(self._client, self.project, model, directory, record)
-        elif found.number not in self.snapshot().served:
+        elif found.number not in served:
             for key, value in mlflow_run.log_again(self._client, found, model, directory, record).items():
                 self.tag(found, key, value)
         version = self.find(model.digest)
         assert version is not None
+        is_evidence = version.number in served
+        mlflow_run.describe(
+            self._client, self.project, version, self.record(version), model.contract, is_evidence=is_evidence
+        )
         self._close_runs(version)
         return version
 

@@ -12,14 +12,8 @@ from urllib.parse import quote
 
 
 def url(path: Path, *, create: bool = False) -> str:
-    """The address for SQLAlchemy.
-
-    The `/` in the path are quoted too: MLflow takes what it finds before the last one for a folder, and makes it. An absolute
-    path of an existing file comes with the number of the file, which SQLite does not look at: MLflow keeps its connections by
-    address, and would go on with the old file when another one has taken its place.
-    """
-    known = f"&file={path.stat().st_ino}" if path.is_absolute() and path.exists() else ""
-    return f"sqlite:///{_uri(path, create)}{known}&uri=true"
+    """The address for SQLAlchemy; `/` is quoted, too: MLflow takes what is before the last one for a folder, and makes it."""
+    return f"sqlite:///{_uri(path, create)}&uri=true"
 
 
 def connect(path: Path, *, create: bool = False, **options: object) -> sqlite3.Connection:

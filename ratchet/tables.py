@@ -6,6 +6,7 @@ and which files it wrote, so that a rerun computes only units whose inputs' dige
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -255,6 +256,9 @@ def scan(
     import ibis
 
     found = files(directory, first, last)
-    if not found:
-        return ibis.memtable(schema.empty_table())
-    return connection.read_parquet(found, hive_partitioning=False)
+    return read_parquet(connection, found) if found else ibis.memtable(schema.empty_table())
+
+
+def read_parquet(connection: ibis.backends.duckdb.Backend, paths: Sequence[str]) -> ibis.Table:
+    """The rows of these very files: DuckDB itself takes `?`, `*` and `[` for patterns, and `name=value` folders for columns."""
+    return connection.read_parquet([glob.escape(path) for path in paths], hive_partitioning=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -43,9 +43,9 @@ def content(folder: Path) -> set[str]:
 
 
 @pytest.fixture
-def away(served: Project, tmp_path: Path) -> Iterator[Path]:
+def away(served: Project, tmp_path: Path) -> Path:
     """Where the database of `served` is while somebody has taken it away."""
-    yield embedded_registry.database(served).rename(tmp_path / "mlflow.db.away")
+    return embedded_registry.database(served).rename(tmp_path / "mlflow.db.away")
 
 
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)

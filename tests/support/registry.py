@@ -29,7 +29,8 @@ def copied(project: Project, folder: Path) -> Project:
     """The project with all its files in another folder: the artifacts of its registry, too."""
     shutil.copytree(project.root, folder)
     copy = replace(project, root=folder)
-    embedded_registry.follow_move(copy)
+    if embedded_registry.exists(copy):
+        embedded_registry.follow_move(copy)
     return copy
 
 
