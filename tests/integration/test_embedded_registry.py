@@ -11,18 +11,21 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 
+import mlflow
 import pytest
 
 from inference_pipeline.online.serving import Serving
 from ratchet import embedded_registry
 from ratchet.errors import RegistryError
+from ratchet.model import frame
 from ratchet.project import Project
 from ratchet.promotion import promote, reconcile, resolve_champion, rollback, serving_version, status, write_wishes
 from ratchet.settings import Stores
 from ratchet.tables import read_json
 from tests.support.champions import fixed_predictor
+from tests.support.models import noshow_columns
 from tests.support.projects import noshow_project
-from tests.support.registry import create_registry
+from tests.support.registry import NO_GAIN, WORSE, candidate, create_registry, offer_model
 from training_pipeline.register import register
 
 NOTHING = {"wish": None, "serving": None, "previous": None, "versions": [], "history": []}
@@ -174,3 +177,52 @@ def test_a_registry_that_took_the_place_of_another_is_read(served: Project, empt
     assert serving_version(served) is None
     kept.replace(path)
     assert 2 == serving_version(served)
+
+
+ODD = "a?b [1] #%20 & 'é'"
+
+
+def test_a_moved_registry_is_used_where_it_is(served: Project, tmp_path: Path) -> None:
+    """Models, records and new runs are found in the folder that the checkout is in now, whatever its name."""
+    moved = replace(served, root=served.root.rename(tmp_path / ODD))
+    shutil.rmtree(moved.state / "models")  # so that the registry itself has to give the files
+    assert 2 == resolve_champion(moved).version
+    version = offer_model(moved, candidate(5), candidate().digest)
+    assert (3, 3) == (version, resolve_champion(moved).version)
+    assert 1 == promote(moved, 1, by="ann")["serving"]["version"]
+    assert [ODD] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_after_a_move_mlflow_finds_the_models_too(served: Project, tmp_path: Path) -> None:
+    """Once a command has run in the new place, MLflow's own functions load what they loaded in the old one."""
+    moved = replace(served, root=served.root.rename(tmp_path / "elsewhere"))
+    status(moved)
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(embedded_registry.tracking_uri(moved))
+    rows = frame(candidate().contract.inputs, noshow_columns(20))
+    assert 20 == len(mlflow.pyfunc.load_model(f"models:/{moved.namespace}/2").predict(rows))
+    mlflow.set_tracking_uri(before)
+
+
+def test_a_copy_leaves_the_registry_it_was_copied_from_alone(served: Project, tmp_path: Path) -> None:
+    """What is logged anew in a copy of a checkout does not change the artifacts of the first."""
+    before = {path: path.read_bytes() for path in embedded_registry.artifacts(served).rglob("*") if path.is_file()}
+    copy = replace(served, root=Path(shutil.copytree(served.root, tmp_path / "copy")))
+    for gain in (WORSE, NO_GAIN):
+        offer_model(copy, candidate(5), candidate().digest, gain=gain)
+    shutil.rmtree(embedded_registry.artifacts(copy))
+    after = {path: path.read_bytes() for path in embedded_registry.artifacts(served).rglob("*") if path.is_file()}
+    assert before == after
+    assert 2 == resolve_champion(served).version
+
+
+def test_artifacts_that_are_away_are_looked_for_by_name(served: Project, tmp_path: Path) -> None:
+    """That the folder of all artifacts is absent is no verdict on a version: nothing is refused, and it may come back."""
+    folder = embedded_registry.artifacts(served)
+    away = folder.rename(tmp_path / "away")
+    for question in (resolve_champion, lambda project: promote(project, 1, by="ann")):
+        with pytest.raises(RegistryError, match=r"its artifacts are looked for in .*mlartifacts, which is not there"):
+            question(served)
+    away.rename(folder)
+    assert {"served", "serving"} >= {version["status"] for version in status(served)["versions"]}
+    assert 1 == reconcile(served)["serving"]["version"]
