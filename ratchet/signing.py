@@ -71,10 +71,21 @@ def _private_key(project: Project) -> Ed25519PrivateKey:
     key = _parsed(path, lambda pem: load_pem_private_key(pem, None))
     if not isinstance(key, Ed25519PrivateKey):
         raise _no_key(path)
-    if not path.with_suffix(".pub").exists():
-        with atomic(path.with_suffix(".pub"), replace=False) as temporary:
-            temporary.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    _pair(path.with_suffix(".pub"), key.public_key())
     return key
+
+
+def _pair(path: Path, public: Ed25519PublicKey) -> None:
+    """Write the public key where there is none. Raises GateError where there is that of another pair."""
+    if not path.exists():
+        with atomic(path, replace=False) as temporary:
+            temporary.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    if _parsed(path, load_pem_public_key) != public:
+        raise GateError(
+            "is no half of the same pair as the private key: nothing that is signed now could be verified",
+            subject=str(path),
+            remedy="Restore the half that was replaced",
+        )
 
 
 def begin_anew(project: Project) -> str:
