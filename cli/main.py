@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import getpass
 import json
 import sys
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ import click
 
 from cli.check import check
 from cli.init.command import init
+from cli.person import current_user
 from cli.serve import serve
 from cli.stages import STAGES, load_stage
 from ratchet.errors import GateError, RatchetError
@@ -72,7 +72,7 @@ def status(as_json: bool) -> None:
 @click.argument("version", type=click.IntRange(min=1))
 @click.option("--reason", help="Why a model that is no better, but not worse either, may serve.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="The day (UTC) on which that reason expires.")
-@click.option("--by", default=getpass.getuser, show_default="you", help="Who asks.")
+@click.option("--by", default=current_user, show_default="you", help="Who asks.")
 def promote(version: int, reason: str | None, until: datetime | None, by: str) -> None:
     """Request VERSION; it serves if its gate record holds."""
     from ratchet.promotion import promote as request
@@ -84,7 +84,7 @@ def promote(version: int, reason: str | None, until: datetime | None, by: str) -
 
 @ratchet.command()
 @click.option("--reason", required=True, help="Why, for the promotion history.")
-@click.option("--by", default=getpass.getuser, show_default="you", help="Who asks.")
+@click.option("--by", default=current_user, show_default="you", help="Who asks.")
 def rollback(reason: str, by: str) -> None:
     """Return to the version that served before, and keep the policy from promoting until somebody releases it."""
     from ratchet.promotion import rollback as return_to_previous

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from feature_pipeline.rules import broken, rules_digest
 from ratchet.project import Project
-from ratchet.tables import connect, digest
+from ratchet.tables import connect, digest, read_parquet
 from ratchet.use_case import ROW_ID, SourceTable
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Quarantine:
     def _accepted(self, batches: Sequence[str], rows: pa.Table, here: ibis.Table) -> ibis.Table:
         """The accepted rows of earlier batches whose keys are among those of `rows`, which bound the memory that it takes."""
         raw, rejected = (
-            self._connection.read_parquet([str(self._path(folder, batch)) for batch in batches])
+            read_parquet(self._connection, [str(self._path(folder, batch)) for batch in batches])
             for folder in (self.project.raw, self.project.quarantine)
         )
         if self.table.event_time in self.table.key:  # then no other date can have them, and need be read

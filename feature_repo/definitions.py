@@ -1,7 +1,8 @@
 """A use case as Feast objects, for the `feast` command in this folder: the one that was materialized last.
 
 `ratchet stage materialize` writes feature_store.yaml here and applies the same objects. Then, from the root of the
-checkout, `feast -c feature_repo feature-views list` and the like work in an environment that has Ratchet installed.
+checkout, `feast -c feature_repo feature-views list` and the like work in an environment that has Ratchet installed. The file
+names databases by absolute paths: once the checkout was moved, run that stage first.
 """
 
 from __future__ import annotations

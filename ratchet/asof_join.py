@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -76,8 +77,8 @@ def between(
 
 
 def parquet(paths: Sequence[str]) -> str:
-    """The rows of Parquet files."""
-    listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+    """The rows of these very Parquet files, whatever DuckDB might take for a pattern in their paths."""
+    listed = ", ".join("'" + glob.escape(path).replace("'", "''") + "'" for path in paths)
     return f"read_parquet([{listed}], hive_partitioning = false)"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,7 +95,7 @@ class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
     ) -> QueryJob:
         """`entity_df` is SQL or a frame with the join keys and event_timestamp, which is UTC where it has no zone."""
         entities = _entities(entity_df)
-        joins = [_join(view, feature_refs, full_feature_names) for view in feature_views]
+        joins = [_join(config, view, feature_refs, full_feature_names) for view in feature_views]
         columns, first, last = _describe(entities, joins, config.offline_store)
         return QueryJob(
             point_in_time(entities, joins, first, last),
@@ -120,7 +121,7 @@ class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
         keys = names(join_key_columns)
         columns = [*join_key_columns, *feature_name_columns, timestamp_field]
         latest = f"row_number() OVER (PARTITION BY {keys} ORDER BY {timestamp_field} DESC) = 1"
-        rows = between(Path(data_source.path), columns, start_date, end_date)
+        rows = between(_directory(config, data_source), columns, start_date, end_date)
         return QueryJob(Query(f"{rows} QUALIFY {latest} ORDER BY {keys}"), config.offline_store)
 
     @staticmethod
@@ -137,7 +138,7 @@ class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
         """Every row between two instants, both inclusive, in order of keys and time."""
         _refuse_upcoming(feature_name_columns)
         columns = [*join_key_columns, *feature_name_columns, timestamp_field]
-        rows = between(Path(data_source.path), columns, start_date, end_date)
+        rows = between(_directory(config, data_source), columns, start_date, end_date)
         return QueryJob(Query(f"{rows} ORDER BY {names([*join_key_columns, timestamp_field])}"), config.offline_store)
 
 
@@ -163,7 +164,7 @@ def _entities(entity_df: pd.DataFrame | str | None) -> Query:
     return Query(f"SELECT * FROM {ENTITIES}", {ENTITIES: pa.Table.from_pandas(entity_df, preserve_index=False)})
 
 
-def _join(view: FeatureView, feature_refs: list[str], full_feature_names: bool) -> Join:
+def _join(config: RepoConfig, view: FeatureView, feature_refs: list[str], full_feature_names: bool) -> Join:
     """A view as its projection is asked for: under its own name or a role's, by mapped keys."""
     role = view.projection.name_to_use()
     wanted = [ref.removeprefix(f"{role}:") for ref in feature_refs if ref.startswith(f"{role}:")]
@@ -171,12 +172,17 @@ def _join(view: FeatureView, feature_refs: list[str], full_feature_names: bool) 
     fields = [(entry.name, from_feast_to_pyarrow_type(entry.dtype)) for entry in kept]
     return Join(
         name=role,
-        directory=Path(view.batch_source.path),
+        directory=_directory(config, view.batch_source),
         schema=pa.schema([*fields, (EVENT_TIMESTAMP, INSTANT)]),
         keys={key.name: view.projection.join_key_map.get(key.name, key.name) for key in view.entity_columns},
         columns={name: f"{role}__{name}" if full_feature_names else name for name in wanted if name != UPCOMING},
         max_age=view.ttl or None,
     )
+
+
+def _directory(config: RepoConfig, source: Any) -> Path:
+    """Where a source's files are: a relative path begins, as everywhere in Feast, in the folder of feature_store.yaml."""
+    return Path(os.path.normpath(Path(config.repo_path or ".") / source.path))
 
 
 def _describe(

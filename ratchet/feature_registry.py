@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import yaml
 
+from ratchet import sqlite
 from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID, UPCOMING
 from ratchet.errors import StoreError
 from ratchet.feast_import import feast_module
@@ -41,9 +42,16 @@ def feast_project(project: Project) -> str:
     return project.namespace.replace("-", "_")
 
 
-def repo_config(project: Project) -> feast.RepoConfig:
-    """Where Feast keeps what, as feature_store.yaml says it."""
-    return feast_module().RepoConfig(**_settings(project))
+def feature_repo(project: Project) -> Path:
+    """Feast's own folder; the paths of tables in its registry begin there, so that a checkout may be moved."""
+    return project.root / "feature_repo"
+
+
+def repo_config(project: Project, *, create: bool = False) -> feast.RepoConfig:
+    """Where Feast keeps what. Unless it may `create` them, the registry's tables must be there."""
+    settings = _settings(project, create=create)
+    settings["registry"]["schema_mode"] = "auto" if create else "verify"
+    return feast_module().RepoConfig(**settings, repo_path=feature_repo(project))
 
 
 def definitions(project: Project) -> dict[str, Any]:
@@ -52,7 +60,7 @@ def definitions(project: Project) -> dict[str, Any]:
     entities = _entities(project.use_case, spec)
     views = {
         view.name: _feature_view(
-            project.features / "views" / spec.views[view.name],
+            _from_repo(project, project.features / "views" / spec.views[view.name]),
             spec.schemas[view.name],
             [entities[key] for key in view.keys],
             view.max_age,
@@ -62,7 +70,9 @@ def definitions(project: Project) -> dict[str, Any]:
     roles = [_role(views[lookup.view], lookup) for lookup in project.use_case.lookups]
     by_id = {"requests": request_schema(project.use_case), "labels": label_schema(project.use_case)}
     for name, schema in by_id.items():
-        views[name] = _feature_view(project.features / name, schema, [entities[REQUEST_ID]], None, online=False)
+        views[name] = _feature_view(
+            _from_repo(project, project.features / name), schema, [entities[REQUEST_ID]], None, online=False
+        )
     return {
         **{f"entity_{name}": entity for name, entity in entities.items()},
         **{f"view_{name}": view for name, view in views.items()},
@@ -75,12 +85,12 @@ def definitions(project: Project) -> dict[str, Any]:
 def apply(project: Project) -> None:
     """Make the registry hold exactly the active use case's definitions, and the online store their tables."""
     project.state.mkdir(parents=True, exist_ok=True)
-    with atomic(project.root / "feature_repo" / "feature_store.yaml") as temporary:
+    with atomic(feature_repo(project) / "feature_store.yaml") as temporary:
         temporary.touch(mode=0o600)  # a registry's address may hold its password
         temporary.write_text(yaml.safe_dump(_settings(project), sort_keys=False), encoding="utf-8")
-    store, wanted = _connect(project), list(definitions(project).values())
+    store, wanted = _connect(project, create=True), list(definitions(project).values())
     with databases(project):
-        with sqlite3.connect(online_database(project)) as database:
+        with closing(sqlite.connect(online_database(project), create=True)) as database:
             database.execute("PRAGMA journal_mode=WAL")  # readers go on while materialize writes
         store.apply(wanted, objects_to_delete=_obsolete(store, wanted), partial=False)
 
@@ -106,7 +116,7 @@ def databases(project: Project) -> Iterator[None]:
 def open_store(project: Project) -> feast.FeatureStore:
     """The applied feature store. Raises StoreError where the registry is absent or lacks the active feature service."""
     registry = _registry_path(project)
-    if registry is not None and not registry.exists():
+    if not (project.stores.feast_registry or registry.exists()):
         raise StoreError("is not there", subject=f"feature registry {registry}", remedy=REMEDY)
     store = _connect(project)
     feature_service(store, service_spec(project.use_case))
@@ -125,25 +135,52 @@ def feature_service(store: feast.FeatureStore, spec: ServiceSpec) -> feast.Featu
         ) from error
 
 
-def _connect(project: Project) -> feast.FeatureStore:
-    store = feast_module().FeatureStore(config=repo_config(project))
+def open_online(store: feast.FeatureStore, project: Project) -> None:
+    """Let Feast read the online store that is there: it would make one that is not, in which every feature is absent.
+
+    Raises StoreError where there is none.
+    """
+    path = online_database(project)
+    if not path.exists():
+        raise StoreError("is not there", subject=f"online store {path}", remedy=REMEDY)
     with databases(project):
-        store.list_projects()
+        store.provider.online_store._conn = sqlite.connect(
+            path, detect_types=sqlite3.PARSE_DECLTYPES | sqlite3.PARSE_COLNAMES, check_same_thread=False
+        )
+
+
+def _connect(project: Project, *, create: bool = False) -> feast.FeatureStore:
+    from feast.infra.registry.sql import FeastRegistrySchemaError
+
+    store = feast_module().FeatureStore(config=repo_config(project, create=create))
+    try:
+        with databases(project):
+            store.list_projects()
+    except FeastRegistrySchemaError as error:
+        raise StoreError(
+            "holds nothing", subject=f"feature registry of {feast_project(project)}", remedy=REMEDY
+        ) from error
     return store
 
 
-def _registry_path(project: Project) -> Path | None:
-    return None if project.stores.feast_registry else project.state / "feast_registry.db"
+def _registry_path(project: Project) -> Path:
+    """The embedded registry, where RATCHET_FEAST_REGISTRY names no other."""
+    return project.state / "feast_registry.db"
 
 
-def _settings(project: Project) -> dict[str, Any]:
+def _from_repo(project: Project, directory: Path) -> Path:
+    return Path("..") / directory.relative_to(project.root)
+
+
+def _settings(project: Project, *, create: bool = False) -> dict[str, Any]:
+    """What feature_store.yaml says."""
     stores = project.stores
     return {
         "project": feast_project(project),
         "provider": "local",
         "registry": {
             "registry_type": "sql",
-            "path": stores.feast_registry or f"sqlite:///{_registry_path(project)}",
+            "path": stores.feast_registry or sqlite.url(_registry_path(project), create=create),
             "serve_features_while_materializing": True,
         },
         "offline_store": {

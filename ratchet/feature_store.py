@@ -15,7 +15,7 @@ from ratchet.asof_join import Query, between
 from ratchet.clock import TICK, Period
 from ratchet.derivation import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID, UPCOMING
 from ratchet.errors import StoreError
-from ratchet.feature_registry import feature_service, open_store
+from ratchet.feature_registry import feature_service, open_online, open_store
 from ratchet.feature_service import (
     label_schema,
     request_schema,
@@ -60,6 +60,7 @@ class OnlineFeatures:
         self._use_case = project.use_case
         self._spec = service_spec(project.use_case)
         self._store = open_store(project)
+        open_online(self._store, project)
         self._service = feature_service(self._store, self._spec)
 
     def read(self, requests: Columns) -> dict[str, Array]:

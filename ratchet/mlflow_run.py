@@ -19,8 +19,10 @@ from mlflow.models import Model as MlflowModel
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
+from ratchet.embedded_registry import artifacts
 from ratchet.gate_record import GateRecord
 from ratchet.model import FILES, PLOTS, REFERENCE, TRUSTED, Contract, Model, frame
+from ratchet.model_card import model_card, registered_model_card
 from ratchet.project import Project
 from ratchet.registry import COMMIT, DIGEST, DIRTY, EXPERIMENT, KIND, RECORD, STATUS, VERDICT, Version
 from ratchet.settings import PARAMS_FILE
@@ -50,6 +52,25 @@ def log_again(
         for name in FILES:
             client.log_model_artifact(logged.model_id, str(directory / name))
     return {**_tags(model), **_log_record(client, version.run_id, record)}
+
+
+def describe(
+    client: MlflowClient,
+    project: Project,
+    version: Version,
+    record: GateRecord,
+    contract: Contract,
+    *,
+    is_evidence: bool,
+) -> None:
+    """Show what the record says on the version's page, and on the model's what it predicts. A text that `is_evidence` stays."""
+    name, number = project.namespace, str(version.number)
+    about = registered_model_card(project.use_case, project.settings.source.name)
+    if client.get_registered_model(name).description != about:
+        client.update_registered_model(name, about)
+    shown, card = client.get_model_version(name, number).description, model_card(record, contract, version.number)
+    if shown != card and not (shown and is_evidence):
+        client.update_model_version(name, number, card)
 
 
 def _log_record(client: MlflowClient, run_id: str, record: GateRecord) -> dict[str, str]:
@@ -91,7 +112,7 @@ def _experiment(client: MlflowClient, project: Project) -> str:
     if found is not None:
         return str(found.experiment_id)
     stores = project.stores
-    local = "" if stores.tracking_uri.startswith("http") else (project.shared_state / "mlartifacts").as_uri()
+    local = "" if stores.tracking_uri.startswith("http") else artifacts(project).as_uri()
     return str(client.create_experiment(project.namespace, stores.artifact_location or local or None))
 
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
@@ -22,14 +24,16 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.utils.file_utils import local_file_uri_to_path
 from sqlalchemy.exc import SQLAlchemyError
 
+from ratchet import embedded_registry
+from ratchet.embedded_registry import database
 from ratchet.errors import GateError, RegistryError
 from ratchet.gate_record import GateRecord, Waiver, verify
 from ratchet.history import REQUEST, Entry, PromotionRequest, Snapshot, parsed
 from ratchet.project import Project
 from ratchet.signing import sign
-from ratchet.tables import atomic
 
 if TYPE_CHECKING:
     from ratchet.model import Model
@@ -56,55 +60,71 @@ class Version:
 
 @contextmanager
 def opened(project: Project, room: Literal["promotion", "registration"]) -> Iterator[Registry]:
-    """The registry, with this process alone in the `room` of the checkout. Raises RegistryError where it is not there."""
+    """The registry, with this process alone in the `room` of the checkout. Only registration makes the embedded one.
+
+    Raises RegistryError where the registry does not answer, or was there and is gone.
+    """
     try:
-        project.shared_state.mkdir(parents=True, exist_ok=True)
-        with FileLock(project.shared_state / f"{room}.lock", timeout=LOCK_SECONDS):
-            yield Registry(project)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+        with _alone(project, room):
+            yield Registry(project, create=room == "registration")
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise RegistryError(
             f"does not answer as it should ({' '.join(str(error).split())[:400]})",
-            subject=f"model registry {_tracking_uri(project)}",
+            subject=f"model registry {project.stores.tracking_uri or database(project)}",
             remedy=f"{_remedy(project)}, and run the same again: nothing is left half done",
         ) from error
 
 
-def _tracking_uri(project: Project) -> str:
-    return project.stores.tracking_uri or f"sqlite:///{_database(project)}"
+def _alone(project: Project, room: str) -> AbstractContextManager[object]:
+    """The lock of a room. Where state/ is absent nobody can be in it, and a reader makes no state/ that would be in the way
+    of the one that is put back."""
+    folder = project.shared_state
+    if room == "registration" or project.stores.tracking_uri:
+        folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"{room}.lock", timeout=LOCK_SECONDS) if folder.is_dir() else nullcontext()
 
 
 def _remedy(project: Project) -> str:
     if project.stores.tracking_uri:
         return "Start it, or mend RATCHET_TRACKING_URI"
-    return f"See that {_database(project).parent} has room and can be written, and that nobody else holds the database"
-
-
-def _database(project: Project) -> Path:
-    """MLflow's own database, where no other one is named."""
-    return project.shared_state / "mlflow.db"
-
-
-def _make_database(path: Path) -> None:
-    """Let MLflow make its tables aside: it cannot go on where a killed process, or a full disk, broke its migrations off."""
-    with FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
-        if not path.exists():
-            with atomic(path) as temporary:
-                uri = f"sqlite:///{temporary}"
-                MlflowClient(uri, registry_uri=uri).search_registered_models(max_results=1)
+    return f"See that {database(project).parent} has room and can be written, and that nobody else holds the database"
 
 
 class Registry:
-    """The registered model of a project. Every method may raise what MLflow raises; `opened` translates it."""
+    """The registered model of a project. Every method may raise what MLflow raises; `opened` translates it.
 
-    def __init__(self, project: Project) -> None:
+    An embedded registry that never was is read as an empty one, unless it is to be created.
+    """
+
+    def __init__(self, project: Project, *, create: bool = False) -> None:
         for name in ("mlflow", "urllib3.connectionpool"):  # they tell each attempt, and what they raise, too
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self.project = project
         self.name = project.namespace
-        self._uri = _tracking_uri(project)
-        if not (project.stores.tracking_uri or _database(project).exists()):
-            _make_database(_database(project))
-        self._client = MlflowClient(self._uri, registry_uri=self._uri)
+        self._exists = self._find(create)
+
+    def _find(self, create: bool) -> bool:
+        is_embedded = not self.project.stores.tracking_uri
+        found = embedded_registry.exists(self.project) if is_embedded else True
+        if create:
+            if not found:
+                embedded_registry.create(self.project)
+            embedded_registry.mark(self.project)
+        elif not found:
+            return False
+        if is_embedded:
+            embedded_registry.follow_move(self.project)
+        return True
+
+    @cached_property
+    def _uri(self) -> str:
+        if not self._exists:
+            raise RegistryError("nothing was registered yet", subject=f"model {self.name}", remedy="Run `dvc repro`")
+        return self.project.stores.tracking_uri or embedded_registry.tracking_uri(self.project)
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        return MlflowClient(self._uri, registry_uri=self._uri)
 
     def aliases(self) -> dict[str, int]:
         """Alias → version; none where nothing was registered yet."""
@@ -114,6 +134,8 @@ class Registry:
         return Snapshot.read(*self._aliases_and_tags(), self.project)
 
     def _aliases_and_tags(self) -> tuple[dict[str, int], Mapping[str, str]]:
+        if not self._exists:
+            return {}, {}
         try:
             found = self._client.get_registered_model(self.name)
         except MlflowException as error:
@@ -124,6 +146,8 @@ class Registry:
 
     def versions(self) -> dict[int, Version]:
         """By number, those that were made by hand among them."""
+        if not self._exists:
+            return {}
         found = self._client.search_model_versions(f"name = '{self.name}'", max_results=10_000)
         versions = sorted((_version(version) for version in found), key=lambda version: version.number)
         return {version.number: version for version in versions}
@@ -151,14 +175,18 @@ class Registry:
         from ratchet.model import load
 
         model = load(directory, self.project.use_case)
-        found = self.find(model.digest)
+        found, served = self.find(model.digest), self.snapshot().served
         if found is None:
             mlflow_run.log(self._client, self.project, model, directory, record)
-        elif found.number not in self.snapshot().served:
+        elif found.number not in served:
             for key, value in mlflow_run.log_again(self._client, found, model, directory, record).items():
                 self.tag(found, key, value)
         version = self.find(model.digest)
         assert version is not None
+        is_evidence = version.number in served
+        mlflow_run.describe(
+            self._client, self.project, version, self.record(version), model.contract, is_evidence=is_evidence
+        )
         self._close_runs(version)
         return version
 
@@ -183,11 +211,27 @@ class Registry:
         return record
 
     def _record_text(self, version: Version) -> bytes:
+        self._require_artifacts(version)
         path = f"gate/{version.tags.get(RECORD)}.json"
         if path not in [file.path for file in self._client.list_artifacts(version.run_id, "gate")]:
             return b""
         with TemporaryDirectory() as folder:
             return Path(self._client.download_artifacts(version.run_id, path, folder)).read_bytes()
+
+    def _require_artifacts(self, version: Version) -> None:
+        """Raises RegistryError where the folder with the artifacts of all versions is away: that says nothing of this one."""
+        experiment = self._client.get_run(version.run_id).info.experiment_id
+        location = self._client.get_experiment(experiment).artifact_location
+        if location.startswith("file:"):
+            folder = Path(local_file_uri_to_path(location))
+            try:
+                folder.stat()
+            except FileNotFoundError as error:
+                raise RegistryError(
+                    f"its artifacts are looked for in {folder}, which is not there",
+                    subject=f"{self.name} version {version.number}",
+                    remedy=f"Put that folder back, or, after a move, into {embedded_registry.artifacts(self.project)}",
+                ) from error
 
     def waiver(self, version: Version) -> Waiver | None:
         return parsed(Waiver, version.tags.get(WAIVER))

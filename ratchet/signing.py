@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -73,10 +71,21 @@ def _private_key(project: Project) -> Ed25519PrivateKey:
     key = _parsed(path, lambda pem: load_pem_private_key(pem, None))
     if not isinstance(key, Ed25519PrivateKey):
         raise _no_key(path)
-    if not path.with_suffix(".pub").exists():
-        with atomic(path.with_suffix(".pub")) as temporary:
-            temporary.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    _pair(path.with_suffix(".pub"), key.public_key())
     return key
+
+
+def _pair(path: Path, public: Ed25519PublicKey) -> None:
+    """Write the public key where there is none. Raises GateError where there is that of another pair."""
+    if not path.exists():
+        with atomic(path, replace=False) as temporary:
+            temporary.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    if _parsed(path, load_pem_public_key) != public:
+        raise GateError(
+            "is no half of the same pair as the private key: nothing that is signed now could be verified",
+            subject=str(path),
+            remedy="Restore the half that was replaced",
+        )
 
 
 def begin_anew(project: Project) -> str:
@@ -93,17 +102,10 @@ def _make_key(path: Path, project: Project) -> None:
             subject=str(path),
             remedy=f"Restore it; if it is lost for good, remove the .pub file too, {begin_anew(project)}",
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
-            handle.write(pem)
-        path.hardlink_to(temporary)
-    except FileExistsError:
-        return
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic(path, replace=False) as temporary:
+        temporary.touch(mode=0o600)
+        temporary.write_bytes(pem)
 
 
 def _public_key(project: Project) -> Ed25519PublicKey:

@@ -6,6 +6,7 @@ and which files it wrote, so that a rerun computes only units whose inputs' dige
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -47,10 +48,10 @@ class Changes:
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """A temporary sibling of `path` to write to; it takes the place of `path` when the block ends without error.
 
-    Raises StoreError where it cannot be written.
+    Unless it may `replace`, a file that is there by then stays, whoever made it. Raises StoreError where it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -58,7 +59,11 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
-        temporary.replace(path)
+        if replace:
+            temporary.replace(path)
+        else:
+            with suppress(FileExistsError):
+                path.hardlink_to(temporary)
     except OSError as error:
         raise StoreError(
             f"cannot be written ({error})",
@@ -251,6 +256,9 @@ def scan(
     import ibis
 
     found = files(directory, first, last)
-    if not found:
-        return ibis.memtable(schema.empty_table())
-    return connection.read_parquet(found, hive_partitioning=False)
+    return read_parquet(connection, found) if found else ibis.memtable(schema.empty_table())
+
+
+def read_parquet(connection: ibis.backends.duckdb.Backend, paths: Sequence[str]) -> ibis.Table:
+    """The rows of these very files: DuckDB itself takes `?`, `*` and `[` for patterns, and `name=value` folders for columns."""
+    return connection.read_parquet([glob.escape(path) for path in paths], hive_partitioning=False)

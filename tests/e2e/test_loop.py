@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,9 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copy(loop: Path, tmp_path: Path) -> Iterator[Path]:
-    """That checkout, to be changed by one test. Feast and MLflow keep absolute paths, so it takes the place of the first."""
-    kept = tmp_path / "kept"
-    shutil.copytree(loop, kept, symlinks=True)
-    yield loop
-    shutil.rmtree(loop)
-    shutil.move(kept, loop)
+def copy(loop: Path, tmp_path: Path) -> Path:
+    """A copy of that checkout, in another folder, to be changed by one test."""
+    return Path(shutil.copytree(loop, tmp_path / "copy", symlinks=True))
 
 
 def content(folder: Path) -> dict[str, str]:

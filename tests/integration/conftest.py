@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project in which MLflow has made its database: that takes seconds, so it is done once and copied."""
-    from ratchet.promotion import status
+    from tests.support.registry import create_registry
 
     project = noshow_project(tmp_path_factory.mktemp("empty"))
-    status(project)
+    create_registry(project)
     return project
 
 
@@ -46,7 +46,7 @@ def unserved(tmp_path: Path, empty_registry: Project) -> Project:
 
 @pytest.fixture
 def served(tmp_path: Path, served_registry: Project) -> Project:
-    """A project of the test's own with versions 1 and 2, of which the second serves; leave their artifacts as they are."""
+    """A project of the test's own with versions 1 and 2, of which the second serves."""
     from tests.support.registry import copied
 
     return copied(served_registry, tmp_path / "served")

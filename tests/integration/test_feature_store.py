@@ -17,6 +17,7 @@ import pytest
 
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
+from ratchet import sqlite
 from ratchet.clock import Period
 from ratchet.errors import StoreError
 from ratchet.feature_registry import apply, open_store
@@ -25,9 +26,10 @@ from ratchet.feature_store import OnlineFeatures, historical, request_times, tra
 from ratchet.project import Project
 from ratchet.settings import PARAMS_FILE, Stores
 from ratchet.tables import write_text
+from ratchet.use_case import Array
 from tests.support.accepted import accept_all
 from tests.support.checkout import ROOT
-from tests.support.parcels import parcels_project
+from tests.support.parcels import END, parcels_project
 from tests.support.projects import noshow_project, params
 from tests.support.registry import copied
 from tests.support.variants import with_use_case
@@ -43,6 +45,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     featurize(project)
     apply(project)
     return project
+
+
+def requests() -> dict[str, Array]:
+    """Requests at the end of the period, as columns."""
+    keys = {name: np.array([0.0, 1.0, 2.0]) for name in ("sender", "receiver")}
+    return {**keys, "network": np.full(3, "post"), "event_timestamp": np.full(3, stamp(END))}
 
 
 def stamp(instant: datetime) -> np.datetime64:
@@ -123,6 +131,34 @@ def test_absent_registry_is_an_error_that_makes_none(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is not there"):
         OnlineFeatures(project)
     assert [] == list(tmp_path.iterdir())
+
+
+def test_reader_makes_no_tables_in_a_registry(tmp_path: Path) -> None:
+    """What holds no definitions is named, also a database elsewhere, and stays as it is."""
+    elsewhere = tmp_path / "elsewhere.db"
+    stores = Stores(feast_registry=sqlite.url(elsewhere))
+    for project in (parcels_project(tmp_path), replace(parcels_project(tmp_path), stores=stores)):
+        path = elsewhere if project.stores.feast_registry else project.state / "feast_registry.db"
+        write_text(path, "")
+        with pytest.raises(StoreError, match=r"holds nothing.*Run `ratchet stage materialize`"):
+            open_store(project)
+        assert 0 == path.stat().st_size
+
+
+def test_store_may_be_moved(project: Project, tmp_path: Path) -> None:
+    """In another folder, whatever its name, all is read from that folder, as if it had always been there."""
+    first = copied(project, tmp_path / "first")
+    materialize(first)
+    expected, online = historical(first, MARCH), OnlineFeatures(first).read(requests())
+    moved = replace(first, root=first.root.rename(tmp_path / "a?b [1] #%20 'é"))
+    (tmp_path / "aXb 1 #%20 'é").symlink_to(project.root)  # what a path that is taken for a pattern would find, too
+    for columns, found in ((expected, historical(moved, MARCH)), (online, OnlineFeatures(moved).read(requests()))):
+        for name, column in columns.items():
+            np.testing.assert_array_equal(column, found[name])
+    shutil.rmtree(moved.state)
+    materialize(moved)
+    assert expected.keys() == historical(moved, MARCH).keys()
+    assert [moved.root.name] == [path.name for path in tmp_path.iterdir() if not path.is_symlink()]
 
 
 def test_registry_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:

@@ -251,14 +251,14 @@ def test_changed_features_are_written(project: Project) -> None:
 
 
 def test_lost_online_store_is_written_again(project: Project) -> None:
-    """A marker without the database that it speaks of is not believed."""
+    """Who reads makes none in its place, and a marker without the database that it speaks of is not believed."""
     materialize(project)
     expected = online_rows(project.root)
     for path in project.state.glob("feast_online.db*"):
         path.unlink()
-    with pytest.raises(StoreError, match=r"online store: cannot be read .*Run `ratchet stage materialize`"):
-        OnlineFeatures(project).read(requests(END, [1], [2]))
-    online_database(project).unlink()
+    with pytest.raises(StoreError, match=r"feast_online\.db: is not there.*Run `ratchet stage materialize`"):
+        OnlineFeatures(project)
+    assert [] == list(project.state.glob("feast_online.db*"))
     materialize(project)
     assert expected == online_rows(project.root)
 

@@ -37,6 +37,11 @@ def offer_next(project: Project, trees: int, **evidence: Any) -> None:
     gate_record.write(record, project.gate / "candidate.json")
 
 
+def shown(project: Project, version: int) -> str:
+    """What MLflow shows on a version's page."""
+    return str(client(project).get_model_version(project.namespace, str(version)).description)
+
+
 def facts(project: Project) -> dict[str, Any]:
     """All that a registration leaves: the registry's story, how its runs ended, and what DVC sees."""
     experiment = client(project).get_experiment_by_name(project.namespace)
@@ -82,6 +87,28 @@ def test_a_new_record_replaces_that_of_a_version_that_never_served(served: Proje
     register(served)
     offer_next(served, trees=5)
     assert register(served)["candidate"]["status"] == "serving"
+
+
+def test_a_version_shows_the_record_that_counts(served: Project) -> None:
+    """Its page in MLflow has the card of its record, and a new one when it was judged again, whatever stood there."""
+    offer_next(served, trees=5, gain=WORSE)
+    register(served)
+    assert shown(served, 3).startswith("## Version 3, lightgbm: refused")
+    offer_next(served, trees=5, gain=NO_GAIN)
+    client(served).update_model_version(served.namespace, "3", "a good one")
+    register(served)
+    assert shown(served, 3).startswith("## Version 3, lightgbm: non-inferior")
+    assert "`requested`" in client(served).get_registered_model(served.namespace).description
+
+
+def test_the_card_of_a_version_that_served_stays(served: Project) -> None:
+    """What people saw when they promoted it is evidence, like its record."""
+    before = shown(served, 2)
+    offer_model(served, candidate(), baseline().digest, gain=WORSE)
+    assert before == shown(served, 2)
+    client(served).update_model_version(served.namespace, "2", "")
+    offer_model(served, candidate(), baseline().digest, gain=WORSE)
+    assert before == shown(served, 2)
 
 
 def test_a_new_baseline_waits_while_another_model_serves(served: Project) -> None:

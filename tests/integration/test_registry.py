@@ -27,7 +27,7 @@ from tests.support.mlflow_server import free_port
 from tests.support.models import noshow_columns, save_noshow
 from tests.support.projects import noshow_project
 from tests.support.records import noshow_record
-from tests.support.registry import baseline, candidate, client, copied, offer_model, trained
+from tests.support.registry import baseline, candidate, client, copied, create_registry, offer_model, trained
 from training_pipeline.register import offer, register
 
 
@@ -164,7 +164,8 @@ def test_the_whole_story_through_a_real_server(empty_registry: Project, mlflow_s
 def test_a_database_whose_making_was_killed_is_made_by_the_next(tmp_path: Path) -> None:
     """MLflow cannot go on with a migration that broke off: its database is there as a whole, or not at all."""
     project = noshow_project(tmp_path)
-    killed(status, project, at=3)
+    killed(create_registry, project, at=3)
+    create_registry(project)
     assert status(project)["versions"] == []
 
 

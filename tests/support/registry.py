@@ -10,11 +10,12 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from ratchet import gate_record
+from ratchet import embedded_registry, gate_record, sqlite
 from ratchet.gate_evidence import Gain
 from ratchet.model import Model
 from ratchet.project import Project
 from ratchet.promotion import status
+from ratchet.registry import opened
 from ratchet.settings import SourceSettings
 from tests.support.models import noshow_baseline, noshow_candidate, save_noshow
 from tests.support.records import noshow_record
@@ -25,9 +26,18 @@ WORSE = Gain(value=-0.05, lower=-0.08, upper=-0.02)
 
 
 def copied(project: Project, folder: Path) -> Project:
-    """The project with all its files in another folder; artifacts logged before stay where MLflow knows them to be."""
+    """The project with all its files in another folder: the artifacts of its registry, too."""
     shutil.copytree(project.root, folder)
-    return replace(project, root=folder)
+    copy = replace(project, root=folder)
+    if embedded_registry.exists(copy):
+        embedded_registry.follow_move(copy)
+    return copy
+
+
+def create_registry(project: Project) -> None:
+    """What the register step begins with."""
+    with opened(project, "registration"):
+        pass
 
 
 @cache
@@ -58,7 +68,7 @@ def offer_model(project: Project, model: Model, champion: str | None, **evidence
 
 def client(project: Project) -> MlflowClient:
     """MLflow itself, to look at the registry, or to change it behind our back."""
-    uri = project.stores.tracking_uri or f"sqlite:///{project.shared_state / 'mlflow.db'}"
+    uri = project.stores.tracking_uri or sqlite.url(embedded_registry.database(project))
     return MlflowClient(uri, registry_uri=uri)
 
 

@@ -361,6 +361,18 @@ def test_lost_keys_are_errors(project: Project) -> None:
         verify(record, MODEL.digest, project)
 
 
+def test_halves_of_two_pairs_sign_nothing(project: Project, tmp_path: Path) -> None:
+    """A private key that was restored beside another public one is told at once, and neither is replaced."""
+    noshow_record(project, MODEL)
+    elsewhere = noshow_project(tmp_path / "elsewhere")
+    noshow_record(elsewhere, MODEL)
+    ours, theirs = (one.shared_state / "keys" / "gate.pub" for one in (project, elsewhere))
+    ours.write_bytes(theirs.read_bytes())
+    with pytest.raises(GateError, match=r"gate\.pub: is no half of the same pair"):
+        noshow_record(project, MODEL)
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
 @pytest.mark.parametrize("content", [b"", b"junk", b"\xff"])
 def test_spoilt_keys_are_errors(project: Project, content: bytes) -> None:
     """What is no key is named, whichever half it is."""

@@ -1,0 +1,109 @@
+"""The embedded model registry: MLflow's SQLite database and its artifacts, both in state/.
+
+A database that is absent either never was, or is away and may come back. So readers never make one, registration makes one
+only where nothing was ever registered, and no new database takes the place of one that was put back meanwhile.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from ratchet import sqlite
+from ratchet.errors import RegistryError
+from ratchet.project import Project
+from ratchet.tables import atomic, write_json
+
+_ARTIFACTS = "mlartifacts"
+_LOCATIONS = (
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("experiments", "artifact_location"),
+)
+"""Every column in which MLflow keeps the absolute address of an artifact."""
+
+
+def database(project: Project) -> Path:
+    """MLflow's own database, where RATCHET_TRACKING_URI names no other."""
+    return project.shared_state / "mlflow.db"
+
+
+def tracking_uri(project: Project) -> str:
+    """The address of the database, with the number of its file, which SQLite ignores: MLflow keeps connections by address,
+    and would go on reading a file of which another one has taken the place."""
+    return f"{sqlite.url(database(project))}&file={database(project).stat().st_ino}"
+
+
+def artifacts(project: Project) -> Path:
+    """Where the artifacts of embedded experiments are."""
+    return project.shared_state / _ARTIFACTS
+
+
+def marker(project: Project) -> Path:
+    """The file that says that models were registered from this checkout: from then on an absent database is a loss."""
+    return project.shared_state / "registered.json"
+
+
+def exists(project: Project) -> bool:
+    """Whether the database is there. Raises RegistryError where it is gone, or an empty file stands in its place."""
+    path, anew = database(project), f"to begin anew, delete {marker(project)}"
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        if not marker(project).exists():
+            return False
+        raise RegistryError(
+            "is gone, and models were registered from this checkout",
+            subject=f"model registry {path}",
+            remedy=f"Restore it, or set RATCHET_TRACKING_URI if they are kept elsewhere; {anew}",
+        ) from error
+    if not size:
+        raise RegistryError(
+            "is an empty file", subject=f"model registry {path}", remedy=f"Restore it; {anew} and the empty file"
+        )
+    return True
+
+
+def create(project: Project) -> None:
+    """Let MLflow make its tables aside: it cannot go on where a killed process, or a full disk, broke its migrations off.
+
+    A database that is there by then, because it was put back meanwhile, stays.
+    """
+    with atomic(database(project), replace=False) as temporary:
+        uri = sqlite.url(temporary, create=True)
+        MlflowClient(uri, registry_uri=uri).search_registered_models(max_results=1)
+
+
+def mark(project: Project) -> None:
+    """Remember that models are registered from this checkout."""
+    if not marker(project).exists():
+        write_json(marker(project), {"since": datetime.now(UTC).isoformat()})
+
+
+def follow_move(project: Project) -> None:
+    """Point MLflow to the artifacts in this checkout where its database still names the folder that the checkout was moved,
+    or copied, from. Does nothing where the checkout has no artifacts of its own.
+
+    Raises sqlite3.Error at once where the database cannot be opened: MLflow would try for an hour.
+    """
+    here, end = artifacts(project).as_uri(), f"/{project.shared_state.name}/{_ARTIFACTS}"
+    with closing(sqlite.connect(database(project))) as connection:
+        known = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
+        for (there,) in known if artifacts(project).is_dir() else ():
+            if there and there.endswith(end) and there != here:
+                with connection:
+                    for table, column in _LOCATIONS:
+                        connection.execute(_move(table, column), {"there": there, "here": here})
+
+
+def _move(table: str, column: str) -> str:
+    """SQL that replaces the beginning `:there` of an address by `:here`."""
+    return (
+        f"UPDATE {table} SET {column} = :here || substr({column}, length(:there) + 1) "
+        f"WHERE {column} = :there OR substr({column}, 1, length(:there) + 1) = :there || '/'"
+    )

@@ -1,0 +1,137 @@
+"""The model card that MLflow shows with a version: what was measured and decided, in Markdown, for whoever promotes there."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ratchet.gate_checks import Check
+from ratchet.gate_evidence import Evidence
+from ratchet.gate_record import GateRecord
+from ratchet.metrics import METRICS
+from ratchet.use_case import UseCase
+
+if TYPE_CHECKING:
+    from ratchet.model import Contract
+
+LIMIT = 5000
+"""Characters that MLflow has room for in a description: `String(5000)` in its tables of versions and of registered models."""
+CELL, DETAIL, FRAME = 80, 160, 250
+"""Characters of a value, of a check's detail, and of what is around the rows of a table."""
+MARKS = {"passed": "✓", "failed": "✗", "insufficient": "·"}
+_ARROWS = {"lower": "↓", "higher": "↑"}
+_CHECKS = ("| | check | value | bound | detail |", "| --- | --- | --- | --- | --- |")
+_SLICE = "slice:"
+
+
+def model_card(record: GateRecord, contract: Contract, version: int) -> str:
+    """At most LIMIT characters. What failed is listed first; where there is no room for all checks, their numbers are given."""
+    slices = [check for check in record.checks if check.name.startswith(_SLICE)]
+    others = [check for check in record.checks if not check.name.startswith(_SLICE)]
+    head = [*_verdict(record, version), "", *_scores(record.evidence), "", *_gain(record)]
+    tail = [*_origin(record, contract), "", *_promotion(version)]
+    room = LIMIT - sum(len(line) + 1 for line in [*head, *tail]) - 2 * FRAME
+    checks = _table("Checks", others, room)
+    room = max(0, room - sum(len(line) + 1 for line in checks))
+    return "\n".join([*head, "", *checks, *_table("Slices", slices, room), *tail])
+
+
+def registered_model_card(use_case: UseCase, source: str) -> str:
+    """What the model predicts, and what its aliases mean."""
+    kind = "the probability of" if use_case.task == "binary" else "the value of"
+    lines = [
+        f"Predicts {kind} **{_cell(use_case.label)}** ({_cell(use_case.unit)}) for the use case "
+        f"**{_cell(use_case.name)}**, from the source {_cell(source)}.",
+        "",
+        "| alias | meaning |",
+        "| --- | --- |",
+        "| `champion` | the version that serves |",
+        "| `requested` | the version that somebody asks for: set it, and it serves if its gate record holds |",
+        "| `previous` | the version that a rollback leads to |",
+    ]
+    return "\n".join(lines)
+
+
+def _verdict(record: GateRecord, version: int) -> Iterator[str]:
+    evidence = record.evidence
+    champion = (
+        f"the champion then, model `{record.champion[:12]}`" if record.champion else "no champion: nothing served"
+    )
+    yield f"## Version {version}, {_cell(record.kind)}: {record.verdict}"
+    yield ""
+    yield f"Compared with {champion}, and with the baseline, model `{record.reference[:12]}`."
+    yield f"Judged on {evidence.n:,} rows from {evidence.start:%Y-%m-%d} to {evidence.end:%Y-%m-%d} (end excluded, UTC)."
+
+
+def _scores(evidence: Evidence) -> Iterator[str]:
+    """Each model's metrics on the same rows, side by side; an arrow points to where a metric is better."""
+    scores = {"candidate": evidence.candidate, "baseline": evidence.reference, "champion": evidence.champion}
+    yield f"| on the same rows | {' | '.join(scores)} |"
+    yield "| --- " * (len(scores) + 1) + "|"
+    for name, metric in METRICS[evidence.task].items():
+        values = (_number(score.metrics.get(name) if score else None) for score in scores.values())
+        yield f"| {metric.title} {_ARROWS[metric.better]} | {' | '.join(values)} |"
+
+
+def _gain(record: GateRecord) -> Iterator[str]:
+    gain, confidence = record.evidence.gain, record.policy.confidence
+    yield f"Skill over the baseline: {_number(record.evidence.skill)} (1 − error / error of the baseline)."
+    if gain:
+        bounds = f"{_number(gain.lower)} and {_number(gain.upper)}"
+        yield f"Gain over the champion: {_number(gain.value)}, between {bounds} at confidence {confidence:g}."
+
+
+def _table(title: str, checks: Sequence[Check], room: int) -> list[str]:
+    """The checks as rows, what failed first; in the order of their list, as many as there is room for."""
+    if not checks:
+        return []
+    first = sorted(checks, key=lambda check: ("failed", "insufficient", "passed").index(check.status))
+    lines, used = [f"### {title}", "", *_CHECKS], 0
+    for number, check in enumerate(first):
+        row = _row(check)
+        used += len(row) + 1
+        if used > room:
+            return [*lines, "", _left_out(first[number:]), ""]
+        lines.append(row)
+    return [*lines, ""]
+
+
+def _row(check: Check) -> str:
+    name, bound = check.name.removeprefix(_SLICE), f"{_cell(check.direction)} {check.bound:g}"
+    value = "missing" if check.value is None else _number(check.value)
+    return f"| {MARKS[check.status]} | {_cell(name)} | {value} | {bound} | {_cell(check.detail, DETAIL)} |"
+
+
+def _left_out(checks: Sequence[Check]) -> str:
+    counts = Counter(check.status for check in checks)
+    return f"And {len(checks)} more: {', '.join(f'{count} {status}' for status, count in counts.items())}."
+
+
+def _origin(record: GateRecord, contract: Contract) -> Iterator[str]:
+    commit = "none" if record.commit is None else f"`{record.commit[:12]}`"
+    yield "### Origin"
+    yield ""
+    yield f"- trained on {contract.trained_from:%Y-%m-%d} to {contract.trained_until:%Y-%m-%d}, {len(contract.inputs)} inputs"
+    yield f"- data version {_cell(record.data_version)}"
+    yield f"- feature service {_cell(record.feature_service)}"
+    yield f"- commit {commit}" + (", **with uncommitted changes**" if record.dirty else "")
+
+
+def _promotion(version: int) -> Iterator[str]:
+    yield "### To promote it"
+    yield ""
+    yield f"Set the alias `requested` on this version, or run `ratchet promote {version}`. It serves if its record holds."
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _cell(text: str, length: int = CELL) -> str:
+    """Text that is itself in Markdown, also in a table, on one line and cut after `length` characters."""
+    shown = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    short = shown if len(shown) <= length else shown[: length - 1] + "…"
+    safe = short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "&#124;")
+    return re.sub(r"([\\`*_{}\[\]()#~!])", r"\\\1", safe)

@@ -1,0 +1,228 @@
+"""The embedded registry's files: who makes them, what happens while they are away, and that they may be moved."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from threading import Event, Thread
+
+import mlflow
+import pytest
+
+from inference_pipeline.online.serving import Serving
+from ratchet import embedded_registry
+from ratchet.errors import RegistryError
+from ratchet.model import frame
+from ratchet.project import Project
+from ratchet.promotion import promote, reconcile, resolve_champion, rollback, serving_version, status, write_wishes
+from ratchet.settings import Stores
+from ratchet.tables import read_json
+from tests.support.champions import fixed_predictor
+from tests.support.models import noshow_columns
+from tests.support.projects import noshow_project
+from tests.support.registry import NO_GAIN, WORSE, candidate, create_registry, offer_model
+from training_pipeline.register import register
+
+NOTHING = {"wish": None, "serving": None, "previous": None, "versions": [], "history": []}
+Question = Callable[[Project], object]
+QUESTIONS: dict[str, Question] = {
+    "status": status,
+    "serving_version": serving_version,
+    "resolve_champion": resolve_champion,
+    "write_wishes": lambda project: write_wishes([project]),
+    "reconcile": reconcile,
+    "promote": lambda project: promote(project, 1, by="ann"),
+    "rollback": lambda project: rollback(project, by="ann", reason="slow"),
+}
+
+
+def content(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*")}
+
+
+@pytest.fixture
+def away(served: Project, tmp_path: Path) -> Path:
+    """Where the database of `served` is while somebody has taken it away."""
+    return embedded_registry.database(served).rename(tmp_path / "mlflow.db.away")
+
+
+@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
+def test_nobody_who_reads_makes_a_registry_that_is_away(served: Project, away: Path, question: Question) -> None:
+    """Its absence is an error that names the file, and the file can be put back."""
+    before = content(served.root)
+    with pytest.raises(RegistryError, match=r"mlflow\.db: is gone.*[Rr]estore it"):
+        question(served)
+    assert before == content(served.root)
+    away.rename(embedded_registry.database(served))
+    assert 2 == resolve_champion(served).version
+
+
+def test_a_registry_that_is_gone_is_not_registered_anew(served: Project, away: Path) -> None:
+    """Where models were registered, registration does not begin an empty registry until somebody says so."""
+    with pytest.raises(RegistryError, match="to begin anew, delete"):
+        register(served)
+    with pytest.raises(RegistryError, match="is gone"):
+        create_registry(served)
+    assert not embedded_registry.database(served).exists()
+    embedded_registry.marker(served).unlink()
+    create_registry(served)
+    assert NOTHING == status(served)
+
+
+def test_another_use_case_does_not_take_the_place_of_a_registry_that_is_gone(served: Project, away: Path) -> None:
+    """The database is that of the whole checkout: also the first model of a use case needs the one that is away."""
+    other = served.with_settings(source=served.settings.source.model_copy(update={"name": "hospital"}))
+    with pytest.raises(RegistryError, match="is gone"):
+        create_registry(other)
+
+
+def test_an_empty_file_is_no_registry(served: Project, away: Path) -> None:
+    """What a full disk or a mistaken command left in its place is named, and not filled."""
+    path = embedded_registry.database(served)
+    path.touch()
+    for question in (status, create_registry):
+        with pytest.raises(RegistryError, match="is an empty file"):
+            question(served)
+    assert 0 == path.stat().st_size
+
+
+def test_a_fresh_checkout_has_an_empty_registry_and_no_file(tmp_path: Path) -> None:
+    """Who asks before anything was registered learns just that, and leaves nothing behind but what it reports."""
+    project = noshow_project(tmp_path)
+    assert NOTHING == status(project)
+    assert serving_version(project) is None
+    with pytest.raises(RegistryError, match="no model has been promoted yet"):
+        resolve_champion(project)
+    with pytest.raises(RegistryError, match="there is no version 1"):
+        promote(project, 1, by="ann")
+    assert set() == content(tmp_path)
+    assert {project.namespace: None} == write_wishes([project])
+    assert {"serving": None, "refused": None} == reconcile(project)
+    assert {"version": None} == read_json(project.wish_file)
+    assert not embedded_registry.database(project).exists()
+
+
+def test_models_that_are_kept_elsewhere_are_missed_without_the_variable(
+    empty_registry: Project, tmp_path: Path
+) -> None:
+    """Who forgets RATCHET_TRACKING_URI does not begin a second registry beside the first."""
+    elsewhere = shutil.copy(embedded_registry.database(empty_registry), tmp_path / "elsewhere.db")
+    project = noshow_project(tmp_path / "project")
+    create_registry(replace(project, stores=Stores(tracking_uri=f"sqlite:///{elsewhere}")))
+    with pytest.raises(RegistryError, match="RATCHET_TRACKING_URI"):
+        create_registry(project)
+
+
+def test_a_registry_that_is_put_back_while_one_is_made_stays(served: Project, away: Path) -> None:
+    """Of a database that is being made and one that is restored meanwhile, the restored one is the registry."""
+    path = embedded_registry.database(served)
+    embedded_registry.marker(served).unlink()
+    making = Thread(target=create_registry, args=(served,))
+    making.start()
+    while making.is_alive() and not list(path.parent.glob(f".{path.name}.*.tmp")):
+        pass
+    away.rename(path)
+    inode = path.stat().st_ino
+    making.join()
+    assert (inode, 2) == (path.stat().st_ino, resolve_champion(served).version)
+    assert [] == list(path.parent.glob(f".{path.name}.*"))
+
+
+def test_readers_survive_a_registry_that_comes_and_goes(served: Project, tmp_path: Path) -> None:
+    """Threads that read while the database is taken away and put back a hundred times see all of it or an error."""
+    path, away, over = embedded_registry.database(served), tmp_path / "away.db", Event()
+
+    def read() -> set[int]:
+        seen = set()
+        while not over.is_set():
+            with suppress(RegistryError):
+                seen.add(len(status(served)["versions"]))
+        return seen
+
+    inode = path.stat().st_ino
+    with ThreadPoolExecutor(3) as pool:
+        readers = [pool.submit(read) for _ in range(3)]
+        for _ in range(100):
+            path.rename(away)
+            assert not path.exists()
+            os.link(away, path)  # as a restore does it that replaces nothing
+            away.unlink()
+        over.set()
+        assert all(reader.result() <= {2} for reader in readers)
+    assert (inode, 2) == (path.stat().st_ino, resolve_champion(served).version)
+
+
+def test_the_service_goes_on_while_the_registry_is_away(served: Project, tmp_path: Path) -> None:
+    """That the database is gone says nothing about the model that is loaded."""
+    predictor = fixed_predictor(served)
+    serving = Serving(served, lambda project: replace(predictor, champion=resolve_champion(project)))
+    serving.refresh()
+    served.serving_file.unlink()
+    embedded_registry.database(served).rename(tmp_path / "away.db")
+    serving.refresh()
+    assert 2 == serving.predictor.champion.version
+
+
+def test_a_registry_that_took_the_place_of_another_is_read(served: Project, empty_registry: Project) -> None:
+    """A process that goes on, as the service does, looks at the file that is there now, not at the one that it opened."""
+    assert 2 == serving_version(served)
+    path = embedded_registry.database(served)
+    kept = path.rename(path.with_suffix(".kept"))
+    shutil.copy(embedded_registry.database(empty_registry), path)
+    assert serving_version(served) is None
+    kept.replace(path)
+    assert 2 == serving_version(served)
+
+
+ODD = "a?b [1] #%20 & 'é'"
+
+
+def test_a_moved_registry_is_used_where_it_is(served: Project, tmp_path: Path) -> None:
+    """Models, records and new runs are found in the folder that the checkout is in now, whatever its name."""
+    moved = replace(served, root=served.root.rename(tmp_path / ODD))
+    shutil.rmtree(moved.state / "models")  # so that the registry itself has to give the files
+    assert 2 == resolve_champion(moved).version
+    version = offer_model(moved, candidate(5), candidate().digest)
+    assert (3, 3) == (version, resolve_champion(moved).version)
+    assert 1 == promote(moved, 1, by="ann")["serving"]["version"]
+    assert [ODD] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_after_a_move_mlflow_finds_the_models_too(served: Project, tmp_path: Path) -> None:
+    """Once a command has run in the new place, MLflow's own functions load what they loaded in the old one."""
+    moved = replace(served, root=served.root.rename(tmp_path / "elsewhere"))
+    status(moved)
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(embedded_registry.tracking_uri(moved))
+    rows = frame(candidate().contract.inputs, noshow_columns(20))
+    assert 20 == len(mlflow.pyfunc.load_model(f"models:/{moved.namespace}/2").predict(rows))
+    mlflow.set_tracking_uri(before)
+
+
+def test_a_copy_leaves_the_registry_it_was_copied_from_alone(served: Project, tmp_path: Path) -> None:
+    """What is logged anew in a copy of a checkout does not change the artifacts of the first."""
+    before = {path: path.read_bytes() for path in embedded_registry.artifacts(served).rglob("*") if path.is_file()}
+    copy = replace(served, root=Path(shutil.copytree(served.root, tmp_path / "copy")))
+    for gain in (WORSE, NO_GAIN):
+        offer_model(copy, candidate(5), candidate().digest, gain=gain)
+    shutil.rmtree(embedded_registry.artifacts(copy))
+    after = {path: path.read_bytes() for path in embedded_registry.artifacts(served).rglob("*") if path.is_file()}
+    assert before == after
+    assert 2 == resolve_champion(served).version
+
+
+def test_artifacts_that_are_away_are_looked_for_by_name(served: Project, tmp_path: Path) -> None:
+    """That the folder of all artifacts is absent is no verdict on a version: nothing is refused, and it may come back."""
+    folder = embedded_registry.artifacts(served)
+    away = folder.rename(tmp_path / "away")
+    for question in (resolve_champion, lambda project: promote(project, 1, by="ann")):
+        with pytest.raises(RegistryError, match=r"its artifacts are looked for in .*mlartifacts, which is not there"):
+            question(served)
+    away.rename(folder)
+    assert {"served", "serving"} >= {version["status"] for version in status(served)["versions"]}
+    assert 1 == reconcile(served)["serving"]["version"]
