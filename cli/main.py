@@ -96,7 +96,7 @@ def rollback(reason: str, by: str) -> None:
 
 @ratchet.command()
 @click.option("--reason", required=True, help="Why, for the promotion history.")
-@click.option("--by", default=getpass.getuser, show_default="you", help="Who releases it.")
+@click.option("--by", default=current_user, show_default="you", help="Who releases it.")
 def release(reason: str, by: str) -> None:
     """End the hold of a rollback: superior candidates of later training runs are promoted again."""
     from ratchet.promotion import release as end_hold

@@ -116,7 +116,9 @@ def _origin(record: GateRecord, contract: Contract) -> Iterator[str]:
     yield f"- trained on {contract.trained_from:%Y-%m-%d} to {contract.trained_until:%Y-%m-%d}, {len(contract.inputs)} inputs"
     yield f"- data version {_cell(record.data_version)}"
     yield f"- feature service {_cell(record.feature_service)}"
-    yield f"- commit {commit}" + (", **with uncommitted changes**" if record.dirty else "")
+    yield f"- commit {commit}" + (", **with uncommitted changes**" if record.dirty or contract.dirty else "")
+    if experiment := record.experiment or contract.experiment:
+        yield f"- made by the experiment {_cell(experiment)}: the policy does not promote it"
 
 
 def _promotion(version: int) -> Iterator[str]:

@@ -19,7 +19,8 @@ from ratchet import embedded_registry
 from ratchet.errors import RegistryError
 from ratchet.model import frame
 from ratchet.project import Project
-from ratchet.promotion import promote, reconcile, resolve_champion, rollback, serving_version, status, write_wishes
+from ratchet.promotion import champion_version, promote, reconcile, release, resolve_champion, rollback, status
+from ratchet.sensors import sense
 from ratchet.settings import Stores
 from ratchet.tables import read_json
 from tests.support.champions import fixed_predictor
@@ -28,16 +29,17 @@ from tests.support.projects import noshow_project
 from tests.support.registry import NO_GAIN, WORSE, candidate, create_registry, offer_model
 from training_pipeline.register import register
 
-NOTHING = {"wish": None, "serving": None, "previous": None, "versions": [], "history": []}
+NOTHING = {"requested": None, "champion": None, "previous": None, "hold": None, "versions": [], "history": []}
 Question = Callable[[Project], object]
 QUESTIONS: dict[str, Question] = {
     "status": status,
-    "serving_version": serving_version,
+    "champion_version": champion_version,
     "resolve_champion": resolve_champion,
-    "write_wishes": lambda project: write_wishes([project]),
+    "sense": lambda project: sense([project]),
     "reconcile": reconcile,
     "promote": lambda project: promote(project, 1, by="ann"),
     "rollback": lambda project: rollback(project, by="ann", reason="slow"),
+    "release": lambda project: release(project, by="ann", reason="mended"),
 }
 
 
@@ -95,15 +97,15 @@ def test_a_fresh_checkout_has_an_empty_registry_and_no_file(tmp_path: Path) -> N
     """Who asks before anything was registered learns just that, and leaves nothing behind but what it reports."""
     project = noshow_project(tmp_path)
     assert NOTHING == status(project)
-    assert serving_version(project) is None
+    assert champion_version(project) is None
     with pytest.raises(RegistryError, match="no model has been promoted yet"):
         resolve_champion(project)
     with pytest.raises(RegistryError, match="there is no version 1"):
         promote(project, 1, by="ann")
     assert set() == content(tmp_path)
-    assert {project.namespace: None} == write_wishes([project])
-    assert {"serving": None, "refused": None} == reconcile(project)
-    assert {"version": None} == read_json(project.wish_file)
+    assert {project.namespace: {"requested": None, "champion": None, "missing": []}} == sense([project])
+    assert {"champion": None, "refused": None} == reconcile(project)
+    assert {"requested": None, "champion": None} == read_json(project.requested_file)
     assert not embedded_registry.database(project).exists()
 
 
@@ -189,7 +191,7 @@ def test_a_moved_registry_is_used_where_it_is(served: Project, tmp_path: Path) -
     assert 2 == resolve_champion(moved).version
     version = offer_model(moved, candidate(5), candidate().digest)
     assert (3, 3) == (version, resolve_champion(moved).version)
-    assert 1 == promote(moved, 1, by="ann")["serving"]["version"]
+    assert 1 == promote(moved, 1, by="ann")["champion"]["version"]
     assert [ODD] == [path.name for path in tmp_path.iterdir()]
 
 
@@ -225,4 +227,4 @@ def test_artifacts_that_are_away_are_looked_for_by_name(served: Project, tmp_pat
             question(served)
     away.rename(folder)
     assert {"served", "serving"} >= {version["status"] for version in status(served)["versions"]}
-    assert 1 == reconcile(served)["serving"]["version"]
+    assert 1 == reconcile(served)["champion"]["version"]
