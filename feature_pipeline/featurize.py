@@ -16,6 +16,7 @@ import pyarrow.dataset
 
 from ratchet.accepted import Accepted
 from ratchet.clock import Period, midnight
+from ratchet.code_digest import code_digest
 from ratchet.derivation import (
     EVENT_TIMESTAMP,
     REQUEST_ID,
@@ -28,14 +29,14 @@ from ratchet.errors import DataError, StoreError
 from ratchet.feature_service import ServiceSpec, request_schema, service_spec
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.tables import Files, code, digest, files, read_manifest, to_array, update
+from ratchet.tables import Files, digest, files, read_manifest, to_array, update
 from ratchet.use_case import UseCase, View
 
 if TYPE_CHECKING:
     import ibis
 
 logger = logging.getLogger(__name__)
-CODE = code("feature_pipeline/featurize.py", "ratchet/accepted.py", "ratchet/derivation.py")
+CODE = code_digest(__name__)
 """What makes rows of an expression; the expression itself is known by its SQL."""
 DAY = timedelta(days=1)
 CHUNK = 31

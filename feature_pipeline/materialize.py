@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from ratchet.code_digest import code_digest
 from ratchet.derivation import EVENT_TIMESTAMP
 from ratchet.feature_registry import apply, databases, online_database, open_store
 from ratchet.feature_service import service_spec
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 logger = logging.getLogger(__name__)
+CODE = code_digest(__name__)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -35,7 +37,7 @@ def materialize(project: Project) -> Report:
     spec = service_spec(project.use_case)
     until = min(project.period("all").end, project.clock.now())
     features = {name: unit_digests(project.features / "views" / name) for name in spec.views.values()}
-    inputs = digest(spec.fingerprint, until, features)
+    inputs = digest(CODE, spec.fingerprint, until, features)
     marker = project.state / "materialized.json"
     report = _report_of(marker, inputs) if online_database(project).exists() else None
     if report is None:

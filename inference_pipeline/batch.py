@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from inference_pipeline.champion import champion_throughout
 from ratchet import prediction_log, tables
 from ratchet.clock import Period, midnight
+from ratchet.code_digest import code_digest
 from ratchet.feature_service import service_spec
 from ratchet.feature_store import historical
 from ratchet.project import PeriodName, Project
@@ -19,14 +20,7 @@ from ratchet.promotion import Champion
 from ratchet.reports import Report
 from ratchet.tables import Files
 
-CODE = tables.code(
-    "inference_pipeline/batch.py",
-    "ratchet/asof_join.py",
-    "ratchet/asof_store.py",
-    "ratchet/feature_store.py",
-    "ratchet/model.py",
-    "ratchet/prediction_log.py",
-)
+CODE = code_digest(__name__)
 DAY = timedelta(days=1)
 
 

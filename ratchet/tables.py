@@ -96,11 +96,6 @@ def md5(path: Path) -> str:
         return hashlib.file_digest(handle, "md5").hexdigest()
 
 
-def code(*files: str) -> str:
-    """One name for what stands in files of the code, which are given from its root: part of what a unit is computed from."""
-    return digest([md5(Path(__file__).parents[1] / file) for file in files])
-
-
 def digest(*parts: object) -> str:
     """One name for a list of inputs; it changes when any of them does."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
