@@ -2,6 +2,7 @@
 
 A directory holds units (a delivered batch, a UTC date). A manifest beside them says which inputs a unit was computed from
 and which files it wrote, so that a rerun computes only units whose inputs' digest changed or whose files are not as written.
+While units are computed a journal grows by a line for each; it becomes part of the manifest in the end, and is deleted.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ratchet.settings import Stores
 
 MANIFEST = "_manifest.json"
+Manifest = dict[str, dict[str, Any]]
 Files = Mapping[str, pa.Table]
 """Path relative to the directory, without `.parquet` → its rows."""
 Compute = Callable[[Sequence[str]], Iterable[tuple[str, Files]]]
@@ -54,20 +56,28 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
+        with _writing(path):
+            yield temporary
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            temporary.replace(path)
+    finally:
+        with suppress(OSError):  # where its folder is none, it is not there either
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Makes the folders above. Raises StoreError where the block cannot write."""
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(path)
+        yield
     except OSError as error:
         raise StoreError(
             f"cannot be written ({error})",
             subject=str(path),
             remedy="Make room or mend the folder's permissions, and run again: nothing is half-written",
         ) from error
-    finally:
-        with suppress(OSError):  # where its folder is none, it is not there either
-            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -101,10 +111,31 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def read_manifest(directory: Path) -> dict[str, dict[str, Any]]:
-    """Unit → {inputs, files: {path: md5}, rows}; empty where nothing was written yet."""
+def read_manifest(directory: Path) -> Manifest:
+    """Unit → {inputs, files: {path: md5}, rows}, also of a run that did not end; empty where nothing was written yet."""
     path = directory / MANIFEST
-    return dict(read_json(path)) if path.exists() else {}
+    return dict(sorted({**(read_json(path) if path.exists() else {}), **_journaled(_journal(directory))}.items()))
+
+
+def _journal(directory: Path) -> Path:
+    """The journal of what was computed since the manifest, after which it is named: one of another manifest is never read."""
+    path = directory / MANIFEST
+    return directory / f"_journal-{md5(path) if path.exists() else 'new'}.jsonl"
+
+
+def _journaled(journal: Path) -> Manifest:
+    """The units of a journal, without the line that a killed run was writing."""
+    found: Manifest = {}
+    for line in journal.read_bytes().splitlines() if journal.exists() else ():
+        with suppress(ValueError):
+            found |= json.loads(line)
+    return found
+
+
+def _record(journal: Path, unit: str, entry: Mapping[str, Any]) -> None:
+    """Without fsync: a lost line costs a computation, because units are believed only if their files are as listed."""
+    with _writing(journal), journal.open("ab") as handle:
+        handle.write(f"\n{json.dumps({unit: entry})}".encode())  # a line that a killed run was writing ends here
 
 
 def update(directory: Path, wanted: Mapping[str, str], compute: Compute) -> Changes:
@@ -114,14 +145,14 @@ def update(directory: Path, wanted: Mapping[str, str], compute: Compute) -> Chan
     point: files appear whole or not at all, a unit stays listed as it was until its successor is written, and a unit that
     does not stand as listed is computed again.
     """
-    manifest = read_manifest(directory)
-    kept = [unit for unit in wanted if _stands(directory, manifest.get(unit), wanted[unit])]
-    stale = [unit for unit in wanted if unit not in set(kept)]
+    manifest, journal = read_manifest(directory), _journal(directory)
+    stands = {unit: _stands(directory, manifest.get(unit), inputs) for unit, inputs in wanted.items()}
+    stale = [unit for unit in wanted if not stands[unit]]
     removed = [unit for unit in manifest if unit not in wanted]
     computed = []
     for unit, files in compute(stale) if stale else ():
         manifest[unit] = _write_unit(directory, wanted[unit], files)
-        write_json(directory / MANIFEST, manifest)
+        _record(journal, unit, manifest[unit])
         computed.append(unit)
     if set(computed) != set(stale):
         raise StoreError(
@@ -130,8 +161,10 @@ def update(directory: Path, wanted: Mapping[str, str], compute: Compute) -> Chan
             remedy="This is a defect: report it",
         )
     manifest = {unit: manifest[unit] for unit in wanted}
-    _sweep(directory, manifest)
+    _sweep(directory, manifest, journal)
     write_json(directory / MANIFEST, manifest)
+    journal.unlink(missing_ok=True)
+    kept = [unit for unit in wanted if stands[unit]]
     return Changes(computed, kept, removed, {unit: manifest[unit]["rows"] for unit in wanted})
 
 
@@ -153,9 +186,9 @@ def _write_unit(directory: Path, inputs: str, files: Files) -> dict[str, Any]:
     }
 
 
-def _sweep(directory: Path, manifest: Mapping[str, Mapping[str, Any]]) -> None:
+def _sweep(directory: Path, manifest: Manifest, journal: Path) -> None:
     """Remove files that no unit vouches for, and folders left empty."""
-    vouched = {directory / name for entry in manifest.values() for name in entry["files"]}
+    vouched = {directory / name for entry in manifest.values() for name in entry["files"]} | {journal}
     for path in sorted(directory.rglob("*"), reverse=True):
         if path.is_dir():
             if not any(path.iterdir()):
