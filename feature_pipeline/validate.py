@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_pipeline.quarantine import DUPLICATE_KEY, Quarantine, dates, leave_out, read_rows
+from feature_pipeline.quarantine import DUPLICATE_KEY, Quarantine, leave_out, read_rows
 from ratchet.code_digest import code_digest
 from ratchet.errors import DataError
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.tables import Files, digest, files, read_manifest, unit_digests, update
+from ratchet.tables import Files, by_date, digest, files, read_manifest, unit_digests, update
 from ratchet.use_case import ROW_ID
 
 CODE = code_digest(__name__)
@@ -69,8 +68,7 @@ def _accepted(project: Project, unit: str) -> Files:
     event_time = project.use_case.table(name).event_time
     if event_time is None:
         return {unit: rows}
-    day = pc.cast(rows[event_time], pa.date32())
-    return {f"{name}/date={date}/{batch}": rows.filter(pc.equal(day, date)) for date in dates(rows[event_time])}
+    return {f"{name}/date={date}/{batch}": of_date for date, of_date in by_date(rows, event_time).items()}
 
 
 def _report(project: Project) -> Report:

@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ratchet.errors import StoreError
@@ -56,28 +58,24 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with _writing(path):
-            yield temporary
-            with temporary.open("rb") as handle:
-                os.fsync(handle.fileno())
-            temporary.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
     finally:
         with suppress(OSError):  # where its folder is none, it is not there either
             temporary.unlink(missing_ok=True)
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Makes the folders above. Raises StoreError where the block cannot write."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise StoreError(
-            f"cannot be written ({error})",
-            subject=str(path),
-            remedy="Make room or mend the folder's permissions, and run again: nothing is half-written",
-        ) from error
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"cannot be written ({error})",
+        subject=str(path),
+        remedy="Make room or mend the folder's permissions, and run again: nothing is half-written",
+    )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -134,8 +132,12 @@ def _journaled(journal: Path) -> Manifest:
 
 def _record(journal: Path, unit: str, entry: Mapping[str, Any]) -> None:
     """Without fsync: a lost line costs a computation, because units are believed only if their files are as listed."""
-    with _writing(journal), journal.open("ab") as handle:
-        handle.write(f"\n{json.dumps({unit: entry})}".encode())  # a line that a killed run was writing ends here
+    try:
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        with journal.open("ab") as handle:
+            handle.write(f"\n{json.dumps({unit: entry})}".encode())  # a line that a killed run was writing ends here
+    except OSError as error:
+        raise _unwritable(journal, error) from error
 
 
 def update(directory: Path, wanted: Mapping[str, str], compute: Compute) -> Changes:
@@ -209,19 +211,30 @@ def unit_digests(directory: Path) -> dict[str, str]:
 
 def files(directory: Path, first: date | None = None, last: date | None = None) -> list[str]:
     """The Parquet files below `directory`, of the UTC dates from `first` to `last` inclusive where they are given."""
-    return [
-        str(path)
-        for path in sorted(directory.rglob("*.parquet"))
-        if not path.name.startswith(".") and _within(path.relative_to(directory), first, last)
-    ]
+    names = (
+        [entry.name for entry in os.scandir(directory)] if directory.is_dir() else []
+    )  # cheaper than a path for each
+    parts = [directory / name for name in sorted(names) if _within(name, first, last)]
+    found = (path for part in parts for path in (sorted(part.rglob("*.parquet")) if part.is_dir() else [part]))
+    return [str(path) for path in found if path.suffix == ".parquet" and not path.name.startswith(".")]
 
 
-def _within(relative: Path, first: date | None, last: date | None) -> bool:
-    part = relative.parts[0]
-    if not part.startswith("date="):
-        return True
-    day = date.fromisoformat(part.removeprefix("date="))
-    return (first is None or day >= first) and (last is None or day <= last)
+def _within(part: str, first: date | None, last: date | None) -> bool:
+    day = part.removeprefix("date=")
+    return day == part or ((first is None or day >= str(first)) and (last is None or day <= str(last)))
+
+
+def by_date(rows: pa.Table, column: str) -> dict[date, pa.Table]:
+    """The rows of each UTC date of an instant, dates and rows in order; rows without one are in none."""
+    days = pc.cast(rows[column], pa.date32())
+    order = pc.sort_indices(days)  # stable, nulls last
+    ordered, counts = rows.take(order), pc.value_counts(days.take(order)).to_pylist()
+    starts = accumulate((count["counts"] for count in counts), initial=0)
+    return {
+        count["values"]: ordered.slice(start, count["counts"])
+        for start, count in zip(starts, counts, strict=False)
+        if count["values"] is not None
+    }
 
 
 def to_columns(table: pa.Table) -> dict[str, Array]:

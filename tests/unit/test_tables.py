@@ -23,6 +23,7 @@ from ratchet.tables import (
     Compute,
     Files,
     atomic,
+    by_date,
     connect,
     digest,
     files,
@@ -271,6 +272,19 @@ class TestReading:
         found = files(tmp_path, date(2024, 1, 2), date(2024, 1, 3))
         assert ["date=2024-01-02", "date=2024-01-03"] == [Path(path).parent.name for path in found]
         assert 3 == len(files(tmp_path))
+
+    @given(st.lists(st.none() | st.datetimes(datetime(2024, 2, 28), datetime(2024, 3, 2))))  # noqa: DTZ001 - UTC below
+    def test_rows_by_date(self, values: list[datetime | None]) -> None:
+        """Each date's rows in the order that they had, and the dates in order; a row without an instant has no date."""
+        at = pa.array(values, pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
+        rows = pa.table({"at": at, "row": range(len(values))}, pa.schema({"at": at.type, "row": pa.int64()}))
+        expected: dict[date, list[int]] = {}
+        for row, value in enumerate(values):
+            if value is not None:
+                expected.setdefault(value.date(), []).append(row)
+        found = {day: of_day["row"].to_pylist() for day, of_day in by_date(rows, "at").items()}
+        assert expected == found
+        assert sorted(expected) == list(found)
 
     def test_scanning_nothing_gives_the_columns(self, tmp_path: Path) -> None:
         """A span of dates without files is an empty table of the schema."""
