@@ -16,6 +16,8 @@ import pyarrow.dataset
 
 from ratchet.accepted import Accepted
 from ratchet.clock import Period, midnight
+from ratchet.code_digest import code_digest
+from ratchet.dated import Dated, Part
 from ratchet.derivation import (
     EVENT_TIMESTAMP,
     REQUEST_ID,
@@ -28,22 +30,22 @@ from ratchet.errors import DataError, StoreError
 from ratchet.feature_service import ServiceSpec, request_schema, service_spec
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.tables import Files, code, digest, files, read_manifest, to_array, update
+from ratchet.tables import Files, by_date, digest, files, read_manifest, to_array, update
 from ratchet.use_case import UseCase, View
 
 if TYPE_CHECKING:
     import ibis
 
 logger = logging.getLogger(__name__)
-CODE = code("feature_pipeline/featurize.py", "ratchet/accepted.py", "ratchet/derivation.py")
+CODE = code_digest(__name__)
 """What makes rows of an expression; the expression itself is known by its SQL."""
 DAY = timedelta(days=1)
 CHUNK = 31
 """Days computed together: enough to read each day's lookback seldom, few enough to hold in memory."""
 STATIC = "static"
 """The unit of a view that reads reference tables alone, and so belongs to no date."""
-Sources = Mapping[str, Sequence[tuple[str, str]]]
-"""Table → the path, relative to it, and MD5 of each of its accepted files."""
+Sources = Mapping[str, Dated]
+"""Table → its accepted files by their date, with the MD5 of each."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,7 @@ def _view_output(project: Project, view: View, spec: ServiceSpec, sources: Sourc
 
 def _first_date(derivation: Derivation, sources: Sources) -> date | None:
     """The earliest date of the rows that it reads; None where none has a date."""
-    dates = [path[5:15] for name in derivation.reads for path, _ in sources[name] if path.startswith("date=")]
-    return date.fromisoformat(min(dates)) if dates else None
+    return min((first for name in derivation.reads if (first := sources[name].first)), default=None)
 
 
 def _example_output(project: Project, name: str, derive: Callable[[UseCase], Derivation]) -> Output:
@@ -128,10 +129,10 @@ def _wanted(project: Project, output: Output, sources: Sources) -> dict[str, str
     derivation = output.derivation
     read = {name: sources[name] for name in derivation.reads}
     if all(project.use_case.table(name).is_reference for name in read):
-        return {STATIC: digest(CODE, derivation.sql, output.order, read)}
+        return {STATIC: digest(CODE, derivation.sql, output.order, {name: dated.parts for name, dated in read.items()})}
     wanted = {}
     for day in output.period.dates():
-        inputs = {name: _of_dates(paths, *derivation.source_dates(day, day)) for name, paths in read.items()}
+        inputs = {name: dated.within(*derivation.source_dates(day, day)) for name, dated in read.items()}
         wanted[day.isoformat()] = digest(CODE, derivation.sql, output.order, str(output.within(day, day)), inputs)
     return wanted
 
@@ -148,10 +149,9 @@ def _dated_units(accepted: Accepted, output: Output, stale: Sequence[str]) -> It
         accepted.expose(*output.derivation.source_dates(days[0], days[-1]))
         period = output.within(days[0], days[-1])
         rows = _rows(accepted, output, expression.filter(moment >= period.start, moment < period.end))
-        dates = pc.cast(rows[EVENT_TIMESTAMP], pa.date32())
+        found = by_date(rows, EVENT_TIMESTAMP)
         for day in days:
-            of_day = rows.filter(pc.equal(dates, pa.scalar(day)))
-            yield day.isoformat(), {f"date={day}/part": of_day} if of_day.num_rows else {}
+            yield day.isoformat(), {f"date={day}/part": found[day]} if day in found else {}
 
 
 def _rows(accepted: Accepted, output: Output, expression: ibis.Table) -> pa.Table:
@@ -228,18 +228,12 @@ def _sources(project: Project) -> Sources:
     manifest = read_manifest(project.accepted)
     if not manifest:
         raise StoreError("holds no tables", subject=str(project.accepted), remedy="Run `ratchet stage validate`")
-    found: dict[str, list[tuple[str, str]]] = {table.name: [] for table in project.use_case.tables}
+    found: dict[str, list[Part]] = {table.name: [] for table in project.use_case.tables}
     for unit in manifest.values():
         for path, content in unit["files"].items():
             table, _, name = path.partition("/")
-            found[table].append((name, content))
-    return {table: sorted(paths) for table, paths in found.items()}
-
-
-def _of_dates(paths: Sequence[tuple[str, str]], first: date | None, last: date) -> list[tuple[str, str]]:
-    """The paths of the dates `first` to `last`, and those without a date."""
-    least, end = f"date={first or date.min}", f"date={last + DAY}"
-    return [(path, content) for path, content in paths if not path.startswith("date=") or least <= path < end]
+            found[table].append((name[5:15] if name.startswith("date=") else "", name, content))
+    return {table: Dated.of(parts) for table, parts in found.items()}
 
 
 def _remove_all_but(directory: Path, wanted: Iterable[str]) -> None:

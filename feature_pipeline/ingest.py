@@ -10,21 +10,21 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow.parquet as pq
 
-from ratchet.deliveries import NOTES, deliver, read
+from ratchet.code_digest import code_digest
+from ratchet.deliveries import NOTES, deliver, loader_code, read
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.tables import Files, code, digest, update
+from ratchet.tables import Files, digest, update
 from ratchet.use_case import Delivery
 
-CODE = code("feature_pipeline/ingest.py", "ratchet/clock.py", "ratchet/deliveries.py")
-"""A loader's own code is part of its deliveries' digests."""
+CODE = code_digest(__name__)
 
 
 def ingest(project: Project) -> Report:
     """Bring the raw tables up to the source's deliveries. Raises SourceError; tables that stand stay as they are."""
-    found = deliver(project)
+    found, code = deliver(project), (CODE, loader_code(project))
     wanted = {
-        unit: digest(CODE, project.use_case.table(delivery.table).schema.to_string(), delivery.digest)
+        unit: digest(code, project.use_case.table(delivery.table).schema.to_string(), delivery.digest)
         for unit, delivery in found.items()
     }
 

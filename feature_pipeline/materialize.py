@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from ratchet.accepted import Accepted
 from ratchet.clock import TICK
+from ratchet.code_digest import code_digest
 from ratchet.derivation import EVENT_TIMESTAMP, UPCOMING, view_derivation
 from ratchet.feature_registry import apply, databases, online_database, open_store
 from ratchet.feature_service import service_spec
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import feast
 
 logger = logging.getLogger(__name__)
+CODE = code_digest(__name__)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -42,7 +44,7 @@ def materialize(project: Project) -> Report:
     spec = service_spec(project.use_case)
     until = min(project.period("all").end, project.clock.now())
     features = {name: unit_digests(project.features / "views" / name) for name in spec.views.values()}
-    inputs = digest(spec.fingerprint, until, features, unit_digests(project.accepted))
+    inputs = digest(CODE, spec.fingerprint, until, features, unit_digests(project.accepted))
     marker = project.state / "materialized.json"
     report = _report_of(marker, inputs) if online_database(project).exists() else None
     if report is None:

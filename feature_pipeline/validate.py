@@ -7,32 +7,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_pipeline.quarantine import DUPLICATE_KEY, Quarantine, dates, leave_out, read_rows
+from feature_pipeline.quarantine import DUPLICATE_KEY, Quarantine, leave_out, read_rows
+from ratchet.code_digest import code_digest
 from ratchet.errors import DataError
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.tables import Files, digest, files, md5, read_manifest, unit_digests, update
+from ratchet.tables import Files, by_date, digest, files, read_manifest, unit_digests, update
 from ratchet.use_case import ROW_ID
 
-_CODE = (Path(__file__), Path(__file__).with_name("quarantine.py"), Path(__file__).with_name("rules.py"))
+CODE = code_digest(__name__)
 _KINDS = ("raw", "accepted", "quarantined", "duplicates")
 
 
 def validate(project: Project) -> Report:
     """Bring quarantine and accepted tables up to the raw ones. Raises DataError."""
     raw = unit_digests(project.raw)
-    code = digest([md5(path) for path in _CODE])
     judges = {table.name: Quarantine(project, table) for table in project.use_case.tables}
-    wanted = _chained(raw, {name: digest(code, judge.digest) for name, judge in judges.items()})
+    wanted = _chained(raw, {name: digest(CODE, judge.digest) for name, judge in judges.items()})
     update(project.quarantine, wanted, lambda stale: _rejected(judges, list(raw), stale))
     rejected = unit_digests(project.quarantine)
-    wanted = {unit: digest(code, raw[unit], rejected[unit]) for unit in raw}
+    wanted = {unit: digest(CODE, raw[unit], rejected[unit]) for unit in raw}
     update(project.accepted, wanted, lambda stale: ((unit, _accepted(project, unit)) for unit in stale))
     return _report(project)
 
@@ -70,8 +68,7 @@ def _accepted(project: Project, unit: str) -> Files:
     event_time = project.use_case.table(name).event_time
     if event_time is None:
         return {unit: rows}
-    day = pc.cast(rows[event_time], pa.date32())
-    return {f"{name}/date={date}/{batch}": rows.filter(pc.equal(day, date)) for date in dates(rows[event_time])}
+    return {f"{name}/date={date}/{batch}": of_date for date, of_date in by_date(rows, event_time).items()}
 
 
 def _report(project: Project) -> Report:

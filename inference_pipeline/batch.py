@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from functools import partial
+from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from inference_pipeline.champion import champion_throughout
 from ratchet import prediction_log, tables
 from ratchet.clock import Period, midnight
+from ratchet.code_digest import code_digest
+from ratchet.dated import Dated
 from ratchet.feature_service import service_spec
 from ratchet.feature_store import historical
 from ratchet.project import PeriodName, Project
@@ -19,14 +21,7 @@ from ratchet.promotion import Champion
 from ratchet.reports import Report
 from ratchet.tables import Files
 
-CODE = tables.code(
-    "inference_pipeline/batch.py",
-    "ratchet/asof_join.py",
-    "ratchet/asof_store.py",
-    "ratchet/feature_store.py",
-    "ratchet/model.py",
-    "ratchet/prediction_log.py",
-)
+CODE = code_digest(__name__)
 DAY = timedelta(days=1)
 
 
@@ -55,24 +50,19 @@ def _wanted(project: Project, champion: Champion, span: Period) -> dict[str, str
     model = (CODE, champion.version, champion.model.digest, contract.fingerprint)
     requests = tables.unit_digests(features / "requests")
     versions = service_spec(project.use_case).views
-    views = [
-        (view.max_age, tables.unit_digests(features / "views" / versions[view.name])) for view in project.use_case.views
-    ]
+    views = [(view.max_age, _dated(features / "views" / versions[view.name])) for view in project.use_case.views]
 
     def inputs(day: date) -> str:
-        joined = [_of_dates(units, day - max_age - DAY if max_age else None, day) for max_age, units in views]
+        joined = [units.within(day - max_age - DAY if max_age else None, day) for max_age, units in views]
         return tables.digest(model, str(_within(span, day, day)), requests.get(day.isoformat()), joined)
 
     return {day.isoformat(): inputs(day) for day in span.dates()}
 
 
-def _of_dates(units: Mapping[str, str], first: date | None, last: date) -> dict[str, str]:
-    """Those of the dates from first to last, and those without a date."""
-    return {
-        unit: content
-        for unit, content in units.items()
-        if not unit[:1].isdigit() or (first or date.min) <= date.fromisoformat(unit) <= last
-    }
+def _dated(directory: Path) -> Dated:
+    """The units of a view by the date that is their name, and the one without a date."""
+    units = tables.unit_digests(directory)
+    return Dated.of((unit if unit[:1].isdigit() else "", unit, content) for unit, content in units.items())
 
 
 def _within(span: Period, first: date, last: date) -> Period:
@@ -85,11 +75,10 @@ def _score(project: Project, champion: Champion, span: Period, stale: Sequence[s
     if not tables.files(project.features / "requests", first, last):
         yield from ((unit, {}) for unit in stale)
         return
-    log = _predictions(project, champion, _within(span, first, last))
-    days = pc.cast(log.column("time"), pa.date32())
+    found = tables.by_date(_predictions(project, champion, _within(span, first, last)), "time")
     for unit in stale:
-        rows = log.filter(pc.equal(days, pa.scalar(date.fromisoformat(unit))))
-        yield unit, {f"date={unit}/part": rows} if rows.num_rows else {}
+        rows = found.get(date.fromisoformat(unit))
+        yield unit, {f"date={unit}/part": rows} if rows is not None else {}
 
 
 def _predictions(project: Project, champion: Champion, period: Period) -> pa.Table:

@@ -102,7 +102,7 @@ class _Composition:
             return [_name(value), sorted(name for name in vars(value) if not name.startswith("_"))]
         names = vars(value if isinstance(value, ModuleType) else sys.modules[value.__module__])
         code = compile(tree, "", "exec", flags=__future__.annotations.compiler_flag, dont_inherit=True)
-        return [_syntax(tree), self._used(tree, _loaded(code), names)]
+        return [syntax(tree), self._used(tree, _loaded(code), names)]
 
     def _function(self, function: FunctionType) -> Part:
         code, closure = function.__code__, dict[str, Any]()
@@ -112,7 +112,7 @@ class _Composition:
         tree = ast.Module(_definitions(code), [])
         used = self._used(tree, _loaded(code) | {*closure}, {**function.__globals__, **closure})
         given = (function.__defaults__, function.__kwdefaults__, vars(function))
-        return [_syntax(tree), self.of(given), used]
+        return [syntax(tree), self.of(given), used]
 
     def _used(self, tree: ast.AST, loaded: set[str], names: Mapping[str, Any]) -> Part:
         imported = _imported(tree, names.get("__package__") or "")
@@ -164,7 +164,7 @@ def _is_of(node: _Definition, code: CodeType) -> bool:
     return (code.co_name, code.co_firstlineno) == (name, min(part.lineno for part in (node, *above)))
 
 
-def _syntax(node: Any) -> Part:
+def syntax(node: Any) -> Part:
     """A syntax tree without what has no effect, the same in every version of Python."""
     if not isinstance(node, ast.AST):
         return ascii(node)
@@ -178,9 +178,7 @@ def _part(node: ast.AST, name: str, value: Any) -> Part:
     """A field of a node; empty where it has no effect."""
     if value is None or name in _WITHOUT_EFFECT or (isinstance(node, ast.arg) and name == "annotation"):
         return []
-    return (
-        [_syntax(item) for item in value if not _is_silent(node, item)] if isinstance(value, list) else _syntax(value)
-    )
+    return [syntax(item) for item in value if not _is_silent(node, item)] if isinstance(value, list) else syntax(value)
 
 
 def _is_silent(node: ast.AST, item: Any) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import FunctionType
 
 import pyarrow as pa
 
+from ratchet.code_digest import code_digest
 from ratchet.errors import SourceError
 from ratchet.project import Project
-from ratchet.use_case import ROW_ID, Delivery, SourceTable
+from ratchet.use_case import ROW_ID, Delivery, SourceTable, use_case_module
 
 NOTES = b"ratchet.notes"
 """Where the rows of a delivery keep what its loader noted, so that a rerun that reads nothing still reports it."""
@@ -32,6 +34,17 @@ def deliver(project: Project) -> dict[str, Delivery]:
             remedy="Set source.path and periods in params.yaml to where and when there is data",
         )
     return deliveries
+
+
+def loader_code(project: Project) -> str:
+    """Changes with the code that the active loader follows from.
+
+    For a function that is its module and what that imports. A loader that a call made, such as `csv_source(...)`, also
+    follows from the arguments of that call, and so from all of the use case.
+    """
+    loader = project.loader
+    is_plain = isinstance(loader, FunctionType) and not loader.__closure__
+    return code_digest(loader.__module__ if is_plain else use_case_module(project.settings.use_case))
 
 
 def _defect(unit: str, problem: str) -> SourceError:

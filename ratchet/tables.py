@@ -2,6 +2,7 @@
 
 A directory holds units (a delivered batch, a UTC date). A manifest beside them says which inputs a unit was computed from
 and which files it wrote, so that a rerun computes only units whose inputs' digest changed or whose files are not as written.
+While units are computed a journal grows by a line for each; it becomes part of the manifest in the end, and is deleted.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ratchet.errors import StoreError
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from ratchet.settings import Stores
 
 MANIFEST = "_manifest.json"
+Manifest = dict[str, dict[str, Any]]
 Files = Mapping[str, pa.Table]
 """Path relative to the directory, without `.parquet` → its rows."""
 Compute = Callable[[Sequence[str]], Iterable[tuple[str, Files]]]
@@ -65,14 +69,18 @@ def atomic(path: Path, *, replace: bool = True) -> Iterator[Path]:
             with suppress(FileExistsError):
                 path.hardlink_to(temporary)
     except OSError as error:
-        raise StoreError(
-            f"cannot be written ({error})",
-            subject=str(path),
-            remedy="Make room or mend the folder's permissions, and run again: nothing is half-written",
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         with suppress(OSError):  # where its folder is none, it is not there either
             temporary.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"cannot be written ({error})",
+        subject=str(path),
+        remedy="Make room or mend the folder's permissions, and run again: nothing is half-written",
+    )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -101,20 +109,40 @@ def md5(path: Path) -> str:
         return hashlib.file_digest(handle, "md5").hexdigest()
 
 
-def code(*files: str) -> str:
-    """One name for what stands in files of the code, which are given from its root: part of what a unit is computed from."""
-    return digest([md5(Path(__file__).parents[1] / file) for file in files])
-
-
 def digest(*parts: object) -> str:
     """One name for a list of inputs; it changes when any of them does."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def read_manifest(directory: Path) -> dict[str, dict[str, Any]]:
-    """Unit → {inputs, files: {path: md5}, rows}; empty where nothing was written yet."""
+def read_manifest(directory: Path) -> Manifest:
+    """Unit → {inputs, files: {path: md5}, rows}, also of a run that did not end; empty where nothing was written yet."""
     path = directory / MANIFEST
-    return dict(read_json(path)) if path.exists() else {}
+    return dict(sorted({**(read_json(path) if path.exists() else {}), **_journaled(_journal(directory))}.items()))
+
+
+def _journal(directory: Path) -> Path:
+    """The journal of what was computed since the manifest, after which it is named: one of another manifest is never read."""
+    path = directory / MANIFEST
+    return directory / f"_journal-{md5(path) if path.exists() else 'new'}.jsonl"
+
+
+def _journaled(journal: Path) -> Manifest:
+    """The units of a journal, without the line that a killed run was writing."""
+    found: Manifest = {}
+    for line in journal.read_bytes().splitlines() if journal.exists() else ():
+        with suppress(ValueError):
+            found |= json.loads(line)
+    return found
+
+
+def _record(journal: Path, unit: str, entry: Mapping[str, Any]) -> None:
+    """Without fsync: a lost line costs a computation, because units are believed only if their files are as listed."""
+    try:
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        with journal.open("ab") as handle:
+            handle.write(f"\n{json.dumps({unit: entry})}".encode())  # a line that a killed run was writing ends here
+    except OSError as error:
+        raise _unwritable(journal, error) from error
 
 
 def update(directory: Path, wanted: Mapping[str, str], compute: Compute) -> Changes:
@@ -124,14 +152,14 @@ def update(directory: Path, wanted: Mapping[str, str], compute: Compute) -> Chan
     point: files appear whole or not at all, a unit stays listed as it was until its successor is written, and a unit that
     does not stand as listed is computed again.
     """
-    manifest = read_manifest(directory)
-    kept = [unit for unit in wanted if _stands(directory, manifest.get(unit), wanted[unit])]
-    stale = [unit for unit in wanted if unit not in set(kept)]
+    manifest, journal = read_manifest(directory), _journal(directory)
+    stands = {unit: _stands(directory, manifest.get(unit), inputs) for unit, inputs in wanted.items()}
+    stale = [unit for unit in wanted if not stands[unit]]
     removed = [unit for unit in manifest if unit not in wanted]
     computed = []
     for unit, files in compute(stale) if stale else ():
         manifest[unit] = _write_unit(directory, wanted[unit], files)
-        write_json(directory / MANIFEST, manifest)
+        _record(journal, unit, manifest[unit])
         computed.append(unit)
     if set(computed) != set(stale):
         raise StoreError(
@@ -140,8 +168,10 @@ def update(directory: Path, wanted: Mapping[str, str], compute: Compute) -> Chan
             remedy="This is a defect: report it",
         )
     manifest = {unit: manifest[unit] for unit in wanted}
-    _sweep(directory, manifest)
+    _sweep(directory, manifest, journal)
     write_json(directory / MANIFEST, manifest)
+    journal.unlink(missing_ok=True)
+    kept = [unit for unit in wanted if stands[unit]]
     return Changes(computed, kept, removed, {unit: manifest[unit]["rows"] for unit in wanted})
 
 
@@ -163,9 +193,9 @@ def _write_unit(directory: Path, inputs: str, files: Files) -> dict[str, Any]:
     }
 
 
-def _sweep(directory: Path, manifest: Mapping[str, Mapping[str, Any]]) -> None:
+def _sweep(directory: Path, manifest: Manifest, journal: Path) -> None:
     """Remove files that no unit vouches for, and folders left empty."""
-    vouched = {directory / name for entry in manifest.values() for name in entry["files"]}
+    vouched = {directory / name for entry in manifest.values() for name in entry["files"]} | {journal}
     for path in sorted(directory.rglob("*"), reverse=True):
         if path.is_dir():
             if not any(path.iterdir()):
@@ -186,19 +216,30 @@ def unit_digests(directory: Path) -> dict[str, str]:
 
 def files(directory: Path, first: date | None = None, last: date | None = None) -> list[str]:
     """The Parquet files below `directory`, of the UTC dates from `first` to `last` inclusive where they are given."""
-    return [
-        str(path)
-        for path in sorted(directory.rglob("*.parquet"))
-        if not path.name.startswith(".") and _within(path.relative_to(directory), first, last)
-    ]
+    names = (
+        [entry.name for entry in os.scandir(directory)] if directory.is_dir() else []
+    )  # cheaper than a path for each
+    parts = [directory / name for name in sorted(names) if _within(name, first, last)]
+    found = (path for part in parts for path in (sorted(part.rglob("*.parquet")) if part.is_dir() else [part]))
+    return [str(path) for path in found if path.suffix == ".parquet" and not path.name.startswith(".")]
 
 
-def _within(relative: Path, first: date | None, last: date | None) -> bool:
-    part = relative.parts[0]
-    if not part.startswith("date="):
-        return True
-    day = date.fromisoformat(part.removeprefix("date="))
-    return (first is None or day >= first) and (last is None or day <= last)
+def _within(part: str, first: date | None, last: date | None) -> bool:
+    day = part.removeprefix("date=")
+    return day == part or ((first is None or day >= str(first)) and (last is None or day <= str(last)))
+
+
+def by_date(rows: pa.Table, column: str) -> dict[date, pa.Table]:
+    """The rows of each UTC date of an instant, dates and rows in order; rows without one are in none."""
+    days = pc.cast(rows[column], pa.date32())
+    order = pc.sort_indices(days)  # stable, nulls last
+    ordered, counts = rows.take(order), pc.value_counts(days.take(order)).to_pylist()
+    starts = accumulate((count["counts"] for count in counts), initial=0)
+    return {
+        count["values"]: ordered.slice(start, count["counts"])
+        for start, count in zip(starts, counts, strict=False)
+        if count["values"] is not None
+    }
 
 
 def to_columns(table: pa.Table) -> dict[str, Array]:

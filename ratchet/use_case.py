@@ -40,7 +40,8 @@ Split = Literal["time", "entity"]
 class Delivery:
     """One batch of one table as its source hands it over: the unit in which ingest reads, and reads again.
 
-    `digest` changes whenever `read` would return something else, and is cheap; `read` returns the batch in the table's
+    `digest` changes whenever what `read` reads changes (files, options, the period), and is cheap; the loader's code and the
+    use case's are no part of it, because ingest sees to them. `read` returns the batch in the table's
     canonical schema, with a note for every column that was cast, filled or dropped on the way.
     """
 
@@ -196,9 +197,14 @@ class UseCase:
         return {**columns, **{name: np.full(rows, value) for name, value in self.constants.items()}}
 
 
+def use_case_module(name: str) -> str:
+    """The module that declares a use case: `use_cases.{name}`, or any when `name` is dotted."""
+    return name if "." in name else f"use_cases.{name}"
+
+
 def load_use_case(name: str) -> UseCase:
-    """The use case `use_cases.{name}`, or any module's when `name` is dotted. Raises SettingsError."""
-    module = name if "." in name else f"use_cases.{name}"
+    """The use case of that name. Raises SettingsError."""
+    module = use_case_module(name)
     try:
         imported = importlib.import_module(module)
     except ModuleNotFoundError as error:

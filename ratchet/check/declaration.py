@@ -16,6 +16,7 @@ import yaml
 
 from ratchet.project import Project
 from ratchet.settings import PARAMS_FILE
+from ratchet.use_case import use_case_module
 
 PARTS = ("SourceTable", "View", "Lookup")
 _RATCHET = Path(__file__).parents[1]
@@ -139,8 +140,7 @@ class Declaration:
     @cached_property
     def _files(self) -> Sequence[Path]:
         """The modules of the use case that were imported, its own one first."""
-        name = self._project.settings.use_case
-        module = name if "." in name else f"use_cases.{name}"
+        module = use_case_module(self._project.settings.use_case)
         own = [name for name in sorted(sys.modules) if name == module or name.startswith(f"{module}.")]
         return [Path(str(sys.modules[name].__file__)) for name in own]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,6 @@ import pyarrow.compute as pc
 import pytest
 
 from feature_pipeline.featurize import featurize
-from inference_pipeline import batch
 from inference_pipeline.batch import predict
 from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.example import example_request
@@ -31,6 +31,7 @@ from ratchet.project import PeriodName, Project
 from ratchet.reports import Step
 from ratchet.settings import PARAMS_FILE
 from ratchet.trace import trace
+from ratchet.use_case import Array
 from tests.support.accepted import accept_all
 from tests.support.checkout import ROOT
 from tests.support.killing import contents
@@ -50,6 +51,30 @@ def hidden(path: Path) -> Iterator[None]:
 def written(project: Project) -> dict[str, int]:
     """Prediction files → when they were last written."""
     return {str(path): path.stat().st_mtime_ns for path in project.predictions.rglob("*.parquet")}
+
+
+ONE_HIGHER = """
+
+def one_higher(column):
+    array = to_array(column)
+    return array + 1 if array.dtype == np.float64 else array
+"""
+
+
+def one_higher(array: Array) -> Array:
+    return array + 1 if array.dtype == np.float64 else array
+
+
+def predict_in(code: Path, project: Project) -> None:
+    """Run `predict` by the code of a folder, in a process of its own."""
+    script = f"""
+import dataclasses, pathlib
+from inference_pipeline.batch import predict
+from tests.support.projects import noshow_project
+project = noshow_project(pathlib.Path({str(project.root)!r}), rows_per_week=60)
+assert predict(project)["rows"]
+"""
+    subprocess.run([sys.executable, "-B", "-c", script], cwd=code, capture_output=True, check=True)
 
 
 def test_every_request_of_the_period_is_scored(serving_project: Project) -> None:
@@ -73,14 +98,26 @@ def test_scoring_again_does_nothing(serving_project: Project) -> None:
     assert before == written(serving_project)
 
 
-def test_other_code_scores_everything_again(serving_project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Mended code of the log or of the join keeps no prediction that it would not make."""
+def test_other_code_scores_everything_again(serving_project: Project, tmp_path: Path) -> None:
+    """Where every number is read one higher, by a module that only others of the step import, no prediction is kept."""
     predict(serving_project)
-    before = written(serving_project)
-    monkeypatch.setattr(batch, "CODE", "mended")
-    predict(serving_project)
-    after = written(serving_project)
+    project = copied(serving_project, tmp_path / "project")
+    for room in ("ratchet", "inference_pipeline", "use_cases", "tests"):
+        shutil.copytree(ROOT / room, tmp_path / "code" / room, ignore=shutil.ignore_patterns("__pycache__"))
+    tables = tmp_path / "code" / "ratchet" / "tables.py"
+    text, before = tables.read_text(encoding="utf-8"), written(project)
+    tables.write_text(text.replace("return {name: to_array(column)", "return {name: one_higher(column)") + ONE_HIGHER)
+    predict_in(tmp_path / "code", project)
+    after = written(project)
     assert [] == [path for path in before if after[path] == before[path]]
+    period = project.period("fresh")
+    joined = {name: one_higher(values) for name, values in historical(project, period).items()}
+    champion = promotion.resolve_champion(project)
+    log = prediction_log.read(project, period).sort_by([("time", "ascending"), ("request_id", "ascending")])
+    expected = champion.model.predict(project.use_case.complete(joined))
+    np.testing.assert_array_equal(expected, log.column("prediction").to_numpy())
+    predict(project)
+    assert contents(serving_project.predictions) == contents(project.predictions)
 
 
 @pytest.mark.parametrize("column", ["missed", "booked_days_ahead"])

@@ -172,13 +172,13 @@ def test_the_service_goes_on_while_the_registry_is_away(served: Project, tmp_pat
 
 def test_a_registry_that_took_the_place_of_another_is_read(served: Project, empty_registry: Project) -> None:
     """A process that goes on, as the service does, looks at the file that is there now, not at the one that it opened."""
-    assert 2 == serving_version(served)
+    assert 2 == champion_version(served)
     path = embedded_registry.database(served)
     kept = path.rename(path.with_suffix(".kept"))
     shutil.copy(embedded_registry.database(empty_registry), path)
-    assert serving_version(served) is None
+    assert champion_version(served) is None
     kept.replace(path)
-    assert 2 == serving_version(served)
+    assert 2 == champion_version(served)
 
 
 ODD = "a?b [1] #%20 & 'é'"

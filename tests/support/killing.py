@@ -2,7 +2,7 @@
 
 Run as `python -m tests.support.killing MODULE FOLDER`. The module has two functions of a folder: `prepare`, which is not
 disturbed, and `work`. Each attempt is a forked child, so that imports are paid once, by the undisturbed run; it is killed
-when it renames or removes a file for the n-th time.
+when it renames, removes or appends to a file for the n-th time.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ Work = Callable[[Path], object]
 
 
 def _is_durable(event: str, arguments: tuple[object, ...]) -> bool:
+    if event == "open":
+        return isinstance(arguments[2], int) and bool(arguments[2] & os.O_APPEND)
     return event == "os.rename" or (event == "os.remove" and Path(str(arguments[0])).exists())
 
 

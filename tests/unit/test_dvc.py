@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +9,10 @@ import pytest
 import yaml
 
 from cli.stages import STAGES
+from ratchet.code_digest import closure
 from tests.support.checkout import ROOT
 
-ROOMS = ("feature_pipeline", "training_pipeline", "inference_pipeline")
+NAMES = sorted(path.parent.name for path in (ROOT / "use_cases").glob("*/__init__.py") if path.parent.name != "shared")
 COMPUTING = ("ingest", "validate", "featurize", "train", "evaluate", "predict", "monitor")
 """Stages that call functions of a use case."""
 
@@ -23,33 +22,27 @@ def dependencies(stage: str) -> set[str]:
     return set(stages[stage]["do"]["deps"])
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Modules that a module imports, and those that it names for another to import."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            yield from [f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value.rpartition(".")[0]
-
-
-def reached(module: str, found: set[str]) -> set[str]:
-    """Files of the pipelines that importing a module runs."""
-    path = Path(*module.split(".")).with_suffix(".py") if module else Path()
-    if path.parts[:1] and path.parts[0] in ROOMS and (ROOT / path).is_file() and path.as_posix() not in found:
-        found.add(path.as_posix())
-        for name in imports(ROOT / path):
-            reached(name, found)
-    return found
+def followed(stage: str) -> set[str]:
+    """The files that a stage's step follows from; those that say nothing are not watched."""
+    found = closure(STAGES[stage].partition(":")[0]).values()
+    return {path.relative_to(ROOT).as_posix() for path in found if path.stat().st_size}
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_the_code_that_it_runs(stage: str) -> None:
-    """All that its pipeline has for it, and all that pipelines share."""
+    """Every module that its step follows from is named, or lies in a folder that is."""
     depends = dependencies(stage)
-    needed = reached(STAGES[stage].partition(":")[0], set())
-    missing = {path for path in needed if not {path, *(str(parent) for parent in Path(path).parents)} & depends}
+    missing = {
+        path for path in followed(stage) if not {path, *(str(parent) for parent in Path(path).parents)} & depends
+    }
     assert set() == missing
-    assert "ratchet" in depends
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_no_code_that_it_does_not_run(stage: str) -> None:
+    """A module of a pipeline that the step does not follow from would run it for nothing."""
+    own = {path for path in dependencies(stage) if path.partition("/")[0].endswith("_pipeline")}
+    assert {path for path in own if not any(file.startswith(path) for file in followed(stage))} == set()
 
 
 @pytest.mark.parametrize("stage", COMPUTING)
@@ -58,8 +51,16 @@ def test_a_stage_that_runs_a_use_case_depends_on_it(stage: str) -> None:
     assert {"use_cases/${key}", "use_cases/shared"} <= dependencies(stage)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_use_case_follows_from_what_its_stages_depend_on(name: str) -> None:
+    """Its own folder, what use cases share, and ratchet/."""
+    watched = {f"use_cases/{name}", "use_cases/shared", "ratchet"}
+    files = {file.relative_to(ROOT) for file in closure(f"use_cases.{name}").values() if file.stat().st_size}
+    assert set() == {file.as_posix() for file in files if not {str(parent) for parent in file.parents} & watched}
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_what_a_stage_depends_on_is_there(stage: str) -> None:
     """Each is a file or folder of the checkout."""
-    code = [path for path in dependencies(stage) if path.partition("/")[0] in ROOMS]
+    code = [path for path in dependencies(stage) if path.partition("/")[0].endswith("_pipeline")]
     assert [] == [path for path in code if not (ROOT / path).exists()]

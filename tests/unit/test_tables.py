@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from ratchet.tables import (
     Compute,
     Files,
     atomic,
+    by_date,
     connect,
     digest,
     files,
@@ -38,6 +40,7 @@ from ratchet.tables import (
 )
 from tests.support.killing import contents, survives
 
+WRITTEN = Path("/proc/self/io")
 UNITS = st.dictionaries(st.sampled_from(["a/1", "a/2", "b/1", "c"]), st.integers(1, 3).map(str))
 
 
@@ -67,6 +70,26 @@ def work(folder: Path) -> None:
     """One unit stays, one changes, one goes and two come."""
     wanted = {"a/1": "1", "a/2": "2", "c/1": "1", "c/2": "1"}
     update(folder, wanted, computing(wanted))
+
+
+def bytes_written() -> int:
+    """By this process, so far."""
+    return int(WRITTEN.read_text(encoding="utf-8").split("wchar: ")[1].split()[0])
+
+
+def break_off(folder: Path, wanted: dict[str, str], before: str) -> Path:
+    """Compute the units up to one that cannot be computed; the journal that is left."""
+
+    def compute(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
+        for unit, tables in computing(wanted)(stale):
+            if unit == before:
+                raise StoreError("broke", subject="it", remedy="Mend it")
+            yield unit, tables
+
+    with pytest.raises(StoreError, match="broke"):
+        update(folder, wanted, compute)
+    (journal,) = folder.glob("_journal*")
+    return journal
 
 
 class TestUpdate:
@@ -141,8 +164,48 @@ class TestUpdate:
         assert not (tmp_path / "old").exists()
 
     def test_may_be_killed_anywhere(self, tmp_path: Path) -> None:
-        """After a kill at any rename or removal, a rerun leaves the bytes of an undisturbed run."""
-        assert survives("tests.unit.test_tables", tmp_path) > 5
+        """After a kill at any rename, removal or line of the journal, a rerun leaves the bytes of an undisturbed run."""
+        assert survives("tests.unit.test_tables", tmp_path) > 8
+
+    def test_what_a_broken_off_run_computed_is_not_computed_again(self, tmp_path: Path) -> None:
+        """The journal vouches for it, also where it breaks off within a line: only the unit of that line is computed again."""
+        wanted = {"a/1": "1", "a/2": "2", "b/1": "3"}
+        journal = break_off(tmp_path, wanted, before="b/1")
+        whole = journal.read_bytes()
+        first = whole.index(b"}}") + 2  # where the line of a/1 ends
+        for length in range(len(whole)):
+            journal.write_bytes(whole[:length])
+            assert ["a/1"][: length >= first] == list(read_manifest(tmp_path))
+        assert ["a/1"] == update(tmp_path, wanted, computing(wanted)).kept
+        assert {"a/1.parquet", "a/2.parquet", "b/1.parquet", MANIFEST} == set(contents(tmp_path))
+
+    def test_goes_on_after_a_torn_line(self, tmp_path: Path) -> None:
+        """A second run that breaks off does not lose what it computed because the first one was killed within a line."""
+        wanted = {"a/1": "1", "a/2": "2", "b/1": "3"}
+        journal = break_off(tmp_path, wanted, before="a/2")
+        journal.write_bytes(journal.read_bytes()[:-3])
+        break_off(tmp_path, wanted, before="b/1")
+        assert ["a/1", "a/2"] == list(read_manifest(tmp_path))
+
+    def test_a_journal_counts_for_the_manifest_that_it_continues_alone(self, tmp_path: Path) -> None:
+        """Where other tables were put in their place meanwhile, as by `dvc checkout`, those are what stands."""
+        other, wanted = {"a/1": "5", "a/2": "5"}, {"a/1": "1", "a/2": "2"}
+        update(tmp_path / "other", other, computing(other))
+        break_off(tmp_path / "broken", wanted, before="a/2")
+        shutil.copytree(tmp_path / "other", tmp_path / "broken", dirs_exist_ok=True)
+        assert unit_digests(tmp_path / "other") == unit_digests(tmp_path / "broken")
+        update(tmp_path / "broken", other, computing(other))
+        assert contents(tmp_path / "other") == contents(tmp_path / "broken")
+
+    @pytest.mark.skipif(not WRITTEN.exists(), reason="the system does not say what a process wrote")
+    def test_writes_as_much_for_a_unit_however_many_there_are(self, tmp_path: Path) -> None:
+        """Twice the units are twice the bytes: what was written before is not written again."""
+        counts = []
+        for units in (50, 100):
+            wanted, before = {f"{number:03d}": "1" for number in range(units)}, bytes_written()
+            update(tmp_path / str(units), wanted, computing(wanted))
+            counts.append(bytes_written() - before)
+        assert counts[1] == pytest.approx(2 * counts[0], rel=0.05)
 
 
 class TestAtomic:
@@ -209,6 +272,19 @@ class TestReading:
         found = files(tmp_path, date(2024, 1, 2), date(2024, 1, 3))
         assert ["date=2024-01-02", "date=2024-01-03"] == [Path(path).parent.name for path in found]
         assert 3 == len(files(tmp_path))
+
+    @given(st.lists(st.none() | st.datetimes(datetime(2024, 2, 28), datetime(2024, 3, 2))))  # noqa: DTZ001 - UTC below
+    def test_rows_by_date(self, values: list[datetime | None]) -> None:
+        """Each date's rows in the order that they had, and the dates in order; a row without an instant has no date."""
+        at = pa.array(values, pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
+        rows = pa.table({"at": at, "row": range(len(values))}, pa.schema({"at": at.type, "row": pa.int64()}))
+        expected: dict[date, list[int]] = {}
+        for row, value in enumerate(values):
+            if value is not None:
+                expected.setdefault(value.date(), []).append(row)
+        found = {day: of_day["row"].to_pylist() for day, of_day in by_date(rows, "at").items()}
+        assert expected == found
+        assert sorted(expected) == list(found)
 
     def test_scanning_nothing_gives_the_columns(self, tmp_path: Path) -> None:
         """A span of dates without files is an empty table of the schema."""

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,7 +19,7 @@ from pydantic import Field
 
 from ratchet.clock import Instants, Period, local_time, utc_time
 from ratchet.settings import PARAMS_FILE, Frozen, parse
-from ratchet.tables import digest, md5
+from ratchet.tables import digest
 from ratchet.use_case import INSTANT, Array, Delivery
 
 TIMEZONE = "America/Toronto"
@@ -71,7 +70,7 @@ def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[De
 def _delivery(
     table: str, rows: Callable[[SimulatorOptions, int], dict[str, Any]], options: SimulatorOptions, month: int
 ) -> Delivery:
-    content = digest(options.model_dump(), month, md5(Path(__file__)))
+    content = digest(options.model_dump(), month)
     return Delivery(table, str(_month(month)), content, lambda: (pa.table(rows(options, month)), []))
 
 

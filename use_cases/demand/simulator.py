@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from pydantic import Field
 
 from ratchet.clock import Instants, Period, local_time, utc_time
 from ratchet.settings import PARAMS_FILE, Frozen, parse
-from ratchet.tables import digest, md5
+from ratchet.tables import digest
 from ratchet.use_case import INSTANT, Array, Delivery
 
 TIMEZONE = "Europe/Copenhagen"
@@ -52,7 +51,7 @@ def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[De
 
 
 def _delivery(table: str, batch: str, options: SimulatorOptions, rows: Callable[[], dict[str, Any]]) -> Delivery:
-    return Delivery(table, batch, digest(options.model_dump(), md5(Path(__file__))), lambda: (pa.table(rows()), []))
+    return Delivery(table, batch, digest(options.model_dump()), lambda: (pa.table(rows()), []))
 
 
 def _stations(options: SimulatorOptions) -> dict[str, Any]:

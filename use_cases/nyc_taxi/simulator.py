@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from pydantic import Field
 
 from ratchet.clock import Instants, Period, local_time, utc_time
 from ratchet.settings import PARAMS_FILE, Frozen, parse
-from ratchet.tables import digest, md5
+from ratchet.tables import digest
 from ratchet.use_case import Array, Delivery
 from use_cases.nyc_taxi import sources, tables
 from use_cases.nyc_taxi.sources import Read
@@ -83,9 +82,7 @@ def _delivery(table: str, read: Callable[..., Read], options: SimulatorOptions, 
 
 
 def _digest(options: SimulatorOptions) -> str:
-    return digest(
-        options.model_dump(), [md5(Path(str(module))) for module in (__file__, sources.__file__, tables.__file__)]
-    )
+    return digest(options.model_dump())
 
 
 def _trips(options: SimulatorOptions, month: Month) -> Read:

@@ -67,8 +67,7 @@ def tlc(path: str, options: Mapping[str, Any], period: Period) -> list[Delivery]
 
 
 def _delivery(table: str, batch: str, read: Callable[[], Read], *paths: Path) -> Delivery:
-    code = [md5(Path(module)) for module in (__file__, tables.__file__)]
-    return Delivery(table, batch, digest(batch, code, [md5(path) for path in paths]), read)
+    return Delivery(table, batch, digest(batch, [md5(path) for path in paths]), read)
 
 
 def _file(folder: Path, name: str) -> Path:

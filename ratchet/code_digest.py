@@ -1,0 +1,158 @@
+"""Which code a result follows from: the modules of ours that a step's module imports, and the versions of the libraries.
+
+Modules are found in syntax trees, without importing any: all that a module imports, also inside its functions, and all
+that it names as text for somebody else to import, such as `"ratchet.asof_store.AsofOfflineStore"`. What is imported for type
+checkers alone does not count. A module counts by its syntax: layout, comments, docstrings and annotations of functions
+change nothing. A library counts by its version.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.util import find_spec, resolve_name
+from pathlib import Path
+from typing import TypeGuard
+
+from ratchet.composition import syntax
+from ratchet.tables import digest
+
+_DISTRIBUTIONS = {
+    "ibis": ("ibis-framework", "duckdb"),
+    "skops": ("skops", "scikit-learn", "lightgbm"),
+    "sklearn": ("scikit-learn",),
+    "yaml": ("PyYAML",),
+}
+"""Import name → the distributions behind it, where that is not the one of its name; engines are only imported by them."""
+_INSTALLED = {"site-packages", "dist-packages"}
+_MODULE_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+(:\w+)?")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A module's file, taken apart: the digest of its syntax, the names that it imports, and those that it has as text."""
+
+    digest: str
+    imports: frozenset[str]
+    texts: frozenset[str]
+
+
+@cache
+def code_digest(*modules: str) -> str:
+    """Changes with any module of ours that `modules` follow from, and with the version of any library that these import.
+
+    Take it where a module is imported, not when it runs: a file that was edited since is not the code that runs.
+    """
+    found = closure(*modules)
+    sources = {name: _source(name, file) for name, file in found.items()}
+    packages = {name.partition(".")[0] for name in found}
+    imported = {name.partition(".")[0] for source in sources.values() for name in source.imports}
+    libraries = sorted(imported - packages - sys.stdlib_module_names)
+    return digest({name: source.digest for name, source in sources.items()}, [_versions(name) for name in libraries])
+
+
+def closure(*modules: str) -> dict[str, Path]:
+    """Every module of ours that `modules` follow from → its file. Raises ModuleNotFoundError where one of them has none.
+
+    Ours are the packages of `modules`, and all others that were not installed. Of a package that is only on the way to a
+    module, `__init__.py` counts, but not what that imports.
+    """
+    packages = frozenset(name.partition(".")[0] for name in (*modules, __name__))
+    found: dict[str, Path] = {}
+    waiting, followed = list(modules), set[str]()
+    while waiting:
+        files = _files(waiting.pop(), packages)
+        found |= files
+        for name in {*list(files)[-1:]} - followed:
+            followed.add(name)
+            source = _source(name, files[name])
+            waiting += [*source.imports, *source.texts]
+    missing = [name for name in modules if name not in found]
+    if missing:
+        raise ModuleNotFoundError(f"no file of ours holds {', '.join(missing)}")
+    return found
+
+
+@cache
+def _files(name: str, packages: frozenset[str]) -> dict[str, Path]:
+    """The modules of ours on the way to a dotted name, each with its file: `a.b.C` leads through `a` to `a.b`."""
+    top, *_ = parts = name.split(".")
+    place = _folder(top)
+    if place is None or (_INSTALLED & {*place.parts} and top not in packages):
+        return {}
+    found = {}
+    for number, part in enumerate(parts, 1):
+        place = place / part
+        file = next((file for file in (place / "__init__.py", place.with_name(f"{part}.py")) if file.is_file()), None)
+        if file:
+            found[".".join(parts[:number])] = file
+    return found
+
+
+@cache
+def _folder(top: str) -> Path | None:
+    """The folder from which a package is imported; None for the standard library's, and for what is not there."""
+    if top in sys.stdlib_module_names:
+        return None
+    try:
+        spec = find_spec(top)
+    except ValueError:  # made by hand, not imported
+        return None
+    places = [*(spec.submodule_search_locations or ()), spec.origin] if spec else []
+    return Path(places[0]).parent if places and places[0] else None
+
+
+def _source(name: str, file: Path) -> _Source:
+    return _taken_apart(file.read_bytes(), name if file.name == "__init__.py" else name.rpartition(".")[0])
+
+
+@cache
+def _taken_apart(text: bytes, package: str) -> _Source:
+    tree = ast.parse(text)
+    nodes = list(_running(tree))
+    texts = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return _Source(
+        digest(syntax(tree)),
+        frozenset(name for node in nodes for name in _imported(node, package)),
+        frozenset(text.partition(":")[0] for text in texts if _MODULE_PATH.fullmatch(text)),
+    )
+
+
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those that only type checkers read."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(node.orelse if _is_for_types(node) else ast.iter_child_nodes(node))
+
+
+def _is_for_types(node: ast.AST) -> TypeGuard[ast.If]:
+    """Whether it is `if TYPE_CHECKING:`, or the same with its module's name."""
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in {
+        getattr(node.test, "id", ""),
+        getattr(node.test, "attr", ""),
+    }
+
+
+def _imported(node: ast.AST, package: str) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        base = resolve_name("." * node.level + (node.module or ""), package)
+        return [f"{base}.{alias.name}" for alias in node.names]
+    return []
+
+
+@cache
+def _versions(library: str) -> list[tuple[str, str]]:
+    """The distributions behind an import name and their versions; none where it is not installed."""
+    try:
+        return [(name, version(name)) for name in _DISTRIBUTIONS.get(library, (library,))]
+    except PackageNotFoundError:  # then it has a name of its own, which takes longer to find
+        return [(name, version(name)) for name in packages_distributions().get(library, ())]

@@ -1,0 +1,53 @@
+"""What of many dated contents lies in a span of dates, without going through all of them for every span."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from itertools import accumulate
+
+from ratchet.tables import digest
+
+_LAST = chr(0x10FFFF)
+"""After every name."""
+Part = tuple[str, str, str]
+"""UTC date in ISO format, or nothing where it belongs to every date; name; digest of the content."""
+
+
+@dataclass(frozen=True)
+class Dated:
+    """Named contents in the order of their dates; those without a date come first."""
+
+    parts: list[Part]
+
+    @classmethod
+    def of(cls, parts: Iterable[Part]) -> Dated:
+        return cls(sorted(parts))
+
+    @property
+    def first(self) -> date | None:
+        """The earliest date; None where nothing has one."""
+        start = self._undated
+        return date.fromisoformat(self.parts[start][0]) if start < len(self.parts) else None
+
+    def within(self, first: date | None, last: date) -> list[Part] | str:
+        """Changes with the parts of the dates `first` to `last` and with those without a date.
+
+        Without `first` it is one digest of all of history, so that D dates with all that came before are no D² parts.
+        """
+        end = bisect_right(self.parts, (str(last), _LAST, ""))
+        if first is None:
+            return self._histories[end]
+        return self.parts[: self._undated] + self.parts[bisect_left(self.parts, (str(first), "", "")) : end]
+
+    @property
+    def _undated(self) -> int:
+        return bisect_right(self.parts, ("", _LAST, ""))
+
+    @cached_property
+    def _histories(self) -> list[str]:
+        """How many parts → the digest of the first so many."""
+        return list(accumulate(self.parts, digest, initial=""))
