@@ -39,8 +39,8 @@ class Gain(Frozen):
 
 
 class LeakComparison(Frozen):
-    """One table recomputed on sources cut off at some instants, in rows: those that were `compared` and those that `changed`, the
-    source rows that became known `later`, and how many of these the cut-offs hid."""
+    """One table recomputed on sources cut off at some instants, in rows: those `compared` and those `changed`, the source rows
+    that became known `later`, and how many of these the cut-offs hid."""
 
     cut_offs: tuple[AwareDatetime, ...]
     compared: NonNegativeInt
