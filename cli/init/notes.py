@@ -34,7 +34,8 @@ def notes(
         yield f"{column.name} is text, because of {found}; a number is digits with a point, or nothing where it lacks"
     unknown = int(np.isnan(label).sum())
     if unknown:
-        yield f"{unknown} rows have no {decided.label.name}: they are requests without a label"
+        known = "deliver the file again under its name once it is known"
+        yield f"{unknown} rows have no {decided.label.name}: they are scored as requests without a label; {known}"
     repeated = profile.repeated(decided.key)
     if repeated:
         yield f"{repeated} rows repeat the key {', '.join(decided.key)} of another, or lack one: they will be quarantined"

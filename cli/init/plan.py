@@ -32,9 +32,9 @@ Moments = tuple[Instants, Instants]
 class Plan:
     """All that the text of a use case says.
 
-    `labelled` is the share of rows with a label. `fields` are the columns of a request beside its time, `kept` the others of
-    the table. `bands` cut a number for the baseline to group by. `scale` makes whole numbers of labels, whose sums are exact.
-    `notes` are for the person.
+    `labelled` is the share of rows with a label, of the file or of the holdout, whichever is less. `fields` are the columns of
+    a request beside its time, `kept` the others of the table. `bands` cut a number for the baseline to group by. `scale` makes
+    whole numbers of labels, whose sums are exact. `notes` are for the person.
     """
 
     name: str
@@ -73,7 +73,7 @@ def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -
     return Plan(
         name=name,
         rows=profile.rows,
-        labelled=float((~np.isnan(label)).mean()),
+        labelled=min(float((~np.isnan(label)).mean()), chosen.holdout_rows / chosen.holdout_requests),
         decided=decided,
         fields=fields,
         kept=kept,

@@ -16,6 +16,7 @@ from ratchet.check.finding import Finding
 from ratchet.check.judging import check_columns, check_periods
 from ratchet.check.labels import check_inputs, check_labels
 from ratchet.check.leaks import check_leaks
+from ratchet.check.pending import check_pending
 from ratchet.check.rows import check_predictions, check_rows
 from ratchet.check.sample import Sample, take
 from ratchet.check.views import check_keys, check_views
@@ -54,7 +55,8 @@ def checkup(project: Project) -> Checkup:
         )
     except Exception as error:  # noqa: BLE001 - a use case's loader may raise anything
         return Checkup([failure("the loader", project.loader, error, where)])
-    return Checkup([*check_keys(sample, where), *_derived(sample, where)], sample.rows, sample.deliveries)
+    found = [*check_keys(sample, where), *check_pending(sample, where), *_derived(sample, where)]
+    return Checkup(found, sample.rows, sample.deliveries)
 
 
 def _derived(sample: Sample, where: Declaration) -> Iterator[Finding]:

@@ -279,7 +279,10 @@ class TestCommand:
         said = begun(tmp_path, "rides", path, replace(RIDES, late=())).splitlines()
         assert [line for line in said if line.startswith("note")] == [
             "note: left out: nothing (empty, one value only, another time, or too many different values)",
-            "note: 1 rows have no minutes: they are requests without a label",
+            (
+                "note: 1 rows have no minutes: they are scored as requests without a label; deliver the file again under its "
+                "name once it is known"
+            ),
             "note: 2 rows repeat the key ride_id of another, or lack one: they will be quarantined",
             "note: taken as known at asked_at: zone, distance_km, class_, bike, fare; name by --late what is not",
             "note: fare nearly decides minutes: is it known before? If not, --late fare",
