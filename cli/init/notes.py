@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cli.init import worth
+from cli.init.baseline import Baseline
 from cli.init.decide import Decided
 from cli.init.look import Column, Profile, misfit
 from cli.init.worth import Floats
@@ -43,6 +44,19 @@ def notes(
         yield f"taken as known at {decided.time}: {', '.join(column.name for column in fields)}; name by --late what is not"
     for column in filter(partial(_says_it_all, profile, label), fields):
         yield f"{column.name} nearly decides {decided.label.name}: is it known before? If not, --late {column.name}"
+
+
+def weak_baseline(name: str, decided: Decided, found: Baseline) -> Iterator[str]:
+    """A line where the baseline would not beat one value for all rows."""
+    if found.is_chance:
+        by = (
+            f"the baseline groups by {' and '.join(found.by)}, and that"
+            if found.by
+            else "no input that could be grouped by"
+        )
+        label, place = decided.label.name, f"`baseline=` of use_cases/{name}/__init__.py"
+        remedy = f"group by an input that {label} depends on, such as bands of a number, in {place}"
+        yield f"{by} says no more of {label} than chance, so that the gate would refuse the baseline: {remedy}"
 
 
 def _is_almost_number(profile: Profile, column: Column) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ratchet.check.baseline import check_baseline
 from ratchet.check.declaration import Declaration
 from ratchet.check.declared import check_declaration, check_functions, failure
 from ratchet.check.features import Features, FunctionError, compute
@@ -88,6 +89,7 @@ def _completed(features: Features, where: Declaration) -> Iterator[Finding]:
         labelled = {**columns, **{name: rows[name] for name in LABEL_COLUMNS}}
         yield from check_predictions(use_case, columns, _like_predictions(use_case, rows["label"]), where)
         yield from check_inputs(use_case, labelled, where)
+        yield from check_baseline(use_case, labelled, features.every, where)
         yield from check_periods(features, labelled, where)
 
 

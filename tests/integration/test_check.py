@@ -144,6 +144,15 @@ def given_away(project: Project, values: Array, kind: str) -> list[str]:
     return [one.what for one in check_inputs(use_case, columns, Declaration(project))]
 
 
+def test_baseline_of_chance_is_named_with_a_column_that_helps(noshow: Project) -> None:
+    """A baseline that explains nothing is found where it is declared; with the column that is named instead, all is right."""
+    (found,) = check(with_use_case(noshow, baseline=(("hour",), ())))
+    assert "baseline-explains-nothing" == found.what
+    assert place(found).startswith("noshow.py: baseline=")
+    assert "`baseline=(('patient',), ())`" in found.remedy
+    assert [] == check(with_use_case(noshow, baseline=(("patient",), ())))
+
+
 def test_label_that_looks_far_ahead_has_rows_enough(noshow: Project) -> None:
     """A horizon as long as half the data asks no label of requests that are too young to have one."""
     assert [] == check(with_use_case(noshow, horizon=timedelta(days=90), block="patient"))
