@@ -66,16 +66,15 @@ def _derived(sample: Sample, where: Declaration) -> Iterator[Finding]:
     except FunctionError as error:
         yield failure(error.subject, error.function, error.__cause__ or error, where)
         return
-    yield from check_labels(features, where)
-    yield from check_views(features, where)
-    if not len(features.rows["label"]):
-        return
-    yield from check_leaks(features, where)
-    yield from _completed(features, where)
+    found = [*check_labels(features, where), *check_views(features, where)]
+    if len(features.rows["label"]):
+        found += check_leaks(features, where)
+        found += _completed(features, where, is_right=not found)
+    yield from found
 
 
-def _completed(features: Features, where: Declaration) -> Iterator[Finding]:
-    """What needs the on-demand columns."""
+def _completed(features: Features, where: Declaration, *, is_right: bool) -> Iterator[Finding]:
+    """What needs the on-demand columns; of the baseline only where labels and features are right, for it follows from them."""
     use_case, rows = features.sample.project.use_case, features.rows
     asked = {name: column for name, column in rows.items() if name not in {REQUEST_ID, *LABEL_COLUMNS}}
     try:
@@ -89,7 +88,8 @@ def _completed(features: Features, where: Declaration) -> Iterator[Finding]:
         labelled = {**columns, **{name: rows[name] for name in LABEL_COLUMNS}}
         yield from check_predictions(use_case, columns, _like_predictions(use_case, rows["label"]), where)
         yield from check_inputs(use_case, labelled, where)
-        yield from check_baseline(use_case, labelled, features.every, where)
+        if is_right:
+            yield from check_baseline(use_case, labelled, features.every, where)
         yield from check_periods(features, labelled, where)
 
 

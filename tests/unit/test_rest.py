@@ -150,7 +150,9 @@ NO_TIMESTAMPS = (
 def asked(sent: Any) -> Array:
     """The timestamps that are read of a request, which has an optional one beside its own."""
     request = create_model("Seen", __base__=parcels.request, seen_at=(AwareDatetime | None, None))
-    seen = replace(parcels, request=request, examples=lambda tables: parcels.examples(tables).mutate(seen_at=_.event_timestamp))
+    seen = replace(
+        parcels, request=request, examples=lambda tables: parcels.examples(tables).mutate(seen_at=_.event_timestamp)
+    )
     instance = {"sender": 1, "receiver": 1, "sent_at": "2025-07-01T09:00:00Z", "seen_at": sent}
     columns = RequestReader(seen).read(json.dumps({"instances": [instance]}).encode())
     return columns["seen_at"]
