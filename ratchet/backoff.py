@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator
 
+from ratchet.groups import LEAST
 from ratchet.use_case import Task
 
 Floats = npt.NDArray[np.float64]
@@ -22,7 +23,7 @@ class BackoffBaseline(BaseEstimator):  # type: ignore[misc] # sklearn has no typ
     columns belongs to a coarser one. Rates follow Laplace's rule of succession, (k + 1) / (n + 2), so that none is 0 or 1.
     """
 
-    def __init__(self, levels: Sequence[tuple[str, ...]], task: Task, min_rows: int = 20) -> None:
+    def __init__(self, levels: Sequence[tuple[str, ...]], task: Task, min_rows: int = LEAST) -> None:
         self.levels = levels
         self.task = task
         self.min_rows = min_rows

@@ -2,7 +2,8 @@
 
 The cut-off hides what was not known: a row before its event_time, and before known_at all but its early columns. What was
 computed for a moment up to the cut-off must not change by it: of a label, that is the moment from which it counts as known.
-The check fails, too, where it hid or compared nothing.
+A table without rows around the given cut-offs, such as a yearly census, is cut off at timestamps of its own rows. The check
+fails, too, for a table of which it compared nothing, or hid nothing though there was something to hide.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 from ratchet.accepted import Accepted
+from ratchet.clock import TICK
 from ratchet.derivation import (
     EVENT_TIMESTAMP,
     LABEL_KNOWN_AT,
@@ -21,7 +25,9 @@ from ratchet.derivation import (
     request_derivation,
     view_derivation,
 )
+from ratchet.gate_evidence import LeakComparison, LeakEvidence
 from ratchet.project import Project
+from ratchet.tables import timestamptz
 from ratchet.use_case import ROW_ID, SourceTable
 
 if TYPE_CHECKING:
@@ -33,27 +39,8 @@ Opened = Callable[[Project, Derivation], Accepted]
 WINDOWS = (timedelta(days=8), timedelta(days=93))
 """How far around a cut-off is compared and read: a leak crosses it. The longer is for what has no row in the shorter, such as a
 monthly view."""
-
-
-@dataclass(frozen=True)
-class LeakReport:
-    """Over all cut-offs: rows hidden and rows compared, each for the table that had fewest; table → rows that changed."""
-
-    cut_offs: tuple[datetime, ...]
-    hidden_rows: int
-    compared_rows: int
-    changed: dict[str, int]
-
-    @property
-    def passed(self) -> bool:
-        return self.hidden_rows > 0 and self.compared_rows > 0 and not any(self.changed.values())
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    hidden: int = 0
-    compared: int = 0
-    changed: int = 0
+OWN_CUT_OFFS = 3
+"""How many timestamps of a table's own rows it is cut off at, where it has no rows around the given cut-offs."""
 
 
 def known_before(table: SourceTable, rows: ibis.Table, at: datetime) -> ibis.Table:
@@ -89,19 +76,15 @@ class _Suspect:
 
 def leak_check(
     project: Project, cut_offs: Sequence[datetime], cut: CutOff = known_before, opened: Opened = Accepted.of
-) -> LeakReport:
-    """Compare views, requests and labels at each cut-off, and look for labels that are known when they are asked for."""
-    found = {
-        name: [_compare(opened(project, suspect.derivation), suspect, at, cut) for at in cut_offs]
+) -> LeakEvidence:
+    """Compare views, requests and labels at cut-offs, and look for labels that are known when they are asked for."""
+    tables = {
+        name: _compare(_Trial(opened(project, suspect.derivation), suspect, cut), cut_offs, project.period("all").end)
         for name, suspect in _suspects(project).items()
     }
-    changed = {name: sum(one.changed for one in each) for name, each in found.items()}
-    return LeakReport(
-        cut_offs=tuple(cut_offs),
-        hidden_rows=min(sum(one.hidden for one in each) for each in found.values()),
-        compared_rows=min(sum(one.compared for one in each) for each in found.values()),
-        changed={**changed, "labels": changed["labels"] + labels_known_at_once(project, opened)},
-    )
+    labels, at_once = tables["labels"], labels_known_at_once(project, opened)
+    tables["labels"] = labels.model_copy(update={"changed": labels.changed + at_once})
+    return LeakEvidence(tables=tables)
 
 
 def _suspects(project: Project) -> dict[str, _Suspect]:
@@ -121,47 +104,81 @@ def _suspects(project: Project) -> dict[str, _Suspect]:
     }
 
 
-def _compare(accepted: Accepted, suspect: _Suspect, at: datetime, cut: CutOff) -> _Comparison:
-    """Compare in the first window that has rows."""
-    windows = (_compare_within(window, accepted, suspect, at, cut) for window in WINDOWS)
-    return next((found for found in windows if found.compared), _Comparison())
+@dataclass(frozen=True)
+class _Trial:
+    """A suspect, the rows that it follows from, and how these are cut off."""
+
+    accepted: Accepted
+    suspect: _Suspect
+    cut: CutOff
+
+    def around(self, at: datetime) -> LeakComparison:
+        """Compare in the first window before `at` that has rows."""
+        day = at.astimezone(UTC).date()
+        windows = (
+            self._compare(at - window, at, self.suspect.derivation.source_dates(day - window, day + window))
+            for window in WINDOWS
+        )
+        return next((found for found in windows if found.compared), LeakComparison.nothing())
+
+    def at_own_row(self, at: datetime) -> LeakComparison:
+        """Compare the rows up to one of the suspect's own, with all source rows that came later."""
+        begin = at - WINDOWS[0]
+        day = begin.astimezone(UTC).date()
+        return self._compare(begin, at, (self.suspect.derivation.source_dates(day, day)[0], None))
+
+    def own_moments(self, end: datetime) -> list[datetime]:
+        """The timestamp of the suspect's last row before `end`, and of earlier ones, as many rows apart."""
+        moment, derivation = self.suspect.moment, self.suspect.derivation
+        shares = [(number + 1) / OWN_CUT_OFFS for number in range(OWN_CUT_OFFS)]
+        distinct = f"SELECT DISTINCT {moment} AS moment FROM ({derivation.sql}) WHERE {moment} < {timestamptz(end)}"
+        self.accepted.expose(None, None)
+        found = self.accepted.connection.con.sql(f"SELECT quantile_disc(moment, {shares}) AS moments FROM ({distinct})")
+        return sorted(set(found.to_arrow_table()["moments"][0].as_py() or ()))
+
+    def _compare(self, after: datetime, until: datetime, dates: tuple[date | None, date | None]) -> LeakComparison:
+        """Compare the rows after one instant, up to another, with the cut-off at the last of them.
+
+        There a leak shows best: a source row that became known at that very moment is hidden, or, where such a row may count,
+        one that became known just after it.
+        """
+        accepted, suspect = self.accepted, self.suspect
+        bounds = (suspect.derivation, after, until, suspect.moment)
+        accepted.expose(*dates)
+        full = accepted.kept(*bounds)
+        last = accepted.value(full[suspect.moment].max())
+        if last is None:
+            return LeakComparison.nothing()
+        instant = last + TICK if suspect.inclusive else last
+        later = self._later(instant)
+        accepted.expose(*dates, prepare=lambda table, whole: self.cut(table, whole, instant))
+        known = accepted.kept(*bounds)
+        lost, gained = (one.difference(other, distinct=False) for one, other in ((full, known), (known, full)))
+        return LeakComparison(
+            cut_offs=(until,),
+            compared=accepted.value(full.count()),
+            later=later,
+            hidden=later - self._later(instant),
+            changed=accepted.value(lost.count()) + accepted.value(gained.count()),
+        )
+
+    def _later(self, instant: datetime) -> int:
+        """Source rows that an instant finds unknown, or not known in full."""
+        count = 0
+        for table in self.accepted.tables:
+            rows = self.accepted.connection.table(table.name)
+            columns = {table.event_time, table.known_at} & {table.event_time, *late_columns(table)} - {None}
+            unknown = [rows[column] >= instant for column in columns]
+            count += int(self.accepted.value(rows.filter(reduce(or_, unknown)).count())) if unknown else 0
+        return count
 
 
-def _compare_within(window: timedelta, accepted: Accepted, suspect: _Suspect, at: datetime, cut: CutOff) -> _Comparison:
-    """Compare the rows of the window that ends at `at`, with the cut-off at the last of them.
-
-    There a leak shows best: a source row that became known at that very moment is hidden, or, where such a row may count, one
-    that became known just after it.
-    """
-    derivation, bounds = suspect.derivation, (at - window, at, suspect.moment)
-    dates = _source_dates(derivation, at, window)
-    accepted.expose(*dates)
-    full = accepted.kept(derivation, *bounds)
-    last = accepted.value(full[suspect.moment].max())
-    if last is None:
-        return _Comparison()
-    visible = _visible(accepted)
-    instant = last + timedelta(microseconds=1) if suspect.inclusive else last
-    accepted.expose(*dates, prepare=lambda table, whole: cut(table, whole, instant))
-    known = accepted.kept(derivation, *bounds)
-    lost, gained = (one.difference(other, distinct=False) for one, other in ((full, known), (known, full)))
-    changed = accepted.value(lost.count()) + accepted.value(gained.count())
-    return _Comparison(visible - _visible(accepted), accepted.value(full.count()), changed)
-
-
-def _source_dates(derivation: Derivation, at: datetime, window: timedelta) -> tuple[date | None, date]:
-    day = at.astimezone(UTC).date()
-    return derivation.source_dates(day - window, day + window)
-
-
-def _visible(accepted: Accepted) -> int:
-    """Source rows of which we know all."""
-    columns = {table.name: table.known_at or table.event_time for table in accepted.tables}
-    return sum(
-        int(accepted.value(accepted.connection.table(name)[column].count()))
-        for name, column in columns.items()
-        if column
-    )
+def _compare(trial: _Trial, cut_offs: Sequence[datetime], end: datetime) -> LeakComparison:
+    """Compare at the given cut-offs; where these show nothing, at some of the suspect's own rows, too."""
+    found = LeakComparison.total([trial.around(at) for at in cut_offs])
+    if found.compared and found.hidden:
+        return found
+    return LeakComparison.total([found, *(trial.at_own_row(at) for at in trial.own_moments(end))])
 
 
 def labels_known_at_once(project: Project, opened: Opened) -> int:

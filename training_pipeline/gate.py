@@ -84,13 +84,7 @@ def find_leaks(project: Project) -> LeakEvidence:
     period = Period(project.period("train").start, project.period("holdout").end)
     cuts = project.settings.gate.leak_cut_offs
     cut_offs = [period.start + (period.end - period.start) * i / (cuts + 1) for i in range(1, cuts + 1)]
-    found = leak_check(project, cut_offs)
-    return LeakEvidence(
-        cut_offs=tuple(found.cut_offs),
-        hidden_rows=found.hidden_rows,
-        compared_rows=found.compared_rows,
-        changed=dict(found.changed),
-    )
+    return leak_check(project, cut_offs)
 
 
 def _summary(record: GateRecord) -> dict[str, Any]:

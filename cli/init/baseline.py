@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from cli.init import worth
 from cli.init.look import Column, Profile
 from cli.init.worth import Floats
+from ratchet import groups
 from ratchet.clock import Instants
 from ratchet.use_case import Array
 
@@ -20,41 +22,63 @@ FEW = 50
 """Different values of a number that may still be a group each."""
 
 
+@dataclass(frozen=True)
+class Baseline:
+    """The finest group: inputs, or the bands of a number; and whether it says no more of the label than chance would."""
+
+    by: tuple[str, ...]
+    bands: Bands | None
+    is_chance: bool
+
+
 def choose(
-    profile: Profile, inputs: Sequence[Column], calendar: Sequence[str], asked: Instants | None, label: Floats
-) -> tuple[Bands | None, tuple[str, ...]]:
-    """The baseline's finest group of inputs: at most two, or the bands of a number where they explain twice as much."""
+    profile: Profile,
+    inputs: Sequence[Column],
+    entities: Sequence[str],
+    calendar: Sequence[str],
+    asked: Instants | None,
+    label: Floats,
+) -> Baseline:
+    """At most two inputs, entities among them, or the bands of a number where they explain twice as much."""
     there = ~np.isnan(label)
-    groups = {name: values[there] for name, values in _groups(profile, inputs, calendar, asked).items()}
-    best, explained = _best(groups, label[there])
+    found = {name: values[there] for name, values in _groups(profile, inputs, entities, calendar, asked).items()}
+    best, explained = _best(found, label[there])
     bands, by_bands = _best_bands(profile, inputs, there, label[there])
-    return (bands, (f"{bands[0]}_band",)) if bands and by_bands > 2 * explained else (None, best)
+    if bands and by_bands > 2 * explained:
+        return Baseline((f"{bands[0]}_band",), bands, is_chance=False)
+    chosen = groups.codes([found[name] for name in best]) if best else np.zeros(int(there.sum()), np.int64)
+    return Baseline(best, None, groups.spread(groups.merged(chosen, groups.LEAST), label[there]).is_chance)
 
 
 def _groups(
-    profile: Profile, inputs: Sequence[Column], calendar: Sequence[str], asked: Instants | None
-) -> dict[str, Array]:
-    """Inputs of few different values, each row's value as a number."""
+    profile: Profile, inputs: Sequence[Column], entities: Sequence[str], calendar: Sequence[str], asked: Instants | None
+) -> Groups:
+    """Inputs of few different values, each row's value as a number; of an entity those with enough rows, and all others."""
     few = [
         column.name
         for column in inputs
         if column.kind in ("text", "boolean") or (column.kind == "whole" and column.distinct <= FEW)
     ]
-    groups: dict[str, Array] = {name: worth.codes(profile.text[name].to_numpy()) for name in few}
+    named = [column.name for column in inputs if column.name in entities]
+    found: dict[str, Array] = {
+        name: worth.codes(profile.text[name].to_numpy()) for name in dict.fromkeys([*few, *named])
+    }
+    found |= {name: groups.merged(found[name], ROWS_IN_GROUP) for name in named}
     if asked is not None:
         day = asked.astype("datetime64[D]")
         times = {"hour": (asked - day).astype("timedelta64[h]"), "weekday": (day.astype(np.int64) + 3) % 7}
-        groups |= {name: times[name].astype(np.int64) for name in calendar}
-    return groups
+        found |= {name: times[name].astype(np.int64) for name in calendar}
+    return found
 
 
-def _best(groups: Groups, label: Floats) -> tuple[tuple[str, ...], float]:
+def _best(candidates: Groups, label: Floats) -> tuple[tuple[str, ...], float]:
     """The group that explains most, then the one that adds most to it, while groups have enough rows."""
     found: tuple[str, ...] = ()
     explained = 0.0
     for _ in range(2):
-        splits = {name: worth.codes(*(groups[each] for each in (*found, name))) for name in groups if name not in found}
-        dense = {name: split for name, split in splits.items() if len(split) >= ROWS_IN_GROUP * (split.max() + 1)}
+        others = [name for name in candidates if name not in found]
+        splits = {name: worth.codes(*(candidates[each] for each in (*found, name))) for name in others}
+        dense = {name: split for name, split in splits.items() if len(split) >= ROWS_IN_GROUP * split.max()}
         scores = {name: worth.explained(split, label) for name, split in dense.items()}
         best = max(scores, key=lambda name: scores[name], default="")
         if not best or scores[best] <= explained:

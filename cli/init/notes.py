@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cli.init import worth
+from cli.init.baseline import Baseline
 from cli.init.decide import Decided
 from cli.init.look import Column, Profile, misfit
 from cli.init.worth import Floats
@@ -34,7 +35,8 @@ def notes(
         yield f"{column.name} is text, because of {found}; a number is digits with a point, or nothing where it lacks"
     unknown = int(np.isnan(label).sum())
     if unknown:
-        yield f"{unknown} rows have no {decided.label.name}: they are requests without a label"
+        known = "deliver the file again under its name once it is known"
+        yield f"{unknown} rows have no {decided.label.name}: they are scored as requests without a label; {known}"
     repeated = profile.repeated(decided.key)
     if repeated:
         yield f"{repeated} rows repeat the key {', '.join(decided.key)} of another, or lack one: they will be quarantined"
@@ -42,6 +44,19 @@ def notes(
         yield f"taken as known at {decided.time}: {', '.join(column.name for column in fields)}; name by --late what is not"
     for column in filter(partial(_says_it_all, profile, label), fields):
         yield f"{column.name} nearly decides {decided.label.name}: is it known before? If not, --late {column.name}"
+
+
+def weak_baseline(name: str, decided: Decided, found: Baseline) -> Iterator[str]:
+    """A line where the baseline would not beat one value for all rows."""
+    if found.is_chance:
+        by = (
+            f"the baseline groups by {' and '.join(found.by)}, and that"
+            if found.by
+            else "no input that could be grouped by"
+        )
+        label, place = decided.label.name, f"`baseline=` of use_cases/{name}/__init__.py"
+        remedy = f"group by an input that {label} depends on, such as bands of a number, in {place}"
+        yield f"{by} says no more of {label} than chance, so that the gate would refuse the baseline: {remedy}"
 
 
 def _is_almost_number(profile: Profile, column: Column) -> bool:

@@ -25,7 +25,8 @@ SNAPSHOT_DAYS = 100
 
 @dataclass(frozen=True)
 class Chosen:
-    """The five days of `periods`, and how many rows each has: with labels known in time, but for the fresh ones."""
+    """The five days of `periods`, and how many rows each has: with labels known in time, but for `holdout_requests` and
+    `fresh_rows`, which count those without a label, too."""
 
     start: date
     early_stopping: date
@@ -36,6 +37,7 @@ class Chosen:
     stopping_rows: int
     holdout_rows: int
     holdout_days: int
+    holdout_requests: int
     fresh_rows: int
 
     def days(self) -> dict[str, str]:
@@ -66,6 +68,7 @@ def from_times(asked: Days, known: Days, warm_up: timedelta, subject: str) -> Ch
     train, early, rows = (
         int(each.sum()) for each in (fitted & (asked < stopping), fitted & (asked >= stopping), judged)
     )
+    requests = int(((days >= holdout) & (days < fresh)).sum())
     scored = int(((days >= fresh) & (days < end)).sum())
     bounds = [start, stopping, holdout, fresh, end]
     if np.isnat(bounds).any() or min(train, early, rows) < LEAST or any(np.diff(bounds) < DAY):
@@ -74,7 +77,7 @@ def from_times(asked: Days, known: Days, warm_up: timedelta, subject: str) -> Ch
         problem = f"spans {first} to {end - DAY}{history}: too little {purpose}"
         raise _too_few(subject, problem)
     one, two, three, four, five = (day.item() for day in bounds)
-    return Chosen(one, two, three, four, five, train, early, rows, len(np.unique(asked[judged])), scored)
+    return Chosen(one, two, three, four, five, train, early, rows, len(np.unique(asked[judged])), requests, scored)
 
 
 def from_snapshot(snapshot: date, rows: int, subject: str) -> Chosen:
@@ -84,7 +87,7 @@ def from_snapshot(snapshot: date, rows: int, subject: str) -> Chosen:
     start, end = snapshot - timedelta(days=SNAPSHOT_DAYS - 1), snapshot + timedelta(days=1)
     stopping, holdout, fresh = (start + timedelta(days=day) for day in (70, 79, 95))
     train, early, judged, scored = (rows * days // SNAPSHOT_DAYS for days in (70, 9, 16, 5))
-    return Chosen(start, stopping, holdout, fresh, end, train, early, judged, 16, scored)
+    return Chosen(start, stopping, holdout, fresh, end, train, early, judged, 16, judged, scored)
 
 
 def _day(days: Days, quantile: float) -> Any:

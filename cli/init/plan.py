@@ -12,7 +12,7 @@ import numpy as np
 from cli.init import baseline, periods
 from cli.init.decide import Decided
 from cli.init.look import Column, Profile
-from cli.init.notes import notes
+from cli.init.notes import notes, weak_baseline
 from cli.init.periods import Chosen
 from cli.init.worth import Floats
 from ratchet.clock import Instants, local_time
@@ -32,9 +32,9 @@ Moments = tuple[Instants, Instants]
 class Plan:
     """All that the text of a use case says.
 
-    `labelled` is the share of rows with a label. `fields` are the columns of a request beside its time, `kept` the others of
-    the table. `bands` cut a number for the baseline to group by. `scale` makes whole numbers of labels, whose sums are exact.
-    `notes` are for the person.
+    `labelled` is the share of rows with a label, of the file or of the holdout, whichever is less. `fields` are the columns of
+    a request beside its time, `kept` the others of the table. `bands` cut a number for the baseline to group by. `scale` makes
+    whole numbers of labels, whose sums are exact. `notes` are for the person.
     """
 
     name: str
@@ -69,26 +69,26 @@ def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -
     chosen = _chosen(profile, label, moments, warm_up, snapshot)
     calendar = tuple(_calendar(fields, asked))
     inputs = [column for column in fields if column.name not in not_inputs]
-    bands, groups = baseline.choose(profile, inputs, calendar, asked, label)
+    measured_by = baseline.choose(profile, inputs, decided.entities, calendar, asked, label)
     return Plan(
         name=name,
         rows=profile.rows,
-        labelled=float((~np.isnan(label)).mean()),
+        labelled=min(float((~np.isnan(label)).mean()), chosen.holdout_rows / chosen.holdout_requests),
         decided=decided,
         fields=fields,
         kept=kept,
         not_inputs=not_inputs,
         calendar=calendar,
-        bands=bands,
+        bands=measured_by.bands,
         windows=windows,
         tile="1h" if "hour" in calendar else "1d",
         delay=_delay(profile, decided),
         scale=_scale(label),
-        baseline=groups,
+        baseline=measured_by.by,
         slices=_slices(profile, fields, chosen),
         block=_block(decided, chosen),
         chosen=chosen,
-        notes=tuple(notes(profile, decided, fields, kept, label)),
+        notes=(*notes(profile, decided, fields, kept, label), *weak_baseline(name, decided, measured_by)),
     )
 
 

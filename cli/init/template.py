@@ -65,7 +65,8 @@ def _expectations(plan: Plan) -> Iterator[tuple[str, str, list[str]]]:
         yield f"{label.name}_is_out_of_range", "column_values_to_be_between", [*about, *bounds]
     if not decided.known_after:
         pair = [f"column_A={quoted(decided.known_at)}", f"column_B={quoted(decided.time)}"]
-        yield f"{decided.known_at}_is_too_early", "column_pair_values_a_to_be_greater_than_b", pair
+        not_yet = 'ignore_row_if="either_value_is_missing"'
+        yield f"{decided.known_at}_is_too_early", "column_pair_values_a_to_be_greater_than_b", [*pair, not_yet]
     for name in decided.entities:
         yield f"no_{name}", "column_values_to_not_be_null", [f"column={quoted(name)}"]
 

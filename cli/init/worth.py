@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ratchet import groups
+
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 BANDS = (0.2, 0.4, 0.6, 0.8)
@@ -15,24 +17,12 @@ BANDS = (0.2, 0.4, 0.6, 0.8)
 
 def codes(*columns: npt.NDArray[Any]) -> Codes:
     """One number for each combination of values."""
-    combined = np.zeros(len(columns[0]), dtype=np.int64)
-    for column in columns:
-        own = pd.factorize(column, use_na_sentinel=False)[0]
-        combined = pd.factorize(combined * (int(own.max(initial=0)) + 1) + own)[0].astype(np.int64)
-    return combined
+    return groups.codes(columns)
 
 
-def explained(groups: Codes, label: Floats) -> float:
-    """The share of the label's variance between groups, less what chance would give: omega squared (Hays 1963), 0 to 1."""
-    groups = codes(groups)
-    n, size = len(label), np.bincount(groups)
-    total = float(((label - label.mean()) ** 2).sum())
-    if not total or len(size) < 2 or n <= len(size):
-        return 0.0
-    means = np.bincount(groups, label) / size
-    between = float((size * (means - label.mean()) ** 2).sum())
-    within = (total - between) / (n - len(size))
-    return max(0.0, (between - (len(size) - 1) * within) / (total + within))
+def explained(split: Codes, label: Floats) -> float:
+    """The share of the label's variance between groups, less what chance would give, 0 to 1."""
+    return groups.spread(codes(split), label).explained
 
 
 def edges(values: Floats) -> list[float]:

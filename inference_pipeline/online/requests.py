@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from datetime import datetime
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model, field_validator
+from pydantic_core import PydanticCustomError
 
 from ratchet import tables
 from ratchet.errors import RequestError
@@ -15,6 +18,7 @@ from ratchet.use_case import Array, UseCase
 
 MAX_INSTANCES = 1000
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EARLIEST, _LATEST = np.datetime64("1970-01-01", "us"), np.datetime64("2100-01-01", "us")
 
 
@@ -49,9 +53,31 @@ class RequestReader:
 
 def _body_model(use_case: UseCase) -> type[BaseModel]:
     """`{"instances": [...]}` of the use case's requests: no conversions, no unknown fields, finite numbers only."""
-    instance = type("Instance", (use_case.request,), {"model_config": _STRICT, "__module__": __name__})
+    members: dict[str, Any] = {"model_config": _STRICT, "__module__": __name__}
+    times = [name for name, field in use_case.request.model_fields.items() if _is_time(field.annotation)]
+    if times:
+        members["timestamps"] = field_validator(*times, mode="before")(_timestamp)
+    instance = type("Instance", (use_case.request,), members)
     instances = (list[instance], Field(min_length=1, max_length=MAX_INSTANCES))  # type: ignore[valid-type]
     return create_model("Body", __config__=_STRICT, instances=instances)
+
+
+def _is_time(annotation: Any) -> bool:
+    return annotation in (AwareDatetime, datetime) or any(map(_is_time, get_args(annotation)))
+
+
+def _timestamp(sent: Any) -> datetime | None:
+    """The instant: pydantic by itself would take "20250701" for seconds since 1970, strict or not."""
+    if sent is None:
+        return None
+    problem = ""
+    if isinstance(sent, str) and _RFC_3339.fullmatch(sent):
+        try:
+            return datetime.fromisoformat(sent.upper())
+        except ValueError as error:
+            problem = f" ({error})"
+    expected = f"Input should be a timestamp of RFC 3339 with an offset, such as 2025-07-01T18:30:00+01:00{problem}"
+    raise PydanticCustomError("rfc_3339", expected)  # type: ignore[arg-type] # it asks for a literal, for translations
 
 
 def _column(field: pa.Field, values: list[Any]) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ratchet.check.baseline import check_baseline
 from ratchet.check.declaration import Declaration
 from ratchet.check.declared import check_declaration, check_functions, failure
 from ratchet.check.features import Features, FunctionError, compute
@@ -16,6 +17,7 @@ from ratchet.check.finding import Finding
 from ratchet.check.judging import check_columns, check_periods
 from ratchet.check.labels import check_inputs, check_labels
 from ratchet.check.leaks import check_leaks
+from ratchet.check.pending import check_pending
 from ratchet.check.rows import check_predictions, check_rows
 from ratchet.check.sample import Sample, take
 from ratchet.check.views import check_keys, check_views
@@ -54,7 +56,8 @@ def checkup(project: Project) -> Checkup:
         )
     except Exception as error:  # noqa: BLE001 - a use case's loader may raise anything
         return Checkup([failure("the loader", project.loader, error, where)])
-    return Checkup([*check_keys(sample, where), *_derived(sample, where)], sample.rows, sample.deliveries)
+    found = [*check_keys(sample, where), *check_pending(sample, where), *_derived(sample, where)]
+    return Checkup(found, sample.rows, sample.deliveries)
 
 
 def _derived(sample: Sample, where: Declaration) -> Iterator[Finding]:
@@ -63,16 +66,15 @@ def _derived(sample: Sample, where: Declaration) -> Iterator[Finding]:
     except FunctionError as error:
         yield failure(error.subject, error.function, error.__cause__ or error, where)
         return
-    yield from check_labels(features, where)
-    yield from check_views(features, where)
-    if not len(features.rows["label"]):
-        return
-    yield from check_leaks(features, where)
-    yield from _completed(features, where)
+    found = [*check_labels(features, where), *check_views(features, where)]
+    if len(features.rows["label"]):
+        found += check_leaks(features, where)
+        found += _completed(features, where, is_right=not found)
+    yield from found
 
 
-def _completed(features: Features, where: Declaration) -> Iterator[Finding]:
-    """What needs the on-demand columns."""
+def _completed(features: Features, where: Declaration, *, is_right: bool) -> Iterator[Finding]:
+    """What needs the on-demand columns; of the baseline only where labels and features are right, for it follows from them."""
     use_case, rows = features.sample.project.use_case, features.rows
     asked = {name: column for name, column in rows.items() if name not in {REQUEST_ID, *LABEL_COLUMNS}}
     try:
@@ -86,6 +88,8 @@ def _completed(features: Features, where: Declaration) -> Iterator[Finding]:
         labelled = {**columns, **{name: rows[name] for name in LABEL_COLUMNS}}
         yield from check_predictions(use_case, columns, _like_predictions(use_case, rows["label"]), where)
         yield from check_inputs(use_case, labelled, where)
+        if is_right:
+            yield from check_baseline(use_case, labelled, features.every, where)
         yield from check_periods(features, labelled, where)
 
 

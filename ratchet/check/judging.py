@@ -56,7 +56,7 @@ EARLIEST = 0.01
 
 @dataclass(frozen=True)
 class _Expected:
-    """Which of the sampled rows stand for a period's, how many rows each of them stands for, and the period's own name.
+    """Which of the sampled rows stand for a period's, for how many rows and entities each of them does, and the period's name.
 
     Where the sample does not reach back to the period's beginning, all of its rows stand for it.
     """
@@ -69,6 +69,7 @@ class _Expected:
     known: Array
     weight: float
     covered: bool
+    thinned: int
 
     @classmethod
     def of(cls, name: PeriodName, project: Project, features: Features, columns: Columns) -> _Expected:
@@ -76,15 +77,16 @@ class _Expected:
         until = period.end if name == "early_stopping" else min(project.clock.now(), project.period("all").end)
         moments, known_at = columns["event_timestamp"], columns["label_known_at"]
         inside = (moments >= _naive(period.start)) & (moments < _naive(period.end))
-        first, last = _span(moments)
+        (first, last), thinned = _span(moments), features.sample.thinned
+        weight = float(features.every * thinned)
         covered = bool(first <= _naive(period.start) + EARLIEST * (last - first)) or first == last
         if covered:
             known = inside & (known_at <= _naive(until))
-            return cls(name, period.start, period.end, until, inside, known, float(features.every), covered)
+            return cls(name, period.start, period.end, until, inside, known, weight, covered, thinned)
         share = (period.end - period.start) / timedelta(seconds=(last - first) / np.timedelta64(1, "s"))
         known = known_at - moments <= _naive(until) - _naive(period.start)
         everything = np.ones(len(moments), dtype=bool)
-        return cls(name, period.start, period.end, until, everything, known, features.every * share, covered)
+        return cls(name, period.start, period.end, until, everything, known, weight * share, covered, thinned)
 
 
 def _nothing_in_time(expected: _Expected, columns: Columns, where: Declaration) -> Finding:
@@ -144,7 +146,7 @@ def _small_slices(column: str, holdout: _Expected, values: Array, fewest: int, w
 def _blocks(use_case: UseCase, holdout: _Expected, columns: Columns) -> int:
     """How many blocks the holdout has: days or weeks that it touches, or values of a column."""
     if use_case.block not in BLOCKS:
-        return len(pd.unique(columns[use_case.block][holdout.known]))
+        return len(pd.unique(columns[use_case.block][holdout.known])) * holdout.thinned
     moments = columns["event_timestamp"][holdout.known]
     if not holdout.covered:
         moments = np.arange(_naive(holdout.start), _naive(holdout.end), np.timedelta64(1, "D"))

@@ -11,7 +11,7 @@ import numpy as np
 
 from ratchet.accepted import Accepted, Prepare
 from ratchet.check.declaration import Declaration
-from ratchet.check.features import Features
+from ratchet.check.features import Features, size
 from ratchet.check.finding import Finding
 from ratchet.check.reach import check_reach
 from ratchet.clock import TICK
@@ -30,8 +30,11 @@ def check_leaks(features: Features, where: Declaration) -> Iterator[Finding]:
     """The generic leak check, and for requests which of their fields it is that changes."""
     sample = features.sample
     use_case, cut_off = sample.project.use_case, _cut_off(features)
-    changed = leak_check(sample.project, [cut_off], opened=sample.opened).changed
+    leaks = leak_check(sample.project, [cut_off], opened=sample.opened)
+    changed = leaks.changed
     for view in use_case.views:
+        if view.name in leaks.unproved:
+            yield from _unproved(features, view, where)
         if changed.get(view.name):
             yield _leak(view, changed[view.name], where)
     if changed["requests"]:
@@ -46,6 +49,18 @@ def _cut_off(features: Features) -> datetime:
     moments = np.sort(features.requests[EVENT_TIMESTAMP].to_pyarrow().to_numpy())
     instant: datetime = moments[int(CUT_OFF * (len(moments) - 1))].astype("datetime64[us]").item()
     return instant.replace(tzinfo=UTC)
+
+
+def _unproved(features: Features, view: View, where: Declaration) -> Iterator[Finding]:
+    """A view that the gate could not judge either; that one has no row at all is said elsewhere."""
+    if size(features.views[view.name]):
+        yield Finding(
+            "leak-unproved",
+            where.function(view.compute),
+            f"view {view.name!r} has no row before {features.sample.project.period('all').end.date()}, where the last period "
+            "ends: nothing shows whether it uses what was not known yet, and the gate refuses every model without that",
+            "Let event_timestamp be the moment from which a row's values are known",
+        )
 
 
 def _leak(view: View, changed: int, where: Declaration) -> Finding:

@@ -1,4 +1,6 @@
-"""A bounded sample of a source's rows: the latest of each table, so that dates have their neighbours.
+"""A bounded sample of a source's rows: the latest of each table, as far back as labels take and features look.
+
+Where these are too many, whole entities are left out, so that those that stay have all their history.
 
 Rules are not asked, for their library alone takes longer to start than a check may. What they would mostly reject is left
 out all the same: rows without key or event time, few repeated ones, and few that were known before they happened.
@@ -19,17 +21,23 @@ from ratchet.accepted import Accepted, read_by
 from ratchet.asof_join import Query, names
 from ratchet.clock import midnight
 from ratchet.deliveries import deliver, read
-from ratchet.derivation import Derivation
+from ratchet.derivation import Derivation, view_derivation
 from ratchet.project import Project
 from ratchet.tables import connect
-from ratchet.use_case import ROW_ID, Delivery, SourceTable
+from ratchet.use_case import ROW_ID, Delivery, SourceTable, UseCase
 
 if TYPE_CHECKING:
     import ibis
     from ibis.backends.duckdb import Backend
 
 ROWS = 60_000
-"""Of a table at most, unless its labels need more time to show; reference tables are read whole."""
+"""Of a table at most, unless its labels or features need more time to show; reference tables are read whole."""
+MOST = 150_000
+"""Of a table at most, whatever they need."""
+READ = 1_000_000
+"""Rows after which no further delivery of a table is read."""
+LATE = 0.99
+"""The share of rows that are known within what counts as the delay of a table."""
 DIRT = 0.01
 """The share of rows below which a mistake is one of the rows, not of the use case."""
 RULED_OUT = 0.1
@@ -47,13 +55,14 @@ class Repeated:
 
 @dataclass(frozen=True)
 class Sample:
-    """Table → rows in its stored schema; how many were read, of how many deliveries, and whether these were all."""
+    """Table → rows in its stored schema; how many were read, of how many deliveries; one entity of `thinned` was kept."""
 
     project: Project
     tables: Mapping[str, pa.Table]
     repeated: Mapping[str, Repeated]
     rows: int
     deliveries: int
+    thinned: int = 1
 
     @cached_property
     def connection(self) -> Backend:
@@ -86,16 +95,20 @@ class Sample:
 
 
 def take(project: Project) -> Sample:
-    """Read the latest deliveries of the active source, up to ROWS rows of a table. Raises SourceError."""
+    """Read the latest deliveries of the active source, as many as it takes. Raises SourceError."""
     found = deliver(project)
-    tables, repeated, counts = {}, {}, []
+    latest, counts = {}, []
     for table in project.use_case.tables:
         own = [delivery for delivery in found.values() if delivery.table == table.name]
-        rows, count = _latest(project, table, own)
-        repeated[table.name] = _repeated(project, table, rows)
-        tables[table.name] = _clean(project, table, rows, repeated[table.name].share)
+        latest[table.name], count = _latest(project, table, own)
         counts.append(count)
-    return Sample(project, tables, repeated, rows=sum(counts), deliveries=len(found))
+    kept, thinned = _bounded(project, latest)
+    repeated = {table.name: _repeated(project, table, kept[table.name]) for table in project.use_case.tables}
+    tables = {
+        table.name: _clean(project, table, kept[table.name], repeated[table.name].share)
+        for table in project.use_case.tables
+    }
+    return Sample(project, tables, repeated, rows=sum(counts), deliveries=len(found), thinned=thinned)
 
 
 def _latest(project: Project, table: SourceTable, deliveries: Sequence[Delivery]) -> tuple[pa.Table, int]:
@@ -105,12 +118,36 @@ def _latest(project: Project, table: SourceTable, deliveries: Sequence[Delivery]
         rows = read(table, delivery).replace_schema_metadata(None)
         count += rows.num_rows
         parts.append(_usable(project, table, rows))
-        if table.event_time and _needed(project, table, pa.concat_tables(parts)) < sum(map(len, parts)):
+        is_enough = table.event_time and _needed(project, table, pa.concat_tables(parts)) < sum(map(len, parts))
+        if is_enough or (table.event_time and count > READ):
             break
     found = pa.concat_tables(parts)
     if table.event_time:
         found = found.sort_by([(table.event_time, "descending")]).slice(0, _needed(project, table, found))
     return found, count
+
+
+def _bounded(project: Project, tables: Mapping[str, pa.Table]) -> tuple[dict[str, pa.Table], int]:
+    """Tables of at most about MOST dated rows: of one entity of several, or else the latest; and of how many it is one."""
+    dated = {table.name: table for table in project.use_case.tables if table.event_time}
+    size = max((tables[name].num_rows for name in dated), default=0)
+    if size <= MOST:
+        return dict(tables), 1
+    large = [table for name, table in dated.items() if tables[name].num_rows > MOST]
+    share = -(-size // MOST)
+    for keys in (project.use_case.view(lookup.view).keys for lookup in project.use_case.lookups):
+        if all({*keys} <= {*table.schema.names} for table in large):
+            whole = [name for name, table in dated.items() if {*keys} <= {*table.schema.names}]
+            kept = {name: _of_some(project, dated[name], tables[name], keys, share) for name in whole}
+            if all(ROWS // 3 <= kept[table.name].num_rows <= 2 * MOST for table in large):
+                return {**tables, **kept}, share
+    return {name: rows.slice(0, MOST) if name in dated else rows for name, rows in tables.items()}, 1
+
+
+def _of_some(project: Project, table: SourceTable, rows: pa.Table, keys: Sequence[str], share: int) -> pa.Table:
+    """The rows of one entity of `share`, the same entities in every table."""
+    value = ", ".join(f"CAST({names([key])} AS VARCHAR)" for key in keys)
+    return _ask(project, rows, f"SELECT * FROM delivered WHERE hash({value}) % {share} = 0").cast(table.stored_schema)
 
 
 def _usable(project: Project, table: SourceTable, rows: pa.Table) -> pa.Table:
@@ -124,12 +161,28 @@ def _usable(project: Project, table: SourceTable, rows: pa.Table) -> pa.Table:
 
 
 def _needed(project: Project, table: SourceTable, rows: pa.Table) -> int:
-    """ROWS, or as many as lie within two horizons of the latest, so that there are requests whose label is due."""
-    last = pc.max(rows[table.event_time])
-    if not last.is_valid or not project.use_case.horizon:
+    """ROWS, or as many as lie within the span of the latest."""
+    last, span = pc.max(rows[table.event_time]), _span(project.use_case, table, rows)
+    if not last.is_valid or not span:
         return ROWS
-    due = pc.greater(rows[table.event_time], pc.subtract(last, pa.scalar(2 * project.use_case.horizon)))
-    return max(ROWS, int(pc.sum(due).as_py()))
+    inside = pc.greater(rows[table.event_time], pc.subtract(last, pa.scalar(span)))
+    return max(ROWS, int(pc.sum(inside).as_py()))
+
+
+def _span(use_case: UseCase, table: SourceTable, rows: pa.Table) -> timedelta:
+    """Twice what a label takes, so that there are requests whose label is due, and what the table's features look back."""
+    reading = (view for view in use_case.views if table.name in view_derivation(use_case, view).reads)
+    looks_back = [reach for view in reading for reach in (view.lookback, view.max_age) if reach]
+    return 2 * (_delay(table, rows) + use_case.horizon) + max(looks_back, default=timedelta(0))
+
+
+def _delay(table: SourceTable, rows: pa.Table) -> timedelta:
+    """How long after their event_time nearly all rows are known."""
+    if table.known_at is None:
+        return timedelta(0)
+    delays = pc.cast(pc.subtract(rows[table.known_at], rows[table.event_time]), pa.int64())
+    microseconds = pc.quantile(delays, LATE)[0].as_py() or 0
+    return timedelta(microseconds=max(0, microseconds))
 
 
 def _repeated(project: Project, table: SourceTable, rows: pa.Table) -> Repeated:

@@ -98,9 +98,8 @@ def _lookup(features: Features, lookup: Lookup, view: View, where: Declaration) 
     later = held[len(held) // 2 :]
     if not len(later) or np.mean(~np.isnat(later)) >= FOUND_SELDOM or not size(features.views[view.name]):
         return
-    requests, rows = features.requests, features.views[view.name]
-    met = size(requests.semi_join(rows, [requests[column] == rows[key] for key, column in lookup.keys.items()]))
-    if met and view.max_age is None:
+    met, after = _met(features, lookup)
+    if met and after < FOUND_SELDOM * met:
         yield Finding(
             "lookup-empty",
             where.function(view.compute),
@@ -123,6 +122,14 @@ def _lookup(features: Features, lookup: Lookup, view: View, where: Declaration) 
             f"Compare {', '.join(lookup.keys.values())} of the request with {', '.join(lookup.keys)} of the view: "
             "spelling, type, leading zeros",
         )
+
+
+def _met(features: Features, lookup: Lookup) -> tuple[int, int]:
+    """Requests whose key the view has, and those that are asked after a row of it."""
+    requests, rows = features.requests, features.views[lookup.view]
+    first = rows.group_by(list(lookup.keys)).agg(**{"first row": rows[EVENT_TIMESTAMP].min()})
+    met = requests.inner_join(first, [requests[column] == first[key] for key, column in lookup.keys.items()])
+    return size(met), size(met.filter(met["first row"] <= met[EVENT_TIMESTAMP]))
 
 
 def _count_repeated(rows: ibis.Table, keys: Sequence[str]) -> int:

@@ -21,11 +21,11 @@ from ratchet.use_case import Array
 from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.checkout import ROOT
 from tests.support.messages import MESSAGES
-from tests.support.mistakes import EACH_THING, MISTAKES
+from tests.support.mistakes import EACH_THING, MISTAKES, only_later
 from tests.support.parcels import parcels_project
 from tests.support.projects import noshow_project
 from tests.support.taxi import taxi_project
-from tests.support.variants import with_use_case
+from tests.support.variants import with_use_case, with_view
 
 HEAVY = {"bentoml", "dvc", "evidently", "feast", "great_expectations", "lightgbm", "mlflow", "prefect", "sklearn"}
 
@@ -142,6 +142,21 @@ def given_away(project: Project, values: Array, kind: str) -> list[str]:
     columns = {"label": label, "input": values(label, rng)}
     use_case = replace(project.use_case, inputs={"input": kind}, on_demand=lambda columns: columns)
     return [one.what for one in check_inputs(use_case, columns, Declaration(project))]
+
+
+def test_rows_that_come_later_are_not_said_to_be_old(noshow: Project) -> None:
+    """Where a view has rows only after the requests, its max_age is not blamed."""
+    later = with_view(only_later(noshow), "patient_history", max_age=timedelta(days=60))
+    assert {"lookup-empty", "leak-unproved"} == kinds(check(later))
+
+
+def test_baseline_of_chance_is_named_with_a_column_that_helps(noshow: Project) -> None:
+    """A baseline that explains nothing is found where it is declared; with the column that is named instead, all is right."""
+    (found,) = check(with_use_case(noshow, baseline=(("hour",), ())))
+    assert "baseline-explains-nothing" == found.what
+    assert place(found).startswith("noshow.py: baseline=")
+    assert "`baseline=(('patient',), ())`" in found.remedy
+    assert [] == check(with_use_case(noshow, baseline=(("patient",), ())))
 
 
 def test_label_that_looks_far_ahead_has_rows_enough(noshow: Project) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
+import pyarrow.parquet as pq
 import pytest
 
 from cli.init.answers import Answers
@@ -103,6 +105,35 @@ def test_what_is_written_of_a_dirty_file_is_right(dirt: Callable[[Columns], Colu
     begun(checkout(tmp_path), "dirty", write_csv(tmp_path / "data.csv", {**rows}), replace(answers, entity=entity))
     with project_of(tmp_path, "dirty") as project:
         assert [] == check(project)
+
+
+def labels(project: Project) -> tuple[dict[str, int], set[str], set[str]]:
+    """Rows by where validate put them, the requests, and those of them with a label, after the feature pipeline."""
+    reports = {name: load_stage(name)(project) for name in ("ingest", "validate", "featurize")}
+    found = [pq.read_table(project.features / table)["request_id"].to_pylist() for table in ("requests", "labels")]
+    return reports["validate"]["rows"], set(found[0]), set(found[1])
+
+
+def test_outcomes_that_are_not_known_yet_are_waited_for(tmp_path: Path) -> None:
+    """Rows without outcome are accepted as requests without a label; delivered again with it, the same requests have one."""
+    rows = pyarrow.csv.read_csv(rides(tmp_path / "clean.csv"), convert_options=AS_TEXT)
+    is_pending = pa.array([number % 20 == 0 for number in range(len(rows))])
+    pending = {name: pc.if_else(is_pending, None, rows[name]) for name in ("ended_at", "minutes", "fare")}
+    csv = write_csv(tmp_path / "data.csv", {**rows.to_pydict(), **pending})
+    begun(checkout(tmp_path), "waiting", csv, BEGUN["rides"][1])
+    with project_of(tmp_path, "waiting") as project:
+        assert [] == check(project)
+        accepted, requests, labelled = labels(project)
+        write_csv(csv, rows.to_pydict())
+        later = labels(project)
+    assert (accepted, requests, requests) == later
+    assert set(range(0, len(rows), 20)) > numbers(requests - labelled) > set()
+    assert {number % 20 for number in numbers(labelled)} == {*range(1, 20)}
+
+
+def numbers(row_ids: set[str]) -> set[int]:
+    """The places of rows in their file, from 0."""
+    return {int(row_id.rpartition(":")[2]) for row_id in row_ids}
 
 
 def test_what_is_written_is_strictly_typed(tmp_path: Path) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import ibis
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from ibis import _
 
-from ratchet.leak_check import LeakReport, leak_check
+from ratchet.gate_evidence import LeakEvidence
+from ratchet.leak_check import leak_check
 from ratchet.project import Project
-from ratchet.use_case import SourceTable, Tables
+from ratchet.use_case import INSTANT, SourceTable, Tables, View
 from tests.support import noshow
-from tests.support.accepted import accept_all
+from tests.support.accepted import accept, accept_all
 from tests.support.parcels import parcels_project
 from tests.support.projects import noshow_project
 from tests.support.variants import with_use_case
@@ -111,7 +115,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-def check(project: Project, **changes: Any) -> LeakReport:
+def check(project: Project, **changes: Any) -> LeakEvidence:
     return leak_check(with_use_case(project, **changes), CUT_OFFS)
 
 
@@ -120,8 +124,7 @@ def test_honest_features_pass(project: Project) -> None:
     report = leak_check(project, CUT_OFFS)
     assert report.passed
     assert {"patient_history": 0, "requests": 0, "labels": 0} == report.changed
-    assert report.hidden_rows > 50
-    assert report.compared_rows > 50
+    assert all(found.hidden > 50 and found.compared > 50 for found in report.tables.values())
 
 
 def test_views_with_roles_and_reference_tables_pass(tmp_path: Path) -> None:
@@ -165,19 +168,97 @@ def test_check_without_its_cut_off_fails(project: Project) -> None:
     """A cut-off that hides nothing changes nothing, and that is no evidence."""
     report = leak_check(project, CUT_OFFS, nothing_hidden)
     assert not any(report.changed.values())
-    assert 0 == report.hidden_rows
+    assert set(report.tables) == set(report.unproved)
     assert not report.passed
 
 
-def test_moment_without_rows_is_no_evidence(project: Project) -> None:
-    """Cut off where nothing was computed yet, nothing is compared, and the check fails."""
-    report = leak_check(project, [datetime(2023, 1, 1, tzinfo=UTC)])
-    assert 0 == report.compared_rows
+@pytest.mark.parametrize("moment", [datetime(2023, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, 12, tzinfo=UTC)])
+def test_cut_off_before_there_are_rows_moves_to_them(project: Project, moment: datetime) -> None:
+    """Where requests or histories do not reach back to a cut-off, they are cut off at timestamps of their own."""
+    report = leak_check(project, [moment])
+    assert report.passed
+    assert moment not in report.tables["patient_history"].cut_offs
+
+
+def test_table_without_rows_is_named(project: Project) -> None:
+    """A view without a row shows nothing, and rows compared in other tables do not excuse it."""
+    report = check(project, **history(lambda tables: HISTORY.compute(tables).filter(ibis.literal(False))))
+    assert ["patient_history"] == report.unproved
     assert not report.passed
 
 
-def test_table_that_was_not_compared_is_no_evidence(project: Project) -> None:
-    """Rows compared in one table do not excuse another that had none: there are requests before there is a history."""
-    report = leak_check(project, [datetime(2024, 1, 2, 12, tzinfo=UTC)])
-    assert 0 == report.compared_rows
+CENSUS = SourceTable(
+    "census",
+    pa.schema({"clinic": pa.string(), "beds": pa.int64(), "counted_at": INSTANT, "published_at": INSTANT}),
+    key=("clinic", "counted_at"),
+    event_time="counted_at",
+    known_at="published_at",
+    early=("clinic",),
+)
+
+
+def beds(moment: ibis.Deferred, value: ibis.Deferred = _.beds) -> dict[str, Any]:
+    """The no-show use case with a census of clinics, and a view of it."""
+    second = ibis.interval(seconds=1)
+
+    def compute(tables: Tables) -> ibis.Table:
+        rows = tables["census"].mutate(event_timestamp=(moment + second).cast(UTC_INSTANT))
+        return rows.select("clinic", "event_timestamp", beds=value)
+
+    view = View("beds", ("clinic",), compute, lookback=timedelta(days=200), max_age=None)
+    return {"tables": (*noshow.use_case.tables, CENSUS), "views": (HISTORY, view)}
+
+
+def census(*years: int) -> pa.Table:
+    """Both clinics' beds on New Year's Day, published in April."""
+    counted = [datetime(year, 1, 1, tzinfo=UTC) for year in years]
+    rows = [
+        {"clinic": clinic, "beds": at.year % 100, "counted_at": at, "published_at": at.replace(month=4)}
+        for at in counted
+        for clinic in ("north", "south")
+    ]
+    return pa.Table.from_pylist(rows, CENSUS.schema)
+
+
+def check_census(project: Project, tmp_path: Path, years: Sequence[int], changes: dict[str, Any]) -> LeakEvidence:
+    """The check where the census lies long before every cut-off. The other tables have rows of January and February."""
+    counted = with_use_case(replace(project, root=tmp_path), **changes)
+    source = project.settings.source
+    found = islice(project.loader(source.path, source.options, project.period("all")), 9)
+    batches = {(one.table, one.batch): one.read()[0].filter(pc.field("missed") <= 1) for one in found}
+    accept(counted, {**batches, ("census", "census"): census(*years)})
+    return leak_check(counted, CUT_OFFS)
+
+
+@pytest.mark.parametrize("years", [(2021, 2022, 2023), (2023,)])
+def test_view_with_rows_far_from_every_cut_off_is_compared_at_them(
+    project: Project, tmp_path: Path, years: Sequence[int]
+) -> None:
+    """A yearly table, or a single old list, is cut off at its own rows; the other tables at the given cut-offs."""
+    report = check_census(project, tmp_path, years, beds(_.published_at))
+    assert report.passed
+    assert 2 * len(years) == report.tables["beds"].compared
+    assert list(years) == [at.year for at in report.tables["beds"].cut_offs]
+    assert CUT_OFFS == list(report.tables["requests"].cut_offs)
+
+
+@pytest.mark.parametrize(
+    ("years", "changes"),
+    [
+        pytest.param((2021, 2022, 2023), beds(_.counted_at), id="yearly, before it is published"),
+        pytest.param((2023,), beds(_.counted_at), id="one list, before it is published"),
+        pytest.param((2021, 2022, 2023), beds(_.published_at - ibis.interval(seconds=1)), id="at the very moment"),
+        pytest.param(
+            (2021, 2022, 2023),
+            beds(_.published_at, _.beds.lead().over(group_by="clinic", order_by="counted_at")),
+            id="from the next year",
+        ),
+    ],
+)
+def test_leak_far_from_every_cut_off_is_caught(
+    project: Project, tmp_path: Path, years: Sequence[int], changes: dict[str, Any]
+) -> None:
+    """A leak in such a view is found, and only there."""
+    report = check_census(project, tmp_path, years, changes)
+    assert ["beds"] == [name for name, rows in report.changed.items() if rows]
     assert not report.passed

@@ -19,6 +19,7 @@ ROWS = pa.table(
     {
         "row_id": ["b:0", "b:1", "b:2", "b:3"],
         "n": pa.array([1, 2, None, 2], pa.int64()),
+        "of": pa.array([0, 1, 1, 1], pa.int64()),
         "begin": pa.array([datetime(2024, 1, day, tzinfo=UTC) for day in (1, 2, 3, 4)], pa.timestamp("us", "UTC")),
         "end": pa.array([datetime(2024, 1, day, tzinfo=UTC) for day in (2, 1, 3, 4)], pa.timestamp("us", "UTC")),
         "kind": ["x", "y", None, "x"],
@@ -37,6 +38,16 @@ ROWS = pa.table(
         (
             expect("column_pair_values_a_to_be_greater_than_b", column_A="end", column_B="begin", or_equal=True),
             ["b:1"],
+        ),
+        (expect("column_pair_values_a_to_be_greater_than_b", column_A="n", column_B="of"), ["b:2"]),
+        (
+            expect(
+                "column_pair_values_a_to_be_greater_than_b",
+                column_A="n",
+                column_B="of",
+                ignore_row_if="either_value_is_missing",
+            ),
+            [],
         ),
         (expect("compound_columns_to_be_unique", column_list=["n", "end"]), []),
         (expect("column_values_to_not_be_null", column="kind", mostly=0.5), ["b:2"]),

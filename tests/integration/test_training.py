@@ -97,7 +97,7 @@ def test_all_labelled_requests_of_the_holdout_are_judged(built: Project) -> None
     assert evidence.n == ((asked >= start) & (asked < end)).sum()
     assert (evidence.start, evidence.end) == (built.period("holdout").start, built.period("holdout").end)
     assert evidence.leaks is not None
-    assert len(evidence.leaks.cut_offs) == built.settings.gate.leak_cut_offs
+    assert len(evidence.leaks.tables["requests"].cut_offs) == built.settings.gate.leak_cut_offs
 
 
 def test_a_leak_alone_refuses(built: Project) -> None:

@@ -116,6 +116,17 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
             "lookup 'patient_history' finds nothing: view 'patient_history' has rows only for later moments",
             "Let event_timestamp be the moment from which a row's values are known",
         ),
+        (
+            (
+                "mistakes.py: project, view.name, compute=lambda tables: _much_later(view.compute(tables)), "
+                "max_age=None, lookback=None"
+            ),
+            (
+                "view 'patient_history' has no row before 2024-07-31, where the last period ends: nothing shows whether it "
+                "uses what was not known yet, and the gate refuses every model without that"
+            ),
+            "Let event_timestamp be the moment from which a row's values are known",
+        ),
     ],
     "periods without data": [
         (

@@ -243,7 +243,7 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
         "function-fails",
         lambda project: with_rows(project, lambda rows: rows.mutate(x=_bad_number(rows))),
     ),
-    "view of later moments": ("lookup-empty", only_later),
+    "view of later moments": ("lookup-empty leak-unproved", only_later),
     "periods without data": ("period-empty", nothing_lately),
     "view that fails": ("function-fails", lambda project: with_view(project, history(project).name, compute=failing)),
     "short lookback": (

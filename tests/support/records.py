@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from ratchet.gate_evidence import Evidence, Gain, LeakEvidence, Score, SliceScore
+from ratchet.gate_evidence import Evidence, Gain, LeakComparison, LeakEvidence, Score, SliceScore
 from ratchet.gate_record import GateRecord, conclude
 from ratchet.model import Model, checksums
 from ratchet.project import Project
@@ -14,9 +14,8 @@ from ratchet.signing import sign
 from ratchet.versions import CodeVersion
 from tests.support.models import TRAINED_UNTIL
 
-NO_LEAKS = LeakEvidence(
-    cut_offs=(TRAINED_UNTIL,), hidden_rows=50, compared_rows=500, changed={"requests": 0, "labels": 0, "routes": 0}
-)
+NO_LEAK = LeakComparison(cut_offs=(TRAINED_UNTIL,), compared=500, later=60, hidden=50, changed=0)
+NO_LEAKS = LeakEvidence(tables=dict.fromkeys(("requests", "labels", "routes"), NO_LEAK))
 
 
 def good_score(digest: str, **changes: float | None) -> Score:

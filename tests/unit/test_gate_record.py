@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from ratchet.errors import GateError
 from ratchet.gate_checks import Verdict, decide, judge
-from ratchet.gate_evidence import Evidence, Gain, SliceScore
+from ratchet.gate_evidence import Evidence, Gain, LeakEvidence, SliceScore
 from ratchet.gate_record import GateRecord, Waiver, admit, read, verify, write
 from ratchet.project import Project
 from ratchet.settings import GateSettings, Stores
 from ratchet.signing import check_signature, sign
 from tests.support.models import TRAINED_UNTIL, noshow_baseline
 from tests.support.projects import NOSHOW_END, noshow_project
-from tests.support.records import NO_LEAKS, good_evidence, good_score, noshow_record
+from tests.support.records import NO_LEAK, NO_LEAKS, good_evidence, good_score, noshow_record
 
 POLICY = GateSettings(min_rows=200, min_slice_rows=50)
 MODEL = noshow_baseline()
@@ -99,19 +99,30 @@ def test_one_spoiled_piece_of_evidence_refuses(name: str, change: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("table", "change"),
     [
-        {"changed": {"requests": 0, "labels": 0, "routes": 1}},
-        {"changed": {"requests": 0, "routes": 0}},
-        {"changed": {}},
-        {"hidden_rows": 0},
-        {"compared_rows": 0},
-        {"cut_offs": ()},
+        ("routes", {"changed": 1}),
+        ("routes", {"compared": 0}),
+        ("routes", {"hidden": 0}),
+        ("labels", None),
+        ("requests", None),
     ],
 )
-def test_leak_or_a_leak_check_that_saw_nothing_refuses(change: dict[str, Any]) -> None:
-    """A changed feature fails; so does a check whose cut-off hid nothing, or compared nothing or not all that it must."""
-    assert _failed(good_evidence(leaks=NO_LEAKS.model_copy(update=change))) == ["leaks"]
+def test_leak_or_a_leak_check_that_saw_nothing_refuses(table: str, change: dict[str, Any] | None) -> None:
+    """A changed feature fails, and so does a table that was not compared, or had nothing hidden from it: each is named."""
+    others = {name: found for name, found in NO_LEAKS.tables.items() if name != table}
+    tables = {**others, table: NO_LEAK.model_copy(update=change)} if change else others
+    evidence = good_evidence(leaks=LeakEvidence(tables=tables))
+    assert _failed(evidence) == ["leaks"]
+    (check,) = [check for check in judge(evidence, POLICY) if check.name == "leaks"]
+    assert table in check.detail
+    assert not any(other in check.detail for other in others)
+
+
+def test_table_after_which_nothing_came_cannot_leak() -> None:
+    """Rows that were compared where no source row came later, such as those of a single census, have nothing to hide."""
+    tables = {**NO_LEAKS.tables, "census": NO_LEAK.model_copy(update={"later": 0, "hidden": 0})}
+    assert _failed(good_evidence(leaks=LeakEvidence(tables=tables))) == []
 
 
 def test_thin_slice_is_listed_as_insufficient() -> None:

@@ -71,6 +71,41 @@ def odd(path: Path, rows: int = 600) -> Path:
     )
 
 
+def machines(path: Path, *, rows: int = 4000, effect: float = 10.0) -> Path:
+    """120 machines by number, which differ by `effect` in what they make; nothing else matters."""
+    rng = np.random.default_rng(11)
+    asked = np.datetime64("2024-01-01", "m") + np.sort(rng.integers(0, 150 * 24 * 60, rows))
+    machine = rng.integers(0, 120, rows)
+    return write_csv(
+        path,
+        {
+            "id": np.arange(rows),
+            "asked_at": np.datetime_as_string(asked),
+            "done_at": np.datetime_as_string(asked + 90),
+            "machine": machine,
+            "shift": rng.choice(["early", "late"], rows),
+            "made": (effect * rng.normal(size=120)[machine] + rng.normal(0, 2, rows)).round(2),
+        },
+    )
+
+
+MACHINES = Answers(label="made", time="asked_at", known_at="done_at", timezone="UTC", entity=("machine",))
+
+
+def test_named_entity_is_a_group_for_the_baseline(tmp_path: Path) -> None:
+    """A number that names whom rows are about is grouped by, however many values it has."""
+    said = begun(checkout(tmp_path), "factory", machines(tmp_path / "data.csv"), MACHINES)
+    assert "  baseline   machine\n" in said
+    assert "than chance" not in said
+
+
+def test_baseline_that_explains_nothing_is_said(tmp_path: Path) -> None:
+    """Where no group says more than chance, a note names the label and the line to change."""
+    said = begun(checkout(tmp_path), "factory", machines(tmp_path / "data.csv", effect=0.0), MACHINES)
+    (note,) = [line for line in said.splitlines() if "than chance" in line]
+    assert all(word in note for word in ("made", "`baseline=`", "use_cases/factory/__init__.py"))
+
+
 def survey(path: Path, rows: int = 900) -> Path:
     """A dozen answers in codes, and longer names than a line can take."""
     rng = np.random.default_rng(10)
@@ -279,7 +314,10 @@ class TestCommand:
         said = begun(tmp_path, "rides", path, replace(RIDES, late=())).splitlines()
         assert [line for line in said if line.startswith("note")] == [
             "note: left out: nothing (empty, one value only, another time, or too many different values)",
-            "note: 1 rows have no minutes: they are requests without a label",
+            (
+                "note: 1 rows have no minutes: they are scored as requests without a label; deliver the file again under its "
+                "name once it is known"
+            ),
             "note: 2 rows repeat the key ride_id of another, or lack one: they will be quarantined",
             "note: taken as known at asked_at: zone, distance_km, class_, bike, fare; name by --late what is not",
             "note: fare nearly decides minutes: is it known before? If not, --late fare",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from pydantic import ValidationError, create_model
+from ibis import _
+from pydantic import AwareDatetime, ValidationError, create_model
 from starlette.testclient import TestClient
 from starlette.types import Message
 
@@ -19,6 +22,7 @@ from inference_pipeline.online.serving import Serving
 from ratchet import prediction_log
 from ratchet.errors import RegistryError, RequestError
 from ratchet.project import Project
+from ratchet.use_case import Array
 from tests.support.champions import fixed_predictor
 from tests.support.mistakes import with_examples
 from tests.support.parcels import parcels_project
@@ -101,9 +105,11 @@ def test_the_model_says_that_it_is_ready(client: TestClient, serving: Serving) -
         ({"booked_days_ahead": -1}, "greater than or equal to 0"),
         ({"booked_days_ahead": 10**30}, "less than or equal to 365"),
         ({"patient": 3}, "valid string"),
-        ({"reminder_at": "2024-07-20T09:30:00"}, "timezone"),
-        ({"reminder_at": "yesterday"}, "valid datetime"),
-        ({"reminder_at": 1721433600}, "valid datetime"),
+        ({"reminder_at": "2024-07-20T09:30:00"}, "offset"),
+        ({"reminder_at": "yesterday"}, "RFC 3339"),
+        ({"reminder_at": 1721433600}, "RFC 3339"),
+        ({"reminder_at": None}, "valid datetime"),
+        ({"reminder_at": "2024-02-30T09:30:00Z"}, "day is out of range"),
         ({"reminder_at": "1969-12-31T23:59:59Z"}, "must lie from"),
         ({"reminder_at": "2100-01-01T00:00:00Z"}, "must lie from"),
         ({"reminder_at": "0001-01-01T00:00:00+14:00"}, "must lie from"),
@@ -121,6 +127,58 @@ def test_a_wrong_field_is_named_with_its_reason(
     assert f"instances[2].{next(iter(changes))}" == field["field"]
     assert reason in field["reason"]
     assert before == logged(project)
+
+
+NO_TIMESTAMPS = (
+    *("20250701", "202507011200", "0", "-1", "1.5", "1721433600", "1e9", 0, 1.5, True, [], {}),
+    *(
+        "",
+        "2025-07-01",
+        "2025-W27-2",
+        "2025-182",
+        "2025-07-01T10:00",
+        "2025-07-01T10:00Z",
+        "10:00:00Z",
+        "20250701T100000Z",
+    ),
+    *("2025-07-01 10:00:00Z", "2025-07-01_10:00:00Z", "2025-07-01T10:00:00+0100", "2025-07-01T10:00:00+01"),
+    *("2025-07-01T10:00:00,5Z", "2025-07-01T10:00:00.Z", " 2025-07-01T10:00:00Z", "2025-07-01T10:00:00Z\n"),
+    *("２025-07-01T10:00:00Z", "2025-07-01T10:00:00−01:00", "2025-07-01T10:00:00 Europe/Lisbon"),
+)
+
+
+def asked(sent: Any) -> Array:
+    """The timestamps that are read of a request, which has an optional one beside its own."""
+    request = create_model("Seen", __base__=parcels.request, seen_at=(AwareDatetime | None, None))
+    seen = replace(
+        parcels, request=request, examples=lambda tables: parcels.examples(tables).mutate(seen_at=_.event_timestamp)
+    )
+    instance = {"sender": 1, "receiver": 1, "sent_at": "2025-07-01T09:00:00Z", "seen_at": sent}
+    columns = RequestReader(seen).read(json.dumps({"instances": [instance]}).encode())
+    return columns["seen_at"]
+
+
+@pytest.mark.parametrize("sent", NO_TIMESTAMPS)
+def test_a_time_is_a_timestamp_with_an_offset_alone(sent: Any) -> None:
+    """Neither digits that would count from 1970, nor a date, a time without offset or another format is taken for one."""
+    with pytest.raises(ValidationError, match=r"instances\.0\.seen_at\n.*RFC 3339"):
+        asked(sent)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "2025-07-01T10:00:00Z",
+        "2025-07-01t10:00:00z",
+        "2025-07-01T10:00:00.000000Z",
+        "2025-07-01T12:30:00+02:30",
+        "2025-06-30T22:00:00-12:00",
+    ],
+)
+def test_a_timestamp_of_rfc_3339_is_taken(sent: str) -> None:
+    """Whatever its offset, case and fraction; one that may be left out is missing."""
+    assert np.array(["2025-07-01T10:00"], "datetime64[us]") == asked(sent)
+    assert np.isnat(asked(None)).all()
 
 
 @pytest.mark.parametrize("sender", [2**53 + 1, -(2**53) - 1, 2**63, 10**30])

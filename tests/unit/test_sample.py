@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from ratchet.project import Project
 from ratchet.use_case import Delivery
 from tests.support import noshow
 from tests.support.projects import noshow_project
-from tests.support.variants import with_use_case
+from tests.support.variants import with_use_case, with_view
 
 WEEKS, ROWS = 31, 200
 
@@ -109,7 +109,37 @@ def test_rows_known_before_they_happened_are_dirt_if_few(project: Project) -> No
 def test_no_more_is_read_than_needed(tmp_path: Path) -> None:
     """Of many rows the latest are kept, and earlier deliveries are not read; a label that takes long to show needs more."""
     project = noshow_project(tmp_path, rows_per_week=sample.ROWS // 4)
-    found = take(project)
+    week = timedelta(days=7)
+    short = with_view(project, "patient_history", lookback=week, max_age=week)
+    found = take(short)
     assert found.rows < WEEKS * sample.ROWS // 4
     assert sample.ROWS == size(found)
-    assert sample.ROWS < size(take(with_use_case(project, horizon=timedelta(days=28))))
+    assert sample.ROWS < size(take(with_use_case(short, horizon=timedelta(days=28))))
+
+
+def test_as_much_is_read_as_labels_take_and_features_look_back(tmp_path: Path) -> None:
+    """With outcomes three days late and windows of sixty days there are rows of sixty-six days before the last one."""
+    found = take(noshow_project(tmp_path, rows_per_week=sample.ROWS // 4))
+    assert found.last - first(found) == pytest.approx(timedelta(days=66), abs=timedelta(hours=1))
+    assert 1 == found.thinned
+
+
+def test_of_too_many_rows_whole_entities_are_left_out(tmp_path: Path) -> None:
+    """Half of the patients stay, with all their appointments of the same span."""
+    project = noshow_project(tmp_path, rows_per_week=sample.MOST // 6)
+    found = take(project)
+    kept = found.tables["appointments"]
+    patients, source = pc.unique(kept["patient"]), project.settings.source
+    delivered = list(project.loader(source.path, source.options, project.period("all")))[-4].read()[0]
+    theirs = delivered.filter(pc.is_in(delivered["patient"], value_set=patients))
+    assert 2 == found.thinned
+    assert found.last - first(found) > timedelta(days=65)
+    assert 15 < len(patients) < 45
+    assert set(theirs["appointment_id"].to_pylist()) <= set(kept["appointment_id"].to_pylist())
+    assert len(kept) < sample.MOST
+
+
+def first(found: Sample) -> datetime:
+    """The earliest instant that a row is about."""
+    instant: datetime = pc.min(found.tables["appointments"]["reminder_at"]).as_py()
+    return instant

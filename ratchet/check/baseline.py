@@ -1,0 +1,52 @@
+"""A baseline that explains nothing: the gate would refuse it, and every candidate would be measured by a constant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ratchet import groups
+from ratchet.check.declaration import Declaration
+from ratchet.check.finding import Finding
+from ratchet.groups import LEAST, Spread
+from ratchet.metrics import usable
+from ratchet.use_case import Columns, UseCase
+
+
+def check_baseline(use_case: UseCase, columns: Columns, every: int, where: Declaration) -> Iterator[Finding]:
+    """`columns` are labelled requests with all that a model may be given, of which each stands for `every`.
+
+    A baseline without groups is a choice, and is left alone.
+    """
+    levels = [level for level in use_case.baseline if level]
+    measured = _Measured(use_case, columns)
+    if not levels or any(not measured.spread(level, 2).is_chance for level in levels):
+        return
+    enough = max(2, LEAST // every)
+    shares = {name: measured.spread([name], enough) for name in use_case.inputs if name in columns}
+    found = {name: spread.explained for name, spread in shares.items() if not spread.is_chance}
+    best = max(found, key=lambda name: found[name], default=None)
+    yield Finding(
+        "baseline-explains-nothing",
+        where.use_case("baseline"),
+        f"the baseline groups by {' and '.join(levels[0])}, which says no more of {use_case.label} than chance: it would not "
+        "beat one value for all rows, and the gate would refuse it",
+        f"Set `baseline=(({best!r},), ())`: of all inputs, {best!r} explains most of {use_case.label} by itself"
+        if best
+        else f"No input explains {use_case.label} by groups of {LEAST} rows or more. Cut a number into bands in `on_demand`, "
+        "make these an input and group by them; or set `baseline=((),)`, one value for all rows",
+    )
+
+
+class _Measured:
+    """What groups say of the usable labels."""
+
+    def __init__(self, use_case: UseCase, columns: Columns) -> None:
+        self._rows = usable(use_case.task, columns["label"])
+        self._columns, self._label = columns, np.asarray(columns["label"], dtype=np.float64)[self._rows]
+
+    def spread(self, level: Sequence[str], least: int) -> Spread:
+        """Of the groups of a level, of which those with fewer rows than `least` are taken together."""
+        found = groups.codes([self._columns[name][self._rows] for name in level])
+        return groups.spread(groups.merged(found, least), self._label)

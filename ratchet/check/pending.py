@@ -1,0 +1,35 @@
+"""Rules that quarantine rows whose outcome is not known yet, though these are the requests that wait for a prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow.compute as pc
+
+from ratchet.check.declaration import Declaration
+from ratchet.check.finding import Finding
+from ratchet.check.sample import Sample
+from ratchet.leak_check import late_columns
+from ratchet.use_case import Rule, SourceTable
+
+EITHER = "either_value_is_missing"
+
+
+def check_pending(sample: Sample, where: Declaration) -> Iterator[Finding]:
+    """Of tables with such rows: every rule that compares a pair of columns, one of which is still missing."""
+    for table in sample.project.use_case.tables:
+        pending = pc.sum(pc.is_null(sample.tables[table.name][table.known_at])).as_py() if table.known_at else 0
+        for reason, rule in table.rules.items():
+            if pending and _refuses_missing(rule, table):
+                yield Finding(
+                    "pending-quarantined",
+                    where.table(table.name, "rules"),
+                    f"rule {reason!r} quarantines what is not known yet: {pending:,} rows of table {table.name!r} have no "
+                    f"{table.known_at}, and would neither be scored nor counted as requests without a label",
+                    f'Give the rule ignore_row_if="{EITHER}", since Great Expectations lets a row pass only where both are',
+                )
+
+
+def _refuses_missing(rule: Rule, table: SourceTable) -> bool:
+    compared = {rule.arguments.get(name) for name in ("column_A", "column_B")}
+    return bool(compared & set(late_columns(table))) and rule.arguments.get("ignore_row_if") != EITHER

@@ -1,0 +1,58 @@
+"""Rules on rows whose outcome is not known yet: those that would quarantine them are found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from ratchet.check.declaration import Declaration
+from ratchet.check.pending import check_pending
+from ratchet.check.sample import Sample
+from ratchet.use_case import INSTANT, Rule, expect
+from tests.support import noshow
+from tests.support.projects import noshow_project
+from tests.support.variants import with_table
+
+
+def pair(**arguments: Any) -> Rule:
+    return expect(
+        "column_pair_values_a_to_be_greater_than_b", column_A="recorded_at", column_B="reminder_at", **arguments
+    )
+
+
+def found(root: Path, rule: Rule, pending: int) -> list[str]:
+    """What is said of a rule where so many of three appointments have no outcome yet."""
+    project = with_table(noshow_project(root), "appointments", rules={"early": rule})
+    rows = noshow.APPOINTMENTS.empty_table()
+    missing = pa.array([place < pending for place in range(3)])
+    columns = {name: pa.nulls(3, field) for name, field in zip(rows.schema.names, rows.schema.types, strict=True)}
+    columns["recorded_at"] = pc.if_else(missing, pa.scalar(None, INSTANT), pa.scalar(0).cast(INSTANT))
+    sample = Sample(project, {"appointments": pa.table(columns)}, {}, rows=3, deliveries=1)
+    return [f"{one.what} {one.where} {one.problem}" for one in check_pending(sample, Declaration(project))]
+
+
+def test_pair_rule_that_quarantines_pending_rows_is_named(tmp_path: Path) -> None:
+    """By default a pair with one value missing breaks its rule; the finding names rule, table and how many rows."""
+    (said,) = found(tmp_path, pair(), 2)
+    assert said.startswith("pending-quarantined ")
+    assert "noshow.py" in said
+    assert all(word in said for word in ("'early'", "2 rows", "'appointments'", "recorded_at"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "pending"),
+    [
+        pytest.param(pair(ignore_row_if="either_value_is_missing"), 2, id="it lets them through"),
+        pytest.param(pair(), 0, id="every outcome is known"),
+        pytest.param(replace(pair(), arguments={"column_A": "clinic", "column_B": "patient"}), 2, id="early columns"),
+        pytest.param(expect("column_values_to_be_between", column="missed", max_value=1), 2, id="no pair"),
+    ],
+)
+def test_rule_that_does_not_is_left_alone(tmp_path: Path, rule: Rule, pending: int) -> None:
+    """A rule that ignores such rows, compares nothing late or meets no such row needs no change."""
+    assert [] == found(tmp_path, rule, pending)
