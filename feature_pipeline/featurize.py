@@ -28,7 +28,7 @@ from ratchet.errors import DataError, StoreError
 from ratchet.feature_service import ServiceSpec, request_schema, service_spec
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.tables import Files, code, digest, files, read_manifest, to_array, update
+from ratchet.tables import Files, code, digest, files, partition_date, read_manifest, to_array, update
 from ratchet.use_case import UseCase, View
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def _view_output(project: Project, view: View, spec: ServiceSpec, sources: Sourc
 
 def _first_date(derivation: Derivation, sources: Sources) -> date | None:
     """The earliest date of the rows that it reads; None where none has a date."""
-    dates = [path[5:15] for name in derivation.reads for path, _ in sources[name] if path.startswith("date=")]
-    return date.fromisoformat(min(dates)) if dates else None
+    dates = (partition_date(path) for name in derivation.reads for path, _ in sources[name])
+    return min((each for each in dates if each), default=None)
 
 
 def _example_output(project: Project, name: str, derive: Callable[[UseCase], Derivation]) -> Output:
@@ -238,8 +238,8 @@ def _sources(project: Project) -> Sources:
 
 def _of_dates(paths: Sequence[tuple[str, str]], first: date | None, last: date) -> list[tuple[str, str]]:
     """The paths of the dates `first` to `last`, and those without a date."""
-    least, end = f"date={first or date.min}", f"date={last + DAY}"
-    return [(path, content) for path, content in paths if not path.startswith("date=") or least <= path < end]
+    least = first or date.min
+    return [(path, content) for path, content in paths if least <= (partition_date(path) or least) <= last]
 
 
 def _remove_all_but(directory: Path, wanted: Iterable[str]) -> None:

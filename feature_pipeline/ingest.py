@@ -5,16 +5,12 @@ Nothing is judged here. A delivery is read again only when its digest, its table
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 
-import pyarrow.parquet as pq
-
-from ratchet.deliveries import NOTES, deliver, read
+from ratchet.deliveries import Found, delivered_rows, find, notes_of, read
 from ratchet.project import Project
 from ratchet.reports import Report
 from ratchet.tables import Files, code, digest, update
-from ratchet.use_case import Delivery
 
 CODE = code("feature_pipeline/ingest.py", "ratchet/clock.py", "ratchet/deliveries.py")
 """A loader's own code is part of its deliveries' digests."""
@@ -22,27 +18,31 @@ CODE = code("feature_pipeline/ingest.py", "ratchet/clock.py", "ratchet/deliverie
 
 def ingest(project: Project) -> Report:
     """Bring the raw tables up to the source's deliveries. Raises SourceError; tables that stand stay as they are."""
-    found = deliver(project)
+    found = find(project)
     wanted = {
         unit: digest(CODE, project.use_case.table(delivery.table).schema.to_string(), delivery.digest)
-        for unit, delivery in found.items()
+        for unit, delivery in found.deliveries.items()
     }
 
     def compute(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
         for unit in stale:
-            delivery = found[unit]
+            delivery = found.deliveries[unit]
             yield unit, {unit: read(project.use_case.table(delivery.table), delivery)}
 
     changes = update(project.raw, wanted, compute)
     return _report(project, found, changes.rows)
 
 
-def _report(project: Project, found: Mapping[str, Delivery], rows: Mapping[str, int]) -> Report:
+def _report(project: Project, found: Found, rows: Mapping[str, int]) -> Report:
+    """By table the rows that its source holds, those that were read, and notes; and what the source does not read."""
     totals: dict[str, int] = {}
+    delivered: dict[str, int] = {}
     notes: dict[str, dict[str, list[str]]] = {}
-    for unit, delivery in found.items():
+    for unit, delivery in found.deliveries.items():
         totals[delivery.table] = totals.get(delivery.table, 0) + rows[unit]
-        noted = json.loads(pq.read_schema(project.raw / f"{unit}.parquet").metadata[NOTES])
-        if noted:
+        path = project.raw / f"{unit}.parquet"
+        delivered[delivery.table] = delivered.get(delivery.table, 0) + delivered_rows(path)
+        if noted := notes_of(path):
             notes.setdefault(delivery.table, {})[delivery.batch] = noted
-    return {"rows": totals, "notes": notes}
+    unread = {each.name: each.reason for each in found.unread}
+    return {"delivered": delivered, "rows": totals, "notes": notes, "unread": unread}

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from ratchet.derivation import EVENT_TIMESTAMP
-from ratchet.tables import files, timestamptz
+from ratchet.tables import files, literal, timestamptz
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def between(
 
 def parquet(paths: Sequence[str]) -> str:
     """The rows of Parquet files."""
-    listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+    listed = ", ".join("'" + literal(path).replace("'", "''") + "'" for path in paths)
     return f"read_parquet([{listed}], hive_partitioning = false)"
 
 

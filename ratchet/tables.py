@@ -6,6 +6,7 @@ and which files it wrote, so that a rerun computes only units whose inputs' dige
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -189,11 +190,19 @@ def files(directory: Path, first: date | None = None, last: date | None = None) 
 
 
 def _within(relative: Path, first: date | None, last: date | None) -> bool:
-    part = relative.parts[0]
-    if not part.startswith("date="):
-        return True
-    day = date.fromisoformat(part.removeprefix("date="))
-    return (first is None or day >= first) and (last is None or day <= last)
+    day = partition_date(relative.as_posix())
+    return day is None or ((first is None or day >= first) and (last is None or day <= last))
+
+
+def partition_date(path: str) -> date | None:
+    """The UTC date of a file by its path in its table; None for one of a table without dates, whatever its name."""
+    folder, _, name = path.rpartition("/")
+    return date.fromisoformat(folder.partition("/")[0].removeprefix("date=")) if name and folder else None
+
+
+def literal(path: str) -> str:
+    """A path for DuckDB, which takes `*`, `?` and `[` in one for a pattern of several files."""
+    return glob.escape(path)
 
 
 def to_columns(table: pa.Table) -> dict[str, Array]:
@@ -253,4 +262,4 @@ def scan(
     found = files(directory, first, last)
     if not found:
         return ibis.memtable(schema.empty_table())
-    return connection.read_parquet(found, hive_partitioning=False)
+    return connection.read_parquet([literal(path) for path in found], hive_partitioning=False)
