@@ -121,9 +121,9 @@ def _delivered(delivery: Delivery, subject: str, read: int) -> int:
 
 def _without_impossible(table: SourceTable, rows: pa.Table) -> pa.Table:
     """The rows with null for what no table can keep, which is unreadable."""
-    numbers = [field.name for field in table.schema if pa.types.is_floating(field.type)]
-    times = [name for name in (table.event_time, table.known_at) if name]
-    return unreadable.without_impossible(rows, [*numbers, *times])
+    times = (table.event_time, table.known_at)
+    names = [field.name for field in table.schema if pa.types.is_floating(field.type) or field.name in times]
+    return unreadable.without_impossible(rows, names)
 
 
 def _check_readable(rows: pa.Table, subject: str, problems: Mapping[str, unreadable.Found]) -> None:

@@ -95,7 +95,8 @@ def keep(rows: pa.Table, texts: Mapping[int, Texts]) -> pa.Table:
         others = rows.drop_columns([UNREADABLE.name])
     entries: list[list[tuple[str, str]] | None] = [None] * rows.num_rows
     for row in before.keys() | texts.keys():
-        entries[row] = list({**texts.get(row, {}), **before.get(row, {})}.items())
+        earlier = before.get(row, {})
+        entries[row] = list({**earlier, **texts.get(row, {}), **earlier}.items())
     return others.append_column(UNREADABLE, pa.array(entries, UNREADABLE.type))
 
 
