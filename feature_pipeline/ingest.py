@@ -27,7 +27,7 @@ def ingest(project: Project) -> Report:
     def compute(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
         for unit in stale:
             delivery = found.deliveries[unit]
-            yield unit, {unit: read(project.use_case.table(delivery.table), delivery)}
+            yield unit, {unit: read(project.use_case, delivery)}
 
     changes = update(project.raw, wanted, compute)
     return _report(project, found, changes.rows)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from ratchet import unreadable
 from ratchet.errors import SourceError
 from ratchet.project import Project
-from ratchet.use_case import UNREADABLE, Delivery, SourceTable, Unread
+from ratchet.use_case import UNREADABLE, Delivery, SourceTable, Unread, UseCase
 
 _NOTES = b"ratchet.notes"
 """Where the rows of a delivery keep what was noted, and counted, so that a rerun that reads nothing still reports it."""
@@ -69,18 +69,18 @@ def _problem(delivery: Delivery, is_repeated: bool, tables: Collection[str]) -> 
     return None if name and is_file_name else f"cannot be kept in a file of its name {name!r}"
 
 
-def read(table: SourceTable, delivery: Delivery) -> pa.Table:
-    """The delivery with its row ids, in the table's raw schema, and the loader's notes as metadata.
+def read(use_case: UseCase, delivery: Delivery) -> pa.Table:
+    """The delivery with its row ids, in its table's raw schema, and the loader's notes as metadata.
 
-    A value that no table can keep becomes unreadable: an infinite number, and an event or known time that is not between the
-    clock's FIRST and END. Raises SourceError: for another schema, for another number of rows than the source holds, and for a
-    column most of which is unreadable.
+    A value that later steps cannot take becomes unreadable: an infinite number, a whole number of a request that float64 takes
+    for another, and an event or known time that is not between the clock's FIRST and END. Raises SourceError for another
+    schema, for another number of rows than the source holds, and for a column most of which is unreadable.
     """
     rows, notes = delivery.read()
-    subject = f"delivery {table.name}/{delivery.batch}"
+    table, subject = use_case.table(delivery.table), f"delivery {delivery.table}/{delivery.batch}"
     _check_schema(table, subject, rows.schema)
     delivered = _delivered(delivery, subject, rows.num_rows)
-    kept = _without_impossible(table, rows)
+    kept = unreadable.without_impossible(rows, _bounded(use_case, table))
     problems = unreadable.found(kept)
     _check_readable(kept, subject, problems)
     row_ids = pa.array([f"{delivery.batch}:{row:08d}" for row in range(kept.num_rows)], pa.string())
@@ -119,11 +119,16 @@ def _delivered(delivery: Delivery, subject: str, read: int) -> int:
     return counted
 
 
-def _without_impossible(table: SourceTable, rows: pa.Table) -> pa.Table:
-    """The rows with null for what no table can keep, which is unreadable."""
-    times = (table.event_time, table.known_at)
-    names = [field.name for field in table.schema if pa.types.is_floating(field.type) or field.name in times]
-    return unreadable.without_impossible(rows, names)
+def _bounded(use_case: UseCase, table: SourceTable) -> list[str]:
+    """The columns of which later steps cannot take every value."""
+    times, asked = (table.event_time, table.known_at), use_case.request.model_fields
+    return [
+        field.name
+        for field in table.schema
+        if field.name in times
+        or pa.types.is_floating(field.type)
+        or (field.name in asked and pa.types.is_integer(field.type))
+    ]
 
 
 def _check_readable(rows: pa.Table, subject: str, problems: Mapping[str, unreadable.Found]) -> None:

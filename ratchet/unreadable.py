@@ -18,6 +18,8 @@ from ratchet.use_case import UNREADABLE
 Convert = Callable[[pa.ChunkedArray], pa.ChunkedArray]
 Texts = dict[str, str]
 """Column → what was delivered there."""
+EXACT = 2**53
+"""Up to here float64 holds every whole number."""
 WHOLE_ROW = "whole_row"
 """Stands for the column of a row that cannot be taken apart into columns."""
 
@@ -50,7 +52,10 @@ def lost(given: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def impossible(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Which values are no number or no time of ours: infinite ones, and instants that are not between FIRST and END."""
+    """Which values later steps cannot take: infinite numbers, whole ones that float64 takes for others, and instants that are
+    not between FIRST and END."""
+    if pa.types.is_integer(values.type):
+        return pc.or_(pc.less(values, -EXACT), pc.greater(values, EXACT)).fill_null(False)
     if pa.types.is_floating(values.type):
         return pc.is_inf(values).fill_null(False)
     if pa.types.is_timestamp(values.type):
@@ -59,10 +64,16 @@ def impossible(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def keep_lost(rows: pa.Table, given: Mapping[str, pa.ChunkedArray]) -> pa.Table:
-    """The rows, with what was delivered kept wherever a value of one of these columns was lost, or is impossible."""
+    """The rows, with what was delivered kept wherever a value of one of these columns was lost, or is impossible.
+
+    Of an impossible whole number the delivered text is no other than its own.
+    """
     texts: dict[int, Texts] = {}
     for name, values in given.items():
-        is_kept = pc.or_(lost(values, rows[name]), impossible(rows[name])).combine_chunks()
+        is_kept = lost(values, rows[name])
+        if not pa.types.is_integer(rows[name].type):
+            is_kept = pc.or_(is_kept, impossible(rows[name]))
+        is_kept = is_kept.combine_chunks()
         delivered = pc.cast(values.filter(is_kept), pa.string()).to_pylist()
         for row, text in zip(np.flatnonzero(is_kept), delivered, strict=True):
             texts.setdefault(int(row), {})[name] = text
@@ -74,16 +85,24 @@ def without_impossible(rows: pa.Table, names: Iterable[str]) -> pa.Table:
     for name in names:
         is_impossible = impossible(rows[name])
         if pc.any(is_impossible).as_py():
-            rows = keep_lost(rows, {name: rows[name]})
-            possible = pc.if_else(is_impossible, pa.scalar(None, rows[name].type), rows[name])
+            before = rows[name]
+            possible = pc.if_else(is_impossible, pa.scalar(None, before.type), before)
             rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), possible)
-    texts = {row: _lost_texts(rows, row, all_texts) for row, all_texts in _texts(rows).items()}
+            rows = keep_lost(rows, {name: before})
+    return _without_texts_of_values(rows)
+
+
+def _without_texts_of_values(rows: pa.Table) -> pa.Table:
+    """The rows without the texts of what has a value after all."""
+    texts = _texts(rows)
+    names = {name for each in texts.values() for name in each} - {WHOLE_ROW}
+    has_value = {name: rows[name].is_valid().to_numpy() for name in names}
+    no_value = {
+        row: {name: text for name, text in each.items() if name == WHOLE_ROW or not has_value[name][row]}
+        for row, each in texts.items()
+    }
     others = rows.select([name for name in rows.column_names if name != UNREADABLE.name])
-    return keep(others, {row: each for row, each in texts.items() if each})
-
-
-def _lost_texts(rows: pa.Table, row: int, texts: Texts) -> Texts:
-    return {name: text for name, text in texts.items() if name == WHOLE_ROW or not rows[name][row].is_valid}
+    return keep(others, {row: each for row, each in no_value.items() if each})
 
 
 def keep(rows: pa.Table, texts: Mapping[int, Texts]) -> pa.Table:

@@ -103,7 +103,7 @@ def _latest(project: Project, table: SourceTable, deliveries: Sequence[Delivery]
     """The usable rows of the last deliveries, as many as it takes, and how many were read for them."""
     parts, count = [], 0
     for delivery in reversed(deliveries):
-        raw = read(table, delivery).replace_schema_metadata(None)
+        raw = read(project.use_case, delivery).replace_schema_metadata(None)
         rows, count = readable(raw), count + raw.num_rows
         parts.append(_usable(project, table, rows))
         if table.event_time and _needed(project, table, pa.concat_tables(parts)) < sum(map(len, parts)):

@@ -6,6 +6,7 @@ import gzip
 import os
 import string
 import tempfile
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from ratchet.csv_text import identifier
 from ratchet.deliveries import read as read_delivery
 from ratchet.errors import SettingsError, SourceError
 from ratchet.use_case import INSTANT, ROW_ID, Delivery, SourceTable, Unread
+from tests.support import feed
 
 JULY = Period.between(date(2024, 7, 1), date(2024, 8, 1), "Europe/Berlin")
 SCHEMA = pa.schema({"id": pa.int64(), "amount": pa.float64(), "paid": pa.bool_(), "who": pa.string(), "at": INSTANT})
@@ -276,7 +278,8 @@ class TestRefusals:
         good = {"id": "+7", "amount": "7e0", "paid": "True", "who": "ann", "at": "2024-07-01"}[column]
         (tmp_path / "file.csv").write_text(f'{column},b\n{good},1\n"{value}",3\n{good},4\n', encoding="utf-8")
         table = SourceTable("payments", schema, key=(column,), event_time="at" if column == "at" else None)
-        rows = read_delivery(table, deliveries(tmp_path, schema)[0]).drop_columns([ROW_ID]).to_pylist()
+        use_case = replace(feed.use_case, tables=(table,))
+        rows = read_delivery(use_case, deliveries(tmp_path, schema)[0]).drop_columns([ROW_ID]).to_pylist()
         assert [{}, {column: value}, {}] == unreadable(rows)
         assert rows[0] == rows[2]
 

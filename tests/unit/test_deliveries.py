@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from pydantic import create_model
 
 from ratchet import deliveries, unreadable
 from ratchet.deliveries import read
 from ratchet.errors import SourceError
 from ratchet.project import Project
 from ratchet.use_case import INSTANT, Delivery, SourceTable, Unread
+from tests.support import feed
 from tests.support.feed import feed_project
 from tests.support.variants import with_use_case
 
-SCHEMA = pa.schema({"id": pa.int64(), "size": pa.float64(), "at": INSTANT, "known_at": INSTANT, "born": INSTANT})
+SCHEMA = pa.schema(
+    {"id": pa.int64(), "kind": pa.int64(), "size": pa.float64(), "at": INSTANT, "known_at": INSTANT, "born": INSTANT}
+)
 EVENTS = SourceTable("events", SCHEMA, key=("id",), event_time="at", known_at="known_at")
+USE_CASE = replace(feed.use_case, tables=(EVENTS,), request=create_model("Request", kind=(int, ...)))
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 
 
 def event(**changes: Any) -> dict[str, Any]:
-    return {"id": 1, "size": 1.0, "at": NOON, "known_at": NOON, "born": NOON, **changes}
+    return {"id": 1, "kind": 1, "size": 1.0, "at": NOON, "known_at": NOON, "born": NOON, **changes}
 
 
 def raw(*rows: dict[str, Any], count: Callable[[], int] | None = None) -> pa.Table:
     """What these rows are as a delivery."""
     table = pa.Table.from_pylist([*rows], SCHEMA)
-    return read(EVENTS, Delivery("events", "one", "", lambda: (table, []), count))
+    return read(USE_CASE, Delivery("events", "one", "", lambda: (table, []), count))
 
 
 def texts(table: pa.Table) -> list[dict[str, str]]:
@@ -55,6 +61,8 @@ class TestImpossibleValues:
         [
             ("size", float("inf"), "inf"),
             ("size", float("-inf"), "-inf"),
+            ("kind", 2**53 + 1, "9007199254740993"),
+            ("kind", -(2**63), "-9223372036854775808"),
             ("at", datetime(1, 1, 1, tzinfo=UTC), "0001-01-01 00:00:00.000000Z"),
             ("at", datetime(1970, 1, 1, tzinfo=UTC), "1970-01-01 00:00:00.000000Z"),
             ("at", datetime(2100, 1, 1, tzinfo=UTC), "2100-01-01 00:00:00.000000Z"),
@@ -68,10 +76,14 @@ class TestImpossibleValues:
         assert [False, True, False] == [each is None for each in found[column].to_pylist()]
 
     def test_do_not_include_what_a_table_can_keep(self) -> None:
-        """NaN and null are no values, and a birthday may lie before the time that rows are about."""
-        born = datetime(1931, 5, 1, tzinfo=UTC)
-        found = raw(event(size=float("nan"), known_at=None, born=born), event(at=datetime(2099, 12, 31, tzinfo=UTC)))
-        assert ([{}, {}], born) == (texts(found), found["born"][0].as_py())
+        """NaN and null are no values, a birthday may be long ago, and a number of no request as long as it likes."""
+        rows = [
+            event(size=float("nan"), known_at=None, kind=None, born=datetime(1931, 5, 1, tzinfo=UTC)),
+            event(id=2**63 - 1, kind=2**53, at=datetime(2099, 12, 31, tzinfo=UTC)),
+        ]
+        found = raw(*rows)
+        assert [{}, {}] == texts(found)
+        assert [(row["id"], row["born"]) for row in rows] == [(row["id"], row["born"]) for row in found.to_pylist()]
 
     def test_keep_their_rows_place(self) -> None:
         """The row id leads back to the delivered row."""
