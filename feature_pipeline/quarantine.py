@@ -1,7 +1,7 @@
 """Which rows of a batch may not be used, with every reason against each.
 
-A row without key or event time, a row that breaks one of the use case's rules, and of two good rows with one key the
-later one.
+A row with a value that could not be read; of the others one without key or event time, one that breaks a rule of the use case,
+and of two good rows with one key the later one.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_pipeline.rules import broken, rules_digest
+from ratchet import unreadable
 from ratchet.project import Project
 from ratchet.tables import connect, digest, read_parquet
-from ratchet.use_case import ROW_ID, SourceTable
+from ratchet.use_case import ROW_ID, UNREADABLE, SourceTable
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -46,16 +47,19 @@ class Quarantine:
         return digest(table.stored_schema.to_string(), table.key, table.event_time, rules_digest(self.table.rules))
 
     def rejected(self, batch: str, earlier: Sequence[str]) -> pa.Table:
-        """The rows to quarantine, in delivered order and stored schema plus `reasons`. Raises DataError."""
-        rows = read_rows(self._path(self.project.raw, batch))
-        reasons = self._broken(rows, batch)
+        """The rows to quarantine, in delivered order and raw schema plus `reasons`. Raises DataError."""
+        raw = read_rows(self._path(self.project.raw, batch))
+        rows = unreadable.readable(raw)
+        reasons = _unreadable(raw) | self._broken(rows, batch)
         reasons |= {row_id: [DUPLICATE_KEY] for row_id in self._repeated(leave_out(rows, list(reasons)), earlier)}
-        rejected = rows.filter(_among(rows, list(reasons)))
+        rejected = raw.filter(_among(raw, list(reasons)))
         column = [reasons[row_id] for row_id in rejected[ROW_ID].to_pylist()]
         return rejected.append_column(_REASONS, pa.array(column, _REASONS.type))
 
     def _broken(self, rows: pa.Table, batch: str) -> dict[str, list[str]]:
         """Row id → every reason against that row by itself."""
+        if not rows.num_rows:
+            return {}
         instants = (self.table.event_time,) if self.table.event_time else ()
         found = {_NULL_KEY: _without(rows, self.table.key), _NULL_EVENT_TIME: _without(rows, instants)}
         found |= broken(self.table.rules, rows, f"{self.table.name}/{batch}")
@@ -107,6 +111,16 @@ def leave_out(rows: pa.Table, row_ids: Sequence[str]) -> pa.Table:
 def dates(instants: pa.ChunkedArray) -> list[date]:
     """The UTC dates of some instants, in order."""
     return sorted(pc.unique(pc.cast(instants, pa.date32())).to_pylist())
+
+
+def _unreadable(raw: pa.Table) -> dict[str, list[str]]:
+    """Row id → a reason for each of its columns that could not be read."""
+    rows = raw.filter(pc.is_valid(raw[UNREADABLE.name]))
+    names = (dict(texts) for texts in rows[UNREADABLE.name].to_pylist())
+    return {
+        row_id: [f"unreadable_{name}" for name in each]
+        for row_id, each in zip(rows[ROW_ID].to_pylist(), names, strict=True)
+    }
 
 
 def _among(rows: pa.Table, row_ids: Sequence[str]) -> pa.ChunkedArray:

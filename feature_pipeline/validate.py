@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_pipeline.quarantine import DUPLICATE_KEY, Quarantine, leave_out, read_rows
+from ratchet import unreadable
 from ratchet.code_digest import code_digest
+from ratchet.deliveries import delivered_rows
 from ratchet.errors import DataError
 from ratchet.project import Project
 from ratchet.reports import Report
@@ -64,7 +66,8 @@ def _accepted(project: Project, unit: str) -> Files:
     """The rows of a batch that are not in quarantine, by the UTC date of their event."""
     name, batch = _split(unit)
     quarantined = pq.read_table(project.quarantine / f"{unit}.parquet", columns=[ROW_ID], partitioning=None)
-    rows = leave_out(read_rows(project.raw / f"{unit}.parquet"), quarantined[ROW_ID].to_pylist())
+    raw = read_rows(project.raw / f"{unit}.parquet")
+    rows = leave_out(unreadable.readable(raw), quarantined[ROW_ID].to_pylist())
     event_time = project.use_case.table(name).event_time
     if event_time is None:
         return {unit: rows}
@@ -72,7 +75,7 @@ def _accepted(project: Project, unit: str) -> Files:
 
 
 def _report(project: Project) -> Report:
-    """Rows by table and reasons by rule. Raises DataError where a raw row is in neither table, or in both."""
+    """Rows by table and reasons by rule. Raises DataError where a delivered row is in neither table, or in both."""
     reasons = {table.name: _reasons(project, table.name) for table in project.use_case.tables}
     tables = {name: _counts(project, name, found[DUPLICATE_KEY]) for name, found in reasons.items()}
     rows = {kind: sum(counts[kind] for counts in tables.values()) for kind in _KINDS}
@@ -92,6 +95,17 @@ def _counts(project: Project, table: str, duplicates: int) -> dict[str, int]:
         sum(entry["rows"] for unit, entry in read_manifest(folder).items() if _split(unit)[0] == table)
         for folder in (project.raw, project.accepted, project.quarantine)
     )
+    delivered = sum(
+        delivered_rows(project.raw / f"{unit}.parquet")
+        for unit in read_manifest(project.raw)
+        if _split(unit)[0] == table
+    )
+    if delivered != raw:
+        raise DataError(
+            f"{delivered} delivered rows became {raw} raw ones",
+            subject=f"table {table}",
+            remedy="Run `ratchet stage ingest` again, and report this if it comes again",
+        )
     if raw != accepted + rejected:
         raise DataError(
             f"{raw} raw rows became {accepted} accepted and {rejected} quarantined ones",

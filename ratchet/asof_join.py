@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -12,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from ratchet.derivation import EVENT_TIMESTAMP
-from ratchet.tables import files, timestamptz
+from ratchet.tables import files, literal, timestamptz
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def between(
 
 def parquet(paths: Sequence[str]) -> str:
     """The rows of these very Parquet files, whatever DuckDB might take for a pattern in their paths."""
-    listed = ", ".join("'" + glob.escape(path).replace("'", "''") + "'" for path in paths)
+    listed = ", ".join("'" + literal(path).replace("'", "''") + "'" for path in paths)
     return f"read_parquet([{listed}], hive_partitioning = false)"
 
 

@@ -20,7 +20,8 @@ Instants = npt.NDArray[Any]
 """datetime64[us], or timedelta64[us] where it says so."""
 TICK = timedelta(microseconds=1)
 """The least difference between two stored instants."""
-_FIRST_YEAR, _LAST_YEAR = 1970, 2100
+FIRST, END = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+"""Rows are about times strictly between these: online stores keep none before, and no zone's offsets are known after."""
 _THURSDAY = 3  # the weekday of 1970-01-01
 
 
@@ -84,9 +85,9 @@ def _transitions(timezone: str) -> tuple[Instants, Instants]:
     def offset(instant: datetime) -> timedelta:
         return instant.astimezone(zone).utcoffset() or timedelta()
 
-    day, last = datetime(_FIRST_YEAR, 1, 1, tzinfo=UTC), datetime(_LAST_YEAR, 1, 1, tzinfo=UTC)
+    day = FIRST
     instants, offsets = [day], [offset(day)]
-    while day < last:
+    while day < END:
         following = day + timedelta(days=1)
         if offset(following) != offsets[-1]:
             before, after = day, following

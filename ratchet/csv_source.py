@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ratchet.clock import Period
+from ratchet.csv_lines import count_rows, holds_rows
 from ratchet.csv_text import read_columns
 from ratchet.errors import SettingsError, SourceError
 from ratchet.settings import PARAMS_FILE, Frozen, parse
 from ratchet.tables import digest, md5
-from ratchet.use_case import INSTANT, Delivery, Loader
+from ratchet.use_case import INSTANT, Delivery, Loader, Unread
 
 AS_OF, KNOWN_AT = "as_of", "known_at"
 """The columns that `scattered_by` and `known_after` add."""
@@ -60,16 +61,17 @@ class CsvSource:
             return AS_OF, KNOWN_AT
         return (KNOWN_AT,) if self.known_after else ()
 
-    def __call__(self, path: str, options: Mapping[str, Any], period: Period) -> Iterable[Delivery]:
+    def __call__(self, path: str, options: Mapping[str, Any], period: Period) -> Iterable[Delivery | Unread]:
         parse(CsvOptions, options, f"{PARAMS_FILE}, source.options")
-        files = _files(Path(path))
-        return [
-            Delivery(self.table, file.stem, self._digest(file, period), partial(self.read, file, period))
-            for file in files
-        ]
+        files, unread = _files(Path(path))
+        return [*(self._delivery(file, period) for file in files), *unread]
+
+    def _delivery(self, file: Path, period: Period) -> Delivery:
+        read, count = partial(self.read, file, period), partial(count_rows, file)
+        return Delivery(self.table, file.stem, self._digest(file, period), read, count)
 
     def read(self, file: Path, period: Period) -> tuple[pa.Table, list[str]]:
-        """A file in the declared schema. Raises SourceError."""
+        """A file in the declared schema, and its unreadable values. Raises SourceError."""
         delivered = pa.schema([field for field in self.schema if field.name not in self.derived])
         table, notes = read_columns(file, delivered, self.timezone)
         if self.scattered_by:
@@ -77,7 +79,8 @@ class CsvSource:
         if self.derived:
             column, delay = self.known_after or (AS_OF, AT_ONCE)
             table = table.append_column(KNOWN_AT, pc.add(table[column], pa.scalar(delay, pa.duration("us"))))
-        return table.select(self.schema.names).cast(self.schema), notes
+        others = [name for name in table.column_names if name not in self.schema.names]
+        return table.select([*self.schema.names, *others]), notes
 
     def _digest(self, file: Path, period: Period) -> str:
         asked = [self.schema.to_string(), self.timezone, self.known_after, self.scattered_by]
@@ -94,23 +97,62 @@ def csv_source(
 ) -> Loader:
     """The loader of `table` from a CSV file or a folder of them: int64, float64, bool, string and INSTANT columns.
 
-    A file's columns are found by `identifier` of their headers. `known_after` (column, delay) adds an instant KNOWN_AT, the
-    delay after that column. `scattered_by` adds two instants to rows without any time, for a use case with `split="entity"`:
-    AS_OF, somewhere in the period by a hash of that column alone, and KNOWN_AT, a second later. Raises SettingsError for a
-    schema without these.
+    In a folder every visible file whose name ends in .csv, in whatever case, is the batch of its stem; ingest's report names
+    what else lies there, and files without rows. A file's columns are found by `identifier` of their headers. `known_after`
+    (column, delay) adds an instant KNOWN_AT, the delay after that column. `scattered_by` adds two instants to rows without any
+    time, for a use case with `split="entity"`: AS_OF, somewhere in the period by a hash of that column alone, and KNOWN_AT, a
+    second later. Raises SettingsError for a schema without these.
     """
     return CsvSource(table, schema, timezone, known_after, scattered_by)
 
 
-def _files(path: Path) -> list[Path]:
-    found = sorted(path.glob("*.csv")) if path.is_dir() else [path]
-    if not found or not found[0].is_file():
+def _files(path: Path) -> tuple[list[Path], list[Unread]]:
+    """The CSV files at a path, in order, and what else lies there. Raises SourceError where there is none."""
+    if path.is_dir():
+        unread = {file: reason for file in path.iterdir() if (reason := _why_unread(file))}
+        files = sorted(file for file in path.iterdir() if file not in unread)
+    else:
+        unread, files = {}, [path] if path.is_file() else []
+    if not files:
+        others = "".join(f"; {_shown(file)} {reason}" for file, reason in sorted(unread.items()))
         raise SourceError(
-            "holds no .csv file" if path.is_dir() else "is not there",
+            f"holds no .csv file{others}" if path.is_dir() else "is not there",
             subject=str(path),
             remedy=f"Deliver a CSV file, or set source.path in {PARAMS_FILE} to a file or to a folder of them",
         )
-    return found
+    _check_names(files)
+    return files, [Unread(_shown(file), reason) for file, reason in sorted(unread.items())]
+
+
+def _why_unread(file: Path) -> str | None:
+    """Why something in a folder of CSV files is none."""
+    if file.name.startswith("."):
+        return "is hidden"
+    if not file.is_file():
+        return "is a folder" if file.is_dir() else "is no file"
+    if file.suffix.lower() != ".csv":
+        return "has a name that does not end in .csv"
+    if not file.name.isprintable() or "\\" in file.name:
+        return "has a name that other systems cannot write"
+    return None if holds_rows(file) else "holds no row"
+
+
+def _shown(file: Path) -> str:
+    """A file's name, in which bytes that are not UTF-8 are written out."""
+    return file.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _check_names(files: Iterable[Path]) -> None:
+    """Each file is the batch of its stem. Raises SourceError for two of one batch."""
+    first: dict[str, Path] = {}
+    for file in files:
+        other = first.setdefault(file.stem, file)
+        if other is not file:
+            raise SourceError(
+                f"{other.name} and {file.name} would both be the batch {file.stem!r}",
+                subject=str(file.parent),
+                remedy="Rename one of them, or take it away",
+            )
 
 
 def _scattered(keys: pa.ChunkedArray, period: Period) -> pa.Array:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import keyword
 import re
 import unicodedata
-from functools import reduce
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +17,15 @@ import pyarrow.csv
 from pydantic import BaseModel
 
 from ratchet.clock import Instants, utc_time
+from ratchet.csv_lines import Lines, check_swallowed, scan
 from ratchet.errors import SourceError
-from ratchet.use_case import INSTANT, ROW_ID
+from ratchet.unreadable import WHOLE_ROW, converted, keep, keep_lost, lost
+from ratchet.use_case import INSTANT, ROW_ID, UNREADABLE
 
 RESERVED = {
     ROW_ID,
+    UNREADABLE.name,
+    "reasons",
     "request_id",
     "event_timestamp",
     "label",
@@ -53,60 +59,112 @@ def identifier(header: str) -> str:
     return f"{name}_" if is_taken else name
 
 
+@dataclass(frozen=True)
+class Text:
+    """A CSV file as text: its rows, null where a cell is empty, under their headers as they are.
+
+    `broken` maps the places of rows that cannot be taken apart, all of whose cells are null, to what stands there.
+    """
+
+    rows: pa.Table
+    broken: Mapping[int, str]
+
+
 def read_text(path: Path) -> pa.Table:
-    """A CSV file with every value as text, null where a cell is empty, and the headers as they are. Raises SourceError."""
+    """The rows of a CSV file as text, none of which is broken. Raises SourceError."""
+    text = read_rows(path)
+    if text.broken:
+        row, line = next(iter(text.broken.items()))
+        raise SourceError(
+            f"row {row + 1} after the header cannot be taken apart into {text.rows.num_columns} cells: {line!r}",
+            subject=str(path),
+            remedy="Mend the row: a cell with a comma or a quote in it is quoted, and quotes inside it are written twice",
+        )
+    return text.rows
+
+
+def read_rows(path: Path) -> Text:
+    """A CSV file with every value as text. Raises SourceError, also where a quote makes one cell of several rows."""
+    lines = _scanned(path)
+    if not lines.rows:
+        raise SourceError("holds no row", subject=str(path), remedy="Deliver it whole, or take it away")
+    broken: dict[int, str] = {}
+
+    def leave_out(row: pyarrow.csv.InvalidRow) -> str:
+        broken[row.number - 2] = row.text  # the header is row 1
+        return "skip"
+
+    rows = _parsed(path, leave_out)
+    check_swallowed(path, lines.spanning, rows)
+    return _with_broken(rows, broken, lines.stray)
+
+
+def _scanned(path: Path) -> Lines:
     try:
-        names = pyarrow.csv.open_csv(path, parse_options=_parsing()).schema.names
+        return scan(path)
+    except OSError as error:
+        raise _no_csv(path, error) from error
+
+
+def _parsed(path: Path, leave_out: Callable[[pyarrow.csv.InvalidRow], str]) -> pa.Table:
+    parsing = pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=leave_out)
+    in_order = pyarrow.csv.ReadOptions(use_threads=False)  # else rows that are left out have no number
+    try:
+        names = pyarrow.csv.open_csv(path, read_options=in_order, parse_options=parsing).schema.names
         as_text = pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
             null_values=[""],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
         )
-        table = pyarrow.csv.read_csv(path, parse_options=_parsing(), convert_options=as_text)
+        return pyarrow.csv.read_csv(path, in_order, parsing, as_text)
     except (pa.ArrowException, OSError) as error:
-        raise SourceError(
-            f"cannot be read as CSV ({' '.join(str(error).split())})",
-            subject=str(path),
-            remedy="Deliver it whole: comma-separated, in UTF-8, with a line of column names",
-        ) from error
-    if not table.num_rows:
-        raise SourceError("holds no row", subject=str(path), remedy="Deliver it whole, or take it away")
-    return table
+        raise _no_csv(path, error) from error
 
 
-def _parsing() -> pyarrow.csv.ParseOptions:
-    return pyarrow.csv.ParseOptions(newlines_in_values=True)
+def _no_csv(path: Path, error: Exception) -> SourceError:
+    return SourceError(
+        f"cannot be read as CSV ({' '.join(str(error).split())})",
+        subject=str(path),
+        remedy="Deliver it whole: comma-separated, in UTF-8, with a line of column names",
+    )
+
+
+def _with_broken(rows: pa.Table, left_out: Mapping[int, str], stray: Collection[int]) -> Text:
+    """The rows that were left out put back in their places, without values, and those with a stray quote emptied."""
+    if not left_out and not stray:
+        return Text(rows, {})
+    is_parsed = np.ones(rows.num_rows + len(left_out), bool)
+    is_parsed[[*left_out]] = False
+    places = np.where(is_parsed, np.cumsum(is_parsed) - 1, 0)
+    misread = [row for row in stray if row >= 0 and row not in left_out]
+    broken = {**left_out, **{row: _line_of(rows.slice(int(places[row]), 1)) for row in misread}}
+    is_parsed[misread] = False
+    return Text(rows.take(pa.array(places, mask=~is_parsed)), dict(sorted(broken.items())))
+
+
+def _line_of(row: pa.Table) -> str:
+    """The cells of a row with a stray quote, as they were understood."""
+    return ",".join(cell or "" for cell in row.to_pylist()[0].values())
 
 
 def read_columns(path: Path, schema: pa.Schema, timezone: str) -> tuple[pa.Table, list[str]]:
-    """A CSV file in exactly these columns, and notes on what was left out. Raises SourceError.
+    """A CSV file in exactly these columns, its unreadable values, and notes on what was left out. Raises SourceError.
 
-    Times without an offset are local in `timezone`. A row with one that a jump to summer time skipped has no times at all, so
-    that it is quarantined: a null by itself may say that something has not happened yet. A date is the moment at which that
-    local day begins.
+    Times without an offset are local in `timezone`; one that a jump to summer time skipped is unreadable. A date is the moment
+    at which that local day begins.
     """
-    text = read_text(path)
-    places = _places(text, schema, path)
-    columns = {field.name: _column(text.column(places[field.name]), field, timezone, path) for field in schema}
-    lost = {
-        field.name: _lost(text.column(places[field.name]), columns[field.name])
-        for field in schema
-        if field.type == INSTANT
-    }
-    timeless = reduce(pc.or_, lost.values(), pa.scalar(False))
-    columns |= {name: pc.if_else(timeless, pa.scalar(None, INSTANT), columns[name]) for name in lost}
+    text = read_rows(path)
+    places = _places(text.rows, schema, path)
+    given = {name: text.rows.column(place) for name, place in places.items()}
+    columns = {field.name: parse(given[field.name], field.type, timezone) for field in schema}
+    rows = keep_lost(pa.table(columns, schema=schema), {name: present(given[name]) for name in schema.names})
     notes = [
         f"{header or 'a column without a name'}: dropped"
-        for place, header in enumerate(text.column_names)
+        for place, header in enumerate(text.rows.column_names)
         if place not in places.values()
     ]
-    skipped = [
-        f"{name}: {rows.true_count} times that the jump to summer time skipped, now null, as are all times of their rows"
-        for name, rows in lost.items()
-        if rows.true_count
-    ]
-    return pa.table(columns, schema=schema), [*notes, *skipped]
+    return keep(rows, {row: {WHOLE_ROW: line} for row, line in text.broken.items()}), notes
 
 
 def _places(text: pa.Table, schema: pa.Schema, path: Path) -> dict[str, int]:
@@ -132,51 +190,36 @@ def _places(text: pa.Table, schema: pa.Schema, path: Path) -> dict[str, int]:
     return {name: places[name] for name in schema.names}
 
 
-def _column(text: pa.ChunkedArray, field: pa.Field, timezone: str, path: Path) -> pa.ChunkedArray:
-    try:
-        return parse(text, field.type, timezone)
-    except pa.ArrowInvalid as error:
-        row = first_misfit(text, field.type, timezone)
-        raise SourceError(
-            f"column {field.name}, row {row + 1} after the header: {text[row].as_py()!r} is no {_KINDS[str(field.type)]}",
-            subject=str(path),
-            remedy="Mend the value, leave the cell empty, or change the column's type in the use case",
-        ) from error
-
-
-_KINDS = {
-    "int64": "whole number",
-    "double": "number",
-    "bool": "true or false",
-    str(INSTANT): "time such as 2024-01-31 or 2024-01-31T18:30:00",
-}
-
-
 def first_misfit(text: pa.ChunkedArray, kind: pa.DataType, timezone: str) -> int:
-    """The first row that cannot be parsed, where there is one."""
-    first, size = 0, len(text)
-    while size > 1:
-        half = size // 2
-        if parses(text.slice(first, half), kind, timezone):
-            first, half = first + half, size - half
-        size = half
-    return first
+    """The first row that cannot be parsed; -1 where there is none."""
+    return int(pc.index(lost(present(text), parse(text, kind, timezone)), True).as_py())
 
 
 def parses(text: pa.ChunkedArray, kind: pa.DataType, timezone: str = "UTC") -> bool:
     """Whether every value that is there is one of `kind`."""
-    try:
-        parse(text, kind, timezone)
-    except pa.ArrowInvalid:
-        return False
-    return True
+    return first_misfit(text, kind, timezone) < 0
 
 
 def parse(text: pa.ChunkedArray, kind: pa.DataType, timezone: str) -> pa.ChunkedArray:
-    """Text as values of `kind`: int64, float64, bool, string or INSTANT. Raises pyarrow's ArrowInvalid."""
+    """Text as values of `kind`: int64, float64, bool, string or INSTANT; null where there is none, or none of that kind."""
     if pa.types.is_string(kind):
-        return text
+        return pc.if_else(pc.match_substring(text, "\0"), pa.scalar(None, pa.string()), text)
     given = present(text)
+    fitting = pc.if_else(pc.match_substring_regex(given, _FORMS[str(kind)]), given, pa.scalar(None, pa.string()))
+    return converted(fitting, partial(_values, kind=kind, timezone=timezone))
+
+
+_FORMS = {
+    "int64": r"^[+-]?\d+(\.0*)?$",
+    "double": r"(?i)^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)$",
+    "bool": r"(?i)^(true|false|0|1)$",
+    str(INSTANT): r"^\d{4}-\d\d-\d\d([ T]\d\d(:\d\d(:\d\d(\.\d+)?)?)?(Z|[+-]\d\d(:?\d\d)?)?)?$",
+}
+"""What a value of a kind looks like; one that looks so and is none, such as the 30th of February, takes longer to find."""
+
+
+def _values(given: pa.ChunkedArray, kind: pa.DataType, timezone: str) -> pa.ChunkedArray:
+    """Raises pyarrow's ArrowInvalid."""
     if pa.types.is_timestamp(kind):
         return _instants(given, timezone)
     if pa.types.is_integer(kind):
@@ -192,7 +235,7 @@ def present(text: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _integers(text: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     """Also where something wrote 3 as 3.0, as pandas does in a column with gaps."""
-    return pc.replace_substring_regex(text, r"^([+-]?\d+)\.0*$", r"\1").cast(kind)
+    return pc.replace_substring_regex(text, r"^\+?(-?\d+)(\.0*)?$", r"\1").cast(kind)
 
 
 def _instants(text: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray:
@@ -210,8 +253,3 @@ def _utc(wall_clock: Instants, begins_day: Instants, timezone: str) -> Instants:
     found = utc_time(wall_clock, timezone)
     skipped = begins_day & np.isnat(found) & ~np.isnat(wall_clock)
     return np.where(skipped, utc_time(wall_clock + _HOUR, timezone), found)
-
-
-def _lost(text: pa.ChunkedArray, column: pa.ChunkedArray) -> pa.BooleanArray:
-    """The rows that have a text and no value."""
-    return pc.and_(pc.is_null(column), pc.is_valid(present(text))).combine_chunks()

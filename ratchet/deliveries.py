@@ -3,29 +3,54 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import FunctionType
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from ratchet import unreadable
 from ratchet.code_digest import code_digest
 from ratchet.errors import SourceError
 from ratchet.project import Project
-from ratchet.use_case import ROW_ID, Delivery, SourceTable, use_case_module
+from ratchet.use_case import UNREADABLE, Delivery, SourceTable, Unread, UseCase, use_case_module
 
-NOTES = b"ratchet.notes"
-"""Where the rows of a delivery keep what its loader noted, so that a rerun that reads nothing still reports it."""
+_NOTES = b"ratchet.notes"
+"""Where the rows of a delivery keep what was noted, and counted, so that a rerun that reads nothing still reports it."""
+_DELIVERED = b"ratchet.delivered"
+MOST_UNREADABLE = 0.5
+"""The share of a column's values, two at least, above which it is not the values that are wrong but the whole delivery."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the active source has: `{table}/{batch}` → its delivery, and what lies there that is not read."""
+
+    deliveries: Mapping[str, Delivery]
+    unread: Sequence[Unread]
 
 
 def deliver(project: Project) -> dict[str, Delivery]:
     """`{table}/{batch}` → its delivery, for every table of the use case. Raises SourceError."""
+    return dict(find(project).deliveries)
+
+
+def find(project: Project) -> Found:
+    """What the active source has, with deliveries for every table of the use case. Raises SourceError."""
     source, period = project.settings.source, project.period("all")
     tables = {table.name for table in project.use_case.tables}
     deliveries: dict[str, Delivery] = {}
-    for delivery in project.loader(str(project.root / source.path), source.options, period):
-        unit = f"{delivery.table}/{delivery.batch}"
-        if delivery.table not in tables or unit in deliveries:
-            raise _defect(unit, "is delivered twice" if unit in deliveries else "is of no table of the use case")
-        deliveries[unit] = delivery
+    unread: list[Unread] = []
+    for found in project.loader(str(project.root / source.path), source.options, period):
+        if isinstance(found, Unread):
+            unread.append(found)
+            continue
+        unit = f"{found.table}/{found.batch}"
+        if problem := _problem(found, unit in deliveries, tables):
+            raise SourceError(problem, subject=f"delivery {unit}", remedy="Mend the use case's loader")
+        deliveries[unit] = found
     missing = tables - {delivery.table for delivery in deliveries.values()}
     if missing:
         raise SourceError(
@@ -33,7 +58,7 @@ def deliver(project: Project) -> dict[str, Delivery]:
             subject=f"source {source.name!r} at {source.path}",
             remedy="Set source.path and periods in params.yaml to where and when there is data",
         )
-    return deliveries
+    return Found(deliveries, unread)
 
 
 def loader_code(project: Project) -> str:
@@ -47,28 +72,103 @@ def loader_code(project: Project) -> str:
     return code_digest(loader.__module__ if is_plain else use_case_module(project.settings.use_case))
 
 
-def _defect(unit: str, problem: str) -> SourceError:
-    return SourceError(problem, subject=f"delivery {unit}", remedy="Mend the use case's loader")
+def _problem(delivery: Delivery, is_repeated: bool, tables: Collection[str]) -> str | None:
+    if delivery.table not in tables:
+        return "is of no table of the use case"
+    if is_repeated:
+        return "is delivered twice"
+    name = delivery.batch
+    is_file_name = name.isprintable() and not name.startswith(".") and not {"/", "\\"} & {*name}
+    return None if name and is_file_name else f"cannot be kept in a file of its name {name!r}"
 
 
-def read(table: SourceTable, delivery: Delivery) -> pa.Table:
-    """The delivery with its row ids, in the table's stored schema, and the loader's notes as metadata. Raises SourceError."""
+def read(use_case: UseCase, delivery: Delivery) -> pa.Table:
+    """The delivery with its row ids, in its table's raw schema, and the loader's notes as metadata.
+
+    A value that later steps cannot take becomes unreadable: an infinite number, a whole number of a request that float64 takes
+    for another, and an event or known time that is not between the clock's FIRST and END. Raises SourceError for another
+    schema, for another number of rows than the source holds, and for a column most of which is unreadable.
+    """
     rows, notes = delivery.read()
-    _check_schema(table, delivery, rows.schema)
-    if not rows.num_rows:
+    table, subject = use_case.table(delivery.table), f"delivery {delivery.table}/{delivery.batch}"
+    _check_schema(table, subject, rows.schema)
+    delivered = _delivered(delivery, subject, rows.num_rows)
+    kept = unreadable.without_impossible(rows, _bounded(use_case, table))
+    problems = unreadable.found(kept)
+    _check_readable(kept, subject, problems)
+    row_ids = pa.array([f"{delivery.batch}:{row:08d}" for row in range(kept.num_rows)], pa.string())
+    texts = kept[UNREADABLE.name] if problems else pa.nulls(kept.num_rows, UNREADABLE.type)
+    stored = pa.table([row_ids, *kept.select(table.schema.names).columns, texts], schema=table.raw_schema)
+    all_notes = json.dumps([*notes, *_unreadable_notes(problems)])
+    return stored.replace_schema_metadata({_NOTES: all_notes, _DELIVERED: str(delivered)})
+
+
+def delivered_rows(path: Path) -> int:
+    """How many rows the source of a raw table's file held, as it was counted apart from reading them."""
+    return int(pq.read_schema(path).metadata[_DELIVERED])
+
+
+def notes_of(path: Path) -> list[str]:
+    """What was noted when a raw table's file was read from its source."""
+    notes: list[str] = json.loads(pq.read_schema(path).metadata[_NOTES])
+    return notes
+
+
+def _delivered(delivery: Delivery, subject: str, read: int) -> int:
+    """The number of rows that were read, if the source holds as many."""
+    if not read:
         raise SourceError(
             "holds no row",
-            subject=f"delivery {table.name}/{delivery.batch}",
+            subject=subject,
             remedy="Deliver it again, or shorten `periods` in params.yaml to leave it out",
         )
-    row_ids = pa.array([f"{delivery.batch}:{row:08d}" for row in range(rows.num_rows)], pa.string())
-    stored = rows.select(table.schema.names).add_column(0, table.stored_schema.field(ROW_ID), row_ids)
-    return stored.replace_schema_metadata({NOTES: json.dumps(notes)})
+    counted = delivery.count() if delivery.count else read
+    if counted != read:
+        raise SourceError(
+            f"{read} rows were read of the {counted} that its source holds",
+            subject=subject,
+            remedy="Deliver it again, and report this if it comes again: no row may be lost or made in reading",
+        )
+    return counted
 
 
-def _check_schema(table: SourceTable, delivery: Delivery, found: pa.Schema) -> None:
+def _bounded(use_case: UseCase, table: SourceTable) -> list[str]:
+    """The columns of which later steps cannot take every value."""
+    times, asked = (table.event_time, table.known_at), use_case.request.model_fields
+    return [
+        field.name
+        for field in table.schema
+        if field.name in times
+        or pa.types.is_floating(field.type)
+        or (field.name in asked and pa.types.is_integer(field.type))
+    ]
+
+
+def _check_readable(rows: pa.Table, subject: str, problems: Mapping[str, unreadable.Found]) -> None:
+    """Wrong values are quarantined; what is mostly wrong was delivered wrongly, and is not read as nearly nothing."""
+    for name, problem in problems.items():
+        is_column = name in rows.column_names
+        given = problem.count + len(rows[name]) - rows[name].null_count if is_column else rows.num_rows
+        if problem.count > max(1, MOST_UNREADABLE * given):
+            kind = f"no {rows.schema.field(name).type}" if is_column else "of another number of cells, or misquoted"
+            raise SourceError(
+                f"column {name}: {problem.count} of {given} values are {kind} that its table can hold, "
+                f"of which the first is {problem.text!r} in row {problem.row + 1}",
+                subject=subject,
+                remedy="Deliver it again in the form of earlier ones, or change the column's type in the use case",
+            )
+
+
+def _unreadable_notes(problems: Mapping[str, unreadable.Found]) -> list[str]:
+    return [
+        f"{name}: {problem.count} unreadable, of which the first is {problem.text!r} in row {problem.row + 1}"
+        for name, problem in problems.items()
+    ]
+
+
+def _check_schema(table: SourceTable, subject: str, found: pa.Schema) -> None:
     expected = {field.name: str(field.type) for field in table.schema}
-    delivered = {field.name: str(field.type) for field in found}
+    delivered = {field.name: str(field.type) for field in found if field != UNREADABLE}
     problems = [
         *(f"lacks column {name!r}" for name in expected if name not in delivered),
         *(f"has unknown column {name!r}" for name in delivered if name not in expected),
@@ -81,6 +181,6 @@ def _check_schema(table: SourceTable, delivery: Delivery, found: pa.Schema) -> N
     if problems:
         raise SourceError(
             "; ".join(problems),
-            subject=f"delivery {table.name}/{delivery.batch}",
+            subject=subject,
             remedy="Deliver it with its columns, or teach the use case's loader what changed",
         )

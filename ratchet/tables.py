@@ -216,17 +216,16 @@ def unit_digests(directory: Path) -> dict[str, str]:
 
 def files(directory: Path, first: date | None = None, last: date | None = None) -> list[str]:
     """The Parquet files below `directory`, of the UTC dates from `first` to `last` inclusive where they are given."""
-    names = (
-        [entry.name for entry in os.scandir(directory)] if directory.is_dir() else []
-    )  # cheaper than a path for each
-    parts = [directory / name for name in sorted(names) if _within(name, first, last)]
+    entries = sorted(os.scandir(directory), key=lambda entry: entry.name) if directory.is_dir() else []
+    parts = [Path(entry.path) for entry in entries if not entry.is_dir() or _within(entry.name, first, last)]
     found = (path for part in parts for path in (sorted(part.rglob("*.parquet")) if part.is_dir() else [part]))
     return [str(path) for path in found if path.suffix == ".parquet" and not path.name.startswith(".")]
 
 
-def _within(part: str, first: date | None, last: date | None) -> bool:
-    day = part.removeprefix("date=")
-    return day == part or ((first is None or day >= str(first)) and (last is None or day <= str(last)))
+def _within(folder: str, first: date | None, last: date | None) -> bool:
+    """Whether a folder is of a date between two; one of no date always is."""
+    day = folder.removeprefix("date=")
+    return day == folder or ((first is None or day >= str(first)) and (last is None or day <= str(last)))
 
 
 def by_date(rows: pa.Table, column: str) -> dict[date, pa.Table]:
@@ -240,6 +239,17 @@ def by_date(rows: pa.Table, column: str) -> dict[date, pa.Table]:
         for start, count in zip(starts, counts, strict=False)
         if count["values"] is not None
     }
+
+
+def partition_date(path: str) -> date | None:
+    """The UTC date of a file by its path in its table; None for one of a table without dates, whatever its name."""
+    folder, _, name = path.rpartition("/")
+    return date.fromisoformat(folder.partition("/")[0].removeprefix("date=")) if name and folder else None
+
+
+def literal(path: str) -> str:
+    """A path for DuckDB, which takes `*`, `?` and `[` in one for a pattern of several files."""
+    return glob.escape(path)
 
 
 def to_columns(table: pa.Table) -> dict[str, Array]:
@@ -302,4 +312,4 @@ def scan(
 
 def read_parquet(connection: ibis.backends.duckdb.Backend, paths: Sequence[str]) -> ibis.Table:
     """The rows of these very files: DuckDB itself takes `?`, `*` and `[` for patterns, and `name=value` folders for columns."""
-    return connection.read_parquet([glob.escape(path) for path in paths], hive_partitioning=False)
+    return connection.read_parquet([literal(path) for path in paths], hive_partitioning=False)

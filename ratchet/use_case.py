@@ -31,6 +31,8 @@ INSTANT = pa.timestamp("us", "UTC")
 """How every stored moment is kept."""
 ROW_ID = "row_id"
 """`{batch}:{row number in the delivery}`: unique in its table, and the way back to the delivered row."""
+UNREADABLE = pa.field("unreadable", pa.map_(pa.string(), pa.string()))
+"""Of a raw row: column → what was delivered there that the column cannot hold; null where there is nothing of the kind."""
 Task = Literal["regression", "binary"]
 Kind = Literal["number", "category"]
 Split = Literal["time", "entity"]
@@ -41,14 +43,25 @@ class Delivery:
     """One batch of one table as its source hands it over: the unit in which ingest reads, and reads again.
 
     `digest` changes whenever what `read` reads changes (files, options, the period), and is cheap; the loader's code and the
-    use case's are no part of it, because ingest sees to them. `read` returns the batch in the table's
-    canonical schema, with a note for every column that was cast, filled or dropped on the way.
+    use case's are no part of it, because ingest sees to them. `read` returns the batch in the table's canonical schema, with a
+    note for every column that was cast, filled or dropped on the way. A value that its column cannot hold is null there and
+    kept in the column UNREADABLE, which `ratchet.unreadable` adds: its row is quarantined. `count` says how many rows the
+    source holds, from anything but what `read` makes of it; None where the loader makes the rows itself.
     """
 
     table: str
     batch: str
     digest: str
     read: Callable[[], tuple[pa.Table, list[str]]]
+    count: Callable[[], int] | None = None
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Something that lies where deliveries are looked for, and is not read: ingest's report names it, with the reason."""
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -64,8 +77,8 @@ def expect(expectation: str, **arguments: Any) -> Rule:
     return Rule(expectation, arguments)
 
 
-Loader = Callable[["str", Mapping[str, Any], Period], Iterable[Delivery]]
-"""(path, options, period) → the deliveries that may hold rows of the period. Raises SourceError."""
+Loader = Callable[["str", Mapping[str, Any], Period], "Iterable[Delivery | Unread]"]
+"""(path, options, period) → the deliveries that may hold rows of the period, and what is not read. Raises SourceError."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +106,13 @@ class SourceTable:
 
     @property
     def stored_schema(self) -> pa.Schema:
-        """The schema with the row's identity in front, as raw and accepted tables have it."""
+        """The schema with the row's identity in front, as accepted tables have it."""
         return self.schema.insert(0, pa.field(ROW_ID, pa.string()))
+
+    @property
+    def raw_schema(self) -> pa.Schema:
+        """The schema of raw tables."""
+        return self.stored_schema.append(UNREADABLE)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from ratchet.deliveries import deliver, read
 from ratchet.derivation import Derivation, view_derivation
 from ratchet.project import Project
 from ratchet.tables import connect
+from ratchet.unreadable import readable
 from ratchet.use_case import ROW_ID, Delivery, SourceTable, UseCase
 
 if TYPE_CHECKING:
@@ -115,8 +116,8 @@ def _latest(project: Project, table: SourceTable, deliveries: Sequence[Delivery]
     """The usable rows of the last deliveries, as many as it takes, and how many were read for them."""
     parts, count = [], 0
     for delivery in reversed(deliveries):
-        rows = read(table, delivery).replace_schema_metadata(None)
-        count += rows.num_rows
+        raw = read(project.use_case, delivery).replace_schema_metadata(None)
+        rows, count = readable(raw), count + raw.num_rows
         parts.append(_usable(project, table, rows))
         is_enough = table.event_time and _needed(project, table, pa.concat_tables(parts)) < sum(map(len, parts))
         if is_enough or (table.event_time and count > READ):

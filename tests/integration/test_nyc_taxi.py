@@ -92,7 +92,7 @@ class TestSyntheticCity:
         """Every raw row is accepted or in quarantine, and each kind of dirt is met."""
         report = validate(city)
         assert ids_below(city.raw) == ids_below(city.accepted, city.quarantine)
-        assert {"duration_outside_1_to_60_minutes", "null_event_time", "duplicate_key"} <= set(report["reasons"])
+        assert {"duration_outside_1_to_60_minutes", "unreadable_pickup_at", "duplicate_key"} <= set(report["reasons"])
 
     def test_features_and_requests_know_no_future(self, city: Project) -> None:
         """Cut off within an hour, on the hour, and at local midnight, nothing that was computed before changes."""

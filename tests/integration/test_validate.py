@@ -17,7 +17,7 @@ from feature_pipeline.validate import validate
 from ratchet.errors import DataError, StoreError
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.tables import MANIFEST, read_manifest, unit_digests, write_json
+from ratchet.tables import MANIFEST, connect, md5, read_manifest, scan, unit_digests, write_json
 from tests.support.feed import deliver, deliver_shops, feed_project, payment
 from tests.support.killing import contents, survives
 from tests.support.projects import noshow_project
@@ -49,6 +49,13 @@ def reasons(project: Project) -> dict[str, list[str]]:
 
 def accepted(project: Project) -> list[str]:
     return [row["row_id"] for row in read(project.accepted)]
+
+
+def scanned(project: Project, table: str, day: date) -> set[str]:
+    """The accepted rows of a date, as later steps find them."""
+    connection = connect(project.stores)
+    rows = scan(connection, project.accepted / table, project.use_case.table(table).stored_schema, day, day)
+    return {*connection.to_pyarrow(rows.row_id).to_pylist()}
 
 
 def prepare(root: Path) -> None:
@@ -138,10 +145,79 @@ class TestRows:
         with pytest.raises(DataError, match="table payments: 3 raw rows became 1 accepted and 1 quarantined ones"):
             validate(project)
 
+    def test_a_row_that_was_delivered_and_is_not_raw_is_an_error(self, project: Project) -> None:
+        """The rows that the source was counted to hold are those that are accepted or quarantined."""
+        path = deliver(project, "one", [payment(1, MORNING), payment(2, MORNING)])
+        run(project)
+        raw = project.raw / "payments" / "one.parquet"
+        table = pq.read_table(raw, partitioning=None)
+        pq.write_table(table.slice(1), raw)
+        manifest = read_manifest(project.raw)
+        manifest["payments/one"] |= {"rows": 1, "files": {"payments/one.parquet": md5(raw)}}
+        write_json(project.raw / MANIFEST, manifest)
+        assert path.exists()
+        with pytest.raises(DataError, match="table payments: 2 delivered rows became 1"):
+            validate(project)
+
     def test_without_raw_tables_it_says_what_to_run(self, project: Project) -> None:
         """A step does not begin with nothing."""
         with pytest.raises(StoreError, match="holds no tables"):
             validate(project)
+
+
+class TestUnreadable:
+    def test_rows_have_a_reason_for_each_column_and_the_rest_is_accepted(self, project: Project) -> None:
+        """They are judged by nothing else, and what was delivered stands beside them."""
+        rows = [payment(1, MORNING), payment(None, "0001-01-01", amount=float("inf")), payment(2, MORNING)]
+        deliver(project, "one", rows)
+        report = run(project)
+        assert {"raw": 3, "accepted": 2, "quarantined": 1, "duplicates": 0} == report["tables"]["payments"]
+        assert {"one:00000001": ["unreadable_at", "unreadable_amount"]} == reasons(project)
+        kept = dict(read(project.quarantine)[0]["unreadable"])
+        assert {"amount": "inf", "at": "0001-01-01 00:00:00.000000Z"} == kept
+        assert project.use_case.table("payments").stored_schema.names == list(read(project.accepted)[0])
+
+    def test_rows_take_no_key(self, project: Project) -> None:
+        """A later row with the key of an unreadable one is accepted, in its batch and in others."""
+        deliver(
+            project, "one", [payment(1, MORNING, amount=float("inf")), payment(1, MORNING), payment(2, "9999-01-01")]
+        )
+        deliver(project, "two", [payment(2, EVENING)])
+        run(project)
+        assert ["one:00000001", "two:00000000"] == sorted(accepted(project))
+
+    def test_batch_of_one_such_row_is_accepted_as_none(self, project: Project) -> None:
+        """There is nothing left to judge."""
+        deliver(project, "one", [payment(1, "2200-01-01")])
+        assert {"raw": 1, "accepted": 0, "quarantined": 1, "duplicates": 0} == run(project)["tables"]["payments"]
+
+
+PATTERNS = ["jan[1]", "ja[n]1", "jan*", "jan?", "**", "[!x]an1"]
+NAMES = ["a b", "it's", 'say "x"', "k=v", "date=2024-01-09", "#1", "100%25", "ü", "{a,b}", "~"]
+
+
+class TestNames:
+    def test_of_batches_are_names(self, project: Project) -> None:
+        """Those that are patterns, too: every row that comes again is found, no other one, and all lead back to their batch."""
+        names = ["jan1", *PATTERNS, *NAMES]
+        for number, name in enumerate(names):
+            deliver(project, name, [payment(number, MORNING)])
+            deliver(project, name, [{"shop": name, "city": "z"}], table="shops")
+        deliver(project, "\u00ff", [payment(number, EVENING) for number in range(len(names) + 1)])
+        run(project)
+        assert {f"\u00ff:{number:08d}": ["duplicate_key"] for number in range(len(names))} == reasons(project)
+        expected = {f"{name}:00000000" for name in names}
+        assert {*expected, f"\u00ff:{len(names):08d}"} == {*accepted(project)}
+        assert expected == scanned(project, "payments", date(2024, 1, 1))
+        assert expected | {"all:00000000", "all:00000001"} == scanned(project, "shops", date(2024, 1, 1))
+
+    def test_of_folders_are_no_patterns(self, tmp_path: Path) -> None:
+        """A checkout may lie where it likes."""
+        project = feed_project(tmp_path / "ratchet[1]*?")
+        deliver_shops(project)
+        deliver(project, "one", [payment(1, MORNING)])
+        deliver(project, "two", [payment(1, MORNING)])
+        assert {"duplicate_key": 1} == run(project)["reasons"]
 
 
 class TestDuplicates:

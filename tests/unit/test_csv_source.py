@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 import string
 import tempfile
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -16,8 +19,10 @@ from hypothesis import strategies as st
 from ratchet.clock import Period
 from ratchet.csv_source import csv_source
 from ratchet.csv_text import identifier
+from ratchet.deliveries import read as read_delivery
 from ratchet.errors import SettingsError, SourceError
-from ratchet.use_case import INSTANT, Delivery
+from ratchet.use_case import INSTANT, ROW_ID, Delivery, SourceTable, Unread
+from tests.support import feed
 
 JULY = Period.between(date(2024, 7, 1), date(2024, 8, 1), "Europe/Berlin")
 SCHEMA = pa.schema({"id": pa.int64(), "amount": pa.float64(), "paid": pa.bool_(), "who": pa.string(), "at": INSTANT})
@@ -31,7 +36,7 @@ ROWS = st.lists(
             "amount": st.none() | st.floats(allow_nan=False, allow_infinity=False),
             "paid": st.none() | st.booleans(),
             "who": st.none() | PRINTABLE,
-            "at": st.none() | st.integers(0, 4 * 10**15).map(lambda ticks: EPOCH + timedelta(microseconds=ticks)),
+            "at": st.none() | st.integers(1, 4 * 10**15).map(lambda ticks: EPOCH + timedelta(microseconds=ticks)),
         }
     ),
     min_size=1,
@@ -40,7 +45,8 @@ ROWS = st.lists(
 
 def deliveries(path: Path, schema: pa.Schema = SCHEMA, period: Period = JULY, **options: object) -> list[Delivery]:
     """What a source at `path` delivers, with times local in Berlin."""
-    return [*csv_source("payments", schema, timezone="Europe/Berlin", **options)(str(path), {}, period)]  # type: ignore[arg-type]
+    found = csv_source("payments", schema, timezone="Europe/Berlin", **options)(str(path), {}, period)  # type: ignore[arg-type]
+    return [each for each in found if isinstance(each, Delivery)]
 
 
 def read(text: str, folder: Path, schema: pa.Schema = SCHEMA, **options: object) -> list[dict[str, object]]:
@@ -48,6 +54,11 @@ def read(text: str, folder: Path, schema: pa.Schema = SCHEMA, **options: object)
     (folder / "file.csv").write_text(text, encoding="utf-8")
     rows: list[dict[str, object]] = deliveries(folder, schema, **options)[0].read()[0].to_pylist()
     return rows
+
+
+def unreadable(rows: list[dict[str, object]]) -> list[dict[str, str]]:
+    """What each of the rows had that cannot be read."""
+    return [dict(row.get("unreadable") or []) for row in rows]  # type: ignore[call-overload]
 
 
 def refusal(text: str, folder: Path, schema: pa.Schema = SCHEMA) -> str:
@@ -115,18 +126,16 @@ class TestTimes:
         assert f"{utc}+00:00" == instant(written, tmp_path)
 
     def test_that_never_were_are_null(self, tmp_path: Path) -> None:
-        """A time that the jump to summer time skipped is null, so that its row is quarantined, and noted."""
-        (tmp_path / "file.csv").write_text("at\n2024-03-31 02:30\n2024-03-31 03:30\n", encoding="utf-8")
-        table, notes = deliveries(tmp_path, pa.schema({"at": INSTANT}))[0].read()
-        assert [None, datetime(2024, 3, 31, 1, 30, tzinfo=UTC)] == table["at"].to_pylist()
-        assert ["at: 1 times that the jump to summer time skipped, now null, as are all times of their rows"] == notes
+        """A time that the jump to summer time skipped is null, and kept as it was delivered."""
+        rows = read("at\n2024-03-31 02:30\n2024-03-31 03:30\n", tmp_path, pa.schema({"at": INSTANT}))
+        assert [None, datetime(2024, 3, 31, 1, 30, tzinfo=UTC)] == [row["at"] for row in rows]
+        assert [{"at": "2024-03-31 02:30"}, {}] == unreadable(rows)
 
-    def test_that_never_were_leave_their_row_without_any(self, tmp_path: Path) -> None:
-        """When a label became known may be null because it has not yet: such a row would be accepted, and never labelled."""
+    def test_that_never_were_differ_from_those_that_are_not_known_yet(self, tmp_path: Path) -> None:
+        """When a label became known may be null because it has not yet: only the row with an impossible time is unreadable."""
         text = "at,known_at\n2024-03-30 12:00,2024-03-31 02:30\n2024-03-30 12:00,\n2024-03-31 02:30,2024-03-31 12:00\n"
         rows = read(text, tmp_path, pa.schema({"at": INSTANT, "known_at": INSTANT}))
-        expected = [(None, None), (datetime(2024, 3, 30, 11, tzinfo=UTC), None), (None, None)]
-        assert expected == [(row["at"], row["known_at"]) for row in rows]
+        assert [{"known_at": "2024-03-31 02:30"}, {}, {"at": "2024-03-31 02:30"}] == unreadable(rows)
 
     def test_of_a_day_that_begins_late_are_its_beginning(self, tmp_path: Path) -> None:
         """In Santiago clocks jump at midnight: that day begins at 1."""
@@ -139,10 +148,43 @@ class TestTimes:
 class TestDeliveries:
     def test_are_the_files_of_a_folder_in_order(self, tmp_path: Path) -> None:
         """Each is a batch of its own name; a single file is one, too."""
-        for name in ("b.csv", "a.csv", "readme.txt"):
+        for name in ("b.csv", "a.csv", "c.CSV", "jan[1]*?.csv", "date=2024-01-01.csv", "ü #%20'.csv"):
             (tmp_path / name).write_text(ROW, encoding="utf-8")
-        assert [("payments", "a"), ("payments", "b")] == [(each.table, each.batch) for each in deliveries(tmp_path)]
+        expected = ["a", "b", "c", "date=2024-01-01", "jan[1]*?", "ü #%20'"]
+        assert [("payments", batch) for batch in expected] == [
+            (each.table, each.batch) for each in deliveries(tmp_path)
+        ]
         assert ["b"] == [each.batch for each in deliveries(tmp_path / "b.csv")]
+
+    def test_leave_out_other_files_by_name(self, tmp_path: Path) -> None:
+        """Whatever lies in the folder is a delivery, or is named with the reason why it is none."""
+        (tmp_path / "folder.csv").mkdir()
+        for name in ("a.csv", ".hidden.csv", "b.csv.gz", "readme.txt", "c\n.csv"):
+            (tmp_path / name).write_text(ROW, encoding="utf-8")
+        (tmp_path / "header.csv").write_text("id,amount,paid,who,at\n\n", encoding="utf-8")
+        (tmp_path / "empty.csv").write_bytes(b"")
+        os.close(os.open(os.fsencode(tmp_path) + b"/J\xf6rg.csv", os.O_CREAT))
+        found = csv_source("payments", SCHEMA, timezone="UTC")(str(tmp_path), {}, JULY)
+        unread = {each.name: each.reason.split()[-1] for each in found if isinstance(each, Unread)}
+        assert {"hidden", "folder", ".csv", "row", "write"} == {*unread.values()}
+        assert unread == {
+            ".hidden.csv": "hidden",
+            "J\\xf6rg.csv": "write",
+            "b.csv.gz": ".csv",
+            "c\n.csv": "write",
+            "empty.csv": "row",
+            "folder.csv": "folder",
+            "header.csv": "row",
+            "readme.txt": ".csv",
+        }
+        assert ["a"] == [each.batch for each in deliveries(tmp_path)]
+
+    def test_of_two_files_with_one_stem_are_refused(self, tmp_path: Path) -> None:
+        """Both are named: they would be one batch."""
+        for name in ("a.csv", "a.CSV"):
+            (tmp_path / name).write_text(ROW, encoding="utf-8")
+        with pytest.raises(SourceError, match=r"a\.CSV and a\.csv"):
+            deliveries(tmp_path)
 
     def test_have_a_digest_of_all_that_decides_their_rows(self, tmp_path: Path) -> None:
         """It changes with the file and the schema; not with the period, unless that decides rows."""
@@ -212,24 +254,34 @@ class TestAddedColumns:
 
 class TestRefusals:
     @pytest.mark.parametrize(
-        ("column", "value", "kind"),
+        ("column", "value"),
         [
-            ("id", "1.5", "whole number"),
-            ("id", "1,5", "whole number"),
-            ("amount", "1,5", "number"),
-            ("amount", "a lot", "number"),
-            ("paid", "maybe", "true or false"),
-            ("at", "7/1/2024", "time such as 2024-01-31 or 2024-01-31T18:30:00"),
+            ("id", "1.5"),
+            ("id", "1,5"),
+            ("id", "0x10"),
+            ("id", "9223372036854775808"),
+            ("amount", "1,5"),
+            ("amount", "a lot"),
+            ("amount", "-Infinity"),
+            ("amount", "1e999"),
+            ("paid", "maybe"),
+            ("who", "a\0b"),
+            ("at", "7/1/2024"),
+            ("at", "2024-02-30"),
+            ("at", "0001-01-01T00:00:00"),
+            ("at", "9999-12-31"),
         ],
     )
-    def test_name_column_row_and_value(self, column: str, value: str, kind: str, tmp_path: Path) -> None:
-        """The first value that does not fit, counted after the header."""
-        expected = (
-            f"column {column}, row 3 after the header: {value!r} is no {kind}. "
-            "Mend the value, leave the cell empty, or change the column's type in the use case."
-        )
+    def test_are_of_single_values(self, column: str, value: str, tmp_path: Path) -> None:
+        """A value that its column cannot hold is kept as it was delivered; the other rows are read."""
         schema = pa.schema([SCHEMA.field(column)])
-        assert expected == refusal(f'{column},b\n,1\n,2\n"{value}",3\n"{value}",4\n,5\n', tmp_path, schema)
+        good = {"id": "+7", "amount": "7e0", "paid": "True", "who": "ann", "at": "2024-07-01"}[column]
+        (tmp_path / "file.csv").write_text(f'{column},b\n{good},1\n"{value}",3\n{good},4\n', encoding="utf-8")
+        table = SourceTable("payments", schema, key=(column,), event_time="at" if column == "at" else None)
+        use_case = replace(feed.use_case, tables=(table,))
+        rows = read_delivery(use_case, deliveries(tmp_path, schema)[0]).drop_columns([ROW_ID]).to_pylist()
+        assert [{}, {column: value}, {}] == unreadable(rows)
+        assert rows[0] == rows[2]
 
     def test_a_column_that_is_missing(self, tmp_path: Path) -> None:
         """With what there is instead."""
@@ -246,20 +298,35 @@ class TestRefusals:
 
     def test_a_file_without_rows(self, tmp_path: Path) -> None:
         """A header alone is nothing to learn from."""
-        assert "holds no row. Deliver it whole, or take it away." == refusal("id,amount,paid,who,at\n", tmp_path)
+        for text in ("", "id,amount,paid,who,at\n"):
+            (tmp_path / "file.csv").write_text(text, encoding="utf-8")
+            with pytest.raises(SourceError, match=r"file\.csv.* holds no row"):
+                deliveries(tmp_path / "file.csv")[0].read()
+            with pytest.raises(SourceError, match=r"file\.csv.* holds no row"):
+                deliveries(tmp_path)
 
-    @pytest.mark.parametrize("text", ["", "id,amount\n1,2,3\n"])
-    def test_a_file_that_is_no_table(self, text: str, tmp_path: Path) -> None:
-        """Empty, or with rows of another length."""
-        said = refusal(text, tmp_path)
-        assert said.startswith("cannot be read as CSV (")
-        assert said.endswith("). Deliver it whole: comma-separated, in UTF-8, with a line of column names.")
+    def test_a_row_with_another_number_of_cells(self, tmp_path: Path) -> None:
+        """It stays in its place, as a text, among rows that are read."""
+        schema = pa.schema({"id": pa.int64(), "who": pa.string()})
+        rows = read('id,who\n1,ann\n2,b,ob\n\n3\n4,"eve, ""\nhers"""\n5,"x" y\n', tmp_path, schema)
+        assert [1, None, None, 4, None] == [row["id"] for row in rows]
+        expected = [{}, {"whole_row": "2,b,ob"}, {"whole_row": "3"}, {}, {"whole_row": "5,x y"}]
+        assert expected == unreadable(rows)
 
-    def test_a_file_in_another_encoding(self, tmp_path: Path) -> None:
-        """Text that is not UTF-8 is not guessed at."""
-        (tmp_path / "file.csv").write_bytes("who\nJörg\n".encode("latin-1"))
-        with pytest.raises(SourceError, match=r"cannot be read as CSV .*UTF-?8"):
-            deliveries(tmp_path, pa.schema({"who": pa.string()}))[0].read()
+    @pytest.mark.parametrize(
+        ("content", "line", "names"),
+        [
+            ("who\nann\nJörg\n".encode("latin-1"), 3, "Latin-1"),
+            ("Größe,who\n1,ann\n".encode("latin-1"), 1, "Latin-1"),
+            ("who\nann\n".encode("utf-16"), 1, "UTF-16"),
+            (gzip.compress(b"who\nann\nann\n" * 9) + b"\n\n1\n2", 1, "gzip"),
+        ],
+    )
+    def test_a_file_in_another_encoding(self, content: bytes, line: int, names: str, tmp_path: Path) -> None:
+        """Text that is not UTF-8 is not guessed at: the line is named, and what the file may be."""
+        (tmp_path / "file.csv").write_bytes(content)
+        with pytest.raises(SourceError, match=rf"file\.csv: cannot be read as CSV .*line {line} is not UTF-8.*{names}"):
+            deliveries(tmp_path / "file.csv", pa.schema({"who": pa.string()}))[0].read()
 
     def test_a_path_without_a_file(self, tmp_path: Path) -> None:
         """Neither a file nor a folder that has one."""

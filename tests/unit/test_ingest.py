@@ -48,14 +48,17 @@ def test_raw_rows_are_the_delivered_rows_with_their_identity(project: Project) -
     """Nothing is judged or changed: rows in delivered order, in the stored schema, with the batch and place of each."""
     ingest(project)
     raw = pq.read_table(project.raw / "payments" / "one.parquet")
-    assert project.use_case.table("payments").stored_schema == raw.schema
-    assert [{"row_id": "one:00000000", **TWO[0]}, {"row_id": "one:00000001", **TWO[1]}] == raw.to_pylist()
+    assert project.use_case.table("payments").raw_schema == raw.schema
+    expected = [{"row_id": f"one:0000000{place}", **row, "unreadable": None} for place, row in enumerate(TWO)]
+    assert expected == raw.to_pylist()
 
 
 def test_reports_rows_and_notes_also_when_nothing_was_read(project: Project) -> None:
     """What a loader noted is reported by every run, not only by the one that read the delivery."""
     expected = {
+        "delivered": {"payments": 2, "shops": 2},
         "rows": {"payments": 2, "shops": 2},
+        "unread": {},
         "notes": {"payments": {"one": ["read from one.parquet"]}, "shops": {"all": ["read from all.parquet"]}},
     }
     assert expected == ingest(project)
@@ -84,7 +87,7 @@ def test_columns_may_come_in_any_order(project: Project) -> None:
     path = deliver(project, "one", TWO)
     pq.write_table(pq.read_table(path).select(["amount", "at", "shop", "id"]), path)
     ingest(project)
-    assert ["row_id", *PAYMENTS.names] == pq.read_schema(project.raw / "payments" / "one.parquet").names
+    assert ["row_id", *PAYMENTS.names, "unreadable"] == pq.read_schema(project.raw / "payments" / "one.parquet").names
 
 
 @pytest.mark.parametrize(
@@ -161,5 +164,6 @@ def test_a_feed_that_is_no_file(tmp_path: Path) -> None:
     """A loader may make its rows: the same interval gives the same bytes."""
     for name in ("one", "two"):
         report = ingest(noshow_project(tmp_path / name, rows_per_week=5))
-        assert {"rows": {"appointments": 31 * 5}, "notes": {}} == report
+        counts = {"appointments": 31 * 5}
+        assert {"delivered": counts, "rows": counts, "notes": {}, "unread": {}} == report
     assert contents(tmp_path / "one") == contents(tmp_path / "two")

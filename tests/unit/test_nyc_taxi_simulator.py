@@ -97,7 +97,8 @@ class TestDeliveries:
         found = deliveries(MARCH, APRIL, **FEW)
         schemas = {"trips": TRIPS, "zones": ZONES, "weather": WEATHER}
         assert [("trips", "2023-03"), ("zones", "zones"), ("weather", "2023-02"), ("weather", "2023-03")] == list(found)
-        assert [schemas[table] for table, _ in found] == [delivery.read()[0].schema for delivery in found.values()]
+        for (table, _), delivery in found.items():
+            assert schemas[table] == delivery.read()[0].select(schemas[table].names).schema
 
     def test_every_zone_but_the_unknown_ones_lies_somewhere(self) -> None:
         """Positions in miles, null for 264 and 265."""

@@ -10,7 +10,7 @@ import pytest
 
 from ratchet.clock import Period
 from ratchet.errors import SettingsError, SourceError
-from ratchet.use_case import Delivery
+from ratchet.use_case import Delivery, Unread
 from tests.support.taxi import between, deliver_month, deliver_reference, delivered
 from use_cases.nyc_taxi.sources import tlc
 from use_cases.nyc_taxi.tables import TIMEZONE, WEATHER, ZONES
@@ -28,7 +28,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def read(folder: Path, period: Period = MARCH, **options: str) -> Deliveries:
-    return {(each.table, each.batch): each for each in tlc(str(folder), options, period)}
+    found = tlc(str(folder), options, period)
+    return {(each.table, each.batch): each for each in found if isinstance(each, Delivery)}
 
 
 class TestDeliveries:
@@ -41,6 +42,19 @@ class TestDeliveries:
         """All of them, also those picked up in another month."""
         deliver_month(folder, "2023-03", delivered({}, between("2023-02-28T23:50", "2023-03-01T00:10")))
         assert [0, -1] == read(folder)["trips", "2023-03"].read()[0]["months_from_delivery"].to_pylist()
+
+    def test_trips_are_counted_by_the_file_itself(self, folder: Path) -> None:
+        """Parquet's own number of rows, whatever is read of them."""
+        assert [1] == [each.count() for each in read(folder).values() if each.count and each.table == "trips"]
+
+    def test_other_files_are_named(self, folder: Path) -> None:
+        """A month outside the period, and whatever is no month."""
+        for name in ("green_tripdata_2023-05.parquet", "yellow_tripdata_2023-03.parquet", "part.csv"):
+            (folder / name).write_bytes(b"")
+        found = tlc(str(folder), {}, MARCH)
+        unread = {each.name: each.reason for each in found if isinstance(each, Unread)}
+        assert ["green_tripdata_2023-05.parquet", "part.csv", "yellow_tripdata_2023-03.parquet"] == [*unread]
+        assert "period" in unread["green_tripdata_2023-05.parquet"]
 
     def test_digest_changes_with_the_file(self, folder: Path) -> None:
         """A month delivered again is read again, and only that."""
@@ -109,11 +123,25 @@ class TestErrors:
             read(folder)["zones", "zones"].read()
 
     def test_a_reading_that_is_no_number(self, folder: Path) -> None:
-        """The file, the month and the column."""
+        """It is kept as it was delivered, and the other days are read."""
         days = folder.parent / "ref" / "central_park_weather.csv"
         days.write_text(days.read_text().replace("0.25", "trace"))
-        with pytest.raises(SourceError, match="2023-03: column precipitation_inches does not fit double"):
+        table, _ = read(folder)["weather", "2023-03"].read()
+        assert [[("precipitation_inches", "trace")]] == table["unreadable"].to_pylist()
+
+    def test_a_day_that_is_no_date(self, folder: Path) -> None:
+        """It is of no month, and so none is read without it: the file, the row and the value."""
+        days = folder.parent / "ref" / "central_park_weather.csv"
+        days.write_text(days.read_text().replace("2023-02-28", "2023-02-30"))
+        with pytest.raises(SourceError, match=r"central_park_weather\.csv: column DATE, row 1 .*'2023-02-30'"):
             read(folder)["weather", "2023-03"].read()
+
+    def test_a_quote_that_swallows_reference_rows(self, folder: Path) -> None:
+        """Every line of a reference file is a row that is read."""
+        lookup = folder.parent / "ref" / "taxi_zone_lookup.csv"
+        lookup.write_text(lookup.read_text().replace("57,Queens,Corona", '57,Queens,"Corona'))
+        with pytest.raises(SourceError, match=r"taxi_zone_lookup\.csv: line 3"):
+            read(folder)["zones", "zones"].read()
 
 
 class TestReference:

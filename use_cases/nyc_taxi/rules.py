@@ -1,6 +1,7 @@
 """What a row must satisfy to be accepted: reason of quarantine → Great Expectations expectation.
 
-A trip or zone without its key (a time that the jump to summer time skipped has none) is quarantined before these are asked.
+A trip or zone without its key, or with a value that cannot be read, is quarantined before these are asked. So is a trip at a
+time that the jump to summer time skipped.
 Only what makes a trip unusable is a reason. Missing passenger counts, zero distances, negative amounts and the unknown
 zones 264 and 265 are real trips that a caller will ask about, and stay.
 """

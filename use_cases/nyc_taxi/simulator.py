@@ -119,7 +119,7 @@ def _weather(options: SimulatorOptions, month: Month) -> Read:
         "high_fahrenheit": high,
         "low_fahrenheit": high - 12,
     }
-    return sources.weather(month.days(), readings, f"simulated {month}"), []
+    return sources.weather(month.days(), readings), []
 
 
 @lru_cache(maxsize=4)

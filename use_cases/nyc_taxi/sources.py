@@ -9,8 +9,11 @@ DVC watches a source's `path` alone: a replaced reference file is read once the 
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -23,10 +26,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ratchet.clock import Period
+from ratchet.csv_lines import count_rows
 from ratchet.errors import SourceError
 from ratchet.settings import PARAMS_FILE, Frozen, parse
 from ratchet.tables import digest, md5
-from ratchet.use_case import Delivery
+from ratchet.use_case import Delivery, Unread
 from use_cases.nyc_taxi import tables
 from use_cases.nyc_taxi.tables import WEATHER, ZONES, Month, months
 
@@ -49,7 +53,7 @@ class TlcOptions(Frozen):
     reference: str = ""
 
 
-def tlc(path: str, options: Mapping[str, Any], period: Period) -> list[Delivery]:
+def tlc(path: str, options: Mapping[str, Any], period: Period) -> list[Delivery | Unread]:
     """A delivery for each local month of the period: trips from `green_tripdata_YYYY-MM.parquet`, and the weather.
 
     Weather also covers the day before the period, as what was known when it began. Raises SourceError for a missing file.
@@ -60,10 +64,23 @@ def tlc(path: str, options: Mapping[str, Any], period: Period) -> list[Delivery]
     files = {month: _file(Path(path), f"green_tripdata_{month}.parquet") for month in months(period)}
     lookup, centroids, days = (_file(reference, name) for name in (LOOKUP, CENTROIDS, DAILY_WEATHER))
     return [
-        *(_delivery("trips", str(month), partial(read_trips, file, month), file) for month, file in files.items()),
+        *(_trips(month, file) for month, file in files.items()),
         _delivery("zones", "zones", partial(read_zones, lookup, centroids), lookup, centroids),
         *(_delivery("weather", str(month), partial(read_weather, days, month), days) for month in months(with_eve)),
+        *_others(Path(path), set(files.values())),
     ]
+
+
+def _trips(month: Month, file: Path) -> Delivery:
+    delivery = _delivery("trips", str(month), partial(read_trips, file, month), file)
+    return replace(delivery, count=lambda: _metadata(file).num_rows)
+
+
+def _others(folder: Path, read: Collection[Path]) -> Iterator[Unread]:
+    """What lies among the months."""
+    for path in sorted({*folder.iterdir()} - {*read}):
+        is_month = re.fullmatch(r"green_tripdata_\d{4}-\d\d\.parquet", path.name)
+        yield Unread(path.name, "is of no month of the period" if is_month else "is no green_tripdata_YYYY-MM.parquet")
 
 
 def _delivery(table: str, batch: str, read: Callable[[], Read], *paths: Path) -> Delivery:
@@ -82,27 +99,39 @@ def _file(folder: Path, name: str) -> Path:
 
 def read_trips(path: Path, month: Month) -> Read:
     """One month in canonical columns. Raises SourceError for a file that is cut short, empty or lacks a column."""
+    with _whole(path):
+        delivered = pq.read_table(path, partitioning=None)
+    return tables.trips(delivered, month, str(path))
+
+
+def _metadata(path: Path) -> pq.FileMetaData:
+    with _whole(path):
+        return pq.read_metadata(path)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Raises SourceError where the block cannot read a Parquet file."""
     try:
-        delivered = pq.read_table(path)
+        yield
     except (pa.ArrowException, OSError) as error:
         raise SourceError(
             f"cannot be read as Parquet ({error})", subject=str(path), remedy="Deliver the month again, whole"
         ) from error
-    return tables.trips(delivered, month, str(path))
 
 
 def read_zones(lookup: Path, centroids: Path) -> Read:
     """Every zone with its position, where it has one. Raises SourceError."""
     zones = _read_csv(lookup, ("locationid", "borough", "zone"))
-    ids, names = zones["locationid"].to_pylist(), zones["zone"].to_pylist()
+    ids, names = tables.cast(zones["locationid"], pa.int64()).to_pylist(), zones["zone"].to_pylist()
     own, repeated = _positions(centroids)
     shared = {name: own[zone] for zone, name in zip(ids, names, strict=True) if zone in own}
     positions = [own.get(zone, shared.get(name)) for zone, name in zip(ids, names, strict=True)]
     x, y = zip(*(position or (None, None) for position in positions), strict=True)
-    columns = dict(zip(ZONES.names, (ids, zones["borough"], names, x, y), strict=True))
+    columns = dict(zip(ZONES.names, (zones["locationid"], zones["borough"], names, x, y), strict=True))
     borrowed = [zone for zone, position in zip(ids, positions, strict=True) if position and zone not in own]
     unknown = [zone for zone, position in zip(ids, positions, strict=True) if not position]
-    return tables.conform(pa.table(columns), ZONES, str(lookup)), [
+    return tables.conform(pa.table(columns), ZONES), [
         f"position of {repeated}: the mean of its rows",
         f"position of {borrowed}: that of the zone of the same name",
         f"position of {unknown}: unknown",
@@ -111,11 +140,11 @@ def read_zones(lookup: Path, centroids: Path) -> Read:
 
 def _positions(centroids: Path) -> tuple[dict[int, Position], list[int]]:
     """Zone → the mean of its centroids, in miles east and north; and which zones had several."""
-    table = _read_csv(centroids, ("LocationID", "x_miles", "y_miles"))
+    kinds = {"LocationID": pa.int64(), "x_miles": pa.float64(), "y_miles": pa.float64()}
+    table = _read_csv(centroids, kinds)
     rows = defaultdict(list)
-    for zone, *position in zip(
-        *(table[name].to_pylist() for name in ("LocationID", "x_miles", "y_miles")), strict=True
-    ):
+    columns = (_all_cast(table, name, kind, centroids).to_pylist() for name, kind in kinds.items())
+    for zone, *position in zip(*columns, strict=True):
         rows[zone].append(position)
     means = {zone: (fmean(x for x, _ in found), fmean(y for _, y in found)) for zone, found in rows.items()}
     return means, [zone for zone, found in rows.items() if len(found) > 1]
@@ -124,26 +153,47 @@ def _positions(centroids: Path) -> tuple[dict[int, Position], list[int]]:
 def read_weather(path: Path, month: Month) -> Read:
     """The days of a month: each is known when it has ended. Raises SourceError."""
     readings = _read_csv(path, ("DATE", *READINGS))
-    days = tables.cast(readings, "DATE", pa.date32(), str(path))
+    days = _all_cast(readings, "DATE", pa.date32(), path)
     inside = pc.and_(pc.greater_equal(days, month.first), pc.less(days, month.following.first))
     found, subject = readings.filter(inside), f"{path}, {month}"
     tables.require(found, READINGS, subject)
-    return weather(found["DATE"].to_pylist(), {name: found[source] for source, name in READINGS.items()}, subject), []
+    return weather(found["DATE"].to_pylist(), {name: found[source] for source, name in READINGS.items()}), []
 
 
-def weather(days: list[date], readings: Mapping[str, Any], subject: str) -> pa.Table:
-    """Local days and their readings in canonical columns. Raises SourceError."""
+def weather(days: list[date], readings: Mapping[str, Any]) -> pa.Table:
+    """Local days and their readings in canonical columns, and their unreadable values."""
     following = [day + timedelta(days=1) for day in days]
     spans = {"day_start": tables.midnights(days), "day_end": tables.midnights(following)}
-    return tables.conform(pa.table({**spans, **readings}), WEATHER, subject)
+    return tables.conform(pa.table({**spans, **readings}), WEATHER)
+
+
+def _all_cast(table: pa.Table, name: str, kind: pa.DataType, path: Path) -> pa.ChunkedArray:
+    """A column without which a row belongs nowhere, in another type. Raises SourceError for a value that is none."""
+    values = tables.cast(table[name], kind)
+    if values.null_count:
+        row = pc.index(pc.is_null(values), True).as_py()
+        raise SourceError(
+            f"column {name}, row {row + 1} after the header: {table[name][row].as_py()!r} is no {kind}",
+            subject=str(path),
+            remedy="Mend the row, or take it away",
+        )
+    return values
 
 
 def _read_csv(path: Path, columns: Iterable[str]) -> pa.Table:
+    """A file all of whose rows were read. Raises SourceError."""
+    rows = count_rows(path)
     try:
-        table = pyarrow.csv.read_csv(path)
+        table = pyarrow.csv.read_csv(path, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True))
     except (pa.ArrowException, OSError) as error:
         raise SourceError(
             f"cannot be read as CSV ({error})", subject=str(path), remedy="Put the file back, whole"
         ) from error
+    if table.num_rows != rows:
+        raise SourceError(
+            f"{table.num_rows} rows were read of the {rows} that it holds",
+            subject=str(path),
+            remedy="Put it back, whole",
+        )
     tables.require(table, columns, str(path))
     return table

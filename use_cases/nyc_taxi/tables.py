@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from ratchet.clock import Instants, Period, local_time, utc_time
 from ratchet.errors import SourceError
+from ratchet.unreadable import converted, keep_lost
 from ratchet.use_case import INSTANT, Array
 
 TIMEZONE = "America/New_York"
@@ -98,21 +99,25 @@ def months(period: Period) -> Iterator[Month]:
 
 
 def trips(delivered: pa.Table, month: Month, subject: str) -> tuple[pa.Table, list[str]]:
-    """A delivered month in canonical columns, with notes of what was cast, emptied and dropped. Raises SourceError."""
+    """A delivered month in canonical columns and its unreadable values, with notes of what was cast, emptied and dropped.
+
+    A time that the jump to summer time skipped is unreadable. Raises SourceError.
+    """
     require(delivered, DELIVERED, subject)
     pickup_wall, dropoff_wall = (_wall_clock(delivered, name, subject) for name in (PICKUP, DROPOFF))
     pickup = utc_time(pickup_wall, TIMEZONE)
     dropoff = _dropoff(pickup, dropoff_wall)
     columns = {
-        **{name: cast(delivered, source, pa.int64(), subject) for source, name in CODES.items()},
-        **{name: _hundredths(delivered, source, subject) for source, name in AMOUNTS.items()},
+        **{name: cast(delivered[source], pa.int64()) for source, name in CODES.items()},
+        **{name: _hundredths(delivered[source]) for source, name in AMOUNTS.items()},
         "pickup_at": instants(pickup),
         "dropoff_at": instants(dropoff),
         "duration_seconds": _whole(dropoff - pickup, "s"),
         "months_from_delivery": _whole(pickup_wall.astype("datetime64[M]") - np.datetime64(str(month), "M"), "M"),
     }
-    skipped = [*_skipped(PICKUP, pickup_wall, pickup), *_skipped(DROPOFF, dropoff_wall, dropoff)]
-    return pa.table([columns[name] for name in TRIPS.names], schema=TRIPS), [*_notes(delivered), *skipped]
+    rows = pa.table([columns[name] for name in TRIPS.names], schema=TRIPS)
+    given = {name: delivered[source] for source, name in DELIVERED.items()}
+    return keep_lost(rows, given), list(_notes(delivered))
 
 
 def require(delivered: pa.Table, names: Iterable[str], subject: str) -> None:
@@ -124,19 +129,18 @@ def require(delivered: pa.Table, names: Iterable[str], subject: str) -> None:
         raise SourceError("holds no rows", subject=subject, remedy="Deliver it again, or leave it out of the period")
 
 
-def cast(delivered: pa.Table, name: str, kind: pa.DataType, subject: str) -> pa.ChunkedArray:
-    """A column in another type, if that keeps every value. Raises SourceError."""
+def cast(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Values in another type; null for each that it cannot keep as it is."""
     try:
-        return delivered[name].cast(kind)
-    except pa.ArrowException as error:
-        raise SourceError(
-            f"column {name} does not fit {kind} ({error})", subject=subject, remedy="Deliver it again, mended"
-        ) from error
+        return converted(values, lambda some: some.cast(kind))
+    except pa.ArrowNotImplementedError:  # no value of that type has one of this
+        return pa.chunked_array([pa.nulls(len(values), kind)])
 
 
-def conform(columns: pa.Table, schema: pa.Schema, subject: str) -> pa.Table:
-    """The columns of a schema, in its types. Raises SourceError."""
-    return pa.table([cast(columns, field.name, field.type, subject) for field in schema], schema=schema)
+def conform(columns: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of a schema, in its types, and their unreadable values."""
+    rows = pa.table([cast(columns[field.name], field.type) for field in schema], schema=schema)
+    return keep_lost(rows, {name: columns[name] for name in schema.names})
 
 
 def instants(times: Instants) -> pa.Array:
@@ -149,10 +153,9 @@ def midnights(days: Sequence[date]) -> pa.Array:
     return instants(utc_time(np.array(days, "datetime64[us]"), TIMEZONE))
 
 
-def _hundredths(delivered: pa.Table, name: str, subject: str) -> pa.ChunkedArray:
+def _hundredths(amounts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Integers, so that sums over them are exact in any order."""
-    scaled = pc.round(pc.multiply(cast(delivered, name, pa.float64(), subject), 100.0))
-    return cast(pa.table({name: scaled}), name, pa.int64(), subject)
+    return cast(pc.round(pc.multiply(cast(amounts, pa.float64()), 100.0)), pa.int64())
 
 
 def _wall_clock(delivered: pa.Table, name: str, subject: str) -> Instants:
@@ -163,7 +166,7 @@ def _wall_clock(delivered: pa.Table, name: str, subject: str) -> Instants:
             subject=subject,
             remedy="Deliver New York wall-clock times",
         )
-    return np.asarray(cast(delivered, name, pa.timestamp("us"), subject).to_numpy())
+    return np.asarray(cast(delivered[name], pa.timestamp("us")).to_numpy())
 
 
 def _dropoff(pickup: Instants, wall_clock: Instants) -> Instants:
@@ -190,9 +193,3 @@ def _notes(delivered: pa.Table) -> Iterator[str]:
             yield f"{field.name}: had no values, {target.name} is null"
         elif field.type != target.type:
             yield f"{field.name}: {field.type} → {target.name} {target.type}"
-
-
-def _skipped(name: str, wall_clock: Instants, utc: Instants) -> Iterator[str]:
-    count = int(np.count_nonzero(np.isnat(utc) & ~np.isnat(wall_clock)))
-    if count:
-        yield f"{name}: {count} times that the jump to summer time skipped, {DELIVERED[name]} is null"

@@ -1,0 +1,191 @@
+"""CSV files by their bytes: how many rows one holds, and quotes that would make a parser take several rows for one cell.
+
+A quote opens a cell only where a cell begins; elsewhere it is a character, as in `5" disk`. Inside a quoted cell two quotes
+are one, and line ends are text. A line ends with LF, CR or both; an empty line is no row.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import mmap
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ratchet.errors import SourceError
+
+_QUOTED = re.compile(rb'"(?:(?<![^,\r\n]")|(?<=\A\xef\xbb\xbf"))[^"]*+(?:""[^"]*+)*+("?+)')
+"""A quoted cell; its group is empty where it never closes."""
+_ONLY_SPACES = re.compile(rb"[ \t]*+(?=[,\r\n]|\Z)")
+_BLOCK = 1 << 22
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_NUMBER = r"^\s*[-+]?[.]?\d[-+\d.,:/TZ ]*$"
+"""A number, a date or a time."""
+_OTHER_FORMATS = {b"\x1f\x8b": "gzip", b"PK": "zip", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+_MOST_LINES = 1000
+"""Lines of one cell that are compared with rows."""
+Span = tuple[int, int]
+"""The offset of a cell's first byte, and of the one after its last."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """How many data rows a file holds, which of its cells span several lines, and which rows have a stray quote.
+
+    `stray` are numbers of rows, from 0, in which text follows the quote that closes a cell.
+    """
+
+    rows: int
+    spanning: Sequence[Span]
+    stray: frozenset[int]
+
+
+def scan(path: Path) -> Lines:
+    """Count the rows of a file without parsing them, in linear time and constant memory. Raises SourceError.
+
+    The error names the line where the file is not UTF-8, or where a quote opens that never closes, or that closes lines
+    later with text after it.
+    """
+    if not path.stat().st_size:
+        return Lines(0, (), frozenset())
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        _check_encoding(path, content)
+        spanning, stray = _quoted_cells(path, content)
+        *rows, total = _lines_before(content, spanning, [*stray, len(content)]) - 1
+    return Lines(max(int(total), 0), spanning, frozenset(map(int, rows)))
+
+
+def count_rows(path: Path) -> int:
+    """The data rows of a file. Raises SourceError as `scan` does."""
+    return scan(path).rows
+
+
+def holds_rows(path: Path) -> bool:
+    """Whether there is a line after the first one, so that there is something to read or to refuse; it reads no more."""
+    with path.open("rb") as file:
+        lines = 0
+        while block := file.read(_BLOCK):
+            lines += sum(1 for line in block.removeprefix(codecs.BOM_UTF8).splitlines() if line.strip())
+            if lines > 1:
+                return True
+    return False
+
+
+def _check_encoding(path: Path, content: mmap.mmap) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(content), _BLOCK):
+        pending = len(decoder.getstate()[0])
+        block = content[start : start + _BLOCK]
+        try:
+            decoder.decode(block, final=start + _BLOCK >= len(content))
+        except UnicodeDecodeError as error:
+            raise _no_utf8(path, content, start - pending + error.start) from error
+
+
+def _no_utf8(path: Path, content: mmap.mmap, at: int) -> SourceError:
+    known = next((name for magic, name in _OTHER_FORMATS.items() if content[: len(magic)] == magic), None)
+    byte = content[at : at + 1]
+    other = known or f"perhaps Windows-1252 or Latin-1, where it is {byte.decode('latin-1')!r}"
+    return SourceError(
+        f"cannot be read as CSV (line {_line(content, at)} is not UTF-8: byte 0x{byte.hex()}; {other})",
+        subject=str(path),
+        remedy="Save it as UTF-8, unpacked, and deliver it again",
+    )
+
+
+def _quoted_cells(path: Path, content: mmap.mmap) -> tuple[list[Span], list[int]]:
+    """The quoted cells of several lines, and the offsets of those of one line that go on after their closing quote."""
+    spanning, stray = [], []
+    for match in _QUOTED.finditer(content):
+        (start, stop), cell = match.span(), match.group()
+        is_spanning = b"\n" in cell or b"\r" in cell
+        is_ended = content[stop : stop + 1] in (b"", b",", b"\r", b"\n")
+        if not match.group(1) or (is_spanning and not is_ended):
+            raise _swallows(path, content, start)
+        if is_spanning:
+            spanning.append((start, stop))
+        elif not is_ended and not _ONLY_SPACES.match(content, stop):
+            stray.append(start)
+    return spanning, stray
+
+
+def _swallows(path: Path, content: mmap.mmap, quote: int) -> SourceError:
+    return SourceError(
+        f"line {_line(content, quote)}: a quote opens a cell there and does not close in time, so that the lines after it "
+        "would become part of the cell",
+        subject=str(path),
+        remedy="Close the quote or take it away, and deliver the file again; a quote inside a quoted cell is written twice",
+    )
+
+
+def _line(content: mmap.mmap, offset: int) -> int:
+    """The number of the line at an offset, from 1, as an editor shows it."""
+    before = content[:offset]
+    return 1 + before.count(b"\n") + before.count(b"\r") - before.count(b"\r\n")
+
+
+def _lines_before(content: mmap.mmap, spanning: Sequence[Span], offsets: Sequence[int]) -> npt.NDArray[np.int64]:
+    """How many lines that are not empty, a cell of several lines counted as part of its line, end before each offset.
+
+    The last line of a file ends with it.
+    """
+    at, counts = np.array(offsets), np.zeros(len(offsets), np.int64)
+    cells = np.array(spanning, np.int64).reshape(-1, 2)
+    for ends in _line_ends(content):
+        cell = np.searchsorted(cells[:, 0], ends) - 1
+        is_inside = (cell >= 0) & (ends < cells[cell, 1]) if len(cells) else np.zeros(len(ends), bool)
+        counts += np.searchsorted(ends[~is_inside], at)
+    is_open = content[-1:] not in (b"\n", b"\r")
+    counts[at == len(content)] += is_open
+    return counts
+
+
+def _line_ends(content: mmap.mmap) -> Iterator[npt.NDArray[np.int64]]:
+    """Where lines that are not empty end: at each CR or LF that does not follow another one."""
+    begin = 3 if content[:3] == codecs.BOM_UTF8 else 0
+    was_end = True
+    for start in range(begin, len(content), _BLOCK):
+        block = np.frombuffer(content[start : start + _BLOCK], np.uint8)
+        is_end = (block == 10) | (block == 13)
+        follows_end = np.concatenate([[was_end], is_end[:-1]])
+        yield start + np.flatnonzero(is_end & ~follows_end)
+        was_end = bool(is_end[-1])
+
+
+def check_swallowed(path: Path, spanning: Sequence[Span], text: pa.Table) -> None:
+    """Refuse a file with a cell in which a line looks like one of its rows: it has swallowed rows. Raises SourceError.
+
+    A line looks like a row if it has as many cells, none of which has letters where the column `text` of the file has only
+    numbers and times. So text of several lines is taken as it is in any file that has a column of numbers.
+    """
+    numbers = [place for place, column in enumerate(text.columns) if _is_numeric(column)] if spanning else []
+    if not numbers:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for start, stop in spanning:
+            end = _LINE_END.search(content, stop)
+            cell_and_rest = content[start : end.start() if end else len(content)]
+            _, *lines = re.split(_LINE_END, cell_and_rest)
+            if any(_is_row(line, text.num_columns, numbers) for line in lines[:_MOST_LINES] + lines[-1:]):
+                raise _swallows(path, content, start)
+
+
+def _is_numeric(column: pa.ChunkedArray) -> bool:
+    """Whether all but a few of its values are numbers, dates or times."""
+    given = column.drop_null()
+    return len(given) > 0 and pc.mean(pc.match_substring_regex(given, _NUMBER)).as_py() > 0.9
+
+
+def _is_row(line: bytes, width: int, numbers: Sequence[int]) -> bool:
+    if line.count(b",") < width - 1:
+        return False
+    cells = next(csv.reader([line.decode("utf-8")]), [])
+    given = [cells[place] for place in numbers if cells[place].strip()] if len(cells) == width else []
+    return bool(given) and all(re.match(_NUMBER, cell) for cell in given)
