@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime, NonNegativeInt
 
+from ratchet.plausibility import LinearFit
+from ratchet.reasons import Reason
 from ratchet.settings import Frozen
 from ratchet.use_case import Split, Task
 
@@ -29,11 +31,18 @@ class SliceScore(Frozen):
 
 
 class Gain(Frozen):
-    """1 − error(candidate) / error(champion), paired, with bootstrap bounds at the policy's confidence."""
+    """1 − error(candidate) / error(another model), paired, with bootstrap bounds at the policy's confidence."""
 
     value: float | None
     lower: float | None
     upper: float | None
+
+
+class FirstGains(Frozen):
+    """What a model that would be the first to serve gains over its reference and over one constant value."""
+
+    over_reference: Gain | None
+    over_constant: Gain | None
 
 
 class LeakEvidence(Frozen):
@@ -46,7 +55,12 @@ class LeakEvidence(Frozen):
 
 
 class Evidence(Frozen):
-    """All that the gate looks at. Every model was scored on the same `n` rows: the requests of [start, end) with a label."""
+    """All that the gate looks at. Every model was scored on the same `n` rows: the requests of [start, end) with a label.
+
+    `linear_fit` is that of the label on the inputs that the candidate uses. `reason` is a person's signed one, checked already,
+    or `objection` says why the one that there is does not count. `first` is there where nothing serves and no champion is
+    compared with.
+    """
 
     task: Task
     requests: NonNegativeInt
@@ -63,4 +77,8 @@ class Evidence(Frozen):
     slice_columns: tuple[str, ...]
     slices: tuple[SliceScore, ...]
     gain: Gain | None
+    first: FirstGains | None
+    linear_fit: LinearFit
+    reason: Reason | None
+    objection: str
     leaks: LeakEvidence | None
