@@ -30,9 +30,9 @@ def ask_if_too_good(profile: Profile, decided: Decided, answers: Answers) -> Non
     )
     if fit.is_too_good and not answers.too_good.strip():
         flags = " ".join(f"--late {name}" for name in fit.columns).removeprefix("--late ")
-        given, together = ", ".join(fit.columns), " together" if len(fit.columns) > 1 else ""
+        given = f"{fit.columns[0]} gives" if len(fit.columns) == 1 else f"{', '.join(fit.columns)} together give"
         raise UnansweredError(
-            f"{given}{together} give {decided.label.name} away: a linear fit explains {fit.explained:.2%} of it",
+            f"{given} {decided.label.name} away: a linear fit explains {fit.explained:.2%} of it",
             subject=profile.subject,
             field="late",
             form=f'{flags} for what is known only when {decided.label.name} is, or --too-good "REASON" if all is known before',
