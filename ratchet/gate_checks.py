@@ -9,7 +9,7 @@ import operator
 from collections.abc import Iterator
 from typing import Literal
 
-from ratchet.gate_evidence import Evidence, Gain, LeakEvidence, Score, SliceScore
+from ratchet.gate_evidence import Evidence, FirstGains, Gain, LeakEvidence, Score, SliceScore
 from ratchet.metrics import METRICS, finite
 from ratchet.plausibility import LEAST_ERROR, MOST_EXPLAINED
 from ratchet.settings import Frozen, GateSettings
@@ -185,8 +185,8 @@ def _ratchet(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
 
 def _first(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
     """Where nothing serves there is no champion to beat, but the reference and a constant, beyond what chance would give."""
-    first = evidence.first
-    gains = {"reference": first and first.over_reference, "constant": first and first.over_constant}
+    first = evidence.first or FirstGains(over_reference=None, over_constant=None)
+    gains = {"reference": first.over_reference, "constant": first.over_constant}
     for name, gain in gains.items():
         yield _check(
             f"first:over-{name}", _lower(gain), ">", policy.min_gain, f"lower bound of the gain over the {name}"

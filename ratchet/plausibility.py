@@ -25,6 +25,8 @@ LEAST_ERROR = 0.1
 FEWEST, MOST = 30, 6000
 """Rows without which nothing can be said, and rows that are enough to say it."""
 PARTS = 3
+OUTERMOST = (0.002, 0.998)
+"""Labels beyond these quantiles are no evidence."""
 ROUNDING = 1e-6
 """What a linear fit leaves unexplained of an exact identity, at most."""
 DIGITS = 6
@@ -68,10 +70,18 @@ def _sample(is_usable: Array) -> Array:
 
 
 def _targets(task: Task, labels: Floats) -> Iterator[Floats]:
-    """What is fitted: the labels and, of numbers that are mostly not 0, the logarithm of their size (NaN where that is 0)."""
-    yield labels
-    if task == "regression" and 2 * np.count_nonzero(labels) >= len(labels):
-        yield _logarithm(labels)
+    """What is fitted: the labels and, of numbers that are mostly not 0, the logarithm of their size; NaN is left out.
+
+    So are the outermost numbers: a few slips of the pen would be most of the variance, and hide what all others show.
+    """
+    if task == "binary":
+        yield labels
+        return
+    for target in (labels, _logarithm(labels)):
+        known = target[np.isfinite(target)]
+        if 2 * len(known) >= len(labels) and len(known):
+            least, most = np.quantile(known, OUTERMOST)
+            yield np.where((target < least) | (target > most), np.nan, target) if least < most else target
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,8 @@ class _Round:
     @classmethod
     def of(cls, blocks: Mapping[str, Floats], target: Floats, fitted: Array, judged: Array) -> _Round:
         own = {name: block[fitted] for name, block in blocks.items()}
-        triangle = np.linalg.qr(np.column_stack([*own.values(), target[fitted] - target[fitted].mean()]), "r")
+        stacked = np.column_stack([*own.values(), target[fitted] - target[fitted].mean()])
+        triangle: Floats = np.asarray(np.linalg.qr(stacked, mode="r"))
         ends = np.cumsum([block.shape[1] for block in own.values()])
         reduced = dict(zip(own, np.split(triangle, ends, axis=1), strict=False))
         others = {name: block[judged] for name, block in blocks.items()}

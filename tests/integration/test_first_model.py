@@ -17,6 +17,7 @@ from feature_pipeline.materialize import materialize
 from inference_pipeline.champion import load_champion
 from ratchet import gate_record, reports
 from ratchet.errors import GateError, RatchetError, RegistryError
+from ratchet.feature_registry import apply
 from ratchet.gate_record import GateRecord
 from ratchet.project import Project
 from ratchet.promotion import promote, resolve_champion, rollback, serving_version
@@ -30,11 +31,14 @@ from training_pipeline.fit import train
 from training_pipeline.gate import evaluate
 from training_pipeline.register import offer, register
 
+QUICK = {"leak_cut_offs": 1, "resamples": 200}
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A checkout with features and models, none of which was judged."""
     project = noshow_project(tmp_path_factory.mktemp("trained"), rows_per_week=150)
+    project = project.with_settings(gate=project.settings.gate.model_copy(update=QUICK))
     accept_all(project)
     reports.run(project, "validate", lambda _: {"rows": {}, "reasons": {}})
     featurize(project)
@@ -43,12 +47,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-@pytest.fixture
-def judged(trained: Project, tmp_path: Path) -> Project:
-    """A test's own checkout, in which both models are good and were judged, and nothing serves."""
-    project = copied(trained, tmp_path)
+@pytest.fixture(scope="module")
+def judged_once(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A checkout in which both models are good and were judged."""
+    project = copied(trained, tmp_path_factory.mktemp("judged"))
     reports.run(project, "evaluate", evaluate)
     return project
+
+
+@pytest.fixture
+def judged(judged_once: Project, tmp_path: Path) -> Project:
+    """A test's own checkout, in which both models are good and were judged, and nothing serves."""
+    return copied(judged_once, tmp_path)
 
 
 def copied(project: Project, folder: Path) -> Project:
@@ -168,6 +178,7 @@ def test_changed_features_lead_to_the_reason_why_the_new_model_does_not_serve(ju
     changed = with_use_case(judged, inputs=inputs)
     with pytest.raises(GateError, match="was trained on feature service") as error:
         load_champion(changed)
+    apply(changed)
     train(changed)
     reports.run(changed, "evaluate", evaluate)
     assert "`ratchet summary`" in error.value.remedy
