@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.accept import accept
 from cli.check import check
 from cli.init.command import init
 from cli.person import current_user
@@ -42,6 +43,7 @@ def ratchet(context: click.Context, use_case: str | None) -> None:
     context.obj = use_case
 
 
+ratchet.add_command(accept)
 ratchet.add_command(check)
 
 

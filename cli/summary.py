@@ -18,17 +18,18 @@ Summary = dict[str, Any]
 SUMMARY, REQUEST, STORY = "summary.json", "request.json", "demo"
 _ARROWS = {"lower": "↓", "higher": "↑"}
 _DRIFT = ("verdict", "share", "columns", "mean_prediction", "window", "html", "json")
-_STEPS = ("validate", "evaluate", "register", "predict", "monitor")
+_STEPS = ("evaluate", "register", "predict", "monitor")
 
 
 def build(project: Project) -> Summary:
     """What reports/summary.json holds: reports of the steps, and what the registry says now, for people promote between runs.
 
-    Raises StoreError where a step has not reported yet, and RegistryError.
+    What belongs to a step that has not reported yet is None. Raises StoreError where none has, and RegistryError.
     """
     from ratchet.promotion import status
 
-    validate, evaluate, register, predict, monitor = (_report(project, step) for step in _STEPS)
+    validate = _first_report(project)
+    evaluate, register, predict, monitor = (reports.read(project, step) for step in _STEPS)
     root, registry = project.root, status(project)
     serving = _serving(registry)
     return {
@@ -40,34 +41,37 @@ def build(project: Project) -> Summary:
         "unit": project.use_case.unit,
         "rows": validate["rows"],
         "reasons": validate["reasons"],
-        "holdout": _holdout(evaluate, serving),
-        "gate": {name: evaluate["candidate"][name] for name in ("verdict", "gain", "checks")},
-        "versions": {name: {**of, **_now(registry, of["version"])} for name, of in register.items()},
+        "holdout": evaluate and _holdout(evaluate, serving),
+        "gate": evaluate and {name: evaluate["candidate"][name] for name in ("verdict", "gain", "checks")},
+        "baseline_gate": evaluate and {name: evaluate["baseline"][name] for name in ("verdict", "checks")},
+        "versions": {name: {**of, **_now(registry, of["version"])} for name, of in (register or {}).items()},
         "serving": serving,
         "requested": None
         if registry["requested"] in (None, registry["champion"])
         else _now(registry, registry["requested"]),
         "hold": registry["hold"],
-        "predictions": {
+        "predictions": predict
+        and {
             "rows": predict["rows"],
             "path": str(project.predictions.relative_to(root)),
             "model_version": predict["model_version"],
         },
-        "drift": {name: monitor[name] for name in _DRIFT},
+        "drift": monitor and {name: monitor[name] for name in _DRIFT},
         "story": reports.read(project, STORY),
         "seconds": reports.seconds(project),
     }
 
 
 def write(project: Project, summary: Summary) -> None:
-    """Keep it as summary.json, with a request to try as request.json: among the use case's reports, and as the last ones asked
-    for in reports/."""
+    """Keep it as summary.json and, once requests were scored, one to try as request.json: among the use case's reports, and as
+    the last ones asked for in reports/."""
     from inference_pipeline.online.example import example_request
 
-    request = example_request(project)
+    request = example_request(project) if summary["predictions"] else None
     for folder in (project.reports, project.shared_reports):
         write_json(folder / SUMMARY, summary)
-        write_json(folder / REQUEST, request)
+        if request is not None:
+            write_json(folder / REQUEST, request)
 
 
 def render(summary: Summary) -> str:
@@ -104,13 +108,13 @@ def render_status(status: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _report(project: Project, step: str) -> reports.Report:
-    found = reports.read(project, step)
+def _first_report(project: Project) -> reports.Report:
+    found = reports.read(project, "validate")
     if found is None:
         raise StoreError(
-            f"the step {step} has not run yet",
+            "the step validate has not run yet",
             subject=f"{project.settings.use_case} from {project.settings.source.name}",
-            remedy="Run `make demo`, or `dvc repro`",
+            remedy=f"Run `dvc repro monitor@{project.settings.use_case}`",
         )
     return found
 
@@ -130,7 +134,8 @@ def _now(registry: Mapping[str, Any], number: int | None) -> dict[str, Any]:
 
 def _holdout(evaluate: Mapping[str, Any], serving: Mapping[str, Any] | None) -> dict[str, Any]:
     """Each model's figures; the champion is the model that serves now, as it did on these rows."""
-    by_digest = {evaluate[name]["digest"]: evaluate[name]["metrics"] for name in ("champion", "baseline", "candidate")}
+    judged = [evaluate[name] for name in ("champion", "baseline", "candidate") if evaluate[name]]
+    by_digest = {model["digest"]: model["metrics"] for model in judged}
     return {
         "baseline": evaluate["baseline"]["metrics"],
         "candidate": evaluate["candidate"]["metrics"],
@@ -147,6 +152,8 @@ def _rows(summary: Summary) -> Iterator[str]:
 
 def _scores(summary: Summary) -> Iterator[str]:
     """Each model's figures under the metrics' names; an arrow points to where each is better."""
+    if not summary["holdout"]:
+        return
     candidate, named = summary["holdout"]["candidate"], METRICS[summary["task"]]
     heads = {name: f"{metric.title} {_ARROWS[metric.better]}" for name, metric in named.items()}
     dates = f"{candidate['from'][:10]} to {candidate['to'][:10]}"
@@ -164,11 +171,16 @@ def _number(value: float | None) -> str:
 
 def _gate(summary: Summary) -> Iterator[str]:
     gate, versions = summary["gate"], summary["versions"]
+    if not gate:
+        return
     is_champion = any(
         check["name"] == "ratchet:another-model" and check["status"] == "failed" for check in gate["checks"]
     )
     yield "candidate: the very model that serves" if is_champion else f"candidate: {gate['verdict']}"
     yield from (_check(check) for check in gate["checks"])
+    if summary["baseline_gate"]["verdict"] == "refused":
+        yield "baseline: refused"
+        yield from (_check(check) for check in summary["baseline_gate"]["checks"] if check["status"] == "failed")
     for name, version in versions.items():
         yield f"{name}: version {version['version'] or '-'}, {version['status']}"
 
@@ -180,8 +192,9 @@ def _check(check: Mapping[str, Any]) -> str:
 
 
 def _served(summary: Summary) -> Iterator[str]:
-    serving, requested, scored = summary["serving"], summary["requested"], summary["predictions"]["model_version"]
-    yield f"version {serving['version']} serves" if serving else "no version serves"
+    serving, requested = summary["serving"], summary["requested"]
+    scored = summary["predictions"] and summary["predictions"]["model_version"]
+    yield f"version {serving['version']} serves" if serving else _nothing_serves(summary)
     if serving and serving["dirty"]:
         yield "its code was never committed: nobody can make it again, or judge it once the features have changed"
     if requested:
@@ -189,12 +202,18 @@ def _served(summary: Summary) -> Iterator[str]:
         yield f"version {requested['version']} is requested: {said if 'refused' in said else 'the next run looks at it'}"
     if hold := summary["hold"]:
         yield f"{hold['by']} rolled back ({hold['reason']}): no policy promotes until `ratchet release`"
-    if scored != (serving and serving["version"]):
+    if scored and scored != (serving and serving["version"]):
         yield f"predictions and drift below are of version {scored}: `dvc repro monitor@{summary['use_case']}` makes them anew"
+
+
+def _nothing_serves(summary: Summary) -> str:
+    return "no version serves: what the gate refused is marked ✗ above" if summary["gate"] else "no version serves yet"
 
 
 def _drift(summary: Summary) -> Iterator[str]:
     drift = summary["drift"]
+    if not drift:
+        return
     window = drift["window"]
     yield f"{drift['verdict']} in {window['n']:,} predictions from {window['from'][:10]} to {window['to'][:10]}"
     mean = drift["mean_prediction"]
@@ -212,8 +231,10 @@ def _story(story: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _places(summary: Summary) -> Iterator[str]:
-    yield f"predictions   {summary['predictions']['path']} ({summary['predictions']['rows']:,} rows)"
-    yield f"drift report  {summary['drift']['html']}"
+    if summary["predictions"]:
+        yield f"predictions   {summary['predictions']['path']} ({summary['predictions']['rows']:,} rows)"
+    if summary["drift"]:
+        yield f"drift report  {summary['drift']['html']}"
     yield f"this summary  {summary['reports']}/{SUMMARY}"
 
 
@@ -224,6 +245,9 @@ def _seconds(seconds: Mapping[str, float]) -> Iterator[str]:
 
 
 def _next(summary: Summary) -> Iterator[str]:
+    if not (summary["serving"] and summary["predictions"]):
+        yield f"dvc repro monitor@{summary['use_case']}    # once what is marked ✗ above has changed"
+        return
     yield "make serve"
     yield f"curl --json @{summary['reports']}/{REQUEST} http://127.0.0.1:3000/v1/models/{summary['model']}:predict"
     yield ". .venv/bin/activate"

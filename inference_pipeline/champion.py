@@ -19,9 +19,21 @@ def load_champion(project: Project) -> Champion:
         raise GateError(
             f"was trained on feature service {contract.feature_service}, and this code computes {service.name}",
             subject=f"model {contract.model_name} version {champion.version}",
-            remedy="Train and promote a model on the present features (`dvc repro`), or check out the code it was trained with",
+            remedy=_way_on(project, champion),
         )
     return champion
+
+
+def _way_on(project: Project, champion: Champion) -> str:
+    """A new model on the present features, or the features that the champion has."""
+    commit = champion.model.contract.commit
+    back = f": `git checkout {commit[:12]}`" if commit and not champion.model.contract.dirty else ""
+    step = f"monitor@{project.settings.use_case}"
+    return (
+        f"Run `dvc repro {step}`: it trains a model on the present features, which serves if it is better. If it is "
+        "refused, `ratchet summary` shows why; then improve it, or go back to the code that the champion was "
+        f"trained with{back}"
+    )
 
 
 @contextmanager

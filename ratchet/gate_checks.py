@@ -9,14 +9,16 @@ import operator
 from collections.abc import Iterator
 from typing import Literal
 
-from ratchet.gate_evidence import Evidence, LeakEvidence, Score, SliceScore
+from ratchet.gate_evidence import Evidence, FirstGains, Gain, LeakEvidence, Score, SliceScore
 from ratchet.metrics import METRICS, finite
+from ratchet.plausibility import LEAST_ERROR, MOST_EXPLAINED
 from ratchet.settings import Frozen, GateSettings
 
 Direction = Literal[">", ">=", "<="]
 Status = Literal["passed", "failed", "insufficient"]
 Verdict = Literal["superior", "non-inferior", "refused"]
 SUPERIOR = "ratchet:superior"
+PLAUSIBLE = "plausible:"
 _COMPARE = {">": operator.gt, ">=": operator.ge, "<=": operator.le}
 
 
@@ -44,6 +46,7 @@ def judge(evidence: Evidence, policy: GateSettings) -> tuple[Check, ...]:
         *_time(evidence),
         *_scored(evidence),
         _leaks(evidence.leaks),
+        *_plausible(evidence),
         _check("skill", evidence.skill, ">", policy.min_skill, "over the reference, on the same rows"),
         *_probabilities(evidence, policy),
         *_slices(evidence, policy),
@@ -113,6 +116,28 @@ def _leaks(leaks: LeakEvidence | None) -> Check:
     return _check("leaks", sum(leaks.changed.values()), "<=", 0, f"rows changed in {', '.join(changed) or 'nothing'}")
 
 
+def _plausible(evidence: Evidence) -> Iterator[Check]:
+    """Not better than what is known before the outcome can be, unless a person answers for it."""
+    fit, skill = evidence.linear_fit, evidence.skill
+    by = f"by {', '.join(fit.columns)}" if fit.columns else "by the inputs"
+    explained = f"of the label's variance explained {by} in a linear fit"
+    yield _or_reason(_check(f"{PLAUSIBLE}linear-fit", fit.explained, "<=", MOST_EXPLAINED, explained), evidence)
+    ratio = None if skill is None else 1 - skill
+    yield _or_reason(_check(f"{PLAUSIBLE}error", ratio, ">=", LEAST_ERROR, "of the reference's error"), evidence)
+
+
+def _or_reason(check: Check, evidence: Evidence) -> Check:
+    """The check, passed by a person's reason where its value is too good; missing evidence is covered by none."""
+    if check.passed or check.value is None:
+        return check
+    if evidence.reason:
+        detail = f"{check.detail}; accepted by {evidence.reason.by}: {evidence.reason.reason}"
+        return check.model_copy(update={"status": "passed", "detail": detail})
+    remedy = "take out of `inputs` what is not known before, or sign why it is: `ratchet accept too-good --reason …`"
+    said = "; ".join(filter(None, (check.detail, "too good to be true", evidence.objection, remedy)))
+    return check.model_copy(update={"detail": said})
+
+
 def _probabilities(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
     """Where predictions are probabilities: they are near the rates that came true, and rank rows as well as the reference."""
     if evidence.task != "binary":
@@ -148,9 +173,24 @@ def _ratchet(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
     champion, gain = evidence.champion, evidence.gain
     if champion is None:
         yield _check("ratchet:no-champion", 0, "<=", 0, "nothing serves")
+        yield from _first(evidence, policy)
         return
     same = champion.digest == evidence.candidate.digest
     yield _check("ratchet:another-model", int(not same), ">=", 1, "identical to the champion" if same else "")
     bounds = {"ratchet:non-inferior": -policy.non_inferiority_margin, SUPERIOR: policy.min_gain}
     for name, bound in bounds.items():
-        yield _check(name, gain.lower if gain else None, ">", bound, "lower bound of the gain")
+        yield _check(name, _lower(gain), ">", bound, "lower bound of the gain")
+
+
+def _first(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
+    """Where nothing serves there is no champion to beat, but the reference and a constant, beyond what chance would give."""
+    first = evidence.first or FirstGains(over_reference=None, over_constant=None)
+    gains = {"reference": first.over_reference, "constant": first.over_constant}
+    for name, gain in gains.items():
+        yield _check(
+            f"first:over-{name}", _lower(gain), ">", policy.min_gain, f"lower bound of the gain over the {name}"
+        )
+
+
+def _lower(gain: Gain | None) -> float | None:
+    return gain.lower if gain else None

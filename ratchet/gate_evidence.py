@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from pydantic import AwareDatetime, NonNegativeInt
 
+from ratchet.plausibility import LinearFit
+from ratchet.reasons import Reason
 from ratchet.settings import Frozen
 from ratchet.use_case import Split, Task
 
@@ -31,11 +33,18 @@ class SliceScore(Frozen):
 
 
 class Gain(Frozen):
-    """1 − error(candidate) / error(champion), paired, with bootstrap bounds at the policy's confidence."""
+    """1 − error(candidate) / error(another model), paired, with bootstrap bounds at the policy's confidence."""
 
     value: float | None
     lower: float | None
     upper: float | None
+
+
+class FirstGains(Frozen):
+    """What a model that would be the first to serve gains over its reference and over one constant value."""
+
+    over_reference: Gain | None
+    over_constant: Gain | None
 
 
 class LeakComparison(Frozen):
@@ -86,7 +95,12 @@ class LeakEvidence(Frozen):
 
 
 class Evidence(Frozen):
-    """All that the gate looks at. Every model was scored on the same `n` rows: the requests of [start, end) with a label."""
+    """All that the gate looks at. Every model was scored on the same `n` rows: the requests of [start, end) with a label.
+
+    `linear_fit` is that of the label on the inputs that the candidate uses. `reason` is a person's signed one, checked already,
+    or `objection` says why the one that there is does not count. `first` is there where nothing serves and no champion is
+    compared with.
+    """
 
     task: Task
     requests: NonNegativeInt
@@ -103,4 +117,8 @@ class Evidence(Frozen):
     slice_columns: tuple[str, ...]
     slices: tuple[SliceScore, ...]
     gain: Gain | None
+    first: FirstGains | None
+    linear_fit: LinearFit
+    reason: Reason | None
+    objection: str
     leaks: LeakEvidence | None

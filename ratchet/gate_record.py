@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from pydantic import AwareDatetime, Field, ValidationError
 
 from ratchet.errors import GateError
-from ratchet.gate_checks import Check, Verdict, decide, judge
+from ratchet.gate_checks import PLAUSIBLE, Check, Verdict, decide, judge
 from ratchet.gate_evidence import Evidence
 from ratchet.project import Project
+from ratchet.reasons import check_reason, how_to_accept
 from ratchet.settings import GateSettings
 from ratchet.signing import Signed, check_signature
 from ratchet.tables import write_text
@@ -23,7 +24,8 @@ from ratchet.versions import CodeVersion
 if TYPE_CHECKING:
     from ratchet.model import Contract
 
-JUDGE_AGAIN = "Run `ratchet stage evaluate`, then `ratchet stage register`: they judge the model again"
+
+HOW_TO_WAIVE = "Ask for it by `ratchet promote VERSION --reason … --until YYYY-MM-DD`"
 
 
 class GateRecord(Signed):
@@ -101,12 +103,17 @@ def conclude(
 
 
 def verify(record: GateRecord, digest: str, project: Project) -> None:
-    """Raises GateError unless the record is about this very model, signed, and says what its own evidence says."""
-    check_signature(record, project)
+    """Raises GateError unless the record is about this very model, signed, and says what its own evidence says.
+
+    So is the reason in it, if a person gave one: about this model and its features, and signed by itself.
+    """
+    check_signature(record, project, how_to_judge_again(project))
     if record.candidate != digest:
         raise _refusal(f"it is about model {record.candidate[:12]}, not {digest[:12]}", project)
     if record.model_name != project.namespace:
         raise _refusal(f"it is about {record.model_name}", project)
+    if record.evidence.reason:
+        check_reason(record.evidence.reason, record.fingerprint, project)
     checks = judge(record.evidence, record.policy)
     if checks != record.checks or decide(checks) != record.verdict:
         raise _refusal("its verdict does not follow from its evidence", project)
@@ -123,11 +130,9 @@ def admit(
     if record.policy != project.settings.gate:
         raise _refusal("it was judged by other bounds than params.yaml has now", project)
     if record.champion != serving:
-        compared, serves = (name[:12] if name else "nothing" for name in (record.champion, serving))
-        raise _refusal(f"it compares with {compared}, but {serves} serves", project)
+        raise _compares_with_another(record, serving, project)
     if record.verdict == "refused":
-        failed = [check.name for check in record.checks if check.status == "failed"]
-        raise _refusal(f"it failed {', '.join(failed)}", project, "Offer a better model")
+        raise _refused(record, project)
     return _checked(waiver, digest, project) if record.verdict == "non-inferior" else None
 
 
@@ -139,7 +144,7 @@ def read(path: Path) -> GateRecord:
         raise GateError(
             f"is no gate record ({' '.join(str(error).split())})",
             subject=str(path),
-            remedy="Run the evaluate stage; a model without a record does not serve",
+            remedy="Run `ratchet stage evaluate`; a model without a record does not serve",
         ) from error
 
 
@@ -147,8 +152,49 @@ def write(record: GateRecord, path: Path) -> None:
     write_text(path, record.model_dump_json(indent=2) + "\n")
 
 
-def _refusal(problem: str, project: Project, remedy: str = JUDGE_AGAIN) -> GateError:
+def how_to_judge_again(project: Project) -> str:
+    """How a version gets another record: the last one that was trained by two commands, any other by training it again."""
+    stage = f"ratchet --use-case {project.settings.use_case} stage"
+    return (
+        f"Run `{stage} evaluate`, then `{stage} register`: they judge the models that were trained last again. An older "
+        "version has to be trained again from its commit first, and one that has served keeps its record; `ratchet status` "
+        "lists what else to ask for"
+    )
+
+
+def _refusal(problem: str, project: Project, remedy: str = "") -> GateError:
+    remedy = remedy or how_to_judge_again(project)
     return GateError(problem, subject=f"gate record of {project.namespace}", remedy=remedy)
+
+
+def _compares_with_another(record: GateRecord, serving: str | None, project: Project) -> GateError:
+    compared, serves = (name[:12] if name else "nothing" for name in (record.champion, serving))
+    first = (
+        f"Promote the version with digest {compared} first (`ratchet status` lists it by number). Where that one is refused: "
+        if serving is None
+        else ""
+    )
+    return _refusal(
+        f"it compares with {compared}, but {serves} serves", project, f"{first}{how_to_judge_again(project)}"
+    )
+
+
+def _refused(record: GateRecord, project: Project) -> GateError:
+    failed = [check.name for check in record.checks if check.status == "failed"]
+    remedy = (
+        f"`ratchet summary` shows each check of the last one. Train a better model: `dvc repro {_last_step(project)}`"
+    )
+    if all(name.startswith(PLAUSIBLE) for name in failed):
+        columns = ", ".join(record.evidence.linear_fit.columns) or "what is known only after the outcome"
+        remedy = (
+            f"It is too good to be true. Take {columns} out of `inputs`, or sign why a caller knows it in time: "
+            f"{how_to_accept(project)}; then `dvc repro {_last_step(project)}`"
+        )
+    return _refusal(f"it failed {', '.join(failed)}", project, remedy)
+
+
+def _last_step(project: Project) -> str:
+    return f"monitor@{project.settings.use_case}"
 
 
 def _checked(waiver: Waiver | None, digest: str, project: Project) -> Waiver:
@@ -156,14 +202,14 @@ def _checked(waiver: Waiver | None, digest: str, project: Project) -> Waiver:
         raise GateError(
             "not shown to be better, only not to be worse",
             subject=f"gate record of {project.namespace}",
-            remedy="Promote it with `--reason` and `--until`, or train a better one",
+            remedy=f"{HOW_TO_WAIVE}, or train a better one",
         )
-    check_signature(waiver, project)
+    check_signature(waiver, project, HOW_TO_WAIVE)
     about = (waiver.model_name, waiver.candidate)
     if about != (project.namespace, digest) or waiver.expires <= project.clock.now():
         raise GateError(
             f"it is for {waiver.model_name} {waiver.candidate[:12]} until {waiver.expires.isoformat()}",
             subject=f"waiver by {waiver.by}",
-            remedy="Promote the model again with a new reason and date",
+            remedy=HOW_TO_WAIVE,
         )
     return waiver

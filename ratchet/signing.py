@@ -39,8 +39,8 @@ def sign(document: Document, project: Project) -> Document:
     return document.model_copy(update={"signature": _private_key(project).sign(_payload(document)).hex()})
 
 
-def check_signature(document: Signed, project: Project) -> None:
-    """Raises GateError unless the document is, to the letter, one that was signed with this project's key."""
+def check_signature(document: Signed, project: Project, remedy: str = "Have it signed again on this checkout") -> None:
+    """Raises GateError, with this remedy, unless the document is to the letter one that was signed with this project's key."""
     kind = type(document).__name__
     try:
         _public_key(project).verify(bytes.fromhex(document.signature), _payload(document))
@@ -48,7 +48,7 @@ def check_signature(document: Signed, project: Project) -> None:
         raise GateError(
             "the signature does not fit: it was edited, or signed with another key",
             subject=kind,
-            remedy="Evaluate the model again on this checkout",
+            remedy=remedy,
         ) from error
 
 
@@ -100,7 +100,8 @@ def _make_key(path: Path, project: Project) -> None:
         raise GateError(
             "the private key is gone, and records are checked with its public half",
             subject=str(path),
-            remedy=f"Restore it; if it is lost for good, remove the .pub file too, {begin_anew(project)}",
+            remedy=f"Restore it; if it is lost for good, remove the .pub file too, {begin_anew(project)}. Reasons and waivers "
+            "have to be signed again",
         )
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     with atomic(path, replace=False) as temporary:
@@ -114,7 +115,8 @@ def _public_key(project: Project) -> Ed25519PublicKey:
         raise GateError(
             "there is no public key to check records with",
             subject=str(path),
-            remedy="Restore it, or run the evaluate stage",
+            remedy=f"Restore it, or make it from the private half by `ratchet --use-case {project.settings.use_case} stage "
+            f"evaluate`; if both are lost for good, {begin_anew(project)}",
         )
     key = _parsed(path, load_pem_public_key)
     if not isinstance(key, Ed25519PublicKey):

@@ -12,11 +12,12 @@ import pandas as pd
 from scipy.stats import norm, t
 
 from ratchet.clock import local_time
-from ratchet.gate_evidence import Evidence, Gain, LeakEvidence, Score, SliceScore
+from ratchet.gate_evidence import Evidence, FirstGains, Gain, LeakEvidence, Score, SliceScore
 from ratchet.metrics import METRICS, Codes, Floats, finite, metrics, row_losses
 from ratchet.model import Model
+from ratchet.plausibility import LinearFit, linear_fit
 from ratchet.settings import GateSettings
-from ratchet.use_case import Array, Columns, Task, UseCase
+from ratchet.use_case import Array, Columns, Kind, Task, UseCase
 from training_pipeline.dataset import Answers, Holdout
 
 MOST_DRAWN = 1 << 22
@@ -31,17 +32,17 @@ def collect(
     seed: int,
     leaks: LeakEvidence | None,
 ) -> Evidence:
-    """Score `models` (candidate, reference and, where one serves, champion) on the holdout's rows."""
+    """Score `models` on the holdout's rows: candidate, reference and champion, or a constant where there is no champion."""
     rows, task = holdout.rows, use_case.task
     answers = {role: ask(model, holdout) for role, model in models.items()}
     losses = {role: row_losses(task, rows["label"], predicted) for role, (predicted, _) in answers.items()}
     scores = {role: score(model, rows["label"], *answers[role]) for role, model in models.items()}
     blocks = block_codes(rows, use_case)
-    gain = (
-        paired_gain(task, losses["candidate"], losses["champion"], blocks, policy, seed)
-        if "champion" in losses
-        else None
-    )
+    gains = {
+        role: paired_gain(task, losses["candidate"], losses[role], blocks, policy, seed)
+        for role in (("champion",) if "champion" in models else ("reference", "constant"))
+        if role in losses
+    }
     return Evidence(
         task=task,
         requests=len(holdout.request_times),
@@ -57,7 +58,13 @@ def collect(
         skill=finite(relative_gain(task, losses["candidate"].sum(), losses["reference"].sum())),
         slice_columns=use_case.slices,
         slices=tuple(slice_scores(task, rows, use_case.slices, losses["candidate"], losses["reference"])),
-        gain=gain,
+        gain=gains.get("champion"),
+        first=None
+        if "champion" in models
+        else FirstGains(over_reference=gains["reference"], over_constant=gains.get("constant")),
+        linear_fit=_linear_fit(models["candidate"], holdout),
+        reason=None,
+        objection="",
         leaks=leaks,
     )
 
@@ -71,6 +78,22 @@ def ask(model: Model, holdout: Holdout) -> tuple[Floats, str]:
     answers = holdout.answers.get(model.digest, unasked)
     predicted = answers.predicted.reindex(holdout.rows["request_id"])
     return np.asarray(predicted, dtype=np.float64), answers.obstacle
+
+
+def _linear_fit(model: Model, holdout: Holdout) -> LinearFit:
+    """That of the labels on the inputs which the model uses; of a model of other features, nothing is known."""
+    if model.contract.fingerprint != holdout.fingerprint:
+        return LinearFit(explained=None)
+    return linear_fit(model.contract.task, holdout.rows, _used(model), holdout.rows["label"])
+
+
+def _used(model: Model) -> dict[str, Kind]:
+    """The inputs that a model uses: of a baseline, the columns that it groups by."""
+    contract = model.contract
+    if contract.kind != "baseline":
+        return contract.inputs
+    grouped = {name for level in contract.params["levels"] for name in level}
+    return {name: kind for name, kind in contract.inputs.items() if name in grouped}
 
 
 def score(model: Model, labels: Floats, predicted: Floats, obstacle: str) -> Score:

@@ -15,6 +15,7 @@ from ratchet.leak_check import leak_check
 from ratchet.model import Model, checksums, load
 from ratchet.project import Project
 from ratchet.promotion import Champion, champion_version, resolve_champion
+from ratchet.reasons import find_reason
 from ratchet.reports import Report
 from ratchet.signing import sign
 from ratchet.versions import code_version, data_version
@@ -34,23 +35,22 @@ class Trial:
 def evaluate(project: Project) -> Report:
     """Write gate/baseline.json and gate/candidate.json.
 
-    The candidate is compared with the model that serves; where none does, with the baseline, which will be the first to.
+    The candidate is compared with the model that serves; where none does, with the baseline, which will be the first to. Where
+    the baseline is refused, the candidate may be the first, if it beats the baseline and a constant.
     """
     baseline = load(project.models / "baseline", project.use_case)
     serving = resolve_champion(project) if champion_version(project) is not None else None
     trial = prepare(project, serving)
-    champion = serving.model if serving else baseline
-    records = {
-        "baseline": evaluate_model(project, trial, project.models / "baseline", constant(baseline), None),
-        "candidate": evaluate_model(project, trial, project.models / "candidate", baseline, champion),
-    }
+    first = evaluate_model(project, trial, project.models / "baseline", constant(baseline), None)
+    champion = serving.model if serving else None if first.verdict == "refused" else baseline
+    candidate = evaluate_model(project, trial, project.models / "candidate", baseline, champion)
+    records = {"baseline": first, "candidate": candidate}
     for name, record in records.items():
         write(record, project.gate / f"{name}.json")
-    compared = records["candidate"].evidence.champion
-    assert compared is not None
+    compared = candidate.evidence.champion
     return {
         **{name: _summary(record) for name, record in records.items()},
-        "champion": {"digest": compared.digest, "metrics": _metrics(records["candidate"], compared)},
+        "champion": {"digest": compared.digest, "metrics": _metrics(candidate, compared)} if compared else None,
     }
 
 
@@ -63,12 +63,18 @@ def prepare(project: Project, serving: Champion | None = None) -> Trial:
 def evaluate_model(
     project: Project, trial: Trial, directory: Path, reference: Model, champion: Model | None
 ) -> GateRecord:
-    """The signed record of the model in a directory, compared with the champion on rows that neither was trained on."""
+    """The signed record of the model in a directory, compared with the champion on rows that neither was trained on.
+
+    The reference is a baseline; without a champion the model is compared with it and with its last rung, a constant.
+    """
     files, model = checksums(directory), load(directory, project.use_case)
-    models = {"candidate": model, "reference": reference} | ({"champion": champion} if champion else {})
+    other = {"champion": champion} if champion else {"constant": constant(reference)}
+    models = {"candidate": model, "reference": reference, **other}
     holdout = trial.holdout.after(champion.contract.trained_until) if champion else trial.holdout
     policy, code = project.settings.gate, code_version(project.root)
     evidence = collect(project.use_case, holdout, models, policy, project.settings.training.seed, trial.leaks)
+    reason, objection = find_reason(project, model.contract.fingerprint)
+    evidence = evidence.model_copy(update={"reason": reason, "objection": objection})
     data = data_version(project)
     record = conclude(model.contract, evidence, policy, files=files, data_version=data, code=code)
     return sign(record, project)

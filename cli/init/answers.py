@@ -15,7 +15,8 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 @dataclass(frozen=True)
 class Answers:
-    """As given so far; an empty value was not given. `label` is COLUMN or COLUMN=VALUE, `known_after` such as 30d."""
+    """As given so far; an empty value was not given. `label` is COLUMN or COLUMN=VALUE, `known_after` such as 30d, and
+    `too_good` is why inputs that give the label away are known before it."""
 
     label: str = ""
     task: Task | None = None
@@ -27,20 +28,23 @@ class Answers:
     key: tuple[str, ...] = ()
     entity: tuple[str, ...] = ()
     late: tuple[str, ...] = ()
+    too_good: str = ""
 
 
 class UnansweredError(SettingsError):
     """The file does not say, and nobody has yet: `field` of Answers is open, or what it says will not do.
 
-    `question` is what to ask a person, who may answer in the words of `--{flag}`.
+    `question` is what to ask a person, who may answer in the words of `--{flag}`; `words` asks in others.
     """
 
-    def __init__(self, problem: str, *, subject: str, field: str, form: str, among: Sequence[str] = ()) -> None:
+    def __init__(
+        self, problem: str, *, subject: str, field: str, form: str, among: Sequence[str] = (), words: str = ""
+    ) -> None:
         flag = "--" + field.replace("_", "-")
         choices = f" ({', '.join(among)})" if among else ""
         super().__init__(problem, subject=subject, remedy=f"Give {flag} {form}{choices}")
         self.field = field
-        self.question = f"{problem}. {form}{choices}"
+        self.question = f"{problem}. {words or form}{choices}"
 
 
 def duration(text: str, subject: str) -> timedelta:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.person import current_user
+
 if TYPE_CHECKING:
     from cli.init.answers import Answers, UnansweredError
     from cli.init.decide import Decided
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 MOST_NAMES = 8
-SEVERAL = ("key", "entity", "late")
+SEVERAL = ("key", "entity")
 
 
 @click.command()
@@ -36,7 +38,9 @@ SEVERAL = ("key", "entity", "late")
 @click.option("--key", multiple=True, help="A column of the key that tells rows apart; inferred.")
 @click.option("--entity", multiple=True, help="A column that says whom a row is about, for its history; or none.")
 @click.option("--late", multiple=True, help="A column that is known only when the label is.")
-def init(name: str, path: Path, snapshot: datetime | None, **given: Any) -> None:
+@click.option("--too-good", default="", help="Why inputs that give the label away are known before it; it is signed.")
+@click.option("--by", default=current_user, show_default="you", help="Who signs that.")
+def init(name: str, path: Path, snapshot: datetime | None, by: str, **given: Any) -> None:
     """Begin the use case NAME from a CSV file: its folder, a test, and its section in params.yaml.
 
     What the file does not say is asked for at a terminal, and otherwise named with the flag to give.
@@ -45,7 +49,7 @@ def init(name: str, path: Path, snapshot: datetime | None, **given: Any) -> None
     from cli.init.write import Places
 
     answers = Answers(**given, snapshot=snapshot and snapshot.date())
-    click.echo(begin(Places(Path.cwd(), name), path, answers, ask=is_terminal()))
+    click.echo(begin(Places(Path.cwd(), name), path, answers, ask=is_terminal(), by=by))
 
 
 def is_terminal() -> bool:
@@ -53,12 +57,13 @@ def is_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def begin(places: Places, path: Path, answers: Answers, *, ask: bool) -> str:
+def begin(places: Places, path: Path, answers: Answers, *, ask: bool, by: str = "") -> str:
     """Write the use case, and say what was decided and what to do next. Raises RatchetError."""
     from cli.init import params, template, write
     from cli.init.look import look
     from cli.init.plan import plan
     from cli.init.template_of_test import text_of_test
+    from cli.init.too_good import sign_reason
     from ratchet.csv_text import read_text
 
     write.check_free(places)
@@ -69,7 +74,11 @@ def begin(places: Places, path: Path, answers: Answers, *, ask: bool) -> str:
     source = _source(path, places.root)
     settings = params.added(places.params, found, source)
     write.write(places, template.use_case_text(found), text_of_test(places.name), settings)
-    return _said(found, places)
+    said = _said(found, places)
+    if not answers.too_good.strip():
+        return said
+    reason = sign_reason(places.root, places.name, answers.too_good, by or current_user())
+    return f"{said}\nsigned by {reason.by}, beside the use case: {reason.reason}"
 
 
 def _check_file(path: Path) -> None:
@@ -87,17 +96,20 @@ def _decided(profile: Profile, answers: Answers, *, ask: bool) -> tuple[Answers,
     """Decide; at a terminal, ask for what is open until nothing is."""
     from cli.init.answers import UnansweredError
     from cli.init.decide import decide
+    from cli.init.too_good import ask_if_too_good
 
     while True:
         try:
-            return answers, decide(profile, answers)
+            decided = decide(profile, answers)
+            ask_if_too_good(profile, decided, answers)
+            return answers, decided
         except UnansweredError as open_question:
             if not ask:
                 raise
-            answers = _asked(open_question, answers)
+            answers = _asked(open_question, profile, answers)
 
 
-def _asked(open_question: UnansweredError, answers: Answers) -> Answers:
+def _asked(open_question: UnansweredError, profile: Profile, answers: Answers) -> Answers:
     """The answers with what a person says to one question."""
     field = open_question.field
     if field == "snapshot":
@@ -105,8 +117,19 @@ def _asked(open_question: UnansweredError, answers: Answers) -> Answers:
     said = click.prompt(open_question.question).strip()
     if field == "known_after" and not said[:1].isdigit():
         return replace(answers, known_at=said, known_after="")
+    if field == "late":
+        return _late(said, profile, answers)
     changes: dict[str, Any] = {field: tuple(said.replace(",", " ").split()) if field in SEVERAL else said}
     return replace(answers, **changes)
+
+
+def _late(said: str, profile: Profile, answers: Answers) -> Answers:
+    """The columns that are said to be known late, with those that were named before; `because …` is a reason why none is."""
+    if said.lower().startswith("because "):
+        return replace(answers, too_good=said)
+    names = {name for column in profile.columns for name in (column.name, column.header)}
+    before = [name for name in answers.late if name in names]
+    return replace(answers, late=(*before, *said.replace(",", " ").split()))
 
 
 def _source(path: Path, root: Path) -> str:

@@ -60,7 +60,7 @@ class Plan:
 def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -> Plan:
     """Raises SettingsError where there are too few rows."""
     label = label_values(profile, decided)
-    fields, not_inputs = _fields(profile, decided)
+    fields, not_inputs = request_columns(profile, decided)
     kept = _kept(profile, decided, fields)
     moments = None if snapshot else _moments(profile, decided)
     asked = moments[0] if moments else None
@@ -126,7 +126,7 @@ def _chosen(
     return periods.from_times(asked, np.where(unknown, np.datetime64("NaT", "D"), known), warm_up, profile.subject)
 
 
-def _fields(profile: Profile, decided: Decided) -> tuple[tuple[Column, ...], tuple[str, ...]]:
+def request_columns(profile: Profile, decided: Decided) -> tuple[tuple[Column, ...], tuple[str, ...]]:
     """What a caller knows, and what of it is no input: names that are too many to learn from."""
     key = decided.key if len(decided.key) == 1 else ()
     looked_up = {*decided.entities, *filter(None, [decided.scattered_by])}

@@ -15,16 +15,17 @@ from ratchet.check.declared import check_declaration, check_functions, failure
 from ratchet.check.features import Features, FunctionError, compute
 from ratchet.check.finding import Finding
 from ratchet.check.judging import check_columns, check_periods
-from ratchet.check.labels import check_inputs, check_labels
+from ratchet.check.labels import GIVEN_AWAY, check_inputs, check_labels
 from ratchet.check.leaks import check_leaks
 from ratchet.check.pending import check_pending
 from ratchet.check.rows import check_predictions, check_rows
 from ratchet.check.sample import Sample, take
+from ratchet.check.too_good import check_too_good, is_accepted
 from ratchet.check.views import check_keys, check_views
 from ratchet.derivation import LABEL_COLUMNS, REQUEST_ID
 from ratchet.errors import RatchetError
 from ratchet.project import Project
-from ratchet.use_case import Array, UseCase
+from ratchet.use_case import Array, Columns, UseCase
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,18 @@ def _completed(features: Features, where: Declaration, *, is_right: bool) -> Ite
     if not unusable:
         labelled = {**columns, **{name: rows[name] for name in LABEL_COLUMNS}}
         yield from check_predictions(use_case, columns, _like_predictions(use_case, rows["label"]), where)
-        yield from check_inputs(use_case, labelled, where)
+        yield from _given_away(features.sample.project, labelled, where)
         if is_right:
             yield from check_baseline(use_case, labelled, features.every, where)
         yield from check_periods(features, labelled, where)
+
+
+def _given_away(project: Project, columns: Columns, where: Declaration) -> Iterator[Finding]:
+    """Inputs that tell the label, each by itself or else together, unless a person answers for them."""
+    found = [*check_inputs(project.use_case, columns, where)]
+    if all(finding.what == GIVEN_AWAY for finding in found) and is_accepted(project):
+        return
+    yield from found or check_too_good(project, columns, where)
 
 
 def _like_predictions(use_case: UseCase, labels: Array) -> Array:

@@ -16,6 +16,7 @@ from ratchet.derivation import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
 from ratchet.metrics import usable
 from ratchet.use_case import Array, Columns, Kind, Task, UseCase
 
+GIVEN_AWAY = "label-in-features"
 NEARLY_PERFECT = 0.999
 WRONG = 0.05
 """The share of labels up to which impossible ones are left to the rules."""
@@ -100,10 +101,11 @@ def _no_number(name: str, where: Declaration) -> Finding:
 def _given_away(name: str, use_case: UseCase, strength: float, where: Declaration) -> Finding:
     measure = "an AUC" if use_case.task == "binary" else "a rank correlation with the label"
     return Finding(
-        "label-in-features",
+        GIVEN_AWAY,
         _origin(name, use_case, where),
         f"input {name!r} gives the label away: alone it has {measure} of {strength:.4f}",
-        "Take it out of `inputs`, or make it of what is known before the outcome",
+        "Take it out of `inputs`, or make it of what is known before the outcome; if it is known, sign why by "
+        "`ratchet accept too-good --reason …`",
     )
 
 

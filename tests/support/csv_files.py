@@ -53,6 +53,26 @@ def rides(path: Path, rows: int = 3000) -> Path:
     )
 
 
+def bikes(path: Path, days: int = 90) -> Path:
+    """Rentals of each hour, which are those of casual and of registered riders: nobody knows these before the sum."""
+    rng, hours = np.random.default_rng(3), np.arange(days * 24)
+    warmth = (10 + 5 * np.sin(hours / 900) + rng.normal(0, 3, len(hours))).round(1)
+    rate = np.exp(1 + 1.2 * np.sin((hours % 24 - 9) / 24 * 2 * np.pi) + 0.05 * warmth)
+    casual = rng.poisson(rate * (0.3 + 0.5 * rng.random(len(hours))))
+    registered = rng.poisson(rate * (1.5 + 1.5 * rng.random(len(hours))))
+    return write_csv(
+        path,
+        {
+            "instant": hours,
+            "at": np.datetime_as_string(np.datetime64("2024-01-01", "h") + hours, unit="s"),
+            "warmth": warmth,
+            "casual": casual,
+            "registered": registered,
+            "cnt": casual + registered,
+        },
+    )
+
+
 def visits(path: Path, rows: int = 3000) -> Path:
     """A year of appointments in local time: missed or not, which depends on the patient; known after three days."""
     rng = np.random.default_rng(6)

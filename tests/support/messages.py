@@ -234,7 +234,10 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
                 "project.use_case.request"
             ),
             "input 'outcome' gives the label away: alone it has an AUC of 1.0000",
-            "Take it out of `inputs`, or make it of what is known before the outcome",
+            (
+                "Take it out of `inputs`, or make it of what is known before the outcome; if it is known, sign why by "
+                "`ratchet accept too-good --reason …`"
+            ),
         ),
     ],
     "count of later rows": [

@@ -6,9 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from ratchet.gate_evidence import Evidence, Gain, LeakComparison, LeakEvidence, Score, SliceScore
+from ratchet.gate_evidence import Evidence, FirstGains, Gain, LeakComparison, LeakEvidence, Score, SliceScore
 from ratchet.gate_record import GateRecord, conclude
 from ratchet.model import Model, checksums
+from ratchet.plausibility import LinearFit
 from ratchet.project import Project
 from ratchet.signing import sign
 from ratchet.versions import CodeVersion
@@ -16,6 +17,9 @@ from tests.support.models import TRAINED_UNTIL
 
 NO_LEAK = LeakComparison(cut_offs=(TRAINED_UNTIL,), compared=500, later=60, hidden=50, changed=0)
 NO_LEAKS = LeakEvidence(tables=dict.fromkeys(("requests", "labels", "routes"), NO_LEAK))
+
+
+GAIN = Gain(value=0.05, lower=0.02, upper=0.08)
 
 
 def good_score(digest: str, **changes: float | None) -> Score:
@@ -46,7 +50,11 @@ def good_evidence(**changes: Any) -> Evidence:
             SliceScore(column="clinic", value="north", n=600, skill=0.25),
             SliceScore(column="clinic", value="south", n=400, skill=0.1),
         ),
-        gain=Gain(value=0.05, lower=0.02, upper=0.08),
+        gain=GAIN,
+        first=FirstGains(over_reference=GAIN, over_constant=GAIN),
+        linear_fit=LinearFit(explained=0.4),
+        reason=None,
+        objection="",
         leaks=NO_LEAKS,
     )
     return evidence.model_copy(update=changes)

@@ -14,18 +14,20 @@ from hypothesis import strategies as st
 
 from ratchet.errors import GateError
 from ratchet.gate_checks import Verdict, decide, judge
-from ratchet.gate_evidence import Evidence, Gain, LeakEvidence, SliceScore
+from ratchet.gate_evidence import Evidence, FirstGains, Gain, LeakEvidence, SliceScore
 from ratchet.gate_record import GateRecord, Waiver, admit, read, verify, write
+from ratchet.plausibility import LEAST_ERROR, LinearFit
 from ratchet.project import Project
 from ratchet.settings import GateSettings, Stores
 from ratchet.signing import check_signature, sign
 from tests.support.models import TRAINED_UNTIL, noshow_baseline
 from tests.support.projects import NOSHOW_END, noshow_project
-from tests.support.records import NO_LEAK, NO_LEAKS, good_evidence, good_score, noshow_record
+from tests.support.records import GAIN, NO_LEAK, NO_LEAKS, good_evidence, good_score, noshow_record
 
 POLICY = GateSettings(min_rows=200, min_slice_rows=50)
 MODEL = noshow_baseline()
 NAN = float("nan")
+NO_GAIN = Gain(value=0.001, lower=0.0, upper=0.002)
 
 
 @pytest.fixture
@@ -77,6 +79,17 @@ SPOILED: list[tuple[str, dict[str, Any]]] = [
     ("ranking", {"candidate": good_score("a" * 64, auc=None)}),
     ("ranking", {"reference": good_score("0" * 64, auc=NAN)}),
     ("leaks", {"leaks": None}),
+    ("plausible:linear-fit", {"linear_fit": LinearFit(explained=0.9901, columns=("casual", "registered"))}),
+    ("plausible:linear-fit", {"linear_fit": LinearFit(explained=None)}),
+    ("plausible:linear-fit", {"linear_fit": LinearFit.model_construct(explained=NAN, columns=())}),
+    ("plausible:error", {"skill": 0.901}),
+    ("plausible:error", {"skill": None}),
+    ("first:over-reference", {"champion": None, "first": None}),
+    ("first:over-reference", {"champion": None, "first": FirstGains(over_reference=None, over_constant=GAIN)}),
+    ("first:over-reference", {"champion": None, "first": FirstGains(over_reference=NO_GAIN, over_constant=GAIN)}),
+    ("first:over-constant", {"champion": None, "first": None}),
+    ("first:over-constant", {"champion": None, "first": FirstGains(over_reference=GAIN, over_constant=None)}),
+    ("first:over-constant", {"champion": None, "first": FirstGains(over_reference=GAIN, over_constant=NO_GAIN)}),
     ("slices:clinic", {"slices": ()}),
     ("slices:clinic", {"slices": (SliceScore(column="clinic", value="north", n=49, skill=0.9),)}),
     ("slices:clinic", {"slices": (SliceScore(column="clinic", value="north", n=999, skill=0.9),)}),
@@ -188,7 +201,7 @@ def test_no_checks_are_no_pass() -> None:
 def test_every_number_gives_a_verdict_and_nothing_but_good_ones_pass(skill: float, lower: float) -> None:
     """No float, however odd, crashes the judge or slips through."""
     verdict = decide(judge(good_evidence(skill=skill, gain=_gain(lower)), POLICY))
-    good = math.isfinite(skill) and skill > 0 and math.isfinite(lower)
+    good = math.isfinite(skill) and skill > 0 and 1 - skill >= LEAST_ERROR and math.isfinite(lower)
     assert ("superior" if good and lower > 0 else "non-inferior" if good and lower > -0.01 else "refused") == verdict
 
 
@@ -256,7 +269,7 @@ def test_number_that_is_none_is_no_record(project: Project, tmp_path: Path) -> N
 
 def test_absent_record_is_one_clear_error(tmp_path: Path) -> None:
     """No record says what to run."""
-    with pytest.raises(GateError, match="Run the evaluate stage"):
+    with pytest.raises(GateError, match="ratchet stage evaluate"):
         read(tmp_path / "record.json")
 
 

@@ -21,6 +21,7 @@ from cli.init.command import init
 from ratchet.errors import RatchetError
 from ratchet.feature_service import service_spec
 from ratchet.project import Project
+from ratchet.reasons import find_reason
 from tests.support.begun import begun, project_of
 from tests.support.checkout import ROOT
 from tests.support.csv_files import PARAMS, checkout, rides, subscribers, visits, write_csv
@@ -311,7 +312,7 @@ class TestCommand:
         doubled = [*lines, lines[1], f"{lines[2].rpartition(',')[0]},"]
         empty = [f"{line},{'nothing' if not place else ''}" for place, line in enumerate(doubled)]
         path.write_text("\n".join(empty) + "\n")
-        said = begun(tmp_path, "rides", path, replace(RIDES, late=())).splitlines()
+        said = begun(tmp_path, "rides", path, replace(RIDES, late=(), too_good="fares are fixed")).splitlines()
         assert [line for line in said if line.startswith("note")] == [
             "note: left out: nothing (empty, one value only, another time, or too many different values)",
             (
@@ -384,6 +385,34 @@ class TestCommand:
         done = CliRunner().invoke(init, ["churned", "--csv", str(path), "--label", "Churn"], input="soon\n2024-06-30\n")
         assert done.exit_code == 0, done.output
         assert "no column says when a row was known." in done.output
+
+    def test_asks_for_a_reason_where_the_label_is_given_away(self, tmp_path: Path) -> None:
+        """Without a terminal both ways out are named with the columns, and nothing is written."""
+        path = rides(checkout(tmp_path) / "rides.csv")
+        with pytest.raises(RatchetError, match="fare gives minutes away") as asked:
+            begun(tmp_path, "rides", path, replace(RIDES, late=()))
+        assert "--late fare " in asked.value.remedy
+        assert "--too-good" in asked.value.remedy
+        assert not (tmp_path / "use_cases").exists()
+
+    @pytest.mark.parametrize(
+        ("said", "fields", "is_signed"),
+        [("fares\nfare", "bike", False), ("because fares are fixed before", "bike, fare", True)],
+    )
+    def test_at_a_terminal_asks_whether_that_is_known_late(
+        self, said: str, fields: str, is_signed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A column that there is not is asked for again; a reason is signed and counts for what was written."""
+        path = rides(checkout(tmp_path) / "rides.csv")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("cli.init.command.is_terminal", lambda: True)
+        given = ["--label", "minutes", "--known-at", "ended_at", "--timezone", "Europe/Berlin", "--entity", "zone"]
+        done = CliRunner().invoke(init, ["rides", "--csv", str(path), *given, "--by", "ann"], input=f"{said}\n")
+        assert done.exit_code == 0, done.output
+        assert f"with zone, distance_km, class_, {fields}" in done.output
+        with project_of(tmp_path, "rides") as project:
+            reason, _ = find_reason(project, service_spec(project.use_case).fingerprint)
+        assert is_signed == (reason is not None and reason.by == "ann")
 
     def test_says_nothing_of_where_it_runs(self, tmp_path: Path) -> None:
         """A file below the checkout is named from there, so that the section holds on another machine."""

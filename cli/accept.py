@@ -1,0 +1,28 @@
+"""`ratchet accept`: a person answers for what the gate would otherwise refuse."""
+
+from __future__ import annotations
+
+import click
+
+from cli.person import current_user
+
+
+@click.command()
+@click.argument("what", type=click.Choice(["too-good"]), metavar="WHAT")
+@click.option("--reason", required=True, help="Why a caller knows all inputs before the outcome.")
+@click.option("--by", default=current_user, show_default="you", help="Who answers for it.")
+def accept(what: str, reason: str, by: str) -> None:
+    """Sign why WHAT is no mistake: `too-good`, a model whose inputs give the label away or whose error is next to none.
+
+    The reason holds for the present inputs and features. It is kept in the use case's folder as reasons.json, for git."""
+    from ratchet.feature_service import service_spec
+    from ratchet.project import Project
+    from ratchet.reasons import accept as sign_reason
+    from ratchet.reasons import reasons_file
+
+    project = Project.load(use_case=click.get_current_context().obj)
+    spec = service_spec(project.use_case)
+    signed = sign_reason(project, spec.name, spec.fingerprint, by=by, reason=reason)
+    path = reasons_file(project).relative_to(project.root)
+    click.echo(f"{signed.by} accepts {what} of {signed.feature_service}: {signed.reason}")
+    click.echo(f"next: `git add {path}`, commit it, and `dvc repro monitor@{project.settings.use_case}`")

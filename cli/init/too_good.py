@@ -1,0 +1,69 @@
+"""Ask where the file's inputs give its label away: what is known only with the label, or a person's reason why nothing is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import util
+from pathlib import Path
+from types import ModuleType
+
+from cli.init.answers import Answers, UnansweredError
+from cli.init.decide import Decided
+from cli.init.look import Column, Profile
+from cli.init.plan import label_values, request_columns
+from ratchet.plausibility import linear_fit
+from ratchet.reasons import Reason
+from ratchet.use_case import Array
+
+
+def ask_if_too_good(profile: Profile, decided: Decided, answers: Answers) -> None:
+    """Raises UnansweredError where a linear fit on the inputs is too good to be true, and nobody has said why it is not."""
+    fields, not_inputs = request_columns(profile, decided)
+    inputs = [column for column in fields if column.name not in not_inputs]
+    fit = linear_fit(
+        decided.task,
+        {column.name: _values(profile, column) for column in inputs},
+        {column.name: "category" if column.is_category else "number" for column in inputs},
+        label_values(profile, decided),
+    )
+    if fit.is_too_good and not answers.too_good.strip():
+        flags = " ".join(f"--late {name}" for name in fit.columns).removeprefix("--late ")
+        given = f"{fit.columns[0]} gives" if len(fit.columns) == 1 else f"{', '.join(fit.columns)} together give"
+        raise UnansweredError(
+            f"{given} {decided.label.name} away: a linear fit explains {fit.explained:.2%} of it",
+            subject=profile.subject,
+            field="late",
+            form=f'{flags} for what is known only when {decided.label.name} is, or --too-good "REASON" if all is known before',
+            words=f"Which columns are known only when {decided.label.name} is? If none: because …, and you sign that",
+        )
+
+
+def sign_reason(root: Path, name: str, reason: str, by: str) -> Reason:
+    """Sign why the use case that was just written is not too good to be true. Raises GateError."""
+    from ratchet.feature_service import service_spec
+    from ratchet.project import Project
+    from ratchet.reasons import accept
+
+    with _imported(root, name) as module:
+        service = service_spec(module.use_case)
+    return accept(Project.load(root, name), service.name, service.fingerprint, by=by, reason=reason)
+
+
+@contextmanager
+def _imported(root: Path, name: str) -> Iterator[ModuleType]:
+    """The module of a use case in this folder, for the time being: it is none of the running program's own."""
+    spec = util.spec_from_file_location(f"use_cases.{name}", root / "use_cases" / name / "__init__.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        yield module
+    finally:
+        del sys.modules[spec.name]
+
+
+def _values(profile: Profile, column: Column) -> Array:
+    return profile.text[column.name].to_numpy() if column.is_category else profile.numbers(column.name)

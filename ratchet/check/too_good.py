@@ -1,0 +1,35 @@
+"""A label that the inputs give away together: too good to be true, unless a person answers for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ratchet.check.declaration import Declaration
+from ratchet.check.finding import Finding
+from ratchet.feature_service import service_spec
+from ratchet.plausibility import MOST_EXPLAINED, linear_fit
+from ratchet.project import Project
+from ratchet.reasons import find_reason, how_to_accept
+from ratchet.use_case import Columns
+
+
+def is_accepted(project: Project) -> bool:
+    """Whether a person's signed reason covers the present inputs and features."""
+    return find_reason(project, service_spec(project.use_case).fingerprint)[0] is not None
+
+
+def check_too_good(project: Project, columns: Columns, where: Declaration) -> Iterator[Finding]:
+    """Is the label a sum, product or the like of the inputs? `columns` are labelled requests with all that a model is given."""
+    use_case = project.use_case
+    fit = linear_fit(use_case.task, columns, use_case.inputs, columns["label"])
+    if not fit.is_too_good:
+        return
+    _, objection = find_reason(project, service_spec(use_case).fingerprint)
+    named = ", ".join(fit.columns)
+    yield Finding(
+        "too-good",
+        where.use_case("inputs"),
+        f"the inputs give the label away: a linear fit on {named} explains {fit.explained:.2%} of it, and more than "
+        f"{MOST_EXPLAINED:.0%} is too good to be true{f' ({objection})' if objection else ''}",
+        f"Take out of `inputs` what of {named} is not known before the outcome. If all is, sign why: {how_to_accept(project)}",
+    )

@@ -1,0 +1,115 @@
+"""Reasons that a person signs for what the gate would otherwise refuse, kept in git beside the use case.
+
+A reason is about one model name and one feature service: other inputs or features ask for a new one. It is signed with the key
+that gate records are signed with, so that nobody without the key can let a leak through by editing a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
+
+from ratchet.errors import GateError
+from ratchet.project import Project
+from ratchet.signing import Signed, check_signature, sign
+from ratchet.tables import write_text
+
+REASONS_FILE = "reasons.json"
+
+
+class Reason(Signed):
+    """Why what is `accepted` of a model with this feature service is no mistake, by the person who answers for it."""
+
+    model_name: str
+    feature_service: str
+    fingerprint: str
+    accepted: Literal["too-good"] = "too-good"
+    by: str = Field(min_length=1)
+    reason: str = Field(min_length=1)
+    at: AwareDatetime
+
+
+_Reasons = TypeAdapter(tuple[Reason, ...])
+
+
+def reasons_file(project: Project) -> Path:
+    """Where the reasons of the use case are: in its folder."""
+    name = project.settings.use_case
+    parts = name.split(".") if "." in name else ["use_cases", name]
+    return project.root.joinpath(*parts, REASONS_FILE)
+
+
+def accept(project: Project, feature_service: str, fingerprint: str, *, by: str, reason: str) -> Reason:
+    """Sign a reason and keep it, in the place of one for the same model. Raises GateError for one that says nothing."""
+    if not (by.strip() and reason.strip()):
+        raise GateError(
+            "an empty reason answers for nothing",
+            subject=str(reasons_file(project)),
+            remedy="Give --reason and --by, each in a word at least",
+        )
+    document = Reason(
+        model_name=project.namespace,
+        feature_service=feature_service,
+        fingerprint=fingerprint,
+        by=by.strip(),
+        reason=" ".join(reason.split()),
+        at=project.clock.now(),
+    )
+    signed = sign(document, project)
+    others = [other for other in _read(project) if other.model_name != signed.model_name]
+    _write(project, sorted([*others, signed], key=lambda each: each.model_name))
+    return signed
+
+
+def find_reason(project: Project, fingerprint: str) -> tuple[Reason | None, str]:
+    """The reason that covers a model of this feature service, and if there is none, why the one in the file does not count."""
+    try:
+        own = [reason for reason in _read(project) if reason.model_name == project.namespace]
+        for reason in own:
+            check_reason(reason, fingerprint, project)
+    except GateError as error:
+        return None, f"the reason in {reasons_file(project).relative_to(project.root)} does not count: {error.problem}"
+    return (own[0] if own else None), ""
+
+
+def check_reason(reason: Reason, fingerprint: str, project: Project) -> None:
+    """Raises GateError unless a person signed it, with this project's key, for this model and feature service."""
+    check_signature(reason, project, f"Sign a new one by {how_to_accept(project)}")
+    if reason.model_name != project.namespace:
+        raise _refusal(f"it was signed for {reason.model_name}", project)
+    if reason.fingerprint != fingerprint:
+        raise _refusal(f"it was signed for other inputs or features ({reason.feature_service})", project)
+    if not reason.reason.strip():
+        raise _refusal("it is empty", project)
+
+
+def how_to_accept(project: Project) -> str:
+    """The command that signs a reason."""
+    return f'`ratchet --use-case {project.settings.use_case} accept too-good --reason "…"`'
+
+
+def _read(project: Project) -> tuple[Reason, ...]:
+    path = reasons_file(project)
+    try:
+        return _Reasons.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return ()
+    except ValidationError as error:
+        raise GateError(
+            f"is no list of signed reasons ({' '.join(str(error).split())[:200]})",
+            subject=str(path),
+            remedy="Restore it from git, or delete it and sign again",
+        ) from error
+
+
+def _write(project: Project, reasons: Sequence[Reason]) -> None:
+    content = [reason.model_dump(mode="json") for reason in reasons]
+    write_text(reasons_file(project), json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _refusal(problem: str, project: Project) -> GateError:
+    return GateError(problem, subject=str(reasons_file(project)), remedy=f"Sign a new one by {how_to_accept(project)}")

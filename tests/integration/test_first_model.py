@@ -1,0 +1,185 @@
+"""Where nothing serves: who may be the first, and that every remedy which a message prints leads on."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ibis import _
+
+from cli.summary import build, render
+from feature_pipeline.featurize import featurize
+from feature_pipeline.materialize import materialize
+from inference_pipeline.champion import load_champion
+from ratchet import gate_record, reports
+from ratchet.errors import GateError, RatchetError, RegistryError
+from ratchet.feature_registry import apply
+from ratchet.gate_record import GateRecord
+from ratchet.project import Project
+from ratchet.promotion import promote, resolve_champion, rollback, serving_version
+from tests.support.accepted import accept_all
+from tests.support.mistakes import with_examples
+from tests.support.projects import noshow_project
+from tests.support.registry import client
+from tests.support.remedies import follow
+from tests.support.variants import with_use_case
+from training_pipeline.fit import train
+from training_pipeline.gate import evaluate
+from training_pipeline.register import offer, register
+
+QUICK = {"leak_cut_offs": 1, "resamples": 200}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A checkout with features and models, none of which was judged."""
+    project = noshow_project(tmp_path_factory.mktemp("trained"), rows_per_week=150)
+    project = project.with_settings(gate=project.settings.gate.model_copy(update=QUICK))
+    accept_all(project)
+    reports.run(project, "validate", lambda _: {"rows": {}, "reasons": {}})
+    featurize(project)
+    materialize(project)
+    train(project)
+    return project
+
+
+@pytest.fixture(scope="module")
+def judged_once(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A checkout in which both models are good and were judged."""
+    project = copied(trained, tmp_path_factory.mktemp("judged"))
+    reports.run(project, "evaluate", evaluate)
+    return project
+
+
+@pytest.fixture
+def judged(judged_once: Project, tmp_path: Path) -> Project:
+    """A test's own checkout, in which both models are good and were judged, and nothing serves."""
+    return copied(judged_once, tmp_path)
+
+
+def copied(project: Project, folder: Path) -> Project:
+    """The project with all its files elsewhere; the use case stays the one that it has."""
+    shutil.copytree(project.root, folder / "copy")
+    other = replace(project, root=folder / "copy")
+    other.__dict__["use_case"] = project.use_case
+    return other
+
+
+def grouped_by_nothing(project: Project) -> Project:
+    """The project with a baseline that groups by what says nothing of the label, trained and judged."""
+    project = with_use_case(project, baseline=(("hour",), ()))
+    train(project)
+    reports.run(project, "evaluate", evaluate)
+    return project
+
+
+def record(project: Project, name: str) -> GateRecord:
+    return gate_record.read(project.gate / f"{name}.json")
+
+
+def failed(made: GateRecord) -> set[str]:
+    return {check.name for check in made.checks if check.status == "failed"}
+
+
+def test_a_good_candidate_is_the_first_where_the_baseline_explains_nothing(trained: Project, tmp_path: Path) -> None:
+    """The baseline is refused, the candidate is compared with it and with a constant, and serves; there is no way back."""
+    project = grouped_by_nothing(copied(trained, tmp_path))
+    assert "first:over-constant" in failed(record(project, "baseline"))
+    candidate = record(project, "candidate")
+    assert (None, "superior") == (candidate.champion, candidate.verdict)
+    assert {"first:over-reference", "first:over-constant"} <= {check.name for check in candidate.checks}
+    assert "serving" == register(project)["candidate"]["status"]
+    assert candidate.candidate == load_champion(project).model.digest
+    with pytest.raises(RegistryError):
+        rollback(project, by="ann", reason="to see")
+    assert candidate.candidate == resolve_champion(project).model.digest
+
+
+def test_labels_of_pure_noise_let_nothing_serve(trained: Project, tmp_path: Path) -> None:
+    """Neither beats a constant beyond chance; the summary shows why, as far as reports go."""
+    number = _.request_id.right(4).cast("int64")
+    noise = ((number * 7919) % 13 < 4).cast("float64")
+    project = with_examples(copied(trained, tmp_path), lambda rows: rows.mutate(label=noise))
+    featurize(project)
+    train(project)
+    reports.run(project, "evaluate", evaluate)
+    reports.run(project, "register", register)
+    for name in ("baseline", "candidate"):
+        assert {"first:over-constant", "first:over-reference"} & failed(record(project, name))
+    assert serving_version(project) is None
+    with pytest.raises(RegistryError):
+        load_champion(project)
+    told = render(build(project))
+    assert "no version serves" in told
+    assert "✗ first:over-" in told
+    assert "make serve" not in told
+
+
+def problem(project: Project, version: int) -> RatchetError:
+    with pytest.raises(GateError) as refused:
+        promote(project, version, by="ann", reason="please")
+    return refused.value
+
+
+def test_bounds_that_were_changed_ask_for_another_judgement_which_helps(judged: Project) -> None:
+    """Judged by the bounds of before, a model is refused; the commands in the message have it serve."""
+    gate = judged.settings.gate.model_copy(update={"min_skill": 0.001})
+    changed = judged.with_settings(gate=gate)
+    register(changed)
+    refused = problem(changed, 1)
+    assert "other bounds" in refused.problem
+    assert follow(changed, refused.remedy) is None
+    assert record(changed, "candidate").candidate == resolve_champion(changed).model.digest
+
+
+def test_a_model_that_was_compared_with_one_that_does_not_serve_is_led_on(judged: Project) -> None:
+    """The message names what to promote first, and the commands that judge again do both."""
+    version = offer(judged, judged.models / "candidate", record(judged, "candidate"))
+    refused = problem(judged, version)
+    assert record(judged, "baseline").candidate[:12] in refused.remedy
+    assert follow(judged, refused.remedy) is None
+    assert version == resolve_champion(judged).version
+
+
+@pytest.mark.parametrize("lost", [("gate.key", "gate.pub"), ("gate.key",)])
+def test_a_lost_key_leads_to_beginning_anew(judged: Project, lost: tuple[str, ...]) -> None:
+    """Whichever half is lost: what the error tells, done to the letter, ends with a model that serves."""
+    register(judged)
+    for name in lost:
+        (judged.shared_state / "keys" / name).unlink()
+    with pytest.raises(RatchetError) as error:
+        evaluate(judged)
+    told = str(error.value)
+    assert re.search(rf"delete the registered model {judged.namespace} in MLflow", told)
+    client(judged).delete_registered_model(judged.namespace)
+    if "remove the .pub file" in told:
+        (judged.shared_state / "keys" / "gate.pub").unlink()
+    assert follow(judged, told) is None
+    assert record(judged, "candidate").candidate == load_champion(judged).model.digest
+
+
+def test_a_lost_public_half_is_made_again(judged: Project) -> None:
+    """The private half is there: no one has to begin anew."""
+    (judged.shared_state / "keys" / "gate.pub").unlink()
+    with pytest.raises(GateError) as error:
+        gate_record.verify(record(judged, "baseline"), record(judged, "baseline").candidate, judged)
+    follow(judged, error.value.remedy.partition(";")[0])
+    gate_record.verify(record(judged, "baseline"), record(judged, "baseline").candidate, judged)
+
+
+def test_changed_features_lead_to_the_reason_why_the_new_model_does_not_serve(judged: Project) -> None:
+    """The champion's code was never committed, so that no model on other features can be compared: the summary says so."""
+    register(judged)
+    inputs: dict[str, Any] = {name: kind for name, kind in judged.use_case.inputs.items() if name != "hour"}
+    changed = with_use_case(judged, inputs=inputs)
+    with pytest.raises(GateError, match="was trained on feature service") as error:
+        load_champion(changed)
+    apply(changed)
+    train(changed)
+    reports.run(changed, "evaluate", evaluate)
+    assert "`ratchet summary`" in error.value.remedy
+    assert "never committed" in render(build(changed))

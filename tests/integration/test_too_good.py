@@ -1,0 +1,118 @@
+"""A leak from the file to the gate: what the sum of its parts gives away asks for a person's signed reason at each step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.init.answers import Answers, UnansweredError
+from cli.stages import load_stage
+from ratchet.check import check
+from ratchet.errors import GateError
+from ratchet.gate_checks import PLAUSIBLE
+from ratchet.gate_record import admit, read, verify
+from ratchet.project import Project
+from ratchet.reasons import reasons_file
+from tests.support.begun import begun, project_of
+from tests.support.csv_files import bikes, checkout
+from tests.support.remedies import follow
+from tests.support.variants import with_use_case
+
+BIKES = Answers(label="cnt", time="at", known_after="1h", timezone="UTC", entity=("none",))
+STEPS = ("ingest", "validate", "featurize", "materialize", "train")
+
+
+@pytest.fixture(scope="module")
+def leaking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A use case that was begun with both parts of the sum as inputs, for a reason that was then lost; models are trained."""
+    root = checkout(tmp_path_factory.mktemp("bikes"))
+    begun(root, "bikes", bikes(root / "bikes.csv"), replace(BIKES, too_good="the operator tells all at noon"))
+    with project_of(root, "bikes") as project:
+        for step in STEPS:
+            load_stage(step)(project)
+        yield project
+
+
+@pytest.fixture
+def without_reason(leaking: Project) -> Iterator[Project]:
+    """The use case while its reason is away."""
+    path = reasons_file(leaking)
+    kept = path.read_bytes()
+    path.unlink()
+    yield leaking
+    path.write_bytes(kept)
+
+
+def plausible(project: Project) -> dict[str, str]:
+    """What the gate says of the candidate in its two checks: name → status and detail."""
+    checks: list[dict[str, Any]] = load_stage("evaluate")(project)["candidate"]["checks"]
+    found = {check["name"]: f"{check['status']}: {check['detail']}" for check in checks}
+    return {name: said for name, said in found.items() if name.startswith(PLAUSIBLE)}
+
+
+def test_init_asks_which_columns_are_known_late(tmp_path: Path) -> None:
+    """It names both parts of the sum and nothing else; with them as late the question is gone, and check finds nothing."""
+    path = bikes(checkout(tmp_path) / "bikes.csv")
+    with pytest.raises(UnansweredError) as asked:
+        begun(tmp_path, "bikes", path, BIKES)
+    assert "casual, registered together give cnt away" in asked.value.problem
+    assert "--late casual --late registered for" in asked.value.remedy
+    begun(tmp_path, "bikes", path, replace(BIKES, late=("casual", "registered")))
+    with project_of(tmp_path, "bikes") as project:
+        assert [] == check(project)
+
+
+def test_check_finds_it_until_the_reason_is_signed(without_reason: Project) -> None:
+    """At the line of the inputs, with the columns and the command; following that ends it."""
+    (found,) = check(without_reason)
+    assert "too-good" == found.what
+    assert "casual, registered" in found.problem
+    assert "bikes/__init__.py:" in found.where
+    assert follow(without_reason, found.remedy) is None
+    assert [] == check(without_reason)
+
+
+def test_other_inputs_ask_again(leaking: Project) -> None:
+    """A reason for some inputs covers no others."""
+    assert [] == check(leaking)
+    fewer = {name: kind for name, kind in leaking.use_case.inputs.items() if name != "warmth"}
+    (found,) = check(with_use_case(leaking, inputs=fewer))
+    assert "other inputs or features" in found.problem
+
+
+def test_gate_passes_with_the_reason_in_its_record(leaking: Project) -> None:
+    """Who accepts it why stands in the check, and the record holds by itself."""
+    said = plausible(leaking)
+    assert "accepted by" in said["plausible:linear-fit"]
+    assert said["plausible:linear-fit"].startswith("passed")
+    record = read(leaking.gate / "candidate.json")
+    reasons_file(leaking).rename(reasons_file(leaking).with_suffix(".away"))
+    verify(record, record.candidate, leaking)
+    reasons_file(leaking).with_suffix(".away").rename(reasons_file(leaking))
+
+
+def test_gate_refuses_without_a_reason_and_tells_the_way(without_reason: Project) -> None:
+    """The columns are named; the command in the refusal, and judging again, has the checks pass."""
+    said = plausible(without_reason)["plausible:linear-fit"]
+    assert said.startswith("failed: of the label's variance explained by casual, registered")
+    record = read(without_reason.gate / "candidate.json")
+    with pytest.raises(GateError, match="it failed") as refused:
+        admit(record, record.candidate, record.champion, None, without_reason)
+    assert "refused" == record.verdict
+    follow(without_reason, refused.value.remedy.partition("; then")[0])
+    assert plausible(without_reason)["plausible:linear-fit"].startswith("passed")
+
+
+def test_gate_takes_no_edited_reason(without_reason: Project) -> None:
+    """Somebody who writes the file by hand is named an editor, not believed."""
+    entry = {"model_name": without_reason.namespace, "feature_service": "x", "fingerprint": "9" * 64, "signature": "00"}
+    text = json.dumps([{**entry, "by": "eve", "reason": "trust me", "at": "2024-01-01T00:00:00Z"}])
+    reasons_file(without_reason).write_text(text, encoding="utf-8")
+    said = plausible(without_reason)["plausible:linear-fit"]
+    assert said.startswith("failed")
+    assert "signature does not fit" in said

@@ -1,0 +1,68 @@
+"""Follow what an error tells its reader to do: run the commands in its text, as the command line would."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping
+
+from cli.stages import STAGES, load_stage
+from cli.summary import build
+from ratchet import reports
+from ratchet.errors import RatchetError
+from ratchet.feature_service import service_spec
+from ratchet.project import Project
+from ratchet.promotion import status
+from ratchet.reasons import accept
+
+Words = list[str]
+
+
+def follow(project: Project, remedy: str) -> RatchetError | None:
+    """Run each command of the text in order, up to one that fails; what it fails with.
+
+    A command that this does not know is a test's failure: no message may name one that there is not.
+    """
+    for command in re.findall(r"`((?:ratchet|dvc) [^`]+)`", remedy):
+        words = [word for word in shlex.split(command) if word not in ("--use-case", project.settings.use_case)]
+        try:
+            _COMMANDS[" ".join(words[:2])](project, words[2:])
+        except RatchetError as error:
+            return error
+    return None
+
+
+def _stage(project: Project, words: Words) -> None:
+    (name,) = words
+    reports.run(project, name, load_stage(name))
+
+
+def _accept(project: Project, words: Words) -> None:
+    spec = service_spec(project.use_case)
+    accept(project, spec.name, spec.fingerprint, by="ann", reason=words[-1])
+
+
+def _repro(project: Project, words: Words) -> None:
+    """The stages up to the one that is named or, where it says so, from that one on."""
+    step, _, name = words[-1].partition("@")
+    assert project.settings.use_case == name
+    place = [*STAGES].index(step)
+    for stage in [*STAGES][place:] if "--downstream" in words else [*STAGES][: place + 1]:
+        _stage(project, [stage])
+
+
+def _status(project: Project, _words: Words) -> None:
+    status(project)
+
+
+def _summary(project: Project, _words: Words) -> None:
+    build(project)
+
+
+_COMMANDS: Mapping[str, Callable[[Project, Words], None]] = {
+    "ratchet stage": _stage,
+    "ratchet accept": _accept,
+    "ratchet status": _status,
+    "ratchet summary": _summary,
+    "dvc repro": _repro,
+}

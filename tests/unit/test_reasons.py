@@ -1,0 +1,157 @@
+"""A person's signed reason: what it covers, and what does not count as one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ratchet.errors import GateError
+from ratchet.gate_checks import PLAUSIBLE, decide, judge
+from ratchet.gate_evidence import Evidence
+from ratchet.gate_record import GateRecord, admit, conclude, verify
+from ratchet.plausibility import LinearFit
+from ratchet.project import Project
+from ratchet.reasons import Reason, accept, find_reason, reasons_file
+from ratchet.signing import sign
+from tests.support.models import noshow_baseline
+from tests.support.projects import noshow_project
+from tests.support.records import good_evidence, good_score
+from tests.support.registry import with_namespace
+
+MODEL = noshow_baseline()
+CONTRACT = MODEL.contract
+LEAKED = LinearFit(explained=1.0, columns=("casual", "registered"))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return noshow_project(tmp_path)
+
+
+def signed(project: Project, reason: str = "both are known at noon") -> Reason:
+    return accept(project, CONTRACT.feature_service, CONTRACT.fingerprint, by="ann", reason=reason)
+
+
+def too_good(reason: Reason | None = None, **changes: Any) -> Evidence:
+    evidence = {"candidate": good_score(MODEL.digest), "champion": None, "linear_fit": LEAKED, "skill": 0.95}
+    return good_evidence(**evidence, reason=reason, **changes)
+
+
+def record(project: Project, evidence: Evidence) -> GateRecord:
+    files: dict[str, str] = {}
+    made = conclude(CONTRACT, evidence, project.settings.gate, files=files, data_version="d", commit=None, dirty=True)
+    return sign(made, project)
+
+
+def edit(project: Project, **changes: Any) -> None:
+    path = reasons_file(project)
+    (entry,) = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps([{**entry, **changes}]), encoding="utf-8")
+
+
+def test_it_is_found_for_what_it_was_signed_for(project: Project) -> None:
+    """The file is beside the use case, and says who accepts what, why and since when."""
+    reason = signed(project)
+    assert (reason, "") == find_reason(project, CONTRACT.fingerprint)
+    assert ("ann", "both are known at noon", project.clock.now()) == (reason.by, reason.reason, reason.at)
+    assert reasons_file(project).is_relative_to(project.root)
+
+
+def test_without_a_file_there_is_none_and_no_objection(project: Project) -> None:
+    """Nobody has to sign what is not too good."""
+    assert (None, "") == find_reason(project, CONTRACT.fingerprint)
+
+
+def test_other_inputs_ask_for_a_new_one(project: Project) -> None:
+    """The reason is about the inputs and features that it was signed for."""
+    signed(project)
+    found, objection = find_reason(project, "9" * 64)
+    assert found is None
+    assert "other inputs or features" in objection
+
+
+@pytest.mark.parametrize("change", [{"reason": "another"}, {"by": "bob"}, {"fingerprint": "9" * 64}, {"signature": ""}])
+def test_edited_one_does_not_count(project: Project, change: dict[str, str]) -> None:
+    """Whoever edits the file without the key signs nothing."""
+    signed(project)
+    edit(project, **change)
+    found, objection = find_reason(project, change.get("fingerprint", CONTRACT.fingerprint))
+    assert found is None
+    assert "signature does not fit" in objection
+
+
+@pytest.mark.parametrize("content", ["", "[", "{}", '[{"reason": "because"}]', "\x00"])
+def test_file_that_is_no_list_of_reasons_is_an_objection(project: Project, content: str) -> None:
+    """It is named, and nothing is taken for a reason."""
+    signed(project)
+    reasons_file(project).write_text(content, encoding="utf-8")
+    found, objection = find_reason(project, CONTRACT.fingerprint)
+    assert found is None
+    assert "is no list of signed reasons" in objection
+
+
+@pytest.mark.parametrize("reason", ["", "  \n "])
+def test_empty_reason_is_not_signed(project: Project, reason: str) -> None:
+    """Nor is a file made."""
+    with pytest.raises(GateError, match="answers for nothing"):
+        signed(project, reason)
+    assert not reasons_file(project).exists()
+
+
+def test_one_of_another_source_stays_and_covers_nothing_here(project: Project) -> None:
+    """A use case that is fed from two places has a reason for each; the newest of each is kept."""
+    other = with_namespace(project)
+    signed(other)
+    assert (None, "") == find_reason(project, CONTRACT.fingerprint)
+    signed(project, "first")
+    assert "second" == signed(project, "second").reason
+    assert 2 == len(json.loads(reasons_file(project).read_text(encoding="utf-8")))
+    assert find_reason(other, CONTRACT.fingerprint)[0] is not None
+
+
+def test_signed_reason_lets_a_model_pass_and_stands_in_its_record(project: Project) -> None:
+    """The checks show value and bound as they are, and who accepts them why."""
+    made = record(project, too_good(signed(project)))
+    assert "superior" == made.verdict
+    verify(GateRecord.model_validate_json(made.model_dump_json()), MODEL.digest, project)
+    details = [check.detail for check in made.checks if check.name.startswith(PLAUSIBLE)]
+    assert 2 == len([detail for detail in details if detail.endswith("accepted by ann: both are known at noon")])
+
+
+def test_without_a_reason_the_refusal_names_columns_and_command(project: Project) -> None:
+    """Who is turned away learns what to take out, and how to answer for it instead."""
+    with pytest.raises(GateError, match="it failed plausible:linear-fit, plausible:error") as refused:
+        admit(record(project, too_good()), MODEL.digest, None, None, project)
+    assert {"casual, registered", "accept too-good"} <= {
+        part for part in ("casual, registered", "accept too-good") if part in refused.value.remedy
+    }
+
+
+def test_objection_is_in_the_check(project: Project) -> None:
+    """A reason that does not count says so where it is missed."""
+    checks = judge(too_good(objection="the signature does not fit"), project.settings.gate)
+    (found,) = (check for check in checks if check.name == f"{PLAUSIBLE}linear-fit")
+    assert ("failed", True) == (found.status, "the signature does not fit" in found.detail)
+
+
+@pytest.mark.parametrize("change", [{"linear_fit": LinearFit(explained=None)}, {"skill": None}])
+def test_missing_evidence_is_covered_by_no_reason(project: Project, change: dict[str, Any]) -> None:
+    """A reason is about a figure, not about its absence."""
+    evidence = too_good(signed(project)).model_copy(update=change)
+    assert "refused" == decide(judge(evidence, project.settings.gate))
+
+
+def test_reason_within_a_record_is_verified_again(project: Project) -> None:
+    """An unsigned reason, or one for other features, vouches for nothing, though the record be signed."""
+    reason = signed(project)
+    strangers = {
+        "signature does not fit": reason.model_copy(update={"reason": "trust me"}),
+        "other inputs or features": sign(reason.model_copy(update={"fingerprint": "9" * 64}), project),
+        "it was signed for elsewhere": sign(reason.model_copy(update={"model_name": "elsewhere"}), project),
+    }
+    for problem, stranger in strangers.items():
+        with pytest.raises(GateError, match=problem):
+            verify(record(project, too_good(stranger)), MODEL.digest, project)
