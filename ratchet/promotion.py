@@ -119,7 +119,9 @@ def promote_by_policy(project: Project, version: int, contract: Contract, record
 def _held(snapshot: Snapshot, version: int) -> str | None:
     """The rollback that no policy promotes over."""
     hold = snapshot.hold
-    return hold and (
+    if hold is None:
+        return None
+    return (
         f"{hold.by} rolled back to version {hold.version} ({hold.reason}). `ratchet promote {version}` ends that hold and "
         "asks for this version, `ratchet release` ends it for later ones"
     )
@@ -329,7 +331,9 @@ def _settle(registry: Registry, refused: dict[str, Any] | None) -> dict[str, Any
     _write_serving_file(registry.project, champion)
     write_requested(registry)
     registry.point(PREVIOUS, champion.previous if champion and champion.previous in versions else None, snapshot)
-    return champion and {"version": champion.version, "digest": champion.digest, "previous": champion.previous}
+    if champion is None:
+        return None
+    return {"version": champion.version, "digest": champion.digest, "previous": champion.previous}
 
 
 def _statuses(snapshot: Snapshot, refused: dict[str, Any] | None) -> dict[int, str]:
