@@ -26,6 +26,7 @@ from ratchet.tables import (
     digest,
     files,
     md5,
+    partition_date,
     read_json,
     read_manifest,
     scan,
@@ -209,6 +210,11 @@ class TestReading:
         found = files(tmp_path, date(2024, 1, 2), date(2024, 1, 3))
         assert ["date=2024-01-02", "date=2024-01-03"] == [Path(path).parent.name for path in found]
         assert 3 == len(files(tmp_path))
+
+    def test_a_file_has_the_date_of_its_folder(self) -> None:
+        """Never that of its own name, and none where its folder says nothing of a date."""
+        found = [partition_date(f"{folder}date=2024-01-09.parquet") for folder in ("date=2024-01-01/", "static/", "")]
+        assert [date(2024, 1, 1), None, None] == found
 
     def test_scanning_nothing_gives_the_columns(self, tmp_path: Path) -> None:
         """A span of dates without files is an empty table of the schema."""
