@@ -242,9 +242,10 @@ def by_date(rows: pa.Table, column: str) -> dict[date, pa.Table]:
 
 
 def partition_date(path: str) -> date | None:
-    """The UTC date of a file by its path in its table; None for one of a table without dates, whatever its name."""
-    folder, _, name = path.rpartition("/")
-    return date.fromisoformat(folder.partition("/")[0].removeprefix("date=")) if name and folder else None
+    """The UTC date of a file, by the folder in its table that it lies in; None for one that lies in none of a date."""
+    folder, is_within, _ = path.partition("/")
+    is_date = is_within and folder.startswith("date=")
+    return date.fromisoformat(folder.removeprefix("date=")) if is_date else None
 
 
 def literal(path: str) -> str:

@@ -28,6 +28,7 @@ from ratchet.tables import (
     digest,
     files,
     md5,
+    partition_date,
     read_json,
     read_manifest,
     scan,
@@ -285,6 +286,11 @@ class TestReading:
         found = {day: of_day["row"].to_pylist() for day, of_day in by_date(rows, "at").items()}
         assert expected == found
         assert sorted(expected) == list(found)
+
+    def test_a_file_has_the_date_of_its_folder(self) -> None:
+        """Never that of its own name, and none where its folder says nothing of a date."""
+        found = [partition_date(f"{folder}date=2024-01-09.parquet") for folder in ("date=2024-01-01/", "static/", "")]
+        assert [date(2024, 1, 1), None, None] == found
 
     def test_scanning_nothing_gives_the_columns(self, tmp_path: Path) -> None:
         """A span of dates without files is an empty table of the schema."""
