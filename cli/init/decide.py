@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -114,8 +113,8 @@ def _task(profile: Profile, label: Column, positive: str | None, answers: Answer
             form="COLUMN of numbers, or COLUMN=VALUE for a yes or no",
             among=[f"{label.name}={value}" for value in label.counts],
         )
-    if wished == "regression" and not math.isfinite((label.least or 0) + (label.most or 0)):
-        problem = f"{label.name} is infinite in some row"
+    if label.infinite:
+        problem = f"{label.name} is infinite in {label.infinite:,} rows"
         raise UnansweredError(
             problem, subject=profile.subject, field="label", form="COLUMN of finite numbers, or leave such cells empty"
         )

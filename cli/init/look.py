@@ -43,7 +43,10 @@ LONGEST_NAME = 60
 
 @dataclass(frozen=True)
 class Column:
-    """One column: `filled` rows have a value, `distinct` different ones; `counts` are those of at most twenty values."""
+    """One column: `filled` rows have a value, `distinct` different ones; `counts` are those of at most twenty values.
+
+    `least` and `most` are of its finite numbers; `infinite` counts the rows that have no such one.
+    """
 
     name: str
     header: str
@@ -53,6 +56,7 @@ class Column:
     counts: dict[str, int]
     least: float | None = None
     most: float | None = None
+    infinite: int = 0
 
     @property
     def is_category(self) -> bool:
@@ -98,8 +102,9 @@ class Profile:
         return _given(self.text[name], self.column(name).kind)
 
     def numbers(self, name: str) -> npt.NDArray[np.float64]:
-        """A column of numbers, NaN where it is empty."""
-        return np.asarray(to_columns(pa.table({name: self.values(name)}))[name], dtype=np.float64)
+        """A column of numbers, NaN where it is empty or infinite."""
+        values = np.asarray(to_columns(pa.table({name: self.values(name)}))[name], dtype=np.float64)
+        return np.where(np.isinf(values), np.nan, values)
 
     @property
     def times(self) -> list[Column]:
@@ -186,8 +191,7 @@ def _column(text: pa.ChunkedArray, name: str, header: str) -> Column:
     counts = (
         {each["values"]: each["counts"] for each in pc.value_counts(given).to_pylist()} if distinct <= _LISTED else {}
     )
-    least, most = _range(given, kind)
-    return Column(name, header, kind, len(given), distinct, dict(sorted(counts.items())), least, most)
+    return Column(name, header, kind, len(given), distinct, dict(sorted(counts.items())), *_range(given, kind))
 
 
 def _given(text: pa.ChunkedArray, kind: ColumnKind) -> pa.ChunkedArray:
@@ -204,11 +208,13 @@ def _kind(given: pa.ChunkedArray) -> ColumnKind:
     return next((kind for kind in kinds if parses(given, TYPES[kind])), "text")
 
 
-def _range(given: pa.ChunkedArray, kind: ColumnKind) -> tuple[float | None, float | None]:
+def _range(given: pa.ChunkedArray, kind: ColumnKind) -> tuple[float | None, float | None, int]:
+    """The least and the greatest finite number, and how many are infinite."""
     if kind not in ("whole", "number"):
-        return None, None
-    found = pc.min_max(parse(given, pa.float64(), "UTC")).as_py()
-    return found["min"], found["max"]
+        return None, None, 0
+    values = parse(given, pa.float64(), "UTC")
+    found = pc.min_max(values.filter(pc.is_finite(values))).as_py()
+    return found["min"], found["max"], pc.sum(pc.is_inf(values)).as_py() or 0
 
 
 def misfit(profile: Profile, column: Column, kind: ColumnKind) -> str:

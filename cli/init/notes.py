@@ -46,6 +46,13 @@ def notes(
         yield f"{column.name} nearly decides {decided.label.name}: is it known before? If not, --late {column.name}"
 
 
+def infinite(columns: Sequence[Column]) -> Iterator[str]:
+    """A line for each column of which a rule quarantines infinite values."""
+    for column in columns:
+        if column.infinite:
+            yield f"{column.name} is infinite in {column.infinite} rows: they will be quarantined"
+
+
 def weak_baseline(name: str, decided: Decided, found: Baseline) -> Iterator[str]:
     """A line where the baseline would not beat one value for all rows."""
     if found.is_chance:

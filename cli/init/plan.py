@@ -11,11 +11,12 @@ import numpy as np
 
 from cli.init import baseline, periods
 from cli.init.decide import Decided
-from cli.init.look import Column, Profile
-from cli.init.notes import notes, weak_baseline
+from cli.init.look import REPEATED, Column, Profile
+from cli.init.notes import infinite, notes, weak_baseline
 from cli.init.periods import Chosen
 from cli.init.worth import Floats
 from ratchet.clock import Instants, local_time
+from ratchet.errors import SourceError
 
 TIMES = ("hour", "weekday")
 """What `ratchet.clock.calendar` gives."""
@@ -58,10 +59,11 @@ class Plan:
 
 
 def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -> Plan:
-    """Raises SettingsError where there are too few rows."""
+    """Raises SettingsError where there are too few rows, and SourceError where too many are infinite."""
     label = label_values(profile, decided)
     fields, not_inputs = request_columns(profile, decided)
     kept = _kept(profile, decided, fields)
+    _check_finite(profile, (*fields, *kept))
     moments = None if snapshot else _moments(profile, decided)
     asked = moments[0] if moments else None
     windows = WINDOWS[0] if asked is None else _windows(asked)
@@ -88,8 +90,24 @@ def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -
         slices=_slices(profile, fields, chosen),
         block=_block(decided, chosen),
         chosen=chosen,
-        notes=(*notes(profile, decided, fields, kept, label), *weak_baseline(name, decided, measured_by)),
+        notes=(
+            *notes(profile, decided, fields, kept, label),
+            *infinite((*fields, *kept)),
+            *weak_baseline(name, decided, measured_by),
+        ),
     )
+
+
+def _check_finite(profile: Profile, columns: tuple[Column, ...]) -> None:
+    """A few infinite values are dirt, which a rule quarantines; more than that stand for something."""
+    found = [column for column in columns if column.infinite > REPEATED * profile.rows]
+    if found:
+        counts = " and ".join(f"{column.name} in {column.infinite:,}" for column in found)
+        raise SourceError(
+            f"has infinite values: {counts} of {profile.rows:,} rows",
+            subject=profile.subject,
+            remedy="Leave such cells empty, or write the number that they stand for",
+        )
 
 
 def label_values(profile: Profile, decided: Decided) -> Floats:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from ratchet import prediction_log
+from ratchet.derivation import EVENT_TIMESTAMP
 from ratchet.errors import StoreError
 from ratchet.project import Project
+from ratchet.use_case import UseCase
 
 
 def example_request(project: Project) -> dict[str, Any]:
@@ -24,6 +28,15 @@ def example_request(project: Project) -> dict[str, Any]:
             remedy="Run `ratchet stage predict`",
         )
     whole = [request for request in requests if None not in request.values()]
-    latest = (whole or requests)[-1]
-    fields = {name: latest[name] for name in project.use_case.request_fields()}
-    return {"instances": [{**fields, project.use_case.event_timestamp: fresh.end.isoformat()}]}
+    return {"instances": [moved((whole or requests)[-1], project.use_case, fresh.end)]}
+
+
+def moved(request: Mapping[str, Any], use_case: UseCase, at: datetime) -> dict[str, Any]:
+    """An instance of a V1 body from a logged request, asked at another instant; its other times keep their distance to it."""
+    shift = at - request[EVENT_TIMESTAMP]
+    fields = {name: request[name] for name in use_case.request_fields()} | {
+        use_case.event_timestamp: request[EVENT_TIMESTAMP]
+    }
+    return {
+        name: (value + shift).isoformat() if isinstance(value, datetime) else value for name, value in fields.items()
+    }

@@ -14,6 +14,7 @@ from ratchet.check.declaration import Declaration
 from ratchet.check.declared import check_declaration, check_functions, failure
 from ratchet.check.features import Features, FunctionError, compute
 from ratchet.check.finding import Finding
+from ratchet.check.infinite import check_infinite
 from ratchet.check.judging import check_columns, check_periods
 from ratchet.check.labels import GIVEN_AWAY, check_inputs, check_labels
 from ratchet.check.leaks import check_leaks
@@ -57,8 +58,8 @@ def checkup(project: Project) -> Checkup:
         )
     except Exception as error:  # noqa: BLE001 - a use case's loader may raise anything
         return Checkup([failure("the loader", project.loader, error, where)])
-    found = [*check_keys(sample, where), *check_pending(sample, where), *_derived(sample, where)]
-    return Checkup(found, sample.rows, sample.deliveries)
+    rows = [*check_keys(sample, where), *check_pending(sample, where), *check_infinite(sample, where)]
+    return Checkup([*rows, *_derived(sample, where)], sample.rows, sample.deliveries)
 
 
 def _derived(sample: Sample, where: Declaration) -> Iterator[Finding]:

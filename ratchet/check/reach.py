@@ -116,4 +116,6 @@ def _differing(one: ibis.Table, other: ibis.Table) -> int:
 
 
 def _rounded(rows: ibis.Table) -> ibis.Table:
-    return rows.mutate(**{name: rows[name].cast("float32") for name in rows.columns if rows[name].type().is_floating()})
+    return rows.mutate(
+        **{name: rows[name].try_cast("float32") for name in rows.columns if rows[name].type().is_floating()}
+    )

@@ -198,15 +198,28 @@ def _repeated(project: Project, table: SourceTable, rows: pa.Table) -> Repeated:
 
 
 def _clean(project: Project, table: SourceTable, rows: pa.Table, repeated: float) -> pa.Table:
-    """Without what is so rare that it is dirt: later rows of a key, and rows known before they happened."""
+    """Without what is so rare that it is dirt: later rows of a key, rows known before they happened; and infinite ones."""
     if repeated <= DIRT:
         first = f"row_number() OVER (PARTITION BY {names(table.key)} ORDER BY {ROW_ID}) = 1"
         rows = _ask(project, rows, f"SELECT * FROM delivered QUALIFY {first}").cast(table.stored_schema)
+    for column in _bounded_by_rules(table):
+        rows = rows.filter(pc.fill_null(pc.invert(pc.is_inf(rows[column])), True))
     if table.known_at is None:
         return rows
     possible = pc.fill_null(pc.greater(rows[table.known_at], rows[table.event_time]), True)
     share = pc.mean(possible).as_py() or 0.0
     return rows.filter(possible) if share >= 1 - (RULED_OUT if _rules_out_early(table) else DIRT) else rows
+
+
+def _bounded_by_rules(table: SourceTable) -> list[str]:
+    """The columns of fractions whose rules leave no infinite value: those with a least and a most one."""
+    bounded = [
+        rule.arguments["column"]
+        for rule in table.rules.values()
+        if rule.expectation == "column_values_to_be_between"
+        and {"column", "min_value", "max_value"} <= {*rule.arguments}
+    ]
+    return [field.name for field in table.schema if field.name in bounded and pa.types.is_floating(field.type)]
 
 
 def _rules_out_early(table: SourceTable) -> bool:

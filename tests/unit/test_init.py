@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -18,7 +20,7 @@ from click.testing import CliRunner
 import cli.init
 from cli.init.answers import Answers
 from cli.init.command import init
-from ratchet.errors import RatchetError
+from ratchet.errors import RatchetError, SourceError
 from ratchet.feature_service import service_spec
 from ratchet.project import Project
 from ratchet.reasons import find_reason
@@ -70,6 +72,50 @@ def odd(path: Path, rows: int = 600) -> Path:
             "minutes": rng.normal(size=rows).round(3),
         },
     )
+
+
+def rides_with(path: Path, column: str, cells: Mapping[int, str]) -> Path:
+    """Rides of which one column has these texts, by row."""
+    rows = pyarrow.csv.read_csv(
+        rides(path), convert_options=pyarrow.csv.ConvertOptions(column_types={column: pa.string()})
+    )
+    texts = [cells.get(row, text) for row, text in enumerate(rows[column].to_pylist())]
+    return write_csv(path, {**rows.to_pydict(), column: texts})
+
+
+@pytest.mark.parametrize("text", ["inf", "-inf", "Infinity", "1e999"])
+@pytest.mark.parametrize("column", ["Distance (km)", "bike"])
+def test_many_infinite_values_are_refused_by_name(tmp_path: Path, column: str, text: str) -> None:
+    """Where a third of a feature is infinite, the column, how often and what to do are said, and nothing is written."""
+    csv = rides_with(tmp_path / "data.csv", column, dict.fromkeys(range(0, 3000, 3), text))
+    with pytest.raises(SourceError, match=rf"{column[:4].lower()}\w* in 1,000 of 3,000 rows.*empty"):
+        begun(checkout(tmp_path), "rides", csv, replace(RIDES, time="asked_at"))
+    assert not (tmp_path / "use_cases").exists()
+
+
+def test_few_infinite_values_are_quarantined(tmp_path: Path) -> None:
+    """A rule says so, a note counts them, and what is reckoned from the others is finite."""
+    csv = rides_with(tmp_path / "data.csv", "Distance (km)", {5: "inf", 900: "-inf", 901: "1e999", 902: "nan"})
+    said = begun(checkout(tmp_path), "rides", csv, replace(RIDES, time="asked_at"))
+    text = (tmp_path / "use_cases" / "rides" / "__init__.py").read_text(encoding="utf-8")
+    assert "distance_km is infinite in 3 rows" in said
+    assert '"distance_km_is_infinite": expect(' in text
+    assert not {"inf", "nan"} & set(re.findall(r"\w+", text))
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [("minutes", "minutes is infinite in 1 rows"), ("asked_at", "asked_at does not hold times"), ("zone", "")],
+)
+def test_infinite_cell_in_another_role(tmp_path: Path, column: str, said: str) -> None:
+    """Of a label or a time it is refused by name; in text it is a text."""
+    csv = rides_with(tmp_path / "data.csv", column, {7: "inf"})
+    answers = replace(RIDES, time="asked_at")
+    if not said:
+        begun(checkout(tmp_path), "rides", csv, answers)
+        return
+    with pytest.raises(RatchetError, match=said):
+        begun(checkout(tmp_path), "rides", csv, answers)
 
 
 def machines(path: Path, *, rows: int = 4000, effect: float = 10.0) -> Path:
