@@ -175,18 +175,17 @@ class Registry:
         from ratchet.model import load
 
         model = load(directory, self.project.use_case)
-        found, served = self.find(model.digest), self.snapshot().served
+        found = self.find(model.digest)
+        is_evidence = found is not None and found.number in self.snapshot().served
         if found is None:
             mlflow_run.log(self._client, self.project, model, directory, record)
-        elif found.number not in served:
+        elif not is_evidence:
             for key, value in mlflow_run.log_again(self._client, found, model, directory, record).items():
                 self.tag(found, key, value)
         version = self.find(model.digest)
         assert version is not None
-        is_evidence = version.number in served
-        mlflow_run.describe(
-            self._client, self.project, version, self.record(version), model.contract, is_evidence=is_evidence
-        )
+        if not is_evidence:
+            mlflow_run.describe(self._client, self.project, version, record, model.contract)
         self._close_runs(version)
         return version
 
