@@ -7,7 +7,6 @@ only where nothing was ever registered, and no new database takes the place of o
 from __future__ import annotations
 
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -29,13 +28,20 @@ _LOCATIONS = (
 
 
 def database(project: Project) -> Path:
-    """MLflow's own database, where RATCHET_TRACKING_URI names no other."""
-    return project.shared_state / "mlflow.db"
+    """MLflow's own database, or the SQLite file that RATCHET_TRACKING_URI names."""
+    return sqlite.path_of(project.stores.tracking_uri) or project.shared_state / "mlflow.db"
+
+
+def is_a_file(project: Project) -> bool:
+    """Whether the registry is a SQLite file, and no server."""
+    return not project.stores.tracking_uri or sqlite.path_of(project.stores.tracking_uri) is not None
 
 
 def tracking_uri(project: Project) -> str:
-    """The address of the database, with the number of its file, which SQLite ignores: MLflow keeps connections by address,
-    and would go on reading a file of which another one has taken the place."""
+    """The address of the registry; that of a file has the file's number, which SQLite ignores: MLflow keeps connections by
+    address, and would go on reading a file of which another one has taken the place."""
+    if not is_a_file(project):
+        return project.stores.tracking_uri
     return f"{sqlite.url(database(project))}&file={database(project).stat().st_ino}"
 
 
@@ -60,7 +66,7 @@ def exists(project: Project) -> bool:
         raise RegistryError(
             "is gone, and models were registered from this checkout",
             subject=f"model registry {path}",
-            remedy=f"Restore it, or set RATCHET_TRACKING_URI if they are kept elsewhere; {anew}",
+            remedy=f"Restore it, or mend RATCHET_TRACKING_URI if they are kept elsewhere; {anew}",
         ) from error
     if not size:
         raise RegistryError(
@@ -82,19 +88,20 @@ def create(project: Project) -> None:
 def mark(project: Project) -> None:
     """Remember that models are registered from this checkout."""
     if not marker(project).exists():
-        write_json(marker(project), {"since": datetime.now(UTC).isoformat()})
+        write_json(marker(project), {"since": project.clock.now().isoformat()})
 
 
 def follow_move(project: Project) -> None:
     """Point MLflow to the artifacts in this checkout where its database still names the folder that the checkout was moved,
-    or copied, from. Does nothing where the checkout has no artifacts of its own.
+    or copied, from. Does nothing where the checkout has no artifacts of its own, or the database may be that of several.
 
     Raises sqlite3.Error at once where the database cannot be opened: MLflow would try for an hour.
     """
     here, end = artifacts(project).as_uri(), f"/{project.shared_state.name}/{_ARTIFACTS}"
     with closing(sqlite.connect(database(project))) as connection:
         known = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
-        for (there,) in known if artifacts(project).is_dir() else ():
+        is_own = not project.stores.tracking_uri and artifacts(project).is_dir()
+        for (there,) in known if is_own else ():
             if there and there.endswith(end) and there != here:
                 with connection:
                     for table, column in _LOCATIONS:

@@ -116,7 +116,7 @@ def databases(project: Project) -> Iterator[None]:
 def open_store(project: Project) -> feast.FeatureStore:
     """The applied feature store. Raises StoreError where the registry is absent or lacks the active feature service."""
     registry = _registry_path(project)
-    if not (project.stores.feast_registry or registry.exists()):
+    if registry and not (project.stores.feast_registry or registry.exists()):
         raise StoreError("is not there", subject=f"feature registry {registry}", remedy=REMEDY)
     store = _connect(project)
     feature_service(store, service_spec(project.use_case))
@@ -163,9 +163,10 @@ def _connect(project: Project, *, create: bool = False) -> feast.FeatureStore:
     return store
 
 
-def _registry_path(project: Project) -> Path:
-    """The embedded registry, where RATCHET_FEAST_REGISTRY names no other."""
-    return project.state / "feast_registry.db"
+def _registry_path(project: Project) -> Path | None:
+    """The registry's SQLite file: the embedded one, or one that RATCHET_FEAST_REGISTRY names; None where it names a server."""
+    named = project.stores.feast_registry
+    return sqlite.path_of(named) if named else project.state / "feast_registry.db"
 
 
 def _from_repo(project: Project, directory: Path) -> Path:
@@ -174,13 +175,13 @@ def _from_repo(project: Project, directory: Path) -> Path:
 
 def _settings(project: Project, *, create: bool = False) -> dict[str, Any]:
     """What feature_store.yaml says."""
-    stores = project.stores
+    stores, path = project.stores, _registry_path(project)
     return {
         "project": feast_project(project),
         "provider": "local",
         "registry": {
             "registry_type": "sql",
-            "path": stores.feast_registry or sqlite.url(_registry_path(project), create=create),
+            "path": sqlite.url(path, create=create) if path else stores.feast_registry,
             "serve_features_while_materializing": True,
         },
         "offline_store": {

@@ -54,22 +54,14 @@ def log_again(
     return {**_tags(model), **_log_record(client, version.run_id, record)}
 
 
-def describe(
-    client: MlflowClient,
-    project: Project,
-    version: Version,
-    record: GateRecord,
-    contract: Contract,
-    *,
-    is_evidence: bool,
-) -> None:
-    """Show what the record says on the version's page, and on the model's what it predicts. A text that `is_evidence` stays."""
+def describe(client: MlflowClient, project: Project, version: Version, record: GateRecord, contract: Contract) -> None:
+    """Show on the version's page what the record says, and on the model's what it predicts, unless they show it."""
     name, number = project.namespace, str(version.number)
     about = registered_model_card(project.use_case, project.settings.source.name)
     if client.get_registered_model(name).description != about:
         client.update_registered_model(name, about)
-    shown, card = client.get_model_version(name, number).description, model_card(record, contract, version.number)
-    if shown != card and not (shown and is_evidence):
+    card = model_card(record, contract, version.number)
+    if client.get_model_version(name, number).description != card:
         client.update_model_version(name, number, card)
 
 

@@ -104,15 +104,15 @@ class Registry:
         self._exists = self._find(create)
 
     def _find(self, create: bool) -> bool:
-        is_embedded = not self.project.stores.tracking_uri
-        found = embedded_registry.exists(self.project) if is_embedded else True
+        is_a_file = embedded_registry.is_a_file(self.project)
+        found = embedded_registry.exists(self.project) if is_a_file else True
         if create:
             if not found:
                 embedded_registry.create(self.project)
             embedded_registry.mark(self.project)
         elif not found:
             return False
-        if is_embedded:
+        if is_a_file:
             embedded_registry.follow_move(self.project)
         return True
 
@@ -120,7 +120,7 @@ class Registry:
     def _uri(self) -> str:
         if not self._exists:
             raise RegistryError("nothing was registered yet", subject=f"model {self.name}", remedy="Run `dvc repro`")
-        return self.project.stores.tracking_uri or embedded_registry.tracking_uri(self.project)
+        return embedded_registry.tracking_uri(self.project)
 
     @cached_property
     def _client(self) -> MlflowClient:
@@ -175,18 +175,17 @@ class Registry:
         from ratchet.model import load
 
         model = load(directory, self.project.use_case)
-        found, served = self.find(model.digest), self.snapshot().served
+        found = self.find(model.digest)
+        is_evidence = found is not None and found.number in self.snapshot().served
         if found is None:
             mlflow_run.log(self._client, self.project, model, directory, record)
-        elif found.number not in served:
+        elif not is_evidence:
             for key, value in mlflow_run.log_again(self._client, found, model, directory, record).items():
                 self.tag(found, key, value)
         version = self.find(model.digest)
         assert version is not None
-        is_evidence = version.number in served
-        mlflow_run.describe(
-            self._client, self.project, version, self.record(version), model.contract, is_evidence=is_evidence
-        )
+        if not is_evidence:
+            mlflow_run.describe(self._client, self.project, version, record, model.contract)
         self._close_runs(version)
         return version
 

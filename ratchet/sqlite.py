@@ -16,6 +16,12 @@ def url(path: Path, *, create: bool = False) -> str:
     return f"sqlite:///{_uri(path, create)}&uri=true"
 
 
+def path_of(address: str) -> Path | None:
+    """The file that a `sqlite:///` address of SQLAlchemy names; None for any other address, and for one with options."""
+    path = address.removeprefix("sqlite:///")
+    return None if path == address or "?" in path or path in ("", ":memory:") else Path(path).absolute()
+
+
 def connect(path: Path, *, create: bool = False, **options: object) -> sqlite3.Connection:
     """Raises sqlite3.OperationalError where it cannot be opened. `options` are those of sqlite3.connect."""
     return sqlite3.connect(_uri(path, create), uri=True, **options)  # type: ignore[call-overload, no-any-return]

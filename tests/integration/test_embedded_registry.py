@@ -120,6 +120,20 @@ def test_models_that_are_kept_elsewhere_are_missed_without_the_variable(
         create_registry(project)
 
 
+def test_a_sqlite_file_that_is_named_is_made_by_registration_alone(empty_registry: Project, tmp_path: Path) -> None:
+    """RATCHET_TRACKING_URI may name a file: who reads it while it is away makes none, and its absence is told."""
+    path = tmp_path / "shared.db"
+    project = replace(noshow_project(tmp_path / "project"), stores=Stores(tracking_uri=f"sqlite:///{path}"))
+    assert NOTHING == status(project)
+    shutil.copy(embedded_registry.database(empty_registry), path)
+    create_registry(project)
+    path.unlink()
+    for question in (status, create_registry):
+        with pytest.raises(RegistryError, match=r"shared\.db: is gone.*RATCHET_TRACKING_URI"):
+            question(project)
+    assert not path.exists()
+
+
 def test_a_registry_that_is_put_back_while_one_is_made_stays(served: Project, away: Path) -> None:
     """Of a database that is being made and one that is restored meanwhile, the restored one is the registry."""
     path = embedded_registry.database(served)
