@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ibis import _
 
-from cli.summary import build, render
+from cli.summary import build, render, write
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from inference_pipeline.champion import load_champion
@@ -20,7 +20,8 @@ from ratchet.errors import GateError, RatchetError, RegistryError
 from ratchet.feature_registry import apply
 from ratchet.gate_record import GateRecord
 from ratchet.project import Project
-from ratchet.promotion import promote, resolve_champion, rollback, serving_version
+from ratchet.promotion import promote, resolve_champion, rollback, serving_version, status
+from ratchet.tables import read_json
 from tests.support.accepted import accept_all
 from tests.support.mistakes import with_examples
 from tests.support.projects import noshow_project
@@ -44,6 +45,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     featurize(project)
     materialize(project)
     train(project)
+    status(project)  # makes MLflow's database, once for all
     return project
 
 
@@ -113,7 +115,10 @@ def test_labels_of_pure_noise_let_nothing_serve(trained: Project, tmp_path: Path
     assert serving_version(project) is None
     with pytest.raises(RegistryError):
         load_champion(project)
-    told = render(build(project))
+    summary = build(project)
+    write(project, summary)
+    assert summary == read_json(project.reports / "summary.json")
+    told = render(summary)
     assert "no version serves" in told
     assert "✗ first:over-" in told
     assert "make serve" not in told
