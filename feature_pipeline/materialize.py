@@ -12,6 +12,7 @@ import pandas as pd
 from ratchet.derivation import EVENT_TIMESTAMP
 from ratchet.feature_registry import apply, databases, online_database, open_store
 from ratchet.feature_service import service_spec
+from ratchet.progress import counted
 from ratchet.project import Project
 from ratchet.reports import Report
 from ratchet.tables import digest, read_json, unit_digests, write_json
@@ -46,7 +47,7 @@ def materialize(project: Project) -> Report:
         with databases(project):
             rows = {
                 spec.views[view.name]: _write(store, spec.views[view.name], view, until)
-                for view in project.use_case.views
+                for view in counted(project.use_case.views, "online store", len(project.use_case.views))
             }
         report = {"service": spec.name, "fingerprint": spec.fingerprint, "views": rows, "until": until.isoformat()}
         write_json(marker, {"inputs": inputs, "report": report})

@@ -21,6 +21,7 @@ from ratchet.derivation import (
     request_derivation,
     view_derivation,
 )
+from ratchet.progress import counted
 from ratchet.project import Project
 from ratchet.use_case import ROW_ID, SourceTable
 
@@ -91,9 +92,10 @@ def leak_check(
     project: Project, cut_offs: Sequence[datetime], cut: CutOff = known_before, opened: Opened = Accepted.of
 ) -> LeakReport:
     """Compare views, requests and labels at each cut-off, and look for labels that are known when they are asked for."""
+    suspects = _suspects(project)
     found = {
         name: [_compare(opened(project, suspect.derivation), suspect, at, cut) for at in cut_offs]
-        for name, suspect in _suspects(project).items()
+        for name, suspect in counted(suspects.items(), "leak check", len(suspects))
     }
     changed = {name: sum(one.changed for one in each) for name, each in found.items()}
     return LeakReport(

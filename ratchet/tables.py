@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ratchet import progress
 from ratchet.errors import StoreError
 from ratchet.use_case import Array, Columns
 
@@ -124,7 +125,8 @@ def update(directory: Path, wanted: Mapping[str, str], compute: Compute) -> Chan
     stale = [unit for unit in wanted if unit not in set(kept)]
     removed = [unit for unit in manifest if unit not in wanted]
     computed = []
-    for unit, files in compute(stale) if stale else ():
+    units = progress.counted(compute(stale), directory.name, len(stale)) if stale else ()
+    for unit, files in units:
         manifest[unit] = _write_unit(directory, wanted[unit], files)
         write_json(directory / MANIFEST, manifest)
         computed.append(unit)
