@@ -17,6 +17,7 @@ from cli.headlines import HEADLINES, told
 from cli.init.command import init
 from cli.serve import serve
 from cli.stages import STAGES, load_stage
+from cli.ui import ui
 from ratchet.errors import GateError, RatchetError
 from ratchet.quiet import quieten
 
@@ -146,6 +147,7 @@ def wishes() -> None:
 
 ratchet.add_command(init)
 ratchet.add_command(serve)
+ratchet.add_command(ui)
 
 
 def _project() -> Project:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
 
 from cli.stages import STAGES
 from ratchet import reports
-from ratchet.errors import StoreError
+from ratchet.errors import RegistryError
 from ratchet.metrics import METRICS
 from ratchet.project import Project
 from ratchet.tables import write_json
@@ -24,12 +24,10 @@ _STEPS = ("validate", "evaluate", "register", "predict", "monitor")
 def build(project: Project) -> Summary:
     """What reports/summary.json holds: reports of the steps, and what the registry says now, for people promote between runs.
 
-    Raises StoreError where a step has not reported yet, and RegistryError.
+    What a step that has not run would say is None, and so is what serves where the registry does not answer.
     """
-    from ratchet.promotion import status
-
-    validate, evaluate, register, predict, monitor = (_report(project, step) for step in _STEPS)
-    root, registry = project.root, status(project)
+    validate, evaluate, register, predict, monitor = (reports.read(project, step) for step in _STEPS)
+    root, registry = project.root, _registry(project)
     serving = _serving(registry)
     return {
         "model": project.namespace,
@@ -38,43 +36,47 @@ def build(project: Project) -> Summary:
         "task": project.use_case.task,
         "label": project.use_case.label,
         "unit": project.use_case.unit,
-        "rows": validate["rows"],
-        "reasons": validate["reasons"],
-        "holdout": _holdout(evaluate, serving),
-        "gate": {name: evaluate["candidate"][name] for name in ("verdict", "gain", "checks")},
-        "versions": {name: {**of, **_now(registry, of["version"])} for name, of in register.items()},
+        "missing": [step for step in STAGES if reports.read(project, step) is None],
+        "rows": validate and validate["rows"],
+        "reasons": validate and validate["reasons"],
+        "holdout": evaluate and _holdout(evaluate, serving),
+        "gate": evaluate and {name: evaluate["candidate"][name] for name in ("verdict", "gain", "checks")},
+        "versions": {name: {**of, **_now(registry, of["version"])} for name, of in (register or {}).items()},
+        "registry": registry.get("problem"),
         "serving": serving,
         "wished": None if registry["wish"] in (None, registry["serving"]) else _now(registry, registry["wish"]),
         "predictions": {
-            "rows": predict["rows"],
+            "rows": predict and predict["rows"],
             "path": str(project.predictions.relative_to(root)),
-            "model_version": predict["model_version"],
+            "model_version": predict and predict["model_version"],
         },
-        "drift": {name: monitor[name] for name in _DRIFT},
+        "drift": monitor and {name: monitor[name] for name in _DRIFT},
         "story": reports.read(project, STORY),
         "seconds": reports.seconds(project),
     }
 
 
 def write(project: Project, summary: Summary) -> None:
-    """Keep it as summary.json, with a request to try as request.json: among the use case's reports, and as the last ones asked
-    for in reports/."""
+    """Keep it as summary.json, with a request to try as request.json, once any was scored: among the use case's reports, and
+    as the last ones asked for in reports/."""
     from inference_pipeline.online.example import example_request
 
-    request = example_request(project)
+    files = {SUMMARY: summary}
+    if summary["predictions"]["rows"]:
+        files[REQUEST] = example_request(project)
     for folder in (project.reports, project.shared_reports):
-        write_json(folder / SUMMARY, summary)
-        write_json(folder / REQUEST, request)
+        for name, content in files.items():
+            write_json(folder / name, content)
 
 
 def render(summary: Summary) -> str:
     """The summary for a person to read."""
     sections = {
-        "Rows": _rows(summary),
-        "Holdout": _scores(summary),
-        "Gate": _gate(summary),
-        "Serving": _served(summary),
-        "Drift": _drift(summary),
+        "Rows": _unless_missing("validate", _rows, summary),
+        "Holdout": _unless_missing("evaluate", _scores, summary),
+        "Gate": _unless_missing("evaluate", _gate, summary),
+        "Serving": [summary["registry"]] if summary["registry"] else _served(summary),
+        "Drift": _unless_missing("monitor", _drift, summary),
         "Offered afterwards": _story(summary["story"] or {}),
         "Where things are": _places(summary),
         "Seconds": _seconds(summary["seconds"]),
@@ -100,15 +102,14 @@ def render_status(status: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _report(project: Project, step: str) -> reports.Report:
-    found = reports.read(project, step)
-    if found is None:
-        raise StoreError(
-            f"the step {step} has not run yet",
-            subject=f"{project.settings.use_case} from {project.settings.source.name}",
-            remedy="Run `make demo`, or `dvc repro`",
-        )
-    return found
+def _registry(project: Project) -> dict[str, Any]:
+    """What the registry says; where it does not answer, its `problem`, and nothing else."""
+    from ratchet.promotion import status
+
+    try:
+        return status(project)
+    except RegistryError as error:
+        return {"wish": None, "serving": None, "versions": [], "history": [], "problem": str(error)}
 
 
 def _serving(registry: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -133,6 +134,21 @@ def _holdout(evaluate: Mapping[str, Any], serving: Mapping[str, Any] | None) -> 
         "candidate": evaluate["candidate"]["metrics"],
         "champion": by_digest.get(serving["digest"]) if serving else None,
     }
+
+
+def _unless_missing(step: str, lines: Callable[[Summary], Iterator[str]], summary: Summary) -> Iterator[str]:
+    """What the step's report says, or that the step has not run yet and what it waits for."""
+    if step not in summary["missing"]:
+        yield from lines(summary)
+    elif step == "monitor" and _is_refused(summary):
+        yield f"the step {step} has not run yet: no version serves that it could watch"
+    else:
+        yield f"the step {step} has not run yet: `dvc repro {step}@{summary['use_case']}`"
+
+
+def _is_refused(summary: Summary) -> bool:
+    """Whether models were judged and registered, and the gate let none of them serve."""
+    return summary["serving"] is None and "register" not in summary["missing"]
 
 
 def _rows(summary: Summary) -> Iterator[str]:
@@ -184,7 +200,7 @@ def _served(summary: Summary) -> Iterator[str]:
     if wished:
         said = wished["status"] or ""
         yield f"version {wished['version']} is wished for: {said if 'refused' in said else 'the next run looks at it'}"
-    if scored != (serving and serving["version"]):
+    if scored not in (None, serving and serving["version"]):
         yield f"predictions and drift below are of version {scored}: `dvc repro monitor@{summary['use_case']}` makes them anew"
 
 
@@ -207,8 +223,10 @@ def _story(story: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _places(summary: Summary) -> Iterator[str]:
-    yield f"predictions   {summary['predictions']['path']} ({summary['predictions']['rows']:,} rows)"
-    yield f"drift report  {summary['drift']['html']}"
+    if summary["predictions"]["rows"]:
+        yield f"predictions   {summary['predictions']['path']} ({summary['predictions']['rows']:,} rows)"
+    if summary["drift"]:
+        yield f"drift report  {summary['drift']['html']}"
     yield f"this summary  {summary['reports']}/{SUMMARY}"
 
 
@@ -219,10 +237,15 @@ def _seconds(seconds: Mapping[str, float]) -> Iterator[str]:
 
 
 def _next(summary: Summary) -> Iterator[str]:
-    yield "make serve"
-    yield f"curl --json @{summary['reports']}/{REQUEST} http://127.0.0.1:3000/v1/models/{summary['model']}:predict"
+    repro, scored = f"dvc repro monitor@{summary['use_case']}", summary["serving"] and summary["predictions"]["rows"]
+    if scored:
+        yield "make serve"
+        yield f"curl --json @{summary['reports']}/{REQUEST} http://127.0.0.1:3000/v1/models/{summary['model']}:predict"
     yield ". .venv/bin/activate"
+    if summary["missing"] and not _is_refused(summary):
+        yield repro
     yield "ratchet status"
-    yield "ratchet trace PREDICTION_ID"
-    yield f"ratchet rollback --reason 'trying it out' && dvc repro monitor@{summary['use_case']}"
-    yield "DO_NOT_TRACK=true mlflow ui --backend-store-uri sqlite:///state/mlflow.db"
+    if scored:
+        yield "ratchet trace PREDICTION_ID"
+        yield f"ratchet rollback --reason 'trying it out' && {repro}"
+    yield "ratchet ui"
