@@ -53,6 +53,7 @@ def bring_up_to_date(project: Project) -> set[str]:
         ran = set(_steps_told(dvc.stdout))
     if dvc.returncode:
         click.echo("make demo: the step above failed; correct what it names and run `make demo` again", err=True)
+        click.echo("make demo: `ratchet summary` shows how far it got", err=True)
         sys.exit(dvc.returncode)
     return ran
 

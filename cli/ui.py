@@ -15,6 +15,8 @@ from typing import NoReturn
 
 import click
 
+from ratchet.errors import RegistryError
+
 HOST = "127.0.0.1"
 _START_SECONDS, _STOP_SECONDS = 180, 10
 
@@ -32,21 +34,21 @@ def ui(port: int) -> None:
     if uri.startswith("http"):
         click.echo(f"{uri.rstrip('/')}/{page}")
         return
-    database = project.shared_state / "mlflow.db"
-    _require(uri or database.exists(), "there is no model registry yet", str(database), "Run `dvc repro` first")
-    _require(_is_free(port), "is used by another program", f"port {port}", "Name a free one with --port")
-    with _server(project.shared_state, uri or f"sqlite:///{database}", port) as server:
-        _await_start(server, port, project.shared_state / "ui.log")
+    backend, log = uri or _own_database(project.shared_state / "mlflow.db"), project.shared_state / "ui.log"
+    if not _is_free(port):
+        raise RegistryError("is used by another program", subject=f"port {port}", remedy="Name a free one with --port")
+    with _server(project.shared_state, backend, port, log) as server:
+        _await_start(server, port, log)
         click.echo(f"http://{HOST}:{port}/{page}\nCtrl-C stops it.")
         server.wait()
-        _require(False, "has ended", "MLflow's server", f"See {project.shared_state / 'ui.log'}")
+    raise RegistryError("has ended", subject="MLflow's server", remedy=f"See {log}")
 
 
-def _require(condition: object, problem: str, subject: str, remedy: str) -> None:
-    from ratchet.errors import RegistryError
-
-    if not condition:
-        raise RegistryError(problem, subject=subject, remedy=remedy)
+def _own_database(path: Path) -> str:
+    """The checkout's own registry, which is not made here. Raises RegistryError."""
+    if not path.exists():
+        raise RegistryError("there is no model registry yet", subject=str(path), remedy="Run `dvc repro` first")
+    return f"sqlite:///{path}"
 
 
 def _is_free(port: int) -> bool:
@@ -60,7 +62,7 @@ def _is_free(port: int) -> bool:
 
 
 @contextmanager
-def _server(state: Path, backend: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def _server(state: Path, backend: str, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """MLflow's server with one worker and no jobs, in a process group that ends with the block, however the block ends."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     environment = {
@@ -69,11 +71,12 @@ def _server(state: Path, backend: str, port: int) -> Iterator[subprocess.Popen[b
         "MLFLOW_BACKEND_STORE_URI": backend,  # not an argument: it may hold a password
         "MLFLOW_ARTIFACTS_DESTINATION": str(state / "mlartifacts"),
     }
+    state.mkdir(parents=True, exist_ok=True)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     with (
-        (state / "ui.log").open("wb") as log,
-        subprocess.Popen(command, cwd=state, env=environment, stdout=log, stderr=log, start_new_session=True) as server,
+        log.open("wb") as out,
+        subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True) as server,
     ):
         try:
             yield server
@@ -101,9 +104,9 @@ def _end(server: subprocess.Popen[bytes]) -> None:
 
 def _await_start(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
     """Wait until the server takes connections. Raises RegistryError with the last line that it wrote where it ends instead."""
-    began = time.monotonic()
+    until = time.monotonic() + _START_SECONDS
     while _is_free(port):
-        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
-        _require(server.poll() is None, f"ended while it started ({said[-1]})", "MLflow's server", f"See {log}")
-        _require(time.monotonic() - began < _START_SECONDS, "does not start", "MLflow's server", f"See {log}")
+        if server.poll() is not None or time.monotonic() > until:
+            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
+            raise RegistryError(f"does not start ({said[-1]})", subject="MLflow's server", remedy=f"See {log}")
         time.sleep(0.1)

@@ -177,14 +177,16 @@ def test_a_promotion_in_mlflow_is_scored_by_the_next_run(copy: Path) -> None:
 
 
 def test_the_demo_has_a_line_for_each_step_that_ran(copy: Path) -> None:
-    """A step with something to do is told once, the others are named as up to date, and DVC's own words are left out."""
+    """A step with something to do is told once, the others are named as up to date, and of DVC and MLflow nothing is seen."""
     (copy / "reports" / "noshow" / "clinic" / "monitor.json").unlink()
-    lines = run(copy, "python", "-m", "cli.demo").stdout.splitlines()
+    done = run(copy, "python", "-m", "cli.demo")
+    lines = done.stdout.splitlines()
     story = lines[: lines.index("")]
     assert ["monitor", "worse", "drifted"] == [line.split()[0] for line in story if line.endswith(" s)")]
     idle = next(line for line in story if line.startswith("Nothing to do"))
     assert all((step in idle) == (step != "monitor") for step in STAGES)
     assert 5 == len(story)
+    assert {line.split()[0] for line in done.stderr.splitlines()} <= {*STAGES, "worse", "drifted"}  # progress, if any
 
 
 def test_a_step_that_fails_in_the_demo_is_told_in_full(copy: Path) -> None:
