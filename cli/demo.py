@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
@@ -11,13 +12,16 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from cli import summary
+from cli.headlines import told
+from cli.person import current_user
+from cli.stages import STAGES
 from ratchet import reports
 from ratchet.errors import GateError, RatchetError
 from ratchet.project import Project
 from ratchet.quiet import quieten
 from ratchet.settings import PARAMS_FILE
 from ratchet.tables import atomic
-from ratchet.versions import alone
+from ratchet.versions import alone, code_version
 
 WORSE_TREES = 5
 WAIT = 600.0
@@ -34,10 +38,57 @@ def demo(use_case: str | None, source: str | None, path: str | None) -> None:
     if source and path:
         select_source(project, source, path)
         project = Project.load(use_case=use_case)
-    command = [sys.executable, "-m", "dvc", "repro", f"monitor@{project.settings.use_case}"]
-    if subprocess.run(command, cwd=project.root, check=False).returncode:
-        sys.exit("make demo: the step above failed; mend what it names and run `make demo` again")
+    click.echo(f"{project.settings.use_case} from {project.settings.source.name}, step by step:")
+    ran = run_all(project)
+    idle = [step for step in STAGES if step not in ran]
+    if idle:
+        click.echo(f"Nothing to do in {', '.join(idle)}: up to date.")
     click.echo("\n" + summary.render(conclude(project)))
+
+
+def run_all(project: Project) -> set[str]:
+    """The steps that ran. The policy promotes no uncommitted work, such as a source that was just selected: there whoever
+    types the command asks for it."""
+    if not code_version(project.root).dirty:
+        return bring_up_to_date(project, "monitor")
+    ran = bring_up_to_date(project, "reconcile")
+    ask_in_person(project)
+    return ran | bring_up_to_date(project, "monitor")
+
+
+def bring_up_to_date(project: Project, step: str) -> set[str]:
+    """The steps that `dvc repro` ran. Of what it prints only the steps' own lines are kept, and its errors, on stderr."""
+    command = [sys.executable, "-m", "dvc", "repro", f"{step}@{project.settings.use_case}"]
+    with subprocess.Popen(command, cwd=project.root, stdout=subprocess.PIPE, text=True) as dvc:
+        assert dvc.stdout is not None
+        ran = set(_steps_told(dvc.stdout))
+    if dvc.returncode:
+        click.echo("make demo: the step above failed; correct what it names and run `make demo` again", err=True)
+        click.echo("make demo: `ratchet summary` shows how far it got", err=True)
+        sys.exit(dvc.returncode)
+    return ran
+
+
+def ask_in_person(project: Project) -> None:
+    """Promote what `register` reported as waiting for a person, the baseline first. A rollback that holds is left alone."""
+    from ratchet.promotion import WAITS, promote, status
+
+    found = status(project)
+    registered = [model["version"] for model in (reports.read(project, "register") or {}).values()]
+    waiting = [each for each in found["versions"] if each["version"] in registered and WAITS in str(each["status"])]
+    for version in waiting if found["hold"] is None else ():
+        reason = "make demo, on uncommitted code or settings"
+        promote(project, version["version"], by=current_user(), reason=reason)
+        click.echo(f"uncommitted, so no policy promotes it: version {version['version']} serves because you ask for it")
+
+
+def _steps_told(lines: Iterable[str]) -> Iterator[str]:
+    """Print the lines that begin with a step's name; those names."""
+    for line in lines:
+        name = line.partition(" ")[0]
+        if name in STAGES:
+            click.echo(line, nl=False)
+            yield name
 
 
 def conclude(project: Project, wait: float = WAIT) -> summary.Summary:
@@ -68,18 +119,27 @@ def tell(project: Project) -> None:
     from ratchet.promotion import resolve_champion
 
     champion = resolve_champion(project)
-    told = reports.read(project, summary.STORY)
-    if told and told["champion"] == champion.model.digest:
+    story = reports.read(project, summary.STORY)
+    if story and story["champion"] == champion.model.digest:
+        click.echo("Nothing to offer: this champion has met a worse candidate and a drifted window before.")
         return
     reports.run(
         project,
         summary.STORY,
         lambda project: {
             "champion": champion.model.digest,
-            "worse_candidate": offer_worse(project),
-            "planted_drift": plant_drift(project),
+            "worse_candidate": told("worse", lambda: offer_worse(project), _refusal),
+            "planted_drift": told("drifted", lambda: plant_drift(project), _drift),
         },
     )
+
+
+def _refusal(worse: reports.Report) -> str:
+    return f"a candidate of {WORSE_TREES} trees, version {worse['version']}: {worse['verdict']}"
+
+
+def _drift(planted: reports.Report) -> str:
+    return f"{planted['what']}: {planted['verdict']}"
 
 
 def offer_worse(project: Project) -> dict[str, Any]:

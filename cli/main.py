@@ -13,15 +13,18 @@ import click
 
 from cli.accept import accept
 from cli.check import check
+from cli.headlines import HEADLINES, told
 from cli.init.command import init
 from cli.person import current_user
 from cli.serve import serve
 from cli.stages import STAGES, load_stage
+from cli.ui import ui
 from ratchet.errors import GateError, RatchetError
 from ratchet.quiet import quieten
 
 if TYPE_CHECKING:
     from ratchet.project import Project
+    from ratchet.reports import Report
 
 
 REMEDIES = {
@@ -127,16 +130,15 @@ def trace(prediction_id: str) -> None:
 
 @ratchet.command()
 @click.argument("name", type=click.Choice(list(STAGES)), metavar="NAME")
-def stage(name: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the step's report as JSON instead of a line about it.")
+def stage(name: str, as_json: bool) -> None:
     """Run one step by itself: ingest, validate, featurize, materialize, train, evaluate, register, reconcile, predict
     or monitor."""
-    from ratchet.reports import run
-    from ratchet.versions import alone
-
     project = _project()
-    with alone(project, wait=STAGE_WAIT):
-        report = run(project, name, load_stage(name))
-    click.echo(_json(report))
+    if as_json:
+        click.echo(_json(_run_stage(project, name)))
+    else:
+        told(name, lambda: _run_stage(project, name), HEADLINES[name])
 
 
 @ratchet.command()
@@ -159,12 +161,21 @@ def sensors() -> None:
 
 ratchet.add_command(init)
 ratchet.add_command(serve)
+ratchet.add_command(ui)
 
 
 def _project() -> Project:
     from ratchet.project import Project
 
     return Project.load(use_case=click.get_current_context().obj)
+
+
+def _run_stage(project: Project, name: str) -> Report:
+    from ratchet.reports import run
+    from ratchet.versions import alone
+
+    with alone(project, wait=STAGE_WAIT):
+        return run(project, name, lambda project: load_stage(name)(project))
 
 
 def _predictor(prediction_id: str) -> Project:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
 
 from cli.stages import STAGES
 from ratchet import reports
-from ratchet.errors import StoreError
+from ratchet.errors import RegistryError
 from ratchet.metrics import METRICS
 from ratchet.project import Project
 from ratchet.tables import write_json
@@ -18,19 +18,16 @@ Summary = dict[str, Any]
 SUMMARY, REQUEST, STORY = "summary.json", "request.json", "demo"
 _ARROWS = {"lower": "↓", "higher": "↑"}
 _DRIFT = ("verdict", "share", "columns", "mean_prediction", "window", "html", "json")
-_STEPS = ("evaluate", "register", "predict", "monitor")
+_STEPS = ("validate", "evaluate", "register", "predict", "monitor")
 
 
 def build(project: Project) -> Summary:
     """What reports/summary.json holds: reports of the steps, and what the registry says now, for people promote between runs.
 
-    What belongs to a step that has not reported yet is None. Raises StoreError where none has, and RegistryError.
+    What a step that has not run would say is None, and so is what serves where the registry does not answer.
     """
-    from ratchet.promotion import status
-
-    validate = _first_report(project)
-    evaluate, register, predict, monitor = (reports.read(project, step) for step in _STEPS)
-    root, registry = project.root, status(project)
+    validate, evaluate, register, predict, monitor = (reports.read(project, step) for step in _STEPS)
+    root, registry = project.root, _registry(project)
     serving = _serving(registry)
     return {
         "model": project.namespace,
@@ -39,22 +36,21 @@ def build(project: Project) -> Summary:
         "task": project.use_case.task,
         "label": project.use_case.label,
         "unit": project.use_case.unit,
-        "rows": validate["rows"],
-        "reasons": validate["reasons"],
+        "missing": [step for step in STAGES if reports.read(project, step) is None],
+        "rows": validate and validate["rows"],
+        "reasons": validate and validate["reasons"],
         "holdout": evaluate and _holdout(evaluate, serving),
         "gate": evaluate and {name: evaluate["candidate"][name] for name in ("verdict", "gain", "checks")},
         "baseline_gate": evaluate and {name: evaluate["baseline"][name] for name in ("verdict", "checks")},
         "versions": {name: {**of, **_now(registry, of["version"])} for name, of in (register or {}).items()},
+        "registry": registry.get("problem"),
         "serving": serving,
-        "requested": None
-        if registry["requested"] in (None, registry["champion"])
-        else _now(registry, registry["requested"]),
+        "requested": _requested(registry),
         "hold": registry["hold"],
-        "predictions": predict
-        and {
-            "rows": predict["rows"],
+        "predictions": {
+            "rows": predict and predict["rows"],
             "path": str(project.predictions.relative_to(root)),
-            "model_version": predict["model_version"],
+            "model_version": predict and predict["model_version"],
         },
         "drift": monitor and {name: monitor[name] for name in _DRIFT},
         "story": reports.read(project, STORY),
@@ -63,25 +59,26 @@ def build(project: Project) -> Summary:
 
 
 def write(project: Project, summary: Summary) -> None:
-    """Keep it as summary.json and, once requests were scored, one to try as request.json: among the use case's reports, and as
-    the last ones asked for in reports/."""
+    """Keep it as summary.json, with a request to try as request.json, once any was scored: among the use case's reports, and
+    as the last ones asked for in reports/."""
     from inference_pipeline.online.example import example_request
 
-    request = example_request(project) if summary["predictions"] else None
+    files = {SUMMARY: summary}
+    if summary["predictions"]["rows"]:
+        files[REQUEST] = example_request(project)
     for folder in (project.reports, project.shared_reports):
-        write_json(folder / SUMMARY, summary)
-        if request is not None:
-            write_json(folder / REQUEST, request)
+        for name, content in files.items():
+            write_json(folder / name, content)
 
 
 def render(summary: Summary) -> str:
     """The summary for a person to read."""
     sections = {
-        "Rows": _rows(summary),
-        "Holdout": _scores(summary),
-        "Gate": _gate(summary),
-        "Serving": _served(summary),
-        "Drift": _drift(summary),
+        "Rows": _unless_missing("validate", _rows, summary),
+        "Holdout": _unless_missing("evaluate", _scores, summary),
+        "Gate": _unless_missing("evaluate", _gate, summary),
+        "Serving": [summary["registry"]] if summary["registry"] else _served(summary),
+        "Drift": _unless_missing("monitor", _drift, summary),
         "Offered afterwards": _story(summary["story"] or {}),
         "Where things are": _places(summary),
         "Seconds": _seconds(summary["seconds"]),
@@ -108,15 +105,15 @@ def render_status(status: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _first_report(project: Project) -> reports.Report:
-    found = reports.read(project, "validate")
-    if found is None:
-        raise StoreError(
-            "the step validate has not run yet",
-            subject=f"{project.settings.use_case} from {project.settings.source.name}",
-            remedy=f"Run `dvc repro monitor@{project.settings.use_case}`",
-        )
-    return found
+def _registry(project: Project) -> dict[str, Any]:
+    """What the registry says; where it does not answer, its `problem`, and nothing else."""
+    from ratchet.promotion import status
+
+    try:
+        return status(project)
+    except RegistryError as error:
+        nothing = dict.fromkeys(("requested", "champion", "hold"))
+        return {**nothing, "versions": [], "history": [], "problem": str(error)}
 
 
 def _serving(registry: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -124,6 +121,12 @@ def _serving(registry: Mapping[str, Any]) -> dict[str, Any] | None:
     for entry in registry["history"][-1:]:
         return {name: entry[name] for name in ("version", "digest", "previous")} | _now(registry, entry["version"])
     return None
+
+
+def _requested(registry: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The version that is requested and does not serve."""
+    version = registry["requested"]
+    return None if version in (None, registry["champion"]) else _now(registry, version)
 
 
 def _now(registry: Mapping[str, Any], number: int | None) -> dict[str, Any]:
@@ -143,6 +146,21 @@ def _holdout(evaluate: Mapping[str, Any], serving: Mapping[str, Any] | None) -> 
     }
 
 
+def _unless_missing(step: str, lines: Callable[[Summary], Iterator[str]], summary: Summary) -> Iterator[str]:
+    """What the step's report says, or that the step has not run yet and what it waits for."""
+    if step not in summary["missing"]:
+        yield from lines(summary)
+    elif step == "monitor" and _is_refused(summary):
+        yield f"the step {step} has not run yet: no version serves that it could watch"
+    else:
+        yield f"the step {step} has not run yet: `dvc repro {step}@{summary['use_case']}`"
+
+
+def _is_refused(summary: Summary) -> bool:
+    """Whether models were judged and registered, and the gate let none of them serve."""
+    return summary["serving"] is None and "register" not in summary["missing"]
+
+
 def _rows(summary: Summary) -> Iterator[str]:
     for name, count in summary["rows"].items():
         yield f"{name:<12} {count:>10,}"
@@ -152,8 +170,6 @@ def _rows(summary: Summary) -> Iterator[str]:
 
 def _scores(summary: Summary) -> Iterator[str]:
     """Each model's figures under the metrics' names; an arrow points to where each is better."""
-    if not summary["holdout"]:
-        return
     candidate, named = summary["holdout"]["candidate"], METRICS[summary["task"]]
     heads = {name: f"{metric.title} {_ARROWS[metric.better]}" for name, metric in named.items()}
     dates = f"{candidate['from'][:10]} to {candidate['to'][:10]}"
@@ -171,8 +187,6 @@ def _number(value: float | None) -> str:
 
 def _gate(summary: Summary) -> Iterator[str]:
     gate, versions = summary["gate"], summary["versions"]
-    if not gate:
-        return
     is_champion = any(
         check["name"] == "ratchet:another-model" and check["status"] == "failed" for check in gate["checks"]
     )
@@ -192,9 +206,8 @@ def _check(check: Mapping[str, Any]) -> str:
 
 
 def _served(summary: Summary) -> Iterator[str]:
-    serving, requested = summary["serving"], summary["requested"]
-    scored = summary["predictions"] and summary["predictions"]["model_version"]
-    yield f"version {serving['version']} serves" if serving else _nothing_serves(summary)
+    serving, requested, scored = summary["serving"], summary["requested"], summary["predictions"]["model_version"]
+    yield f"version {serving['version']} serves" if serving else "no version serves"
     if serving and serving["dirty"]:
         yield "its code was never committed: nobody can make it again, or judge it once the features have changed"
     if requested:
@@ -202,18 +215,12 @@ def _served(summary: Summary) -> Iterator[str]:
         yield f"version {requested['version']} is requested: {said if 'refused' in said else 'the next run looks at it'}"
     if hold := summary["hold"]:
         yield f"{hold['by']} rolled back ({hold['reason']}): no policy promotes until `ratchet release`"
-    if scored and scored != (serving and serving["version"]):
+    if scored not in (None, serving and serving["version"]):
         yield f"predictions and drift below are of version {scored}: `dvc repro monitor@{summary['use_case']}` makes them anew"
-
-
-def _nothing_serves(summary: Summary) -> str:
-    return "no version serves: what the gate refused is marked ✗ above" if summary["gate"] else "no version serves yet"
 
 
 def _drift(summary: Summary) -> Iterator[str]:
     drift = summary["drift"]
-    if not drift:
-        return
     window = drift["window"]
     yield f"{drift['verdict']} in {window['n']:,} predictions from {window['from'][:10]} to {window['to'][:10]}"
     mean = drift["mean_prediction"]
@@ -231,7 +238,7 @@ def _story(story: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _places(summary: Summary) -> Iterator[str]:
-    if summary["predictions"]:
+    if summary["predictions"]["rows"]:
         yield f"predictions   {summary['predictions']['path']} ({summary['predictions']['rows']:,} rows)"
     if summary["drift"]:
         yield f"drift report  {summary['drift']['html']}"
@@ -245,13 +252,15 @@ def _seconds(seconds: Mapping[str, float]) -> Iterator[str]:
 
 
 def _next(summary: Summary) -> Iterator[str]:
-    if not (summary["serving"] and summary["predictions"]):
-        yield f"dvc repro monitor@{summary['use_case']}    # once what is marked ✗ above has changed"
-        return
-    yield "make serve"
-    yield f"curl --json @{summary['reports']}/{REQUEST} http://127.0.0.1:3000/v1/models/{summary['model']}:predict"
+    repro, scored = f"dvc repro monitor@{summary['use_case']}", summary["serving"] and summary["predictions"]["rows"]
+    if scored:
+        yield "make serve"
+        yield f"curl --json @{summary['reports']}/{REQUEST} http://127.0.0.1:3000/v1/models/{summary['model']}:predict"
     yield ". .venv/bin/activate"
+    if summary["missing"] and not _is_refused(summary):
+        yield repro
     yield "ratchet status"
-    yield "ratchet trace PREDICTION_ID"
-    yield f"ratchet rollback --reason 'trying it out' && dvc repro monitor@{summary['use_case']}"
-    yield "DO_NOT_TRACK=true mlflow ui --backend-store-uri sqlite:///state/mlflow.db"
+    if scored:
+        yield "ratchet trace PREDICTION_ID"
+        yield f"ratchet rollback --reason 'trying it out' && {repro}"
+    yield "ratchet ui"

@@ -20,6 +20,7 @@ from ratchet.derivation import EVENT_TIMESTAMP, UPCOMING, view_derivation
 from ratchet.feature_registry import apply, databases, online_database, open_store
 from ratchet.feature_service import service_spec
 from ratchet.leak_check import known_before
+from ratchet.progress import counted
 from ratchet.project import Project
 from ratchet.reports import Report
 from ratchet.tables import digest, read_json, unit_digests, write_json
@@ -53,7 +54,11 @@ def materialize(project: Project) -> Report:
     if report is None:
         store = open_store(project)
         with databases(project):
-            rows = {spec.views[view.name]: _write(project, store, view, until) for view in project.use_case.views}
+            views = project.use_case.views
+            rows = {
+                spec.views[view.name]: _write(project, store, view, until)
+                for view in counted(views, "online store", len(views))
+            }
         report = {"service": spec.name, "fingerprint": spec.fingerprint, "views": rows, "until": until.isoformat()}
         write_json(marker, {"inputs": inputs, "report": report})
     return report

@@ -1,21 +1,79 @@
-"""`python -m flows.deploy`: prefect.yaml, once for each use case of params.yaml."""
+"""`python -m flows.deploy`: what prefect.yaml declares, for the selected use case, for those named, or for all."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
-from ratchet.errors import RatchetError
+import click
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
+
+from flows.notification import tell_of_failures
+from ratchet.errors import RatchetError, SettingsError
 from ratchet.project import Project
 from ratchet.settings import Settings
 
 COMMAND = (sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all")
+POOL = "ratchet"
+"""The work pool of prefect.yaml."""
+_START = "Run `prefect server start`"
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[USE_CASE]...")
+@click.option("--all", "is_all", is_flag=True, help="Every use case of params.yaml.")
+def main(names: tuple[str, ...], is_all: bool) -> None:
+    """Schedule the three flows of the use case that params.yaml selects, or of others, on the server of PREFECT_API_URL."""
+    try:
+        run(names, is_all)
+    except RatchetError as error:
+        sys.exit(f"flows.deploy: {error}")
+    except subprocess.CalledProcessError as error:
+        click.echo(error.output, err=True)
+        sys.exit(error.returncode)
+
+
+def run(names: Sequence[str], is_all: bool) -> None:
+    """Deploy, and say what was scheduled when. Raises SettingsError, and CalledProcessError with Prefect's own output."""
+    server, known = _server(), Project.load_all()
+    chosen = known if is_all else [Project.load(use_case=name) for name in names or (None,)]
+    click.echo(f"On {server}, by cron in UTC:")
+    for project in chosen:
+        deploy(project.settings)
+        schedules = "   ".join(f"{flow} {cron}" for flow, cron in project.settings.schedules.model_dump().items())
+        click.echo(f"  {project.settings.use_case:<12} {schedules}")
+    tell_of_failures(chosen[0].stores.notify_url)
+    _say_what_is_left(chosen, known)
+
+
+def _server() -> str:
+    """The address of a server that answers and has the work pool. Raises SettingsError."""
+    address = PREFECT_API_URL.value()
+    if not address:
+        raise SettingsError("is not set", subject="PREFECT_API_URL", remedy=f"{_START}, and export its address")
+    with get_client(sync_client=True) as client:
+        problem = client.api_healthcheck()
+        if problem:
+            raise SettingsError(f"does not answer ({problem})", subject=f"Prefect's server {address}", remedy=_START)
+        try:
+            client.read_work_pool(POOL)
+        except ObjectNotFound as error:
+            raise SettingsError(
+                "is not there",
+                subject=f"work pool {POOL}",
+                remedy=f"Run `prefect work-pool create {POOL} --type process`",
+            ) from error
+    return address
 
 
 def deploy(settings: Settings) -> None:
-    """Deploy the three flows of a use case; Prefect's own output and exit code say how it went."""
-    subprocess.run(COMMAND, env={**os.environ, **placeholders(settings)}, check=True)
+    """Deploy the three flows of a use case. Raises CalledProcessError with all that Prefect printed."""
+    environment = {**os.environ, **placeholders(settings)}
+    subprocess.run(COMMAND, env=environment, check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def placeholders(settings: Settings) -> dict[str, str]:
@@ -24,14 +82,14 @@ def placeholders(settings: Settings) -> dict[str, str]:
     return {"USE_CASE": settings.use_case, **schedules}
 
 
-def main() -> None:
-    try:
-        for project in Project.load_all():
-            deploy(project.settings)
-    except RatchetError as error:
-        sys.exit(f"flows.deploy: {error}")
-    except subprocess.CalledProcessError as error:
-        sys.exit(error.returncode)
+def _say_what_is_left(chosen: Sequence[Project], known: Sequence[Project]) -> None:
+    names = {project.settings.use_case for project in chosen}
+    others = [project.settings.use_case for project in known if project.settings.use_case not in names]
+    if others:
+        click.echo(f"Not deployed by this: {', '.join(others)} (name them, or say --all).")
+    if not chosen[0].stores.notify_url:
+        click.echo("Nobody is told of failed runs: set RATCHET_NOTIFY_URL to a webhook and deploy again.")
+    click.echo(f"To run them, from here: prefect worker start --pool {POOL}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.steps import recorded, step
+from flows.steps import recorded, run_name, step
 from ratchet.project import Project
 from ratchet.reports import Report
 
@@ -37,7 +37,7 @@ def materialize(project: Project) -> Report:
     return materialize(project)
 
 
-@flow(name="feature", persist_result=False)
+@flow(name="feature", flow_run_name=run_name, persist_result=False)
 def feature_pipeline(use_case: str | None = None) -> None:
     """Read what the source delivered, accept or quarantine it, and bring both stores up to date."""
     with recorded("feature", use_case, ["ingest", "validate", "featurize", "materialize"]) as name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.steps import reconcile, recorded, step
+from flows.steps import reconcile, recorded, run_name, step
 from ratchet.project import Project
 from ratchet.reports import Report
 
@@ -23,7 +23,7 @@ def monitor(project: Project) -> Report:
     return monitor(project)
 
 
-@flow(name="inference", persist_result=False)
+@flow(name="inference", flow_run_name=run_name, persist_result=False)
 def inference_pipeline(use_case: str | None = None) -> None:
     """Let another version serve if one is requested and its evidence holds, then score and watch."""
     with recorded("inference", use_case, ["reconcile", "predict", "monitor"]) as name:

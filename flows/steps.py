@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ _TIMEOUT = 3600.0
 _PAUSES = [10.0, 60.0]
 
 
+def run_name() -> str:
+    """`inference-nyc_taxi-2023-04-15T00:20`: the flow that is beginning, its use case, and when it was due, in UTC."""
+    use_case = flow_run.parameters.get("use_case") or Project.load().settings.use_case
+    return f"{flow_run.flow_name}-{use_case}-{flow_run.scheduled_start_time.astimezone(UTC):%Y-%m-%dT%H:%M}"
+
+
 def _unexpected(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Only what nobody foresaw is worth another try: an expected failure says what a person has to do."""
     return not isinstance(state.result(raise_on_failure=False), RatchetError)
@@ -37,6 +44,7 @@ def step(function: Step) -> Task[[str], None]:
 
     @task(
         name=name,
+        task_run_name=f"{name}-{{use_case}}",
         retries=len(_PAUSES),
         retry_delay_seconds=_PAUSES,
         retry_condition_fn=_unexpected,
@@ -90,6 +98,7 @@ def recorded(flow: str, use_case: str | None, stages: Sequence[str]) -> Iterator
 
 
 @task(
+    task_run_name="keep_version-{use_case}",
     retries=len(_PAUSES),
     retry_delay_seconds=_PAUSES,
     timeout_seconds=_TIMEOUT,

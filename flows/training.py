@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.steps import reconcile, recorded, step
+from flows.steps import reconcile, recorded, run_name, step
 from ratchet.project import Project
 from ratchet.reports import Report
 
@@ -30,7 +30,7 @@ def register(project: Project) -> Report:
     return register(project)
 
 
-@flow(name="training", persist_result=False)
+@flow(name="training", flow_run_name=run_name, persist_result=False)
 def training_pipeline(use_case: str | None = None) -> None:
     """Fit a candidate, judge it, register it, and let it serve if its evidence holds."""
     with recorded("training", use_case, ["train", "evaluate", "register", "reconcile"]) as name:

@@ -26,6 +26,7 @@ from ratchet.derivation import (
     view_derivation,
 )
 from ratchet.gate_evidence import LeakComparison, LeakEvidence
+from ratchet.progress import counted
 from ratchet.project import Project
 from ratchet.tables import timestamptz
 from ratchet.use_case import ROW_ID, SourceTable
@@ -78,9 +79,10 @@ def leak_check(
     project: Project, cut_offs: Sequence[datetime], cut: CutOff = known_before, opened: Opened = Accepted.of
 ) -> LeakEvidence:
     """Compare views, requests and labels at cut-offs, and look for labels that are known when they are asked for."""
+    suspects, end = _suspects(project), project.period("all").end
     tables = {
-        name: _compare(_Trial(opened(project, suspect.derivation), suspect, cut), cut_offs, project.period("all").end)
-        for name, suspect in _suspects(project).items()
+        name: _compare(_Trial(opened(project, suspect.derivation), suspect, cut), cut_offs, end)
+        for name, suspect in counted(suspects.items(), "leak check", len(suspects))
     }
     labels, at_once = tables["labels"], labels_known_at_once(project, opened)
     tables["labels"] = labels.model_copy(update={"changed": labels.changed + at_once})

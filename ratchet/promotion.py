@@ -34,13 +34,13 @@ from ratchet.registry import (
 )
 from ratchet.reports import Report
 from ratchet.sensors import write_requested
-from ratchet.signing import sign
+from ratchet.signing import begin_anew, sign
 from ratchet.tables import write_json
 
 if TYPE_CHECKING:
     from ratchet.model import Contract, Model
 
-POLICY = "policy"
+POLICY, WAITS = "policy", "waits for a person"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def resolve_champion(project: Project) -> Champion:
             raise RegistryError(
                 error.problem,
                 subject=f"{registry.name} version {version.number}, which serves",
-                remedy="Run `ratchet rollback`, or promote another version",
+                remedy=_way_out(registry, snapshot),
             ) from error
         return champion
 
@@ -97,10 +97,11 @@ def promote(
         registry.request(version, by, reason or "none given")
         report = _reconcile(registry)
     if report["refused"]:
+        still = "What served before still serves. " if report["champion"] else ""
         raise GateError(
             f"refused: {report['refused']['reason']}",
             subject=f"{project.namespace} version {report['refused']['version']}",
-            remedy=f"What served before still serves. {report['refused']['remedy']}",
+            remedy=still + report["refused"]["remedy"],
         )
     return report
 
@@ -112,7 +113,7 @@ def promote_by_policy(project: Project, version: int, contract: Contract, record
         if obstacle is None:
             registry.request(version, POLICY, "superior by its gate record", by_policy=True)
         else:
-            registry.tag(registry.version(version), STATUS, f"waits for a person: {obstacle}")
+            registry.tag(registry.version(version), STATUS, f"{WAITS}: {obstacle}")
         return _reconcile(registry)
 
 
@@ -144,7 +145,7 @@ def _waiver(project: Project, version: Version, by: str, reason: str | None, unt
         raise GateError(
             "an end date waives nothing without a name and a reason",
             subject=f"{project.namespace} version {version.number}",
-            remedy="Give both",
+            remedy="Give --by and --reason",
         )
     waiver = Waiver(model_name=project.namespace, candidate=version.digest, by=by, reason=reason, expires=until)
     return sign(waiver, project)
@@ -153,12 +154,14 @@ def _waiver(project: Project, version: Version, by: str, reason: str | None, unt
 def rollback(project: Project, *, by: str, reason: str) -> Report:
     """Return to the version that served before, and hold it. Raises RegistryError where there is none."""
     with opened(project, "promotion") as registry:
-        target = _way_back(registry)
+        champion, target = _last_promotion(registry, registry.snapshot()), _way_back(registry)
     if target is None:
         raise RegistryError(
-            "there is no version to return to",
+            f"there is no version to return to: version {champion.version} is the first that served, or the one before it "
+            "has been deleted",
             subject=f"model {project.namespace}",
-            remedy="`ratchet status` lists what has served; `ratchet promote VERSION` asks for one by name",
+            remedy=f"Ask for another version that `ratchet status` lists by `ratchet promote VERSION`, or train one: "
+            f"`dvc repro monitor@{project.settings.use_case}`",
         )
     return promote(project, target, by=by, reason=reason)
 
@@ -234,9 +237,19 @@ def _last_promotion(registry: Registry, snapshot: Snapshot) -> Entry:
         raise RegistryError(
             "no model has been promoted yet",
             subject=f"model {registry.name}",
-            remedy="`ratchet status` says of each version why; where it lists none, run `dvc repro`",
+            remedy="`ratchet status` says of each version why it does not serve, and what to do; where it lists none, run "
+            f"`dvc repro monitor@{registry.project.settings.use_case}`",
         )
     return snapshot.champion
+
+
+def _way_out(registry: Registry, snapshot: Snapshot) -> str:
+    """What to do where the version that serves is gone or spoilt."""
+    champion = snapshot.champion
+    if champion and champion.previous in registry.versions():
+        return "Run `ratchet rollback --reason …`, or `ratchet promote VERSION` for another one"
+    anew = begin_anew(registry.project)
+    return f"Ask for another version that `ratchet status` lists: `ratchet promote VERSION`; if there is none, {anew}"
 
 
 def _reconcile(registry: Registry) -> Report:
@@ -325,7 +338,7 @@ def _settle(registry: Registry, refused: dict[str, Any] | None) -> dict[str, Any
         raise RegistryError(
             f"version {champion.version}, which was promoted last, has been deleted",
             subject=f"model {registry.name}",
-            remedy="Run `ratchet rollback`, or promote another version",
+            remedy=_way_out(registry, snapshot),
         )
     registry.point(CHAMPION, champion.version if champion else None, snapshot)
     _write_serving_file(registry.project, champion)

@@ -119,7 +119,9 @@ class Registry:
     @cached_property
     def _uri(self) -> str:
         if not self._exists:
-            raise RegistryError("nothing was registered yet", subject=f"model {self.name}", remedy="Run `dvc repro`")
+            raise RegistryError(
+                "nothing was registered yet", subject=f"model {self.name}", remedy=f"Run `{self._how_to_register()}`"
+            )
         return embedded_registry.tracking_uri(self.project)
 
     @cached_property
@@ -159,7 +161,9 @@ class Registry:
             raise RegistryError(
                 f"there is no version {number}, only {', '.join(map(str, versions)) or 'an empty registry'}",
                 subject=f"model {self.name}",
-                remedy="Name one that `ratchet status` lists",
+                remedy="Name one that `ratchet status` lists"
+                if versions
+                else f"Run `{self._how_to_register()}`, which makes versions 1 and 2",
             )
         return versions[number]
 
@@ -284,8 +288,12 @@ class Registry:
         return GateError(
             problem,
             subject=f"{self.name} version {version.number}",
-            remedy="Ask for another version, or offer the model by the register stage",
+            remedy="Ask for another version that `ratchet status` lists. The models that were trained last are offered again "
+            f"by `ratchet --use-case {self.project.settings.use_case} stage register`, unless they have served",
         )
+
+    def _how_to_register(self) -> str:
+        return f"dvc repro register@{self.project.settings.use_case}"
 
     def tag(self, version: Version, key: str, value: str) -> None:
         if version.tags.get(key) != value:

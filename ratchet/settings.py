@@ -165,7 +165,10 @@ class Params(Frozen):
 
 
 class Stores(Frozen):
-    """Where things are kept: an empty value means the embedded default under state/."""
+    """Where things are kept: an empty value means the embedded default under state/.
+
+    `notify_url` is a webhook that is told of failed flow runs; without one nobody is.
+    """
 
     tracking_uri: str = ""
     artifact_location: str = ""
@@ -174,6 +177,7 @@ class Stores(Frozen):
     signing_key: str = ""
     threads: int = Field(2, ge=1)
     memory_limit: str = "4GB"
+    notify_url: str = Field("", pattern="^(https?://.+)?$")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Stores:

@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ratchet import progress
 from ratchet.errors import StoreError
 from ratchet.use_case import Array, Columns
 
@@ -157,7 +158,8 @@ def update(directory: Path, wanted: Mapping[str, str], compute: Compute) -> Chan
     stale = [unit for unit in wanted if not stands[unit]]
     removed = [unit for unit in manifest if unit not in wanted]
     computed = []
-    for unit, files in compute(stale) if stale else ():
+    units = progress.counted(compute(stale), directory.name, len(stale)) if stale else ()
+    for unit, files in units:
         manifest[unit] = _write_unit(directory, wanted[unit], files)
         _record(journal, unit, manifest[unit])
         computed.append(unit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -19,6 +19,7 @@ from sklearn.preprocessing import OrdinalEncoder
 from ratchet.backoff import BackoffBaseline
 from ratchet.errors import SettingsError
 from ratchet.model import Contract, Model, frame, save
+from ratchet.progress import report
 from ratchet.project import Project
 from ratchet.reports import Report
 from ratchet.settings import PARAMS_FILE, TrainingSettings
@@ -41,14 +42,16 @@ class Stopped:
 
 
 def train(project: Project) -> Report:
-    """Fit baseline and candidate on what was known before the holdout; write models/baseline/ and models/candidate/."""
+    """Fit baseline and candidate on what was known before the holdout; write models/baseline/, models/candidate/ and plots/."""
     training = read_training_set(project)
     baseline = fit_baseline(training)
     stopped = stop_early(training, project.settings.training, project.stores.threads)
     candidate = fit_candidate(training, stopped.trees, project.settings.training, project.stores.threads)
-    for name, model, pictures in (("baseline", baseline, {}), ("candidate", candidate, _pictures(stopped, candidate))):
+    pictures = _pictures(stopped, candidate)
+    for name, model, plotted in (("baseline", baseline, {}), ("candidate", candidate, pictures)):
         reference = reference_rows(model, training.rows, project.settings.drift.reference_rows)
-        save(model, project.models / name, reference, pictures)
+        save(model, project.models / name, reference, plotted)
+    plots.write(project.reports / "plots", pictures)
     stopping = int(training.is_stopping.sum())
     return {
         "rows": {"train": len(training.is_stopping) - stopping, "early_stopping": stopping},
@@ -79,7 +82,10 @@ def stop_early(training: TrainingSet, settings: TrainingSettings, threads: int) 
         eval_X=encoder.transform(frame(contract.inputs, stopping)),
         eval_y=stopping["label"],
         categorical_feature=_named(contract.inputs, "category"),
-        callbacks=[lightgbm.early_stopping(settings.early_stopping_rounds, verbose=False)],
+        callbacks=[
+            lightgbm.early_stopping(settings.early_stopping_rounds, verbose=False),
+            _count_trees("trees so far"),
+        ],
     )
     losses = next(iter(estimator.evals_result_["valid_0"].values()))
     predicted = Model(contract, pipeline, training.use_case.postprocess).predict(stopping)
@@ -92,8 +98,18 @@ def fit_candidate(training: TrainingSet, trees: int, settings: TrainingSettings,
     params = {**_parameters(settings), "n_estimators": trees}
     pipeline = _pipeline(contract, params, threads)
     categories = _named(contract.inputs, "category")
-    pipeline.fit(frame(contract.inputs, rows), rows["label"], estimator__categorical_feature=categories)
+    pipeline.fit(
+        frame(contract.inputs, rows),
+        rows["label"],
+        estimator__categorical_feature=categories,
+        estimator__callbacks=[_count_trees("trees on all rows", trees)],
+    )
     return _model(training, "lightgbm", params, pipeline)
+
+
+def _count_trees(what: str, total: int | None = None) -> Callable[[lightgbm.callback.CallbackEnv], None]:
+    """A callback of LightGBM that reports each tree."""
+    return lambda env: report(what, env.iteration + 1, total)
 
 
 def _model(training: TrainingSet, kind: str, params: Mapping[str, Any], pipeline: Pipeline) -> Model:

@@ -12,12 +12,14 @@ from ratchet.clock import Period
 from ratchet.gate_evidence import LeakEvidence, Score
 from ratchet.gate_record import GateRecord, conclude, write
 from ratchet.leak_check import leak_check
+from ratchet.metrics import METRICS
 from ratchet.model import Model, checksums, load
 from ratchet.project import Project
 from ratchet.promotion import Champion, champion_version, resolve_champion
 from ratchet.reasons import find_reason
 from ratchet.reports import Report
 from ratchet.signing import sign
+from ratchet.tables import write_json
 from ratchet.versions import code_version, data_version
 from training_pipeline.dataset import Holdout, read_holdout
 from training_pipeline.evidence import collect
@@ -33,7 +35,7 @@ class Trial:
 
 
 def evaluate(project: Project) -> Report:
-    """Write gate/baseline.json and gate/candidate.json.
+    """Write gate/baseline.json and gate/candidate.json, and for `dvc metrics` their figures, metrics/holdout.json.
 
     The candidate is compared with the model that serves; where none does, with the baseline, which will be the first to. Where
     the baseline is refused, the candidate may be the first, if it beats the baseline and a constant.
@@ -48,10 +50,12 @@ def evaluate(project: Project) -> Report:
     for name, record in records.items():
         write(record, project.gate / f"{name}.json")
     compared = candidate.evidence.champion
-    return {
+    report = {
         **{name: _summary(record) for name, record in records.items()},
         "champion": {"digest": compared.digest, "metrics": _metrics(candidate, compared)} if compared else None,
     }
+    write_json(project.reports / "metrics" / "holdout.json", _figures(candidate, report))
+    return report
 
 
 def prepare(project: Project, serving: Champion | None = None) -> Trial:
@@ -102,6 +106,19 @@ def _summary(record: GateRecord) -> dict[str, Any]:
         "skill": evidence.skill,
         "gain": evidence.gain.model_dump(mode="json") if evidence.gain else None,
         "checks": [check.model_dump(mode="json") for check in record.checks],
+    }
+
+
+def _figures(record: GateRecord, report: Report) -> dict[str, Any]:
+    """The numbers that people compare runs by, and the candidate's verdict."""
+    task, evidence = record.evidence.task, record.evidence
+    roles = [role for role in ("candidate", "baseline", "champion") if report[role]]
+    return {
+        **{role: {name: report[role]["metrics"][name] for name in METRICS[task]} for role in roles},
+        "skill": evidence.skill,
+        "gain": evidence.gain.value if evidence.gain else None,
+        "n": evidence.n,
+        "verdict": record.verdict,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,10 +12,21 @@ from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from ratchet.metrics import Floats, equally_full
+from ratchet.tables import atomic
 from ratchet.use_case import Task
 
 GROUPS = 20
 MOST_POINTS = 1000
+
+
+def write(directory: Path, pictures: Mapping[str, bytes]) -> None:
+    """Leave exactly these pictures (name → PNG) in a folder, where `dvc plots` finds them."""
+    for name, picture in pictures.items():
+        with atomic(directory / f"{name}.png") as temporary:
+            temporary.write_bytes(picture)
+    for path in directory.iterdir():
+        if path.stem not in pictures:
+            path.unlink()
 
 
 def curve(losses: Sequence[float], best: int) -> bytes:

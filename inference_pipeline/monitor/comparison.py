@@ -17,6 +17,7 @@ from evidently.presets import DataDriftPreset
 from evidently.widgets import CounterData, counter
 
 from inference_pipeline.monitor.psi import psi
+from ratchet.progress import counted
 from ratchet.tables import write_json, write_text
 from ratchet.use_case import Array, Columns, Kind
 
@@ -65,7 +66,8 @@ def _text(value: Any) -> str:
 
 def scores(reference: pd.DataFrame, window: pd.DataFrame, min_rows: int) -> dict[str, float | None]:
     """The population stability index of each column; None where either side has fewer than `min_rows` values."""
-    return {str(name): _score(reference[name].dropna(), window[name].dropna(), min_rows) for name in reference}
+    names = counted(reference, "columns", len(reference.columns))
+    return {str(name): _score(reference[name].dropna(), window[name].dropna(), min_rows) for name in names}
 
 
 def _score(reference: pd.Series[Any], window: pd.Series[Any], min_rows: int) -> float | None:

@@ -20,20 +20,33 @@ from ratchet.project import Project
 from ratchet.promotion import Champion
 from ratchet.reports import Report
 from ratchet.settings import DriftSettings
-from ratchet.tables import to_columns
+from ratchet.tables import to_columns, write_json
 from ratchet.use_case import Array, Columns
 
 PREDICTION = "prediction"
 
 
 def monitor(project: Project) -> Report:
-    """Compare the newest scored window with the champion's training rows; writes drift.html and drift.json.
+    """Compare the newest scored window with the champion's training rows; writes drift.html, drift.json and metrics/drift.json.
 
     Raises RegistryError or GateError where no model serves, or another one took its place meanwhile, DataError where it
     scored too few rows to tell.
     """
     with champion_throughout(project) as champion:
-        return drift_report(project, champion, scored_window(project, champion), project.reports)
+        report = drift_report(project, champion, scored_window(project, champion), project.reports)
+    write_json(project.reports / "metrics" / "drift.json", _figures(report))
+    return report
+
+
+def _figures(report: Report) -> Report:
+    """The numbers that `dvc metrics` compares runs by, and the verdict."""
+    return {
+        "drift": report["verdict"],
+        "drift_share": report["share"],
+        "drifted_columns": sum(bool(column["drift"]) for column in report["columns"].values()),
+        "mean_prediction": report["mean_prediction"],
+        "predictions": report["window"]["n"],
+    }
 
 
 def scored_window(project: Project, champion: Champion) -> dict[str, Array]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
-from tests.support.checkout import commit, noshow_checkout, run
+from cli.stages import STAGES
+from ratchet.metrics import METRICS
+from tests.support.checkout import commit, noshow_checkout, run, write_params
 from tests.support.rows import ids_below
 
 MODEL = "noshow-clinic"
@@ -101,6 +106,39 @@ def test_nothing_runs_but_the_sensors(loop: Path) -> None:
     assert ["Running stage 'sensors':"] == [line for line in lines if line.startswith("Running")]
 
 
+def test_a_user_of_dvc_finds_metrics(loop: Path) -> None:
+    """`dvc metrics show` has the models' figures on the holdout, the verdict and the drift, as the reports have them."""
+    shown = json.loads(run(loop, "dvc", "metrics", "show", "--json").stdout)[""]["data"]
+    holdout, drift = (shown[f"reports/noshow/clinic/metrics/{name}.json"]["data"] for name in ("holdout", "drift"))
+    evaluated, monitored = report(loop, "evaluate"), report(loop, "monitor")
+    for role in ("baseline", "candidate", "champion"):
+        figures = evaluated[role]["metrics"]
+        assert {name: figures[name] for name in METRICS["binary"]} == holdout[role]
+    assert (evaluated["candidate"]["skill"], "superior") == (holdout["skill"], holdout["verdict"])
+    assert (monitored["verdict"], monitored["share"]) == (drift["drift"], drift["drift_share"])
+
+
+def test_a_user_of_dvc_finds_plots(loop: Path) -> None:
+    """`dvc plots show` writes a page with every picture of the training, which loads nothing from elsewhere."""
+    page = run(loop, "dvc", "plots", "show").stdout.strip().removeprefix("file://")
+    html = Path(page).read_text(encoding="utf-8")
+    names = ("early_stopping", "importance", "precision_recall", "reliability", "roc")
+    assert all(f"{name}.png" in html for name in names)
+    images = re.findall(r'<img[^>]*src="([^"]+)"', html)
+    assert len(names) == len(images)
+    assert all((Path(page).parent / image).exists() for image in images)
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', html)
+    assert "" == run(loop, "git", "status", "--porcelain", "--", "dvc_plots").stdout
+
+
+def test_an_experiment_shows_parameters_and_metrics(loop: Path) -> None:
+    """`dvc exp show` has what people compare experiments by in its columns."""
+    rows = list(csv.DictReader(io.StringIO(run(loop, "dvc", "exp", "show", "--csv").stdout)))
+    assert str(report(loop, "evaluate")["candidate"]["skill"]) == rows[0]["skill"]
+    assert str(report(loop, "monitor")["share"]) == rows[0]["drift_share"]
+    assert {"candidate.log_loss", "baseline.auc", "verdict", "use_cases.noshow.training.seed"} <= rows[0].keys()
+
+
 def test_a_prediction_leads_back_to_data_and_commit(loop: Path) -> None:
     """`ratchet trace` names the data version that dvc.lock has, the commit, and a verified gate record."""
     path = next((loop / "data" / "noshow" / "clinic" / "predictions").rglob("*.parquet"))
@@ -151,6 +189,29 @@ def test_a_registered_model_that_was_deleted_is_registered_again(copy: Path) -> 
     run(copy, "dvc", "repro")
     assert int(client.get_model_version_by_alias(MODEL, "champion").version) == 2
     assert model_versions(copy) == {2}
+
+
+def test_the_demo_has_a_line_for_each_step_that_ran(copy: Path) -> None:
+    """A step with something to do is told once, the others are named as up to date, and of DVC and MLflow nothing is seen."""
+    (copy / "reports" / "noshow" / "clinic" / "monitor.json").unlink()
+    done = run(copy, "python", "-m", "cli.demo")
+    lines = done.stdout.splitlines()
+    story = lines[: lines.index("")]
+    assert ["monitor", "worse", "drifted"] == [line.split()[0] for line in story if line.endswith(" s)")]
+    idle = next(line for line in story if line.startswith("Nothing to do"))
+    assert all((step in idle) == (step != "monitor") for step in STAGES)
+    assert 5 == len(story)
+    assert {line.split()[0] for line in done.stderr.splitlines()} <= {*STAGES, "worse", "drifted"}  # progress, if any
+
+
+def test_a_step_that_fails_in_the_demo_is_told_in_full(copy: Path) -> None:
+    """Its own error and DVC's stand on stderr, and the exit code is DVC's."""
+    write_params(copy, rows_per_week=0)
+    done = run(copy, "python", "-m", "cli.demo", check=False)
+    assert run(copy, "dvc", "repro", "monitor@noshow", check=False).returncode == done.returncode != 0
+    assert "ratchet: delivery appointments/week-000: holds no row" in done.stderr
+    assert "failed to reproduce 'ingest@noshow'" in done.stderr
+    assert 1 == len(done.stdout.splitlines())
 
 
 def test_after_a_change_of_features_the_champion_is_judged_by_its_own_code(copy: Path) -> None:

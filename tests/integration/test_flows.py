@@ -7,19 +7,25 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
 import yaml
 
+from flows.deploy import deploy
 from ratchet.errors import VersionError
 from ratchet.project import Project
 from ratchet.reports import read
+from ratchet.settings import Schedules
 from ratchet.tables import atomic
 from ratchet.versions import alone, data_version
 from tests.support.checkout import environment, noshow_checkout, run, write_params
 from tests.support.killing import contents
-from tests.support.prefect_server import PrefectServer, prefect_server
+from tests.support.prefect_server import START_SECONDS, PrefectServer, prefect_server
+from tests.support.webhook import webhook
 
 STAGES = {
     "feature": ["ingest", "validate", "featurize", "materialize"],
@@ -63,10 +69,32 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
 
 
 @pytest.fixture(scope="module")
-def deployed(server: PrefectServer, checkout: Path) -> PrefectServer:
-    """The server after what prefect.yaml says to do."""
+def hook() -> Iterator[tuple[str, SimpleQueue[dict[str, Any]]]]:
+    """A webhook that takes what it is told, and answers that there is no such page."""
+    with webhook(answer=404) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def too_early(server: PrefectServer, checkout: Path) -> subprocess.CompletedProcess[str]:
+    """Deploying before there is a work pool."""
+    return run(checkout, "python", "-m", "flows.deploy", "noshow", check=False)
+
+
+@pytest.fixture(scope="module")
+def said(
+    too_early: subprocess.CompletedProcess[str], checkout: Path, hook: tuple[str, SimpleQueue[dict[str, Any]]]
+) -> list[str]:
+    """What was printed when the use case was deployed, as prefect.yaml says to do it, to a server that tells the webhook."""
     run(checkout, "prefect", "work-pool", "create", "ratchet", "--type", "process")
-    run(checkout, "python", "-m", "flows.deploy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RATCHET_NOTIFY_URL", hook[0])
+        return run(checkout, "python", "-m", "flows.deploy", "noshow").stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def deployed(server: PrefectServer, said: list[str]) -> PrefectServer:
+    """The server after that."""
     return server
 
 
@@ -89,6 +117,55 @@ def test_each_deployment_has_a_schedule_and_a_queue_of_its_own(deployed: Prefect
         name: one["work_queue_name"] for name, one in found.items()
     }
     assert {1} == {one["global_concurrency_limit"]["limit"] for one in found.values()}
+
+
+def test_deploying_says_what_was_scheduled_when_and_what_is_next(server: PrefectServer, said: list[str]) -> None:
+    """A handful of lines: the server, the use case with its schedules, and the worker to start."""
+    assert len(said) < 6
+    assert "/api" in said[0]
+    schedules = "   ".join(f"{name.partition('/')[0]} {cron}" for name, cron in SCHEDULES.items())
+    assert ["noshow", *schedules.split()] == said[1].split()
+    assert "prefect worker start --pool ratchet" in said[-1]
+
+
+def test_a_use_case_that_there_is_not_is_a_line(server: PrefectServer, checkout: Path) -> None:
+    """The selected one of this checkout has no section; the error names those that have."""
+    done = run(checkout, "python", "-m", "flows.deploy", check=False)
+    assert (1, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n"))
+    assert "known are noshow" in done.stderr
+
+
+def test_a_work_pool_that_is_missing_is_a_line(too_early: subprocess.CompletedProcess[str]) -> None:
+    """The command that makes it is named."""
+    assert (1, "", 1) == (too_early.returncode, too_early.stdout, too_early.stderr.count("\n"))
+    assert "prefect work-pool create ratchet --type process" in too_early.stderr
+
+
+@pytest.mark.parametrize("address", ["", "http://127.0.0.1:9/api"])
+def test_a_server_that_is_missing_is_a_line(
+    server: PrefectServer, checkout: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """Named or not, it has to be started."""
+    monkeypatch.setenv("PREFECT_API_URL", address)
+    done = run(checkout, "python", "-m", "flows.deploy", "noshow", check=False)
+    assert (1, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n"))
+    assert "prefect server start" in done.stderr
+
+
+def test_what_prefect_says_of_a_failure_is_kept(deployed: PrefectServer, checkout: Path) -> None:
+    """All that it printed, on both streams."""
+    wrong = Schedules(feature="at noon")
+    with pytest.raises(subprocess.CalledProcessError) as failure:
+        deploy(project(checkout).settings.model_copy(update={"schedules": wrong}))
+    assert "at noon" in failure.value.output
+
+
+@pytest.mark.parametrize("flow", STAGES)
+def test_a_run_is_named_by_flow_use_case_and_time(ran: PrefectServer, flow: str) -> None:
+    """The time is that at which it was due, in UTC, to the minute."""
+    found = ran.newest_run(flow)
+    due = datetime.fromisoformat(found["expected_start_time"]).astimezone(UTC)
+    assert f"{flow}-noshow-{due:%Y-%m-%dT%H:%M}" == found["name"]
 
 
 @pytest.mark.parametrize("flow", STAGES)
@@ -166,8 +243,10 @@ def test_a_flow_stays_with_its_use_case(ran: PrefectServer, checkout: Path) -> N
     assert 0 == flow.returncode
 
 
-def test_a_step_that_fails_fails_its_flow(ran: PrefectServer, checkout: Path) -> None:
-    """The state of the run has the one-line error, nothing is tried again, and no version is recorded."""
+def test_a_step_that_fails_fails_its_flow(
+    ran: PrefectServer, checkout: Path, hook: tuple[str, SimpleQueue[dict[str, Any]]]
+) -> None:
+    """The state of the run has the one-line error, nothing is tried again, no version is recorded, and the webhook is told."""
     before = (checkout / "dvc.lock").read_bytes(), contents(project(checkout).raw)
     write_params(checkout, rows_per_week=0)
     done = run(checkout, "python", "-m", "flows.feature", check=False)
@@ -177,3 +256,21 @@ def test_a_step_that_fails_fails_its_flow(ran: PrefectServer, checkout: Path) ->
     assert "delivery appointments/week-000: holds no row" in found["state"]["message"]
     assert {} == ran.artifacts(found)
     assert before == ((checkout / "dvc.lock").read_bytes(), contents(project(checkout).raw))
+    what, why, link = hook[1].get(timeout=START_SECONDS)["text"].splitlines()
+    assert what.startswith("feature of ")
+    assert found["name"] in why
+    assert "delivery appointments/week-000: holds no row" in why
+    assert link.endswith(f"/runs/flow-run/{found['id']}")
+
+
+def test_what_cannot_be_delivered_is_an_event(ran: PrefectServer) -> None:
+    """The server keeps that the webhook refused it, and the run ended as it would have."""
+    assert "Notification failed" == ran.await_event("prefect.automation.action.failed")["payload"]["reason"]
+    assert "holds no row" in ran.newest_run("feature")["state"]["message"]
+
+
+def test_without_an_address_nobody_is_told(ran: PrefectServer, checkout: Path) -> None:
+    """Deployed again without the setting, the server has no automation any more."""
+    assert 1 == len(ran.automations())
+    run(checkout, "python", "-c", "from flows.notification import tell_of_failures; tell_of_failures('')")
+    assert [] == ran.automations()

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from functools import reduce
+from operator import getitem
 
 import pytest
 
 from cli.demo import conclude
+from cli.headlines import HEADLINES
+from cli.stages import STAGES
 from cli.summary import Summary, build, render, render_status, write
-from ratchet.errors import StoreError, VersionError
+from ratchet import reports
+from ratchet.errors import VersionError
 from ratchet.metrics import METRICS
 from ratchet.project import Project
 from ratchet.promotion import promote, rollback, status
+from ratchet.settings import Stores
 from ratchet.versions import alone
 from tests.support.killing import contents
 from tests.support.projects import noshow_project, run_through
+
+SHOWN = {"rows": "validate", "holdout": "evaluate", "gate": "evaluate", "drift": "monitor"}
+"""What the summary takes from the report of which step."""
 
 
 @pytest.fixture(scope="module")
@@ -85,16 +95,85 @@ def test_the_expected_rate_is_told(summary: Summary) -> None:
     assert told in section(summary, "Drift")
 
 
+@pytest.mark.parametrize(
+    ("step", "numbers"),
+    {
+        "ingest": ("rows.appointments",),
+        "validate": ("rows.raw", "rows.accepted", "rows.quarantined", "rows.duplicates"),
+        "featurize": ("requests", "labels"),
+        "materialize": (),
+        "train": ("best_iteration",),
+        "evaluate": ("candidate.verdict", "candidate.metrics.n"),
+        "register": ("baseline.version", "candidate.version", "candidate.status"),
+        "reconcile": ("champion.version",),
+        "predict": ("rows", "model_version"),
+        "monitor": ("verdict", "window.n"),
+    }.items(),
+)
+def test_a_step_is_told_in_a_line(project: Project, step: str, numbers: tuple[str, ...]) -> None:
+    """Of each report the values that a person waits for stand in one line that a terminal holds."""
+    report = reports.read(project, step)
+    line = HEADLINES[step](report or {})
+    values = (reduce(getitem, path.split("."), report) for path in numbers)
+    assert [] == [value for value in values if (f"{value:,}" if isinstance(value, int) else str(value)) not in line]
+    assert 10 < len(line) < 110
+    assert "\n" not in line
+
+
 def test_the_file_is_the_summary(project: Project, summary: Summary) -> None:
     """reports/summary.json holds what the text was made of."""
     write(project, summary)
     assert summary == json.loads((project.root / "reports" / "summary.json").read_text(encoding="utf-8"))
 
 
-def test_a_step_that_has_not_run_is_named(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Before the first run there is nothing to tell, and it says what to run."""
-    with pytest.raises(StoreError, match="the step validate has not run yet"):
-        build(noshow_project(tmp_path_factory.mktemp("empty")))
+def test_a_checkout_in_which_nothing_ran_has_a_summary(unserved: Project) -> None:
+    """Every section that waits for a step names it, nothing serves, and what to type is the run."""
+    found = build(unserved)
+    for title, step in {"Rows": "validate", "Holdout": "evaluate", "Gate": "evaluate", "Drift": "monitor"}.items():
+        assert [f"  the step {step} has not run yet: `dvc repro {step}@tests.support.noshow`"] == section(found, title)
+    assert ["  no version serves"] == section(found, "Serving")
+    typed = section(found, "What to type next")
+    assert "  dvc repro monitor@tests.support.noshow" in typed
+    assert not any("serve" in line or "trace" in line for line in typed)
+    write(unserved, found)
+    assert ["summary.json"] == [path.name for path in unserved.reports.iterdir()]
+
+
+@pytest.mark.parametrize("step", STAGES)
+def test_a_report_that_is_away_leaves_the_others(project: Project, summary: Summary, step: str) -> None:
+    """Whichever step has no report, the summary is written and read, and the step is named as missing."""
+    path = project.reports / f"{step}.json"
+    content = path.read_bytes()
+    path.unlink()
+    try:
+        found = build(project)
+        text = render(found)
+    finally:
+        path.write_bytes(content)
+    assert [step] == found["missing"]
+    assert {name for name in ("rows", "holdout", "gate", "drift") if found[name] != summary[name]} <= {
+        name for name, of in SHOWN.items() if of == step
+    }
+    assert (step in SHOWN.values()) == ("has not run yet" in text)
+
+
+def test_a_gate_that_let_nothing_through_is_told(summary: Summary) -> None:
+    """Where every model was refused, no run is advised that could not go further than the last one."""
+    refused = {**summary, "serving": None, "drift": None, "missing": ["predict", "monitor"]}
+    refused["predictions"] = {**summary["predictions"], "rows": None, "model_version": None}
+    assert ["  no version serves"] == section(refused, "Serving")
+    assert "no version serves" in section(refused, "Drift")[0]
+    assert not any("dvc repro" in line for line in section(refused, "What to type next"))
+
+
+def test_a_registry_that_does_not_answer_is_a_line(project: Project, summary: Summary) -> None:
+    """Rows, figures and drift are shown all the same, and where the registry was looked for."""
+    away = replace(project, stores=Stores(threads=1, tracking_uri="http://127.0.0.1:9"))
+    found = build(away)
+    assert {name: summary[name] for name in ("rows", "gate", "drift")} == {
+        name: found[name] for name in ("rows", "gate", "drift")
+    }
+    assert "http://127.0.0.1:9" in section(found, "Serving")[0]
 
 
 @pytest.fixture(scope="module")

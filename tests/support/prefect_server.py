@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,6 +54,19 @@ class PrefectServer:
         """Key → data of the artifacts of a flow run."""
         found = self._ask("artifacts/filter", artifacts={"flow_run_id": {"any_": [run["id"]]}})
         return {artifact["key"]: artifact["data"] for artifact in found if artifact["key"]}
+
+    def automations(self) -> list[str]:
+        """Names of the server's automations."""
+        return [found["name"] for found in self._ask("automations/filter")]
+
+    def await_event(self, name: str) -> dict[str, Any]:
+        """The newest event of a name, once there is one."""
+        for _ in range(START_SECONDS * 5):
+            found = self._ask("events/filter", filter={"event": {"name": [name]}})["events"]
+            if found:
+                return dict(found[0])
+            time.sleep(0.2)
+        raise AssertionError(f"no event {name}")
 
     def _ask(self, path: str, **body: Any) -> Any:
         return self._client.post(f"/{path}", json=body).raise_for_status().json()

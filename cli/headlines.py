@@ -1,0 +1,96 @@
+"""What a step did, in a line: its name, the few numbers of its report that a person waits for, and its seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ratchet.reports import Report
+
+
+def told(name: str, work: Callable[[], Report], headline: Callable[[Report], str]) -> Report:
+    """Do the work of a step: its progress is shown, and in the end one line about it is printed."""
+    from ratchet.progress import shown
+
+    began = time.monotonic()
+    with shown(name):
+        report = work()
+    click.echo(f"{name:<12} {headline(report)} ({time.monotonic() - began:.1f} s)")
+    return report
+
+
+def _ingest(report: Report) -> str:
+    return _counts(report["rows"])
+
+
+def _validate(report: Report) -> str:
+    return f"of {report['rows']['raw']:,} rows " + ", ".join(
+        f"{count:,} {kind}" for kind, count in report["rows"].items() if kind != "raw"
+    )
+
+
+def _featurize(report: Report) -> str:
+    views, rows = len(report["views"]), sum(report["views"].values())
+    return f"{_counts({'requests': report['requests'], 'labels': report['labels']})}, {rows:,} rows in {views} views"
+
+
+def _materialize(report: Report) -> str:
+    return f"{sum(report['views'].values()):,} keys of {len(report['views'])} views in the online store"
+
+
+def _train(report: Report) -> str:
+    rows = report["rows"]
+    return f"{report['best_iteration']:,} trees from {sum(rows.values()):,} rows"
+
+
+def _evaluate(report: Report) -> str:
+    candidate, skill = report["candidate"], _number(report["candidate"]["skill"])
+    return f"candidate {candidate['verdict']}: skill {skill} over the baseline on {candidate['metrics']['n']:,} rows"
+
+
+def _register(report: Report) -> str:
+    return ", ".join(f"{name} is version {of['version'] or '-'}, {of['status']}" for name, of in report.items())
+
+
+def _reconcile(report: Report) -> str:
+    champion, refused = report["champion"], report["refused"]
+    said = f"version {champion['version']} serves" if champion else "no version serves"
+    return f"{said}; version {refused['version']} was refused: {refused['reason']}" if refused else said
+
+
+def _predict(report: Report) -> str:
+    return f"{report['rows']:,} predictions by version {report['model_version']}"
+
+
+def _monitor(report: Report) -> str:
+    judged = [column["drift"] for column in report["columns"].values() if column["drift"] is not None]
+    return (
+        f"{report['verdict']}: {sum(judged)} of {len(judged)} columns drifted in {report['window']['n']:,} predictions"
+    )
+
+
+HEADLINES: Mapping[str, Callable[[Report], str]] = {
+    "ingest": _ingest,
+    "validate": _validate,
+    "featurize": _featurize,
+    "materialize": _materialize,
+    "train": _train,
+    "evaluate": _evaluate,
+    "register": _register,
+    "reconcile": _reconcile,
+    "predict": _predict,
+    "monitor": _monitor,
+}
+"""Stage → the words for its report."""
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
+def _number(value: Any) -> str:
+    return "missing" if value is None else f"{value:.3f}"

@@ -1,0 +1,112 @@
+"""`ratchet ui`: MLflow's pages about the checkout's models, as one small process that leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from ratchet.errors import RegistryError
+
+HOST = "127.0.0.1"
+_START_SECONDS, _STOP_SECONDS = 180, 10
+
+
+@click.command()
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Where it listens.")
+def ui(port: int) -> None:
+    """Show runs, models and their aliases in MLflow's pages, until Ctrl-C.
+
+    Where RATCHET_TRACKING_URI names a server, it only says where that server's pages are."""
+    from ratchet.project import Project
+
+    project = Project.load(use_case=click.get_current_context().obj)
+    uri, page = project.stores.tracking_uri, f"#/models/{project.namespace}"
+    if uri.startswith("http"):
+        click.echo(f"{uri.rstrip('/')}/{page}")
+        return
+    backend, log = uri or _own_database(project.shared_state / "mlflow.db"), project.shared_state / "ui.log"
+    if not _is_free(port):
+        raise RegistryError("is used by another program", subject=f"port {port}", remedy="Name a free one with --port")
+    with _server(project.shared_state, backend, port, log) as server:
+        _await_start(server, port, log)
+        click.echo(f"http://{HOST}:{port}/{page}\nCtrl-C stops it.")
+        server.wait()
+    raise RegistryError("has ended", subject="MLflow's server", remedy=f"See {log}")
+
+
+def _own_database(path: Path) -> str:
+    """The checkout's own registry, which is not made here. Raises RegistryError."""
+    if not path.exists():
+        raise RegistryError("there is no model registry yet", subject=str(path), remedy="Run `dvc repro` first")
+    return f"sqlite:///{path}"
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+@contextmanager
+def _server(state: Path, backend: str, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """MLflow's server with one worker and no jobs, in a process group that ends with the block, however the block ends."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    environment = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_BACKEND_STORE_URI": backend,  # not an argument: it may hold a password
+        "MLFLOW_ARTIFACTS_DESTINATION": str(state / "mlartifacts"),
+    }
+    state.mkdir(parents=True, exist_ok=True)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True) as server,
+    ):
+        try:
+            yield server
+        except KeyboardInterrupt:
+            sys.exit(0)
+        finally:
+            _end(server)
+
+
+def _stop(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the server and its workers, by force where it does not do so by itself."""
+    for number, seconds in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, None)):
+        try:
+            os.killpg(server.pid, number)
+            server.wait(seconds)
+        except subprocess.TimeoutExpired:
+            continue
+        except ProcessLookupError:
+            return
+
+
+def _await_start(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Wait until the server takes connections. Raises RegistryError with the last line that it wrote where it ends instead."""
+    until = time.monotonic() + _START_SECONDS
+    while _is_free(port):
+        if server.poll() is not None or time.monotonic() > until:
+            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
+            raise RegistryError(f"does not start ({said[-1]})", subject="MLflow's server", remedy=f"See {log}")
+        time.sleep(0.1)

@@ -1,0 +1,49 @@
+"""Who is told when a flow run fails: by an automation of the Prefect server, so also where the run's own process was killed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prefect.automations import Automation, EventTrigger, Posture, ResourceSpecification, SendNotification
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.client.orchestration import get_client
+
+AUTOMATION = "ratchet: tell of failed runs"
+BLOCK = "ratchet-failed-runs"
+FLOWS = ["feature", "training", "inference"]
+STATES = ("Failed", "Crashed", "TimedOut", "Cancelled")
+"""Names of states in which a run ends without having done its work."""
+SUBJECT = "{{ flow.name }} of {{ flow_run.parameters.use_case or 'the selected use case' }}: {{ flow_run.state.name }}"
+BODY = "{{ flow_run.name }}: {{ flow_run.state.message or 'no message' }}\n{{ flow_run|ui_url }}"
+
+
+def tell_of_failures(url: str) -> None:
+    """Let the server POST {"text": …} to a webhook whenever a run of ours fails; without a URL, let it tell nobody.
+
+    What cannot be delivered is an event of the server (`prefect.automation.action.failed`), and changes nothing of the run.
+    """
+    with get_client(sync_client=True) as client:
+        for found in client.read_automations_by_name(AUTOMATION):
+            client.delete_automation(found.id)
+    if url:
+        _automation(url).create()
+
+
+def _automation(url: str) -> Automation:
+    block = CustomWebhookNotificationBlock(
+        name=BLOCK,
+        url="{{address}}",
+        json_data={"text": "{{subject}}\n{{body}}"},
+        secrets={"address": url},
+    )
+    return Automation(
+        name=AUTOMATION,
+        trigger=EventTrigger(
+            expect={f"prefect.flow-run.{state}" for state in STATES},
+            match_related=ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": FLOWS}),
+            posture=Posture.Reactive,
+            threshold=1,
+            within=timedelta(0),
+        ),
+        actions=[SendNotification(block_document_id=block.save(BLOCK, overwrite=True), subject=SUBJECT, body=BODY)],
+    )
