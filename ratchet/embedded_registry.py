@@ -66,7 +66,7 @@ def exists(project: Project) -> bool:
         raise RegistryError(
             "is gone, and models were registered from this checkout",
             subject=f"model registry {path}",
-            remedy=f"Restore it, or mend RATCHET_TRACKING_URI if they are kept elsewhere; {anew}",
+            remedy=f"Restore it, or correct RATCHET_TRACKING_URI if they are kept elsewhere; {anew}",
         ) from error
     if not size:
         raise RegistryError(

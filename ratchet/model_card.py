@@ -20,7 +20,8 @@ LIMIT = 5000
 """Characters that MLflow has room for in a description: `String(5000)` in its tables of versions and of registered models."""
 CELL, DETAIL, FRAME = 80, 160, 250
 """Characters of a value, of a check's detail, and of what is around the rows of a table."""
-MARKS = {"passed": "✓", "failed": "✗", "insufficient": "·"}
+_SIGNS = {">=": "≥", "<=": "≤", ">": ">"}
+_MARKS = {"passed": "✓", "failed": "✗", "insufficient": "·"}
 _ARROWS = {"lower": "↓", "higher": "↑"}
 _CHECKS = ("| | check | value | bound | detail |", "| --- | --- | --- | --- | --- |")
 _SLICE = "slice:"
@@ -99,9 +100,9 @@ def _table(title: str, checks: Sequence[Check], room: int) -> list[str]:
 
 
 def _row(check: Check) -> str:
-    name, bound = check.name.removeprefix(_SLICE), f"{_cell(check.direction)} {check.bound:g}"
+    name, bound = check.name.removeprefix(_SLICE), f"{_SIGNS[check.direction]} {check.bound:g}"
     value = "missing" if check.value is None else _number(check.value)
-    return f"| {MARKS[check.status]} | {_cell(name)} | {value} | {bound} | {_cell(check.detail, DETAIL)} |"
+    return f"| {_MARKS[check.status]} | {_cell(name)} | {value} | {bound} | {_cell(check.detail, DETAIL)} |"
 
 
 def _left_out(checks: Sequence[Check]) -> str:
@@ -135,5 +136,5 @@ def _cell(text: str, length: int = CELL) -> str:
     """Text that is itself in Markdown, also in a table, on one line and cut after `length` characters."""
     shown = " ".join("".join(each if each.isprintable() else " " for each in text).split())
     short = shown if len(shown) <= length else shown[: length - 1] + "…"
-    safe = short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "&#124;")
+    safe = short.replace("&", "&amp;").replace("<", "&lt;").replace("|", "&#124;")
     return re.sub(r"([\\`*_{}\[\]()#~!])", r"\\\1", safe)

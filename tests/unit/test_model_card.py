@@ -83,8 +83,8 @@ def test_every_check_is_listed_with_what_failed_first() -> None:
     judged = record(skill=-0.1)
     found = [row for row in rows(model_card(judged, CONTRACT, 7)) if row[0] in "✗✓·" and row[0]]
     assert len(judged.checks) == len(found)
-    assert ["✗", "skill", "-0.1", "&gt; 0", "over the reference, on the same rows"] == found[0]
-    assert ["✓", "clinic=north", "0.25", "&gt;= -0.05", "600 rows"] in found
+    assert ["✗", "skill", "-0.1", "> 0", "over the reference, on the same rows"] == found[0]
+    assert ["✓", "clinic=north", "0.25", "≥ -0.05", "600 rows"] in found
     assert {"✗", "✓"} == {row[0] for row in found}
 
 
