@@ -67,7 +67,7 @@ def _server() -> str:
                 subject=f"work pool {POOL}",
                 remedy=f"Run `prefect work-pool create {POOL} --type process`",
             ) from error
-    return address
+    return str(address)
 
 
 def deploy(settings: Settings) -> None:
