@@ -20,12 +20,12 @@ from ratchet.errors import GateError, RatchetError, RegistryError
 from ratchet.feature_registry import apply
 from ratchet.gate_record import GateRecord
 from ratchet.project import Project
-from ratchet.promotion import promote, resolve_champion, rollback, serving_version, status
+from ratchet.promotion import champion_version, promote, resolve_champion, rollback
 from ratchet.tables import read_json
 from tests.support.accepted import accept_all
 from tests.support.mistakes import with_examples
-from tests.support.projects import noshow_project
-from tests.support.registry import client
+from tests.support.projects import committed, noshow_project
+from tests.support.registry import client, create_registry
 from tests.support.remedies import follow
 from tests.support.variants import with_use_case
 from training_pipeline.fit import train
@@ -38,14 +38,14 @@ QUICK = {"leak_cut_offs": 1, "resamples": 200}
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A checkout with features and models, none of which was judged."""
-    project = noshow_project(tmp_path_factory.mktemp("trained"), rows_per_week=150)
+    project = noshow_project(committed(tmp_path_factory.mktemp("trained")), rows_per_week=150)
     project = project.with_settings(gate=project.settings.gate.model_copy(update=QUICK))
     accept_all(project)
     reports.run(project, "validate", lambda _: {"rows": {}, "reasons": {}})
     featurize(project)
     materialize(project)
     train(project)
-    status(project)  # makes MLflow's database, once for all
+    create_registry(project)  # once for all
     return project
 
 
@@ -112,7 +112,7 @@ def test_labels_of_pure_noise_let_nothing_serve(trained: Project, tmp_path: Path
     reports.run(project, "register", register)
     for name in ("baseline", "candidate"):
         assert {"first:over-constant", "first:over-reference"} & failed(record(project, name))
-    assert serving_version(project) is None
+    assert champion_version(project) is None
     with pytest.raises(RegistryError):
         load_champion(project)
     summary = build(project)
