@@ -59,10 +59,11 @@ def checkup(project: Project) -> Checkup:
     except Exception as error:  # noqa: BLE001 - a use case's loader may raise anything
         return Checkup([failure("the loader", project.loader, error, where)])
     rows = [*check_keys(sample, where), *check_pending(sample, where), *check_infinite(sample, where)]
-    return Checkup([*rows, *_derived(sample, where)], sample.rows, sample.deliveries)
+    return Checkup([*rows, *_derived(sample, where, is_right=not rows)], sample.rows, sample.deliveries)
 
 
-def _derived(sample: Sample, where: Declaration) -> Iterator[Finding]:
+def _derived(sample: Sample, where: Declaration, *, is_right: bool) -> Iterator[Finding]:
+    """All that the use case makes of the rows, which may be right."""
     try:
         features = compute(sample)
     except FunctionError as error:
@@ -71,12 +72,12 @@ def _derived(sample: Sample, where: Declaration) -> Iterator[Finding]:
     found = [*check_labels(features, where), *check_views(features, where)]
     if len(features.rows["label"]):
         found += check_leaks(features, where)
-        found += _completed(features, where, is_right=not found)
+        found += _completed(features, where, is_right=is_right and not found)
     yield from found
 
 
 def _completed(features: Features, where: Declaration, *, is_right: bool) -> Iterator[Finding]:
-    """What needs the on-demand columns; of the baseline only where labels and features are right, for it follows from them."""
+    """What needs the on-demand columns; of the baseline only where all before is right, for it follows from that."""
     use_case, rows = features.sample.project.use_case, features.rows
     asked = {name: column for name, column in rows.items() if name not in {REQUEST_ID, *LABEL_COLUMNS}}
     try:
