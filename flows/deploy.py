@@ -52,7 +52,7 @@ def run(names: Sequence[str], is_all: bool) -> None:
 
 def _server() -> str:
     """The address of a server that answers and has the work pool. Raises SettingsError."""
-    address = PREFECT_API_URL.value()
+    address = str(PREFECT_API_URL.value() or "")
     if not address:
         raise SettingsError("is not set", subject="PREFECT_API_URL", remedy=f"{_START}, and export its address")
     with get_client(sync_client=True) as client:

@@ -20,7 +20,7 @@ BODY = "{{ flow_run.name }}: {{ flow_run.state.message or 'no message' }}\n{{ fl
 def tell_of_failures(url: str) -> None:
     """Let the server POST {"text": …} to a webhook whenever a run of ours fails; without a URL, let it tell nobody.
 
-    What cannot be delivered is an event of the server (`prefect.automation.action.failed`), and changes nothing of the run.
+    What cannot be delivered is tried four times and then in the server's log; it changes nothing of the run.
     """
     with get_client(sync_client=True) as client:
         for found in client.read_automations_by_name(AUTOMATION):

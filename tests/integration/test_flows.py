@@ -263,9 +263,10 @@ def test_a_step_that_fails_fails_its_flow(
     assert link.endswith(f"/runs/flow-run/{found['id']}")
 
 
-def test_what_cannot_be_delivered_is_an_event(ran: PrefectServer) -> None:
-    """The server keeps that the webhook refused it, and the run ended as it would have."""
-    assert "Notification failed" == ran.await_event("prefect.automation.action.failed")["payload"]["reason"]
+def test_what_cannot_be_delivered_is_logged(ran: PrefectServer) -> None:
+    """The server says that the webhook refused it, goes on, and leaves the run as it ended."""
+    ran.await_log("404 Not Found")
+    assert ran.is_healthy()
     assert "holds no row" in ran.newest_run("feature")["state"]["message"]
 
 

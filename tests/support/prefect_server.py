@@ -20,8 +20,8 @@ START_SECONDS = 120
 class PrefectServer:
     """What a test asks of the server's API."""
 
-    def __init__(self, client: httpx.Client) -> None:
-        self._client = client
+    def __init__(self, client: httpx.Client, log: Path) -> None:
+        self._client, self._log = client, log
 
     def is_healthy(self) -> bool:
         """Whether it answers that it is."""
@@ -59,14 +59,14 @@ class PrefectServer:
         """Names of the server's automations."""
         return [found["name"] for found in self._ask("automations/filter")]
 
-    def await_event(self, name: str) -> dict[str, Any]:
-        """The newest event of a name, once there is one."""
+    def await_log(self, words: str) -> str:
+        """The server's log, once the words stand in it."""
         for _ in range(START_SECONDS * 5):
-            found = self._ask("events/filter", filter={"event": {"name": [name]}})["events"]
-            if found:
-                return dict(found[0])
+            text = self._log.read_text(encoding="utf-8")
+            if words in text:
+                return text
             time.sleep(0.2)
-        raise AssertionError(f"no event {name}")
+        raise AssertionError(f"the log does not say {words!r}")
 
     def _ask(self, path: str, **body: Any) -> Any:
         return self._client.post(f"/{path}", json=body).raise_for_status().json()
@@ -84,7 +84,7 @@ def prefect_server(folder: Path) -> Iterator[tuple[PrefectServer, dict[str, str]
         httpx.Client(base_url=found["PREFECT_API_URL"], timeout=30, trust_env=False) as client,
     ):
         try:
-            server = PrefectServer(client)
+            server = PrefectServer(client, folder / "server.log")
             _await(server, process, folder / "server.log")
             yield server, found
         finally:
