@@ -30,7 +30,7 @@ from ratchet.errors import DataError, StoreError
 from ratchet.feature_service import ServiceSpec, request_schema, service_spec
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.tables import Files, by_date, digest, files, read_manifest, to_array, update
+from ratchet.tables import Files, by_date, digest, files, partition_date, read_manifest, to_array, update
 from ratchet.use_case import UseCase, View
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def _sources(project: Project) -> Sources:
     for unit in manifest.values():
         for path, content in unit["files"].items():
             table, _, name = path.partition("/")
-            found[table].append((name[5:15] if name.startswith("date=") else "", name, content))
+            found[table].append((str(partition_date(name) or ""), name, content))
     return {table: Dated.of(parts) for table, parts in found.items()}
 
 

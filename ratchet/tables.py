@@ -211,17 +211,23 @@ def unit_digests(directory: Path) -> dict[str, str]:
 
 def files(directory: Path, first: date | None = None, last: date | None = None) -> list[str]:
     """The Parquet files below `directory`, of the UTC dates from `first` to `last` inclusive where they are given."""
-    names = (
-        [entry.name for entry in os.scandir(directory)] if directory.is_dir() else []
-    )  # cheaper than a path for each
-    parts = [directory / name for name in sorted(names) if _within(name, first, last)]
+    entries = sorted(os.scandir(directory), key=lambda entry: entry.name) if directory.is_dir() else []
+    names = [f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries]
+    parts = [directory / name for name in names if _within(name, first, last)]
     found = (path for part in parts for path in (sorted(part.rglob("*.parquet")) if part.is_dir() else [part]))
     return [str(path) for path in found if path.suffix == ".parquet" and not path.name.startswith(".")]
 
 
-def _within(part: str, first: date | None, last: date | None) -> bool:
-    day = part.removeprefix("date=")
-    return day == part or ((first is None or day >= str(first)) and (last is None or day <= str(last)))
+def _within(path: str, first: date | None, last: date | None) -> bool:
+    day = partition_date(path)
+    return day is None or ((first is None or day >= first) and (last is None or day <= last))
+
+
+def partition_date(path: str) -> date | None:
+    """The UTC date of a file, by the folder in its table that it lies in; None for one that lies in none of a date."""
+    folder, is_within, _ = path.partition("/")
+    is_date = is_within and folder.startswith("date=")
+    return date.fromisoformat(folder.removeprefix("date=")) if is_date else None
 
 
 def by_date(rows: pa.Table, column: str) -> dict[date, pa.Table]:
