@@ -219,15 +219,15 @@ def unit_digests(directory: Path) -> dict[str, str]:
 def files(directory: Path, first: date | None = None, last: date | None = None) -> list[str]:
     """The Parquet files below `directory`, of the UTC dates from `first` to `last` inclusive where they are given."""
     entries = sorted(os.scandir(directory), key=lambda entry: entry.name) if directory.is_dir() else []
-    parts = [Path(entry.path) for entry in entries if not entry.is_dir() or _within(entry.name, first, last)]
+    names = [f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries]
+    parts = [directory / name for name in names if _within(name, first, last)]
     found = (path for part in parts for path in (sorted(part.rglob("*.parquet")) if part.is_dir() else [part]))
     return [str(path) for path in found if path.suffix == ".parquet" and not path.name.startswith(".")]
 
 
-def _within(folder: str, first: date | None, last: date | None) -> bool:
-    """Whether a folder is of a date between two; one of no date always is."""
-    day = folder.removeprefix("date=")
-    return day == folder or ((first is None or day >= str(first)) and (last is None or day <= str(last)))
+def _within(path: str, first: date | None, last: date | None) -> bool:
+    day = partition_date(path)
+    return day is None or ((first is None or day >= first) and (last is None or day <= last))
 
 
 def by_date(rows: pa.Table, column: str) -> dict[date, pa.Table]:

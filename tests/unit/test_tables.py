@@ -266,13 +266,15 @@ class TestBytes:
 
 class TestReading:
     def test_files_of_some_dates(self, tmp_path: Path) -> None:
-        """Both ends of a span of dates are included; temporary files never are."""
+        """Both ends of a span of dates are included, and files of no date; temporary files never are."""
         for day in ("2024-01-01", "2024-01-02", "2024-01-03"):
             write_table(tmp_path / f"date={day}" / "part.parquet", numbers(1.0))
         (tmp_path / "date=2024-01-02" / ".part.parquet.1.tmp").touch()
-        found = files(tmp_path, date(2024, 1, 2), date(2024, 1, 3))
+        write_table(tmp_path / "date=of a batch.parquet", numbers(1.0))
+        *found, batch = sorted(files(tmp_path, date(2024, 1, 2), date(2024, 1, 3)))
+        assert str(tmp_path / "date=of a batch.parquet") == batch
         assert ["date=2024-01-02", "date=2024-01-03"] == [Path(path).parent.name for path in found]
-        assert 3 == len(files(tmp_path))
+        assert 4 == len(files(tmp_path))
 
     @given(st.lists(st.none() | st.datetimes(datetime(2024, 2, 28), datetime(2024, 3, 2))))  # noqa: DTZ001 - UTC below
     def test_rows_by_date(self, values: list[datetime | None]) -> None:
