@@ -238,6 +238,14 @@ class TestAtomic:
             temporary.write_bytes(b"1")
         assert b"1" == (tmp_path / "a" / "b" / "c").read_bytes()
 
+    def test_what_may_not_replace_a_file_leaves_it(self, tmp_path: Path) -> None:
+        """Of two that make a file at once the first wins, and nothing else is left beside it."""
+        path = tmp_path / "a"
+        with atomic(path, replace=False) as temporary:
+            temporary.write_text("mine")
+            path.write_text("theirs")
+        assert [("a", "theirs")] == [(found.name, found.read_text()) for found in tmp_path.iterdir()]
+
 
 class TestBytes:
     def test_a_chunked_table_is_the_same_bytes(self, tmp_path: Path) -> None:
@@ -298,6 +306,14 @@ class TestReading:
         """A span of dates without files is an empty table of the schema."""
         schema = pa.schema({"at": pa.timestamp("us", "UTC"), "n": pa.int64()})
         assert schema.empty_table() == scan(connect(Stores()), tmp_path, schema).to_pyarrow()
+
+    @pytest.mark.parametrize("name", ["a?b", "a[1]", "a*", "a'b", "x=1"])
+    def test_paths_are_no_patterns(self, tmp_path: Path, name: str) -> None:
+        """What DuckDB would take for a pattern, or for a column, is the name of a folder."""
+        for number, folder in enumerate([name, "a1", "axb"]):
+            write_table(tmp_path / folder / "date=2024-01-02" / "part.parquet", numbers(number))
+        read = scan(connect(Stores()), tmp_path / name, pa.schema({"x": pa.float64()})).to_pyarrow()
+        assert {"x": [0.0]} == read.to_pydict()
 
     def test_duckdb_reads_instants_in_utc(self, tmp_path: Path) -> None:
         """An instant comes back from DuckDB as it was written."""
