@@ -78,20 +78,26 @@ def closure(*modules: str) -> dict[str, Path]:
     return found
 
 
-@cache
 def _files(name: str, packages: frozenset[str]) -> dict[str, Path]:
     """The modules of ours on the way to a dotted name, each with its file: `a.b.C` leads through `a` to `a.b`."""
     top, *_ = parts = name.split(".")
-    place = _folder(top)
-    if place is None or (_INSTALLED & {*place.parts} and top not in packages):
+    folder = _folder(top)
+    if folder is None or (_INSTALLED & {*folder.parts} and top not in packages):
         return {}
-    found = {}
-    for number, part in enumerate(parts, 1):
-        place = place / part
-        file = next((file for file in (place / "__init__.py", place.with_name(f"{part}.py")) if file.is_file()), None)
-        if file:
-            found[".".join(parts[:number])] = file
-    return found
+    names = [".".join(parts[:number]) for number in range(1, len(parts) + 1)]
+    files = {each: _file(each, folder) for each in names}
+    return {each: file for each, file in files.items() if file}
+
+
+def _file(name: str, folder: Path) -> Path | None:
+    """The file that a module was imported from or, where it was not, the one in the folder from which it would be."""
+    imported = getattr(sys.modules.get(name), "__file__", None)
+    return Path(imported) if imported else _unimported(folder.joinpath(*name.split(".")))
+
+
+@cache
+def _unimported(place: Path) -> Path | None:
+    return next((file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file()), None)
 
 
 @cache

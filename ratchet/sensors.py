@@ -16,7 +16,7 @@ def sense(projects: Sequence[Project]) -> Report:
     found = {}
     for project in projects:
         with opened(project, "promotion") as registry:
-            found[project.namespace] = {**write_requested(registry), "missing": _write_missing(registry)}
+            found[project.namespace] = {**write_requested(registry), "missing": write_missing(registry)}
     return found
 
 
@@ -29,7 +29,7 @@ def write_requested(registry: Registry) -> dict[str, int | None]:
     return waiting
 
 
-def _write_missing(registry: Registry) -> list[str]:
+def write_missing(registry: Registry) -> list[str]:
     """Write and return the digests of the models that were registered or serve, and that the registry no longer holds."""
     held = {version.digest for version in registry.versions().values()}
     missing = sorted(set(_registered(registry.project)) - held)

@@ -11,6 +11,7 @@ from ratchet.model import checksums, load
 from ratchet.project import Project
 from ratchet.registry import STATUS, opened
 from ratchet.reports import Report
+from ratchet.sensors import write_missing
 
 
 def register(project: Project) -> Report:
@@ -18,7 +19,10 @@ def register(project: Project) -> Report:
     names = ["candidate"] if promotion.reconcile(project)["champion"] else ["baseline", "candidate"]
     for name in names:
         offer(project, project.models / name, gate_record.read(project.gate / f"{name}.json"))
-    return _report(project)
+    report = _report(project)
+    with opened(project, "registration") as registry:
+        write_missing(registry)
+    return report
 
 
 def offer(project: Project, directory: Path, record: GateRecord) -> int:

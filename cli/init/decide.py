@@ -114,7 +114,7 @@ def _task(profile: Profile, label: Column, positive: str | None, answers: Answer
             among=[f"{label.name}={value}" for value in label.counts],
         )
     if label.infinite:
-        problem = f"{label.name} is infinite in {label.infinite:,} rows"
+        problem = f"{label.name} is infinite in {label.infinite:,} row{'s' * (label.infinite != 1)}"
         raise UnansweredError(
             problem, subject=profile.subject, field="label", form="COLUMN of finite numbers, or leave such cells empty"
         )

@@ -47,7 +47,7 @@ def notes(
 
 
 def infinite(columns: Sequence[Column]) -> Iterator[str]:
-    """A line for each column of which a rule quarantines infinite values."""
+    """A line for each column with infinite values, which are no numbers that a model can learn from."""
     for column in columns:
         if column.infinite:
             yield f"{column.name} is infinite in {column.infinite} rows: they will be quarantined"

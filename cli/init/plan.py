@@ -99,7 +99,7 @@ def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -
 
 
 def _check_finite(profile: Profile, columns: tuple[Column, ...]) -> None:
-    """A few infinite values are dirt, which a rule quarantines; more than that stand for something."""
+    """A few infinite values are dirt, whose rows are quarantined; more than that stand for something."""
     found = [column for column in columns if column.infinite > REPEATED * profile.rows]
     if found:
         counts = " and ".join(f"{column.name} in {column.infinite:,}" for column in found)

@@ -67,9 +67,6 @@ def _expectations(plan: Plan) -> Iterator[tuple[str, str, list[str]]]:
         pair = [f"column_A={quoted(decided.known_at)}", f"column_B={quoted(decided.time)}"]
         not_yet = 'ignore_row_if="either_value_is_missing"'
         yield f"{decided.known_at}_is_too_early", "column_pair_values_a_to_be_greater_than_b", [*pair, not_yet]
-    for name in (column.name for column in (*plan.fields, *plan.kept) if column.infinite):
-        bounds = [f"column={quoted(name)}", "min_value=-1e308", "max_value=1e308"]
-        yield f"{name}_is_infinite", "column_values_to_be_between", bounds
     for name in decided.entities:
         yield f"no_{name}", "column_values_to_not_be_null", [f"column={quoted(name)}"]
 

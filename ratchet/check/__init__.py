@@ -14,7 +14,6 @@ from ratchet.check.declaration import Declaration
 from ratchet.check.declared import check_declaration, check_functions, failure
 from ratchet.check.features import Features, FunctionError, compute
 from ratchet.check.finding import Finding
-from ratchet.check.infinite import check_infinite
 from ratchet.check.judging import check_columns, check_periods
 from ratchet.check.labels import GIVEN_AWAY, check_inputs, check_labels
 from ratchet.check.leaks import check_leaks
@@ -22,6 +21,7 @@ from ratchet.check.pending import check_pending
 from ratchet.check.rows import check_predictions, check_rows
 from ratchet.check.sample import Sample, take
 from ratchet.check.too_good import check_too_good, is_accepted
+from ratchet.check.unreadable import check_unreadable
 from ratchet.check.views import check_keys, check_views
 from ratchet.derivation import LABEL_COLUMNS, REQUEST_ID
 from ratchet.errors import RatchetError
@@ -58,7 +58,7 @@ def checkup(project: Project) -> Checkup:
         )
     except Exception as error:  # noqa: BLE001 - a use case's loader may raise anything
         return Checkup([failure("the loader", project.loader, error, where)])
-    rows = [*check_keys(sample, where), *check_pending(sample, where), *check_infinite(sample, where)]
+    rows = [*check_keys(sample, where), *check_pending(sample, where), *check_unreadable(sample, where)]
     return Checkup([*rows, *_derived(sample, where, is_right=not rows)], sample.rows, sample.deliveries)
 
 

@@ -9,7 +9,7 @@ out all the same: rows without key or event time, few repeated ones, and few tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,8 @@ from ratchet.deliveries import deliver, read
 from ratchet.derivation import Derivation, view_derivation
 from ratchet.project import Project
 from ratchet.tables import connect
-from ratchet.unreadable import readable
+from ratchet.unreadable import Found, readable
+from ratchet.unreadable import found as unreadable
 from ratchet.use_case import ROW_ID, Delivery, SourceTable, UseCase
 
 if TYPE_CHECKING:
@@ -55,15 +56,28 @@ class Repeated:
 
 
 @dataclass(frozen=True)
+class Read:
+    """How many rows of a table were read, and by column the values that it cannot hold."""
+
+    rows: int
+    unreadable: Mapping[str, Found]
+
+
+@dataclass(frozen=True)
 class Sample:
-    """Table → rows in its stored schema; how many were read, of how many deliveries; one entity of `thinned` was kept."""
+    """Table → rows in its stored schema, and what was read for them; one entity of `thinned` was kept."""
 
     project: Project
     tables: Mapping[str, pa.Table]
     repeated: Mapping[str, Repeated]
-    rows: int
+    read: Mapping[str, Read]
     deliveries: int
     thinned: int = 1
+
+    @property
+    def rows(self) -> int:
+        """How many rows were read."""
+        return sum(read.rows for read in self.read.values())
 
     @cached_property
     def connection(self) -> Backend:
@@ -98,26 +112,28 @@ class Sample:
 def take(project: Project) -> Sample:
     """Read the latest deliveries of the active source, as many as it takes. Raises SourceError."""
     found = deliver(project)
-    latest, counts = {}, []
+    latest, read = {}, {}
     for table in project.use_case.tables:
         own = [delivery for delivery in found.values() if delivery.table == table.name]
-        latest[table.name], count = _latest(project, table, own)
-        counts.append(count)
+        latest[table.name], read[table.name] = _latest(project, table, own)
     kept, thinned = _bounded(project, latest)
     repeated = {table.name: _repeated(project, table, kept[table.name]) for table in project.use_case.tables}
     tables = {
         table.name: _clean(project, table, kept[table.name], repeated[table.name].share)
         for table in project.use_case.tables
     }
-    return Sample(project, tables, repeated, rows=sum(counts), deliveries=len(found), thinned=thinned)
+    return Sample(project, tables, repeated, read, deliveries=len(found), thinned=thinned)
 
 
-def _latest(project: Project, table: SourceTable, deliveries: Sequence[Delivery]) -> tuple[pa.Table, int]:
-    """The usable rows of the last deliveries, as many as it takes, and how many were read for them."""
-    parts, count = [], 0
+def _latest(project: Project, table: SourceTable, deliveries: Sequence[Delivery]) -> tuple[pa.Table, Read]:
+    """The usable rows of the last deliveries, as many as it takes, and what was read for them."""
+    parts, count, problems = [], 0, dict[str, Found]()
     for delivery in reversed(deliveries):
         raw = read(project.use_case, delivery).replace_schema_metadata(None)
         rows, count = readable(raw), count + raw.num_rows
+        for name, problem in unreadable(raw).items():
+            before = problems.get(name)
+            problems[name] = replace(problem, count=problem.count + (before.count if before else 0))
         parts.append(_usable(project, table, rows))
         is_enough = table.event_time and _needed(project, table, pa.concat_tables(parts)) < sum(map(len, parts))
         if is_enough or (table.event_time and count > READ):
@@ -125,7 +141,7 @@ def _latest(project: Project, table: SourceTable, deliveries: Sequence[Delivery]
     found = pa.concat_tables(parts)
     if table.event_time:
         found = found.sort_by([(table.event_time, "descending")]).slice(0, _needed(project, table, found))
-    return found, count
+    return found, Read(count, problems)
 
 
 def _bounded(project: Project, tables: Mapping[str, pa.Table]) -> tuple[dict[str, pa.Table], int]:
@@ -198,28 +214,15 @@ def _repeated(project: Project, table: SourceTable, rows: pa.Table) -> Repeated:
 
 
 def _clean(project: Project, table: SourceTable, rows: pa.Table, repeated: float) -> pa.Table:
-    """Without what is so rare that it is dirt: later rows of a key, rows known before they happened; and infinite ones."""
+    """Without what is so rare that it is dirt: later rows of a key, and rows known before they happened."""
     if repeated <= DIRT:
         first = f"row_number() OVER (PARTITION BY {names(table.key)} ORDER BY {ROW_ID}) = 1"
         rows = _ask(project, rows, f"SELECT * FROM delivered QUALIFY {first}").cast(table.stored_schema)
-    for column in _bounded_by_rules(table):
-        rows = rows.filter(pc.fill_null(pc.invert(pc.is_inf(rows[column])), True))
     if table.known_at is None:
         return rows
     possible = pc.fill_null(pc.greater(rows[table.known_at], rows[table.event_time]), True)
     share = pc.mean(possible).as_py() or 0.0
     return rows.filter(possible) if share >= 1 - (RULED_OUT if _rules_out_early(table) else DIRT) else rows
-
-
-def _bounded_by_rules(table: SourceTable) -> list[str]:
-    """The columns of fractions whose rules leave no infinite value: those with a least and a most one."""
-    bounded = [
-        rule.arguments["column"]
-        for rule in table.rules.values()
-        if rule.expectation == "column_values_to_be_between"
-        and {"column", "min_value", "max_value"} <= {*rule.arguments}
-    ]
-    return [field.name for field in table.schema if field.name in bounded and pa.types.is_floating(field.type)]
 
 
 def _rules_out_early(table: SourceTable) -> bool:

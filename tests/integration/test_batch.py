@@ -259,7 +259,7 @@ def test_a_model_of_other_features_is_refused(serving_project: Project) -> None:
 def test_without_a_model_nothing_is_scored(unserved: Project) -> None:
     """An empty registry is an error that says what to do, for batch and for monitoring."""
     for step in (predict, monitor):
-        with pytest.raises(RegistryError, match=r"no model has been promoted yet\. Run"):
+        with pytest.raises(RegistryError, match=r"no model has been promoted yet\. .*`dvc repro monitor@"):
             step(unserved)
 
 

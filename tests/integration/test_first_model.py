@@ -178,7 +178,12 @@ def test_a_lost_public_half_is_made_again(judged: Project) -> None:
 
 def test_changed_features_lead_to_the_reason_why_the_new_model_does_not_serve(judged: Project) -> None:
     """The champion's code was never committed, so that no model on other features can be compared: the summary says so."""
+    shutil.rmtree(judged.root / ".git")
+    train(judged)
+    evaluate(judged)
     register(judged)
+    for version in (1, 2):
+        promote(judged, version, by="ann")
     inputs: dict[str, Any] = {name: kind for name, kind in judged.use_case.inputs.items() if name != "hour"}
     changed = with_use_case(judged, inputs=inputs)
     with pytest.raises(GateError, match="was trained on feature service") as error:

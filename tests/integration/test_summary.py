@@ -221,8 +221,8 @@ def test_the_status_names_the_code_of_each_version(project: Project) -> None:
     """A commit, or that there is none."""
     found = status(project)
     first, second = found["versions"]
-    assert first["dirty"]  # the checkout of this test is no git repository
-    versions = [first, {**second, "dirty": False, "commit": "c" * 40}]
+    assert not first["dirty"]
+    versions = [{**first, "dirty": True}, {**second, "commit": "c" * 40}]
     assert ["uncommitted", "c" * 12] == [
         line.split()[3] for line in render_status({**found, "versions": versions}).splitlines()[5:7]
     ]

@@ -282,7 +282,9 @@ def test_a_serving_model_that_was_tampered_with_is_an_error(unserved: Project, t
     copy = resolve_champion(unserved).directory
     for directory in (copy, artifacts(unserved, version)):
         tamper(directory)
-    with pytest.raises(RegistryError, match=r"no longer holds the files that were judged\. Run `ratchet rollback`"):
+    with pytest.raises(
+        RegistryError, match=r"no longer holds the files that were judged\. .*`ratchet promote VERSION`"
+    ):
         in_another_process(resolve_champion, unserved)
 
 

@@ -21,6 +21,7 @@ from ratchet.gate_record import GateRecord, read, verify
 from ratchet.metrics import METRICS
 from ratchet.model import REFERENCE, Contract, Model, load, save
 from ratchet.project import Project
+from ratchet.promotion import promote
 from ratchet.settings import TrainingSettings
 from ratchet.use_case import Task
 from tests.support.accepted import accept_all
@@ -166,6 +167,8 @@ def test_candidate_is_held_against_what_serves(built: Project, tmp_path: Path) -
     shutil.copytree(built.root, tmp_path / "copy")
     project = replace(built, root=tmp_path / "copy")
     register(project)
+    for version in (1, 2):  # uncommitted, so that the policy leaves them to a person
+        promote(project, version, by="ann")
     champion, again = _model(project, "candidate"), evaluate(project)["candidate"]
     assert [check["name"] for check in again["checks"] if check["status"] == "failed"] == [
         "ratchet:another-model",

@@ -135,7 +135,7 @@ class TestLabel:
     def test_must_be_finite(self) -> None:
         """Neither its bounds nor its scale could be told."""
         assert problem(GIVEN, minutes=[*TRIPS["minutes"][:-1], "-inf"]) == (
-            "minutes is infinite in some row. Give --label COLUMN of finite numbers, or leave such cells empty."
+            "minutes is infinite in 1 row. Give --label COLUMN of finite numbers, or leave such cells empty."
         )
 
     def test_that_is_a_value_is_no_number(self) -> None:

@@ -13,6 +13,7 @@ from ratchet.gate_evidence import Gain, SliceScore
 from ratchet.gate_record import GateRecord, conclude
 from ratchet.model_card import LIMIT, model_card, registered_model_card
 from ratchet.settings import GateSettings
+from ratchet.versions import CodeVersion
 from tests.support.models import noshow_contract
 from tests.support.noshow import use_case
 from tests.support.records import good_evidence, good_score
@@ -32,9 +33,8 @@ CONTRACT = noshow_contract()
 
 
 def record(dirty: bool = False, commit: str | None = "c" * 40, **changes: Any) -> GateRecord:
-    return conclude(
-        CONTRACT, good_evidence(**changes), GateSettings(), files={}, data_version="d" * 32, commit=commit, dirty=dirty
-    )
+    code = CodeVersion(commit, dirty)
+    return conclude(CONTRACT, good_evidence(**changes), GateSettings(), files={}, data_version="d" * 32, code=code)
 
 
 def card(**changes: Any) -> str:

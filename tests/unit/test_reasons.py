@@ -16,6 +16,7 @@ from ratchet.plausibility import LinearFit
 from ratchet.project import Project
 from ratchet.reasons import Reason, accept, find_reason, reasons_file
 from ratchet.signing import sign
+from ratchet.versions import CodeVersion
 from tests.support.models import noshow_baseline
 from tests.support.projects import noshow_project
 from tests.support.records import good_evidence, good_score
@@ -42,7 +43,9 @@ def too_good(reason: Reason | None = None, **changes: Any) -> Evidence:
 
 def record(project: Project, evidence: Evidence) -> GateRecord:
     files: dict[str, str] = {}
-    made = conclude(CONTRACT, evidence, project.settings.gate, files=files, data_version="d", commit=None, dirty=True)
+    made = conclude(
+        CONTRACT, evidence, project.settings.gate, files=files, data_version="d", code=CodeVersion(None, dirty=True)
+    )
     return sign(made, project)
 
 
