@@ -150,9 +150,10 @@ def open_online(store: feast.FeatureStore, project: Project) -> None:
 
 
 def _connect(project: Project, *, create: bool = False) -> feast.FeatureStore:
+    module = feast_module()  # before anything else of Feast is imported
     from feast.infra.registry.sql import FeastRegistrySchemaError
 
-    store = feast_module().FeatureStore(config=repo_config(project, create=create))
+    store = module.FeatureStore(config=repo_config(project, create=create))
     try:
         with databases(project):
             store.list_projects()

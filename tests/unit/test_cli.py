@@ -100,7 +100,7 @@ def test_an_expected_failure_is_one_line(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("command", [["stage", "ingest"], ["status"], ["sensors"]])
+@pytest.mark.parametrize("command", [["stage", "ingest"], ["sensors"]])
 @pytest.mark.parametrize("target", ["/sys", "/sys/state"])
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, target: str, command: list[str]) -> None:
     """It is named, without a traceback."""
