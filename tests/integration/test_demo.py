@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 from click import unstyle
 
-from cli.demo import conclude, select_source
+from cli.demo import ask_in_person, conclude, select_source
+from cli.person import current_user
 from cli.summary import Summary, render
+from ratchet import reports
 from ratchet.project import Project
-from ratchet.promotion import resolve_champion, status
+from ratchet.promotion import resolve_champion, rollback, status
 from ratchet.settings import PARAMS_FILE, SourceSettings
 from tests.support.checkout import ROOT
 from tests.support.projects import noshow_project, run_through
+from tests.support.registry import trained
+from training_pipeline.register import register
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +41,26 @@ def test_a_worse_candidate_is_refused_with_its_reason(project: Project, told: Su
     assert worse["reason"] == found["versions"][worse["version"] - 1]["status"]
     assert (2, 2, 2) == (found["requested"], found["champion"], resolve_champion(project).version)
     assert [1, 2] == [entry["version"] for entry in found["history"]]
+
+
+def test_uncommitted_models_serve_because_somebody_asks(unserved: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """The policy leaves them to whoever types the command: both are promoted in that name, the baseline first."""
+    reports.run(trained(unserved, dirty=True), "register", register)
+    assert status(unserved)["champion"] is None
+    ask_in_person(unserved)
+    found = status(unserved)
+    assert [(1, current_user()), (2, current_user())] == [(each["version"], each["by"]) for each in found["history"]]
+    assert "uncommitted" in capsys.readouterr().out
+
+
+def test_nobody_asks_over_a_rollback(unserved: Project) -> None:
+    """Where a person went back, the command leaves that version in place."""
+    reports.run(trained(unserved, dirty=True), "register", register)
+    ask_in_person(unserved)
+    rollback(unserved, by="ann", reason="slow")
+    reports.run(unserved, "register", register)
+    ask_in_person(unserved)
+    assert status(unserved)["champion"] == 1
 
 
 def test_planted_drift_is_told_as_drift(project: Project, told: Summary) -> None:

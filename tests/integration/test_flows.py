@@ -22,7 +22,7 @@ from ratchet.reports import read
 from ratchet.settings import Schedules
 from ratchet.tables import atomic
 from ratchet.versions import alone, data_version
-from tests.support.checkout import environment, noshow_checkout, run, write_params
+from tests.support.checkout import commit, environment, noshow_checkout, run, write_params
 from tests.support.killing import contents
 from tests.support.prefect_server import START_SECONDS, PrefectServer, prefect_server
 from tests.support.webhook import webhook
@@ -45,6 +45,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params["use_cases"]["noshow"]["schedules"]["training"] = SCHEDULES["training/noshow"]
     (checkout / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     select(checkout, "another")
+    commit(checkout, "Train weekly")
     return checkout
 
 

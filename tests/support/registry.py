@@ -51,10 +51,14 @@ def candidate(trees: int = 3) -> Model:
     return noshow_candidate(rows=600, trees=trees)
 
 
-def trained(project: Project) -> Project:
-    """The project, in which a baseline and a superior candidate have been trained and judged, but not registered."""
+def trained(project: Project, **made_by: Any) -> Project:
+    """The project, in which a baseline and a superior candidate have been trained and judged, but not registered.
+
+    `made_by` says what is different about their code, such as `dirty=True`.
+    """
     models = {"baseline": (baseline(), None), "candidate": (candidate(), baseline().digest)}
-    for name, (model, champion) in models.items():
+    for name, (clean, champion) in models.items():
+        model = replace(clean, contract=clean.contract.model_copy(update=made_by))
         directory = save_noshow(model, project.models / name)
         gate_record.write(noshow_record(project, model, champion, directory), project.gate / f"{name}.json")
     return project
