@@ -31,6 +31,10 @@ ROUNDING = 1e-6
 """What a linear fit leaves unexplained of an exact identity, at most."""
 DIGITS = 6
 """Of a figure: further ones depend on the threads of the linear algebra."""
+RIDGES = (0.0, 1e-6, 1e-3)
+"""How strongly large weights are kept down, as a share of the rows; the best fit counts. Without it inputs that say nearly the same
+hide a leak: their weights have no bounds, and a row that parts them is predicted as anything. With it a difference of two nearly
+equal inputs is lost."""
 FLAT = 1e-12
 """A column that varies less than this, as a share of its largest value, is constant."""
 
@@ -108,14 +112,23 @@ class _Round:
         others = {name: block[judged] for name, block in blocks.items()}
         return cls(own, others, target[fitted], target[judged], reduced, triangle[:, -1])
 
-    def weights(self, names: Sequence[str]) -> Floats:
-        return np.asarray(np.linalg.lstsq(_matrix(self.reduced, names), self.reduced_target, rcond=None)[0])
+    def weights(self, names: Sequence[str], ridge: float) -> Floats:
+        """Ridge regression (Hoerl & Kennard 1970, doi:10.1080/00401706.1970.10488634) by further rows."""
+        matrix = _matrix(self.reduced, names)
+        bound = np.sqrt(ridge * len(self.fitted_target)) * np.eye(matrix.shape[1])
+        target = np.append(self.reduced_target, np.zeros(len(bound)))
+        return np.asarray(np.linalg.lstsq(np.vstack([matrix, bound]), target, rcond=None)[0])
 
     def squares(self, task: Task, names: Sequence[str]) -> float:
-        """The sum of squared errors on the judged rows, by what was learnt from the fitted ones."""
-        weights, mean = self.weights(names), self.fitted_target.mean()
+        """The least sum of squared errors on the judged rows, by what was learnt from the fitted ones.
+
+        A prediction lies within the fitted labels.
+        """
+        weights = np.column_stack([self.weights(names, ridge) for ridge in RIDGES])
         if task == "regression":
-            return float(((self.judged_target - mean - _matrix(self.judged, names) @ weights) ** 2).sum())
+            predicted = self.fitted_target.mean() + _matrix(self.judged, names) @ weights
+            inside = np.clip(predicted, self.fitted_target.min(), self.fitted_target.max())
+            return float(((self.judged_target[:, np.newaxis] - inside) ** 2).sum(axis=0).min())
         matrices = (_matrix(blocks, names) for blocks in (self.fitted, self.judged))
         scores = (np.column_stack([matrix @ weights, matrix]).T for matrix in matrices)
         parted = (_by_threshold(one, self.fitted_target, other) for one, other in zip(*scores, strict=True))
@@ -124,7 +137,7 @@ class _Round:
 
     def contributions(self, names: Sequence[str]) -> list[float]:
         """How much the part of each input in the fit varies."""
-        weights, found, start = self.weights(names), [], 0
+        weights, found, start = self.weights(names, RIDGES[-1]), [], 0
         for block in (self.fitted[name] for name in names):
             found.append(float((block @ weights[start : start + block.shape[1]]).std()))
             start += block.shape[1]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratchet.plausibility import MOST_EXPLAINED, LinearFit, linear_fit
-from ratchet.use_case import Array, Task
+from ratchet.use_case import Array, Kind, Task
 
 ROWS = 1200
 Made = tuple[dict[str, Array], Array]
@@ -153,3 +153,23 @@ def test_unit_and_order_of_columns_do_not_matter(scale: float, shift: float, ord
 def test_same_rows_give_the_same_figures(make: Callable[[], LinearFit]) -> None:
     """To the last digit that is kept."""
     assert make() == make()
+
+
+def test_inputs_that_say_nearly_the_same_hide_no_leak() -> None:
+    """A zone and where it lies tell one another, but for rare zones of which only one of the two is known."""
+    rng = np.random.default_rng(4)
+    zone, effect = rng.integers(0, 50, 3000), rng.normal(0, 5, 60)
+    rare = rng.random(3000) < 0.005
+    zone[rare] = rng.integers(50, 60, int(rare.sum()))
+    place = np.where(rare, np.nan, zone * 1.1)
+    label = effect[zone] + rng.normal(0, 2, 3000)
+    columns = {
+        "zone": zone.astype(str).astype(object),
+        "place": place,
+        "north": place * 0.7 + 3,
+        "meter": label * 0.7 + rng.normal(0, 0.2, 3000),
+    }
+    kinds: dict[str, Kind] = {"zone": "category", "place": "number", "north": "number", "meter": "number"}
+    fit = linear_fit("regression", columns, kinds, label)
+    assert fit.is_too_good
+    assert fit.columns == ("meter",)
