@@ -53,7 +53,9 @@ def _evaluate(report: Report) -> str:
 
 
 def _register(report: Report) -> str:
-    return ", ".join(f"{name} is version {of['version'] or '-'}, {of['status']}" for name, of in report.items())
+    return ", ".join(
+        f"{name} is version {of['version'] or '-'}, {of['status'].partition('. ')[0]}" for name, of in report.items()
+    )
 
 
 def _reconcile(report: Report) -> str:

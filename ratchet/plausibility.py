@@ -32,9 +32,9 @@ ROUNDING = 1e-6
 DIGITS = 6
 """Of a figure: further ones depend on the threads of the linear algebra."""
 RIDGES = (0.0, 1e-6, 1e-3)
-"""How strongly large weights are kept down, as a share of the rows; the best fit counts. Without it inputs that say nearly the same
-hide a leak: their weights have no bounds, and a row that parts them is predicted as anything. With it a difference of two nearly
-equal inputs is lost."""
+"""How strongly large weights are kept down, as a share of the rows; the best fit counts. Without it inputs that say nearly
+the same hide a leak: their weights have no bounds, and a row that parts them is predicted as anything. With it a difference
+of two nearly equal inputs is lost."""
 FLAT = 1e-12
 """A column that varies less than this, as a share of its largest value, is constant."""
 
