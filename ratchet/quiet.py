@@ -20,6 +20,7 @@ QUIET = {
     "GX_ANALYTICS_ENABLED": "false",
     "FEAST_USAGE": "False",
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+    "OPENBLAS_NUM_THREADS": "1",  # matrices here are small: on cores that others use too, a solve took 200 times as long
     "OMP_WAIT_POLICY": "PASSIVE",  # LightGBM on cores that others use too: fitting took 20 times as long without it
 }
 
