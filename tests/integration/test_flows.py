@@ -222,26 +222,17 @@ def is_at_work(project: Project) -> bool:
 
 
 def test_a_flow_keeps_others_out_while_it_runs(ran: PrefectServer, checkout: Path) -> None:
-    """From its first step until its data are recorded; then whoever waited may go on."""
+    """From its first step until its data are recorded, of the use case that was selected when it began."""
     noshow = project(checkout)
-    inference = "from flows.inference import inference_pipeline; inference_pipeline('noshow')"
-    with subprocess.Popen(["python", "-c", inference], cwd=checkout, env=environment()) as flow:
+    select(checkout, "noshow")
+    with subprocess.Popen(["python", "-m", "flows.inference"], cwd=checkout, env=environment()) as flow:
         while not is_at_work(noshow):
             with suppress(subprocess.TimeoutExpired):
                 raise AssertionError(f"it ended with {flow.wait(0.1)} and kept nobody out")
+        select(checkout, "another")
         assert 0 == flow.wait()
     assert not is_at_work(noshow)
     assert CLEAN in run(checkout, "dvc", "status", *(f"{stage}@noshow" for stage in STAGES["inference"])).stdout
-
-
-def test_a_flow_stays_with_its_use_case(ran: PrefectServer, checkout: Path) -> None:
-    """One without parameter speaks to its end of the use case that was selected when it began."""
-    select(checkout, "noshow")
-    with subprocess.Popen(["python", "-m", "flows.inference"], cwd=checkout, env=environment()) as flow:
-        while flow.poll() is None and not is_at_work(project(checkout)):
-            pass
-        select(checkout, "another")
-    assert 0 == flow.returncode
 
 
 def test_a_step_that_fails_fails_its_flow(
