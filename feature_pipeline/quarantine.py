@@ -7,7 +7,7 @@ and of two good rows with one key the later one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -30,15 +30,17 @@ if TYPE_CHECKING:
 DUPLICATE_KEY = "duplicate_key"
 _NULL_KEY = "null_key"
 _NULL_EVENT_TIME = "null_event_time"
+_KEYS = "accepted_keys"
 _REASONS = pa.field("reasons", pa.list_(pa.string()))
 
 
 @dataclass(frozen=True)
 class Quarantine:
-    """The judge of one table. It reads raw rows, and of earlier batches those that are not in quarantine."""
+    """The judge of one table. It reads raw rows and, once, the keys of earlier batches that are not in quarantine."""
 
     project: Project
     table: SourceTable
+    _known: set[str] = field(default_factory=set, init=False)
 
     @cached_property
     def digest(self) -> str:
@@ -75,20 +77,33 @@ class Quarantine:
         place = ibis.row_number().over(group_by=self.table.key, order_by=ROW_ID)
         again = here.mutate(place=place).filter(ibis._.place > 0).select(ROW_ID)
         if earlier and rows.num_rows:
-            before = self._accepted(earlier, rows, here)
+            before = self._accepted(earlier, rows).semi_join(here, self.table.key)
             again = again.union(here.semi_join(before, self.table.key).select(ROW_ID))
         return list(self._connection.to_pyarrow(again)[ROW_ID].to_pylist())
 
-    def _accepted(self, batches: Sequence[str], rows: pa.Table, here: ibis.Table) -> ibis.Table:
-        """The accepted rows of earlier batches whose keys are among those of `rows`, which bound the memory that it takes."""
+    def _accepted(self, batches: Sequence[str], rows: pa.Table) -> ibis.Table:
+        """The accepted keys of earlier batches that may be among those of `rows`."""
+        self._learn([batch for batch in batches if batch not in self._known])
+        keys = self._connection.table(_KEYS)
+        if self.table.event_time in self.table.key:  # then no other date can have them, and need be read
+            days = dates(rows[self.table.event_time])
+            keys = keys.filter(keys[self.table.event_time].date().between(days[0], days[-1]))
+        return keys
+
+    def _learn(self, batches: Sequence[str]) -> None:
+        """Add the accepted keys of these batches to those that are known."""
+        if not batches:
+            return
         raw, rejected = (
             read_parquet(self._connection, [str(self._path(folder, batch)) for batch in batches])
             for folder in (self.project.raw, self.project.quarantine)
         )
-        if self.table.event_time in self.table.key:  # then no other date can have them, and need be read
-            days = dates(rows[self.table.event_time])
-            raw = raw.filter(raw[self.table.event_time].date().between(days[0], days[-1]))
-        return raw.semi_join(here, self.table.key).anti_join(rejected, ROW_ID)
+        keys = raw.anti_join(rejected, ROW_ID).select(self.table.key)
+        if self._known:
+            self._connection.insert(_KEYS, keys)
+        else:
+            self._connection.create_table(_KEYS, keys)
+        self._known.update(batches)
 
     def _path(self, folder: Path, batch: str) -> Path:
         return folder / self.table.name / f"{batch}.parquet"

@@ -56,10 +56,13 @@ def _rejected(
     judges: Mapping[str, Quarantine], units: Sequence[str], stale: Sequence[str]
 ) -> Iterator[tuple[str, Files]]:
     """Judges in the order of batches: those before a stale one stand in quarantine when its turn comes."""
-    for unit in stale:
+    earlier: dict[str, list[str]] = {table: [] for table in judges}
+    wanted = set(stale)
+    for unit in units:
         table, batch = _split(unit)
-        earlier = [_split(other)[1] for other in units[: units.index(unit)] if _split(other)[0] == table]
-        yield unit, {unit: judges[table].rejected(batch, earlier)}
+        if unit in wanted:
+            yield unit, {unit: judges[table].rejected(batch, earlier[table])}
+        earlier[table].append(batch)
 
 
 def _accepted(project: Project, unit: str) -> Files:
