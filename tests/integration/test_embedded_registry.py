@@ -103,9 +103,11 @@ def test_a_fresh_checkout_has_an_empty_registry_and_no_file(tmp_path: Path) -> N
     with pytest.raises(RegistryError, match="there is no version 1"):
         promote(project, 1, by="ann")
     assert set() == content(tmp_path)
-    assert {project.namespace: {"requested": None, "champion": None, "missing": []}} == sense([project])
+    assert {project.namespace: {"requested": None, "champion": None, "history": None, "missing": []}} == sense(
+        [project]
+    )
     assert {"champion": None, "refused": None} == reconcile(project)
-    assert {"requested": None, "champion": None} == read_json(project.requested_file)
+    assert {"requested": None, "champion": None, "history": None} == read_json(project.requested_file)
     assert not embedded_registry.database(project).exists()
 
 
