@@ -142,7 +142,7 @@ def _uncommitted(project: Project, version: int, contract: Contract, record: Gat
 
 
 def _waiver(project: Project, version: Version, by: str, reason: str | None, until: datetime) -> Waiver:
-    if not (by and reason):
+    if not (by.strip() and reason and reason.strip()):
         raise GateError(
             "an end date waives nothing without a name and a reason",
             subject=f"{project.namespace} version {version.number}",
@@ -153,7 +153,8 @@ def _waiver(project: Project, version: Version, by: str, reason: str | None, unt
 
 
 def rollback(project: Project, *, by: str, reason: str) -> Report:
-    """Return to the version that served before, and hold it. Raises RegistryError where there is none."""
+    """Return to the version that served before, and hold it. Raises RegistryError where there is none, or no reason."""
+    _require_reason(project, by, reason)
     with opened(project, "promotion") as registry:
         champion, target = _last_promotion(registry, registry.snapshot()), _way_back(registry)
     if target is None:
@@ -168,6 +169,15 @@ def rollback(project: Project, *, by: str, reason: str) -> Report:
     return promote(project, target, by=by, reason=reason)
 
 
+def _require_reason(project: Project, by: str, reason: str) -> None:
+    if not (by.strip() and reason.strip()):
+        raise RegistryError(
+            "the promotion history takes no entry without a name and a reason",
+            subject=f"model {project.namespace}",
+            remedy="Give --reason and --by, each in a word at least",
+        )
+
+
 def _way_back(registry: Registry) -> int | None:
     """Where the signed history leads; the alias, which anybody may move, only tells of a rollback that was broken off."""
     snapshot = registry.snapshot()
@@ -180,7 +190,9 @@ def _way_back(registry: Registry) -> int | None:
 
 
 def release(project: Project, *, by: str, reason: str) -> Report:
-    """End the hold of a rollback: from now on the policy promotes again. Raises RegistryError where there is no hold."""
+    """End the hold of a rollback: from now on the policy promotes again. Raises RegistryError where there is no hold, or no
+    reason."""
+    _require_reason(project, by, reason)
     with opened(project, "promotion") as registry:
         snapshot = registry.snapshot()
         held = snapshot.hold

@@ -123,3 +123,12 @@ def test_releasing_and_promoting_in_any_order_leaves_the_hold_of_a_rollback_alon
         rollback(served, by="ann", reason="slower")
     hold = status(served)["hold"]
     assert (champion_version(served), hold and hold["reason"]) == (1, "slow, too")
+
+
+@pytest.mark.parametrize(("by", "reason"), [("ann", ""), ("ann", " \t"), ("", "slow")])
+def test_no_hold_begins_or_ends_without_a_name_and_a_reason(served: Project, by: str, reason: str) -> None:
+    """The history would say of neither why; nothing is written."""
+    for move in (rollback, release):
+        with pytest.raises(RegistryError, match="name and a reason"):
+            move(served, by=by, reason=reason)
+    assert len(status(served)["history"]) == 2
