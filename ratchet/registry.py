@@ -72,7 +72,7 @@ def opened(project: Project, room: Literal["promotion", "registration"]) -> Iter
         raise RegistryError(
             f"does not answer as it should ({' '.join(str(error).split())[:400]})",
             subject=f"model registry {project.stores.tracking_uri or database(project)}",
-            remedy=f"{_remedy(project)}, and run the same again: nothing is left half done",
+            remedy=_remedy(project, error),
         ) from error
 
 
@@ -85,10 +85,15 @@ def _alone(project: Project, room: str) -> AbstractContextManager[object]:
     return FileLock(folder / f"{room}.lock", timeout=LOCK_SECONDS) if folder.is_dir() else nullcontext()
 
 
-def _remedy(project: Project) -> str:
-    if project.stores.tracking_uri:
-        return "Start it, or mend RATCHET_TRACKING_URI"
-    return f"See that {database(project).parent} has room and can be written, and that nobody else holds the database"
+def _remedy(project: Project, error: Exception) -> str:
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        return f"It is no whole database: restore it; {embedded_registry.begin_without(project)} and the database"
+    what = (
+        "Start it, or mend RATCHET_TRACKING_URI"
+        if project.stores.tracking_uri
+        else f"See that {database(project).parent} has room and can be written, and that nobody else holds the database"
+    )
+    return f"{what}, and run the same again: nothing is left half done"
 
 
 class Registry:

@@ -36,7 +36,7 @@ def _named_by_history(registry: Registry) -> int | str | None:
         champion = registry.snapshot().champion
     except RegistryError as error:
         return error.problem
-    return champion and champion.version
+    return champion.version if champion else None
 
 
 def write_missing(registry: Registry) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 
 import pytest
 
@@ -14,6 +15,9 @@ from ratchet.sensors import sense
 from tests.support.registry import artifacts, baseline, candidate, client, offer_model, statuses, stored_record
 from tests.support.remedies import follow
 from training_pipeline.register import register
+
+
+Lose = Callable[[Project, int], None]
 
 
 def lose_files(project: Project, version: int) -> None:
@@ -47,7 +51,7 @@ def registered(served: Project) -> Project:
 
 
 @pytest.mark.parametrize("lose", [lose_files, spoil_files, lose_record])
-def test_what_a_serving_version_lost_is_noticed_and_put_back(registered: Project, lose) -> None:  # type: ignore[no-untyped-def]
+def test_what_a_serving_version_lost_is_noticed_and_put_back(registered: Project, lose: Lose) -> None:
     """The sensor names its digest; the command in the message gives the version back its own files and record."""
     lose(registered, 2)
     assert sense([registered])[registered.namespace]["missing"] == [candidate().digest]
