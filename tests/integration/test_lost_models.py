@@ -16,7 +16,6 @@ from tests.support.registry import artifacts, baseline, candidate, client, offer
 from tests.support.remedies import follow
 from training_pipeline.register import register
 
-
 Lose = Callable[[Project, int], None]
 
 
