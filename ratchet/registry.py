@@ -86,14 +86,12 @@ def _alone(project: Project, room: str) -> AbstractContextManager[object]:
 
 
 def _remedy(project: Project, error: Exception) -> str:
+    again = "and run the same again: nothing is left half done"
+    if project.stores.tracking_uri:
+        return f"Start it, or mend RATCHET_TRACKING_URI, {again}"
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
         return f"It is no whole database: restore it; {embedded_registry.begin_without(project)} and the database"
-    what = (
-        "Start it, or mend RATCHET_TRACKING_URI"
-        if project.stores.tracking_uri
-        else f"See that {database(project).parent} has room and can be written, and that nobody else holds the database"
-    )
-    return f"{what}, and run the same again: nothing is left half done"
+    return f"See that {database(project).parent} has room and can be written, and that nobody else holds the database, {again}"
 
 
 class Registry:
