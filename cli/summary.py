@@ -60,9 +60,11 @@ def build(project: Project) -> Summary:
 
 def write(project: Project, summary: Summary) -> None:
     """Keep it as summary.json, with a request to try as request.json, once any was scored: among the use case's reports, and
-    as the last ones asked for in reports/."""
+    as the last ones asked for in reports/. Where no step has run nothing is kept."""
     from inference_pipeline.online.example import example_request
 
+    if len(summary["missing"]) == len(STAGES):
+        return
     files = {SUMMARY: summary}
     if summary["predictions"]["rows"]:
         files[REQUEST] = example_request(project)

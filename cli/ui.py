@@ -11,11 +11,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from ratchet import sqlite
 from ratchet.errors import RegistryError
+
+if TYPE_CHECKING:
+    from ratchet.project import Project
 
 HOST = "127.0.0.1"
 _START_SECONDS, _STOP_SECONDS = 180, 10
@@ -34,7 +38,7 @@ def ui(port: int) -> None:
     if uri.startswith("http"):
         click.echo(f"{uri.rstrip('/')}/{page}")
         return
-    backend, log = uri or _own_database(project.shared_state / "mlflow.db"), project.shared_state / "ui.log"
+    backend, log = uri or _own_database(project), project.shared_state / "ui.log"
     if not _is_free(port):
         raise RegistryError("is used by another program", subject=f"port {port}", remedy="Name a free one with --port")
     with _server(project.shared_state, backend, port, log) as server:
@@ -44,11 +48,16 @@ def ui(port: int) -> None:
     raise RegistryError("has ended", subject="MLflow's server", remedy=f"See {log}")
 
 
-def _own_database(path: Path) -> str:
-    """The checkout's own registry, which is not made here. Raises RegistryError."""
-    if not path.exists():
+def _own_database(project: Project) -> str:
+    """The checkout's own registry, which is not made here, but follows a move of the checkout. Raises RegistryError."""
+    from ratchet.registry import opened
+
+    path = project.shared_state / "mlflow.db"
+    with opened(project, "promotion"):
+        is_there = path.exists()
+    if not is_there:
         raise RegistryError("there is no model registry yet", subject=str(path), remedy="Run `dvc repro` first")
-    return f"sqlite:///{path}"
+    return sqlite.url(path)
 
 
 def _is_free(port: int) -> bool:

@@ -55,9 +55,14 @@ def marker(project: Project) -> Path:
     return project.shared_state / "registered.json"
 
 
+def begin_without(project: Project) -> str:
+    """What to do where the database is lost for good."""
+    return f"to begin anew, delete {marker(project)}"
+
+
 def exists(project: Project) -> bool:
     """Whether the database is there. Raises RegistryError where it is gone, or an empty file stands in its place."""
-    path, anew = database(project), f"to begin anew, delete {marker(project)}"
+    path, anew = database(project), begin_without(project)
     try:
         size = path.stat().st_size
     except FileNotFoundError as error:

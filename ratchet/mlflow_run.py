@@ -21,8 +21,9 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from ratchet.embedded_registry import artifacts
 from ratchet.gate_record import GateRecord
-from ratchet.model import FILES, PLOTS, REFERENCE, TRUSTED, Contract, Model, frame
+from ratchet.model import TRUSTED, Contract, Model, frame
 from ratchet.model_card import model_card, registered_model_card
+from ratchet.model_files import FILES, PLOTS, REFERENCE
 from ratchet.project import Project
 from ratchet.registry import COMMIT, DIGEST, DIRTY, EXPERIMENT, KIND, RECORD, STATUS, VERDICT, Version
 from ratchet.settings import PARAMS_FILE
@@ -48,10 +49,15 @@ def log_again(
     client: MlflowClient, version: Version, model: Model, directory: Path, record: GateRecord
 ) -> dict[str, str]:
     """Put an equal model's files and record in the place of the version's own; the tags that then hold, the record's last."""
+    log_files(client, version, directory)
+    return {**_tags(model), **_log_record(client, version.run_id, record)}
+
+
+def log_files(client: MlflowClient, version: Version, directory: Path) -> None:
+    """Put a model's files in the place of the version's own."""
     for logged in client.get_run(version.run_id).outputs.model_outputs:
         for name in FILES:
             client.log_model_artifact(logged.model_id, str(directory / name))
-    return {**_tags(model), **_log_record(client, version.run_id, record)}
 
 
 def describe(client: MlflowClient, project: Project, version: Version, record: GateRecord, contract: Contract) -> None:
@@ -65,9 +71,14 @@ def describe(client: MlflowClient, project: Project, version: Version, record: G
         client.update_model_version(name, number, card)
 
 
+def record_name(record: GateRecord) -> str:
+    """The digest of its text, by which a record is kept and found."""
+    return hashlib.sha256(record.model_dump_json().encode()).hexdigest()
+
+
 def _log_record(client: MlflowClient, run_id: str, record: GateRecord) -> dict[str, str]:
     """Keep the record with its run under the digest of its text, beside those before it; the tags that make it count."""
-    name = hashlib.sha256(record.model_dump_json().encode()).hexdigest()
+    name = record_name(record)
     client.log_text(run_id, record.model_dump_json(indent=2) + "\n", f"gate/{name}.json")
     return {VERDICT: record.verdict, RECORD: name}
 

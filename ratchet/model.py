@@ -6,7 +6,6 @@ the model's own predictions, which monitoring compares new rows with). Nothing i
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import shutil
@@ -29,13 +28,11 @@ from pydantic import AwareDatetime
 
 from ratchet.derivation import LABEL_COLUMNS
 from ratchet.errors import DataError, RegistryError
+from ratchet.model_files import ARCHIVE, CONTRACT, PLOTS, REFERENCE
 from ratchet.settings import Frozen
 from ratchet.tables import digest, write_table
 from ratchet.use_case import Columns, Kind, Postprocess, Task, UseCase, as_it_is
 
-ARCHIVE, CONTRACT, REFERENCE, PLOTS = "model.skops", "contract.json", "reference.parquet", "plots"
-FILES = (ARCHIVE, CONTRACT, REFERENCE)
-"""What is registered of a model's directory; plots stay with its run."""
 TRUSTED = (
     "collections.OrderedDict",
     "lightgbm.basic.Booster",
@@ -138,12 +135,6 @@ def load(directory: Path, use_case: UseCase) -> Model:
     contract = read_contract(directory)
     with _loadable(directory):
         return Model(contract, skops.io.load(directory / ARCHIVE, trusted=TRUSTED), use_case.postprocess)
-
-
-def checksums(directory: Path) -> dict[str, str]:
-    """SHA-256 of the model's files, by name, without parsing any of them; those that are not there are left out."""
-    found = [directory / name for name in FILES if (directory / name).is_file()]
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
 def read_contract(directory: Path) -> Contract:

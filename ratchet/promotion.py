@@ -57,7 +57,7 @@ def resolve_champion(project: Project) -> Champion:
     """The only way to a model. Raises RegistryError unless the last promotion of the signed history is still what it was."""
     with opened(project, "promotion") as registry:
         snapshot = registry.snapshot()
-        version = registry.version(_last_promotion(registry, snapshot).version)
+        version = _still_there(registry, snapshot, _last_promotion(registry, snapshot))
         try:
             champion = _load(registry, version)
             _verify_return(registry, snapshot, version)
@@ -65,7 +65,8 @@ def resolve_champion(project: Project) -> Champion:
             raise RegistryError(
                 error.problem,
                 subject=f"{registry.name} version {version.number}, which serves",
-                remedy=_way_out(registry, snapshot),
+                remedy=f"`ratchet --use-case {project.settings.use_case} stage register` puts back what it lost, if the last "
+                f"training made it. Otherwise {_way_out(registry, snapshot)}",
             ) from error
         return champion
 
@@ -141,7 +142,7 @@ def _uncommitted(project: Project, version: int, contract: Contract, record: Gat
 
 
 def _waiver(project: Project, version: Version, by: str, reason: str | None, until: datetime) -> Waiver:
-    if not (by and reason):
+    if not (by.strip() and reason and reason.strip()):
         raise GateError(
             "an end date waives nothing without a name and a reason",
             subject=f"{project.namespace} version {version.number}",
@@ -152,7 +153,8 @@ def _waiver(project: Project, version: Version, by: str, reason: str | None, unt
 
 
 def rollback(project: Project, *, by: str, reason: str) -> Report:
-    """Return to the version that served before, and hold it. Raises RegistryError where there is none."""
+    """Return to the version that served before, and hold it. Raises RegistryError where there is none, or no reason."""
+    _require_reason(project, by, reason)
     with opened(project, "promotion") as registry:
         champion, target = _last_promotion(registry, registry.snapshot()), _way_back(registry)
     if target is None:
@@ -160,10 +162,20 @@ def rollback(project: Project, *, by: str, reason: str) -> Report:
             f"there is no version to return to: version {champion.version} is the first that served, or the one before it "
             "has been deleted",
             subject=f"model {project.namespace}",
-            remedy=f"Ask for another version that `ratchet status` lists by `ratchet promote VERSION`, or train one: "
-            f"`dvc repro monitor@{project.settings.use_case}`",
+            remedy="Ask for another version that `ratchet status` lists: `ratchet promote VERSION`. Where it lists no other, "
+            f"only a model that is better takes its place: change what it learns from, and `dvc repro "
+            f"monitor@{project.settings.use_case}`",
         )
     return promote(project, target, by=by, reason=reason)
+
+
+def _require_reason(project: Project, by: str, reason: str) -> None:
+    if not (by.strip() and reason.strip()):
+        raise RegistryError(
+            "the promotion history takes no entry without a name and a reason",
+            subject=f"model {project.namespace}",
+            remedy="Give --reason and --by, each in a word at least",
+        )
 
 
 def _way_back(registry: Registry) -> int | None:
@@ -178,7 +190,9 @@ def _way_back(registry: Registry) -> int | None:
 
 
 def release(project: Project, *, by: str, reason: str) -> Report:
-    """End the hold of a rollback: from now on the policy promotes again. Raises RegistryError where there is no hold."""
+    """End the hold of a rollback: from now on the policy promotes again. Raises RegistryError where there is no hold, or no
+    reason."""
+    _require_reason(project, by, reason)
     with opened(project, "promotion") as registry:
         snapshot = registry.snapshot()
         held = snapshot.hold
@@ -243,13 +257,26 @@ def _last_promotion(registry: Registry, snapshot: Snapshot) -> Entry:
     return snapshot.champion
 
 
+def _still_there(registry: Registry, snapshot: Snapshot, champion: Entry) -> Version:
+    """The version that serves. Raises RegistryError where it was deleted."""
+    version = registry.versions().get(champion.version)
+    if version is None:
+        raise RegistryError(
+            f"version {champion.version}, which was promoted last, has been deleted",
+            subject=f"model {registry.name}",
+            remedy=f"To go on, {_way_out(registry, snapshot)}",
+        )
+    return version
+
+
 def _way_out(registry: Registry, snapshot: Snapshot) -> str:
     """What to do where the version that serves is gone or spoilt."""
     champion = snapshot.champion
-    if champion and champion.previous in registry.versions():
-        return "Run `ratchet rollback --reason …`, or `ratchet promote VERSION` for another one"
-    anew = begin_anew(registry.project)
-    return f"Ask for another version that `ratchet status` lists: `ratchet promote VERSION`; if there is none, {anew}"
+    back = "`ratchet rollback --reason …`, or " if champion and champion.previous in registry.versions() else ""
+    return (
+        f"ask for a version that `ratchet status` lists: {back}`ratchet promote VERSION`; if none may serve, "
+        f"{begin_anew(registry.project)}"
+    )
 
 
 def _reconcile(registry: Registry) -> Report:
@@ -334,12 +361,8 @@ def _settle(registry: Registry, refused: dict[str, Any] | None) -> dict[str, Any
     for number, text in _statuses(snapshot, refused).items():
         if number in versions:
             registry.tag(versions[number], STATUS, text)
-    if champion and champion.version not in versions:
-        raise RegistryError(
-            f"version {champion.version}, which was promoted last, has been deleted",
-            subject=f"model {registry.name}",
-            remedy=_way_out(registry, snapshot),
-        )
+    if champion:
+        _still_there(registry, snapshot, champion)
     registry.point(CHAMPION, champion.version if champion else None, snapshot)
     _write_serving_file(registry.project, champion)
     write_requested(registry)

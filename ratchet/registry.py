@@ -32,8 +32,9 @@ from ratchet.embedded_registry import database
 from ratchet.errors import GateError, RegistryError
 from ratchet.gate_record import GateRecord, Waiver, verify
 from ratchet.history import REQUEST, Entry, PromotionRequest, Snapshot, parsed
+from ratchet.model_files import checksums
 from ratchet.project import Project
-from ratchet.signing import sign
+from ratchet.signing import begin_anew, sign
 
 if TYPE_CHECKING:
     from ratchet.model import Model
@@ -71,7 +72,7 @@ def opened(project: Project, room: Literal["promotion", "registration"]) -> Iter
         raise RegistryError(
             f"does not answer as it should ({' '.join(str(error).split())[:400]})",
             subject=f"model registry {project.stores.tracking_uri or database(project)}",
-            remedy=f"{_remedy(project)}, and run the same again: nothing is left half done",
+            remedy=_remedy(project, error),
         ) from error
 
 
@@ -84,10 +85,13 @@ def _alone(project: Project, room: str) -> AbstractContextManager[object]:
     return FileLock(folder / f"{room}.lock", timeout=LOCK_SECONDS) if folder.is_dir() else nullcontext()
 
 
-def _remedy(project: Project) -> str:
+def _remedy(project: Project, error: Exception) -> str:
+    again = "and run the same again: nothing is left half done"
     if project.stores.tracking_uri:
-        return "Start it, or mend RATCHET_TRACKING_URI"
-    return f"See that {database(project).parent} has room and can be written, and that nobody else holds the database"
+        return f"Start it, or mend RATCHET_TRACKING_URI, {again}"
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        return f"It is no whole database: restore it; {embedded_registry.begin_without(project)} and the database"
+    return f"See that {database(project).parent} has room and can be written, and that nobody else holds the database, {again}"
 
 
 class Registry:
@@ -173,7 +177,8 @@ class Registry:
     def log(self, directory: Path, record: GateRecord) -> Version:
         """The version of the model in `directory`, found or made in one go; may be killed at any point and called again.
 
-        Files and record of a version that has served are evidence and stay; those of any other give way to what is offered.
+        Files and record of a version that has served are evidence: they stay, or are put back where they were lost. Those of
+        any other give way to what is offered.
         """
         from ratchet import mlflow_run
         from ratchet.model import load
@@ -183,7 +188,9 @@ class Registry:
         is_evidence = found is not None and found.number in self.snapshot().served
         if found is None:
             mlflow_run.log(self._client, self.project, model, directory, record)
-        elif not is_evidence:
+        elif is_evidence:
+            self._put_back(found, model, directory, record)
+        else:
             for key, value in mlflow_run.log_again(self._client, found, model, directory, record).items():
                 self.tag(found, key, value)
         version = self.find(model.digest)
@@ -192,6 +199,27 @@ class Registry:
             mlflow_run.describe(self._client, self.project, version, record, model.contract)
         self._close_runs(version)
         return version
+
+    def _put_back(self, version: Version, model: Model, directory: Path, record: GateRecord) -> None:
+        """Give a version what it lost of its own record and of the very files that the record names."""
+        from ratchet import mlflow_run
+
+        if self.holds(version):
+            return
+        if mlflow_run.record_name(record) == version.tags.get(RECORD):
+            mlflow_run.log_again(self._client, version, model, directory, record)
+        elif checksums(directory) == self.record(version).files:
+            mlflow_run.log_files(self._client, version, directory)
+
+    def holds(self, version: Version) -> bool:
+        """Whether record and files of a version are there, as they were judged."""
+        try:
+            record = self.record(version)
+            verify(record, version.digest, self.project)
+            self.files(version, record)
+        except (GateError, RegistryError):
+            return False
+        return True
 
     def _close_runs(self, version: Version) -> None:
         """Finish the version's run, and mark as killed what others left open."""
@@ -233,7 +261,8 @@ class Registry:
                 raise RegistryError(
                     f"its artifacts are looked for in {folder}, which is not there",
                     subject=f"{self.name} version {version.number}",
-                    remedy=f"Put that folder back, or, after a move, into {embedded_registry.artifacts(self.project)}",
+                    remedy=f"Put it back at {embedded_registry.artifacts(self.project)}; if it is lost for good, "
+                    f"{begin_anew(self.project)}",
                 ) from error
 
     def waiver(self, version: Version) -> Waiver | None:
@@ -261,8 +290,6 @@ class Registry:
 
         Raises GateError where they are gone or others.
         """
-        from ratchet.model import checksums
-
         directory = self.project.state / "models" / version.digest
         if checksums(directory) != record.files:
             self._download(version, record, directory)
@@ -271,8 +298,6 @@ class Registry:
     def _download(self, version: Version, record: GateRecord, directory: Path) -> None:
         """Fetch the model's files, and keep them if they are those that the record names."""
         from mlflow.artifacts import download_artifacts, list_artifacts
-
-        from ratchet.model import checksums
 
         directory.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=directory.parent) as folder:
@@ -289,7 +314,8 @@ class Registry:
             problem,
             subject=f"{self.name} version {version.number}",
             remedy="Ask for another version that `ratchet status` lists. The models that were trained last are offered again "
-            f"by `ratchet --use-case {self.project.settings.use_case} stage register`, unless they have served",
+            f"by `ratchet --use-case {self.project.settings.use_case} stage register`, which also puts back what one that has "
+            "served lost",
         )
 
     def _how_to_register(self) -> str:

@@ -1,10 +1,11 @@
-"""What changed in the model registry since the last run, written to files: DVC sees files, and neither aliases nor versions."""
+"""What changed in the model registry since the last run, written to files: DVC sees files, and no aliases, versions or tags."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from ratchet import reports
+from ratchet.errors import RegistryError
 from ratchet.project import Project
 from ratchet.registry import CHAMPION, REQUESTED, Registry, opened
 from ratchet.reports import Report
@@ -20,19 +21,30 @@ def sense(projects: Sequence[Project]) -> Report:
     return found
 
 
-def write_requested(registry: Registry) -> dict[str, int | None]:
-    """Write and return which version each alias asks for, or null where it is the one that serves."""
+def write_requested(registry: Registry) -> dict[str, int | str | None]:
+    """Write and return which version each alias and the history name, or null where it is the one that serves."""
     served, aliases = _serving(registry.project).get("version"), registry.aliases()
-    asked = {name: aliases.get(name) for name in (REQUESTED, CHAMPION)}
+    asked = {name: aliases.get(name) for name in (REQUESTED, CHAMPION)} | {"history": _named_by_history(registry)}
     waiting = {name: version if version != served else None for name, version in asked.items()}
     write_json(registry.project.requested_file, waiting)
     return waiting
 
 
+def _named_by_history(registry: Registry) -> int | str | None:
+    """Its last entry's version. Where it cannot be believed the reason, so that `reconcile` runs, and fails with the remedy."""
+    try:
+        champion = registry.snapshot().champion
+    except RegistryError as error:
+        return error.problem
+    return champion.version if champion else None
+
+
 def write_missing(registry: Registry) -> list[str]:
-    """Write and return the digests of the models that were registered or serve, and that the registry no longer holds."""
-    held = {version.digest for version in registry.versions().values()}
-    missing = sorted(set(_registered(registry.project)) - held)
+    """Write and return the digests of the models that were registered or serve, and that the registry no longer holds, with
+    their record and files."""
+    known = set(_registered(registry.project))
+    held = {of.digest for of in registry.versions().values() if of.digest in known and registry.holds(of)}
+    missing = sorted(known - held)
     write_json(registry.project.missing_file, missing)
     return missing
 

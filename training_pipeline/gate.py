@@ -13,7 +13,8 @@ from ratchet.gate_evidence import LeakEvidence, Score
 from ratchet.gate_record import GateRecord, conclude, write
 from ratchet.leak_check import leak_check
 from ratchet.metrics import METRICS
-from ratchet.model import Model, checksums, load
+from ratchet.model import Model, load
+from ratchet.model_files import checksums
 from ratchet.project import Project
 from ratchet.promotion import Champion, champion_version, resolve_champion
 from ratchet.reasons import find_reason

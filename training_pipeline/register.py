@@ -7,7 +7,8 @@ from pathlib import Path
 from ratchet import gate_record, promotion
 from ratchet.errors import GateError
 from ratchet.gate_record import GateRecord
-from ratchet.model import checksums, load
+from ratchet.model import load
+from ratchet.model_files import checksums
 from ratchet.project import Project
 from ratchet.registry import STATUS, opened
 from ratchet.reports import Report
@@ -15,14 +16,21 @@ from ratchet.sensors import write_missing
 
 
 def register(project: Project) -> Report:
-    """The baseline where nothing serves yet, then the candidate. Running it again changes nothing."""
-    names = ["candidate"] if promotion.reconcile(project)["champion"] else ["baseline", "candidate"]
-    for name in names:
-        offer(project, project.models / name, gate_record.read(project.gate / f"{name}.json"))
+    """The baseline where nothing serves yet or it is registered, then the candidate. Running it again changes nothing."""
+    serves = promotion.reconcile(project)["champion"]
+    for name in ("baseline", "candidate"):
+        if name == "candidate" or not serves or _is_registered(project, project.models / name):
+            offer(project, project.models / name, gate_record.read(project.gate / f"{name}.json"))
     report = _report(project)
     with opened(project, "registration") as registry:
         write_missing(registry)
     return report
+
+
+def _is_registered(project: Project, directory: Path) -> bool:
+    digest = load(directory, project.use_case).digest
+    with opened(project, "registration") as registry:
+        return registry.find(digest) is not None
 
 
 def offer(project: Project, directory: Path, record: GateRecord) -> int:

@@ -15,7 +15,7 @@ from inference_pipeline.monitor import comparison
 from inference_pipeline.monitor.comparison import MISSING
 from ratchet import prediction_log
 from ratchet.errors import DataError
-from ratchet.model import REFERENCE
+from ratchet.model_files import REFERENCE
 from ratchet.project import Project
 from ratchet.promotion import Champion
 from ratchet.reports import Report

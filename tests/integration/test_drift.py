@@ -13,7 +13,7 @@ import pytest
 
 from inference_pipeline.monitor.drift import drift_report
 from ratchet.errors import DataError
-from ratchet.model import REFERENCE
+from ratchet.model_files import REFERENCE
 from ratchet.project import Project
 from ratchet.promotion import Champion
 from ratchet.reports import Report

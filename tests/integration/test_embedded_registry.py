@@ -103,9 +103,11 @@ def test_a_fresh_checkout_has_an_empty_registry_and_no_file(tmp_path: Path) -> N
     with pytest.raises(RegistryError, match="there is no version 1"):
         promote(project, 1, by="ann")
     assert set() == content(tmp_path)
-    assert {project.namespace: {"requested": None, "champion": None, "missing": []}} == sense([project])
+    assert {project.namespace: {"requested": None, "champion": None, "history": None, "missing": []}} == sense(
+        [project]
+    )
     assert {"champion": None, "refused": None} == reconcile(project)
-    assert {"requested": None, "champion": None} == read_json(project.requested_file)
+    assert {"requested": None, "champion": None, "history": None} == read_json(project.requested_file)
     assert not embedded_registry.database(project).exists()
 
 
@@ -242,3 +244,17 @@ def test_artifacts_that_are_away_are_looked_for_by_name(served: Project, tmp_pat
     away.rename(folder)
     assert {"served", "serving"} >= {version["status"] for version in status(served)["versions"]}
     assert 1 == reconcile(served)["champion"]["version"]
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.0], ids=["cut off", "something else"])
+def test_a_file_that_is_no_whole_database_has_to_be_restored(served: Project, kept: float) -> None:
+    """The remedy is about the file, not about locks or room, and to begin anew names what to delete."""
+    path = embedded_registry.database(served)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * kept)] or b"no database at all " * 100)
+    with pytest.raises(RegistryError) as caught:
+        status(served)
+    assert "restore it" in caught.value.remedy
+    assert str(embedded_registry.marker(served)) in caught.value.remedy
+    path.write_bytes(whole)
+    assert resolve_champion(served).version == 2

@@ -70,7 +70,7 @@ def test_a_candidate_that_is_not_shown_to_be_better_is_refused(
     assert resolve_champion(served).version == 2
 
 
-NOTHING = {"requested": None, "champion": None, "missing": []}
+NOTHING = {"requested": None, "champion": None, "history": None, "missing": []}
 
 
 @pytest.mark.parametrize("alias", ["requested", "champion"])
@@ -81,9 +81,10 @@ def test_a_moved_alias_is_written_where_dvc_looks(served: Project, unserved: Pro
     assert dict.fromkeys(names, NOTHING) == sense(projects)
     move(served, alias, 1)
     assert {names[0]: {**NOTHING, alias: 1}, names[1]: NOTHING} == sense(projects)
-    assert {"requested": None, "champion": None, alias: 1} == read_json(served.requested_file)
+    nothing = {name: None for name in NOTHING if name != "missing"}
+    assert {**nothing, alias: 1} == read_json(served.requested_file)
     reconcile(served)
-    assert {"requested": None, "champion": None} == read_json(served.requested_file)
+    assert nothing == read_json(served.requested_file)
 
 
 def test_a_refused_request_stays_to_be_seen(served: Project) -> None:
@@ -338,9 +339,7 @@ def test_the_history_says_who_and_why(served: Project) -> None:
 def test_a_serving_version_that_was_deleted_is_named(served: Project) -> None:
     """Reconcile says what is gone and what to do, and that leads back to a model that serves."""
     client(served).delete_model_version(served.namespace, "2")
-    with pytest.raises(
-        RegistryError, match=r"version 2, which was promoted last, has been deleted\. Run `ratchet rollb"
-    ):
+    with pytest.raises(RegistryError, match=r"version 2, which was promoted last, has been deleted.*`ratchet rollb"):
         reconcile(served)
     rollback(served, by="ann", reason="it is gone")
     assert resolve_champion(served).version == 1

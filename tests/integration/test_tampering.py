@@ -16,7 +16,8 @@ import pytest
 
 from ratchet.errors import GateError, RegistryError
 from ratchet.gate_record import Waiver
-from ratchet.model import CONTRACT, REFERENCE, load
+from ratchet.model import load
+from ratchet.model_files import CONTRACT, REFERENCE
 from ratchet.project import Project
 from ratchet.promotion import promote, reconcile, resolve_champion, rollback, status
 from ratchet.registry import DIGEST, RECORD

@@ -19,7 +19,8 @@ from ratchet.errors import DataError
 from ratchet.feature_registry import apply
 from ratchet.gate_record import GateRecord, read, verify
 from ratchet.metrics import METRICS
-from ratchet.model import REFERENCE, Contract, Model, load, save
+from ratchet.model import Contract, Model, load, save
+from ratchet.model_files import REFERENCE
 from ratchet.project import Project
 from ratchet.promotion import promote
 from ratchet.settings import TrainingSettings

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import psutil
@@ -41,21 +43,29 @@ def showing(project: Project, port: int) -> Iterator[tuple[subprocess.Popen[str]
             process.terminate()
 
 
+@pytest.fixture
+def moved(served: Project, tmp_path: Path) -> Project:
+    """The project in a folder of another name, in which an address would end early or be decoded."""
+    return replace(served, root=served.root.rename(tmp_path / "a ?b #c %41"))
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_the_pages_are_there_until_they_are_stopped(served: Project, stop: signal.Signals) -> None:
-    """The link leads to the model of this checkout, few processes serve it, and none of them is left."""
+def test_the_pages_are_there_until_they_are_stopped(moved: Project, stop: signal.Signals) -> None:
+    """The link leads to the model of this checkout, wherever it is; few processes serve it, and none of them is left."""
     port = free_port()
-    with showing(served, port) as (process, link):
-        assert f"http://127.0.0.1:{port}/#/models/{served.namespace}" == link
+    with showing(moved, port) as (process, link):
+        assert f"http://127.0.0.1:{port}/#/models/{moved.namespace}" == link
         assert httpx.get(link, trust_env=False).is_success
-        asked = f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/registered-models/get?name={served.namespace}"
-        assert served.namespace == httpx.get(asked, trust_env=False).json()["registered_model"]["name"]
+        asked = f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/registered-models/get?name={moved.namespace}"
+        model = httpx.get(asked, trust_env=False).json()["registered_model"]
+        assert moved.shared_state.as_uri() in model["latest_versions"][0]["source"]
         running = psutil.Process(process.pid).children(recursive=True)
         assert len(running) <= 2  # the server and its worker
         process.send_signal(stop)
         assert 0 == process.wait(60)
         assert [] == [one for one in running if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
-    assert not (served.root / "mlruns").exists()
+    assert not (moved.root / "mlruns").exists()
+    assert [moved.root] == [*moved.root.parent.iterdir()]
 
 
 def test_a_port_that_is_taken_is_named(served: Project) -> None:
@@ -73,6 +83,7 @@ def test_a_port_that_is_taken_is_named(served: Project) -> None:
 def test_without_a_registry_nothing_is_made(served: Project) -> None:
     """What to run first is named, and no empty database appears."""
     (served.shared_state / "mlflow.db").unlink()
+    (served.shared_state / "registered.json").unlink()
     with started(served) as process:
         out, error = process.communicate()
     assert (1, "") == (process.returncode, out)

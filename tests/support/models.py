@@ -10,7 +10,8 @@ from zipfile import ZipFile
 import numpy as np
 import pyarrow as pa
 
-from ratchet.model import ARCHIVE, Contract, Model, save
+from ratchet.model import Contract, Model, save
+from ratchet.model_files import ARCHIVE
 from ratchet.project import Project
 from ratchet.settings import TrainingSettings
 from ratchet.use_case import Array

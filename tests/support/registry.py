@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.tracking._tracking_service import utils
 
 from ratchet import embedded_registry, gate_record, sqlite
 from ratchet.gate_evidence import Gain
@@ -31,6 +32,7 @@ def copied(project: Project, folder: Path) -> Project:
     copy = replace(project, root=folder)
     if embedded_registry.exists(copy):
         embedded_registry.follow_move(copy)
+        utils._artifact_repos_cache.clear()  # a process remembers by the run's id where it wrote before
     return copy
 
 

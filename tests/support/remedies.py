@@ -12,7 +12,7 @@ from ratchet import reports
 from ratchet.errors import RatchetError
 from ratchet.feature_service import service_spec
 from ratchet.project import Project
-from ratchet.promotion import status
+from ratchet.promotion import champion_version, promote, release, rollback, status
 from ratchet.reasons import accept
 
 Words = list[str]
@@ -59,9 +59,27 @@ def _summary(project: Project, _words: Words) -> None:
     build(project)
 
 
+def _promote(project: Project, words: Words) -> None:
+    """The version that is named or, for `VERSION`, the first one that is listed and does not serve."""
+    serves, listed = champion_version(project), [version["version"] for version in status(project)["versions"]]
+    named = words[0].isdigit()
+    promote(project, int(words[0]) if named else next(one for one in listed if one != serves), by="ann")
+
+
+def _rollback(project: Project, words: Words) -> None:
+    rollback(project, by="ann", reason=words[-1])
+
+
+def _release(project: Project, words: Words) -> None:
+    release(project, by="ann", reason=words[-1])
+
+
 _COMMANDS: Mapping[str, Callable[[Project, Words], None]] = {
     "ratchet stage": _stage,
     "ratchet accept": _accept,
+    "ratchet promote": _promote,
+    "ratchet rollback": _rollback,
+    "ratchet release": _release,
     "ratchet status": _status,
     "ratchet summary": _summary,
     "dvc repro": _repro,

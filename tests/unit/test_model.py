@@ -14,7 +14,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from ratchet.errors import DataError, RegistryError
-from ratchet.model import ARCHIVE, CONTRACT, Model, load, save
+from ratchet.model import Model, load, save
+from ratchet.model_files import ARCHIVE, CONTRACT
 from ratchet.use_case import Array, Columns
 from tests.support.models import (
     noshow_baseline,

@@ -1,0 +1,137 @@
+"""A registry that lost something: `dvc repro` notices, and what its messages say to do helps."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+from ratchet import reports
+from ratchet.errors import RegistryError
+from ratchet.project import Project
+from ratchet.promotion import champion_version, promote, reconcile, release, resolve_champion, rollback, status
+from ratchet.sensors import sense
+from tests.support.registry import artifacts, baseline, candidate, client, offer_model, statuses, stored_record
+from tests.support.remedies import follow
+from training_pipeline.register import register
+
+Lose = Callable[[Project, int], None]
+
+
+def lose_files(project: Project, version: int) -> None:
+    """The model's files go, and this checkout's copy of them."""
+    shutil.rmtree(project.state / "models", ignore_errors=True)
+    (artifacts(project, version) / "model.skops").unlink()
+
+
+def spoil_files(project: Project, version: int) -> None:
+    """The model's archive becomes another one."""
+    shutil.rmtree(project.state / "models", ignore_errors=True)
+    (artifacts(project, version) / "model.skops").write_bytes(b"other")
+
+
+def lose_record(project: Project, version: int) -> None:
+    stored_record(project, version).unlink()
+
+
+def open_problem(project: Project) -> RegistryError:
+    """Why nothing may serve."""
+    with pytest.raises(RegistryError) as caught:
+        resolve_champion(project)
+    return caught.value
+
+
+@pytest.fixture
+def registered(served: Project) -> Project:
+    """A project whose register step has reported, as after `dvc repro`."""
+    reports.run(served, "register", register)
+    return served
+
+
+@pytest.mark.parametrize("lose", [lose_files, spoil_files, lose_record])
+def test_what_a_serving_version_lost_is_noticed_and_put_back(registered: Project, lose: Lose) -> None:
+    """The sensor names its digest; the command in the message gives the version back its own files and record."""
+    lose(registered, 2)
+    assert sense([registered])[registered.namespace]["missing"] == [candidate().digest]
+    assert follow(registered, open_problem(registered).remedy.partition("Otherwise")[0]) is None
+    assert resolve_champion(registered).version == 2
+    assert sense([registered])[registered.namespace]["missing"] == []
+    assert len(status(registered)["history"]) == 2
+
+
+def test_the_baseline_that_a_rollback_leads_to_is_put_back_too(registered: Project) -> None:
+    """It is noticed before anybody needs it."""
+    lose_files(registered, 1)
+    assert sense([registered])[registered.namespace]["missing"] == [baseline().digest]
+    register(registered)
+    assert rollback(registered, by="ann", reason="slow")["champion"]["version"] == 1
+
+
+def test_nothing_but_the_very_files_that_were_judged_is_put_back(registered: Project) -> None:
+    """What was trained meanwhile, with the same digest but other files, takes no place of evidence."""
+    lose_files(registered, 2)
+    (registered.models / "candidate" / "reference.parquet").write_bytes(b"other")
+    follow(registered, open_problem(registered).remedy.partition("Otherwise")[0])
+    assert sense([registered])[registered.namespace]["missing"] == [candidate().digest]
+
+
+@pytest.mark.parametrize("command", ["ratchet rollback", "ratchet promote"])
+def test_a_serving_version_that_was_deleted_gives_way_as_the_message_says(registered: Project, command: str) -> None:
+    """Either way of it leads to the version before."""
+    client(registered).delete_model_version(registered.namespace, "2")
+    remedy = open_problem(registered).remedy
+    assert follow(registered, next(f"`{part}`" for part in remedy.split("`") if part.startswith(command))) is None
+    assert resolve_champion(registered).version == 1
+
+
+def test_what_waits_for_a_person_serves_by_the_command_that_stands_on_it(served: Project) -> None:
+    """The status names a command to promote, which ends the hold."""
+    rollback(served, by="ann", reason="slow")
+    version = offer_model(served, candidate(5), baseline().digest)
+    assert follow(served, statuses(served)[-1].partition("asks for this")[0]) is None
+    assert (champion_version(served), status(served)["hold"]) == (version, None)
+
+
+@pytest.mark.parametrize("tag", ["ratchet.history.000001", "ratchet.history.000002"])
+def test_an_edited_history_makes_reconcile_run_and_say_so(registered: Project, tag: str) -> None:
+    """DVC sees it in the file that reconcile depends on; once the tag is restored the file is as it was."""
+    before = registered.requested_file.read_bytes()
+    text = client(registered).get_registered_model(registered.namespace).tags[tag]
+    client(registered).set_registered_model_tag(registered.namespace, tag, text.replace("policy", "nobody"))
+    sense([registered])
+    assert registered.requested_file.read_bytes() != before
+    with pytest.raises(RegistryError, match=tag):
+        reconcile(registered)
+    client(registered).set_registered_model_tag(registered.namespace, tag, text)
+    sense([registered])
+    assert registered.requested_file.read_bytes() == before
+
+
+def test_a_history_that_ends_before_what_serves_is_noticed(registered: Project) -> None:
+    """The last entry deleted by hand names another version than the serving file does."""
+    client(registered).delete_registered_model_tag(registered.namespace, "ratchet.history.000002")
+    assert sense([registered])[registered.namespace]["history"] == 1
+    reconcile(registered)
+    assert sense([registered])[registered.namespace]["history"] is None
+
+
+def test_releasing_and_promoting_in_any_order_leaves_the_hold_of_a_rollback_alone(served: Project) -> None:
+    """A rollback after a release holds again, and one to nowhere changes nothing."""
+    rollback(served, by="ann", reason="slow")
+    release(served, by="ann", reason="mended")
+    promote(served, 2, by="ann")
+    rollback(served, by="ann", reason="slow, too")
+    with pytest.raises(RegistryError, match="no version to return to"):
+        rollback(served, by="ann", reason="slower")
+    hold = status(served)["hold"]
+    assert (champion_version(served), hold and hold["reason"]) == (1, "slow, too")
+
+
+@pytest.mark.parametrize(("by", "reason"), [("ann", ""), ("ann", " \t"), ("", "slow")])
+def test_no_hold_begins_or_ends_without_a_name_and_a_reason(served: Project, by: str, reason: str) -> None:
+    """The history would say of neither why; nothing is written."""
+    for move in (rollback, release):
+        with pytest.raises(RegistryError, match="name and a reason"):
+            move(served, by=by, reason=reason)
+    assert len(status(served)["history"]) == 2
