@@ -122,6 +122,11 @@ class TestQuotes:
         """Prose of several lines is taken where its lines are no rows, in whatever column it stands."""
         assert read_text(written(path, f"a,b,c\n{row}\nq,w,e\n")).num_rows == 2
 
+    def test_that_would_swallow_rows_of_one_column_are_refused(self, path: Path) -> None:
+        """A file of one column of numbers has rows without any comma."""
+        with pytest.raises(SourceError, match="line 3"):
+            read_text(written(path, 'a\n1\n"2\n3\n4"\n' + "5\n" * 20))
+
     def test_that_go_on_after_they_closed_break_their_row_alone(self, path: Path) -> None:
         """A quote that is not doubled within one line costs that row, and is told with its place."""
         text = read_rows(written(path, 'a,b\n1,x\n2,"say "hi" now"\n3,y\n'))
