@@ -163,17 +163,21 @@ def check_swallowed(path: Path, spanning: Sequence[Span], text: pa.Table) -> Non
     """Refuse a file with a cell in which a line looks like one of its rows: it has swallowed rows. Raises SourceError.
 
     A line looks like a row if it has as many cells, none of which has letters where the column `text` of the file has only
-    numbers and times. So text of several lines is taken as it is in any file that has a column of numbers.
+    numbers and times. So text of several lines is taken as it is in any file that has a column of numbers. In a file without
+    one, a cell has swallowed rows if every one of its lines has as many cells as a row, and its last line a comma inside it.
     """
-    numbers = [place for place, column in enumerate(text.columns) if _is_numeric(column)] if spanning else []
-    if not numbers:
+    if not spanning:
         return
+    numbers = [place for place, column in enumerate(text.columns) if _is_numeric(column)]
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         for start, stop in spanning:
             end = _LINE_END.search(content, stop)
             cell_and_rest = content[start : end.start() if end else len(content)]
             _, *lines = re.split(_LINE_END, cell_and_rest)
-            if any(_is_row(line, text.num_columns, numbers) for line in lines[:_MOST_LINES] + lines[-1:]):
+            if not numbers and b"," not in re.split(_LINE_END, content[start:stop])[-1]:
+                continue
+            are_rows = (_is_row(line, text.num_columns, numbers) for line in lines[:_MOST_LINES] + lines[-1:] if line)
+            if any(are_rows) if numbers else all(are_rows):
                 raise _swallows(path, content, start)
 
 
@@ -187,5 +191,7 @@ def _is_row(line: bytes, width: int, numbers: Sequence[int]) -> bool:
     if line.count(b",") < width - 1:
         return False
     cells = next(csv.reader([line.decode("utf-8")]), [])
-    given = [cells[place] for place in numbers if cells[place].strip()] if len(cells) == width else []
+    if len(cells) != width or not numbers:
+        return len(cells) == width
+    given = [cells[place] for place in numbers if cells[place].strip()]
     return bool(given) and all(re.match(_NUMBER, cell) for cell in given)

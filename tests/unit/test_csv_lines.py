@@ -110,6 +110,23 @@ class TestQuotes:
         assert [("1", "2"), ("3", "4")] == [(row["a"], row["c"]) for row in table.to_pylist()]
         assert [next(csv.reader(io.StringIO(cell, newline="")))[0], "z"] == table["b"].to_pylist()
 
+    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+    def test_that_would_swallow_rows_of_text_are_refused(self, end: str, path: Path) -> None:
+        """Also where no column of numbers tells rows from prose, and however the lines end."""
+        text = end.join(["a,b,c", "q,w,e", 'x,y,"left', "x,y,z", "", 'x,y,"', "q,w,e", ""])
+        with pytest.raises(SourceError, match="line 3"):
+            read_text(written(path, text))
+
+    @pytest.mark.parametrize("row", ['"one\ntwo",y,z', 'x,"one, two\nthree",z', 'x,y,"a, b, c\nd, e"', 'x,y,"\n"'])
+    def test_of_text_are_text_in_a_file_of_text(self, row: str, path: Path) -> None:
+        """Prose of several lines is taken where its lines are no rows, in whatever column it stands."""
+        assert read_text(written(path, f"a,b,c\n{row}\nq,w,e\n")).num_rows == 2
+
+    def test_that_would_swallow_rows_of_one_column_are_refused(self, path: Path) -> None:
+        """A file of one column of numbers has rows without any comma."""
+        with pytest.raises(SourceError, match="line 3"):
+            read_text(written(path, 'a\n1\n"2\n3\n4"\n' + "5\n" * 20))
+
     def test_that_go_on_after_they_closed_break_their_row_alone(self, path: Path) -> None:
         """A quote that is not doubled within one line costs that row, and is told with its place."""
         text = read_rows(written(path, 'a,b\n1,x\n2,"say "hi" now"\n3,y\n'))
