@@ -158,12 +158,12 @@ def test_a_prediction_leads_back_to_data_and_commit(loop: Path) -> None:
     assert run(loop, "git", "rev-parse", "HEAD").stdout.strip() in traced
 
 
-def test_the_same_data_are_the_same_bytes(loop: Path) -> None:
+def test_the_same_data_are_the_same_bytes(copy: Path) -> None:
     """Thrown away and computed again, every table and model is what it was; the gate now meets a champion, and says so."""
-    data = loop / "data" / "noshow" / "clinic"
+    data = copy / "data" / "noshow" / "clinic"
     before = content(data)
     shutil.rmtree(data)
-    run(loop, "python", "-c", EVERY_STEP)
+    run(copy, "python", "-c", EVERY_STEP)
     judged = {name for name in before if name.startswith("gate/")}
     assert {name: before[name] for name in before.keys() - judged} == {
         name: found for name, found in content(data).items() if name not in judged
