@@ -8,29 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ibis
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_pipeline.rules import broken, rules_digest
 from ratchet import unreadable
+from ratchet.asof_join import names
 from ratchet.project import Project
-from ratchet.tables import connect, digest, read_parquet
+from ratchet.tables import connect, digest, literal
 from ratchet.use_case import ROW_ID, UNREADABLE, SourceTable
 
 if TYPE_CHECKING:
-    from ibis.backends.duckdb import Backend
+    from duckdb import DuckDBPyConnection
 
 DUPLICATE_KEY = "duplicate_key"
 _NULL_KEY = "null_key"
 _NULL_EVENT_TIME = "null_event_time"
-_KEYS = "accepted_keys"
 _REASONS = pa.field("reasons", pa.list_(pa.string()))
 
 
@@ -73,44 +71,38 @@ class Quarantine:
 
     def _repeated(self, rows: pa.Table, earlier: Sequence[str]) -> list[str]:
         """Ids of the rows whose key came before: in this batch, or accepted from an earlier one."""
-        here = ibis.memtable(rows)
-        place = ibis.row_number().over(group_by=self.table.key, order_by=ROW_ID)
-        again = here.mutate(place=place).filter(ibis._.place > 0).select(ROW_ID)
-        if earlier and rows.num_rows:
-            before = self._accepted(earlier, rows).semi_join(here, self.table.key)
-            again = again.union(here.semi_join(before, self.table.key).select(ROW_ID))
-        return list(self._connection.to_pyarrow(again)[ROW_ID].to_pylist())
-
-    def _accepted(self, batches: Sequence[str], rows: pa.Table) -> ibis.Table:
-        """The accepted keys of earlier batches that may be among those of `rows`."""
-        self._learn([batch for batch in batches if batch not in self._known])
-        keys = self._connection.table(_KEYS)
-        if self.table.event_time in self.table.key:  # then no other date can have them, and need be read
-            days = dates(rows[self.table.event_time])
-            keys = keys.filter(keys[self.table.event_time].date().between(days[0], days[-1]))
-        return keys
+        self._learn([batch for batch in earlier if batch not in self._known])
+        self._connection.register("here", rows)
+        keys = names(self.table.key)
+        again = self._connection.sql(
+            f"""
+            SELECT {ROW_ID} FROM here QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {ROW_ID}) > 1
+            UNION
+            SELECT {ROW_ID} FROM here SEMI JOIN (SELECT * FROM accepted SEMI JOIN here USING ({keys})) USING ({keys})
+            """
+        )
+        return [row_id for (row_id,) in again.fetchall()]
 
     def _learn(self, batches: Sequence[str]) -> None:
         """Add the accepted keys of these batches to those that are known."""
         if not batches:
             return
-        raw, rejected = (
-            read_parquet(self._connection, [str(self._path(folder, batch)) for batch in batches])
-            for folder in (self.project.raw, self.project.quarantine)
-        )
-        keys = raw.anti_join(rejected, ROW_ID).select(self.table.key)
-        if self._known:
-            self._connection.insert(_KEYS, keys)
-        else:
-            self._connection.create_table(_KEYS, keys)
+        for name, folder in (("raw", self.project.raw), ("rejected", self.project.quarantine)):
+            paths = [literal(str(self._path(folder, batch))) for batch in batches]
+            self._connection.read_parquet(paths, hive_partitioning=False).create_view(name, replace=True)
+        keys = names(self.table.key)
+        self._connection.execute(f"INSERT INTO accepted SELECT {keys} FROM raw ANTI JOIN rejected USING ({ROW_ID})")
         self._known.update(batches)
+
+    @cached_property
+    def _connection(self) -> DuckDBPyConnection:
+        """A database with an empty table of the accepted keys."""
+        connection: DuckDBPyConnection = connect(self.project.stores).con
+        connection.register("here", self.table.stored_schema.empty_table())
+        return connection.execute(f"CREATE TABLE accepted AS SELECT {names(self.table.key)} FROM here")
 
     def _path(self, folder: Path, batch: str) -> Path:
         return folder / self.table.name / f"{batch}.parquet"
-
-    @cached_property
-    def _connection(self) -> Backend:
-        return connect(self.project.stores)
 
 
 def read_rows(path: Path) -> pa.Table:
@@ -121,11 +113,6 @@ def read_rows(path: Path) -> pa.Table:
 def leave_out(rows: pa.Table, row_ids: Sequence[str]) -> pa.Table:
     """The rows that are not named, in order."""
     return rows.filter(pc.invert(_among(rows, row_ids)))
-
-
-def dates(instants: pa.ChunkedArray) -> list[date]:
-    """The UTC dates of some instants, in order."""
-    return sorted(pc.unique(pc.cast(instants, pa.date32())).to_pylist())
 
 
 def _unreadable(raw: pa.Table) -> dict[str, list[str]]:
