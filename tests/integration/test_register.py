@@ -142,7 +142,7 @@ def test_two_registrations_at_once_make_each_version_once(unserved: Project) -> 
     assert {name: model["version"] for name, model in second.items()} == {"baseline": 1, "candidate": 2}
 
 
-@pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("every", [16, pytest.param(1, marks=pytest.mark.soak)])
 def test_a_registration_killed_at_any_point_is_completed_by_the_next(
     tmp_path: Path, unserved: Project, every: int
 ) -> None:
@@ -163,7 +163,7 @@ def test_a_model_whose_logging_breaks_off_becomes_one_whole_version(served: Proj
     offer_next(served, trees=5)
     undisturbed = copied(served, tmp_path / "undisturbed")
     report = register(undisturbed)
-    for number in range(1, 9, 2):
+    for number in (1, 4, 8):
         disturbed = copied(served, tmp_path / str(number))
         with counted(fail_at(number)), pytest.raises(RegistryError, match="the database went away"):
             register(disturbed)
