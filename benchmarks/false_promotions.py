@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from ratchet.settings import GateSettings
+from ratchet.core.settings import GateSettings
 from training_pipeline.evidence import paired_gain
 
 TRIALS, ROWS = 2000, 20

@@ -16,10 +16,10 @@ from cli.headlines import told
 from cli.person import current_user
 from cli.stages import STAGES
 from ratchet import reports
-from ratchet.errors import GateError, RatchetError
+from ratchet.core.errors import GateError, RatchetError
+from ratchet.core.settings import PARAMS_FILE
+from ratchet.core.telemetry import quieten
 from ratchet.project import Project
-from ratchet.quiet import quieten
-from ratchet.settings import PARAMS_FILE
 from ratchet.tables import atomic
 from ratchet.versions import alone, code_version
 

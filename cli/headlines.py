@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def told(name: str, work: Callable[[], Report], headline: Callable[[Report], str]) -> Report:
     """Do the work of a step: its progress is shown, and in the end one line about it is printed."""
-    from ratchet.progress import shown
+    from ratchet.core.progress import shown
 
     began = time.monotonic()
     with shown(name):

@@ -19,8 +19,8 @@ from cli.person import current_user
 from cli.serve import serve
 from cli.stages import STAGES, load_stage
 from cli.ui import ui
-from ratchet.errors import GateError, RatchetError
-from ratchet.quiet import quieten
+from ratchet.core.errors import GateError, RatchetError
+from ratchet.core.telemetry import quieten
 
 if TYPE_CHECKING:
     from ratchet.project import Project

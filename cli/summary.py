@@ -9,7 +9,7 @@ import click
 
 from cli.stages import STAGES
 from ratchet import reports
-from ratchet.errors import RegistryError
+from ratchet.core.errors import RegistryError
 from ratchet.metrics import METRICS
 from ratchet.project import Project
 from ratchet.tables import write_json

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from ratchet import sqlite
-from ratchet.errors import RegistryError
+from ratchet.core.errors import RegistryError
 
 if TYPE_CHECKING:
     from ratchet.project import Project

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset
 
 from ratchet.accepted import Accepted
-from ratchet.clock import Period, midnight
 from ratchet.code_digest import code_digest
+from ratchet.core.clock import Period, midnight
+from ratchet.core.errors import DataError, StoreError
 from ratchet.dated import Dated, Part
 from ratchet.derivation import (
     EVENT_TIMESTAMP,
@@ -26,7 +27,6 @@ from ratchet.derivation import (
     request_derivation,
     view_derivation,
 )
-from ratchet.errors import DataError, StoreError
 from ratchet.feature_service import ServiceSpec, request_schema, service_spec
 from ratchet.project import Project
 from ratchet.reports import Report

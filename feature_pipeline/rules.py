@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ratchet.errors import DataError, SettingsError
+from ratchet.core.errors import DataError, SettingsError
 from ratchet.tables import digest
 from ratchet.use_case import ROW_ID, Rule
 

@@ -1,5 +1,5 @@
 """Three pipelines as Prefect flows: wiring, no logic. Each runs by itself and meets the others only in the stores."""
 
-from ratchet.quiet import quieten
+from ratchet.core.telemetry import quieten
 
 quieten()  # before Prefect is imported, which reads its switches then

@@ -13,9 +13,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from flows.notification import tell_of_failures
-from ratchet.errors import RatchetError, SettingsError
+from ratchet.core.errors import RatchetError, SettingsError
+from ratchet.core.settings import Settings
 from ratchet.project import Project
-from ratchet.settings import Settings
 
 COMMAND = (sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all")
 POOL = "ratchet"

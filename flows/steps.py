@@ -15,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 
-from ratchet.errors import RatchetError
+from ratchet.core.errors import RatchetError
 from ratchet.project import Project
 from ratchet.reports import Report, Step, run
 from ratchet.versions import LOCK_FILE, alone, commit_stages, data_version, inputs

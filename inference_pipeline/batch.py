@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from inference_pipeline.champion import champion_throughout
 from ratchet import prediction_log, tables
-from ratchet.clock import Period, midnight
 from ratchet.code_digest import code_digest
+from ratchet.core.clock import Period, midnight
 from ratchet.dated import Dated
 from ratchet.feature_service import service_spec
 from ratchet.feature_store import historical

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ratchet.errors import GateError, RegistryError
+from ratchet.core.errors import GateError, RegistryError
 from ratchet.feature_service import service_spec
 from ratchet.project import Project
 from ratchet.promotion import Champion, champion_version, resolve_champion

@@ -16,8 +16,8 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.types import from_feast_to_pyarrow_type
 
 from ratchet.asof_join import Join, Query, between, names, point_in_time
+from ratchet.core.errors import StoreError
 from ratchet.derivation import EVENT_TIMESTAMP, UPCOMING
-from ratchet.errors import StoreError
 from ratchet.use_case import INSTANT
 
 ENTITIES = "entities"

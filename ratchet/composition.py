@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from ratchet.errors import SettingsError
+from ratchet.core.errors import SettingsError
 
 Part = Any
 """What JSON can hold."""

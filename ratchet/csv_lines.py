@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ratchet.errors import SourceError
+from ratchet.core.errors import SourceError
 
 _QUOTED = re.compile(rb'"(?:(?<![^,\r\n]")|(?<=\A\xef\xbb\xbf"))[^"]*+(?:""[^"]*+)*+("?+)')
 """A quoted cell; its group is empty where it never closes."""

@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ratchet.clock import Period
+from ratchet.core.clock import Period
+from ratchet.core.errors import SettingsError, SourceError
+from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.csv_lines import count_rows, holds_rows
 from ratchet.csv_text import read_columns
-from ratchet.errors import SettingsError, SourceError
-from ratchet.settings import PARAMS_FILE, Frozen, parse
 from ratchet.tables import digest, md5
 from ratchet.use_case import INSTANT, Delivery, Loader, Unread
 

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from pydantic import BaseModel
 
-from ratchet.clock import Instants, utc_time
+from ratchet.core.clock import Instants, utc_time
+from ratchet.core.errors import SourceError
 from ratchet.csv_lines import Lines, check_swallowed, scan
-from ratchet.errors import SourceError
 from ratchet.unreadable import WHOLE_ROW, converted, keep, keep_lost, lost
 from ratchet.use_case import INSTANT, ROW_ID, UNREADABLE
 

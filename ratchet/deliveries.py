@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from ratchet import unreadable
 from ratchet.code_digest import code_digest
-from ratchet.errors import SourceError
+from ratchet.core.errors import SourceError
 from ratchet.project import Project
 from ratchet.use_case import UNREADABLE, Delivery, SourceTable, Unread, UseCase, use_case_module
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ratchet.errors import SettingsError
+from ratchet.core.errors import SettingsError
 from ratchet.use_case import Tables, UseCase, View
 
 if TYPE_CHECKING:

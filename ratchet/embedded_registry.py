@@ -12,7 +12,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from ratchet import sqlite
-from ratchet.errors import RegistryError
+from ratchet.core.errors import RegistryError
 from ratchet.project import Project
 from ratchet.tables import atomic, write_json
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import yaml
 
 from ratchet import sqlite
+from ratchet.core.errors import StoreError
 from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID, UPCOMING
-from ratchet.errors import StoreError
 from ratchet.feast_import import feast_module
 from ratchet.feature_service import (
     ServiceSpec,

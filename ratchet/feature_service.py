@@ -11,6 +11,7 @@ from types import FunctionType
 import pyarrow as pa
 
 from ratchet.composition import composition
+from ratchet.core.errors import SettingsError
 from ratchet.derivation import (
     EVENT_TIMESTAMP,
     Derivation,
@@ -18,7 +19,6 @@ from ratchet.derivation import (
     request_derivation,
     view_derivation,
 )
-from ratchet.errors import SettingsError
 from ratchet.tables import digest
 from ratchet.use_case import Kind, Lookup, UseCase, View
 

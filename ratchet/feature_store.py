@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ratchet.asof_join import Query, between
-from ratchet.clock import TICK, Period
+from ratchet.core.clock import TICK, Period
+from ratchet.core.errors import StoreError
 from ratchet.derivation import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID, UPCOMING
-from ratchet.errors import StoreError
 from ratchet.feature_registry import feature_service, open_online, open_store
 from ratchet.feature_service import (
     label_schema,

@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin
 import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, Field, create_model
 
-from ratchet.errors import SettingsError
+from ratchet.core.errors import SettingsError
 from ratchet.use_case import INSTANT, Kind
 
 _TYPES: Mapping[Any, tuple[pa.DataType, Kind | None]] = {

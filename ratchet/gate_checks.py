@@ -9,10 +9,10 @@ import operator
 from collections.abc import Iterator
 from typing import Literal
 
+from ratchet.core.settings import Frozen, GateSettings
 from ratchet.gate_evidence import Evidence, FirstGains, Gain, LeakEvidence, Score, SliceScore
 from ratchet.metrics import METRICS, finite
 from ratchet.plausibility import LEAST_ERROR, MOST_EXPLAINED
-from ratchet.settings import Frozen, GateSettings
 
 Direction = Literal[">", ">=", "<="]
 Status = Literal["passed", "failed", "insufficient"]

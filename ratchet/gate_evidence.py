@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from pydantic import AwareDatetime, NonNegativeInt
 
+from ratchet.core.settings import Frozen
 from ratchet.plausibility import LinearFit
 from ratchet.reasons import Reason
-from ratchet.settings import Frozen
 from ratchet.use_case import Split, Task
 
 

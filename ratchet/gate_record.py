@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from ratchet.errors import GateError
+from ratchet.core.errors import GateError
+from ratchet.core.settings import GateSettings
 from ratchet.gate_checks import PLAUSIBLE, Check, Verdict, decide, judge
 from ratchet.gate_evidence import Evidence
 from ratchet.project import Project
 from ratchet.reasons import check_reason, how_to_accept
-from ratchet.settings import GateSettings
 from ratchet.signing import Signed, check_signature
 from ratchet.tables import write_text
 from ratchet.versions import CodeVersion

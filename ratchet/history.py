@@ -11,10 +11,10 @@ from typing import Literal, TypeVar
 
 from pydantic import AwareDatetime, ValidationError
 
-from ratchet.errors import GateError, RegistryError
+from ratchet.core.errors import GateError, RegistryError
+from ratchet.core.settings import Frozen
 from ratchet.gate_record import Waiver
 from ratchet.project import Project
-from ratchet.settings import Frozen
 from ratchet.signing import Signed, begin_anew, check_signature
 
 REQUEST, HISTORY = "ratchet.request", "ratchet.history."

@@ -16,7 +16,8 @@ from operator import or_
 from typing import TYPE_CHECKING
 
 from ratchet.accepted import Accepted
-from ratchet.clock import TICK
+from ratchet.core.clock import TICK
+from ratchet.core.progress import counted
 from ratchet.derivation import (
     EVENT_TIMESTAMP,
     LABEL_KNOWN_AT,
@@ -26,7 +27,6 @@ from ratchet.derivation import (
     view_derivation,
 )
 from ratchet.gate_evidence import LeakComparison, LeakEvidence
-from ratchet.progress import counted
 from ratchet.project import Project
 from ratchet.tables import timestamptz
 from ratchet.use_case import ROW_ID, SourceTable

@@ -19,6 +19,7 @@ from mlflow.models import Model as MlflowModel
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
+from ratchet.core.settings import PARAMS_FILE
 from ratchet.embedded_registry import artifacts
 from ratchet.gate_record import GateRecord
 from ratchet.model import TRUSTED, Contract, Model, frame
@@ -26,7 +27,6 @@ from ratchet.model_card import model_card, registered_model_card
 from ratchet.model_files import FILES, PLOTS, REFERENCE
 from ratchet.project import Project
 from ratchet.registry import COMMIT, DIGEST, DIRTY, EXPERIMENT, KIND, RECORD, STATUS, VERDICT, Version
-from ratchet.settings import PARAMS_FILE
 from ratchet.tables import to_columns
 
 REQUIREMENTS = ("scikit-learn", "lightgbm", "skops", "numpy", "pandas")

@@ -26,10 +26,10 @@ import pyarrow as pa
 import skops.io
 from pydantic import AwareDatetime
 
+from ratchet.core.errors import DataError, RegistryError
+from ratchet.core.settings import Frozen
 from ratchet.derivation import LABEL_COLUMNS
-from ratchet.errors import DataError, RegistryError
 from ratchet.model_files import ARCHIVE, CONTRACT, PLOTS, REFERENCE
-from ratchet.settings import Frozen
 from ratchet.tables import digest, write_table
 from ratchet.use_case import Columns, Kind, Postprocess, Task, UseCase, as_it_is
 

@@ -14,8 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
+from ratchet.core.settings import Frozen
 from ratchet.metrics import Floats, finite, usable
-from ratchet.settings import Frozen
 from ratchet.use_case import Array, Columns, Kind, Task
 
 MOST_EXPLAINED = 0.99

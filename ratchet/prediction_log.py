@@ -24,8 +24,8 @@ import pyarrow.json as pj
 import pyarrow.parquet as pq
 
 from ratchet import tables
-from ratchet.clock import Period
-from ratchet.errors import DataError, StoreError
+from ratchet.core.clock import Period
+from ratchet.core.errors import DataError, StoreError
 from ratchet.feature_service import request_schema, service_spec
 from ratchet.project import Project
 from ratchet.use_case import INSTANT, Array, Columns, UseCase

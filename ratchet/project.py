@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from ratchet.clock import Clock, Period, SystemClock
-from ratchet.errors import SettingsError
-from ratchet.settings import PARAMS_FILE, Params, Settings, Stores
+from ratchet.core.clock import Clock, Period, SystemClock
+from ratchet.core.errors import SettingsError
+from ratchet.core.settings import PARAMS_FILE, Params, Settings, Stores
 from ratchet.use_case import Loader, UseCase, load_use_case
 
 PeriodName = Literal["train", "early_stopping", "holdout", "fresh", "all"]

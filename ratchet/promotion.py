@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ratchet.errors import GateError, RegistryError
+from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate_record import GateRecord, Waiver, admit
 from ratchet.history import Entry, Snapshot, kind_of, previous
 from ratchet.project import Project

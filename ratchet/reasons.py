@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
-from ratchet.errors import GateError
+from ratchet.core.errors import GateError
 from ratchet.project import Project
 from ratchet.signing import Signed, check_signature, sign
 from ratchet.tables import write_text

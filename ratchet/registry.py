@@ -28,8 +28,8 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from sqlalchemy.exc import SQLAlchemyError
 
 from ratchet import embedded_registry
+from ratchet.core.errors import GateError, RegistryError
 from ratchet.embedded_registry import database
-from ratchet.errors import GateError, RegistryError
 from ratchet.gate_record import GateRecord, Waiver, verify
 from ratchet.history import REQUEST, Entry, PromotionRequest, Snapshot, parsed
 from ratchet.model_files import checksums

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ratchet import reports
-from ratchet.errors import RegistryError
+from ratchet.core.errors import RegistryError
 from ratchet.project import Project
 from ratchet.registry import CHAMPION, REQUESTED, Registry, opened
 from ratchet.reports import Report

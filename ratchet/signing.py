@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from ratchet.errors import GateError
+from ratchet.core.errors import GateError
+from ratchet.core.settings import Frozen
 from ratchet.project import Project
-from ratchet.settings import Frozen
 from ratchet.tables import atomic
 
 

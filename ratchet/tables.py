@@ -25,14 +25,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ratchet import progress
-from ratchet.errors import StoreError
+from ratchet.core import progress
+from ratchet.core.errors import StoreError
 from ratchet.use_case import Array, Columns
 
 if TYPE_CHECKING:
     import ibis.backends.duckdb
 
-    from ratchet.settings import Stores
+    from ratchet.core.settings import Stores
 
 MANIFEST = "_manifest.json"
 Manifest = dict[str, dict[str, Any]]

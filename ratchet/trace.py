@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ratchet import prediction_log
-from ratchet.errors import GateError, RegistryError
+from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate_record import GateRecord, verify
 from ratchet.model import read_contract
 from ratchet.project import Project

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ratchet.clock import END, FIRST
+from ratchet.core.clock import END, FIRST
 from ratchet.use_case import UNREADABLE
 
 Convert = Callable[[pa.ChunkedArray], pa.ChunkedArray]

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel
 
-from ratchet.clock import Period
-from ratchet.errors import SettingsError
+from ratchet.core.clock import Period
+from ratchet.core.errors import SettingsError
 
 if TYPE_CHECKING:
     import ibis

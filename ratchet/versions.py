@@ -16,9 +16,9 @@ from pathlib import Path
 
 import yaml
 
-from ratchet.errors import StoreError, VersionError
+from ratchet.core.errors import StoreError, VersionError
+from ratchet.core.settings import PARAMS_FILE
 from ratchet.project import Project
-from ratchet.settings import PARAMS_FILE
 from ratchet.tables import atomic, digest, md5, write_text
 
 LOCK_FILE = "dvc.lock"

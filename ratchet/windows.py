@@ -21,8 +21,8 @@ from datetime import timedelta
 import ibis
 from ibis import _
 
+from ratchet.core.errors import SettingsError
 from ratchet.derivation import EVENT_TIMESTAMP
-from ratchet.errors import SettingsError
 from ratchet.use_case import SourceTable, Tables, View
 
 Sums = Mapping[str, ibis.Value]

@@ -6,7 +6,7 @@ import os
 
 from hypothesis import settings
 
-from ratchet.quiet import QUIET
+from ratchet.core.telemetry import QUIET
 
 os.environ.update(QUIET)
 settings.register_profile("ratchet", deadline=None)  # examples write files, on a machine that others use too

@@ -9,8 +9,8 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from ratchet.clock import TICK, Period
-from ratchet.errors import DataError
+from ratchet.core.clock import TICK, Period
+from ratchet.core.errors import DataError
 from ratchet.feature_service import service_spec
 from ratchet.feature_store import request_times, training_set
 from ratchet.metrics import usable

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, t
 
-from ratchet.clock import local_time
+from ratchet.core.clock import local_time
+from ratchet.core.settings import GateSettings
 from ratchet.gate_evidence import Evidence, FirstGains, Gain, LeakEvidence, Score, SliceScore
 from ratchet.metrics import METRICS, Codes, Floats, finite, metrics, row_losses
 from ratchet.model import Model
 from ratchet.plausibility import LinearFit, linear_fit
-from ratchet.settings import GateSettings
 from ratchet.use_case import Array, Columns, Kind, Task, UseCase
 from training_pipeline.dataset import Answers, Holdout
 

@@ -17,12 +17,12 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
 from ratchet.backoff import BackoffBaseline
-from ratchet.errors import SettingsError
+from ratchet.core.errors import SettingsError
+from ratchet.core.progress import report
+from ratchet.core.settings import PARAMS_FILE, TrainingSettings
 from ratchet.model import Contract, Model, frame, save
-from ratchet.progress import report
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.settings import PARAMS_FILE, TrainingSettings
 from ratchet.use_case import Array, Columns, Kind
 from training_pipeline import plots
 from training_pipeline.dataset import TrainingSet, read_training_set, select

@@ -8,7 +8,7 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from ratchet.clock import Period
+from ratchet.core.clock import Period
 from ratchet.gate_evidence import LeakEvidence, Score
 from ratchet.gate_record import GateRecord, conclude, write
 from ratchet.leak_check import leak_check

@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from ratchet.errors import VersionError
+from ratchet.core.errors import VersionError
+from ratchet.core.settings import ENVIRONMENT_PREFIX, PARAMS_FILE
+from ratchet.core.telemetry import QUIET
 from ratchet.project import Project
 from ratchet.promotion import Champion
-from ratchet.quiet import QUIET
-from ratchet.settings import ENVIRONMENT_PREFIX, PARAMS_FILE
 from ratchet.versions import checked_out
 from training_pipeline.dataset import Answers, Holdout
 

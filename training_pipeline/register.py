@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ratchet import gate_record, promotion
-from ratchet.errors import GateError
+from ratchet.core.errors import GateError
 from ratchet.gate_record import GateRecord
 from ratchet.model import load
 from ratchet.model_files import checksums

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ratchet.clock import Period
-from ratchet.errors import VersionError
+from ratchet.core.clock import Period
+from ratchet.core.errors import VersionError
 from ratchet.feature_registry import apply
 from ratchet.feature_service import service_spec
 from ratchet.feature_store import historical

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from ratchet.errors import SettingsError
+from ratchet.core.errors import SettingsError
 from ratchet.use_case import Task
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}

@@ -11,7 +11,7 @@ from cli.init import worth
 from cli.init.look import Column, Profile
 from cli.init.worth import Floats
 from ratchet import groups
-from ratchet.clock import Instants
+from ratchet.core.clock import Instants
 from ratchet.use_case import Array
 
 Bands = tuple[str, tuple[float, ...]]

@@ -83,7 +83,7 @@ def begin(places: Places, path: Path, answers: Answers, *, ask: bool, by: str = 
 
 def _check_file(path: Path) -> None:
     """Raises SourceError for what is no file."""
-    from ratchet.errors import SourceError
+    from ratchet.core.errors import SourceError
 
     if path.is_dir():
         remedy = "Name one of its files; then set source.path in params.yaml to the folder"

@@ -12,7 +12,7 @@ STANDARD = ("from datetime import timedelta",)
 OTHERS = ("import numpy as np", "import pyarrow as pa", "from ibis import _")
 PYDANTIC = ("from pydantic import AwareDatetime, BaseModel, Field",)
 HOUSE = (
-    "from ratchet.clock import calendar",
+    "from ratchet.core.clock import calendar",
     "from ratchet.csv_source import csv_source",
     "from ratchet.fields import categories, kinds_of, numbers, request_of, schema_of",
     "from ratchet.one_table import examples_of, outcome_inputs, outcome_lookup, outcomes",

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cli.init.answers import UnansweredError
+from ratchet.core.errors import SourceError
 from ratchet.csv_text import first_misfit, identifier, parse, parses, present
-from ratchet.errors import SourceError
 from ratchet.tables import to_columns
 from ratchet.use_case import INSTANT
 

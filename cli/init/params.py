@@ -12,8 +12,8 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from cli.init.plan import Plan, least_slice
-from ratchet.errors import SettingsError
-from ratchet.settings import DriftSettings, GateSettings, Periods, Settings, SourceSettings, TrainingSettings
+from ratchet.core.errors import SettingsError
+from ratchet.core.settings import DriftSettings, GateSettings, Periods, Settings, SourceSettings, TrainingSettings
 
 USE_CASES = "use_cases"
 

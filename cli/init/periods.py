@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ratchet.errors import SettingsError
+from ratchet.core.errors import SettingsError
 
 Days = npt.NDArray[Any]
 """datetime64[D]."""

@@ -15,8 +15,8 @@ from cli.init.look import REPEATED, Column, Profile
 from cli.init.notes import infinite, notes, weak_baseline
 from cli.init.periods import Chosen
 from cli.init.worth import Floats
-from ratchet.clock import Instants, local_time
-from ratchet.errors import SourceError
+from ratchet.core.clock import Instants, local_time
+from ratchet.core.errors import SourceError
 
 TIMES = ("hour", "weekday")
 """What `ratchet.clock.calendar` gives."""

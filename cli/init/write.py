@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ratchet.errors import SettingsError, StoreError
+from ratchet.core.errors import SettingsError, StoreError
 from ratchet.tables import write_text
 
 

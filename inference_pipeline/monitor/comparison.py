@@ -17,7 +17,7 @@ from evidently.presets import DataDriftPreset
 from evidently.widgets import CounterData, counter
 
 from inference_pipeline.monitor.psi import psi
-from ratchet.progress import counted
+from ratchet.core.progress import counted
 from ratchet.tables import write_json, write_text
 from ratchet.use_case import Array, Columns, Kind
 

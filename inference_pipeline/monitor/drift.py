@@ -14,12 +14,12 @@ from inference_pipeline.champion import champion_throughout
 from inference_pipeline.monitor import comparison
 from inference_pipeline.monitor.comparison import MISSING
 from ratchet import prediction_log
-from ratchet.errors import DataError
+from ratchet.core.errors import DataError
+from ratchet.core.settings import DriftSettings
 from ratchet.model_files import REFERENCE
 from ratchet.project import Project
 from ratchet.promotion import Champion
 from ratchet.reports import Report
-from ratchet.settings import DriftSettings
 from ratchet.tables import to_columns, write_json
 from ratchet.use_case import Array, Columns
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from ratchet import prediction_log
+from ratchet.core.errors import StoreError
 from ratchet.derivation import EVENT_TIMESTAMP
-from ratchet.errors import StoreError
 from ratchet.project import Project
 from ratchet.use_case import UseCase
 

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ratchet.errors import RatchetError, RequestError
+from ratchet.core.errors import RatchetError, RequestError
 
 if TYPE_CHECKING:
     from inference_pipeline.online.serving import Serving

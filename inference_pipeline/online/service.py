@@ -8,8 +8,8 @@ import gc
 from anyio import to_thread
 
 from inference_pipeline.online.rest import application, attach
+from ratchet.core.telemetry import quieten
 from ratchet.project import Project
-from ratchet.quiet import quieten
 
 quieten()
 import bentoml  # noqa: E402 # reads its telemetry switch when imported

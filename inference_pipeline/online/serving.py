@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from inference_pipeline.online.predictor import Predictor, load_predictor
-from ratchet.errors import RatchetError, RegistryError
+from ratchet.core.errors import RatchetError, RegistryError
 from ratchet.project import Project
 
 logger = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
+from ratchet.core.settings import PARAMS_FILE
 from ratchet.project import Project
-from ratchet.settings import PARAMS_FILE
 from ratchet.use_case import use_case_module
 
 PARTS = ("SourceTable", "View", "Lookup")

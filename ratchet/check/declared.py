@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from ratchet.check.declaration import Declaration
 from ratchet.check.finding import Finding, spoken
+from ratchet.core.errors import RatchetError, SettingsError
 from ratchet.derivation import LABEL_COLUMNS, Derivation, label_derivation, request_derivation, view_derivation
-from ratchet.errors import RatchetError, SettingsError
 from ratchet.feature_service import service_spec
 from ratchet.use_case import SourceTable, UseCase
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ratchet.errors import RatchetError
+from ratchet.core.errors import RatchetError
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ratchet.check.declared import BLOCKS, near
 from ratchet.check.features import Features
 from ratchet.check.finding import Finding
 from ratchet.check.sample import DIRT
-from ratchet.clock import local_time
+from ratchet.core.clock import local_time
 from ratchet.project import PeriodName, Project
 from ratchet.use_case import Array, Columns, UseCase
 

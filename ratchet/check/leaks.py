@@ -14,7 +14,7 @@ from ratchet.check.declaration import Declaration
 from ratchet.check.features import Features, size
 from ratchet.check.finding import Finding
 from ratchet.check.reach import check_reach
-from ratchet.clock import TICK
+from ratchet.core.clock import TICK
 from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID, request_derivation
 from ratchet.leak_check import WINDOWS, hide, known_before, labels_known_at_once, late_columns, leak_check
 from ratchet.use_case import SourceTable, View

@@ -13,7 +13,7 @@ from ratchet.check.declaration import Declaration
 from ratchet.check.features import Features, present, size
 from ratchet.check.finding import Finding, spoken
 from ratchet.check.sample import DIRT
-from ratchet.clock import TICK, midnight
+from ratchet.core.clock import TICK, midnight
 from ratchet.derivation import EVENT_TIMESTAMP, Derivation, label_derivation, request_derivation, view_derivation
 from ratchet.use_case import View
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from ratchet.accepted import Accepted, read_by
 from ratchet.asof_join import Query, names
-from ratchet.clock import midnight
+from ratchet.core.clock import midnight
 from ratchet.deliveries import deliver, read
 from ratchet.derivation import Derivation, view_derivation
 from ratchet.project import Project

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.quiet import QUIET
+from ratchet.core.telemetry import QUIET
 from tests.support.checkout import environment, noshow_checkout
 
 WITHOUT_NETWORK = ("unshare", "--map-root-user", "--net")

@@ -23,13 +23,13 @@ from inference_pipeline.batch import predict
 from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.example import example_request
 from ratchet import prediction_log, promotion
-from ratchet.clock import Period
-from ratchet.errors import DataError, GateError, RegistryError, StoreError
+from ratchet.core.clock import Period
+from ratchet.core.errors import DataError, GateError, RegistryError, StoreError
+from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_registry import apply
 from ratchet.feature_store import historical
 from ratchet.project import PeriodName, Project
 from ratchet.reports import Step
-from ratchet.settings import PARAMS_FILE
 from ratchet.trace import trace
 from ratchet.use_case import Array
 from tests.support.accepted import accept_all

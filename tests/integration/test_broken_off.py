@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.errors import RegistryError
+from ratchet.core.errors import RegistryError
 from ratchet.project import Project
 from ratchet.promotion import champion_version, promote, reconcile, resolve_champion, rollback, status
 from ratchet.tables import read_json

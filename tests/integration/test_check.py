@@ -16,8 +16,8 @@ from ratchet.check import check, checkup
 from ratchet.check.declaration import Declaration
 from ratchet.check.finding import Finding
 from ratchet.check.labels import check_inputs
+from ratchet.core.settings import GateSettings
 from ratchet.project import Project
-from ratchet.settings import GateSettings
 from ratchet.use_case import Array
 from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.checkout import ROOT

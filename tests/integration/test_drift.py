@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from inference_pipeline.monitor.drift import drift_report
-from ratchet.errors import DataError
+from ratchet.core.errors import DataError
 from ratchet.model_files import REFERENCE
 from ratchet.project import Project
 from ratchet.promotion import Champion

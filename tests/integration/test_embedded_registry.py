@@ -16,12 +16,12 @@ import pytest
 
 from inference_pipeline.online.serving import Serving
 from ratchet import embedded_registry
-from ratchet.errors import RegistryError
+from ratchet.core.errors import RegistryError
+from ratchet.core.settings import Stores
 from ratchet.model import frame
 from ratchet.project import Project
 from ratchet.promotion import champion_version, promote, reconcile, release, resolve_champion, rollback, status
 from ratchet.sensors import sense
-from ratchet.settings import Stores
 from ratchet.tables import read_json
 from tests.support.champions import fixed_predictor
 from tests.support.models import noshow_columns

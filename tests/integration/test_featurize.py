@@ -15,10 +15,10 @@ import pytest
 from ibis import _
 
 from feature_pipeline.featurize import featurize
-from ratchet.errors import DataError, StoreError
+from ratchet.core.errors import DataError, StoreError
+from ratchet.core.settings import Periods
 from ratchet.feature_service import request_schema, service_spec
 from ratchet.project import Project
-from ratchet.settings import Periods
 from ratchet.tables import files
 from ratchet.use_case import Tables
 from tests.support import parcels

@@ -16,7 +16,7 @@ from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from inference_pipeline.champion import load_champion
 from ratchet import gate_record, reports
-from ratchet.errors import GateError, RatchetError, RegistryError
+from ratchet.core.errors import GateError, RatchetError, RegistryError
 from ratchet.feature_registry import apply
 from ratchet.gate_record import GateRecord
 from ratchet.project import Project

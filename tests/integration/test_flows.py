@@ -16,10 +16,10 @@ import pytest
 import yaml
 
 from flows.deploy import deploy
-from ratchet.errors import VersionError
+from ratchet.core.errors import VersionError
+from ratchet.core.settings import Schedules
 from ratchet.project import Project
 from ratchet.reports import read
-from ratchet.settings import Schedules
 from ratchet.tables import atomic
 from ratchet.versions import alone, data_version
 from tests.support.checkout import commit, environment, noshow_checkout, run, write_params

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from ratchet import reports
-from ratchet.errors import RegistryError
+from ratchet.core.errors import RegistryError
 from ratchet.project import Project
 from ratchet.promotion import champion_version, promote, reconcile, release, resolve_champion, rollback, status
 from ratchet.sensors import sense

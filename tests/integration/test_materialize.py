@@ -20,8 +20,8 @@ from ibis import _
 
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
-from ratchet.clock import FixedClock
-from ratchet.errors import StoreError
+from ratchet.core.clock import FixedClock
+from ratchet.core.errors import StoreError
 from ratchet.feature_registry import apply, online_database, open_store
 from ratchet.feature_service import service_spec
 from ratchet.feature_store import OnlineFeatures

@@ -12,10 +12,10 @@ import pytest
 from feature_pipeline.ingest import ingest
 from feature_pipeline.rules import broken
 from feature_pipeline.validate import validate
-from ratchet.clock import Period
+from ratchet.core.clock import Period
+from ratchet.core.settings import Periods
 from ratchet.leak_check import leak_check
 from ratchet.project import Project
-from ratchet.settings import Periods
 from ratchet.tables import read_json
 from ratchet.use_case import ROW_ID
 from tests.support.checkout import commit, plain_checkout, run

@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ratchet.clock import Period
-from ratchet.errors import VersionError
+from ratchet.core.clock import Period
+from ratchet.core.errors import VersionError
 from ratchet.model import Contract
 from ratchet.project import Project
 from ratchet.promotion import Champion

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratchet.clock import Period
-from ratchet.errors import StoreError
+from ratchet.core.clock import Period
+from ratchet.core.errors import StoreError
 from ratchet.feature_registry import apply, open_store
 from ratchet.feature_service import request_schema, service_spec
 from ratchet.feature_store import historical

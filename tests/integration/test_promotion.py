@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ratchet import reports
-from ratchet.errors import GateError, RegistryError
+from ratchet.core.errors import GateError, RegistryError
 from ratchet.project import Project
 from ratchet.promotion import champion_version, promote, reconcile, release, resolve_champion, rollback, status
 from ratchet.sensors import sense

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ratchet import gate_record
-from ratchet.errors import GateError, RegistryError
+from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate_evidence import Gain
 from ratchet.model import Model
 from ratchet.project import Project

@@ -16,11 +16,11 @@ from mlflow.entities import Run
 from mlflow.models import get_model_info
 
 from inference_pipeline.online.serving import Serving
-from ratchet.errors import RegistryError
+from ratchet.core.errors import RegistryError
+from ratchet.core.settings import Stores
 from ratchet.model import frame
 from ratchet.project import Project
 from ratchet.promotion import promote, reconcile, resolve_champion, rollback, status
-from ratchet.settings import Stores
 from tests.support.champions import fixed_predictor
 from tests.support.interruptions import killed
 from tests.support.mlflow_server import free_port

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from feature_pipeline.rules import broken, rules_digest
-from ratchet.errors import DataError, SettingsError
+from ratchet.core.errors import DataError, SettingsError
 from ratchet.use_case import Rule, expect
 
 ROWS = pa.table(

@@ -15,11 +15,11 @@ from cli.headlines import HEADLINES
 from cli.stages import STAGES
 from cli.summary import Summary, build, render, render_status, write
 from ratchet import reports
-from ratchet.errors import VersionError
+from ratchet.core.errors import VersionError
+from ratchet.core.settings import Stores
 from ratchet.metrics import METRICS
 from ratchet.project import Project
 from ratchet.promotion import promote, rollback, status
-from ratchet.settings import Stores
 from ratchet.versions import alone
 from tests.support.killing import contents
 from tests.support.projects import noshow_project, run_through

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ratchet.errors import GateError, RegistryError
+from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate_record import Waiver
 from ratchet.model import load
 from ratchet.model_files import CONTRACT, REFERENCE

@@ -13,7 +13,7 @@ import pytest
 from cli.init.answers import Answers, UnansweredError
 from cli.stages import load_stage
 from ratchet.check import check
-from ratchet.errors import GateError
+from ratchet.core.errors import GateError
 from ratchet.gate_checks import PLAUSIBLE
 from ratchet.gate_record import admit, read, verify
 from ratchet.project import Project

@@ -15,7 +15,8 @@ from ibis import _
 
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
-from ratchet.errors import DataError
+from ratchet.core.errors import DataError
+from ratchet.core.settings import TrainingSettings
 from ratchet.feature_registry import apply
 from ratchet.gate_record import GateRecord, read, verify
 from ratchet.metrics import METRICS
@@ -23,7 +24,6 @@ from ratchet.model import Contract, Model, load, save
 from ratchet.model_files import REFERENCE
 from ratchet.project import Project
 from ratchet.promotion import promote
-from ratchet.settings import TrainingSettings
 from ratchet.use_case import Task
 from tests.support.accepted import accept_all
 from tests.support.checkout import commit, run

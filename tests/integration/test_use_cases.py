@@ -21,11 +21,11 @@ from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.predictor import load_predictor
 from inference_pipeline.online.requests import RequestReader
 from ratchet import prediction_log
-from ratchet.clock import FixedClock, Period
+from ratchet.core.clock import FixedClock, Period
+from ratchet.core.settings import Periods
 from ratchet.feature_store import OnlineFeatures, historical
 from ratchet.project import Project
 from ratchet.promotion import reconcile
-from ratchet.settings import Periods
 from ratchet.tables import files
 from ratchet.use_case import Array
 from tests.support.cases import CHURN, DEMAND, case_project

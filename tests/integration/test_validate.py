@@ -14,7 +14,7 @@ import pytest
 
 from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
-from ratchet.errors import DataError, StoreError
+from ratchet.core.errors import DataError, StoreError
 from ratchet.project import Project
 from ratchet.reports import Report
 from ratchet.tables import MANIFEST, connect, md5, read_manifest, scan, unit_digests, write_json

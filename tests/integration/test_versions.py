@@ -12,9 +12,9 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from ratchet.errors import StoreError, VersionError
+from ratchet.core.errors import StoreError, VersionError
+from ratchet.core.settings import DriftSettings, GateSettings, SourceSettings
 from ratchet.project import Project
-from ratchet.settings import DriftSettings, GateSettings, SourceSettings
 from ratchet.versions import (
     CodeVersion,
     alone,

@@ -14,9 +14,9 @@ import use_cases
 from cli.init.answers import Answers
 from cli.init.command import begin
 from cli.init.write import Places
-from ratchet.clock import FixedClock
+from ratchet.core.clock import FixedClock
+from ratchet.core.settings import Settings, Stores
 from ratchet.project import Project
-from ratchet.settings import Settings, Stores
 
 
 def begun(root: Path, name: str, csv: Path, answers: Answers) -> str:

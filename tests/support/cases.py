@@ -7,10 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.accepted import Accepted
-from ratchet.clock import FixedClock
+from ratchet.core.clock import FixedClock
+from ratchet.core.settings import (
+    DriftSettings,
+    GateSettings,
+    Periods,
+    Settings,
+    SourceSettings,
+    Stores,
+    TrainingSettings,
+)
 from ratchet.derivation import Derivation
 from ratchet.project import Project
-from ratchet.settings import DriftSettings, GateSettings, Periods, Settings, SourceSettings, Stores, TrainingSettings
 from ratchet.tables import connect, scan
 
 CHURN = Periods(

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ratchet.settings import SourceSettings
+from ratchet.core.settings import SourceSettings
 from tests.support.projects import noshow_project, params
 
 ROOT = Path(__file__).parents[2]

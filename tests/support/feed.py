@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import AwareDatetime, BaseModel
 
-from ratchet.clock import FixedClock, Period
-from ratchet.errors import SourceError
+from ratchet.core.clock import FixedClock, Period
+from ratchet.core.errors import SourceError
+from ratchet.core.settings import Periods, Settings, SourceSettings
 from ratchet.project import Project
-from ratchet.settings import Periods, Settings, SourceSettings
 from ratchet.tables import md5
 from ratchet.use_case import Delivery, SourceTable, Tables, UseCase, expect
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 from ibis import _
 from pydantic import BaseModel, create_model
 
-from ratchet.clock import Period
+from ratchet.core.clock import Period
 from ratchet.project import Project
 from ratchet.use_case import Array, Columns, Delivery, Lookup, SourceTable, Tables, View
 from tests.support.variants import with_table, with_use_case, with_view

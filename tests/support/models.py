@@ -10,10 +10,10 @@ from zipfile import ZipFile
 import numpy as np
 import pyarrow as pa
 
+from ratchet.core.settings import TrainingSettings
 from ratchet.model import Contract, Model, save
 from ratchet.model_files import ARCHIVE
 from ratchet.project import Project
-from ratchet.settings import TrainingSettings
 from ratchet.use_case import Array
 from tests.support.noshow import use_case
 from tests.support.projects import noshow_project

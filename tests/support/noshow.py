@@ -12,7 +12,7 @@ import pyarrow as pa
 from ibis import _
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from ratchet.clock import Period, local_time
+from ratchet.core.clock import Period, local_time
 from ratchet.tables import digest
 from ratchet.use_case import Columns, Delivery, Lookup, SourceTable, Tables, UseCase, View, expect
 

@@ -13,9 +13,9 @@ import pyarrow as pa
 from ibis import _
 from pydantic import AwareDatetime, BaseModel
 
-from ratchet.clock import FixedClock, Period
+from ratchet.core.clock import FixedClock, Period
+from ratchet.core.settings import Periods, Settings, SourceSettings, Stores
 from ratchet.project import Project
-from ratchet.settings import Periods, Settings, SourceSettings, Stores
 from ratchet.use_case import Columns, Delivery, Lookup, SourceTable, Tables, UseCase, View
 
 INSTANT = pa.timestamp("us", "UTC")

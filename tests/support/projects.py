@@ -10,9 +10,17 @@ import yaml
 
 from cli.stages import STAGES, load_stage
 from ratchet import reports
-from ratchet.clock import Clock, FixedClock
+from ratchet.core.clock import Clock, FixedClock
+from ratchet.core.settings import (
+    DriftSettings,
+    GateSettings,
+    Periods,
+    Settings,
+    SourceSettings,
+    Stores,
+    TrainingSettings,
+)
 from ratchet.project import Project
-from ratchet.settings import DriftSettings, GateSettings, Periods, Settings, SourceSettings, Stores, TrainingSettings
 
 NOSHOW_END = datetime(2024, 8, 1, tzinfo=UTC)
 

@@ -17,11 +17,11 @@ import pyarrow as pa
 
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
+from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_service import service_spec
 from ratchet.feature_store import training_set
 from ratchet.model import Model, save
 from ratchet.project import Project
-from ratchet.settings import PARAMS_FILE
 from ratchet.use_case import Columns
 from tests.support.accepted import accept_all
 from tests.support.models import noshow_contract

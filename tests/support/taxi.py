@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ratchet.clock import FixedClock
+from ratchet.core.clock import FixedClock
+from ratchet.core.settings import Periods, Settings, SourceSettings
 from ratchet.project import Project
-from ratchet.settings import Periods, Settings, SourceSettings
 
 ROOT = Path(__file__).parents[2]
 REAL_MONTHS = (ROOT.parent / "shared" / "data" / "tlc_green", ROOT.parent.parent / "shared" / "data" / "tlc_green")

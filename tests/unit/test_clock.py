@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ratchet.clock import FixedClock, Period, SystemClock, local_time, utc_time
+from ratchet.core.clock import FixedClock, Period, SystemClock, local_time, utc_time
 
 ZONES = st.sampled_from(["America/New_York", "Australia/Adelaide", "Australia/Lord_Howe", "Europe/Dublin", "UTC"])
 NAIVE = st.datetimes(datetime(1980, 1, 1), datetime(2037, 12, 31))  # noqa: DTZ001 - made aware where it is used

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ratchet.composition import composition
-from ratchet.errors import SettingsError
+from ratchet.core.errors import SettingsError
 from ratchet.tables import digest
 
 FEATURES = '''

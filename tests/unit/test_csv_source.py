@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet.clock import Period
+from ratchet.core.clock import Period
+from ratchet.core.errors import SettingsError, SourceError
 from ratchet.csv_source import csv_source
 from ratchet.csv_text import identifier
 from ratchet.deliveries import read as read_delivery
-from ratchet.errors import SettingsError, SourceError
 from ratchet.use_case import INSTANT, ROW_ID, Delivery, SourceTable, Unread
 from tests.support import feed
 

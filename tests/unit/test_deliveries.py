@@ -13,8 +13,8 @@ import pytest
 from pydantic import create_model
 
 from ratchet import deliveries, unreadable
+from ratchet.core.errors import SourceError
 from ratchet.deliveries import read
-from ratchet.errors import SourceError
 from ratchet.project import Project
 from ratchet.use_case import INSTANT, Delivery, SourceTable, Unread
 from tests.support import feed

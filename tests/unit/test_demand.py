@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
-from ratchet.clock import Period
+from ratchet.core.clock import Period
 from ratchet.derivation import label_derivation, request_derivation, view_derivation
 from ratchet.leak_check import leak_check
 from ratchet.project import Project

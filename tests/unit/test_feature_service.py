@@ -16,8 +16,8 @@ import pyarrow as pa
 import pytest
 from ibis import _
 
-from ratchet import clock
-from ratchet.errors import SettingsError
+from ratchet.core import clock
+from ratchet.core.errors import SettingsError
 from ratchet.feature_service import label_schema, request_schema, service_spec
 from ratchet.use_case import Columns, Lookup, Tables
 from tests.support import noshow, parcels

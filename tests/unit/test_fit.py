@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ratchet.errors import SettingsError
-from ratchet.settings import TrainingSettings
+from ratchet.core.errors import SettingsError
+from ratchet.core.settings import TrainingSettings
 from tests.support.models import SETTINGS, noshow_baseline, noshow_candidate, noshow_contract, noshow_training_set
 from training_pipeline import plots
 from training_pipeline.fit import fit_candidate, reference_rows, stop_early

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet.errors import GateError
+from ratchet.core.errors import GateError
+from ratchet.core.settings import GateSettings, Stores
 from ratchet.gate_checks import Verdict, decide, judge
 from ratchet.gate_evidence import Evidence, FirstGains, Gain, LeakEvidence, SliceScore
 from ratchet.gate_record import GateRecord, Waiver, admit, read, verify, write
 from ratchet.plausibility import LEAST_ERROR, LinearFit
 from ratchet.project import Project
-from ratchet.settings import GateSettings, Stores
 from ratchet.signing import check_signature, sign
 from tests.support.models import TRAINED_UNTIL, noshow_baseline
 from tests.support.projects import NOSHOW_END, noshow_project

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feature_pipeline.ingest import ingest
-from ratchet.errors import SourceError, StoreError
+from ratchet.core.errors import SourceError, StoreError
 from ratchet.project import Project
 from ratchet.tables import read_manifest
 from tests.support.feed import PAYMENTS, deliver, deliver_shops, feed_project, payment

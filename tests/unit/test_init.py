@@ -20,7 +20,7 @@ from click.testing import CliRunner
 import cli.init
 from cli.init.answers import Answers
 from cli.init.command import init
-from ratchet.errors import RatchetError, SourceError
+from ratchet.core.errors import RatchetError, SourceError
 from ratchet.feature_service import service_spec
 from ratchet.project import Project
 from ratchet.reasons import find_reason

@@ -16,7 +16,7 @@ from cli.init.answers import Answers
 from cli.init.decide import Decided, decide
 from cli.init.look import Profile, look
 from cli.init.plan import plan
-from ratchet.errors import RatchetError
+from ratchet.core.errors import RatchetError
 
 ROWS = 400
 MANY = np.arange(ROWS)

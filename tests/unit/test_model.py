@@ -13,7 +13,7 @@ import pytest
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from ratchet.errors import DataError, RegistryError
+from ratchet.core.errors import DataError, RegistryError
 from ratchet.model import Model, load, save
 from ratchet.model_files import ARCHIVE, CONTRACT
 from ratchet.use_case import Array, Columns

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ratchet.core.settings import GateSettings
 from ratchet.gate_evidence import Gain, SliceScore
 from ratchet.gate_record import GateRecord, conclude
 from ratchet.model_card import LIMIT, model_card, registered_model_card
-from ratchet.settings import GateSettings
 from ratchet.versions import CodeVersion
 from tests.support.models import noshow_contract
 from tests.support.noshow import use_case

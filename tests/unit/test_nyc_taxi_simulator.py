@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratchet.clock import Period
-from ratchet.errors import SettingsError
+from ratchet.core.clock import Period
+from ratchet.core.errors import SettingsError
 from ratchet.tables import to_columns
 from ratchet.use_case import Array, Delivery
 from use_cases.nyc_taxi.simulator import simulator

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from ratchet.clock import Period
-from ratchet.errors import SettingsError, SourceError
+from ratchet.core.clock import Period
+from ratchet.core.errors import SettingsError, SourceError
 from ratchet.use_case import Delivery, Unread
 from tests.support.taxi import between, deliver_month, deliver_reference, delivered
 from use_cases.nyc_taxi.sources import tlc

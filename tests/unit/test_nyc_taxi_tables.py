@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ratchet.clock import Period
-from ratchet.errors import SourceError
+from ratchet.core.clock import Period
+from ratchet.core.errors import SourceError
 from tests.support.taxi import between, delivered
 from use_cases.nyc_taxi.tables import TRIPS, Month, months, trips
 

@@ -12,8 +12,8 @@ import pytest
 from ibis import _
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError, create_model
 
-from ratchet.clock import calendar
-from ratchet.errors import SettingsError
+from ratchet.core.clock import calendar
+from ratchet.core.errors import SettingsError
 from ratchet.fields import kinds_of, numbers, request_of, schema_of
 from ratchet.one_table import examples_of, outcome_inputs, outcome_lookup, outcomes
 from ratchet.use_case import INSTANT, SourceTable

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 from ratchet import prediction_log, tables
-from ratchet.clock import Period
-from ratchet.errors import DataError, StoreError
+from ratchet.core.clock import Period
+from ratchet.core.errors import DataError, StoreError
 from ratchet.prediction_log import OnlineLog
 from ratchet.project import Project
 from ratchet.promotion import Champion

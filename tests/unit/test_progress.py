@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from ratchet.progress import counted, report, shown
+from ratchet.core.progress import counted, report, shown
 
 
 class Terminal(io.StringIO):

@@ -7,7 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from ratchet.quiet import QUIET
+from ratchet.core.telemetry import QUIET
 from tests.support.checkout import ROOT, environment
 
 

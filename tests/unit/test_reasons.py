@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ratchet.errors import GateError
+from ratchet.core.errors import GateError
 from ratchet.gate_checks import PLAUSIBLE, decide, judge
 from ratchet.gate_evidence import Evidence
 from ratchet.gate_record import GateRecord, admit, conclude, verify

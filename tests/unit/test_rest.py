@@ -20,7 +20,7 @@ from inference_pipeline.online.requests import MAX_INSTANCES, RequestReader
 from inference_pipeline.online.rest import MAX_BODY, application, attach
 from inference_pipeline.online.serving import Serving
 from ratchet import prediction_log
-from ratchet.errors import RegistryError, RequestError
+from ratchet.core.errors import RegistryError, RequestError
 from ratchet.project import Project
 from ratchet.use_case import Array
 from tests.support.champions import fixed_predictor

@@ -9,7 +9,7 @@ import pytest
 
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.serving import Serving
-from ratchet.errors import GateError, RegistryError, StoreError
+from ratchet.core.errors import GateError, RegistryError, StoreError
 from ratchet.project import Project
 from ratchet.tables import write_json
 from tests.support.champions import fixed_predictor

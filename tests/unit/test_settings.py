@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ratchet.errors import SettingsError
-from ratchet.settings import WATCHED, DriftSettings, GateSettings, Periods, Settings, Stores, parse
+from ratchet.core.errors import SettingsError
+from ratchet.core.settings import WATCHED, DriftSettings, GateSettings, Periods, Settings, Stores, parse
 
 ROOT = Path(__file__).parents[2]
 DAYS = st.dates(date(2000, 1, 1), date(2100, 1, 1))

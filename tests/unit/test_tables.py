@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratchet.errors import StoreError
-from ratchet.settings import Stores
+from ratchet.core.errors import StoreError
+from ratchet.core.settings import Stores
 from ratchet.tables import (
     MANIFEST,
     Changes,

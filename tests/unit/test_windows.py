@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ibis import _
 
+from ratchet.core.errors import SettingsError
 from ratchet.derivation import view_derivation
-from ratchet.errors import SettingsError
 from ratchet.upcoming import bring_forward, pack
 from ratchet.use_case import SourceTable, Tables, View
 from ratchet.windows import rate, total, trailing

@@ -11,7 +11,7 @@ import pyarrow as pa
 from ibis import _
 from pydantic import AwareDatetime, BaseModel
 
-from ratchet.clock import calendar
+from ratchet.core.clock import calendar
 from ratchet.fields import kinds_of, numbers
 from ratchet.use_case import INSTANT, Array, Columns, Lookup, SourceTable, Tables, UseCase, View, expect
 from ratchet.windows import UTC_INSTANT, trailing

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from ratchet.clock import Instants, Period, local_time, utc_time
-from ratchet.settings import PARAMS_FILE, Frozen, parse
+from ratchet.core.clock import Instants, Period, local_time, utc_time
+from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.tables import digest
 from ratchet.use_case import Array, Delivery
 from use_cases.nyc_taxi import sources, tables

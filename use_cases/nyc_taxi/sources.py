@@ -25,10 +25,10 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ratchet.clock import Period
+from ratchet.core.clock import Period
+from ratchet.core.errors import SourceError
+from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.csv_lines import count_rows
-from ratchet.errors import SourceError
-from ratchet.settings import PARAMS_FILE, Frozen, parse
 from ratchet.tables import digest, md5
 from ratchet.use_case import Delivery, Unread
 from use_cases.nyc_taxi import tables

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ratchet.clock import Instants, Period, local_time, utc_time
-from ratchet.errors import SourceError
+from ratchet.core.clock import Instants, Period, local_time, utc_time
+from ratchet.core.errors import SourceError
 from ratchet.unreadable import converted, keep_lost
 from ratchet.use_case import INSTANT, Array
 

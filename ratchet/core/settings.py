@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
-from ratchet.errors import SettingsError
+from ratchet.core.errors import SettingsError
 
 PARAMS_FILE = "params.yaml"
 WATCHED = ("source", "periods", "training", "gate", "drift")
