@@ -31,7 +31,7 @@ from ratchet.feature_service import ServiceSpec, request_schema, service_spec
 from ratchet.project import Project
 from ratchet.reports import Report
 from ratchet.tables import Files, by_date, digest, files, partition_date, read_manifest, to_array, update
-from ratchet.use_case import UseCase, View
+from ratchet.use_case.contract import UseCase, View
 
 if TYPE_CHECKING:
     import ibis

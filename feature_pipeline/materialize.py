@@ -25,7 +25,7 @@ from ratchet.project import Project
 from ratchet.reports import Report
 from ratchet.tables import digest, read_json, unit_digests, write_json
 from ratchet.upcoming import pack
-from ratchet.use_case import View
+from ratchet.use_case.contract import View
 
 if TYPE_CHECKING:
     import feast

@@ -21,7 +21,7 @@ from ratchet import unreadable
 from ratchet.asof_join import names
 from ratchet.project import Project
 from ratchet.tables import connect, digest, literal
-from ratchet.use_case import ROW_ID, UNREADABLE, SourceTable
+from ratchet.use_case.contract import ROW_ID, UNREADABLE, SourceTable
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from ratchet.core.errors import DataError, SettingsError
 from ratchet.tables import digest
-from ratchet.use_case import ROW_ID, Rule
+from ratchet.use_case.contract import ROW_ID, Rule
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationValidationResult

@@ -19,7 +19,7 @@ from ratchet.deliveries import delivered_rows
 from ratchet.project import Project
 from ratchet.reports import Report
 from ratchet.tables import Files, by_date, digest, files, read_manifest, unit_digests, update
-from ratchet.use_case import ROW_ID
+from ratchet.use_case.contract import ROW_ID
 
 CODE = code_digest(__name__)
 _KINDS = ("raw", "accepted", "quarantined", "duplicates")

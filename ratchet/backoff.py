@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from ratchet.groups import LEAST
-from ratchet.use_case import Task
+from ratchet.use_case.contract import Task
 
 Floats = npt.NDArray[np.float64]
 SEPARATOR = "\x1f"

@@ -20,7 +20,7 @@ from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.csv_lines import count_rows, holds_rows
 from ratchet.csv_text import read_columns
 from ratchet.tables import digest, md5
-from ratchet.use_case import INSTANT, Delivery, Loader, Unread
+from ratchet.use_case.contract import INSTANT, Delivery, Loader, Unread
 
 AS_OF, KNOWN_AT = "as_of", "known_at"
 """The columns that `scattered_by` and `known_after` add."""

@@ -20,7 +20,7 @@ from ratchet.core.clock import Instants, utc_time
 from ratchet.core.errors import SourceError
 from ratchet.csv_lines import Lines, check_swallowed, scan
 from ratchet.unreadable import WHOLE_ROW, converted, keep, keep_lost, lost
-from ratchet.use_case import INSTANT, ROW_ID, UNREADABLE
+from ratchet.use_case.contract import INSTANT, ROW_ID, UNREADABLE
 
 RESERVED = {
     ROW_ID,

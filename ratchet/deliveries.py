@@ -15,7 +15,7 @@ from ratchet import unreadable
 from ratchet.code_digest import code_digest
 from ratchet.core.errors import SourceError
 from ratchet.project import Project
-from ratchet.use_case import UNREADABLE, Delivery, SourceTable, Unread, UseCase, use_case_module
+from ratchet.use_case.contract import UNREADABLE, Delivery, SourceTable, Unread, UseCase, use_case_module
 
 _NOTES = b"ratchet.notes"
 """Where the rows of a delivery keep what was noted, and counted, so that a rerun that reads nothing still reports it."""

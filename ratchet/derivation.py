@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ratchet.core.errors import SettingsError
-from ratchet.use_case import Tables, UseCase, View
+from ratchet.use_case.contract import Tables, UseCase, View
 
 if TYPE_CHECKING:
     import ibis

@@ -24,7 +24,7 @@ from ratchet.feature_service import (
 )
 from ratchet.project import Project
 from ratchet.tables import atomic
-from ratchet.use_case import Lookup, UseCase
+from ratchet.use_case.contract import Lookup, UseCase
 
 if TYPE_CHECKING:
     import feast

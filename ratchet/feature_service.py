@@ -20,7 +20,7 @@ from ratchet.derivation import (
     view_derivation,
 )
 from ratchet.tables import digest
-from ratchet.use_case import Kind, Lookup, UseCase, View
+from ratchet.use_case.contract import Kind, Lookup, UseCase, View
 
 
 @dataclass(frozen=True)

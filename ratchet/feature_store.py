@@ -24,7 +24,7 @@ from ratchet.feature_service import (
 from ratchet.project import Project
 from ratchet.tables import files, timestamptz, to_array, to_columns
 from ratchet.upcoming import bring_forward
-from ratchet.use_case import Array, Columns, Lookup
+from ratchet.use_case.contract import Array, Columns, Lookup
 
 _NEVER = np.datetime64(0, "us")
 """What Feast gives as the event timestamp of a key that it does not find."""

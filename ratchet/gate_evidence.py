@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, NonNegativeInt
 from ratchet.core.settings import Frozen
 from ratchet.plausibility import LinearFit
 from ratchet.reasons import Reason
-from ratchet.use_case import Split, Task
+from ratchet.use_case.contract import Split, Task
 
 
 class Score(Frozen):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ratchet.use_case import Array
+from ratchet.use_case.contract import Array
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]

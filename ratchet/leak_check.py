@@ -29,7 +29,7 @@ from ratchet.derivation import (
 from ratchet.gate_evidence import LeakComparison, LeakEvidence
 from ratchet.project import Project
 from ratchet.tables import timestamptz
-from ratchet.use_case import ROW_ID, SourceTable
+from ratchet.use_case.contract import ROW_ID, SourceTable
 
 if TYPE_CHECKING:
     import ibis

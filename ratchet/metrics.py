@@ -10,7 +10,7 @@ from typing import Literal, SupportsFloat
 import numpy as np
 import numpy.typing as npt
 
-from ratchet.use_case import Task
+from ratchet.use_case.contract import Task
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]

@@ -31,7 +31,7 @@ from ratchet.core.settings import Frozen
 from ratchet.derivation import LABEL_COLUMNS
 from ratchet.model_files import ARCHIVE, CONTRACT, PLOTS, REFERENCE
 from ratchet.tables import digest, write_table
-from ratchet.use_case import Columns, Kind, Postprocess, Task, UseCase, as_it_is
+from ratchet.use_case.contract import Columns, Kind, Postprocess, Task, UseCase, as_it_is
 
 TRUSTED = (
     "collections.OrderedDict",

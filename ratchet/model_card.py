@@ -11,7 +11,7 @@ from ratchet.gate_checks import Check
 from ratchet.gate_evidence import Evidence
 from ratchet.gate_record import GateRecord
 from ratchet.metrics import METRICS
-from ratchet.use_case import UseCase
+from ratchet.use_case.contract import UseCase
 
 if TYPE_CHECKING:
     from ratchet.model import Contract

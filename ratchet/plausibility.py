@@ -16,7 +16,7 @@ import numpy as np
 
 from ratchet.core.settings import Frozen
 from ratchet.metrics import Floats, finite, usable
-from ratchet.use_case import Array, Columns, Kind, Task
+from ratchet.use_case.contract import Array, Columns, Kind, Task
 
 MOST_EXPLAINED = 0.99
 """The largest share of the label's variance that a linear fit may explain without a person's reason: outcomes have noise."""

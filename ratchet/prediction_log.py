@@ -28,7 +28,7 @@ from ratchet.core.clock import Period
 from ratchet.core.errors import DataError, StoreError
 from ratchet.feature_service import request_schema, service_spec
 from ratchet.project import Project
-from ratchet.use_case import INSTANT, Array, Columns, UseCase
+from ratchet.use_case.contract import INSTANT, Array, Columns, UseCase
 
 if TYPE_CHECKING:
     from ratchet.promotion import Champion

@@ -10,7 +10,7 @@ from typing import Literal
 from ratchet.core.clock import Clock, Period, SystemClock
 from ratchet.core.errors import SettingsError
 from ratchet.core.settings import PARAMS_FILE, Params, Settings, Stores
-from ratchet.use_case import Loader, UseCase, load_use_case
+from ratchet.use_case.contract import Loader, UseCase, load_use_case
 
 PeriodName = Literal["train", "early_stopping", "holdout", "fresh", "all"]
 _BOUNDS: dict[str, tuple[str, str]] = {

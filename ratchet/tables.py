@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from ratchet.core import progress
 from ratchet.core.errors import StoreError
-from ratchet.use_case import Array, Columns
+from ratchet.use_case.contract import Array, Columns
 
 if TYPE_CHECKING:
     import ibis.backends.duckdb

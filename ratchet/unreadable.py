@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ratchet.core.clock import END, FIRST
-from ratchet.use_case import UNREADABLE
+from ratchet.use_case.contract import UNREADABLE
 
 Convert = Callable[[pa.ChunkedArray], pa.ChunkedArray]
 Texts = dict[str, str]

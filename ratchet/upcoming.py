@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from ratchet.asof_join import Query, names, quoted
 from ratchet.derivation import EVENT_TIMESTAMP, UPCOMING
-from ratchet.use_case import Array
+from ratchet.use_case.contract import Array
 
 
 def pack(rows: pa.Table, keys: Sequence[str]) -> Query:

@@ -16,7 +16,7 @@ from ratchet.feature_store import request_times, training_set
 from ratchet.metrics import usable
 from ratchet.model import Contract
 from ratchet.project import Project
-from ratchet.use_case import Array, Columns, UseCase
+from ratchet.use_case.contract import Array, Columns, UseCase
 from ratchet.versions import code_version, data_version
 
 

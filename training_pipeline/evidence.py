@@ -17,7 +17,7 @@ from ratchet.gate_evidence import Evidence, FirstGains, Gain, LeakEvidence, Scor
 from ratchet.metrics import METRICS, Codes, Floats, finite, metrics, row_losses
 from ratchet.model import Model
 from ratchet.plausibility import LinearFit, linear_fit
-from ratchet.use_case import Array, Columns, Kind, Task, UseCase
+from ratchet.use_case.contract import Array, Columns, Kind, Task, UseCase
 from training_pipeline.dataset import Answers, Holdout
 
 MOST_DRAWN = 1 << 22

@@ -13,7 +13,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from ratchet.metrics import Floats, equally_full
 from ratchet.tables import atomic
-from ratchet.use_case import Task
+from ratchet.use_case.contract import Task
 
 GROUPS = 20
 MOST_POINTS = 1000

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from ratchet.core.errors import SettingsError
-from ratchet.use_case import Task
+from ratchet.use_case.contract import Task
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 

@@ -12,7 +12,7 @@ from cli.init.look import Column, Profile
 from cli.init.worth import Floats
 from ratchet import groups
 from ratchet.core.clock import Instants
-from ratchet.use_case import Array
+from ratchet.use_case.contract import Array
 
 Bands = tuple[str, tuple[float, ...]]
 """A number, and where it is cut."""

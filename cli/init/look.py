@@ -19,7 +19,7 @@ from cli.init.answers import UnansweredError
 from ratchet.core.errors import SourceError
 from ratchet.csv_text import first_misfit, identifier, parse, parses, present
 from ratchet.tables import to_columns
-from ratchet.use_case import INSTANT
+from ratchet.use_case.contract import INSTANT
 
 ColumnKind = Literal["whole", "number", "boolean", "time", "text", "empty"]
 TYPES = {

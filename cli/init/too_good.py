@@ -15,7 +15,7 @@ from cli.init.look import Column, Profile
 from cli.init.plan import label_values, request_columns
 from ratchet.plausibility import linear_fit
 from ratchet.reasons import Reason
-from ratchet.use_case import Array
+from ratchet.use_case.contract import Array
 
 
 def ask_if_too_good(profile: Profile, decided: Decided, answers: Answers) -> None:

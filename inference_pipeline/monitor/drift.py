@@ -21,7 +21,7 @@ from ratchet.project import Project
 from ratchet.promotion import Champion
 from ratchet.reports import Report
 from ratchet.tables import to_columns, write_json
-from ratchet.use_case import Array, Columns
+from ratchet.use_case.contract import Array, Columns
 
 PREDICTION = "prediction"
 

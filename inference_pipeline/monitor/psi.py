@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from ratchet.use_case import Array
+from ratchet.use_case.contract import Array
 
 DECILES = np.linspace(0.0, 1.0, 11)
 FEW_VALUES = 20

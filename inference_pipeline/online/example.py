@@ -10,7 +10,7 @@ from ratchet import prediction_log
 from ratchet.core.errors import StoreError
 from ratchet.derivation import EVENT_TIMESTAMP
 from ratchet.project import Project
-from ratchet.use_case import UseCase
+from ratchet.use_case.contract import UseCase
 
 
 def example_request(project: Project) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ratchet.feature_store import OnlineFeatures
 from ratchet.prediction_log import OnlineLog
 from ratchet.project import Project
 from ratchet.promotion import Champion
-from ratchet.use_case import Columns
+from ratchet.use_case.contract import Columns
 
 
 class Features(Protocol):

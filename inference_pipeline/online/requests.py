@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from ratchet import tables
 from ratchet.core.errors import RequestError
 from ratchet.feature_service import request_schema
-from ratchet.use_case import Array, UseCase
+from ratchet.use_case.contract import Array, UseCase
 
 MAX_INSTANCES = 1000
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)

@@ -11,7 +11,7 @@ from ratchet.check.declaration import Declaration
 from ratchet.check.finding import Finding
 from ratchet.groups import LEAST, Spread
 from ratchet.metrics import usable
-from ratchet.use_case import Columns, UseCase
+from ratchet.use_case.contract import Columns, UseCase
 
 
 def check_baseline(use_case: UseCase, columns: Columns, every: int, where: Declaration) -> Iterator[Finding]:

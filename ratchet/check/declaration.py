@@ -16,7 +16,7 @@ import yaml
 
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.project import Project
-from ratchet.use_case import use_case_module
+from ratchet.use_case.contract import use_case_module
 
 PARTS = ("SourceTable", "View", "Lookup")
 _RATCHET = Path(__file__).parents[1]

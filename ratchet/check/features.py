@@ -26,7 +26,7 @@ from ratchet.derivation import (
 )
 from ratchet.feature_service import service_spec
 from ratchet.tables import to_columns, write_table
-from ratchet.use_case import Columns
+from ratchet.use_case.contract import Columns
 
 if TYPE_CHECKING:
     import ibis

@@ -16,7 +16,7 @@ from ratchet.check.finding import Finding
 from ratchet.check.sample import DIRT
 from ratchet.core.clock import local_time
 from ratchet.project import PeriodName, Project
-from ratchet.use_case import Array, Columns, UseCase
+from ratchet.use_case.contract import Array, Columns, UseCase
 
 
 def check_columns(use_case: UseCase, columns: Columns, where: Declaration) -> Iterator[Finding]:

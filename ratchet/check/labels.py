@@ -14,7 +14,7 @@ from ratchet.check.features import Features, size
 from ratchet.check.finding import Finding
 from ratchet.derivation import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
 from ratchet.metrics import usable
-from ratchet.use_case import Array, Columns, Kind, Task, UseCase
+from ratchet.use_case.contract import Array, Columns, Kind, Task, UseCase
 
 GIVEN_AWAY = "label-in-features"
 NEARLY_PERFECT = 0.999

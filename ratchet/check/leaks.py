@@ -17,7 +17,7 @@ from ratchet.check.reach import check_reach
 from ratchet.core.clock import TICK
 from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID, request_derivation
 from ratchet.leak_check import WINDOWS, hide, known_before, labels_known_at_once, late_columns, leak_check
-from ratchet.use_case import SourceTable, View
+from ratchet.use_case.contract import SourceTable, View
 
 if TYPE_CHECKING:
     import ibis

@@ -15,7 +15,7 @@ from ratchet.check.finding import Finding, spoken
 from ratchet.check.sample import DIRT
 from ratchet.core.clock import TICK, midnight
 from ratchet.derivation import EVENT_TIMESTAMP, Derivation, label_derivation, request_derivation, view_derivation
-from ratchet.use_case import View
+from ratchet.use_case.contract import View
 
 if TYPE_CHECKING:
     import ibis

@@ -13,7 +13,7 @@ import pandas as pd
 from ratchet.check.declaration import Declaration
 from ratchet.check.declared import failure
 from ratchet.check.finding import Finding
-from ratchet.use_case import Array, Columns, UseCase
+from ratchet.use_case.contract import Array, Columns, UseCase
 
 PICKED = 20
 """Requests that are asked for one by one."""

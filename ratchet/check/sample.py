@@ -26,7 +26,7 @@ from ratchet.project import Project
 from ratchet.tables import connect
 from ratchet.unreadable import Found, readable
 from ratchet.unreadable import found as unreadable
-from ratchet.use_case import ROW_ID, Delivery, SourceTable, UseCase
+from ratchet.use_case.contract import ROW_ID, Delivery, SourceTable, UseCase
 
 if TYPE_CHECKING:
     import ibis

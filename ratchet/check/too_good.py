@@ -10,7 +10,7 @@ from ratchet.feature_service import service_spec
 from ratchet.plausibility import MOST_EXPLAINED, linear_fit
 from ratchet.project import Project
 from ratchet.reasons import find_reason, how_to_accept
-from ratchet.use_case import Columns
+from ratchet.use_case.contract import Columns
 
 
 def is_accepted(project: Project) -> bool:

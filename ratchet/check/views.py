@@ -12,7 +12,7 @@ from ratchet.check.features import Features, size
 from ratchet.check.finding import Finding, spoken
 from ratchet.check.sample import DIRT, Repeated, Sample
 from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID
-from ratchet.use_case import Lookup, SourceTable, View
+from ratchet.use_case.contract import Lookup, SourceTable, View
 
 if TYPE_CHECKING:
     import ibis

@@ -31,7 +31,7 @@ from ratchet.feature_store import historical
 from ratchet.project import PeriodName, Project
 from ratchet.reports import Step
 from ratchet.trace import trace
-from ratchet.use_case import Array
+from ratchet.use_case.contract import Array
 from tests.support.accepted import accept_all
 from tests.support.checkout import ROOT
 from tests.support.killing import contents

@@ -18,7 +18,7 @@ from ratchet.check.finding import Finding
 from ratchet.check.labels import check_inputs
 from ratchet.core.settings import GateSettings
 from ratchet.project import Project
-from ratchet.use_case import Array
+from ratchet.use_case.contract import Array
 from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.checkout import ROOT
 from tests.support.messages import MESSAGES

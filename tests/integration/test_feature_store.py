@@ -26,7 +26,7 @@ from ratchet.feature_service import request_schema, service_spec
 from ratchet.feature_store import OnlineFeatures, historical, request_times, training_set
 from ratchet.project import Project
 from ratchet.tables import write_text
-from ratchet.use_case import Array
+from ratchet.use_case.contract import Array
 from tests.support.accepted import accept_all
 from tests.support.checkout import ROOT
 from tests.support.parcels import END, parcels_project

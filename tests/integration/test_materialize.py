@@ -27,8 +27,8 @@ from ratchet.feature_service import service_spec
 from ratchet.feature_store import OnlineFeatures
 from ratchet.project import Project
 from ratchet.tables import to_columns
-from ratchet.use_case import Columns, Lookup, Tables, View
-from ratchet.windows import UTC_INSTANT, trailing
+from ratchet.use_case.contract import Columns, Lookup, Tables, View
+from ratchet.use_case.windows import UTC_INSTANT, trailing
 from tests.support import parcels
 from tests.support.accepted import accept
 from tests.support.killing_sql import online_rows, survives

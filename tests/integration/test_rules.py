@@ -13,7 +13,7 @@ import pytest
 
 from feature_pipeline.rules import broken, rules_digest
 from ratchet.core.errors import DataError, SettingsError
-from ratchet.use_case import Rule, expect
+from ratchet.use_case.contract import Rule, expect
 
 ROWS = pa.table(
     {

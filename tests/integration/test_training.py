@@ -24,7 +24,7 @@ from ratchet.model import Contract, Model, load, save
 from ratchet.model_files import REFERENCE
 from ratchet.project import Project
 from ratchet.promotion import promote
-from ratchet.use_case import Task
+from ratchet.use_case.contract import Task
 from tests.support.accepted import accept_all
 from tests.support.checkout import commit, run
 from tests.support.mistakes import outcome_in_the_request, with_examples

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from ratchet.project import Project
 from ratchet.tables import Files, digest, update
-from ratchet.use_case import ROW_ID
+from ratchet.use_case.contract import ROW_ID
 
 Batches = Mapping[tuple[str, str], pa.Table]
 """Table and batch → rows in the table's schema."""

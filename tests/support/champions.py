@@ -10,7 +10,7 @@ from ratchet import prediction_log
 from ratchet.prediction_log import OnlineLog
 from ratchet.project import Project
 from ratchet.promotion import Champion
-from ratchet.use_case import Array, Columns
+from ratchet.use_case.contract import Array, Columns
 from tests.support.models import noshow_candidate, noshow_columns, noshow_contract, save_noshow
 from tests.support.noshow import use_case
 from tests.support.records import noshow_record

@@ -17,7 +17,7 @@ from ratchet.core.errors import SourceError
 from ratchet.core.settings import Periods, Settings, SourceSettings
 from ratchet.project import Project
 from ratchet.tables import md5
-from ratchet.use_case import Delivery, SourceTable, Tables, UseCase, expect
+from ratchet.use_case.contract import Delivery, SourceTable, Tables, UseCase, expect
 
 INSTANT = pa.timestamp("us", "UTC")
 PAYMENTS = pa.schema({"id": pa.int64(), "shop": pa.string(), "at": INSTANT, "amount": pa.float64()})

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ratchet.core.clock import Period, local_time
 from ratchet.tables import digest
-from ratchet.use_case import Columns, Delivery, Lookup, SourceTable, Tables, UseCase, View, expect
+from ratchet.use_case.contract import Columns, Delivery, Lookup, SourceTable, Tables, UseCase, View, expect
 
 TIMEZONE = "Australia/Adelaide"
 INSTANT = pa.timestamp("us", "UTC")

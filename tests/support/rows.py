@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from ratchet.use_case import ROW_ID
+from ratchet.use_case.contract import ROW_ID
 
 
 def ids_below(*folders: Path) -> list[tuple[str, str]]:

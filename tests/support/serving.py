@@ -22,7 +22,7 @@ from ratchet.feature_service import service_spec
 from ratchet.feature_store import training_set
 from ratchet.model import Model, save
 from ratchet.project import Project
-from ratchet.use_case import Columns
+from ratchet.use_case.contract import Columns
 from tests.support.accepted import accept_all
 from tests.support.models import noshow_contract
 from tests.support.projects import noshow_project, params

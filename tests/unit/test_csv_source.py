@@ -21,7 +21,7 @@ from ratchet.core.errors import SettingsError, SourceError
 from ratchet.csv_source import csv_source
 from ratchet.csv_text import identifier
 from ratchet.deliveries import read as read_delivery
-from ratchet.use_case import INSTANT, ROW_ID, Delivery, SourceTable, Unread
+from ratchet.use_case.contract import INSTANT, ROW_ID, Delivery, SourceTable, Unread
 from tests.support import feed
 
 JULY = Period.between(date(2024, 7, 1), date(2024, 8, 1), "Europe/Berlin")

@@ -16,7 +16,7 @@ from ratchet import deliveries, unreadable
 from ratchet.core.errors import SourceError
 from ratchet.deliveries import read
 from ratchet.project import Project
-from ratchet.use_case import INSTANT, Delivery, SourceTable, Unread
+from ratchet.use_case.contract import INSTANT, Delivery, SourceTable, Unread
 from tests.support import feed
 from tests.support.feed import feed_project
 from tests.support.variants import with_use_case

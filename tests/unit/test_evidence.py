@@ -20,7 +20,7 @@ from ratchet.gate_checks import decide, judge
 from ratchet.gate_evidence import Evidence, Gain
 from ratchet.metrics import Floats
 from ratchet.model import Model
-from ratchet.use_case import Columns, Task
+from ratchet.use_case.contract import Columns, Task
 from tests.support.models import TRAINED_UNTIL, noshow_baseline, noshow_candidate, noshow_columns, noshow_contract
 from tests.support.noshow import use_case
 from training_pipeline import evidence as evidence_module

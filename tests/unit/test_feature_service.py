@@ -19,7 +19,7 @@ from ibis import _
 from ratchet.core import clock
 from ratchet.core.errors import SettingsError
 from ratchet.feature_service import label_schema, request_schema, service_spec
-from ratchet.use_case import Columns, Lookup, Tables
+from ratchet.use_case.contract import Columns, Lookup, Tables
 from tests.support import noshow, parcels
 from use_cases.demand import use_case as demand
 

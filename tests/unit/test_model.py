@@ -16,7 +16,7 @@ from sklearn.preprocessing import FunctionTransformer
 from ratchet.core.errors import DataError, RegistryError
 from ratchet.model import Model, load, save
 from ratchet.model_files import ARCHIVE, CONTRACT
-from ratchet.use_case import Array, Columns
+from ratchet.use_case.contract import Array, Columns
 from tests.support.models import (
     noshow_baseline,
     noshow_candidate,

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratchet.derivation import view_derivation
-from ratchet.use_case import Array
+from ratchet.use_case.contract import Array
 from use_cases.nyc_taxi import use_case
 from use_cases.nyc_taxi.features import on_demand
 from use_cases.nyc_taxi.tables import midnights

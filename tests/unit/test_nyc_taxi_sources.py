@@ -10,7 +10,7 @@ import pytest
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError, SourceError
-from ratchet.use_case import Delivery, Unread
+from ratchet.use_case.contract import Delivery, Unread
 from tests.support.taxi import between, deliver_month, deliver_reference, delivered
 from use_cases.nyc_taxi.sources import tlc
 from use_cases.nyc_taxi.tables import TIMEZONE, WEATHER, ZONES

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from ratchet.derivation import label_derivation, request_derivation, view_derivation
-from ratchet.use_case import load_use_case
+from ratchet.use_case.contract import load_use_case
 from use_cases.nyc_taxi import use_case
 
 REQUEST = {"pickup_zone": 74, "dropoff_zone": 264, "pickup_at": "2023-03-06T10:00:00-05:00"}

@@ -14,9 +14,9 @@ from pydantic import AwareDatetime, BaseModel, Field, ValidationError, create_mo
 
 from ratchet.core.clock import calendar
 from ratchet.core.errors import SettingsError
-from ratchet.fields import kinds_of, numbers, request_of, schema_of
-from ratchet.one_table import examples_of, outcome_inputs, outcome_lookup, outcomes
-from ratchet.use_case import INSTANT, SourceTable
+from ratchet.use_case.contract import INSTANT, SourceTable
+from ratchet.use_case.request_fields import kinds_of, numbers, request_of, schema_of
+from ratchet.use_case.single_table import examples_of, outcome_inputs, outcome_lookup, outcomes
 
 NOON = datetime(2024, 7, 1, 12, tzinfo=UTC)
 

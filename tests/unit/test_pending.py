@@ -13,7 +13,7 @@ import pytest
 from ratchet.check.declaration import Declaration
 from ratchet.check.pending import check_pending
 from ratchet.check.sample import Read, Sample
-from ratchet.use_case import INSTANT, Rule, expect
+from ratchet.use_case.contract import INSTANT, Rule, expect
 from tests.support import noshow
 from tests.support.projects import noshow_project
 from tests.support.variants import with_table

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratchet.plausibility import MOST_EXPLAINED, LinearFit, linear_fit
-from ratchet.use_case import Array, Kind, Task
+from ratchet.use_case.contract import Array, Kind, Task
 
 ROWS = 1200
 Made = tuple[dict[str, Array], Array]

@@ -18,7 +18,7 @@ from ratchet.core.errors import DataError, StoreError
 from ratchet.prediction_log import OnlineLog
 from ratchet.project import Project
 from ratchet.promotion import Champion
-from ratchet.use_case import Array
+from ratchet.use_case.contract import Array
 from tests.support.champions import joined_columns, noshow_champion
 from tests.support.projects import noshow_project
 

@@ -15,7 +15,7 @@ from ratchet.core import errors
 from ratchet.core.errors import RatchetError, SettingsError, SourceError
 from ratchet.core.settings import SourceSettings
 from ratchet.project import PeriodName, Project
-from ratchet.use_case import load_use_case
+from ratchet.use_case.contract import load_use_case
 from tests.support.parcels import parcels_project
 from tests.support.projects import noshow_project, params
 

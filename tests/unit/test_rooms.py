@@ -11,7 +11,7 @@ import pytest
 
 from ratchet.csv_source import AS_OF, KNOWN_AT
 from ratchet.derivation import EVENT_TIMESTAMP
-from ratchet.use_case import UseCase, load_use_case
+from ratchet.use_case.contract import UseCase, load_use_case
 from tests.support.checkout import ROOT
 
 ROOMS = (

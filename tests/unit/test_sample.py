@@ -13,7 +13,7 @@ import pytest
 from ratchet.check import sample
 from ratchet.check.sample import Sample, take
 from ratchet.project import Project
-from ratchet.use_case import Delivery
+from ratchet.use_case.contract import Delivery
 from tests.support import noshow
 from tests.support.projects import noshow_project
 from tests.support.variants import with_use_case, with_view

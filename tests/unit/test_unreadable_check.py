@@ -12,7 +12,7 @@ import pytest
 from ratchet.check.declaration import Declaration
 from ratchet.check.sample import take
 from ratchet.check.unreadable import check_unreadable
-from ratchet.use_case import Delivery, SourceTable
+from ratchet.use_case.contract import Delivery, SourceTable
 from tests.support import noshow
 from tests.support.projects import noshow_project
 from tests.support.variants import with_use_case

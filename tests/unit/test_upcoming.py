@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ratchet.derivation import UPCOMING
 from ratchet.upcoming import bring_forward, pack
-from ratchet.use_case import INSTANT
+from ratchet.use_case.contract import INSTANT
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
 SCHEMA = pa.schema(

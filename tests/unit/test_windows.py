@@ -19,8 +19,8 @@ from ibis import _
 from ratchet.core.errors import SettingsError
 from ratchet.derivation import view_derivation
 from ratchet.upcoming import bring_forward, pack
-from ratchet.use_case import SourceTable, Tables, View
-from ratchet.windows import rate, total, trailing
+from ratchet.use_case.contract import SourceTable, Tables, View
+from ratchet.use_case.windows import rate, total, trailing
 from tests.support.noshow import use_case as noshow
 from tests.support.parcels import INSTANT
 

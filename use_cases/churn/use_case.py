@@ -10,9 +10,9 @@ import pyarrow as pa
 from ibis import _
 from pydantic import AwareDatetime, BaseModel, Field
 
-from ratchet.fields import kinds_of, numbers, schema_of
-from ratchet.use_case import INSTANT, Columns, Lookup, SourceTable, Tables, UseCase, View, expect
-from ratchet.windows import just_after, rate, total, trailing
+from ratchet.use_case.contract import INSTANT, Columns, Lookup, SourceTable, Tables, UseCase, View, expect
+from ratchet.use_case.request_fields import kinds_of, numbers, schema_of
+from ratchet.use_case.windows import just_after, rate, total, trailing
 from use_cases.churn.simulator import TIMEZONE, simulator
 
 NOTICE = timedelta(days=30)

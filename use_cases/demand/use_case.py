@@ -12,9 +12,9 @@ from ibis import _
 from pydantic import AwareDatetime, BaseModel
 
 from ratchet.core.clock import calendar
-from ratchet.fields import kinds_of, numbers
-from ratchet.use_case import INSTANT, Array, Columns, Lookup, SourceTable, Tables, UseCase, View, expect
-from ratchet.windows import UTC_INSTANT, trailing
+from ratchet.use_case.contract import INSTANT, Array, Columns, Lookup, SourceTable, Tables, UseCase, View, expect
+from ratchet.use_case.request_fields import kinds_of, numbers
+from ratchet.use_case.windows import UTC_INSTANT, trailing
 from use_cases.demand.simulator import TIMEZONE, simulator
 
 CITY = "copenhagen"

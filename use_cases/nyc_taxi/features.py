@@ -9,8 +9,8 @@ import numpy as np
 from ibis import _
 
 from ratchet.core.clock import local_time
-from ratchet.use_case import Columns, SourceTable, Tables, View
-from ratchet.windows import UTC_INSTANT, Sums, just_after, total, trailing
+from ratchet.use_case.contract import Columns, SourceTable, Tables, View
+from ratchet.use_case.windows import UTC_INSTANT, Sums, just_after, total, trailing
 from use_cases.nyc_taxi.tables import TIMEZONE
 
 CITY = "nyc"

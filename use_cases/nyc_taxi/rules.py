@@ -8,7 +8,7 @@ zones 264 and 265 are real trips that a caller will ask about, and stay.
 
 from __future__ import annotations
 
-from ratchet.use_case import Rule, expect
+from ratchet.use_case.contract import Rule, expect
 from use_cases.nyc_taxi.tables import LAST_ZONE
 
 

@@ -8,7 +8,7 @@ import ibis
 from ibis import _
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from ratchet.use_case import Lookup, SourceTable, Tables, UseCase, View
+from ratchet.use_case.contract import Lookup, SourceTable, Tables, UseCase, View
 from use_cases.nyc_taxi import features, rules
 from use_cases.nyc_taxi.simulator import simulator
 from use_cases.nyc_taxi.sources import tlc

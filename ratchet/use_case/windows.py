@@ -23,7 +23,7 @@ from ibis import _
 
 from ratchet.core.errors import SettingsError
 from ratchet.derivation import EVENT_TIMESTAMP
-from ratchet.use_case import SourceTable, Tables, View
+from ratchet.use_case.contract import SourceTable, Tables, View
 
 Sums = Mapping[str, ibis.Value]
 """The sums over one window, by name: integers, 0 where there was no row."""

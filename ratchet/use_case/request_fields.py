@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, Field, create_model
 
 from ratchet.core.errors import SettingsError
-from ratchet.use_case import INSTANT, Kind
+from ratchet.use_case.contract import INSTANT, Kind
 
 _TYPES: Mapping[Any, tuple[pa.DataType, Kind | None]] = {
     str: (pa.string(), "category"),

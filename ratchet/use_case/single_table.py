@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from ratchet.use_case import ROW_ID, Kind, Lookup, SourceTable, Tables, View
-from ratchet.windows import Feature, total, trailing
+from ratchet.use_case.contract import ROW_ID, Kind, Lookup, SourceTable, Tables, View
+from ratchet.use_case.windows import Feature, total, trailing
 
 if TYPE_CHECKING:
     import ibis
