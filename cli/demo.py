@@ -20,7 +20,7 @@ from ratchet.core.errors import GateError, RatchetError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.core.telemetry import quieten
 from ratchet.project import Project
-from ratchet.tables import atomic
+from ratchet.storage.partitions import atomic
 from ratchet.versions import alone, code_version
 
 WORSE_TREES = 5

@@ -12,7 +12,7 @@ from ratchet import reports
 from ratchet.core.errors import RegistryError
 from ratchet.metrics import METRICS
 from ratchet.project import Project
-from ratchet.tables import write_json
+from ratchet.storage.partitions import write_json
 
 Summary = dict[str, Any]
 SUMMARY, REQUEST, STORY = "summary.json", "request.json", "demo"

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from ratchet import sqlite
 from ratchet.core.errors import RegistryError
+from ratchet.storage import sqlite
 
 if TYPE_CHECKING:
     from ratchet.project import Project

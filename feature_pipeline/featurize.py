@@ -18,7 +18,6 @@ from ratchet.accepted import Accepted
 from ratchet.code_digest import code_digest
 from ratchet.core.clock import Period, midnight
 from ratchet.core.errors import DataError, StoreError
-from ratchet.dated import Dated, Part
 from ratchet.derivation import (
     EVENT_TIMESTAMP,
     REQUEST_ID,
@@ -30,7 +29,8 @@ from ratchet.derivation import (
 from ratchet.feature_service import ServiceSpec, request_schema, service_spec
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.tables import Files, by_date, digest, files, partition_date, read_manifest, to_array, update
+from ratchet.storage.dated import Dated, Part
+from ratchet.storage.partitions import Files, by_date, digest, files, partition_date, read_manifest, to_array, update
 from ratchet.use_case.contract import UseCase, View
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from ratchet.code_digest import code_digest
 from ratchet.deliveries import Found, delivered_rows, find, loader_code, notes_of, read
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.tables import Files, digest, update
+from ratchet.storage.partitions import Files, digest, update
 
 CODE = code_digest(__name__)
 

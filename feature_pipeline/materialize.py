@@ -23,7 +23,7 @@ from ratchet.feature_service import service_spec
 from ratchet.leak_check import known_before
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.tables import digest, read_json, unit_digests, write_json
+from ratchet.storage.partitions import digest, read_json, unit_digests, write_json
 from ratchet.upcoming import pack
 from ratchet.use_case.contract import View
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ratchet.core.errors import DataError, SettingsError
-from ratchet.tables import digest
+from ratchet.storage.partitions import digest
 from ratchet.use_case.contract import ROW_ID, Rule
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ratchet.core.errors import DataError
 from ratchet.deliveries import delivered_rows
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.tables import Files, by_date, digest, files, read_manifest, unit_digests, update
+from ratchet.storage.partitions import Files, by_date, digest, files, read_manifest, unit_digests, update
 from ratchet.use_case.contract import ROW_ID
 
 CODE = code_digest(__name__)

@@ -10,16 +10,17 @@ from pathlib import Path
 import pyarrow as pa
 
 from inference_pipeline.champion import champion_throughout
-from ratchet import prediction_log, tables
+from ratchet import prediction_log
 from ratchet.code_digest import code_digest
 from ratchet.core.clock import Period, midnight
-from ratchet.dated import Dated
 from ratchet.feature_service import service_spec
 from ratchet.feature_store import historical
 from ratchet.project import PeriodName, Project
 from ratchet.promotion import Champion
 from ratchet.reports import Report
-from ratchet.tables import Files
+from ratchet.storage import partitions as tables
+from ratchet.storage.dated import Dated
+from ratchet.storage.partitions import Files
 
 CODE = code_digest(__name__)
 DAY = timedelta(days=1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratchet.derivation import EVENT_TIMESTAMP, Derivation
 from ratchet.project import Project
-from ratchet.tables import connect, scan, timestamptz
+from ratchet.storage.partitions import connect, scan, timestamptz
 from ratchet.use_case.contract import SourceTable, UseCase
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from ratchet.derivation import EVENT_TIMESTAMP
-from ratchet.tables import files, literal, timestamptz
+from ratchet.storage.partitions import files, literal, timestamptz
 
 
 @dataclass(frozen=True)

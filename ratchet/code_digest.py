@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from ratchet.composition import syntax
-from ratchet.tables import digest
+from ratchet.storage.partitions import digest
 
 _DISTRIBUTIONS = {
     "ibis": ("ibis-framework", "duckdb"),

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from ratchet import sqlite
 from ratchet.core.errors import RegistryError
 from ratchet.project import Project
-from ratchet.tables import atomic, write_json
+from ratchet.storage import sqlite
+from ratchet.storage.partitions import atomic, write_json
 
 _ARTIFACTS = "mlartifacts"
 _LOCATIONS = (

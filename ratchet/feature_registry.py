@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import yaml
 
-from ratchet import sqlite
 from ratchet.core.errors import StoreError
 from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID, UPCOMING
 from ratchet.feast_import import feast_module
@@ -23,7 +22,8 @@ from ratchet.feature_service import (
     service_spec,
 )
 from ratchet.project import Project
-from ratchet.tables import atomic
+from ratchet.storage import sqlite
+from ratchet.storage.partitions import atomic
 from ratchet.use_case.contract import Lookup, UseCase
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from ratchet.derivation import (
     request_derivation,
     view_derivation,
 )
-from ratchet.tables import digest
+from ratchet.storage.partitions import digest
 from ratchet.use_case.contract import Kind, Lookup, UseCase, View
 
 

@@ -18,7 +18,7 @@ from ratchet.gate_evidence import Evidence
 from ratchet.project import Project
 from ratchet.reasons import check_reason, how_to_accept
 from ratchet.signing import Signed, check_signature
-from ratchet.tables import write_text
+from ratchet.storage.partitions import write_text
 from ratchet.versions import CodeVersion
 
 if TYPE_CHECKING:

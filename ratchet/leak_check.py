@@ -28,7 +28,7 @@ from ratchet.derivation import (
 )
 from ratchet.gate_evidence import LeakComparison, LeakEvidence
 from ratchet.project import Project
-from ratchet.tables import timestamptz
+from ratchet.storage.partitions import timestamptz
 from ratchet.use_case.contract import ROW_ID, SourceTable
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from ratchet.model_card import model_card, registered_model_card
 from ratchet.model_files import FILES, PLOTS, REFERENCE
 from ratchet.project import Project
 from ratchet.registry import COMMIT, DIGEST, DIRTY, EXPERIMENT, KIND, RECORD, STATUS, VERDICT, Version
-from ratchet.tables import to_columns
+from ratchet.storage.partitions import to_columns
 
 REQUIREMENTS = ("scikit-learn", "lightgbm", "skops", "numpy", "pandas")
 

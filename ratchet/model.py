@@ -30,7 +30,7 @@ from ratchet.core.errors import DataError, RegistryError
 from ratchet.core.settings import Frozen
 from ratchet.derivation import LABEL_COLUMNS
 from ratchet.model_files import ARCHIVE, CONTRACT, PLOTS, REFERENCE
-from ratchet.tables import digest, write_table
+from ratchet.storage.partitions import digest, write_table
 from ratchet.use_case.contract import Columns, Kind, Postprocess, Task, UseCase, as_it_is
 
 TRUSTED = (

@@ -23,11 +23,11 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 import pyarrow.parquet as pq
 
-from ratchet import tables
 from ratchet.core.clock import Period
 from ratchet.core.errors import DataError, StoreError
 from ratchet.feature_service import request_schema, service_spec
 from ratchet.project import Project
+from ratchet.storage import partitions as tables
 from ratchet.use_case.contract import INSTANT, Array, Columns, UseCase
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from ratchet.registry import (
 from ratchet.reports import Report
 from ratchet.sensors import write_requested
 from ratchet.signing import begin_anew, sign
-from ratchet.tables import write_json
+from ratchet.storage.partitions import write_json
 
 if TYPE_CHECKING:
     from ratchet.model import Contract, Model

@@ -9,7 +9,7 @@ from ratchet.core.errors import RegistryError
 from ratchet.project import Project
 from ratchet.registry import CHAMPION, REQUESTED, Registry, opened
 from ratchet.reports import Report
-from ratchet.tables import read_json, write_json
+from ratchet.storage.partitions import read_json, write_json
 
 
 def sense(projects: Sequence[Project]) -> Report:

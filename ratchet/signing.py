@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from ratchet.core.errors import GateError
 from ratchet.core.settings import Frozen
 from ratchet.project import Project
-from ratchet.tables import atomic
+from ratchet.storage.partitions import atomic
 
 
 class Signed(Frozen):

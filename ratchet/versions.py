@@ -19,7 +19,7 @@ import yaml
 from ratchet.core.errors import StoreError, VersionError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.project import Project
-from ratchet.tables import atomic, digest, md5, write_text
+from ratchet.storage.partitions import atomic, digest, md5, write_text
 
 LOCK_FILE = "dvc.lock"
 """Where DVC writes what each stage read and wrote; it changes with the data, not with the code."""

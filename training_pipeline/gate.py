@@ -20,7 +20,7 @@ from ratchet.promotion import Champion, champion_version, resolve_champion
 from ratchet.reasons import find_reason
 from ratchet.reports import Report
 from ratchet.signing import sign
-from ratchet.tables import write_json
+from ratchet.storage.partitions import write_json
 from ratchet.versions import code_version, data_version
 from training_pipeline.dataset import Holdout, read_holdout
 from training_pipeline.evidence import collect

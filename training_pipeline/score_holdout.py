@@ -22,7 +22,7 @@ from ratchet.feature_service import service_spec
 from ratchet.feature_store import historical
 from ratchet.model import load
 from ratchet.project import Project
-from ratchet.tables import write_table
+from ratchet.storage.partitions import write_table
 
 
 def main(directory: str, accepted: str, start: str, end: str, out: str) -> None:

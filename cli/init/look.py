@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from cli.init.answers import UnansweredError
 from ratchet.core.errors import SourceError
 from ratchet.csv_text import first_misfit, identifier, parse, parses, present
-from ratchet.tables import to_columns
+from ratchet.storage.partitions import to_columns
 from ratchet.use_case.contract import INSTANT
 
 ColumnKind = Literal["whole", "number", "boolean", "time", "text", "empty"]

@@ -20,7 +20,7 @@ from ratchet.model_files import REFERENCE
 from ratchet.project import Project
 from ratchet.promotion import Champion
 from ratchet.reports import Report
-from ratchet.tables import to_columns, write_json
+from ratchet.storage.partitions import to_columns, write_json
 from ratchet.use_case.contract import Array, Columns
 
 PREDICTION = "prediction"

@@ -11,9 +11,9 @@ import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model, field_validator
 from pydantic_core import PydanticCustomError
 
-from ratchet import tables
 from ratchet.core.errors import RequestError
 from ratchet.feature_service import request_schema
+from ratchet.storage import partitions as tables
 from ratchet.use_case.contract import Array, UseCase
 
 MAX_INSTANCES = 1000

@@ -25,7 +25,7 @@ from ratchet.derivation import (
     view_derivation,
 )
 from ratchet.feature_service import service_spec
-from ratchet.tables import to_columns, write_table
+from ratchet.storage.partitions import to_columns, write_table
 from ratchet.use_case.contract import Columns
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from ratchet.core.clock import midnight
 from ratchet.deliveries import deliver, read
 from ratchet.derivation import Derivation, view_derivation
 from ratchet.project import Project
-from ratchet.tables import connect
+from ratchet.storage.partitions import connect
 from ratchet.unreadable import Found, readable
 from ratchet.unreadable import found as unreadable
 from ratchet.use_case.contract import ROW_ID, Delivery, SourceTable, UseCase

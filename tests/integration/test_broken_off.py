@@ -12,7 +12,7 @@ import pytest
 from ratchet.core.errors import RegistryError
 from ratchet.project import Project
 from ratchet.promotion import champion_version, promote, reconcile, resolve_champion, rollback, status
-from ratchet.tables import read_json
+from ratchet.storage.partitions import read_json
 from tests.support.interruptions import counted, fail_at, killed
 from tests.support.projects import NOSHOW_END
 from tests.support.registry import (

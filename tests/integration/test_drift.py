@@ -17,7 +17,7 @@ from ratchet.model_files import REFERENCE
 from ratchet.project import Project
 from ratchet.promotion import Champion
 from ratchet.reports import Report
-from ratchet.tables import write_table
+from ratchet.storage.partitions import write_table
 from ratchet.use_case.contract import Array
 from tests.support.champions import noshow_champion
 from tests.support.models import noshow_baseline, noshow_columns, save_noshow

@@ -22,7 +22,7 @@ from ratchet.model import frame
 from ratchet.project import Project
 from ratchet.promotion import champion_version, promote, reconcile, release, resolve_champion, rollback, status
 from ratchet.sensors import sense
-from ratchet.tables import read_json
+from ratchet.storage.partitions import read_json
 from tests.support.champions import fixed_predictor
 from tests.support.models import noshow_columns
 from tests.support.projects import noshow_project

@@ -17,7 +17,6 @@ import pytest
 
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
-from ratchet import sqlite
 from ratchet.core.clock import Period
 from ratchet.core.errors import StoreError
 from ratchet.core.settings import PARAMS_FILE, Stores
@@ -25,7 +24,8 @@ from ratchet.feature_registry import apply, open_store
 from ratchet.feature_service import request_schema, service_spec
 from ratchet.feature_store import OnlineFeatures, historical, request_times, training_set
 from ratchet.project import Project
-from ratchet.tables import write_text
+from ratchet.storage import sqlite
+from ratchet.storage.partitions import write_text
 from ratchet.use_case.contract import Array
 from tests.support.accepted import accept_all
 from tests.support.checkout import ROOT

@@ -19,7 +19,7 @@ from ratchet.core.errors import DataError, StoreError
 from ratchet.core.settings import Periods
 from ratchet.feature_service import request_schema, service_spec
 from ratchet.project import Project
-from ratchet.tables import files
+from ratchet.storage.partitions import files
 from ratchet.use_case.contract import Tables
 from tests.support import parcels
 from tests.support.accepted import accept, accept_all

@@ -21,7 +21,7 @@ from ratchet.feature_registry import apply
 from ratchet.gate_record import GateRecord
 from ratchet.project import Project
 from ratchet.promotion import champion_version, promote, resolve_champion, rollback
-from ratchet.tables import read_json
+from ratchet.storage.partitions import read_json
 from tests.support.accepted import accept_all
 from tests.support.mistakes import with_examples
 from tests.support.projects import committed, noshow_project

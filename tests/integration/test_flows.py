@@ -20,7 +20,7 @@ from ratchet.core.errors import VersionError
 from ratchet.core.settings import Schedules
 from ratchet.project import Project
 from ratchet.reports import read
-from ratchet.tables import atomic
+from ratchet.storage.partitions import atomic
 from ratchet.versions import alone, data_version
 from tests.support.checkout import commit, environment, noshow_checkout, run, write_params
 from tests.support.killing import contents

@@ -26,7 +26,7 @@ from ratchet.feature_registry import apply, online_database, open_store
 from ratchet.feature_service import service_spec
 from ratchet.feature_store import OnlineFeatures
 from ratchet.project import Project
-from ratchet.tables import to_columns
+from ratchet.storage.partitions import to_columns
 from ratchet.use_case.contract import Columns, Lookup, Tables, View
 from ratchet.use_case.windows import UTC_INSTANT, trailing
 from tests.support import parcels

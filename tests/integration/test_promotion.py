@@ -13,7 +13,7 @@ from ratchet.core.errors import GateError, RegistryError
 from ratchet.project import Project
 from ratchet.promotion import champion_version, promote, reconcile, release, resolve_champion, rollback, status
 from ratchet.sensors import sense
-from ratchet.tables import read_json
+from ratchet.storage.partitions import read_json
 from tests.support.projects import NOSHOW_END
 from tests.support.records import good_score
 from tests.support.registry import (

@@ -17,7 +17,7 @@ from ratchet.gate_evidence import Gain
 from ratchet.model import Model
 from ratchet.project import Project
 from ratchet.promotion import promote, resolve_champion, rollback, status
-from ratchet.tables import read_json
+from ratchet.storage.partitions import read_json
 from tests.support.interruptions import counted, fail_at, killed
 from tests.support.models import save_noshow
 from tests.support.projects import NOSHOW_END

@@ -17,7 +17,7 @@ from ratchet.feature_registry import feast_project
 from ratchet.feature_service import service_spec
 from ratchet.project import Project
 from ratchet.promotion import rollback, status
-from ratchet.tables import files
+from ratchet.storage.partitions import files
 from tests.support.checkout import ROOT
 from tests.support.killing import contents
 from tests.support.projects import noshow_project

@@ -26,7 +26,7 @@ from ratchet.core.settings import Periods
 from ratchet.feature_store import OnlineFeatures, historical
 from ratchet.project import Project
 from ratchet.promotion import reconcile
-from ratchet.tables import files
+from ratchet.storage.partitions import files
 from ratchet.use_case.contract import Array
 from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.projects import committed

@@ -17,7 +17,7 @@ from feature_pipeline.validate import validate
 from ratchet.core.errors import DataError, StoreError
 from ratchet.project import Project
 from ratchet.reports import Report
-from ratchet.tables import MANIFEST, connect, md5, read_manifest, scan, unit_digests, write_json
+from ratchet.storage.partitions import MANIFEST, connect, md5, read_manifest, scan, unit_digests, write_json
 from tests.support.feed import deliver, deliver_shops, feed_project, payment
 from tests.support.killing import contents, survives
 from tests.support.projects import noshow_project

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ratchet.project import Project
-from ratchet.tables import Files, digest, update
+from ratchet.storage.partitions import Files, digest, update
 from ratchet.use_case.contract import ROW_ID
 
 Batches = Mapping[tuple[str, str], pa.Table]

@@ -19,7 +19,7 @@ from ratchet.core.settings import (
 )
 from ratchet.derivation import Derivation
 from ratchet.project import Project
-from ratchet.tables import connect, scan
+from ratchet.storage.partitions import connect, scan
 
 CHURN = Periods(
     start=date(2023, 10, 15),

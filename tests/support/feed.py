@@ -16,7 +16,7 @@ from ratchet.core.clock import FixedClock, Period
 from ratchet.core.errors import SourceError
 from ratchet.core.settings import Periods, Settings, SourceSettings
 from ratchet.project import Project
-from ratchet.tables import md5
+from ratchet.storage.partitions import md5
 from ratchet.use_case.contract import Delivery, SourceTable, Tables, UseCase, expect
 
 INSTANT = pa.timestamp("us", "UTC")

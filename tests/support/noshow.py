@@ -13,7 +13,7 @@ from ibis import _
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ratchet.core.clock import Period, local_time
-from ratchet.tables import digest
+from ratchet.storage.partitions import digest
 from ratchet.use_case.contract import Columns, Delivery, Lookup, SourceTable, Tables, UseCase, View, expect
 
 TIMEZONE = "Australia/Adelaide"

@@ -11,13 +11,14 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils
 
-from ratchet import embedded_registry, gate_record, sqlite
+from ratchet import embedded_registry, gate_record
 from ratchet.core.settings import SourceSettings
 from ratchet.gate_evidence import Gain
 from ratchet.model import Model
 from ratchet.project import Project
 from ratchet.promotion import status
 from ratchet.registry import opened
+from ratchet.storage import sqlite
 from tests.support.models import noshow_baseline, noshow_candidate, save_noshow
 from tests.support.records import noshow_record
 from training_pipeline.register import offer

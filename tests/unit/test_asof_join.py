@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from ratchet.asof_join import Query, between
-from ratchet.tables import write_table
+from ratchet.storage.partitions import write_table
 
 
 @pytest.mark.parametrize("name", ["view[1]", "view*", "vie?1", "it's", "a b", "k=v", "ü%20#"])

@@ -73,7 +73,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_module_of_a_step_counts(code: Path, step: str) -> None:
     """One other line in any of them is other code; one more comment or docstring is not."""
     found = answer(EDIT, step, cwd=code)
-    assert {step, "ratchet.tables", "ratchet.use_case.contract", "ratchet.core.clock"} <= set(found)
+    assert {step, "ratchet.storage.partitions", "ratchet.use_case.contract", "ratchet.core.clock"} <= set(found)
     assert {name: [True, False] for name in found} == found
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from ratchet.composition import composition
 from ratchet.core.errors import SettingsError
-from ratchet.tables import digest
+from ratchet.storage.partitions import digest
 
 FEATURES = '''
 from __future__ import annotations

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet.dated import Dated, Part
+from ratchet.storage.dated import Dated, Part
 
 DAYS = [date(2024, 2, 27) + timedelta(days=number) for number in range(5)]
 PARTS = st.dictionaries(

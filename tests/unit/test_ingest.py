@@ -11,7 +11,7 @@ import pytest
 from feature_pipeline.ingest import ingest
 from ratchet.core.errors import SourceError, StoreError
 from ratchet.project import Project
-from ratchet.tables import read_manifest
+from ratchet.storage.partitions import read_manifest
 from tests.support.feed import PAYMENTS, deliver, deliver_shops, feed_project, payment
 from tests.support.killing import contents, survives
 from tests.support.projects import noshow_project

@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ratchet import prediction_log, tables
+from ratchet import prediction_log
 from ratchet.core.clock import Period
 from ratchet.core.errors import DataError, StoreError
 from ratchet.prediction_log import OnlineLog
 from ratchet.project import Project
 from ratchet.promotion import Champion
+from ratchet.storage import partitions as tables
 from ratchet.use_case.contract import Array
 from tests.support.champions import joined_columns, noshow_champion
 from tests.support.projects import noshow_project

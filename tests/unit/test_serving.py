@@ -11,7 +11,7 @@ from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.serving import Serving
 from ratchet.core.errors import GateError, RegistryError, StoreError
 from ratchet.project import Project
-from ratchet.tables import write_json
+from ratchet.storage.partitions import write_json
 from tests.support.champions import fixed_predictor
 from tests.support.projects import noshow_project
 

@@ -11,7 +11,7 @@ import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet import sqlite
+from ratchet.storage import sqlite
 
 NAMES = ["a?b", "a#b", "a%20b", "a b&c=d", "é", "q'u\"o", "[1]*", "file:x", "?mode=memory"]
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ratchet.core.errors import StoreError
 from ratchet.core.settings import Stores
-from ratchet.tables import (
+from ratchet.storage.partitions import (
     MANIFEST,
     Changes,
     Compute,
