@@ -16,7 +16,7 @@ def accept(what: str, reason: str, by: str) -> None:
 
     The reason holds for the present inputs and features. It is kept in the use case's folder as reasons.json, for git."""
     from ratchet.feature_service import service_spec
-    from ratchet.project import Project
+    from ratchet.project.project import Project
     from ratchet.reasons import accept as sign_reason
     from ratchet.reasons import reasons_file
 

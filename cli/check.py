@@ -13,7 +13,7 @@ def check() -> None:
     """Look for what usually goes wrong with the active use case, on a sample of its data: in seconds, with the line to
     change for each mistake."""
     from ratchet.check import checkup
-    from ratchet.project import Project
+    from ratchet.project.project import Project
 
     began = time.monotonic()
     found = checkup(Project.load(use_case=click.get_current_context().obj))

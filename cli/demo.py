@@ -15,13 +15,13 @@ from cli import summary
 from cli.headlines import told
 from cli.person import current_user
 from cli.stages import STAGES
-from ratchet import reports
 from ratchet.core.errors import GateError, RatchetError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.core.telemetry import quieten
-from ratchet.project import Project
+from ratchet.project import step_reports as reports
+from ratchet.project.project import Project
+from ratchet.project.versions import alone, code_version
 from ratchet.storage.partitions import atomic
-from ratchet.versions import alone, code_version
 
 WORSE_TREES = 5
 WAIT = 600.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ratchet.reports import Report
+    from ratchet.project.step_reports import Report
 
 
 def told(name: str, work: Callable[[], Report], headline: Callable[[Report], str]) -> Report:

@@ -23,8 +23,8 @@ from ratchet.core.errors import GateError, RatchetError
 from ratchet.core.telemetry import quieten
 
 if TYPE_CHECKING:
-    from ratchet.project import Project
-    from ratchet.reports import Report
+    from ratchet.project.project import Project
+    from ratchet.project.step_reports import Report
 
 
 REMEDIES = {
@@ -145,7 +145,7 @@ def stage(name: str, as_json: bool) -> None:
 @click.argument("lock", type=click.Path(path_type=Path))
 def restore(lock: Path) -> None:
     """Put the data of a use case back as LOCK has them, the dvc.lock that a flow kept with its run."""
-    from ratchet.versions import restore as put_back
+    from ratchet.project.versions import restore as put_back
 
     put_back(_project(), lock)
 
@@ -153,7 +153,7 @@ def restore(lock: Path) -> None:
 @ratchet.command()
 def sensors() -> None:
     """Read which versions are requested and which the registry has lost, and write it where DVC looks."""
-    from ratchet.project import Project
+    from ratchet.project.project import Project
     from ratchet.sensors import sense
 
     click.echo(_json(sense(Project.load_all())))
@@ -165,14 +165,14 @@ ratchet.add_command(ui)
 
 
 def _project() -> Project:
-    from ratchet.project import Project
+    from ratchet.project.project import Project
 
     return Project.load(use_case=click.get_current_context().obj)
 
 
 def _run_stage(project: Project, name: str) -> Report:
-    from ratchet.reports import run
-    from ratchet.versions import alone
+    from ratchet.project.step_reports import run
+    from ratchet.project.versions import alone
 
     with alone(project, wait=STAGE_WAIT):
         return run(project, name, lambda project: load_stage(name)(project))
@@ -181,7 +181,7 @@ def _run_stage(project: Project, name: str) -> Report:
 def _predictor(prediction_id: str) -> Project:
     """The project that made a prediction: one service answers for all of them, and an id names none."""
     from ratchet.prediction_log import holds
-    from ratchet.project import Project
+    from ratchet.project.project import Project
 
     selected = _project()
     if holds(selected, prediction_id):

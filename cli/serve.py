@@ -14,7 +14,7 @@ SERVICE = "inference_pipeline.online.service:Inference"
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535), help="Where it listens.")
 def serve(port: int) -> None:
     """Answer HTTP requests on this machine, for every use case of params.yaml by the model that serves."""
-    from ratchet.project import Project
+    from ratchet.project.project import Project
 
     selected = Project.load(use_case=click.get_current_context().obj)
     for project in Project.load_all():

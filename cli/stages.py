@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from ratchet.reports import Step
+    from ratchet.project.step_reports import Step
 
 STAGES = {
     "ingest": "feature_pipeline.ingest:ingest",

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from cli.stages import STAGES
-from ratchet import reports
 from ratchet.core.errors import RegistryError
 from ratchet.metrics import METRICS
-from ratchet.project import Project
+from ratchet.project import step_reports as reports
+from ratchet.project.project import Project
 from ratchet.storage.partitions import write_json
 
 Summary = dict[str, Any]

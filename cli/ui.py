@@ -19,7 +19,7 @@ from ratchet.core.errors import RegistryError
 from ratchet.storage import sqlite
 
 if TYPE_CHECKING:
-    from ratchet.project import Project
+    from ratchet.project.project import Project
 
 HOST = "127.0.0.1"
 _START_SECONDS, _STOP_SECONDS = 180, 10
@@ -31,7 +31,7 @@ def ui(port: int) -> None:
     """Show runs, models and their aliases in MLflow's pages, until Ctrl-C.
 
     Where RATCHET_TRACKING_URI names a server, it only says where that server's pages are."""
-    from ratchet.project import Project
+    from ratchet.project.project import Project
 
     project = Project.load(use_case=click.get_current_context().obj)
     uri, page = project.stores.tracking_uri, f"#/models/{project.namespace}"

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 import pyarrow.dataset
 
 from ratchet.accepted import Accepted
-from ratchet.code_digest import code_digest
 from ratchet.core.clock import Period, midnight
 from ratchet.core.errors import DataError, StoreError
 from ratchet.derivation import (
@@ -27,8 +26,9 @@ from ratchet.derivation import (
     view_derivation,
 )
 from ratchet.feature_service import ServiceSpec, request_schema, service_spec
-from ratchet.project import Project
-from ratchet.reports import Report
+from ratchet.project.code_digest import code_digest
+from ratchet.project.project import Project
+from ratchet.project.step_reports import Report
 from ratchet.storage.dated import Dated, Part
 from ratchet.storage.partitions import Files, by_date, digest, files, partition_date, read_manifest, to_array, update
 from ratchet.use_case.contract import UseCase, View

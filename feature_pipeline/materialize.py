@@ -14,15 +14,15 @@ import pandas as pd
 import pyarrow as pa
 
 from ratchet.accepted import Accepted
-from ratchet.code_digest import code_digest
 from ratchet.core.clock import TICK
 from ratchet.core.progress import counted
 from ratchet.derivation import EVENT_TIMESTAMP, UPCOMING, view_derivation
 from ratchet.feature_registry import apply, databases, online_database, open_store
 from ratchet.feature_service import service_spec
 from ratchet.leak_check import known_before
-from ratchet.project import Project
-from ratchet.reports import Report
+from ratchet.project.code_digest import code_digest
+from ratchet.project.project import Project
+from ratchet.project.step_reports import Report
 from ratchet.storage.partitions import digest, read_json, unit_digests, write_json
 from ratchet.upcoming import pack
 from ratchet.use_case.contract import View

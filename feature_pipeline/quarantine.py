@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from feature_pipeline.rules import broken, rules_digest
 from ratchet import unreadable
 from ratchet.asof_join import names
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.storage.partitions import connect, digest, literal
 from ratchet.use_case.contract import ROW_ID, UNREADABLE, SourceTable
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from ratchet.feature_registry import definitions, feast_project
-from ratchet.project import Project
+from ratchet.project.project import Project
 
 HERE = Path(__file__).parent
 materialized = yaml.safe_load((HERE / "feature_store.yaml").read_text(encoding="utf-8"))["project"]

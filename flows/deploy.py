@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_URL
 from flows.notification import tell_of_failures
 from ratchet.core.errors import RatchetError, SettingsError
 from ratchet.core.settings import Settings
-from ratchet.project import Project
+from ratchet.project.project import Project
 
 COMMAND = (sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all")
 POOL = "ratchet"

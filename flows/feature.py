@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.steps import recorded, run_name, step
-from ratchet.project import Project
-from ratchet.reports import Report
+from ratchet.project.project import Project
+from ratchet.project.step_reports import Report
 
 
 @step

@@ -16,9 +16,9 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 
 from ratchet.core.errors import RatchetError
-from ratchet.project import Project
-from ratchet.reports import Report, Step, run
-from ratchet.versions import LOCK_FILE, alone, commit_stages, data_version, inputs
+from ratchet.project.project import Project
+from ratchet.project.step_reports import Report, Step, run
+from ratchet.project.versions import LOCK_FILE, alone, commit_stages, data_version, inputs
 
 _TIMEOUT = 3600.0
 _PAUSES = [10.0, 60.0]

@@ -11,13 +11,13 @@ import pyarrow as pa
 
 from inference_pipeline.champion import champion_throughout
 from ratchet import prediction_log
-from ratchet.code_digest import code_digest
 from ratchet.core.clock import Period, midnight
 from ratchet.feature_service import service_spec
 from ratchet.feature_store import historical
-from ratchet.project import PeriodName, Project
+from ratchet.project.code_digest import code_digest
+from ratchet.project.project import PeriodName, Project
+from ratchet.project.step_reports import Report
 from ratchet.promotion import Champion
-from ratchet.reports import Report
 from ratchet.storage import partitions as tables
 from ratchet.storage.dated import Dated
 from ratchet.storage.partitions import Files

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.feature_service import service_spec
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.promotion import Champion, champion_version, resolve_champion
 
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ratchet import unreadable
-from ratchet.code_digest import code_digest
 from ratchet.core.errors import SourceError
-from ratchet.project import Project
+from ratchet.project.code_digest import code_digest
+from ratchet.project.project import Project
 from ratchet.use_case.contract import UNREADABLE, Delivery, SourceTable, Unread, UseCase, use_case_module
 
 _NOTES = b"ratchet.notes"

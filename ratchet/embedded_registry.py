@@ -12,7 +12,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from ratchet.core.errors import RegistryError
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.storage import sqlite
 from ratchet.storage.partitions import atomic, write_json
 

@@ -21,7 +21,7 @@ from ratchet.feature_service import (
     request_schema,
     service_spec,
 )
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.storage import sqlite
 from ratchet.storage.partitions import atomic
 from ratchet.use_case.contract import Lookup, UseCase

@@ -21,7 +21,7 @@ from ratchet.feature_service import (
     request_schema,
     service_spec,
 )
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.storage.partitions import files, timestamptz, to_array, to_columns
 from ratchet.upcoming import bring_forward
 from ratchet.use_case.contract import Array, Columns, Lookup

@@ -15,11 +15,11 @@ from ratchet.core.errors import GateError
 from ratchet.core.settings import GateSettings
 from ratchet.gate_checks import PLAUSIBLE, Check, Verdict, decide, judge
 from ratchet.gate_evidence import Evidence
-from ratchet.project import Project
+from ratchet.project.project import Project
+from ratchet.project.versions import CodeVersion
 from ratchet.reasons import check_reason, how_to_accept
 from ratchet.signing import Signed, check_signature
 from ratchet.storage.partitions import write_text
-from ratchet.versions import CodeVersion
 
 if TYPE_CHECKING:
     from ratchet.model import Contract

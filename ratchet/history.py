@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, ValidationError
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.core.settings import Frozen
 from ratchet.gate_record import Waiver
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.signing import Signed, begin_anew, check_signature
 
 REQUEST, HISTORY = "ratchet.request", "ratchet.history."

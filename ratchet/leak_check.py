@@ -27,7 +27,7 @@ from ratchet.derivation import (
     view_derivation,
 )
 from ratchet.gate_evidence import LeakComparison, LeakEvidence
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.storage.partitions import timestamptz
 from ratchet.use_case.contract import ROW_ID, SourceTable
 

@@ -25,7 +25,7 @@ from ratchet.gate_record import GateRecord
 from ratchet.model import TRUSTED, Contract, Model, frame
 from ratchet.model_card import model_card, registered_model_card
 from ratchet.model_files import FILES, PLOTS, REFERENCE
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.registry import COMMIT, DIGEST, DIRTY, EXPERIMENT, KIND, RECORD, STATUS, VERDICT, Version
 from ratchet.storage.partitions import to_columns
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate_record import GateRecord, Waiver, admit
 from ratchet.history import Entry, Snapshot, kind_of, previous
-from ratchet.project import Project
+from ratchet.project.project import Project
+from ratchet.project.step_reports import Report
 from ratchet.registry import (
     CHAMPION,
     COMMIT,
@@ -32,7 +33,6 @@ from ratchet.registry import (
     Version,
     opened,
 )
-from ratchet.reports import Report
 from ratchet.sensors import write_requested
 from ratchet.signing import begin_anew, sign
 from ratchet.storage.partitions import write_json

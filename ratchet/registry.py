@@ -33,7 +33,7 @@ from ratchet.embedded_registry import database
 from ratchet.gate_record import GateRecord, Waiver, verify
 from ratchet.history import REQUEST, Entry, PromotionRequest, Snapshot, parsed
 from ratchet.model_files import checksums
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.signing import begin_anew, sign
 
 if TYPE_CHECKING:

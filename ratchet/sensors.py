@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ratchet import reports
 from ratchet.core.errors import RegistryError
-from ratchet.project import Project
+from ratchet.project import step_reports as reports
+from ratchet.project.project import Project
+from ratchet.project.step_reports import Report
 from ratchet.registry import CHAMPION, REQUESTED, Registry, opened
-from ratchet.reports import Report
 from ratchet.storage.partitions import read_json, write_json
 
 

@@ -15,9 +15,9 @@ from ratchet.feature_service import service_spec
 from ratchet.feature_store import request_times, training_set
 from ratchet.metrics import usable
 from ratchet.model import Contract
-from ratchet.project import Project
+from ratchet.project.project import Project
+from ratchet.project.versions import code_version, data_version
 from ratchet.use_case.contract import Array, Columns, UseCase
-from ratchet.versions import code_version, data_version
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from ratchet.core.errors import SettingsError
 from ratchet.core.progress import report
 from ratchet.core.settings import PARAMS_FILE, TrainingSettings
 from ratchet.model import Contract, Model, frame, save
-from ratchet.project import Project
-from ratchet.reports import Report
+from ratchet.project.project import Project
+from ratchet.project.step_reports import Report
 from ratchet.use_case.contract import Array, Columns, Kind
 from training_pipeline import plots
 from training_pipeline.dataset import TrainingSet, read_training_set, select

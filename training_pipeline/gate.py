@@ -15,13 +15,13 @@ from ratchet.leak_check import leak_check
 from ratchet.metrics import METRICS
 from ratchet.model import Model, load
 from ratchet.model_files import checksums
-from ratchet.project import Project
+from ratchet.project.project import Project
+from ratchet.project.step_reports import Report
+from ratchet.project.versions import code_version, data_version
 from ratchet.promotion import Champion, champion_version, resolve_champion
 from ratchet.reasons import find_reason
-from ratchet.reports import Report
 from ratchet.signing import sign
 from ratchet.storage.partitions import write_json
-from ratchet.versions import code_version, data_version
 from training_pipeline.dataset import Holdout, read_holdout
 from training_pipeline.evidence import collect
 from training_pipeline.own_code import with_answers

@@ -9,9 +9,9 @@ from ratchet.core.errors import GateError
 from ratchet.gate_record import GateRecord
 from ratchet.model import load
 from ratchet.model_files import checksums
-from ratchet.project import Project
+from ratchet.project.project import Project
+from ratchet.project.step_reports import Report
 from ratchet.registry import STATUS, opened
-from ratchet.reports import Report
 from ratchet.sensors import write_missing
 
 

@@ -21,7 +21,7 @@ from ratchet.feature_registry import apply
 from ratchet.feature_service import service_spec
 from ratchet.feature_store import historical
 from ratchet.model import load
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.storage.partitions import write_table
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from ratchet.check import check
 from ratchet.feature_service import service_spec
-from ratchet.project import Project
+from ratchet.project.project import Project
 from use_cases.{name} import use_case
 
 ROOT = Path(__file__).parents[2]

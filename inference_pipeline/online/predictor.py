@@ -13,7 +13,7 @@ from inference_pipeline.online.requests import RequestReader
 from ratchet import prediction_log
 from ratchet.feature_store import OnlineFeatures
 from ratchet.prediction_log import OnlineLog
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.promotion import Champion
 from ratchet.use_case.contract import Columns
 

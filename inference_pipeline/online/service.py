@@ -9,7 +9,7 @@ from anyio import to_thread
 
 from inference_pipeline.online.rest import application, attach
 from ratchet.core.telemetry import quieten
-from ratchet.project import Project
+from ratchet.project.project import Project
 
 quieten()
 import bentoml  # noqa: E402 # reads its telemetry switch when imported

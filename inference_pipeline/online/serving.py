@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from inference_pipeline.online.predictor import Predictor, load_predictor
 from ratchet.core.errors import RatchetError, RegistryError
-from ratchet.project import Project
+from ratchet.project.project import Project
 
 logger = logging.getLogger(__name__)
 

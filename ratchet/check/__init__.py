@@ -25,7 +25,7 @@ from ratchet.check.unreadable import check_unreadable
 from ratchet.check.views import check_keys, check_views
 from ratchet.core.errors import RatchetError
 from ratchet.derivation import LABEL_COLUMNS, REQUEST_ID
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.use_case.contract import Array, Columns, UseCase
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from ratchet.core.settings import PARAMS_FILE
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.use_case.contract import use_case_module
 
 PARTS = ("SourceTable", "View", "Lookup")

@@ -15,7 +15,7 @@ from ratchet.check.features import Features
 from ratchet.check.finding import Finding
 from ratchet.check.sample import DIRT
 from ratchet.core.clock import local_time
-from ratchet.project import PeriodName, Project
+from ratchet.project.project import PeriodName, Project
 from ratchet.use_case.contract import Array, Columns, UseCase
 
 

@@ -22,7 +22,7 @@ from ratchet.asof_join import Query, names
 from ratchet.core.clock import midnight
 from ratchet.deliveries import deliver, read
 from ratchet.derivation import Derivation, view_derivation
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.storage.partitions import connect
 from ratchet.unreadable import Found, readable
 from ratchet.unreadable import found as unreadable

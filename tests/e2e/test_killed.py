@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.promotion import status
 from tests.support.checkout import environment, noshow_checkout, run
 from tests.support.killing import contents

@@ -26,8 +26,8 @@ ONE_PROCESS = """
 import sys
 from pathlib import Path
 from cli.stages import load_stage
-from ratchet import reports
-from ratchet.project import Project
+from ratchet.project import step_reports as reports
+from ratchet.project.project import Project
 for name in sys.argv[1:]:
     reports.run(Project.load(Path(), "noshow"), name, load_stage(name))
 """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ratchet.project import Project
+from ratchet.project.project import Project
 from tests.support.projects import noshow_project
 
 if TYPE_CHECKING:

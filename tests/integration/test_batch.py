@@ -28,8 +28,8 @@ from ratchet.core.errors import DataError, GateError, RegistryError, StoreError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_registry import apply
 from ratchet.feature_store import historical
-from ratchet.project import PeriodName, Project
-from ratchet.reports import Step
+from ratchet.project.project import PeriodName, Project
+from ratchet.project.step_reports import Step
 from ratchet.trace import trace
 from ratchet.use_case.contract import Array
 from tests.support.accepted import accept_all

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ratchet.core.errors import RegistryError
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.promotion import champion_version, promote, reconcile, resolve_champion, rollback, status
 from ratchet.storage.partitions import read_json
 from tests.support.interruptions import counted, fail_at, killed

@@ -12,7 +12,7 @@ import pyarrow.dataset
 import pytest
 
 from cli.stages import STAGES, load_stage
-from ratchet.project import Project
+from ratchet.project.project import Project
 from tests.support.checkout import ROOT
 from tests.support.projects import noshow_project
 

@@ -17,7 +17,7 @@ from ratchet.check.declaration import Declaration
 from ratchet.check.finding import Finding
 from ratchet.check.labels import check_inputs
 from ratchet.core.settings import GateSettings
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.use_case.contract import Array
 from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.checkout import ROOT

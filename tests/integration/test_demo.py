@@ -11,9 +11,9 @@ from click import unstyle
 from cli.demo import ask_in_person, conclude, select_source
 from cli.person import current_user
 from cli.summary import Summary, render
-from ratchet import reports
 from ratchet.core.settings import PARAMS_FILE, SourceSettings
-from ratchet.project import Project
+from ratchet.project import step_reports as reports
+from ratchet.project.project import Project
 from ratchet.promotion import resolve_champion, rollback, status
 from tests.support.checkout import ROOT
 from tests.support.projects import noshow_project, run_through

@@ -23,7 +23,7 @@ from ratchet.core.settings import PARAMS_FILE, Stores
 from ratchet.feature_registry import apply, open_store
 from ratchet.feature_service import request_schema, service_spec
 from ratchet.feature_store import OnlineFeatures, historical, request_times, training_set
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.storage import sqlite
 from ratchet.storage.partitions import write_text
 from ratchet.use_case.contract import Array

@@ -18,10 +18,10 @@ import yaml
 from flows.deploy import deploy
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import Schedules
-from ratchet.project import Project
-from ratchet.reports import read
+from ratchet.project.project import Project
+from ratchet.project.step_reports import read
+from ratchet.project.versions import alone, data_version
 from ratchet.storage.partitions import atomic
-from ratchet.versions import alone, data_version
 from tests.support.checkout import commit, environment, noshow_checkout, run, write_params
 from tests.support.killing import contents
 from tests.support.prefect_server import START_SECONDS, PrefectServer, prefect_server

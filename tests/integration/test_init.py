@@ -23,7 +23,7 @@ from inference_pipeline.online.example import example_request
 from inference_pipeline.online.predictor import load_predictor
 from inference_pipeline.online.requests import RequestReader
 from ratchet.check import check
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.trace import trace
 from tests.support.begun import begun, project_of
 from tests.support.checkout import ROOT

@@ -17,7 +17,7 @@ from ibis import _
 
 from ratchet.gate_evidence import LeakEvidence
 from ratchet.leak_check import leak_check
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.use_case.contract import INSTANT, SourceTable, Tables, View
 from tests.support import noshow
 from tests.support.accepted import accept, accept_all

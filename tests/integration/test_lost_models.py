@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from ratchet import reports
 from ratchet.core.errors import RegistryError
-from ratchet.project import Project
+from ratchet.project import step_reports as reports
+from ratchet.project.project import Project
 from ratchet.promotion import champion_version, promote, reconcile, release, resolve_champion, rollback, status
 from ratchet.sensors import sense
 from tests.support.registry import artifacts, baseline, candidate, client, offer_model, statuses, stored_record

@@ -25,7 +25,7 @@ from ratchet.core.errors import StoreError
 from ratchet.feature_registry import apply, online_database, open_store
 from ratchet.feature_service import service_spec
 from ratchet.feature_store import OnlineFeatures
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.storage.partitions import to_columns
 from ratchet.use_case.contract import Columns, Lookup, Tables, View
 from ratchet.use_case.windows import UTC_INSTANT, trailing

@@ -15,7 +15,7 @@ from feature_pipeline.validate import validate
 from ratchet.core.clock import Period
 from ratchet.core.settings import Periods
 from ratchet.leak_check import leak_check
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.storage.partitions import read_json
 from ratchet.use_case.contract import ROW_ID
 from tests.support.checkout import commit, plain_checkout, run

@@ -13,7 +13,7 @@ from inference_pipeline.batch import predict
 from inference_pipeline.online.example import example_request
 from ratchet import prediction_log, promotion
 from ratchet.core.clock import Period, SystemClock
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.trace import trace
 from tests.support.serving import Server
 

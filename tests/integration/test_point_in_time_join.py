@@ -20,7 +20,7 @@ from ratchet.core.errors import StoreError
 from ratchet.feature_registry import apply, open_store
 from ratchet.feature_service import request_schema, service_spec
 from ratchet.feature_store import historical
-from ratchet.project import Project
+from ratchet.project.project import Project
 from tests.support.parcels import parcels_project
 
 START = datetime(2024, 3, 9, tzinfo=UTC)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ratchet import reports
 from ratchet.core.errors import GateError, RegistryError
-from ratchet.project import Project
+from ratchet.project import step_reports as reports
+from ratchet.project.project import Project
 from ratchet.promotion import champion_version, promote, reconcile, release, resolve_champion, rollback, status
 from ratchet.sensors import sense
 from ratchet.storage.partitions import read_json

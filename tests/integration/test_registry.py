@@ -19,7 +19,7 @@ from inference_pipeline.online.serving import Serving
 from ratchet.core.errors import RegistryError
 from ratchet.core.settings import Stores
 from ratchet.model import frame
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.promotion import promote, reconcile, resolve_champion, rollback, status
 from tests.support.champions import fixed_predictor
 from tests.support.interruptions import killed

@@ -14,13 +14,13 @@ from cli.demo import conclude
 from cli.headlines import HEADLINES
 from cli.stages import STAGES
 from cli.summary import Summary, build, render, render_status, write
-from ratchet import reports
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import Stores
 from ratchet.metrics import METRICS
-from ratchet.project import Project
+from ratchet.project import step_reports as reports
+from ratchet.project.project import Project
+from ratchet.project.versions import alone
 from ratchet.promotion import promote, rollback, status
-from ratchet.versions import alone
 from tests.support.killing import contents
 from tests.support.projects import noshow_project, run_through
 

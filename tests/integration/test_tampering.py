@@ -18,7 +18,7 @@ from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate_record import Waiver
 from ratchet.model import load
 from ratchet.model_files import CONTRACT, REFERENCE
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.promotion import promote, reconcile, resolve_champion, rollback, status
 from ratchet.registry import DIGEST, RECORD
 from ratchet.signing import sign

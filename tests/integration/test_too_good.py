@@ -16,7 +16,7 @@ from ratchet.check import check
 from ratchet.core.errors import GateError
 from ratchet.gate_checks import PLAUSIBLE
 from ratchet.gate_record import admit, read, verify
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.reasons import reasons_file
 from tests.support.begun import begun, project_of
 from tests.support.csv_files import bikes, checkout

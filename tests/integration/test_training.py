@@ -22,7 +22,7 @@ from ratchet.gate_record import GateRecord, read, verify
 from ratchet.metrics import METRICS
 from ratchet.model import Contract, Model, load, save
 from ratchet.model_files import REFERENCE
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.promotion import promote
 from ratchet.use_case.contract import Task
 from tests.support.accepted import accept_all

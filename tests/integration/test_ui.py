@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from ratchet.project import Project
+from ratchet.project.project import Project
 from tests.support.checkout import ROOT
 from tests.support.mlflow_server import free_port
 from tests.support.projects import params

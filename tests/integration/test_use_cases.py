@@ -24,7 +24,7 @@ from ratchet import prediction_log
 from ratchet.core.clock import FixedClock, Period
 from ratchet.core.settings import Periods
 from ratchet.feature_store import OnlineFeatures, historical
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.promotion import reconcile
 from ratchet.storage.partitions import files
 from ratchet.use_case.contract import Array

@@ -15,8 +15,8 @@ import pytest
 from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
 from ratchet.core.errors import DataError, StoreError
-from ratchet.project import Project
-from ratchet.reports import Report
+from ratchet.project.project import Project
+from ratchet.project.step_reports import Report
 from ratchet.storage.partitions import MANIFEST, connect, md5, read_manifest, scan, unit_digests, write_json
 from tests.support.feed import deliver, deliver_shops, feed_project, payment
 from tests.support.killing import contents, survives

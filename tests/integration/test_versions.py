@@ -14,8 +14,8 @@ from filelock import FileLock
 
 from ratchet.core.errors import StoreError, VersionError
 from ratchet.core.settings import DriftSettings, GateSettings, SourceSettings
-from ratchet.project import Project
-from ratchet.versions import (
+from ratchet.project.project import Project
+from ratchet.project.versions import (
     CodeVersion,
     alone,
     code_version,
@@ -244,8 +244,8 @@ def templated(tmp_path: Path) -> Project:
 HOLD = """
 import sys
 from pathlib import Path
-from ratchet.project import Project
-from ratchet.versions import alone
+from ratchet.project.project import Project
+from ratchet.project.versions import alone
 
 with alone(Project.load(Path(sys.argv[1])), wait=0):
     print("alone", flush=True)

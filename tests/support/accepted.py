@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.storage.partitions import Files, digest, update
 from ratchet.use_case.contract import ROW_ID
 

@@ -16,7 +16,7 @@ from cli.init.command import begin
 from cli.init.write import Places
 from ratchet.core.clock import FixedClock
 from ratchet.core.settings import Settings, Stores
-from ratchet.project import Project
+from ratchet.project.project import Project
 
 
 def begun(root: Path, name: str, csv: Path, answers: Answers) -> str:

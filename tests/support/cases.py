@@ -18,7 +18,7 @@ from ratchet.core.settings import (
     TrainingSettings,
 )
 from ratchet.derivation import Derivation
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.storage.partitions import connect, scan
 
 CHURN = Periods(

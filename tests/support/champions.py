@@ -8,7 +8,7 @@ from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.requests import RequestReader
 from ratchet import prediction_log
 from ratchet.prediction_log import OnlineLog
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.promotion import Champion
 from ratchet.use_case.contract import Array, Columns
 from tests.support.models import noshow_candidate, noshow_columns, noshow_contract, save_noshow

@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel
 from ratchet.core.clock import FixedClock, Period
 from ratchet.core.errors import SourceError
 from ratchet.core.settings import Periods, Settings, SourceSettings
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.storage.partitions import md5
 from ratchet.use_case.contract import Delivery, SourceTable, Tables, UseCase, expect
 

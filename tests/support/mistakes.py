@@ -18,7 +18,7 @@ from ibis import _
 from pydantic import BaseModel, create_model
 
 from ratchet.core.clock import Period
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.use_case.contract import Array, Columns, Delivery, Lookup, SourceTable, Tables, View
 from tests.support.variants import with_table, with_use_case, with_view
 

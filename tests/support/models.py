@@ -13,7 +13,7 @@ import pyarrow as pa
 from ratchet.core.settings import TrainingSettings
 from ratchet.model import Contract, Model, save
 from ratchet.model_files import ARCHIVE
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.use_case.contract import Array
 from tests.support.noshow import use_case
 from tests.support.projects import noshow_project

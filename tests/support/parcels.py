@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel
 
 from ratchet.core.clock import FixedClock, Period
 from ratchet.core.settings import Periods, Settings, SourceSettings, Stores
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.use_case.contract import Columns, Delivery, Lookup, SourceTable, Tables, UseCase, View
 
 INSTANT = pa.timestamp("us", "UTC")

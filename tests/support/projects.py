@@ -9,7 +9,6 @@ from pathlib import Path
 import yaml
 
 from cli.stages import STAGES, load_stage
-from ratchet import reports
 from ratchet.core.clock import Clock, FixedClock
 from ratchet.core.settings import (
     DriftSettings,
@@ -20,7 +19,8 @@ from ratchet.core.settings import (
     Stores,
     TrainingSettings,
 )
-from ratchet.project import Project
+from ratchet.project import step_reports as reports
+from ratchet.project.project import Project
 
 NOSHOW_END = datetime(2024, 8, 1, tzinfo=UTC)
 

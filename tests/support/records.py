@@ -11,9 +11,9 @@ from ratchet.gate_record import GateRecord, conclude
 from ratchet.model import Model
 from ratchet.model_files import checksums
 from ratchet.plausibility import LinearFit
-from ratchet.project import Project
+from ratchet.project.project import Project
+from ratchet.project.versions import CodeVersion
 from ratchet.signing import sign
-from ratchet.versions import CodeVersion
 from tests.support.models import TRAINED_UNTIL
 
 NO_LEAK = LeakComparison(cut_offs=(TRAINED_UNTIL,), compared=500, later=60, hidden=50, changed=0)

@@ -15,7 +15,7 @@ from ratchet import embedded_registry, gate_record
 from ratchet.core.settings import SourceSettings
 from ratchet.gate_evidence import Gain
 from ratchet.model import Model
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.promotion import status
 from ratchet.registry import opened
 from ratchet.storage import sqlite

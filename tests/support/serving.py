@@ -21,7 +21,7 @@ from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_service import service_spec
 from ratchet.feature_store import training_set
 from ratchet.model import Model, save
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.use_case.contract import Columns
 from tests.support.accepted import accept_all
 from tests.support.models import noshow_contract

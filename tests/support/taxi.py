@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from ratchet.core.clock import FixedClock
 from ratchet.core.settings import Periods, Settings, SourceSettings
-from ratchet.project import Project
+from ratchet.project.project import Project
 
 ROOT = Path(__file__).parents[2]
 REAL_MONTHS = (ROOT.parent / "shared" / "data" / "tlc_green", ROOT.parent.parent / "shared" / "data" / "tlc_green")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from ratchet.project import Project
+from ratchet.project.project import Project
 
 
 def with_use_case(project: Project, **changes: Any) -> Project:

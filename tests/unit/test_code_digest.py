@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from ratchet.code_digest import closure, code_digest
 from ratchet.deliveries import loader_code
-from ratchet.project import Project
+from ratchet.project.code_digest import closure, code_digest
+from ratchet.project.project import Project
 from tests.support.checkout import ROOT
 from tests.support.feed import feed_project
 
@@ -27,7 +27,7 @@ STEPS = (
 )
 EDIT = """
 import json, pathlib, sys
-from ratchet.code_digest import closure, code_digest
+from ratchet.project.code_digest import closure, code_digest
 
 def digest():
     code_digest.cache_clear()

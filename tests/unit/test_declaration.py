@@ -8,7 +8,7 @@ import pytest
 from ibis import _
 
 from ratchet.check.declaration import Declaration
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.use_case.single_table import examples_of
 from tests.support import noshow
 from tests.support.cases import CHURN, case_project

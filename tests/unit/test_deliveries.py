@@ -15,7 +15,7 @@ from pydantic import create_model
 from ratchet import deliveries, unreadable
 from ratchet.core.errors import SourceError
 from ratchet.deliveries import read
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.use_case.contract import INSTANT, Delivery, SourceTable, Unread
 from tests.support import feed
 from tests.support.feed import feed_project

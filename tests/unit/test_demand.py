@@ -18,7 +18,7 @@ from feature_pipeline.validate import validate
 from ratchet.core.clock import Period
 from ratchet.derivation import label_derivation, request_derivation, view_derivation
 from ratchet.leak_check import leak_check
-from ratchet.project import Project
+from ratchet.project.project import Project
 from tests.support.cases import DEMAND, accepted_rows, case_project, derived_rows, unknown_columns
 from use_cases.demand import use_case
 from use_cases.demand.simulator import simulator

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from cli.stages import STAGES
-from ratchet.code_digest import closure
+from ratchet.project.code_digest import closure
 from tests.support.checkout import ROOT
 
 NAMES = sorted(path.parent.name for path in (ROOT / "use_cases").glob("*/__init__.py") if path.parent.name != "shared")

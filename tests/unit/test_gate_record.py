@@ -18,7 +18,7 @@ from ratchet.gate_checks import Verdict, decide, judge
 from ratchet.gate_evidence import Evidence, FirstGains, Gain, LeakEvidence, SliceScore
 from ratchet.gate_record import GateRecord, Waiver, admit, read, verify, write
 from ratchet.plausibility import LEAST_ERROR, LinearFit
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.signing import check_signature, sign
 from tests.support.models import TRAINED_UNTIL, noshow_baseline
 from tests.support.projects import NOSHOW_END, noshow_project

@@ -10,7 +10,7 @@ import pytest
 
 from feature_pipeline.ingest import ingest
 from ratchet.core.errors import SourceError, StoreError
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.storage.partitions import read_manifest
 from tests.support.feed import PAYMENTS, deliver, deliver_shops, feed_project, payment
 from tests.support.killing import contents, survives

@@ -13,7 +13,7 @@ from ratchet.core.settings import GateSettings
 from ratchet.gate_evidence import Gain, SliceScore
 from ratchet.gate_record import GateRecord, conclude
 from ratchet.model_card import LIMIT, model_card, registered_model_card
-from ratchet.versions import CodeVersion
+from ratchet.project.versions import CodeVersion
 from tests.support.models import noshow_contract
 from tests.support.noshow import use_case
 from tests.support.records import good_evidence, good_score

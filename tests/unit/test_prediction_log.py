@@ -16,7 +16,7 @@ from ratchet import prediction_log
 from ratchet.core.clock import Period
 from ratchet.core.errors import DataError, StoreError
 from ratchet.prediction_log import OnlineLog
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.promotion import Champion
 from ratchet.storage import partitions as tables
 from ratchet.use_case.contract import Array

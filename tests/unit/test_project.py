@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ratchet import reports
 from ratchet.core import errors
 from ratchet.core.errors import RatchetError, SettingsError, SourceError
 from ratchet.core.settings import SourceSettings
-from ratchet.project import PeriodName, Project
+from ratchet.project import step_reports as reports
+from ratchet.project.project import PeriodName, Project
 from ratchet.use_case.contract import load_use_case
 from tests.support.parcels import parcels_project
 from tests.support.projects import noshow_project, params

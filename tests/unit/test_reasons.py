@@ -13,10 +13,10 @@ from ratchet.gate_checks import PLAUSIBLE, decide, judge
 from ratchet.gate_evidence import Evidence
 from ratchet.gate_record import GateRecord, admit, conclude, verify
 from ratchet.plausibility import LinearFit
-from ratchet.project import Project
+from ratchet.project.project import Project
+from ratchet.project.versions import CodeVersion
 from ratchet.reasons import Reason, accept, find_reason, reasons_file
 from ratchet.signing import sign
-from ratchet.versions import CodeVersion
 from tests.support.models import noshow_baseline
 from tests.support.projects import noshow_project
 from tests.support.records import good_evidence, good_score

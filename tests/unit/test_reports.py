@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ratchet import reports
+from ratchet.project import step_reports as reports
 from tests.support.projects import noshow_project
 
 

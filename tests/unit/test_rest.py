@@ -21,7 +21,7 @@ from inference_pipeline.online.rest import MAX_BODY, application, attach
 from inference_pipeline.online.serving import Serving
 from ratchet import prediction_log
 from ratchet.core.errors import RegistryError, RequestError
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.use_case.contract import Array
 from tests.support.champions import fixed_predictor
 from tests.support.mistakes import with_examples

@@ -12,7 +12,7 @@ import pytest
 
 from ratchet.check import sample
 from ratchet.check.sample import Sample, take
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.use_case.contract import Delivery
 from tests.support import noshow
 from tests.support.projects import noshow_project

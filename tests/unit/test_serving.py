@@ -10,7 +10,7 @@ import pytest
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.serving import Serving
 from ratchet.core.errors import GateError, RegistryError, StoreError
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.storage.partitions import write_json
 from tests.support.champions import fixed_predictor
 from tests.support.projects import noshow_project

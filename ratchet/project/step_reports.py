@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.storage.partitions import read_json, write_json
 
 Report = dict[str, Any]

@@ -18,7 +18,7 @@ import yaml
 
 from ratchet.core.errors import StoreError, VersionError
 from ratchet.core.settings import PARAMS_FILE
-from ratchet.project import Project
+from ratchet.project.project import Project
 from ratchet.storage.partitions import atomic, digest, md5, write_text
 
 LOCK_FILE = "dvc.lock"
