@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ratchet.deliveries import Found, delivered_rows, find, loader_code, notes_of, read
 from ratchet.project.code_digest import code_digest
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
+from ratchet.sources.batches import Found, delivered_rows, find, loader_code, notes_of, read
 from ratchet.storage.partitions import Files, digest, update
 
 CODE = code_digest(__name__)

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_pipeline.rules import broken, rules_digest
-from ratchet import unreadable
 from ratchet.asof_join import names
 from ratchet.project.project import Project
+from ratchet.sources import unreadable
 from ratchet.storage.partitions import connect, digest, literal
 from ratchet.use_case.contract import ROW_ID, UNREADABLE, SourceTable
 

@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_pipeline.quarantine import DUPLICATE_KEY, Quarantine, leave_out, read_rows
-from ratchet import unreadable
 from ratchet.core.errors import DataError
-from ratchet.deliveries import delivered_rows
 from ratchet.project.code_digest import code_digest
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
+from ratchet.sources import unreadable
+from ratchet.sources.batches import delivered_rows
 from ratchet.storage.partitions import Files, by_date, digest, files, read_manifest, unit_digests, update
 from ratchet.use_case.contract import ROW_ID
 

@@ -64,7 +64,7 @@ def begin(places: Places, path: Path, answers: Answers, *, ask: bool, by: str = 
     from cli.init.plan import plan
     from cli.init.template_of_test import text_of_test
     from cli.init.too_good import sign_reason
-    from ratchet.csv_text import read_text
+    from ratchet.sources.csv_parsing import read_text
 
     write.check_free(places)
     _check_file(path)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from cli.init.answers import Answers, UnansweredError
 from cli.init.decide_time import known_of, time_of, timezone_of
 from cli.init.look import REPEATED, Column, Profile, misfit, named
-from ratchet.csv_source import AS_OF, AT_ONCE, KNOWN_AT
+from ratchet.sources.csv import AS_OF, AT_ONCE, KNOWN_AT
 from ratchet.use_case.contract import Task
 
 NONE = "none"

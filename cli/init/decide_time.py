@@ -10,7 +10,7 @@ import numpy as np
 
 from cli.init.answers import Answers, UnansweredError, duration
 from cli.init.look import Profile, misfit, named
-from ratchet.csv_source import KNOWN_AT
+from ratchet.sources.csv import KNOWN_AT
 
 
 def time_of(profile: Profile, answers: Answers) -> str:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from cli.init.answers import UnansweredError
 from ratchet.core.errors import SourceError
-from ratchet.csv_text import first_misfit, identifier, parse, parses, present
+from ratchet.sources.csv_parsing import first_misfit, identifier, parse, parses, present
 from ratchet.storage.partitions import to_columns
 from ratchet.use_case.contract import INSTANT
 

@@ -14,7 +14,7 @@ from cli.init.baseline import Baseline
 from cli.init.decide import Decided
 from cli.init.look import Column, Profile, misfit
 from cli.init.worth import Floats
-from ratchet.csv_text import parses, present
+from ratchet.sources.csv_parsing import parses, present
 
 SUSPICIOUS = 0.98
 """What by itself says so much of a label was hardly known before it."""

@@ -11,7 +11,7 @@ from cli.init.formatting import WIDTH, folded, imports, names, quoted, spaced, w
 from cli.init.look import Column
 from cli.init.plan import TIMES, Plan
 from cli.init.template_request import dense_request_text, request_text
-from ratchet.csv_source import KNOWN_AT
+from ratchet.sources.csv import KNOWN_AT
 
 MOST_LINES = 80
 CALENDAR = 'calendar(columns["event_timestamp"], TIMEZONE)'

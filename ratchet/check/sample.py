@@ -20,12 +20,12 @@ import pyarrow.compute as pc
 from ratchet.accepted import Accepted, read_by
 from ratchet.asof_join import Query, names
 from ratchet.core.clock import midnight
-from ratchet.deliveries import deliver, read
 from ratchet.derivation import Derivation, view_derivation
 from ratchet.project.project import Project
+from ratchet.sources.batches import deliver, read
+from ratchet.sources.unreadable import Found, readable
+from ratchet.sources.unreadable import found as unreadable
 from ratchet.storage.partitions import connect
-from ratchet.unreadable import Found, readable
-from ratchet.unreadable import found as unreadable
 from ratchet.use_case.contract import ROW_ID, Delivery, SourceTable, UseCase
 
 if TYPE_CHECKING:

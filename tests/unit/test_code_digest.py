@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from ratchet.deliveries import loader_code
 from ratchet.project.code_digest import closure, code_digest
 from ratchet.project.project import Project
+from ratchet.sources.batches import loader_code
 from tests.support.checkout import ROOT
 from tests.support.feed import feed_project
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet import csv_lines
 from ratchet.core.errors import SourceError
-from ratchet.csv_lines import count_rows, holds_rows, scan
-from ratchet.csv_text import read_rows, read_text
+from ratchet.sources import csv_lines
+from ratchet.sources.csv_lines import count_rows, holds_rows, scan
+from ratchet.sources.csv_parsing import read_rows, read_text
 
 CELL = st.text(string.ascii_letters + " ,'\"\n\r", max_size=8)
 

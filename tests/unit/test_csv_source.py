@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError, SourceError
-from ratchet.csv_source import csv_source
-from ratchet.csv_text import identifier
-from ratchet.deliveries import read as read_delivery
+from ratchet.sources.batches import read as read_delivery
+from ratchet.sources.csv import csv_source
+from ratchet.sources.csv_parsing import identifier
 from ratchet.use_case.contract import INSTANT, ROW_ID, Delivery, SourceTable, Unread
 from tests.support import feed
 

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pytest
 from pydantic import create_model
 
-from ratchet import deliveries, unreadable
 from ratchet.core.errors import SourceError
-from ratchet.deliveries import read
 from ratchet.project.project import Project
+from ratchet.sources import batches as deliveries
+from ratchet.sources import unreadable
+from ratchet.sources.batches import read
 from ratchet.use_case.contract import INSTANT, Delivery, SourceTable, Unread
 from tests.support import feed
 from tests.support.feed import feed_project

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from ratchet.core.clock import Period
 from ratchet.core.errors import SourceError
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
-from ratchet.csv_lines import count_rows
+from ratchet.sources.csv_lines import count_rows
 from ratchet.storage.partitions import digest, md5
 from ratchet.use_case.contract import Delivery, Unread
 from use_cases.nyc_taxi import tables

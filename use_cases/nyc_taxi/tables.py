@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from ratchet.core.clock import Instants, Period, local_time, utc_time
 from ratchet.core.errors import SourceError
-from ratchet.unreadable import converted, keep_lost
+from ratchet.sources.unreadable import converted, keep_lost
 from ratchet.use_case.contract import INSTANT, Array
 
 TIMEZONE = "America/New_York"

@@ -11,10 +11,10 @@ from types import FunctionType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ratchet import unreadable
 from ratchet.core.errors import SourceError
 from ratchet.project.code_digest import code_digest
 from ratchet.project.project import Project
+from ratchet.sources import unreadable
 from ratchet.use_case.contract import UNREADABLE, Delivery, SourceTable, Unread, UseCase, use_case_module
 
 _NOTES = b"ratchet.notes"

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError, SourceError
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
-from ratchet.csv_lines import count_rows, holds_rows
-from ratchet.csv_text import read_columns
+from ratchet.sources.csv_lines import count_rows, holds_rows
+from ratchet.sources.csv_parsing import read_columns
 from ratchet.storage.partitions import digest, md5
 from ratchet.use_case.contract import INSTANT, Delivery, Loader, Unread
 

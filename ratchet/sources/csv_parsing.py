@@ -18,8 +18,8 @@ from pydantic import BaseModel
 
 from ratchet.core.clock import Instants, utc_time
 from ratchet.core.errors import SourceError
-from ratchet.csv_lines import Lines, check_swallowed, scan
-from ratchet.unreadable import WHOLE_ROW, converted, keep, keep_lost, lost
+from ratchet.sources.csv_lines import Lines, check_swallowed, scan
+from ratchet.sources.unreadable import WHOLE_ROW, converted, keep, keep_lost, lost
 from ratchet.use_case.contract import INSTANT, ROW_ID, UNREADABLE
 
 RESERVED = {
