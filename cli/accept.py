@@ -15,7 +15,7 @@ def accept(what: str, reason: str, by: str) -> None:
     """Sign why WHAT is no mistake: `too-good`, a model whose inputs give the label away or whose error is next to none.
 
     The reason holds for the present inputs and features. It is kept in the use case's folder as reasons.json, for git."""
-    from ratchet.feature_service import service_spec
+    from ratchet.features.service import service_spec
     from ratchet.project.project import Project
     from ratchet.reasons import accept as sign_reason
     from ratchet.reasons import reasons_file

@@ -14,10 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
-from ratchet.accepted import Accepted
 from ratchet.core.clock import Period, midnight
 from ratchet.core.errors import DataError, StoreError
-from ratchet.derivation import (
+from ratchet.features.expressions import (
     EVENT_TIMESTAMP,
     REQUEST_ID,
     Derivation,
@@ -25,7 +24,8 @@ from ratchet.derivation import (
     request_derivation,
     view_derivation,
 )
-from ratchet.feature_service import ServiceSpec, request_schema, service_spec
+from ratchet.features.service import ServiceSpec, request_schema, service_spec
+from ratchet.features.source_rows import Accepted
 from ratchet.project.code_digest import code_digest
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report

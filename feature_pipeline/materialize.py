@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyarrow as pa
 
-from ratchet.accepted import Accepted
 from ratchet.core.clock import TICK
 from ratchet.core.progress import counted
-from ratchet.derivation import EVENT_TIMESTAMP, UPCOMING, view_derivation
 from ratchet.feature_registry import apply, databases, online_database, open_store
-from ratchet.feature_service import service_spec
-from ratchet.leak_check import known_before
+from ratchet.features.expressions import EVENT_TIMESTAMP, UPCOMING, view_derivation
+from ratchet.features.leak_check import known_before
+from ratchet.features.service import service_spec
+from ratchet.features.source_rows import Accepted
 from ratchet.project.code_digest import code_digest
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ratchet.core.errors import GateError, RegistryError
-from ratchet.feature_service import service_spec
+from ratchet.features.service import service_spec
 from ratchet.project.project import Project
 from ratchet.promotion import Champion, champion_version, resolve_champion
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from ratchet.derivation import EVENT_TIMESTAMP
+from ratchet.features.expressions import EVENT_TIMESTAMP
 from ratchet.storage.partitions import files, literal, timestamptz
 
 

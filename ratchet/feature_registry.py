@@ -13,9 +13,9 @@ import pyarrow as pa
 import yaml
 
 from ratchet.core.errors import StoreError
-from ratchet.derivation import EVENT_TIMESTAMP, REQUEST_ID, UPCOMING
 from ratchet.feast_import import feast_module
-from ratchet.feature_service import (
+from ratchet.features.expressions import EVENT_TIMESTAMP, REQUEST_ID, UPCOMING
+from ratchet.features.service import (
     ServiceSpec,
     label_schema,
     request_schema,

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from ratchet.asof_join import Query, between
 from ratchet.core.clock import TICK, Period
 from ratchet.core.errors import StoreError
-from ratchet.derivation import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID, UPCOMING
 from ratchet.feature_registry import feature_service, open_online, open_store
-from ratchet.feature_service import (
+from ratchet.features.expressions import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID, UPCOMING
+from ratchet.features.service import (
     label_schema,
     request_schema,
     service_spec,

@@ -92,7 +92,7 @@ def _tags(model: Model) -> dict[str, str]:
         DIRTY: str(contract.dirty).lower(),
         EXPERIMENT: contract.experiment or "",
         "ratchet.data_version": contract.data_version,
-        "ratchet.feature_service": contract.feature_service,
+        "ratchet.features.service": contract.feature_service,
         "ratchet.fingerprint": contract.fingerprint,
     }
 

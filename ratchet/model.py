@@ -28,7 +28,7 @@ from pydantic import AwareDatetime
 
 from ratchet.core.errors import DataError, RegistryError
 from ratchet.core.settings import Frozen
-from ratchet.derivation import LABEL_COLUMNS
+from ratchet.features.expressions import LABEL_COLUMNS
 from ratchet.model_files import ARCHIVE, CONTRACT, PLOTS, REFERENCE
 from ratchet.storage.partitions import digest, write_table
 from ratchet.use_case.contract import Columns, Kind, Postprocess, Task, UseCase, as_it_is

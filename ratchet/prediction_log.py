@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import DataError, StoreError
-from ratchet.feature_service import request_schema, service_spec
+from ratchet.features.service import request_schema, service_spec
 from ratchet.project.project import Project
 from ratchet.storage import partitions as tables
 from ratchet.use_case.contract import INSTANT, Array, Columns, UseCase

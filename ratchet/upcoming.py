@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from ratchet.asof_join import Query, names, quoted
-from ratchet.derivation import EVENT_TIMESTAMP, UPCOMING
+from ratchet.features.expressions import EVENT_TIMESTAMP, UPCOMING
 from ratchet.use_case.contract import Array
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 from ratchet.core.clock import Period
+from ratchet.features.leak_check import leak_check
 from ratchet.gate_evidence import LeakEvidence, Score
 from ratchet.gate_record import GateRecord, conclude, write
-from ratchet.leak_check import leak_check
 from ratchet.metrics import METRICS
 from ratchet.model import Model, load
 from ratchet.model_files import checksums

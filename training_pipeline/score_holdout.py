@@ -18,8 +18,8 @@ import pyarrow as pa
 from ratchet.core.clock import Period
 from ratchet.core.errors import VersionError
 from ratchet.feature_registry import apply
-from ratchet.feature_service import service_spec
 from ratchet.feature_store import historical
+from ratchet.features.service import service_spec
 from ratchet.model import load
 from ratchet.project.project import Project
 from ratchet.storage.partitions import write_table

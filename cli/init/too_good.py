@@ -42,7 +42,7 @@ def ask_if_too_good(profile: Profile, decided: Decided, answers: Answers) -> Non
 
 def sign_reason(root: Path, name: str, reason: str, by: str) -> Reason:
     """Sign why the use case that was just written is not too good to be true. Raises GateError."""
-    from ratchet.feature_service import service_spec
+    from ratchet.features.service import service_spec
     from ratchet.project.project import Project
     from ratchet.reasons import accept
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ratchet import prediction_log
 from ratchet.core.errors import StoreError
-from ratchet.derivation import EVENT_TIMESTAMP
+from ratchet.features.expressions import EVENT_TIMESTAMP
 from ratchet.project.project import Project
 from ratchet.use_case.contract import UseCase
 

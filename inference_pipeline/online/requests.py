@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model, 
 from pydantic_core import PydanticCustomError
 
 from ratchet.core.errors import RequestError
-from ratchet.feature_service import request_schema
+from ratchet.features.service import request_schema
 from ratchet.storage import partitions as tables
 from ratchet.use_case.contract import Array, UseCase
 

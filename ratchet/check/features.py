@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ratchet.asof_join import Join, Query, point_in_time
 from ratchet.check.sample import Sample
-from ratchet.derivation import (
+from ratchet.features.expressions import (
     EVENT_TIMESTAMP,
     LABEL_COLUMNS,
     REQUEST_ID,
@@ -24,7 +24,7 @@ from ratchet.derivation import (
     request_derivation,
     view_derivation,
 )
-from ratchet.feature_service import service_spec
+from ratchet.features.service import service_spec
 from ratchet.storage.partitions import to_columns, write_table
 from ratchet.use_case.contract import Columns
 

@@ -12,7 +12,7 @@ import pandas as pd
 from ratchet.check.declaration import Declaration
 from ratchet.check.features import Features, size
 from ratchet.check.finding import Finding
-from ratchet.derivation import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
+from ratchet.features.expressions import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
 from ratchet.metrics import usable
 from ratchet.use_case.contract import Array, Columns, Kind, Task, UseCase
 

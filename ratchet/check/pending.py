@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from ratchet.check.declaration import Declaration
 from ratchet.check.finding import Finding
 from ratchet.check.sample import Sample
-from ratchet.leak_check import late_columns
+from ratchet.features.leak_check import late_columns
 from ratchet.use_case.contract import Rule, SourceTable
 
 EITHER = "either_value_is_missing"

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ratchet.accepted import Accepted, read_by
 from ratchet.asof_join import Query, names
 from ratchet.core.clock import midnight
-from ratchet.derivation import Derivation, view_derivation
+from ratchet.features.expressions import Derivation, view_derivation
+from ratchet.features.source_rows import Accepted, read_by
 from ratchet.project.project import Project
 from ratchet.sources.batches import deliver, read
 from ratchet.sources.unreadable import Found, readable

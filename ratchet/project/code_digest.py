@@ -19,7 +19,7 @@ from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import TypeGuard
 
-from ratchet.composition import syntax
+from ratchet.features.code_fingerprint import syntax
 from ratchet.storage.partitions import digest
 
 _DISTRIBUTIONS = {

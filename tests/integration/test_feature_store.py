@@ -21,8 +21,8 @@ from ratchet.core.clock import Period
 from ratchet.core.errors import StoreError
 from ratchet.core.settings import PARAMS_FILE, Stores
 from ratchet.feature_registry import apply, open_store
-from ratchet.feature_service import request_schema, service_spec
 from ratchet.feature_store import OnlineFeatures, historical, request_times, training_set
+from ratchet.features.service import request_schema, service_spec
 from ratchet.project.project import Project
 from ratchet.storage import sqlite
 from ratchet.storage.partitions import write_text

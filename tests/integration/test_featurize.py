@@ -17,7 +17,7 @@ from ibis import _
 from feature_pipeline.featurize import featurize
 from ratchet.core.errors import DataError, StoreError
 from ratchet.core.settings import Periods
-from ratchet.feature_service import request_schema, service_spec
+from ratchet.features.service import request_schema, service_spec
 from ratchet.project.project import Project
 from ratchet.storage.partitions import files
 from ratchet.use_case.contract import Tables

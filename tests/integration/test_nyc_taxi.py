@@ -14,7 +14,7 @@ from feature_pipeline.rules import broken
 from feature_pipeline.validate import validate
 from ratchet.core.clock import Period
 from ratchet.core.settings import Periods
-from ratchet.leak_check import leak_check
+from ratchet.features.leak_check import leak_check
 from ratchet.project.project import Project
 from ratchet.storage.partitions import read_json
 from ratchet.use_case.contract import ROW_ID

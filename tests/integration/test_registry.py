@@ -93,7 +93,7 @@ def test_a_run_names_its_data_code_and_features(served: Project) -> None:
     assert (dataset.dataset.name, dataset.dataset.digest) == ("noshow-clinic", contract.data_version)
     tags = run.data.tags
     assert (tags["ratchet.commit"], tags["ratchet.dirty"]) == (contract.commit, "false")
-    assert (tags["ratchet.feature_service"], tags["ratchet.fingerprint"]) == (
+    assert (tags["ratchet.features.service"], tags["ratchet.fingerprint"]) == (
         contract.feature_service,
         contract.fingerprint,
     )

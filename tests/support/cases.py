@@ -6,7 +6,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from ratchet.accepted import Accepted
 from ratchet.core.clock import FixedClock
 from ratchet.core.settings import (
     DriftSettings,
@@ -17,7 +16,8 @@ from ratchet.core.settings import (
     Stores,
     TrainingSettings,
 )
-from ratchet.derivation import Derivation
+from ratchet.features.expressions import Derivation
+from ratchet.features.source_rows import Accepted
 from ratchet.project.project import Project
 from ratchet.storage.partitions import connect, scan
 
@@ -73,7 +73,7 @@ def derived_rows(project: Project, derivation: Derivation) -> list[Row]:
 
 def unknown_columns(project: Project, made_on_demand: set[str]) -> set[str]:
     """What inputs, slices, block and baseline name, and is no request's field, view's feature or made on demand."""
-    from ratchet.feature_service import service_spec
+    from ratchet.features.service import service_spec
 
     use_case = project.use_case
     features = service_spec(use_case).features

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from cli.stages import STAGES, load_stage
 from cli.summary import build
 from ratchet.core.errors import RatchetError
-from ratchet.feature_service import service_spec
+from ratchet.features.service import service_spec
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 from ratchet.promotion import champion_version, promote, release, rollback, status

@@ -18,8 +18,8 @@ import pyarrow as pa
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.settings import PARAMS_FILE
-from ratchet.feature_service import service_spec
 from ratchet.feature_store import training_set
+from ratchet.features.service import service_spec
 from ratchet.model import Model, save
 from ratchet.project.project import Project
 from ratchet.use_case.contract import Columns

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ratchet.composition import composition
 from ratchet.core.errors import SettingsError
+from ratchet.features.code_fingerprint import composition
 from ratchet.storage.partitions import digest
 
 FEATURES = '''

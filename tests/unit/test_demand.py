@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
 from ratchet.core.clock import Period
-from ratchet.derivation import label_derivation, request_derivation, view_derivation
-from ratchet.leak_check import leak_check
+from ratchet.features.expressions import label_derivation, request_derivation, view_derivation
+from ratchet.features.leak_check import leak_check
 from ratchet.project.project import Project
 from tests.support.cases import DEMAND, accepted_rows, case_project, derived_rows, unknown_columns
 from use_cases.demand import use_case

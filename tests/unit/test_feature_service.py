@@ -18,7 +18,7 @@ from ibis import _
 
 from ratchet.core import clock
 from ratchet.core.errors import SettingsError
-from ratchet.feature_service import label_schema, request_schema, service_spec
+from ratchet.features.service import label_schema, request_schema, service_spec
 from ratchet.use_case.contract import Columns, Lookup, Tables
 from tests.support import noshow, parcels
 from use_cases.demand import use_case as demand
@@ -121,7 +121,7 @@ def test_fingerprint_covers_what_ratchet_does_for_the_on_demand_function(monkeyp
 
 def test_fingerprint_is_the_same_in_every_process() -> None:
     """Neither the order of hashes nor the time decides it."""
-    code = "from tests.support import noshow; from ratchet.feature_service import service_spec as s; print(s(noshow.use_case))"
+    code = "from tests.support import noshow; from ratchet.features.service import service_spec as s; print(s(noshow.use_case))"
     found = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONHASHSEED": "7"},

@@ -21,7 +21,7 @@ import cli.init
 from cli.init.answers import Answers
 from cli.init.command import init
 from ratchet.core.errors import RatchetError, SourceError
-from ratchet.feature_service import service_spec
+from ratchet.features.service import service_spec
 from ratchet.project.project import Project
 from ratchet.reasons import find_reason
 from tests.support.begun import begun, project_of

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratchet.derivation import view_derivation
+from ratchet.features.expressions import view_derivation
 from ratchet.use_case.contract import Array
 from use_cases.nyc_taxi import use_case
 from use_cases.nyc_taxi.features import on_demand

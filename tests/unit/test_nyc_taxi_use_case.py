@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ratchet.derivation import label_derivation, request_derivation, view_derivation
+from ratchet.features.expressions import label_derivation, request_derivation, view_derivation
 from ratchet.use_case.contract import load_use_case
 from use_cases.nyc_taxi import use_case
 

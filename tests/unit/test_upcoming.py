@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratchet.derivation import UPCOMING
+from ratchet.features.expressions import UPCOMING
 from ratchet.upcoming import bring_forward, pack
 from ratchet.use_case.contract import INSTANT
 

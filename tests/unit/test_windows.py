@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ibis import _
 
 from ratchet.core.errors import SettingsError
-from ratchet.derivation import view_derivation
+from ratchet.features.expressions import view_derivation
 from ratchet.upcoming import bring_forward, pack
 from ratchet.use_case.contract import SourceTable, Tables, View
 from ratchet.use_case.windows import rate, total, trailing

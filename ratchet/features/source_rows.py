@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from ratchet.derivation import EVENT_TIMESTAMP, Derivation
+from ratchet.features.expressions import EVENT_TIMESTAMP, Derivation
 from ratchet.project.project import Project
 from ratchet.storage.partitions import connect, scan, timestamptz
 from ratchet.use_case.contract import SourceTable, UseCase

@@ -15,10 +15,9 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
 
-from ratchet.accepted import Accepted
 from ratchet.core.clock import TICK
 from ratchet.core.progress import counted
-from ratchet.derivation import (
+from ratchet.features.expressions import (
     EVENT_TIMESTAMP,
     LABEL_KNOWN_AT,
     Derivation,
@@ -26,6 +25,7 @@ from ratchet.derivation import (
     request_derivation,
     view_derivation,
 )
+from ratchet.features.source_rows import Accepted
 from ratchet.gate_evidence import LeakComparison, LeakEvidence
 from ratchet.project.project import Project
 from ratchet.storage.partitions import timestamptz

@@ -10,9 +10,9 @@ from types import FunctionType
 
 import pyarrow as pa
 
-from ratchet.composition import composition
 from ratchet.core.errors import SettingsError
-from ratchet.derivation import (
+from ratchet.features.code_fingerprint import composition
+from ratchet.features.expressions import (
     EVENT_TIMESTAMP,
     Derivation,
     label_derivation,
