@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_pipeline.rules import broken, rules_digest
-from ratchet.asof_join import names
+from ratchet.feature_store.point_in_time_join import names
 from ratchet.project.project import Project
 from ratchet.sources import unreadable
 from ratchet.storage.partitions import connect, digest, literal

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from ratchet.feature_registry import definitions, feast_project
+from ratchet.feature_store.definitions import definitions, feast_project
 from ratchet.project.project import Project
 
 HERE = Path(__file__).parent

@@ -12,7 +12,7 @@ import pyarrow as pa
 from inference_pipeline.champion import champion_throughout
 from ratchet import prediction_log
 from ratchet.core.clock import Period, midnight
-from ratchet.feature_store import historical
+from ratchet.feature_store.reads import historical
 from ratchet.features.service import service_spec
 from ratchet.project.code_digest import code_digest
 from ratchet.project.project import PeriodName, Project

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ratchet.core.clock import TICK, Period
 from ratchet.core.errors import DataError
-from ratchet.feature_store import request_times, training_set
+from ratchet.feature_store.reads import request_times, training_set
 from ratchet.features.service import service_spec
 from ratchet.metrics import usable
 from ratchet.model import Contract

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import VersionError
-from ratchet.feature_registry import apply
-from ratchet.feature_store import historical
+from ratchet.feature_store.definitions import apply
+from ratchet.feature_store.reads import historical
 from ratchet.features.service import service_spec
 from ratchet.model import load
 from ratchet.project.project import Project

@@ -11,7 +11,7 @@ import pyarrow as pa
 from inference_pipeline.champion import load_champion
 from inference_pipeline.online.requests import RequestReader
 from ratchet import prediction_log
-from ratchet.feature_store import OnlineFeatures
+from ratchet.feature_store.reads import OnlineFeatures
 from ratchet.prediction_log import OnlineLog
 from ratchet.project.project import Project
 from ratchet.promotion import Champion

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from ratchet.asof_join import Join, Query, point_in_time
 from ratchet.check.sample import Sample
+from ratchet.feature_store.point_in_time_join import Join, Query, point_in_time
 from ratchet.features.expressions import (
     EVENT_TIMESTAMP,
     LABEL_COLUMNS,

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ratchet.asof_join import Query, names
 from ratchet.core.clock import midnight
+from ratchet.feature_store.point_in_time_join import Query, names
 from ratchet.features.expressions import Derivation, view_derivation
 from ratchet.features.source_rows import Accepted, read_by
 from ratchet.project.project import Project

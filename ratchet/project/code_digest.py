@@ -1,7 +1,7 @@
 """Which code a result follows from: the modules of ours that a step's module imports, and the versions of the libraries.
 
 Modules are found in syntax trees, without importing any: all that a module imports, also inside its functions, and all
-that it names as text for somebody else to import, such as `"ratchet.asof_store.AsofOfflineStore"`. What is imported for type
+that it names as text for somebody else to import, such as `"ratchet.feature_store.feast_offline_store.AsofOfflineStore"`. What is imported for type
 checkers alone does not count. A module counts by its syntax: layout, comments, docstrings and annotations of functions
 change nothing. A library counts by its version.
 """

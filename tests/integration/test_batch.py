@@ -26,8 +26,8 @@ from ratchet import prediction_log, promotion
 from ratchet.core.clock import Period
 from ratchet.core.errors import DataError, GateError, RegistryError, StoreError
 from ratchet.core.settings import PARAMS_FILE
-from ratchet.feature_registry import apply
-from ratchet.feature_store import historical
+from ratchet.feature_store.definitions import apply
+from ratchet.feature_store.reads import historical
 from ratchet.project.project import PeriodName, Project
 from ratchet.project.step_reports import Step
 from ratchet.trace import trace

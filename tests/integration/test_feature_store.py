@@ -20,8 +20,8 @@ from feature_pipeline.materialize import materialize
 from ratchet.core.clock import Period
 from ratchet.core.errors import StoreError
 from ratchet.core.settings import PARAMS_FILE, Stores
-from ratchet.feature_registry import apply, open_store
-from ratchet.feature_store import OnlineFeatures, historical, request_times, training_set
+from ratchet.feature_store.definitions import apply, open_store
+from ratchet.feature_store.reads import OnlineFeatures, historical, request_times, training_set
 from ratchet.features.service import request_schema, service_spec
 from ratchet.project.project import Project
 from ratchet.storage import sqlite

@@ -17,7 +17,7 @@ from feature_pipeline.materialize import materialize
 from inference_pipeline.champion import load_champion
 from ratchet import gate_record
 from ratchet.core.errors import GateError, RatchetError, RegistryError
-from ratchet.feature_registry import apply
+from ratchet.feature_store.definitions import apply
 from ratchet.gate_record import GateRecord
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project

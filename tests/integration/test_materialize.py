@@ -22,8 +22,8 @@ from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.clock import FixedClock
 from ratchet.core.errors import StoreError
-from ratchet.feature_registry import apply, online_database, open_store
-from ratchet.feature_store import OnlineFeatures
+from ratchet.feature_store.definitions import apply, online_database, open_store
+from ratchet.feature_store.reads import OnlineFeatures
 from ratchet.features.service import service_spec
 from ratchet.project.project import Project
 from ratchet.storage.partitions import to_columns

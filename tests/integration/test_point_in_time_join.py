@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import StoreError
-from ratchet.feature_registry import apply, open_store
-from ratchet.feature_store import historical
+from ratchet.feature_store.definitions import apply, open_store
+from ratchet.feature_store.reads import historical
 from ratchet.features.service import request_schema, service_spec
 from ratchet.project.project import Project
 from tests.support.parcels import parcels_project

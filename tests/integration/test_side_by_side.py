@@ -13,7 +13,7 @@ import pytest
 
 from inference_pipeline.batch import predict
 from inference_pipeline.online.example import example_request
-from ratchet.feature_registry import feast_project
+from ratchet.feature_store.definitions import feast_project
 from ratchet.features.service import service_spec
 from ratchet.project.project import Project
 from ratchet.promotion import rollback, status

@@ -17,7 +17,7 @@ from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.errors import DataError
 from ratchet.core.settings import TrainingSettings
-from ratchet.feature_registry import apply
+from ratchet.feature_store.definitions import apply
 from ratchet.gate_record import GateRecord, read, verify
 from ratchet.metrics import METRICS
 from ratchet.model import Contract, Model, load, save

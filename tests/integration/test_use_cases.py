@@ -23,7 +23,7 @@ from inference_pipeline.online.requests import RequestReader
 from ratchet import prediction_log
 from ratchet.core.clock import FixedClock, Period
 from ratchet.core.settings import Periods
-from ratchet.feature_store import OnlineFeatures, historical
+from ratchet.feature_store.reads import OnlineFeatures, historical
 from ratchet.project.project import Project
 from ratchet.promotion import reconcile
 from ratchet.storage.partitions import files

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from feature_pipeline.materialize import materialize
-from ratchet.feast_import import feast_module
-from ratchet.feature_registry import online_database
+from ratchet.feature_store.definitions import online_database
+from ratchet.feature_store.feast_import import feast_module
 from tests.support.killing import in_child
 from tests.support.parcels import parcels_project
 

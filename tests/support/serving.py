@@ -18,7 +18,7 @@ import pyarrow as pa
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.settings import PARAMS_FILE
-from ratchet.feature_store import training_set
+from ratchet.feature_store.reads import training_set
 from ratchet.features.service import service_spec
 from ratchet.model import Model, save
 from ratchet.project.project import Project

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ratchet.feature_store.upcoming import bring_forward, pack
 from ratchet.features.expressions import UPCOMING
-from ratchet.upcoming import bring_forward, pack
 from ratchet.use_case.contract import INSTANT
 
 START = datetime(2024, 3, 1, tzinfo=UTC)

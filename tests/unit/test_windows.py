@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from ibis import _
 
 from ratchet.core.errors import SettingsError
+from ratchet.feature_store.upcoming import bring_forward, pack
 from ratchet.features.expressions import view_derivation
-from ratchet.upcoming import bring_forward, pack
 from ratchet.use_case.contract import SourceTable, Tables, View
 from ratchet.use_case.windows import rate, total, trailing
 from tests.support.noshow import use_case as noshow

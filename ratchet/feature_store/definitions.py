@@ -13,7 +13,7 @@ import pyarrow as pa
 import yaml
 
 from ratchet.core.errors import StoreError
-from ratchet.feast_import import feast_module
+from ratchet.feature_store.feast_import import feast_module
 from ratchet.features.expressions import EVENT_TIMESTAMP, REQUEST_ID, UPCOMING
 from ratchet.features.service import (
     ServiceSpec,
@@ -186,7 +186,7 @@ def _settings(project: Project, *, create: bool = False) -> dict[str, Any]:
             "serve_features_while_materializing": True,
         },
         "offline_store": {
-            "type": "ratchet.asof_store.AsofOfflineStore",
+            "type": "ratchet.feature_store.feast_offline_store.AsofOfflineStore",
             "threads": stores.threads,
             "memory_limit": stores.memory_limit,
         },

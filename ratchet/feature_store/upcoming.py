@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from ratchet.asof_join import Query, names, quoted
+from ratchet.feature_store.point_in_time_join import Query, names, quoted
 from ratchet.features.expressions import EVENT_TIMESTAMP, UPCOMING
 from ratchet.use_case.contract import Array
 

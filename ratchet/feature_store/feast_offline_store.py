@@ -15,8 +15,8 @@ from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob,
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.types import from_feast_to_pyarrow_type
 
-from ratchet.asof_join import Join, Query, between, names, point_in_time
 from ratchet.core.errors import StoreError
+from ratchet.feature_store.point_in_time_join import Join, Query, between, names, point_in_time
 from ratchet.features.expressions import EVENT_TIMESTAMP, UPCOMING
 from ratchet.use_case.contract import INSTANT
 
@@ -26,7 +26,9 @@ ENTITIES = "entities"
 class AsofOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
     """`offline_store` in feature_store.yaml."""
 
-    type: Literal["ratchet.asof_store.AsofOfflineStore"] = "ratchet.asof_store.AsofOfflineStore"
+    type: Literal["ratchet.feature_store.feast_offline_store.AsofOfflineStore"] = (
+        "ratchet.feature_store.feast_offline_store.AsofOfflineStore"
+    )
     threads: int = 2
     memory_limit: str = "4GB"
 
