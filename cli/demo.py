@@ -144,7 +144,7 @@ def _drift(planted: reports.Report) -> str:
 
 def offer_worse(project: Project) -> dict[str, Any]:
     """Fit a candidate with far too few trees, ask for it in spite of its verdict, and take the request back."""
-    from ratchet.model import load, save
+    from ratchet.models.model import load, save
     from ratchet.promotion import promote, resolve_champion
     from training_pipeline import fit, gate
     from training_pipeline.dataset import read_training_set

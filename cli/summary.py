@@ -9,7 +9,7 @@ import click
 
 from cli.stages import STAGES
 from ratchet.core.errors import RegistryError
-from ratchet.metrics import METRICS
+from ratchet.models.metrics import METRICS
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 from ratchet.storage.partitions import write_json

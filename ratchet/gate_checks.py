@@ -11,7 +11,7 @@ from typing import Literal
 
 from ratchet.core.settings import Frozen, GateSettings
 from ratchet.gate_evidence import Evidence, FirstGains, Gain, LeakEvidence, Score, SliceScore
-from ratchet.metrics import METRICS, finite
+from ratchet.models.metrics import METRICS, finite
 from ratchet.plausibility import LEAST_ERROR, MOST_EXPLAINED
 
 Direction = Literal[">", ">=", "<="]

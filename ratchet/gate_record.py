@@ -22,7 +22,7 @@ from ratchet.signing import Signed, check_signature
 from ratchet.storage.partitions import write_text
 
 if TYPE_CHECKING:
-    from ratchet.model import Contract
+    from ratchet.models.model import Contract
 
 
 HOW_TO_WAIVE = "Ask for it by `ratchet promote VERSION --reason … --until YYYY-MM-DD`"

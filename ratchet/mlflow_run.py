@@ -22,9 +22,9 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.embedded_registry import artifacts
 from ratchet.gate_record import GateRecord
-from ratchet.model import TRUSTED, Contract, Model, frame
 from ratchet.model_card import model_card, registered_model_card
-from ratchet.model_files import FILES, PLOTS, REFERENCE
+from ratchet.models.model import TRUSTED, Contract, Model, frame
+from ratchet.models.model_files import FILES, PLOTS, REFERENCE
 from ratchet.project.project import Project
 from ratchet.registry import COMMIT, DIGEST, DIRTY, EXPERIMENT, KIND, RECORD, STATUS, VERDICT, Version
 from ratchet.storage.partitions import to_columns

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from ratchet.gate_checks import Check
 from ratchet.gate_evidence import Evidence
 from ratchet.gate_record import GateRecord
-from ratchet.metrics import METRICS
+from ratchet.models.metrics import METRICS
 from ratchet.use_case.contract import UseCase
 
 if TYPE_CHECKING:
-    from ratchet.model import Contract
+    from ratchet.models.model import Contract
 
 LIMIT = 5000
 """Characters that MLflow has room for in a description: `String(5000)` in its tables of versions and of registered models."""

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from ratchet.core.settings import Frozen
-from ratchet.metrics import Floats, finite, usable
+from ratchet.models.metrics import Floats, finite, usable
 from ratchet.use_case.contract import Array, Columns, Kind, Task
 
 MOST_EXPLAINED = 0.99

@@ -38,7 +38,7 @@ from ratchet.signing import begin_anew, sign
 from ratchet.storage.partitions import write_json
 
 if TYPE_CHECKING:
-    from ratchet.model import Contract, Model
+    from ratchet.models.model import Contract, Model
 
 POLICY, WAITS = "policy", "waits for a person"
 

@@ -32,12 +32,12 @@ from ratchet.core.errors import GateError, RegistryError
 from ratchet.embedded_registry import database
 from ratchet.gate_record import GateRecord, Waiver, verify
 from ratchet.history import REQUEST, Entry, PromotionRequest, Snapshot, parsed
-from ratchet.model_files import checksums
+from ratchet.models.model_files import checksums
 from ratchet.project.project import Project
 from ratchet.signing import begin_anew, sign
 
 if TYPE_CHECKING:
-    from ratchet.model import Model
+    from ratchet.models.model import Model
 
 REQUESTED, CHAMPION, PREVIOUS = "requested", "champion", "previous"
 WAIVER = "ratchet.waiver"
@@ -181,7 +181,7 @@ class Registry:
         any other give way to what is offered.
         """
         from ratchet import mlflow_run
-        from ratchet.model import load
+        from ratchet.models.model import load
 
         model = load(directory, self.project.use_case)
         found = self.find(model.digest)
@@ -273,7 +273,7 @@ class Registry:
 
         Raises GateError where the record does not hold, or the model's files are gone or others.
         """
-        from ratchet.model import load
+        from ratchet.models.model import load
 
         verify(record, version.digest, self.project)
         directory = self.files(version, record)

@@ -13,8 +13,8 @@ from ratchet.core.clock import TICK, Period
 from ratchet.core.errors import DataError
 from ratchet.feature_store.reads import request_times, training_set
 from ratchet.features.service import service_spec
-from ratchet.metrics import usable
-from ratchet.model import Contract
+from ratchet.models.metrics import usable
+from ratchet.models.model import Contract
 from ratchet.project.project import Project
 from ratchet.project.versions import code_version, data_version
 from ratchet.use_case.contract import Array, Columns, UseCase

@@ -16,11 +16,11 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from ratchet.backoff import BackoffBaseline
 from ratchet.core.errors import SettingsError
 from ratchet.core.progress import report
 from ratchet.core.settings import PARAMS_FILE, TrainingSettings
-from ratchet.model import Contract, Model, frame, save
+from ratchet.models.baseline import BackoffBaseline
+from ratchet.models.model import Contract, Model, frame, save
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.use_case.contract import Array, Columns, Kind

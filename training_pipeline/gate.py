@@ -12,9 +12,9 @@ from ratchet.core.clock import Period
 from ratchet.features.leak_check import leak_check
 from ratchet.gate_evidence import LeakEvidence, Score
 from ratchet.gate_record import GateRecord, conclude, write
-from ratchet.metrics import METRICS
-from ratchet.model import Model, load
-from ratchet.model_files import checksums
+from ratchet.models.metrics import METRICS
+from ratchet.models.model import Model, load
+from ratchet.models.model_files import checksums
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.project.versions import code_version, data_version

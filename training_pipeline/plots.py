@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from ratchet.metrics import Floats, equally_full
+from ratchet.models.metrics import Floats, equally_full
 from ratchet.storage.partitions import atomic
 from ratchet.use_case.contract import Task
 

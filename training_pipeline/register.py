@@ -7,8 +7,8 @@ from pathlib import Path
 from ratchet import gate_record, promotion
 from ratchet.core.errors import GateError
 from ratchet.gate_record import GateRecord
-from ratchet.model import load
-from ratchet.model_files import checksums
+from ratchet.models.model import load
+from ratchet.models.model_files import checksums
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.registry import STATUS, opened

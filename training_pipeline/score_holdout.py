@@ -20,7 +20,7 @@ from ratchet.core.errors import VersionError
 from ratchet.feature_store.definitions import apply
 from ratchet.feature_store.reads import historical
 from ratchet.features.service import service_spec
-from ratchet.model import load
+from ratchet.models.model import load
 from ratchet.project.project import Project
 from ratchet.storage.partitions import write_table
 

@@ -10,8 +10,8 @@ import numpy as np
 from cli.init import worth
 from cli.init.look import Column, Profile
 from cli.init.worth import Floats
-from ratchet import groups
 from ratchet.core.clock import Instants
+from ratchet.models import groups
 from ratchet.use_case.contract import Array
 
 Bands = tuple[str, tuple[float, ...]]

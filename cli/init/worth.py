@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ratchet import groups
+from ratchet.models import groups
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ratchet import groups
 from ratchet.check.declaration import Declaration
 from ratchet.check.finding import Finding
-from ratchet.groups import LEAST, Spread
-from ratchet.metrics import usable
+from ratchet.models import groups
+from ratchet.models.groups import LEAST, Spread
+from ratchet.models.metrics import usable
 from ratchet.use_case.contract import Columns, UseCase
 
 

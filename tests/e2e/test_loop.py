@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 
 from cli.stages import STAGES
-from ratchet.metrics import METRICS
+from ratchet.models.metrics import METRICS
 from tests.support.checkout import commit, noshow_checkout, run, write_params
 from tests.support.rows import ids_below
 

@@ -18,7 +18,7 @@ from inference_pipeline.online.serving import Serving
 from ratchet import embedded_registry
 from ratchet.core.errors import RegistryError
 from ratchet.core.settings import Stores
-from ratchet.model import frame
+from ratchet.models.model import frame
 from ratchet.project.project import Project
 from ratchet.promotion import champion_version, promote, reconcile, release, resolve_champion, rollback, status
 from ratchet.sensors import sense

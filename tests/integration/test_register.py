@@ -14,7 +14,7 @@ import pytest
 from ratchet import gate_record
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate_evidence import Gain
-from ratchet.model import Model
+from ratchet.models.model import Model
 from ratchet.project.project import Project
 from ratchet.promotion import promote, resolve_champion, rollback, status
 from ratchet.storage.partitions import read_json

@@ -18,7 +18,7 @@ from mlflow.models import get_model_info
 from inference_pipeline.online.serving import Serving
 from ratchet.core.errors import RegistryError
 from ratchet.core.settings import Stores
-from ratchet.model import frame
+from ratchet.models.model import frame
 from ratchet.project.project import Project
 from ratchet.promotion import promote, reconcile, resolve_champion, rollback, status
 from tests.support.champions import fixed_predictor

@@ -16,7 +16,7 @@ from cli.stages import STAGES
 from cli.summary import Summary, build, render, render_status, write
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import Stores
-from ratchet.metrics import METRICS
+from ratchet.models.metrics import METRICS
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 from ratchet.project.versions import alone

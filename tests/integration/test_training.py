@@ -19,9 +19,9 @@ from ratchet.core.errors import DataError
 from ratchet.core.settings import TrainingSettings
 from ratchet.feature_store.definitions import apply
 from ratchet.gate_record import GateRecord, read, verify
-from ratchet.metrics import METRICS
-from ratchet.model import Contract, Model, load, save
-from ratchet.model_files import REFERENCE
+from ratchet.models.metrics import METRICS
+from ratchet.models.model import Contract, Model, load, save
+from ratchet.models.model_files import REFERENCE
 from ratchet.project.project import Project
 from ratchet.promotion import promote
 from ratchet.use_case.contract import Task

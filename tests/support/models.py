@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from ratchet.core.settings import TrainingSettings
-from ratchet.model import Contract, Model, save
-from ratchet.model_files import ARCHIVE
+from ratchet.models.model import Contract, Model, save
+from ratchet.models.model_files import ARCHIVE
 from ratchet.project.project import Project
 from ratchet.use_case.contract import Array
 from tests.support.noshow import use_case

@@ -8,8 +8,8 @@ from typing import Any
 
 from ratchet.gate_evidence import Evidence, FirstGains, Gain, LeakComparison, LeakEvidence, Score, SliceScore
 from ratchet.gate_record import GateRecord, conclude
-from ratchet.model import Model
-from ratchet.model_files import checksums
+from ratchet.models.model import Model
+from ratchet.models.model_files import checksums
 from ratchet.plausibility import LinearFit
 from ratchet.project.project import Project
 from ratchet.project.versions import CodeVersion

@@ -14,7 +14,7 @@ from mlflow.tracking._tracking_service import utils
 from ratchet import embedded_registry, gate_record
 from ratchet.core.settings import SourceSettings
 from ratchet.gate_evidence import Gain
-from ratchet.model import Model
+from ratchet.models.model import Model
 from ratchet.project.project import Project
 from ratchet.promotion import status
 from ratchet.registry import opened

@@ -20,7 +20,7 @@ from feature_pipeline.materialize import materialize
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_store.reads import training_set
 from ratchet.features.service import service_spec
-from ratchet.model import Model, save
+from ratchet.models.model import Model, save
 from ratchet.project.project import Project
 from ratchet.use_case.contract import Columns
 from tests.support.accepted import accept_all

@@ -7,7 +7,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet.backoff import BackoffBaseline
+from ratchet.models.baseline import BackoffBaseline
 
 LEVELS = (("origin", "to"), ("origin",), ())
 ROUTES = pd.DataFrame({"origin": [1.0] * 4 + [2.0, 2.0], "to": [5.0, 5.0, 5.0, 6.0, 5.0, 6.0]})

@@ -97,7 +97,7 @@ def test_what_is_only_named_or_imported_late_counts() -> None:
     assert {
         "ratchet.feature_store.feast_offline_store",
         "ratchet.feature_store.point_in_time_join",
-        "ratchet.backoff",
+        "ratchet.models.baseline",
         "ratchet.mlflow_run",
     } <= set(found)
 

@@ -18,8 +18,8 @@ from ratchet.core.clock import Period
 from ratchet.core.settings import GateSettings
 from ratchet.gate_checks import decide, judge
 from ratchet.gate_evidence import Evidence, Gain
-from ratchet.metrics import Floats
-from ratchet.model import Model
+from ratchet.models.metrics import Floats
+from ratchet.models.model import Model
 from ratchet.use_case.contract import Columns, Task
 from tests.support.models import TRAINED_UNTIL, noshow_baseline, noshow_candidate, noshow_columns, noshow_contract
 from tests.support.noshow import use_case

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ratchet.backoff import BackoffBaseline
-from ratchet.groups import Codes, Floats, codes, merged, spread
-from ratchet.metrics import row_losses
+from ratchet.models.baseline import BackoffBaseline
+from ratchet.models.groups import Codes, Floats, codes, merged, spread
+from ratchet.models.metrics import row_losses
 
 ROWS = 4000
 

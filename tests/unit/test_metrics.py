@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from ratchet.metrics import METRICS, Floats, calibration_error, equally_full, metrics, row_losses
+from ratchet.models.metrics import METRICS, Floats, calibration_error, equally_full, metrics, row_losses
 from ratchet.use_case.contract import Task
 
 

@@ -14,8 +14,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from ratchet.core.errors import DataError, RegistryError
-from ratchet.model import Model, load, save
-from ratchet.model_files import ARCHIVE, CONTRACT
+from ratchet.models.model import Model, load, save
+from ratchet.models.model_files import ARCHIVE, CONTRACT
 from ratchet.use_case.contract import Array, Columns
 from tests.support.models import (
     noshow_baseline,
@@ -115,7 +115,8 @@ def test_type_that_is_not_on_our_list_is_refused(tmp_path: Path) -> None:
     """An archive that vouches for a type of its own is not loaded."""
     directory = save_noshow(noshow_baseline(), tmp_path / "model")
     rewrite_schema(
-        directory, lambda schema: schema.replace("ratchet.backoff", "subprocess").replace("BackoffBaseline", "Popen")
+        directory,
+        lambda schema: schema.replace("ratchet.models.baseline", "subprocess").replace("BackoffBaseline", "Popen"),
     )
     with pytest.raises(RegistryError, match=r"Untrusted types found in the file: \['subprocess.Popen'\]"):
         load(directory, use_case)

@@ -29,7 +29,7 @@ from pydantic import AwareDatetime
 from ratchet.core.errors import DataError, RegistryError
 from ratchet.core.settings import Frozen
 from ratchet.features.expressions import LABEL_COLUMNS
-from ratchet.model_files import ARCHIVE, CONTRACT, PLOTS, REFERENCE
+from ratchet.models.model_files import ARCHIVE, CONTRACT, PLOTS, REFERENCE
 from ratchet.storage.partitions import digest, write_table
 from ratchet.use_case.contract import Columns, Kind, Postprocess, Task, UseCase, as_it_is
 
@@ -38,7 +38,7 @@ TRUSTED = (
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
     "lightgbm.sklearn.LGBMRegressor",
-    "ratchet.backoff.BackoffBaseline",
+    "ratchet.models.baseline.BackoffBaseline",
 )
 """What an archive may hold beside the types of numpy and sklearn that skops itself vouches for."""
 EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)

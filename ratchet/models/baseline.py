@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator
 
-from ratchet.groups import LEAST
+from ratchet.models.groups import LEAST
 from ratchet.use_case.contract import Task
 
 Floats = npt.NDArray[np.float64]
