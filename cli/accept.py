@@ -16,9 +16,9 @@ def accept(what: str, reason: str, by: str) -> None:
 
     The reason holds for the present inputs and features. It is kept in the use case's folder as reasons.json, for git."""
     from ratchet.features.service import service_spec
+    from ratchet.gate.reasons import accept as sign_reason
+    from ratchet.gate.reasons import reasons_file
     from ratchet.project.project import Project
-    from ratchet.reasons import accept as sign_reason
-    from ratchet.reasons import reasons_file
 
     project = Project.load(use_case=click.get_current_context().obj)
     spec = service_spec(project.use_case)

@@ -13,9 +13,9 @@ from pydantic import AwareDatetime, ValidationError
 
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.core.settings import Frozen
-from ratchet.gate_record import Waiver
+from ratchet.gate.record import Waiver
+from ratchet.gate.signing import Signed, begin_anew, check_signature
 from ratchet.project.project import Project
-from ratchet.signing import Signed, begin_anew, check_signature
 
 REQUEST, HISTORY = "ratchet.request", "ratchet.history."
 Kind = Literal["promotion", "rollback", "release"]

@@ -21,7 +21,7 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.embedded_registry import artifacts
-from ratchet.gate_record import GateRecord
+from ratchet.gate.record import GateRecord
 from ratchet.model_card import model_card, registered_model_card
 from ratchet.models.model import TRUSTED, Contract, Model, frame
 from ratchet.models.model_files import FILES, PLOTS, REFERENCE

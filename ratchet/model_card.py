@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ratchet.gate_checks import Check
-from ratchet.gate_evidence import Evidence
-from ratchet.gate_record import GateRecord
+from ratchet.gate.checks import Check
+from ratchet.gate.evidence import Evidence
+from ratchet.gate.record import GateRecord
 from ratchet.models.metrics import METRICS
 from ratchet.use_case.contract import UseCase
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ratchet.core.errors import GateError, RegistryError
-from ratchet.gate_record import GateRecord, Waiver, admit
+from ratchet.gate.record import GateRecord, Waiver, admit
+from ratchet.gate.signing import begin_anew, sign
 from ratchet.history import Entry, Snapshot, kind_of, previous
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
@@ -34,7 +35,6 @@ from ratchet.registry import (
     opened,
 )
 from ratchet.sensors import write_requested
-from ratchet.signing import begin_anew, sign
 from ratchet.storage.partitions import write_json
 
 if TYPE_CHECKING:

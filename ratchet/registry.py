@@ -30,11 +30,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from ratchet import embedded_registry
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.embedded_registry import database
-from ratchet.gate_record import GateRecord, Waiver, verify
+from ratchet.gate.record import GateRecord, Waiver, verify
+from ratchet.gate.signing import begin_anew, sign
 from ratchet.history import REQUEST, Entry, PromotionRequest, Snapshot, parsed
 from ratchet.models.model_files import checksums
 from ratchet.project.project import Project
-from ratchet.signing import begin_anew, sign
 
 if TYPE_CHECKING:
     from ratchet.models.model import Model
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 REQUESTED, CHAMPION, PREVIOUS = "requested", "champion", "previous"
 WAIVER = "ratchet.waiver"
 DIGEST, KIND, STATUS = "ratchet.digest", "ratchet.kind", "ratchet.status"
-RECORD, VERDICT = "ratchet.gate_record", "ratchet.verdict"
+RECORD, VERDICT = "ratchet.gate.record", "ratchet.verdict"
 COMMIT, DIRTY, EXPERIMENT = "ratchet.commit", "ratchet.dirty", "ratchet.experiment"
 ABSENT = "RESOURCE_DOES_NOT_EXIST"
 LOCK_SECONDS = 120

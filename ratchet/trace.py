@@ -7,7 +7,7 @@ from typing import Any
 
 from ratchet import prediction_log
 from ratchet.core.errors import GateError, RegistryError
-from ratchet.gate_record import GateRecord, verify
+from ratchet.gate.record import GateRecord, verify
 from ratchet.models.model import read_contract
 from ratchet.project.project import Project
 from ratchet.registry import Registry, Version, opened

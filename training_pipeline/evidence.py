@@ -13,10 +13,10 @@ from scipy.stats import norm, t
 
 from ratchet.core.clock import local_time
 from ratchet.core.settings import GateSettings
-from ratchet.gate_evidence import Evidence, FirstGains, Gain, LeakEvidence, Score, SliceScore
+from ratchet.gate.evidence import Evidence, FirstGains, Gain, LeakEvidence, Score, SliceScore
+from ratchet.gate.plausibility import LinearFit, linear_fit
 from ratchet.models.metrics import METRICS, Codes, Floats, finite, metrics, row_losses
 from ratchet.models.model import Model
-from ratchet.plausibility import LinearFit, linear_fit
 from ratchet.use_case.contract import Array, Columns, Kind, Task, UseCase
 from training_pipeline.dataset import Answers, Holdout
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ratchet import gate_record, promotion
+from ratchet import promotion
 from ratchet.core.errors import GateError
-from ratchet.gate_record import GateRecord
+from ratchet.gate import record as gate_record
+from ratchet.gate.record import GateRecord
 from ratchet.models.model import load
 from ratchet.models.model_files import checksums
 from ratchet.project.project import Project

@@ -13,8 +13,8 @@ from cli.init.answers import Answers, UnansweredError
 from cli.init.decide import Decided
 from cli.init.look import Column, Profile
 from cli.init.plan import label_values, request_columns
-from ratchet.plausibility import linear_fit
-from ratchet.reasons import Reason
+from ratchet.gate.plausibility import linear_fit
+from ratchet.gate.reasons import Reason
 from ratchet.use_case.contract import Array
 
 
@@ -43,8 +43,8 @@ def ask_if_too_good(profile: Profile, decided: Decided, answers: Answers) -> Non
 def sign_reason(root: Path, name: str, reason: str, by: str) -> Reason:
     """Sign why the use case that was just written is not too good to be true. Raises GateError."""
     from ratchet.features.service import service_spec
+    from ratchet.gate.reasons import accept
     from ratchet.project.project import Project
-    from ratchet.reasons import accept
 
     with _imported(root, name) as module:
         service = service_spec(module.use_case)

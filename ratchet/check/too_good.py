@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from ratchet.check.declaration import Declaration
 from ratchet.check.finding import Finding
 from ratchet.features.service import service_spec
-from ratchet.plausibility import MOST_EXPLAINED, linear_fit
+from ratchet.gate.plausibility import MOST_EXPLAINED, linear_fit
+from ratchet.gate.reasons import find_reason, how_to_accept
 from ratchet.project.project import Project
-from ratchet.reasons import find_reason, how_to_accept
 from ratchet.use_case.contract import Columns
 
 

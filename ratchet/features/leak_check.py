@@ -26,7 +26,7 @@ from ratchet.features.expressions import (
     view_derivation,
 )
 from ratchet.features.source_rows import Accepted
-from ratchet.gate_evidence import LeakComparison, LeakEvidence
+from ratchet.gate.evidence import LeakComparison, LeakEvidence
 from ratchet.project.project import Project
 from ratchet.storage.partitions import timestamptz
 from ratchet.use_case.contract import ROW_ID, SourceTable

@@ -15,10 +15,10 @@ from cli.summary import build, render, write
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from inference_pipeline.champion import load_champion
-from ratchet import gate_record
 from ratchet.core.errors import GateError, RatchetError, RegistryError
 from ratchet.feature_store.definitions import apply
-from ratchet.gate_record import GateRecord
+from ratchet.gate import record as gate_record
+from ratchet.gate.record import GateRecord
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 from ratchet.promotion import champion_version, promote, resolve_champion, rollback

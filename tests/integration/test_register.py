@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from ratchet import gate_record
 from ratchet.core.errors import GateError, RegistryError
-from ratchet.gate_evidence import Gain
+from ratchet.gate import record as gate_record
+from ratchet.gate.evidence import Gain
 from ratchet.models.model import Model
 from ratchet.project.project import Project
 from ratchet.promotion import promote, resolve_champion, rollback, status

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from ratchet.core.errors import GateError, RegistryError
-from ratchet.gate_record import Waiver
+from ratchet.gate.record import Waiver
+from ratchet.gate.signing import sign
 from ratchet.models.model import load
 from ratchet.models.model_files import CONTRACT, REFERENCE
 from ratchet.project.project import Project
 from ratchet.promotion import promote, reconcile, resolve_champion, rollback, status
 from ratchet.registry import DIGEST, RECORD
-from ratchet.signing import sign
 from tests.support.interruptions import LAZY
 from tests.support.models import noshow_contract, rewrite_schema, save_noshow
 from tests.support.noshow import use_case

@@ -14,10 +14,10 @@ from cli.init.answers import Answers, UnansweredError
 from cli.stages import load_stage
 from ratchet.check import check
 from ratchet.core.errors import GateError
-from ratchet.gate_checks import PLAUSIBLE
-from ratchet.gate_record import admit, read, verify
+from ratchet.gate.checks import PLAUSIBLE
+from ratchet.gate.reasons import reasons_file
+from ratchet.gate.record import admit, read, verify
 from ratchet.project.project import Project
-from ratchet.reasons import reasons_file
 from tests.support.begun import begun, project_of
 from tests.support.csv_files import bikes, checkout
 from tests.support.remedies import follow

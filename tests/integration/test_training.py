@@ -18,7 +18,7 @@ from feature_pipeline.materialize import materialize
 from ratchet.core.errors import DataError
 from ratchet.core.settings import TrainingSettings
 from ratchet.feature_store.definitions import apply
-from ratchet.gate_record import GateRecord, read, verify
+from ratchet.gate.record import GateRecord, read, verify
 from ratchet.models.metrics import METRICS
 from ratchet.models.model import Contract, Model, load, save
 from ratchet.models.model_files import REFERENCE

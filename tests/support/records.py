@@ -6,14 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from ratchet.gate_evidence import Evidence, FirstGains, Gain, LeakComparison, LeakEvidence, Score, SliceScore
-from ratchet.gate_record import GateRecord, conclude
+from ratchet.gate.evidence import Evidence, FirstGains, Gain, LeakComparison, LeakEvidence, Score, SliceScore
+from ratchet.gate.plausibility import LinearFit
+from ratchet.gate.record import GateRecord, conclude
+from ratchet.gate.signing import sign
 from ratchet.models.model import Model
 from ratchet.models.model_files import checksums
-from ratchet.plausibility import LinearFit
 from ratchet.project.project import Project
 from ratchet.project.versions import CodeVersion
-from ratchet.signing import sign
 from tests.support.models import TRAINED_UNTIL
 
 NO_LEAK = LeakComparison(cut_offs=(TRAINED_UNTIL,), compared=500, later=60, hidden=50, changed=0)

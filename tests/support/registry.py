@@ -11,9 +11,10 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils
 
-from ratchet import embedded_registry, gate_record
+from ratchet import embedded_registry
 from ratchet.core.settings import SourceSettings
-from ratchet.gate_evidence import Gain
+from ratchet.gate import record as gate_record
+from ratchet.gate.evidence import Gain
 from ratchet.models.model import Model
 from ratchet.project.project import Project
 from ratchet.promotion import status

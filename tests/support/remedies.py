@@ -10,10 +10,10 @@ from cli.stages import STAGES, load_stage
 from cli.summary import build
 from ratchet.core.errors import RatchetError
 from ratchet.features.service import service_spec
+from ratchet.gate.reasons import accept
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 from ratchet.promotion import champion_version, promote, release, rollback, status
-from ratchet.reasons import accept
 
 Words = list[str]
 

@@ -16,8 +16,8 @@ from hypothesis.extra.numpy import arrays
 
 from ratchet.core.clock import Period
 from ratchet.core.settings import GateSettings
-from ratchet.gate_checks import decide, judge
-from ratchet.gate_evidence import Evidence, Gain
+from ratchet.gate.checks import decide, judge
+from ratchet.gate.evidence import Evidence, Gain
 from ratchet.models.metrics import Floats
 from ratchet.models.model import Model
 from ratchet.use_case.contract import Columns, Task

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from ratchet.core.errors import GateError
 from ratchet.core.settings import GateSettings, Stores
-from ratchet.gate_checks import Verdict, decide, judge
-from ratchet.gate_evidence import Evidence, FirstGains, Gain, LeakEvidence, SliceScore
-from ratchet.gate_record import GateRecord, Waiver, admit, read, verify, write
-from ratchet.plausibility import LEAST_ERROR, LinearFit
+from ratchet.gate.checks import Verdict, decide, judge
+from ratchet.gate.evidence import Evidence, FirstGains, Gain, LeakEvidence, SliceScore
+from ratchet.gate.plausibility import LEAST_ERROR, LinearFit
+from ratchet.gate.record import GateRecord, Waiver, admit, read, verify, write
+from ratchet.gate.signing import check_signature, sign
 from ratchet.project.project import Project
-from ratchet.signing import check_signature, sign
 from tests.support.models import TRAINED_UNTIL, noshow_baseline
 from tests.support.projects import NOSHOW_END, noshow_project
 from tests.support.records import GAIN, NO_LEAK, NO_LEAKS, good_evidence, good_score, noshow_record

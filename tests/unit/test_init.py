@@ -22,8 +22,8 @@ from cli.init.answers import Answers
 from cli.init.command import init
 from ratchet.core.errors import RatchetError, SourceError
 from ratchet.features.service import service_spec
+from ratchet.gate.reasons import find_reason
 from ratchet.project.project import Project
-from ratchet.reasons import find_reason
 from tests.support.begun import begun, project_of
 from tests.support.checkout import ROOT
 from tests.support.csv_files import PARAMS, checkout, rides, subscribers, visits, write_csv

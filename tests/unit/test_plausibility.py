@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratchet.plausibility import MOST_EXPLAINED, LinearFit, linear_fit
+from ratchet.gate.plausibility import MOST_EXPLAINED, LinearFit, linear_fit
 from ratchet.use_case.contract import Array, Kind, Task
 
 ROWS = 1200

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from ratchet.core.errors import GateError
-from ratchet.gate_checks import PLAUSIBLE, decide, judge
-from ratchet.gate_evidence import Evidence
-from ratchet.gate_record import GateRecord, admit, conclude, verify
-from ratchet.plausibility import LinearFit
+from ratchet.gate.checks import PLAUSIBLE, decide, judge
+from ratchet.gate.evidence import Evidence
+from ratchet.gate.plausibility import LinearFit
+from ratchet.gate.reasons import Reason, accept, find_reason, reasons_file
+from ratchet.gate.record import GateRecord, admit, conclude, verify
+from ratchet.gate.signing import sign
 from ratchet.project.project import Project
 from ratchet.project.versions import CodeVersion
-from ratchet.reasons import Reason, accept, find_reason, reasons_file
-from ratchet.signing import sign
 from tests.support.models import noshow_baseline
 from tests.support.projects import noshow_project
 from tests.support.records import good_evidence, good_score

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pydantic import AwareDatetime, NonNegativeInt
 
 from ratchet.core.settings import Frozen
-from ratchet.plausibility import LinearFit
-from ratchet.reasons import Reason
+from ratchet.gate.plausibility import LinearFit
+from ratchet.gate.reasons import Reason
 from ratchet.use_case.contract import Split, Task
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 from ratchet.core.settings import Frozen, GateSettings
-from ratchet.gate_evidence import Evidence, FirstGains, Gain, LeakEvidence, Score, SliceScore
+from ratchet.gate.evidence import Evidence, FirstGains, Gain, LeakEvidence, Score, SliceScore
+from ratchet.gate.plausibility import LEAST_ERROR, MOST_EXPLAINED
 from ratchet.models.metrics import METRICS, finite
-from ratchet.plausibility import LEAST_ERROR, MOST_EXPLAINED
 
 Direction = Literal[">", ">=", "<="]
 Status = Literal["passed", "failed", "insufficient"]

@@ -13,12 +13,12 @@ from pydantic import AwareDatetime, Field, ValidationError
 
 from ratchet.core.errors import GateError
 from ratchet.core.settings import GateSettings
-from ratchet.gate_checks import PLAUSIBLE, Check, Verdict, decide, judge
-from ratchet.gate_evidence import Evidence
+from ratchet.gate.checks import PLAUSIBLE, Check, Verdict, decide, judge
+from ratchet.gate.evidence import Evidence
+from ratchet.gate.reasons import check_reason, how_to_accept
+from ratchet.gate.signing import Signed, check_signature
 from ratchet.project.project import Project
 from ratchet.project.versions import CodeVersion
-from ratchet.reasons import check_reason, how_to_accept
-from ratchet.signing import Signed, check_signature
 from ratchet.storage.partitions import write_text
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import Literal
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
 from ratchet.core.errors import GateError
+from ratchet.gate.signing import Signed, check_signature, sign
 from ratchet.project.project import Project
-from ratchet.signing import Signed, check_signature, sign
 from ratchet.storage.partitions import write_text
 
 REASONS_FILE = "reasons.json"
