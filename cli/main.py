@@ -67,7 +67,7 @@ def summary(as_json: bool) -> None:
 def status(as_json: bool) -> None:
     """Which model serves, which is requested, and why a request was refused."""
     from cli.summary import render_status
-    from ratchet.promotion import status as registry_status
+    from ratchet.model_registry.promotion import status as registry_status
 
     found = registry_status(_project())
     click.echo(_json(found) if as_json else render_status(found))
@@ -80,7 +80,7 @@ def status(as_json: bool) -> None:
 @click.option("--by", default=current_user, show_default="you", help="Who asks.")
 def promote(version: int, reason: str | None, until: datetime | None, by: str) -> None:
     """Request VERSION; it serves if its gate record holds."""
-    from ratchet.promotion import promote as request
+    from ratchet.model_registry.promotion import promote as request
 
     day = until and until.replace(tzinfo=UTC)
     report = request(_project(), version, by=by, reason=reason, until=day)
@@ -92,7 +92,7 @@ def promote(version: int, reason: str | None, until: datetime | None, by: str) -
 @click.option("--by", default=current_user, show_default="you", help="Who asks.")
 def rollback(reason: str, by: str) -> None:
     """Return to the version that served before, and keep the policy from promoting until somebody releases it."""
-    from ratchet.promotion import rollback as return_to_previous
+    from ratchet.model_registry.promotion import rollback as return_to_previous
 
     report = return_to_previous(_project(), by=by, reason=reason)
     click.echo(f"version {report['champion']['version']} serves again")
@@ -104,7 +104,7 @@ def rollback(reason: str, by: str) -> None:
 @click.option("--by", default=current_user, show_default="you", help="Who releases it.")
 def release(reason: str, by: str) -> None:
     """End the hold of a rollback: superior candidates of later training runs are promoted again."""
-    from ratchet.promotion import release as end_hold
+    from ratchet.model_registry.promotion import release as end_hold
 
     report = end_hold(_project(), by=by, reason=reason)
     click.echo(f"version {report['champion']['version']} serves, and gives way to a better one")
@@ -153,8 +153,8 @@ def restore(lock: Path) -> None:
 @ratchet.command()
 def sensors() -> None:
     """Read which versions are requested and which the registry has lost, and write it where DVC looks."""
+    from ratchet.model_registry.sensors import sense
     from ratchet.project.project import Project
-    from ratchet.sensors import sense
 
     click.echo(_json(sense(Project.load_all())))
 

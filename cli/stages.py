@@ -16,7 +16,7 @@ STAGES = {
     "train": "training_pipeline.fit:train",
     "evaluate": "training_pipeline.gate:evaluate",
     "register": "training_pipeline.register:register",
-    "reconcile": "ratchet.promotion:reconcile",
+    "reconcile": "ratchet.model_registry.promotion:reconcile",
     "predict": "inference_pipeline.batch:predict",
     "monitor": "inference_pipeline.monitor.drift:monitor",
 }

@@ -109,7 +109,7 @@ def render_status(status: Mapping[str, Any]) -> str:
 
 def _registry(project: Project) -> dict[str, Any]:
     """What the registry says; where it does not answer, its `problem`, and nothing else."""
-    from ratchet.promotion import status
+    from ratchet.model_registry.promotion import status
 
     try:
         return status(project)

@@ -76,7 +76,7 @@ def _flat(report: Report, prefix: str = "") -> Iterator[tuple[str, str]]:
 @step
 def reconcile(project: Project) -> Report:
     """Part of two pipelines: after registering, and before scoring, in case another version was requested in between."""
-    from ratchet.promotion import reconcile
+    from ratchet.model_registry.promotion import reconcile
 
     return reconcile(project)
 

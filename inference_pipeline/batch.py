@@ -14,10 +14,10 @@ from ratchet import prediction_log
 from ratchet.core.clock import Period, midnight
 from ratchet.feature_store.reads import historical
 from ratchet.features.service import service_spec
+from ratchet.model_registry.promotion import Champion
 from ratchet.project.code_digest import code_digest
 from ratchet.project.project import PeriodName, Project
 from ratchet.project.step_reports import Report
-from ratchet.promotion import Champion
 from ratchet.storage import partitions as tables
 from ratchet.storage.dated import Dated
 from ratchet.storage.partitions import Files

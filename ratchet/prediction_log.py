@@ -31,7 +31,7 @@ from ratchet.storage import partitions as tables
 from ratchet.use_case.contract import INSTANT, Array, Columns, UseCase
 
 if TYPE_CHECKING:
-    from ratchet.promotion import Champion
+    from ratchet.model_registry.promotion import Champion
 
 ARM = "champion"
 _STRUCTS = ("keys", "request", "features", "feature_timestamps")

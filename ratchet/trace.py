@@ -8,9 +8,9 @@ from typing import Any
 from ratchet import prediction_log
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate.record import GateRecord, verify
+from ratchet.model_registry.registry import Registry, Version, opened
 from ratchet.models.model import read_contract
 from ratchet.project.project import Project
-from ratchet.registry import Registry, Version, opened
 
 
 def trace(project: Project, prediction_id: str) -> dict[str, Any]:

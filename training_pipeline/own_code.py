@@ -15,9 +15,9 @@ import yaml
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import ENVIRONMENT_PREFIX, PARAMS_FILE
 from ratchet.core.telemetry import QUIET
+from ratchet.model_registry.promotion import Champion
 from ratchet.project.project import Project
 from ratchet.project.versions import checked_out
-from ratchet.promotion import Champion
 from training_pipeline.dataset import Answers, Holdout
 
 logger = logging.getLogger(__name__)

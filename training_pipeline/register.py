@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ratchet import promotion
 from ratchet.core.errors import GateError
 from ratchet.gate import record as gate_record
 from ratchet.gate.record import GateRecord
+from ratchet.model_registry import promotion
+from ratchet.model_registry.registry import STATUS, opened
+from ratchet.model_registry.sensors import write_missing
 from ratchet.models.model import load
 from ratchet.models.model_files import checksums
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
-from ratchet.registry import STATUS, opened
-from ratchet.sensors import write_missing
 
 
 def register(project: Project) -> Report:

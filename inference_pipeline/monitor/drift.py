@@ -16,10 +16,10 @@ from inference_pipeline.monitor.comparison import MISSING
 from ratchet import prediction_log
 from ratchet.core.errors import DataError
 from ratchet.core.settings import DriftSettings
+from ratchet.model_registry.promotion import Champion
 from ratchet.models.model_files import REFERENCE
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
-from ratchet.promotion import Champion
 from ratchet.storage.partitions import to_columns, write_json
 from ratchet.use_case.contract import Array, Columns
 

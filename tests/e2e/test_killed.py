@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ratchet.model_registry.promotion import status
 from ratchet.project.project import Project
-from ratchet.promotion import status
 from tests.support.checkout import environment, noshow_checkout, run
 from tests.support.killing import contents
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ratchet.core.errors import RegistryError
+from ratchet.model_registry.promotion import champion_version, promote, reconcile, resolve_champion, rollback, status
 from ratchet.project.project import Project
-from ratchet.promotion import champion_version, promote, reconcile, resolve_champion, rollback, status
 from ratchet.storage.partitions import read_json
 from tests.support.interruptions import counted, fail_at, killed
 from tests.support.projects import NOSHOW_END

@@ -12,9 +12,9 @@ from cli.demo import ask_in_person, conclude, select_source
 from cli.person import current_user
 from cli.summary import Summary, render
 from ratchet.core.settings import PARAMS_FILE, SourceSettings
+from ratchet.model_registry.promotion import resolve_champion, rollback, status
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
-from ratchet.promotion import resolve_champion, rollback, status
 from tests.support.checkout import ROOT
 from tests.support.projects import noshow_project, run_through
 from tests.support.registry import trained

@@ -13,10 +13,10 @@ import pytest
 
 from inference_pipeline.monitor.drift import drift_report
 from ratchet.core.errors import DataError
+from ratchet.model_registry.promotion import Champion
 from ratchet.models.model_files import REFERENCE
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
-from ratchet.promotion import Champion
 from ratchet.storage.partitions import write_table
 from ratchet.use_case.contract import Array
 from tests.support.champions import noshow_champion

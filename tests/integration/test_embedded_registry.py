@@ -15,13 +15,21 @@ import mlflow
 import pytest
 
 from inference_pipeline.online.serving import Serving
-from ratchet import embedded_registry
 from ratchet.core.errors import RegistryError
 from ratchet.core.settings import Stores
+from ratchet.model_registry import embedded as embedded_registry
+from ratchet.model_registry.promotion import (
+    champion_version,
+    promote,
+    reconcile,
+    release,
+    resolve_champion,
+    rollback,
+    status,
+)
+from ratchet.model_registry.sensors import sense
 from ratchet.models.model import frame
 from ratchet.project.project import Project
-from ratchet.promotion import champion_version, promote, reconcile, release, resolve_champion, rollback, status
-from ratchet.sensors import sense
 from ratchet.storage.partitions import read_json
 from tests.support.champions import fixed_predictor
 from tests.support.models import noshow_columns

@@ -8,10 +8,18 @@ from collections.abc import Callable
 import pytest
 
 from ratchet.core.errors import RegistryError
+from ratchet.model_registry.promotion import (
+    champion_version,
+    promote,
+    reconcile,
+    release,
+    resolve_champion,
+    rollback,
+    status,
+)
+from ratchet.model_registry.sensors import sense
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
-from ratchet.promotion import champion_version, promote, reconcile, release, resolve_champion, rollback, status
-from ratchet.sensors import sense
 from tests.support.registry import artifacts, baseline, candidate, client, offer_model, statuses, stored_record
 from tests.support.remedies import follow
 from training_pipeline.register import register

@@ -12,9 +12,9 @@ import pytest
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import VersionError
+from ratchet.model_registry.promotion import Champion
 from ratchet.models.model import Contract
 from ratchet.project.project import Project
-from ratchet.promotion import Champion
 from tests.support.champions import noshow_champion
 from tests.support.checkout import commit, run
 from tests.support.models import TRAINED_UNTIL, noshow_columns, noshow_contract

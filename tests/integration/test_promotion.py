@@ -9,10 +9,18 @@ from typing import Any
 import pytest
 
 from ratchet.core.errors import GateError, RegistryError
+from ratchet.model_registry.promotion import (
+    champion_version,
+    promote,
+    reconcile,
+    release,
+    resolve_champion,
+    rollback,
+    status,
+)
+from ratchet.model_registry.sensors import sense
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
-from ratchet.promotion import champion_version, promote, reconcile, release, resolve_champion, rollback, status
-from ratchet.sensors import sense
 from ratchet.storage.partitions import read_json
 from tests.support.projects import NOSHOW_END
 from tests.support.records import good_score

@@ -14,9 +14,9 @@ import pytest
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate import record as gate_record
 from ratchet.gate.evidence import Gain
+from ratchet.model_registry.promotion import promote, resolve_champion, rollback, status
 from ratchet.models.model import Model
 from ratchet.project.project import Project
-from ratchet.promotion import promote, resolve_champion, rollback, status
 from ratchet.storage.partitions import read_json
 from tests.support.interruptions import counted, fail_at, killed
 from tests.support.models import save_noshow

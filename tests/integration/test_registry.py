@@ -18,9 +18,9 @@ from mlflow.models import get_model_info
 from inference_pipeline.online.serving import Serving
 from ratchet.core.errors import RegistryError
 from ratchet.core.settings import Stores
+from ratchet.model_registry.promotion import promote, reconcile, resolve_champion, rollback, status
 from ratchet.models.model import frame
 from ratchet.project.project import Project
-from ratchet.promotion import promote, reconcile, resolve_champion, rollback, status
 from tests.support.champions import fixed_predictor
 from tests.support.interruptions import killed
 from tests.support.mlflow_server import free_port

@@ -15,8 +15,8 @@ from inference_pipeline.batch import predict
 from inference_pipeline.online.example import example_request
 from ratchet.feature_store.definitions import feast_project
 from ratchet.features.service import service_spec
+from ratchet.model_registry.promotion import rollback, status
 from ratchet.project.project import Project
-from ratchet.promotion import rollback, status
 from ratchet.storage.partitions import files
 from tests.support.checkout import ROOT
 from tests.support.killing import contents

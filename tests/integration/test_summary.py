@@ -16,11 +16,11 @@ from cli.stages import STAGES
 from cli.summary import Summary, build, render, render_status, write
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import Stores
+from ratchet.model_registry.promotion import promote, rollback, status
 from ratchet.models.metrics import METRICS
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 from ratchet.project.versions import alone
-from ratchet.promotion import promote, rollback, status
 from tests.support.killing import contents
 from tests.support.projects import noshow_project, run_through
 

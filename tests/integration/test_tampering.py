@@ -17,11 +17,11 @@ import pytest
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate.record import Waiver
 from ratchet.gate.signing import sign
+from ratchet.model_registry.promotion import promote, reconcile, resolve_champion, rollback, status
+from ratchet.model_registry.registry import DIGEST, RECORD
 from ratchet.models.model import load
 from ratchet.models.model_files import CONTRACT, REFERENCE
 from ratchet.project.project import Project
-from ratchet.promotion import promote, reconcile, resolve_champion, rollback, status
-from ratchet.registry import DIGEST, RECORD
 from tests.support.interruptions import LAZY
 from tests.support.models import noshow_contract, rewrite_schema, save_noshow
 from tests.support.noshow import use_case
@@ -253,7 +253,7 @@ TAMPERED = [break_booster, claim_another_commit, swap_reference]
 def in_another_process(work: Callable[..., Any], *arguments: Any) -> Any:
     """What the work returns or raises, where its process lives to say so; BrokenProcessPool where it died."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["ratchet.promotion", "ratchet.models.model", *LAZY])
+    context.set_forkserver_preload(["ratchet.model_registry.promotion", "ratchet.models.model", *LAZY])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(work, *arguments).result()
 

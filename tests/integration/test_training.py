@@ -19,11 +19,11 @@ from ratchet.core.errors import DataError
 from ratchet.core.settings import TrainingSettings
 from ratchet.feature_store.definitions import apply
 from ratchet.gate.record import GateRecord, read, verify
+from ratchet.model_registry.promotion import promote
 from ratchet.models.metrics import METRICS
 from ratchet.models.model import Contract, Model, load, save
 from ratchet.models.model_files import REFERENCE
 from ratchet.project.project import Project
-from ratchet.promotion import promote
 from ratchet.use_case.contract import Task
 from tests.support.accepted import accept_all
 from tests.support.checkout import commit, run

@@ -24,8 +24,8 @@ from ratchet import prediction_log
 from ratchet.core.clock import FixedClock, Period
 from ratchet.core.settings import Periods
 from ratchet.feature_store.reads import OnlineFeatures, historical
+from ratchet.model_registry.promotion import reconcile
 from ratchet.project.project import Project
-from ratchet.promotion import reconcile
 from ratchet.storage.partitions import files
 from ratchet.use_case.contract import Array
 from tests.support.cases import CHURN, DEMAND, case_project

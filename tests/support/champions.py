@@ -7,9 +7,9 @@ import numpy as np
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.requests import RequestReader
 from ratchet import prediction_log
+from ratchet.model_registry.promotion import Champion
 from ratchet.prediction_log import OnlineLog
 from ratchet.project.project import Project
-from ratchet.promotion import Champion
 from ratchet.use_case.contract import Array, Columns
 from tests.support.models import noshow_candidate, noshow_columns, noshow_contract, save_noshow
 from tests.support.noshow import use_case

@@ -11,14 +11,14 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils
 
-from ratchet import embedded_registry
 from ratchet.core.settings import SourceSettings
 from ratchet.gate import record as gate_record
 from ratchet.gate.evidence import Gain
+from ratchet.model_registry import embedded as embedded_registry
+from ratchet.model_registry.promotion import status
+from ratchet.model_registry.registry import opened
 from ratchet.models.model import Model
 from ratchet.project.project import Project
-from ratchet.promotion import status
-from ratchet.registry import opened
 from ratchet.storage import sqlite
 from tests.support.models import noshow_baseline, noshow_candidate, save_noshow
 from tests.support.records import noshow_record

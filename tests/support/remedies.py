@@ -11,9 +11,9 @@ from cli.summary import build
 from ratchet.core.errors import RatchetError
 from ratchet.features.service import service_spec
 from ratchet.gate.reasons import accept
+from ratchet.model_registry.promotion import champion_version, promote, release, rollback, status
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
-from ratchet.promotion import champion_version, promote, release, rollback, status
 
 Words = list[str]
 

@@ -98,7 +98,7 @@ def test_what_is_only_named_or_imported_late_counts() -> None:
         "ratchet.feature_store.feast_offline_store",
         "ratchet.feature_store.point_in_time_join",
         "ratchet.models.baseline",
-        "ratchet.mlflow_run",
+        "ratchet.model_registry.mlflow_logging",
     } <= set(found)
 
 

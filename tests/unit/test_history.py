@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet.history import Entry, previous, trail
+from ratchet.model_registry.promotion_history import Entry, previous, trail
 
 VERSIONS = st.lists(st.integers(1, 4), min_size=1, max_size=12)
 

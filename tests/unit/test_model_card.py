@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ratchet.core.settings import GateSettings
 from ratchet.gate.evidence import Gain, SliceScore
 from ratchet.gate.record import GateRecord, conclude
-from ratchet.model_card import LIMIT, model_card, registered_model_card
+from ratchet.model_registry.model_card import LIMIT, model_card, registered_model_card
 from ratchet.project.versions import CodeVersion
 from tests.support.models import noshow_contract
 from tests.support.noshow import use_case

@@ -15,9 +15,9 @@ import pytest
 from ratchet import prediction_log
 from ratchet.core.clock import Period
 from ratchet.core.errors import DataError, StoreError
+from ratchet.model_registry.promotion import Champion
 from ratchet.prediction_log import OnlineLog
 from ratchet.project.project import Project
-from ratchet.promotion import Champion
 from ratchet.storage import partitions as tables
 from ratchet.use_case.contract import Array
 from tests.support.champions import joined_columns, noshow_champion

@@ -20,13 +20,13 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from ratchet.core.settings import PARAMS_FILE
-from ratchet.embedded_registry import artifacts
 from ratchet.gate.record import GateRecord
-from ratchet.model_card import model_card, registered_model_card
+from ratchet.model_registry.embedded import artifacts
+from ratchet.model_registry.model_card import model_card, registered_model_card
+from ratchet.model_registry.registry import COMMIT, DIGEST, DIRTY, EXPERIMENT, KIND, RECORD, STATUS, VERDICT, Version
 from ratchet.models.model import TRUSTED, Contract, Model, frame
 from ratchet.models.model_files import FILES, PLOTS, REFERENCE
 from ratchet.project.project import Project
-from ratchet.registry import COMMIT, DIGEST, DIRTY, EXPERIMENT, KIND, RECORD, STATUS, VERDICT, Version
 from ratchet.storage.partitions import to_columns
 
 REQUIREMENTS = ("scikit-learn", "lightgbm", "skops", "numpy", "pandas")

@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING, Any
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate.record import GateRecord, Waiver, admit
 from ratchet.gate.signing import begin_anew, sign
-from ratchet.history import Entry, Snapshot, kind_of, previous
-from ratchet.project.project import Project
-from ratchet.project.step_reports import Report
-from ratchet.registry import (
+from ratchet.model_registry.promotion_history import Entry, Snapshot, kind_of, previous
+from ratchet.model_registry.registry import (
     CHAMPION,
     COMMIT,
     DIRTY,
@@ -34,7 +32,9 @@ from ratchet.registry import (
     Version,
     opened,
 )
-from ratchet.sensors import write_requested
+from ratchet.model_registry.sensors import write_requested
+from ratchet.project.project import Project
+from ratchet.project.step_reports import Report
 from ratchet.storage.partitions import write_json
 
 if TYPE_CHECKING:

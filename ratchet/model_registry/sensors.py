@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ratchet.core.errors import RegistryError
+from ratchet.model_registry.registry import CHAMPION, REQUESTED, Registry, opened
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
-from ratchet.registry import CHAMPION, REQUESTED, Registry, opened
 from ratchet.storage.partitions import read_json, write_json
 
 

@@ -27,12 +27,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import local_file_uri_to_path
 from sqlalchemy.exc import SQLAlchemyError
 
-from ratchet import embedded_registry
 from ratchet.core.errors import GateError, RegistryError
-from ratchet.embedded_registry import database
 from ratchet.gate.record import GateRecord, Waiver, verify
 from ratchet.gate.signing import begin_anew, sign
-from ratchet.history import REQUEST, Entry, PromotionRequest, Snapshot, parsed
+from ratchet.model_registry import embedded as embedded_registry
+from ratchet.model_registry.embedded import database
+from ratchet.model_registry.promotion_history import REQUEST, Entry, PromotionRequest, Snapshot, parsed
 from ratchet.models.model_files import checksums
 from ratchet.project.project import Project
 
@@ -180,7 +180,7 @@ class Registry:
         Files and record of a version that has served are evidence: they stay, or are put back where they were lost. Those of
         any other give way to what is offered.
         """
-        from ratchet import mlflow_run
+        from ratchet.model_registry import mlflow_logging as mlflow_run
         from ratchet.models.model import load
 
         model = load(directory, self.project.use_case)
@@ -202,7 +202,7 @@ class Registry:
 
     def _put_back(self, version: Version, model: Model, directory: Path, record: GateRecord) -> None:
         """Give a version what it lost of its own record and of the very files that the record names."""
-        from ratchet import mlflow_run
+        from ratchet.model_registry import mlflow_logging as mlflow_run
 
         if self.holds(version):
             return
