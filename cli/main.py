@@ -116,7 +116,7 @@ def trace(prediction_id: str) -> None:
     """The way from a prediction of any use case back to its features, model, gate record, data version and commit.
 
     It is shown also where the gate record cannot be verified, and fails then."""
-    from ratchet.trace import trace as way_back
+    from ratchet.prediction_log.trace import trace as way_back
 
     found = way_back(_predictor(prediction_id), prediction_id)
     click.echo(_json(found))
@@ -180,7 +180,7 @@ def _run_stage(project: Project, name: str) -> Report:
 
 def _predictor(prediction_id: str) -> Project:
     """The project that made a prediction: one service answers for all of them, and an id names none."""
-    from ratchet.prediction_log import holds
+    from ratchet.prediction_log.log import holds
     from ratchet.project.project import Project
 
     selected = _project()

@@ -10,11 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from inference_pipeline.champion import champion_throughout
-from ratchet import prediction_log
 from ratchet.core.clock import Period, midnight
 from ratchet.feature_store.reads import historical
 from ratchet.features.service import service_spec
 from ratchet.model_registry.promotion import Champion
+from ratchet.prediction_log import log as prediction_log
 from ratchet.project.code_digest import code_digest
 from ratchet.project.project import PeriodName, Project
 from ratchet.project.step_reports import Report

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 from inference_pipeline.champion import champion_throughout
 from inference_pipeline.monitor import comparison
 from inference_pipeline.monitor.comparison import MISSING
-from ratchet import prediction_log
 from ratchet.core.errors import DataError
 from ratchet.core.settings import DriftSettings
 from ratchet.model_registry.promotion import Champion
 from ratchet.models.model_files import REFERENCE
+from ratchet.prediction_log import log as prediction_log
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.storage.partitions import to_columns, write_json

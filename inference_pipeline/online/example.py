@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from ratchet import prediction_log
 from ratchet.core.errors import StoreError
 from ratchet.features.expressions import EVENT_TIMESTAMP
+from ratchet.prediction_log import log as prediction_log
 from ratchet.project.project import Project
 from ratchet.use_case.contract import UseCase
 

@@ -22,16 +22,16 @@ from feature_pipeline.featurize import featurize
 from inference_pipeline.batch import predict
 from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.example import example_request
-from ratchet import prediction_log
 from ratchet.core.clock import Period
 from ratchet.core.errors import DataError, GateError, RegistryError, StoreError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_store.definitions import apply
 from ratchet.feature_store.reads import historical
 from ratchet.model_registry import promotion
+from ratchet.prediction_log import log as prediction_log
+from ratchet.prediction_log.trace import trace
 from ratchet.project.project import PeriodName, Project
 from ratchet.project.step_reports import Step
-from ratchet.trace import trace
 from ratchet.use_case.contract import Array
 from tests.support.accepted import accept_all
 from tests.support.checkout import ROOT

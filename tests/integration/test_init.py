@@ -23,8 +23,8 @@ from inference_pipeline.online.example import example_request
 from inference_pipeline.online.predictor import load_predictor
 from inference_pipeline.online.requests import RequestReader
 from ratchet.check import check
+from ratchet.prediction_log.trace import trace
 from ratchet.project.project import Project
-from ratchet.trace import trace
 from tests.support.begun import begun, project_of
 from tests.support.checkout import ROOT
 from tests.support.csv_files import checkout, rides, subscribers, visits, write_csv

@@ -11,11 +11,11 @@ import pytest
 
 from inference_pipeline.batch import predict
 from inference_pipeline.online.example import example_request
-from ratchet import prediction_log
 from ratchet.core.clock import Period, SystemClock
 from ratchet.model_registry import promotion
+from ratchet.prediction_log import log as prediction_log
+from ratchet.prediction_log.trace import trace
 from ratchet.project.project import Project
-from ratchet.trace import trace
 from tests.support.serving import Server
 
 Rows = list[dict[str, Any]]

@@ -20,11 +20,11 @@ from inference_pipeline.batch import predict
 from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.predictor import load_predictor
 from inference_pipeline.online.requests import RequestReader
-from ratchet import prediction_log
 from ratchet.core.clock import FixedClock, Period
 from ratchet.core.settings import Periods
 from ratchet.feature_store.reads import OnlineFeatures, historical
 from ratchet.model_registry.promotion import reconcile
+from ratchet.prediction_log import log as prediction_log
 from ratchet.project.project import Project
 from ratchet.storage.partitions import files
 from ratchet.use_case.contract import Array

@@ -6,9 +6,9 @@ import numpy as np
 
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.requests import RequestReader
-from ratchet import prediction_log
 from ratchet.model_registry.promotion import Champion
-from ratchet.prediction_log import OnlineLog
+from ratchet.prediction_log import log as prediction_log
+from ratchet.prediction_log.log import OnlineLog
 from ratchet.project.project import Project
 from ratchet.use_case.contract import Array, Columns
 from tests.support.models import noshow_candidate, noshow_columns, noshow_contract, save_noshow

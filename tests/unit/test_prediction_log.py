@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ratchet import prediction_log
 from ratchet.core.clock import Period
 from ratchet.core.errors import DataError, StoreError
 from ratchet.model_registry.promotion import Champion
-from ratchet.prediction_log import OnlineLog
+from ratchet.prediction_log import log as prediction_log
+from ratchet.prediction_log.log import OnlineLog
 from ratchet.project.project import Project
 from ratchet.storage import partitions as tables
 from ratchet.use_case.contract import Array

@@ -19,8 +19,8 @@ from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.requests import MAX_INSTANCES, RequestReader
 from inference_pipeline.online.rest import MAX_BODY, application, attach
 from inference_pipeline.online.serving import Serving
-from ratchet import prediction_log
 from ratchet.core.errors import RegistryError, RequestError
+from ratchet.prediction_log import log as prediction_log
 from ratchet.project.project import Project
 from ratchet.use_case.contract import Array
 from tests.support.champions import fixed_predictor

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ratchet import prediction_log
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate.record import GateRecord, verify
 from ratchet.model_registry.registry import Registry, Version, opened
 from ratchet.models.model import read_contract
+from ratchet.prediction_log import log as prediction_log
 from ratchet.project.project import Project
 
 
