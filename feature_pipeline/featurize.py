@@ -16,14 +16,7 @@ import pyarrow.dataset
 
 from ratchet.core.clock import Period, midnight
 from ratchet.core.errors import DataError, StoreError
-from ratchet.features.expressions import (
-    EVENT_TIMESTAMP,
-    REQUEST_ID,
-    Derivation,
-    label_derivation,
-    request_derivation,
-    view_derivation,
-)
+from ratchet.features.expressions import Derivation, label_derivation, request_derivation, view_derivation
 from ratchet.features.service import ServiceSpec, request_schema, service_spec
 from ratchet.features.source_rows import Accepted
 from ratchet.project.code_digest import code_digest
@@ -31,6 +24,7 @@ from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.storage.dated import Dated, Part
 from ratchet.storage.partitions import Files, by_date, digest, files, partition_date, read_manifest, to_array, update
+from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.use_case.contract import UseCase, View
 
 if TYPE_CHECKING:

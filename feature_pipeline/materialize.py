@@ -17,7 +17,7 @@ from ratchet.core.clock import TICK
 from ratchet.core.progress import counted
 from ratchet.feature_store.definitions import apply, databases, online_database, open_store
 from ratchet.feature_store.upcoming import pack
-from ratchet.features.expressions import EVENT_TIMESTAMP, UPCOMING, view_derivation
+from ratchet.features.expressions import view_derivation
 from ratchet.features.leak_check import known_before
 from ratchet.features.service import service_spec
 from ratchet.features.source_rows import Accepted
@@ -25,6 +25,7 @@ from ratchet.project.code_digest import code_digest
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.storage.partitions import digest, read_json, unit_digests, write_json
+from ratchet.use_case.columns import EVENT_TIMESTAMP, UPCOMING
 from ratchet.use_case.contract import View
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from scipy.stats import norm, t
 
 from ratchet.core.clock import local_time
 from ratchet.core.settings import GateSettings
-from ratchet.gate.evidence import Evidence, FirstGains, Gain, LeakEvidence, Score, SliceScore
+from ratchet.features.leak_evidence import LeakEvidence
+from ratchet.gate.evidence import Evidence, FirstGains, Gain, Score, SliceScore
 from ratchet.gate.plausibility import LinearFit, linear_fit
 from ratchet.models.metrics import METRICS, Codes, Floats, finite, metrics, row_losses
 from ratchet.models.model import Model

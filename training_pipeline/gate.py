@@ -10,7 +10,8 @@ from sklearn.pipeline import Pipeline
 
 from ratchet.core.clock import Period
 from ratchet.features.leak_check import leak_check
-from ratchet.gate.evidence import LeakEvidence, Score
+from ratchet.features.leak_evidence import LeakEvidence
+from ratchet.gate.evidence import Score
 from ratchet.gate.reasons import find_reason
 from ratchet.gate.record import GateRecord, conclude, write
 from ratchet.gate.signing import sign

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from ratchet.core.errors import StoreError
-from ratchet.features.expressions import EVENT_TIMESTAMP
 from ratchet.prediction_log import log as prediction_log
 from ratchet.project.project import Project
+from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import UseCase
 
 

@@ -24,8 +24,8 @@ from ratchet.check.too_good import check_too_good, is_accepted
 from ratchet.check.unreadable import check_unreadable
 from ratchet.check.views import check_keys, check_views
 from ratchet.core.errors import RatchetError
-from ratchet.features.expressions import LABEL_COLUMNS, REQUEST_ID
 from ratchet.project.project import Project
+from ratchet.use_case.columns import LABEL_COLUMNS, REQUEST_ID
 from ratchet.use_case.contract import Array, Columns, UseCase
 
 

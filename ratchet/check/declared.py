@@ -13,14 +13,9 @@ import pyarrow as pa
 from ratchet.check.declaration import Declaration
 from ratchet.check.finding import Finding, spoken
 from ratchet.core.errors import RatchetError, SettingsError
-from ratchet.features.expressions import (
-    LABEL_COLUMNS,
-    Derivation,
-    label_derivation,
-    request_derivation,
-    view_derivation,
-)
+from ratchet.features.expressions import Derivation, label_derivation, request_derivation, view_derivation
 from ratchet.features.service import service_spec
+from ratchet.use_case.columns import LABEL_COLUMNS
 from ratchet.use_case.contract import SourceTable, UseCase
 
 BLOCKS = {"day": timedelta(days=1), "week": timedelta(weeks=1)}

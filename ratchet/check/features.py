@@ -15,17 +15,10 @@ import pyarrow as pa
 
 from ratchet.check.sample import Sample
 from ratchet.feature_store.point_in_time_join import Join, Query, point_in_time
-from ratchet.features.expressions import (
-    EVENT_TIMESTAMP,
-    LABEL_COLUMNS,
-    REQUEST_ID,
-    Derivation,
-    label_derivation,
-    request_derivation,
-    view_derivation,
-)
+from ratchet.features.expressions import Derivation, label_derivation, request_derivation, view_derivation
 from ratchet.features.service import service_spec
 from ratchet.storage.partitions import to_columns, write_table
+from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
 from ratchet.use_case.contract import Columns
 
 if TYPE_CHECKING:

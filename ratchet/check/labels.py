@@ -12,8 +12,8 @@ import pandas as pd
 from ratchet.check.declaration import Declaration
 from ratchet.check.features import Features, size
 from ratchet.check.finding import Finding
-from ratchet.features.expressions import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
 from ratchet.models.metrics import usable
+from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
 from ratchet.use_case.contract import Array, Columns, Kind, Task, UseCase
 
 GIVEN_AWAY = "label-in-features"

@@ -14,9 +14,10 @@ from ratchet.check.features import Features, size
 from ratchet.check.finding import Finding
 from ratchet.check.reach import check_reach
 from ratchet.core.clock import TICK
-from ratchet.features.expressions import EVENT_TIMESTAMP, REQUEST_ID, request_derivation
+from ratchet.features.expressions import request_derivation
 from ratchet.features.leak_check import WINDOWS, hide, known_before, labels_known_at_once, late_columns, leak_check
 from ratchet.features.source_rows import Accepted, Prepare
+from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.use_case.contract import SourceTable, View
 
 if TYPE_CHECKING:

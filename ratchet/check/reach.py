@@ -14,13 +14,8 @@ from ratchet.check.features import Features, present, size
 from ratchet.check.finding import Finding, spoken
 from ratchet.check.sample import DIRT
 from ratchet.core.clock import TICK, midnight
-from ratchet.features.expressions import (
-    EVENT_TIMESTAMP,
-    Derivation,
-    label_derivation,
-    request_derivation,
-    view_derivation,
-)
+from ratchet.features.expressions import Derivation, label_derivation, request_derivation, view_derivation
+from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import View
 
 if TYPE_CHECKING:

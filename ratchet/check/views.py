@@ -11,7 +11,7 @@ from ratchet.check.declaration import Declaration
 from ratchet.check.features import Features, size
 from ratchet.check.finding import Finding, spoken
 from ratchet.check.sample import DIRT, Repeated, Sample
-from ratchet.features.expressions import EVENT_TIMESTAMP, REQUEST_ID
+from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.use_case.contract import Lookup, SourceTable, View
 
 if TYPE_CHECKING:

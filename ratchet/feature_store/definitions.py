@@ -14,7 +14,6 @@ import yaml
 
 from ratchet.core.errors import StoreError
 from ratchet.feature_store.feast_import import feast_module
-from ratchet.features.expressions import EVENT_TIMESTAMP, REQUEST_ID, UPCOMING
 from ratchet.features.service import (
     ServiceSpec,
     label_schema,
@@ -24,6 +23,7 @@ from ratchet.features.service import (
 from ratchet.project.project import Project
 from ratchet.storage import sqlite
 from ratchet.storage.partitions import atomic
+from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID, UPCOMING
 from ratchet.use_case.contract import Lookup, UseCase
 
 if TYPE_CHECKING:

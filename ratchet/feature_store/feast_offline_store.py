@@ -17,7 +17,7 @@ from feast.types import from_feast_to_pyarrow_type
 
 from ratchet.core.errors import StoreError
 from ratchet.feature_store.point_in_time_join import Join, Query, between, names, point_in_time
-from ratchet.features.expressions import EVENT_TIMESTAMP, UPCOMING
+from ratchet.use_case.columns import EVENT_TIMESTAMP, UPCOMING
 from ratchet.use_case.contract import INSTANT
 
 ENTITIES = "entities"

@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from ratchet.features.expressions import EVENT_TIMESTAMP
 from ratchet.storage.partitions import files, literal, timestamptz
+from ratchet.use_case.columns import EVENT_TIMESTAMP
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from ratchet.core.errors import StoreError
 from ratchet.feature_store.definitions import feature_service, open_online, open_store
 from ratchet.feature_store.point_in_time_join import Query, between
 from ratchet.feature_store.upcoming import bring_forward
-from ratchet.features.expressions import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID, UPCOMING
 from ratchet.features.service import (
     label_schema,
     request_schema,
@@ -24,6 +23,7 @@ from ratchet.features.service import (
 )
 from ratchet.project.project import Project
 from ratchet.storage.partitions import files, timestamptz, to_array, to_columns
+from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID, UPCOMING
 from ratchet.use_case.contract import Array, Columns, Lookup
 
 _NEVER = np.datetime64(0, "us")

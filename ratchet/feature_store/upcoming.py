@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from ratchet.feature_store.point_in_time_join import Query, names, quoted
-from ratchet.features.expressions import EVENT_TIMESTAMP, UPCOMING
+from ratchet.use_case.columns import EVENT_TIMESTAMP, UPCOMING
 from ratchet.use_case.contract import Array
 
 

@@ -27,16 +27,14 @@ from typing import Any
 import numpy as np
 
 from ratchet.core.errors import SettingsError
+from ratchet.core.syntax import Part, syntax
 
-Part = Any
-"""What JSON can hold."""
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _ATOMS = (type(None), bool, int, float, complex, str, bytes)
 _COLLECTIONS = (list, tuple, dict, MappingProxyType, set, frozenset)
 _LOADS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
 _COPIED = {*functools.WRAPPER_ASSIGNMENTS, "__type_params__"}
 """Names and prose that a decorator takes over from what it wraps; Python 3.12 has one more."""
-_WITHOUT_EFFECT = {"ctx", "kind", "returns", "type_comment"}
 
 
 def composition(function: Callable[..., Any], own: Iterable[str]) -> Part:
@@ -162,30 +160,6 @@ def _definitions(code: CodeType) -> list[ast.stmt]:
 def _is_of(node: _Definition, code: CodeType) -> bool:
     name, above = ("<lambda>", []) if isinstance(node, ast.Lambda) else (node.name, node.decorator_list)
     return (code.co_name, code.co_firstlineno) == (name, min(part.lineno for part in (node, *above)))
-
-
-def syntax(node: Any) -> Part:
-    """A syntax tree without what has no effect, the same in every version of Python."""
-    if not isinstance(node, ast.AST):
-        return ascii(node)
-    return [
-        type(node).__name__,
-        *([name, part] for name, value in ast.iter_fields(node) if (part := _part(node, name, value))),
-    ]
-
-
-def _part(node: ast.AST, name: str, value: Any) -> Part:
-    """A field of a node; empty where it has no effect."""
-    if value is None or name in _WITHOUT_EFFECT or (isinstance(node, ast.arg) and name == "annotation"):
-        return []
-    return [syntax(item) for item in value if not _is_silent(node, item)] if isinstance(value, list) else syntax(value)
-
-
-def _is_silent(node: ast.AST, item: Any) -> bool:
-    """A docstring, three dots, or the empty text that only Python 3.12 finds at the end of a format."""
-    if isinstance(node, ast.JoinedStr):
-        return isinstance(item, ast.Constant) and item.value == ""
-    return isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant)
 
 
 def _imported(tree: ast.AST, package: str) -> dict[str, Any]:

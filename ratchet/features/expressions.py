@@ -10,17 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ratchet.core.errors import SettingsError
+from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID, UPCOMING
 from ratchet.use_case.contract import Tables, UseCase, View
 
 if TYPE_CHECKING:
     import ibis
 
-EVENT_TIMESTAMP = "event_timestamp"
-REQUEST_ID = "request_id"
-LABEL_KNOWN_AT = "label_known_at"
-UPCOMING = "upcoming_rows"
-"""What the online store keeps beside a view's features."""
-LABEL_COLUMNS = ("label", LABEL_KNOWN_AT)
 MARGIN = timedelta(days=1)
 """An example may use source rows of its own day and its neighbours; a day's view rows lie no further from theirs."""
 

@@ -17,18 +17,12 @@ from typing import TYPE_CHECKING
 
 from ratchet.core.clock import TICK
 from ratchet.core.progress import counted
-from ratchet.features.expressions import (
-    EVENT_TIMESTAMP,
-    LABEL_KNOWN_AT,
-    Derivation,
-    label_derivation,
-    request_derivation,
-    view_derivation,
-)
+from ratchet.features.expressions import Derivation, label_derivation, request_derivation, view_derivation
+from ratchet.features.leak_evidence import LeakComparison, LeakEvidence
 from ratchet.features.source_rows import Accepted
-from ratchet.gate.evidence import LeakComparison, LeakEvidence
 from ratchet.project.project import Project
 from ratchet.storage.partitions import timestamptz
+from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_KNOWN_AT
 from ratchet.use_case.contract import ROW_ID, SourceTable
 
 if TYPE_CHECKING:

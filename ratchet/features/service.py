@@ -12,14 +12,9 @@ import pyarrow as pa
 
 from ratchet.core.errors import SettingsError
 from ratchet.features.code_fingerprint import composition
-from ratchet.features.expressions import (
-    EVENT_TIMESTAMP,
-    Derivation,
-    label_derivation,
-    request_derivation,
-    view_derivation,
-)
+from ratchet.features.expressions import Derivation, label_derivation, request_derivation, view_derivation
 from ratchet.storage.partitions import digest
+from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import Kind, Lookup, UseCase, View
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from ratchet.features.expressions import EVENT_TIMESTAMP, Derivation
+from ratchet.features.expressions import Derivation
 from ratchet.project.project import Project
 from ratchet.storage.partitions import connect, scan, timestamptz
+from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import SourceTable, UseCase
 
 if TYPE_CHECKING:

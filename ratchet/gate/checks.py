@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 from ratchet.core.settings import Frozen, GateSettings
-from ratchet.gate.evidence import Evidence, FirstGains, Gain, LeakEvidence, Score, SliceScore
+from ratchet.features.leak_evidence import LeakEvidence
+from ratchet.gate.evidence import Evidence, FirstGains, Gain, Score, SliceScore
 from ratchet.gate.plausibility import LEAST_ERROR, MOST_EXPLAINED
 from ratchet.models.metrics import METRICS, finite
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pydantic import AwareDatetime, NonNegativeInt
 
 from ratchet.core.settings import Frozen
+from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.gate.plausibility import LinearFit
 from ratchet.gate.reasons import Reason
 from ratchet.use_case.contract import Split, Task
@@ -45,53 +44,6 @@ class FirstGains(Frozen):
 
     over_reference: Gain | None
     over_constant: Gain | None
-
-
-class LeakComparison(Frozen):
-    """One table recomputed on sources cut off at some instants, in rows: those `compared` and those `changed`, the source rows
-    that became known `later`, and how many of these the cut-offs hid."""
-
-    cut_offs: tuple[AwareDatetime, ...]
-    compared: NonNegativeInt
-    later: NonNegativeInt
-    hidden: NonNegativeInt
-    changed: NonNegativeInt
-
-    @classmethod
-    def nothing(cls) -> LeakComparison:
-        return cls(cut_offs=(), compared=0, later=0, hidden=0, changed=0)
-
-    @classmethod
-    def total(cls, parts: Sequence[LeakComparison]) -> LeakComparison:
-        """The sum over several cut-offs."""
-        sums = {name: sum(getattr(part, name) for part in parts) for name in ("compared", "later", "hidden", "changed")}
-        return cls(cut_offs=tuple(at for part in parts for at in part.cut_offs), **sums)
-
-    @property
-    def is_evidence(self) -> bool:
-        """Rows were compared, and what came later was hidden from them, if anything did."""
-        return self.compared > 0 and (self.hidden > 0 or not self.later)
-
-
-class LeakEvidence(Frozen):
-    """What the leak check showed of each view, and of `requests` and `labels`."""
-
-    tables: dict[str, LeakComparison]
-
-    @property
-    def changed(self) -> dict[str, int]:
-        """Rows that changed, by table."""
-        return {name: found.changed for name, found in self.tables.items()}
-
-    @property
-    def unproved(self) -> list[str]:
-        """The tables of which nothing is shown."""
-        expected = {"requests", "labels"} - self.tables.keys()
-        return sorted(expected | {name for name, found in self.tables.items() if not found.is_evidence})
-
-    @property
-    def passed(self) -> bool:
-        return not self.unproved and not any(self.changed.values())
 
 
 class Evidence(Frozen):

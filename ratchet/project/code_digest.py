@@ -1,8 +1,8 @@
 """Which code a result follows from: the modules of ours that a step's module imports, and the versions of the libraries.
 
 Modules are found in syntax trees, without importing any: all that a module imports, also inside its functions, and all
-that it names as text for somebody else to import, such as `"ratchet.feature_store.feast_offline_store.AsofOfflineStore"`. What is imported for type
-checkers alone does not count. A module counts by its syntax: layout, comments, docstrings and annotations of functions
+that it names as text for somebody else to import, such as `"ratchet.feature_store.feast_offline_store.AsofOfflineStore"`.
+What is imported for type checkers alone does not count. A module counts by its syntax: layout, comments, docstrings and annotations of functions
 change nothing. A library counts by its version.
 """
 
@@ -19,7 +19,7 @@ from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import TypeGuard
 
-from ratchet.features.code_fingerprint import syntax
+from ratchet.core.syntax import syntax
 from ratchet.storage.partitions import digest
 
 _DISTRIBUTIONS = {

@@ -22,7 +22,7 @@ import ibis
 from ibis import _
 
 from ratchet.core.errors import SettingsError
-from ratchet.features.expressions import EVENT_TIMESTAMP
+from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import SourceTable, Tables, View
 
 Sums = Mapping[str, ibis.Value]

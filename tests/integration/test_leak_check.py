@@ -16,7 +16,7 @@ import pytest
 from ibis import _
 
 from ratchet.features.leak_check import leak_check
-from ratchet.gate.evidence import LeakEvidence
+from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.project.project import Project
 from ratchet.use_case.contract import INSTANT, SourceTable, Tables, View
 from tests.support import noshow

@@ -6,7 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from ratchet.gate.evidence import Evidence, FirstGains, Gain, LeakComparison, LeakEvidence, Score, SliceScore
+from ratchet.features.leak_evidence import LeakComparison, LeakEvidence
+from ratchet.gate.evidence import Evidence, FirstGains, Gain, Score, SliceScore
 from ratchet.gate.plausibility import LinearFit
 from ratchet.gate.record import GateRecord, conclude
 from ratchet.gate.signing import sign

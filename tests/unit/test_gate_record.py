@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from ratchet.core.errors import GateError
 from ratchet.core.settings import GateSettings, Stores
+from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.gate.checks import Verdict, decide, judge
-from ratchet.gate.evidence import Evidence, FirstGains, Gain, LeakEvidence, SliceScore
+from ratchet.gate.evidence import Evidence, FirstGains, Gain, SliceScore
 from ratchet.gate.plausibility import LEAST_ERROR, LinearFit
 from ratchet.gate.record import GateRecord, Waiver, admit, read, verify, write
 from ratchet.gate.signing import check_signature, sign

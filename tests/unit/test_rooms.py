@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.features.expressions import EVENT_TIMESTAMP
 from ratchet.sources.csv import AS_OF, KNOWN_AT
+from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import UseCase, load_use_case
 from tests.support.checkout import ROOT
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratchet.feature_store.upcoming import bring_forward, pack
-from ratchet.features.expressions import UPCOMING
+from ratchet.use_case.columns import UPCOMING
 from ratchet.use_case.contract import INSTANT
 
 START = datetime(2024, 3, 1, tzinfo=UTC)

@@ -1,0 +1,10 @@
+"""Names of the columns that pipelines and stores share, whatever the use case."""
+
+from __future__ import annotations
+
+EVENT_TIMESTAMP = "event_timestamp"
+REQUEST_ID = "request_id"
+LABEL_KNOWN_AT = "label_known_at"
+LABEL_COLUMNS = ("label", LABEL_KNOWN_AT)
+UPCOMING = "upcoming_rows"
+"""What the online store keeps beside a view's features."""
