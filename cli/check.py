@@ -12,7 +12,7 @@ import click
 def check() -> None:
     """Look for what usually goes wrong with the active use case, on a sample of its data: in seconds, with the line to
     change for each mistake."""
-    from ratchet.check import checkup
+    from authoring.check import checkup
     from ratchet.project.project import Project
 
     began = time.monotonic()

@@ -13,8 +13,8 @@ import click
 
 from cli.accept import accept
 from cli.check import check
+from cli.commands.init import init
 from cli.headlines import HEADLINES, told
-from cli.init.command import init
 from cli.person import current_user
 from cli.serve import serve
 from cli.stages import STAGES, load_stage

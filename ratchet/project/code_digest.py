@@ -2,8 +2,8 @@
 
 Modules are found in syntax trees, without importing any: all that a module imports, also inside its functions, and all
 that it names as text for somebody else to import, such as `"ratchet.feature_store.feast_offline_store.AsofOfflineStore"`.
-What is imported for type checkers alone does not count. A module counts by its syntax: layout, comments, docstrings and annotations of functions
-change nothing. A library counts by its version.
+What is imported for type checkers alone does not count. A module counts by its syntax: layout, comments, docstrings and
+annotations of functions change nothing. A library counts by its version.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ratchet.check import check, checkup
-from ratchet.check.declaration import Declaration
-from ratchet.check.finding import Finding
-from ratchet.check.labels import check_inputs
+from authoring.check import check, checkup
+from authoring.check.finding import Finding
+from authoring.check.labels import check_inputs
+from authoring.check.source_lines import Declaration
 from ratchet.core.settings import GateSettings
 from ratchet.project.project import Project
 from ratchet.use_case.contract import Array

@@ -17,12 +17,12 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from cli.init.answers import Answers
+from authoring.check import check
+from authoring.init.answers import Answers
 from cli.stages import STAGES, load_stage
 from inference_pipeline.online.example import example_request
 from inference_pipeline.online.predictor import load_predictor
 from inference_pipeline.online.requests import RequestReader
-from ratchet.check import check
 from ratchet.prediction_log.trace import trace
 from ratchet.project.project import Project
 from tests.support.begun import begun, project_of

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from cli.init.answers import Answers, UnansweredError
+from authoring.check import check
+from authoring.init.answers import Answers, UnansweredError
 from cli.stages import load_stage
-from ratchet.check import check
 from ratchet.core.errors import GateError
 from ratchet.gate.checks import PLAUSIBLE
 from ratchet.gate.reasons import reasons_file

@@ -11,9 +11,9 @@ from pathlib import Path
 import yaml
 
 import use_cases
-from cli.init.answers import Answers
-from cli.init.command import begin
-from cli.init.write import Places
+from authoring.init.answers import Answers
+from authoring.init.write import Places
+from cli.commands.init import begin
 from ratchet.core.clock import FixedClock
 from ratchet.core.settings import Settings, Stores
 from ratchet.project.project import Project

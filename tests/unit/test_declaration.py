@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ibis import _
 
-from ratchet.check.declaration import Declaration
+from authoring.check.source_lines import Declaration
 from ratchet.project.project import Project
 from ratchet.use_case.single_table import examples_of
 from tests.support import noshow

@@ -17,9 +17,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-import cli.init
-from cli.init.answers import Answers
-from cli.init.command import init
+import authoring.init
+from authoring.init.answers import Answers
+from cli.commands.init import init
 from ratchet.core.errors import RatchetError, SourceError
 from ratchet.features.service import service_spec
 from ratchet.gate.reasons import find_reason
@@ -413,7 +413,7 @@ class TestCommand:
         """One question at a time; an answer that will not do is asked for again."""
         path = rides(checkout(tmp_path) / "rides.csv")
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("cli.init.command.is_terminal", lambda: True)
+        monkeypatch.setattr("cli.commands.init.is_terminal", lambda: True)
         answers = ["minute", "minutes", "asked_at", "ended_at", "Europe/Berlin", "zone, bike"]
         done = CliRunner().invoke(
             init, ["rides", "--csv", str(path), "--late", "fare"], input="\n".join(answers) + "\n"
@@ -426,7 +426,7 @@ class TestCommand:
         """And what it costs."""
         path = subscribers(checkout(tmp_path) / "subscribers.csv")
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("cli.init.command.is_terminal", lambda: True)
+        monkeypatch.setattr("cli.commands.init.is_terminal", lambda: True)
         done = CliRunner().invoke(init, ["churned", "--csv", str(path), "--label", "Churn"], input="soon\n2024-06-30\n")
         assert done.exit_code == 0, done.output
         assert "no column says when a row was known." in done.output
@@ -450,7 +450,7 @@ class TestCommand:
         """A column that there is not is asked for again; a reason is signed and counts for what was written."""
         path = rides(checkout(tmp_path) / "rides.csv")
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("cli.init.command.is_terminal", lambda: True)
+        monkeypatch.setattr("cli.commands.init.is_terminal", lambda: True)
         given = ["--label", "minutes", "--known-at", "ended_at", "--timezone", "Europe/Berlin", "--entity", "zone"]
         done = CliRunner().invoke(init, ["rides", "--csv", str(path), *given, "--by", "ann"], input=f"{said}\n")
         assert done.exit_code == 0, done.output
@@ -467,6 +467,6 @@ class TestCommand:
 
 def test_the_package_names_its_modules() -> None:
     """Whoever opens it finds what each module is for, and none that is not there."""
-    modules = {path.stem for path in (ROOT / "cli" / "init").glob("*.py")} - {"__init__"}
-    words = set(re.findall(r"[a-z_]+", str(cli.init.__doc__)))
+    modules = {path.stem for path in (ROOT / "authoring" / "init").glob("*.py")} - {"__init__"}
+    words = set(re.findall(r"[a-z_]+", str(authoring.init.__doc__)))
     assert modules == words & modules | {word for word in words if "_" in word}

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cli.init.answers import Answers
-from cli.init.decide import Decided, decide
-from cli.init.look import Profile, look
-from cli.init.plan import plan
+from authoring.init.answers import Answers
+from authoring.init.choices import Decided, decide
+from authoring.init.plan import plan
+from authoring.init.profile import Profile, look
 from ratchet.core.errors import RatchetError
 
 ROWS = 400

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from ratchet.check.declaration import Declaration
-from ratchet.check.pending import check_pending
-from ratchet.check.sample import Read, Sample
+from authoring.check.pending import check_pending
+from authoring.check.sample import Read, Sample
+from authoring.check.source_lines import Declaration
 from ratchet.use_case.contract import INSTANT, Rule, expect
 from tests.support import noshow
 from tests.support.projects import noshow_project

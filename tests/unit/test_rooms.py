@@ -21,6 +21,7 @@ ROOMS = (
     "training_pipeline",
     "inference_pipeline",
     "flows",
+    "authoring",
     "cli",
 )
 FILES = ("dvc.yaml", "prefect.yaml")

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from ratchet.check import sample
-from ratchet.check.sample import Sample, take
+from authoring.check import sample
+from authoring.check.sample import Sample, take
 from ratchet.project.project import Project
 from ratchet.use_case.contract import Delivery
 from tests.support import noshow

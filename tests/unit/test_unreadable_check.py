@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ratchet.check.declaration import Declaration
-from ratchet.check.sample import take
-from ratchet.check.unreadable import check_unreadable
+from authoring.check.sample import take
+from authoring.check.source_lines import Declaration
+from authoring.check.unreadable import check_unreadable
 from ratchet.use_case.contract import Delivery, SourceTable
 from tests.support import noshow
 from tests.support.projects import noshow_project

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ratchet.check.declaration import Declaration
-from ratchet.check.features import Features, size
-from ratchet.check.finding import Finding
+from authoring.check.features import Features, size
+from authoring.check.finding import Finding
+from authoring.check.source_lines import Declaration
 from ratchet.models.metrics import usable
 from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
 from ratchet.use_case.contract import Array, Columns, Kind, Task, UseCase

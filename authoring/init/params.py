@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from cli.init.plan import Plan, least_slice
+from authoring.init.plan import Plan, least_slice
 from ratchet.core.errors import SettingsError
 from ratchet.core.settings import DriftSettings, GateSettings, Periods, Settings, SourceSettings, TrainingSettings
 

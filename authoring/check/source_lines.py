@@ -19,7 +19,7 @@ from ratchet.project.project import Project
 from ratchet.use_case.contract import use_case_module
 
 PARTS = ("SourceTable", "View", "Lookup")
-_RATCHET = Path(__file__).parents[1]
+_RATCHET = Path(__file__).parents[2] / "ratchet"
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from ratchet.check.declaration import Declaration
-from ratchet.check.declared import BLOCKS, near
-from ratchet.check.features import Features
-from ratchet.check.finding import Finding
-from ratchet.check.sample import DIRT
+from authoring.check.declaration_checks import BLOCKS, near
+from authoring.check.features import Features
+from authoring.check.finding import Finding
+from authoring.check.sample import DIRT
+from authoring.check.source_lines import Declaration
 from ratchet.core.clock import local_time
 from ratchet.project.project import PeriodName, Project
 from ratchet.use_case.contract import Array, Columns, UseCase

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from cli.init.decide import Decided
-from cli.init.formatting import WIDTH, folded, imports, names, quoted, spaced, wrapped
-from cli.init.look import Column
-from cli.init.plan import TIMES, Plan
-from cli.init.template_request import dense_request_text, request_text
+from authoring.init.choices import Decided
+from authoring.init.formatting import WIDTH, folded, imports, names, quoted, spaced, wrapped
+from authoring.init.plan import TIMES, Plan
+from authoring.init.profile import Column
+from authoring.init.render_request import dense_request_text, request_text
 from ratchet.sources.csv import KNOWN_AT
 
 MOST_LINES = 80

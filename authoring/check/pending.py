@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pyarrow.compute as pc
 
-from ratchet.check.declaration import Declaration
-from ratchet.check.finding import Finding
-from ratchet.check.sample import Sample
+from authoring.check.finding import Finding
+from authoring.check.sample import Sample
+from authoring.check.source_lines import Declaration
 from ratchet.features.leak_check import late_columns
 from ratchet.use_case.contract import Rule, SourceTable
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ratchet.check.declaration import Declaration
-from ratchet.check.features import Features, present, size
-from ratchet.check.finding import Finding, spoken
-from ratchet.check.sample import DIRT
+from authoring.check.features import Features, present, size
+from authoring.check.finding import Finding, spoken
+from authoring.check.sample import DIRT
+from authoring.check.source_lines import Declaration
 from ratchet.core.clock import TICK, midnight
 from ratchet.features.expressions import Derivation, label_derivation, request_derivation, view_derivation
 from ratchet.use_case.columns import EVENT_TIMESTAMP

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ratchet.check.declaration import Declaration
-from ratchet.check.features import Features, size
-from ratchet.check.finding import Finding, spoken
-from ratchet.check.sample import DIRT, Repeated, Sample
+from authoring.check.features import Features, size
+from authoring.check.finding import Finding, spoken
+from authoring.check.sample import DIRT, Repeated, Sample
+from authoring.check.source_lines import Declaration
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.use_case.contract import Lookup, SourceTable, View
 

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from ratchet.check.declaration import Declaration
-from ratchet.check.finding import Finding, spoken
+from authoring.check.finding import Finding, spoken
+from authoring.check.source_lines import Declaration
 from ratchet.core.errors import RatchetError, SettingsError
 from ratchet.features.expressions import Derivation, label_derivation, request_derivation, view_derivation
 from ratchet.features.service import service_spec

@@ -9,10 +9,10 @@ from importlib import util
 from pathlib import Path
 from types import ModuleType
 
-from cli.init.answers import Answers, UnansweredError
-from cli.init.decide import Decided
-from cli.init.look import Column, Profile
-from cli.init.plan import label_values, request_columns
+from authoring.init.answers import Answers, UnansweredError
+from authoring.init.choices import Decided
+from authoring.init.plan import label_values, request_columns
+from authoring.init.profile import Column, Profile
 from ratchet.gate.plausibility import linear_fit
 from ratchet.gate.reasons import Reason
 from ratchet.use_case.contract import Array

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pyarrow.compute as pc
 
-from cli.init.answers import Answers, UnansweredError
-from cli.init.decide_time import known_of, time_of, timezone_of
-from cli.init.look import REPEATED, Column, Profile, misfit, named
+from authoring.init.answers import Answers, UnansweredError
+from authoring.init.profile import REPEATED, Column, Profile, misfit, named
+from authoring.init.time_choices import known_of, time_of, timezone_of
 from ratchet.sources.csv import AS_OF, AT_ONCE, KNOWN_AT
 from ratchet.use_case.contract import Task
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ratchet.check.declaration import Declaration
-from ratchet.check.finding import Finding
+from authoring.check.finding import Finding
+from authoring.check.source_lines import Declaration
 from ratchet.models import groups
 from ratchet.models.groups import LEAST, Spread
 from ratchet.models.metrics import usable

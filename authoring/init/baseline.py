@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cli.init import worth
-from cli.init.look import Column, Profile
-from cli.init.worth import Floats
+from authoring.init import explained_variance as worth
+from authoring.init.explained_variance import Floats
+from authoring.init.profile import Column, Profile
 from ratchet.core.clock import Instants
 from ratchet.models import groups
 from ratchet.use_case.contract import Array

@@ -9,12 +9,12 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from cli.init import baseline, periods
-from cli.init.decide import Decided
-from cli.init.look import REPEATED, Column, Profile
-from cli.init.notes import infinite, notes, weak_baseline
-from cli.init.periods import Chosen
-from cli.init.worth import Floats
+from authoring.init import baseline, periods
+from authoring.init.choices import Decided
+from authoring.init.explained_variance import Floats
+from authoring.init.periods import Chosen
+from authoring.init.profile import REPEATED, Column, Profile
+from authoring.init.warnings import infinite, notes, weak_baseline
 from ratchet.core.clock import Instants, local_time
 from ratchet.core.errors import SourceError
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cli.init.answers import UnansweredError
+from authoring.init.answers import UnansweredError
 from ratchet.core.errors import SourceError
 from ratchet.sources.csv_parsing import first_misfit, identifier, parse, parses, present
 from ratchet.storage.partitions import to_columns

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ratchet.check.declaration import Declaration
-from ratchet.check.finding import Finding
+from authoring.check.finding import Finding
+from authoring.check.source_lines import Declaration
 from ratchet.features.service import service_spec
 from ratchet.gate.plausibility import MOST_EXPLAINED, linear_fit
 from ratchet.gate.reasons import find_reason, how_to_accept

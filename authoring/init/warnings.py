@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cli.init import worth
-from cli.init.baseline import Baseline
-from cli.init.decide import Decided
-from cli.init.look import Column, Profile, misfit
-from cli.init.worth import Floats
+from authoring.init import explained_variance as worth
+from authoring.init.baseline import Baseline
+from authoring.init.choices import Decided
+from authoring.init.explained_variance import Floats
+from authoring.init.profile import Column, Profile, misfit
 from ratchet.sources.csv_parsing import parses, present
 
 SUSPICIOUS = 0.98

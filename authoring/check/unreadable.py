@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ratchet.check.declaration import Declaration
-from ratchet.check.finding import Finding
-from ratchet.check.sample import DIRT, Sample
+from authoring.check.finding import Finding
+from authoring.check.sample import DIRT, Sample
+from authoring.check.source_lines import Declaration
 
 
 def check_unreadable(sample: Sample, where: Declaration) -> Iterator[Finding]:

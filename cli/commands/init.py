@@ -14,11 +14,11 @@ import click
 from cli.person import current_user
 
 if TYPE_CHECKING:
-    from cli.init.answers import Answers, UnansweredError
-    from cli.init.decide import Decided
-    from cli.init.look import Profile
-    from cli.init.plan import Plan
-    from cli.init.write import Places
+    from authoring.init.answers import Answers, UnansweredError
+    from authoring.init.choices import Decided
+    from authoring.init.plan import Plan
+    from authoring.init.profile import Profile
+    from authoring.init.write import Places
 
 
 MOST_NAMES = 8
@@ -45,8 +45,8 @@ def init(name: str, path: Path, snapshot: datetime | None, by: str, **given: Any
 
     What the file does not say is asked for at a terminal, and otherwise named with the flag to give.
     """
-    from cli.init.answers import Answers
-    from cli.init.write import Places
+    from authoring.init.answers import Answers
+    from authoring.init.write import Places
 
     answers = Answers(**given, snapshot=snapshot and snapshot.date())
     click.echo(begin(Places(Path.cwd(), name), path, answers, ask=is_terminal(), by=by))
@@ -59,11 +59,12 @@ def is_terminal() -> bool:
 
 def begin(places: Places, path: Path, answers: Answers, *, ask: bool, by: str = "") -> str:
     """Write the use case, and say what was decided and what to do next. Raises RatchetError."""
-    from cli.init import params, template, write
-    from cli.init.look import look
-    from cli.init.plan import plan
-    from cli.init.template_of_test import text_of_test
-    from cli.init.too_good import sign_reason
+    from authoring.init import params, write
+    from authoring.init import render_use_case as template
+    from authoring.init.plan import plan
+    from authoring.init.profile import look
+    from authoring.init.render_test import text_of_test
+    from authoring.init.too_good import sign_reason
     from ratchet.sources.csv_parsing import read_text
 
     write.check_free(places)
@@ -94,9 +95,9 @@ def _check_file(path: Path) -> None:
 
 def _decided(profile: Profile, answers: Answers, *, ask: bool) -> tuple[Answers, Decided]:
     """Decide; at a terminal, ask for what is open until nothing is."""
-    from cli.init.answers import UnansweredError
-    from cli.init.decide import decide
-    from cli.init.too_good import ask_if_too_good
+    from authoring.init.answers import UnansweredError
+    from authoring.init.choices import decide
+    from authoring.init.too_good import ask_if_too_good
 
     while True:
         try:

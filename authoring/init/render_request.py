@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cli.init.formatting import quoted, spaced
-from cli.init.look import Column
-from cli.init.plan import Plan
+from authoring.init.formatting import quoted, spaced
+from authoring.init.plan import Plan
+from authoring.init.profile import Column
 
 TYPES = {"whole": "int", "number": "float", "boolean": "bool", "text": "str"}
 SORTS = {

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from ratchet.check.declaration import Declaration
-from ratchet.check.declared import failure
-from ratchet.check.finding import Finding
+from authoring.check.declaration_checks import failure
+from authoring.check.finding import Finding
+from authoring.check.source_lines import Declaration
 from ratchet.use_case.contract import Array, Columns, UseCase
 
 PICKED = 20

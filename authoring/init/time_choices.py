@@ -8,8 +8,8 @@ from zoneinfo import available_timezones
 
 import numpy as np
 
-from cli.init.answers import Answers, UnansweredError, duration
-from cli.init.look import Profile, misfit, named
+from authoring.init.answers import Answers, UnansweredError, duration
+from authoring.init.profile import Profile, misfit, named
 from ratchet.sources.csv import KNOWN_AT
 
 

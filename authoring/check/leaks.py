@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ratchet.check.declaration import Declaration
-from ratchet.check.features import Features, size
-from ratchet.check.finding import Finding
-from ratchet.check.reach import check_reach
+from authoring.check.features import Features, size
+from authoring.check.finding import Finding
+from authoring.check.lookback_checks import check_reach
+from authoring.check.source_lines import Declaration
 from ratchet.core.clock import TICK
 from ratchet.features.expressions import request_derivation
 from ratchet.features.leak_check import WINDOWS, hide, known_before, labels_known_at_once, late_columns, leak_check

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.check import check
+from authoring.check import check
 from ratchet.features.service import service_spec
 from ratchet.project.project import Project
 from use_cases.{name} import use_case

@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ratchet.check.baseline import check_baseline
-from ratchet.check.declaration import Declaration
-from ratchet.check.declared import check_declaration, check_functions, failure
-from ratchet.check.features import Features, FunctionError, compute
-from ratchet.check.finding import Finding
-from ratchet.check.judging import check_columns, check_periods
-from ratchet.check.labels import GIVEN_AWAY, check_inputs, check_labels
-from ratchet.check.leaks import check_leaks
-from ratchet.check.pending import check_pending
-from ratchet.check.rows import check_predictions, check_rows
-from ratchet.check.sample import Sample, take
-from ratchet.check.too_good import check_too_good, is_accepted
-from ratchet.check.unreadable import check_unreadable
-from ratchet.check.views import check_keys, check_views
+from authoring.check.baseline import check_baseline
+from authoring.check.declaration_checks import check_declaration, check_functions, failure
+from authoring.check.features import Features, FunctionError, compute
+from authoring.check.finding import Finding
+from authoring.check.gate_feasibility import check_columns, check_periods
+from authoring.check.labels import GIVEN_AWAY, check_inputs, check_labels
+from authoring.check.leaks import check_leaks
+from authoring.check.pending import check_pending
+from authoring.check.row_independence import check_predictions, check_rows
+from authoring.check.sample import Sample, take
+from authoring.check.source_lines import Declaration
+from authoring.check.too_good import check_too_good, is_accepted
+from authoring.check.unreadable import check_unreadable
+from authoring.check.views import check_keys, check_views
 from ratchet.core.errors import RatchetError
 from ratchet.project.project import Project
 from ratchet.use_case.columns import LABEL_COLUMNS, REQUEST_ID

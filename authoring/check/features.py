@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from ratchet.check.sample import Sample
+from authoring.check.sample import Sample
 from ratchet.feature_store.point_in_time_join import Join, Query, point_in_time
 from ratchet.features.expressions import Derivation, label_derivation, request_derivation, view_derivation
 from ratchet.features.service import service_spec
