@@ -16,7 +16,7 @@ TEST := .venv-test/bin
 setup: .venv/.complete
 
 demo: .venv/.complete
-	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m cli.demo $(if $(USE_CASE),--use-case $(USE_CASE)) $(if $(DATA),--source $(SOURCE) --path $(DATA))
+	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m cli.commands.demo $(if $(USE_CASE),--use-case $(USE_CASE)) $(if $(DATA),--source $(SOURCE) --path $(DATA))
 
 serve: .venv/.complete
 	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m cli serve --port $(PORT)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.accept import accept
-from cli.check import check
+from cli.commands.accept import accept
+from cli.commands.check import check
 from cli.commands.init import init
+from cli.commands.serve import serve
+from cli.commands.ui import ui
 from cli.headlines import HEADLINES, told
 from cli.person import current_user
-from cli.serve import serve
 from cli.stages import STAGES, load_stage
-from cli.ui import ui
 from ratchet.core.errors import GateError, RatchetError
 from ratchet.core.telemetry import quieten
 
@@ -54,7 +54,7 @@ ratchet.add_command(check)
 @click.option("--json", "as_json", is_flag=True, help="Print reports/summary.json instead of text.")
 def summary(as_json: bool) -> None:
     """What the last run did, from rows in to drift, and what to type next."""
-    from cli.summary import build, render, write
+    from cli.commands.summary import build, render, write
 
     project = _project()
     found = build(project)
@@ -66,7 +66,7 @@ def summary(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def status(as_json: bool) -> None:
     """Which model serves, which is requested, and why a request was refused."""
-    from cli.summary import render_status
+    from cli.commands.summary import render_status
     from ratchet.model_registry.promotion import status as registry_status
 
     found = registry_status(_project())

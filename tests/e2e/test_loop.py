@@ -210,7 +210,7 @@ def test_a_registered_model_that_was_deleted_is_registered_again(copy: Path) -> 
 def test_the_demo_has_a_line_for_each_step_that_ran(copy: Path) -> None:
     """A step with something to do is told once, the others are named as up to date, and of DVC and MLflow nothing is seen."""
     (copy / "reports" / "noshow" / "clinic" / "monitor.json").unlink()
-    done = run(copy, "python", "-m", "cli.demo")
+    done = run(copy, "python", "-m", "cli.commands.demo")
     lines = done.stdout.splitlines()
     story = lines[: lines.index("")]
     assert ["monitor", "worse", "drifted"] == [line.split()[0] for line in story if line.endswith(" s)")]
@@ -223,7 +223,7 @@ def test_the_demo_has_a_line_for_each_step_that_ran(copy: Path) -> None:
 def test_a_step_that_fails_in_the_demo_is_told_in_full(copy: Path) -> None:
     """Its own error and DVC's stand on stderr, and the exit code is DVC's."""
     write_params(copy, rows_per_week=0)
-    done = run(copy, "python", "-m", "cli.demo", check=False)
+    done = run(copy, "python", "-m", "cli.commands.demo", check=False)
     assert run(copy, "dvc", "repro", "monitor@noshow", check=False).returncode == done.returncode != 0
     assert "ratchet: delivery appointments/week-000: holds no row" in done.stderr
     assert "failed to reproduce 'ingest@noshow'" in done.stderr

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click import unstyle
 
-from cli.demo import ask_in_person, conclude, select_source
+from cli.commands.demo import ask_in_person, conclude, select_source
+from cli.commands.summary import Summary, render
 from cli.person import current_user
-from cli.summary import Summary, render
 from ratchet.core.settings import PARAMS_FILE, SourceSettings
 from ratchet.model_registry.promotion import resolve_champion, rollback, status
 from ratchet.project import step_reports as reports

@@ -141,7 +141,16 @@ class TestRealMonths:
         """`make demo DATA=…`: every such pickup of March is judged, LightGBM is superior, and wrong by 5.1 minutes at most."""
         checkout = plain_checkout(tmp_path)
         commit(checkout, "Begin")
-        run(checkout, "python", "-m", "cli.demo", "--source", "tlc", "--path", str(Path(str(real_months())).resolve()))
+        run(
+            checkout,
+            "python",
+            "-m",
+            "cli.commands.demo",
+            "--source",
+            "tlc",
+            "--path",
+            str(Path(str(real_months())).resolve()),
+        )
         summary = read_json(checkout / "reports" / "summary.json")
         candidate = summary["holdout"]["candidate"]
         assert (NAIVE_COUNT + ACROSS_THE_JUMP, "superior") == (candidate["n"], summary["gate"]["verdict"])

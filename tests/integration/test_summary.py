@@ -10,10 +10,10 @@ from operator import getitem
 
 import pytest
 
-from cli.demo import conclude
+from cli.commands.demo import conclude
+from cli.commands.summary import Summary, build, render, render_status, write
 from cli.headlines import HEADLINES
 from cli.stages import STAGES
-from cli.summary import Summary, build, render, render_status, write
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import Stores
 from ratchet.model_registry.promotion import promote, rollback, status

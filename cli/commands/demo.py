@@ -11,7 +11,7 @@ import click
 import numpy as np
 from ruamel.yaml import YAML
 
-from cli import summary
+from cli.commands import summary
 from cli.headlines import told
 from cli.person import current_user
 from cli.stages import STAGES
