@@ -11,14 +11,14 @@ from ratchet.project.step_reports import Report
 
 @step
 def train(project: Project) -> Report:
-    from training_pipeline.fit import train
+    from training_pipeline.train import train
 
     return train(project)
 
 
 @step
 def evaluate(project: Project) -> Report:
-    from training_pipeline.gate import evaluate
+    from training_pipeline.evaluate import evaluate
 
     return evaluate(project)
 

@@ -146,7 +146,8 @@ def offer_worse(project: Project) -> dict[str, Any]:
     """Fit a candidate with far too few trees, ask for it in spite of its verdict, and take the request back."""
     from ratchet.model_registry.promotion import promote, resolve_champion
     from ratchet.models.model import load, save
-    from training_pipeline import fit, gate
+    from training_pipeline import evaluate as gate
+    from training_pipeline import train as fit
     from training_pipeline.dataset import read_training_set
     from training_pipeline.register import offer
 

@@ -29,9 +29,9 @@ from tests.support.projects import committed, noshow_project
 from tests.support.registry import client, create_registry
 from tests.support.remedies import follow
 from tests.support.variants import with_use_case
-from training_pipeline.fit import train
-from training_pipeline.gate import evaluate
+from training_pipeline.evaluate import evaluate
 from training_pipeline.register import offer, register
+from training_pipeline.train import train
 
 QUICK = {"leak_cut_offs": 1, "resamples": 200}
 

@@ -20,8 +20,8 @@ from tests.support.checkout import commit, run
 from tests.support.models import TRAINED_UNTIL, noshow_columns, noshow_contract
 from tests.support.projects import NOSHOW_END, noshow_project, params
 from training_pipeline import score_holdout
+from training_pipeline.champion_commit import ask, with_answers
 from training_pipeline.dataset import Holdout
-from training_pipeline.own_code import ask, with_answers
 
 ROWS = 50
 OLD_CODE = f"""

@@ -32,9 +32,9 @@ from tests.support.projects import noshow_project
 from tests.support.registry import copied
 from tests.support.variants import with_use_case
 from training_pipeline.dataset import read_holdout, read_training_set
-from training_pipeline.fit import fit_candidate, train
-from training_pipeline.gate import constant, evaluate, evaluate_model, find_leaks, prepare
+from training_pipeline.evaluate import constant, evaluate, evaluate_model, find_leaks, prepare
 from training_pipeline.register import register
+from training_pipeline.train import fit_candidate, train
 
 
 @pytest.fixture(scope="module")

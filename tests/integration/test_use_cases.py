@@ -30,9 +30,9 @@ from ratchet.storage.partitions import files
 from ratchet.use_case.contract import Array
 from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.projects import committed
-from training_pipeline.fit import train
-from training_pipeline.gate import evaluate
+from training_pipeline.evaluate import evaluate
 from training_pipeline.register import register
+from training_pipeline.train import train
 
 STEPS = (ingest, validate, featurize, materialize, train, evaluate, register, reconcile, predict, monitor)
 

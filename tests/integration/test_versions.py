@@ -207,7 +207,7 @@ class TestInputs:
         changed = [edited(began, inputs(templated.with_settings(**{name: changes[name]}), TRAIN)) for name in changes]
         assert [{"params.yaml: drift.reference_rows"}, {"params.yaml: source"}, set()] == changed
 
-    @pytest.mark.parametrize("name", ["training_pipeline/fit.py", "use_cases/tests.support.noshow/new.py"])
+    @pytest.mark.parametrize("name", ["training_pipeline/train.py", "use_cases/tests.support.noshow/new.py"])
     def test_code_counts_that_the_stage_has(self, templated: Project, name: str) -> None:
         """A file, or one in a folder, also where it is new."""
         began = inputs(templated, TRAIN)

@@ -18,7 +18,7 @@ from ratchet.use_case.contract import Array
 from tests.support.noshow import use_case
 from tests.support.projects import noshow_project
 from training_pipeline.dataset import TrainingSet
-from training_pipeline.fit import fit_baseline, fit_candidate
+from training_pipeline.train import fit_baseline, fit_candidate
 
 TRAINED_FROM, TRAINED_UNTIL = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 5, 1, tzinfo=UTC)
 SETTINGS = TrainingSettings(

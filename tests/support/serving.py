@@ -28,8 +28,8 @@ from tests.support.models import noshow_contract
 from tests.support.projects import noshow_project, params
 from tests.support.records import noshow_record
 from training_pipeline.dataset import TrainingSet
-from training_pipeline.fit import fit_baseline, fit_candidate
 from training_pipeline.register import offer
+from training_pipeline.train import fit_baseline, fit_candidate
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 120

@@ -11,7 +11,7 @@ from ratchet.core.errors import SettingsError
 from ratchet.core.settings import TrainingSettings
 from tests.support.models import SETTINGS, noshow_baseline, noshow_candidate, noshow_contract, noshow_training_set
 from training_pipeline import plots
-from training_pipeline.fit import fit_candidate, reference_rows, stop_early
+from training_pipeline.train import fit_candidate, reference_rows, stop_early
 
 
 def test_early_stopping_stops_where_the_loss_was_least() -> None:

@@ -23,9 +23,9 @@ from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.project.versions import code_version, data_version
 from ratchet.storage.partitions import write_json
+from training_pipeline.champion_commit import with_answers
 from training_pipeline.dataset import Holdout, read_holdout
 from training_pipeline.evidence import collect
-from training_pipeline.own_code import with_answers
 
 
 @dataclass(frozen=True)
