@@ -17,7 +17,7 @@ STAGES = {
     "evaluate": "training_pipeline.evaluate:evaluate",
     "register": "training_pipeline.register:register",
     "reconcile": "ratchet.model_registry.promotion:reconcile",
-    "predict": "inference_pipeline.batch:predict",
+    "predict": "inference_pipeline.batch.predict:predict",
     "monitor": "inference_pipeline.monitor.drift:monitor",
 }
 

@@ -11,7 +11,7 @@ from ratchet.project.step_reports import Report
 
 @step
 def predict(project: Project) -> Report:
-    from inference_pipeline.batch import predict
+    from inference_pipeline.batch.predict import predict
 
     return predict(project)
 

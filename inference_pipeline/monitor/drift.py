@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from inference_pipeline.champion import champion_throughout
-from inference_pipeline.monitor import comparison
-from inference_pipeline.monitor.comparison import MISSING
+from inference_pipeline.monitor import drift_page as comparison
+from inference_pipeline.monitor.drift_page import MISSING
 from ratchet.core.errors import DataError
 from ratchet.core.settings import DriftSettings
 from ratchet.model_registry.promotion import Champion

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from ratchet.core.errors import RatchetError, RequestError
 
 if TYPE_CHECKING:
-    from inference_pipeline.online.serving import Serving
+    from inference_pipeline.online.model_slot import Serving
 
 MAX_BODY = 1 << 20
 MAX_REASONS = 20

@@ -30,7 +30,7 @@ class Inference:
     """Answers for every use case of params.yaml by the champion, and follows when reconcile lets another version serve."""
 
     def __init__(self) -> None:
-        from inference_pipeline.online.serving import Serving  # brings MLflow, which only the worker needs
+        from inference_pipeline.online.model_slot import Serving  # brings MLflow, which only the worker needs
 
         self._served = [Serving(project) for project in Project.load_all()]
         self._polling: asyncio.Task[None] | None = None

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pytest
 
 from feature_pipeline.featurize import featurize
-from inference_pipeline.batch import predict
+from inference_pipeline.batch.predict import predict
 from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.example import example_request
 from ratchet.core.clock import Period
@@ -70,7 +70,7 @@ def predict_in(code: Path, project: Project) -> None:
     """Run `predict` by the code of a folder, in a process of its own."""
     script = f"""
 import dataclasses, pathlib
-from inference_pipeline.batch import predict
+from inference_pipeline.batch.predict import predict
 from tests.support.projects import noshow_project
 project = noshow_project(pathlib.Path({str(project.root)!r}), rows_per_week=60)
 assert predict(project)["rows"]

@@ -14,7 +14,7 @@ from threading import Event, Thread
 import mlflow
 import pytest
 
-from inference_pipeline.online.serving import Serving
+from inference_pipeline.online.model_slot import Serving
 from ratchet.core.errors import RegistryError
 from ratchet.core.settings import Stores
 from ratchet.model_registry import embedded as embedded_registry

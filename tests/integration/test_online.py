@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from inference_pipeline.batch import predict
+from inference_pipeline.batch.predict import predict
 from inference_pipeline.online.example import example_request
 from ratchet.core.clock import Period, SystemClock
 from ratchet.model_registry import promotion

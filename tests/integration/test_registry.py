@@ -15,7 +15,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.models import get_model_info
 
-from inference_pipeline.online.serving import Serving
+from inference_pipeline.online.model_slot import Serving
 from ratchet.core.errors import RegistryError
 from ratchet.core.settings import Stores
 from ratchet.model_registry.promotion import promote, reconcile, resolve_champion, rollback, status

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from inference_pipeline.batch import predict
+from inference_pipeline.batch.predict import predict
 from inference_pipeline.online.example import example_request
 from ratchet.feature_store.definitions import feast_project
 from ratchet.features.service import service_spec

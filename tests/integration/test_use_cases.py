@@ -16,7 +16,7 @@ from feature_pipeline.featurize import featurize
 from feature_pipeline.ingest import ingest
 from feature_pipeline.materialize import materialize
 from feature_pipeline.validate import validate
-from inference_pipeline.batch import predict
+from inference_pipeline.batch.predict import predict
 from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.predictor import load_predictor
 from inference_pipeline.online.requests import RequestReader

@@ -23,7 +23,7 @@ STEPS = (
     "feature_pipeline.validate",
     "feature_pipeline.featurize",
     "feature_pipeline.materialize",
-    "inference_pipeline.batch",
+    "inference_pipeline.batch.predict",
 )
 EDIT = """
 import json, pathlib, sys
@@ -93,7 +93,7 @@ def test_what_python_loads_for_a_step_counts(code: Path, step: str) -> None:
 
 def test_what_is_only_named_or_imported_late_counts() -> None:
     """The class that Feast finds by its name, and modules that a function imports when it runs."""
-    found = closure("inference_pipeline.batch")
+    found = closure("inference_pipeline.batch.predict")
     assert {
         "ratchet.feature_store.feast_offline_store",
         "ratchet.feature_store.point_in_time_join",
@@ -153,7 +153,7 @@ def test_another_version_of_a_library_is_other_code(code: Path, tmp_path: Path) 
     script = (
         "import json, sys, ratchet.code_digest as c; print(json.dumps([c.code_digest(step) for step in sys.argv[1:]]))"
     )
-    steps = ("feature_pipeline.featurize", "inference_pipeline.batch")
+    steps = ("feature_pipeline.featurize", "inference_pipeline.batch.predict")
     found = [answer(script, *steps, cwd=code)]
     for library, others in (("duckdb", 2), ("lightgbm", 1)):
         metadata = code / f"{library}-0.0.1.dist-info" / "METADATA"

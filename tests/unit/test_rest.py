@@ -15,10 +15,10 @@ from pydantic import AwareDatetime, ValidationError, create_model
 from starlette.testclient import TestClient
 from starlette.types import Message
 
+from inference_pipeline.online.model_slot import Serving
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.requests import MAX_INSTANCES, RequestReader
 from inference_pipeline.online.rest import MAX_BODY, application, attach
-from inference_pipeline.online.serving import Serving
 from ratchet.core.errors import RegistryError, RequestError
 from ratchet.prediction_log import log as prediction_log
 from ratchet.project.project import Project

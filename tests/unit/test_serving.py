@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from inference_pipeline.online.model_slot import Serving
 from inference_pipeline.online.predictor import Predictor
-from inference_pipeline.online.serving import Serving
 from ratchet.core.errors import GateError, RegistryError, StoreError
 from ratchet.project.project import Project
 from ratchet.storage.partitions import write_json
