@@ -14,9 +14,9 @@ PYDANTIC = ("from pydantic import AwareDatetime, BaseModel, Field",)
 HOUSE = (
     "from ratchet.core.clock import calendar",
     "from ratchet.sources.csv import csv_source",
+    "from ratchet.use_case.contract import INSTANT, Columns, SourceTable, UseCase, expect",
     "from ratchet.use_case.request_fields import categories, kinds_of, numbers, request_of, schema_of",
     "from ratchet.use_case.single_table import examples_of, outcome_inputs, outcome_lookup, outcomes",
-    "from ratchet.use_case.contract import INSTANT, Columns, SourceTable, UseCase, expect",
 )
 
 
