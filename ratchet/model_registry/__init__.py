@@ -1,0 +1,5 @@
+"""The model registry, through MLflow.
+
+registry → versions, aliases and tags · promotion → who may serve · promotion_history → which version served when, signed ·
+mlflow_logging → runs and versions · model_card → a version's page · embedded → the database in state/ · sensors → what changed
+"""

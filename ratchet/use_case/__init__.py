@@ -1,0 +1,5 @@
+"""The contract of a use case, and what one is declared with.
+
+contract → what a use case declares · columns → names that pipelines share · request_fields → a request model as columns ·
+windows → features over trailing windows · single_table → a use case of one table
+"""
