@@ -19,7 +19,7 @@ from ratchet.core.clock import Instants, local_time
 from ratchet.core.errors import SourceError
 
 TIMES = ("hour", "weekday")
-"""What `ratchet.clock.calendar` gives."""
+"""What `ratchet.core.clock.calendar` gives."""
 WINDOWS = (("1d", "7d"), ("7d", "28d"), ("28d", "84d"), ("91d", "364d"))
 SLICES = 8
 MICROSECONDS_A_DAY = 86_400_000_000

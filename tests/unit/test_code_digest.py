@@ -150,7 +150,10 @@ def test_what_is_not_there_has_no_digest() -> None:
 
 def test_another_version_of_a_library_is_other_code(code: Path, tmp_path: Path) -> None:
     """Also of an engine that is imported by its front alone: DuckDB behind Ibis, LightGBM behind skops."""
-    script = "import json, sys, ratchet.project.code_digest as c; print(json.dumps([c.code_digest(step) for step in sys.argv[1:]]))"
+    script = (
+        "import json, sys; from ratchet.project.code_digest import code_digest;"
+        "print(json.dumps([code_digest(step) for step in sys.argv[1:]]))"
+    )
     steps = ("feature_pipeline.featurize", "inference_pipeline.batch.predict")
     found = [answer(script, *steps, cwd=code)]
     for library, others in (("duckdb", 2), ("lightgbm", 1)):

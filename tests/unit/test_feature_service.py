@@ -113,7 +113,7 @@ def test_fingerprint_covers_what_the_on_demand_function_uses(
 
 
 def test_fingerprint_covers_what_ratchet_does_for_the_on_demand_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model learnt what `ratchet.clock` made of an instant: code that makes something else of it needs another one."""
+    """A model learnt what `ratchet.core.clock` made of an instant: code that makes something else of it needs another one."""
     before = service_spec(demand).fingerprint
     monkeypatch.setattr(clock, "_THURSDAY", 4)
     assert before != service_spec(replace(demand)).fingerprint
