@@ -105,7 +105,7 @@ def test_other_code_scores_everything_again(serving_project: Project, tmp_path: 
     project = copied(serving_project, tmp_path / "project")
     for room in ("ratchet", "inference_pipeline", "use_cases", "tests"):
         shutil.copytree(ROOT / room, tmp_path / "code" / room, ignore=shutil.ignore_patterns("__pycache__"))
-    tables = tmp_path / "code" / "ratchet" / "tables.py"
+    tables = tmp_path / "code" / "ratchet" / "storage" / "partitions.py"
     text, before = tables.read_text(encoding="utf-8"), written(project)
     tables.write_text(text.replace("return {name: to_array(column)", "return {name: one_higher(column)") + ONE_HIGHER)
     predict_in(tmp_path / "code", project)
