@@ -264,5 +264,6 @@ def _next(summary: Summary) -> Iterator[str]:
     yield "ratchet status"
     if scored:
         yield "ratchet trace PREDICTION_ID"
+    if scored and summary["serving"]["previous"]:
         yield f"ratchet rollback --reason 'trying it out' && {repro}"
     yield "ratchet ui"

@@ -200,6 +200,14 @@ def test_predictions_of_another_version_are_said_to_be(summary: Summary, rolled_
     assert not any("predictions" in line for line in section(summary, "Serving"))
 
 
+def test_a_rollback_is_proposed_where_there_is_a_version_to_return_to(summary: Summary, rolled_back: Summary) -> None:
+    """Version 2 can give way to version 1, and that to none."""
+    proposed = [
+        any("ratchet rollback" in line for line in section(one, "What to type next")) for one in (summary, rolled_back)
+    ]
+    assert [True, False] == proposed
+
+
 @pytest.mark.parametrize(
     ("status", "told"), [("refused: no gain", "refused: no gain"), ("candidate", "the next run looks at it")]
 )
