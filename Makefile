@@ -3,7 +3,7 @@
 # make demo DATA=DIR    the same job on the TLC months in DIR
 # make demo USE_CASE=X  the same for another use case of params.yaml
 # make test             every test, in an environment of its own
-# make soak             kill the steps at every point and whole runs at random moments, and measure real months: a quarter of an hour
+# make soak             kill the steps at every point and whole runs at random moments, and measure real months: ten minutes
 PYTHON ?= python3
 SOURCE ?= tlc
 PORT ?= 3000
@@ -25,7 +25,7 @@ test: .venv-test/.complete
 	@PATH="$(CURDIR)/$(TEST):$$PATH" $(TEST)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not soak"
 
 soak: .venv-test/.complete
-	@PATH="$(CURDIR)/$(TEST):$$PATH" $(TEST)/python -m pytest -m soak
+	@PATH="$(CURDIR)/$(TEST):$$PATH" $(TEST)/python -m pytest -n 2 --dist loadfile -m soak
 
 lint: .venv-test/.complete
 	$(TEST)/ruff check .
