@@ -19,7 +19,7 @@ from ratchet.project.project import Project
 from ratchet.use_case.contract import use_case_module
 
 PARTS = ("SourceTable", "View", "Lookup")
-_RATCHET = [Path(__file__).parents[2] / folder for folder in ("authoring", "ratchet")]
+_OUR_FOLDERS = [Path(__file__).parents[2] / folder for folder in ("authoring", "ratchet")]
 """Folders in which no use case declares anything."""
 
 
@@ -90,7 +90,7 @@ class Declaration:
         """The first line of a function; where a helper made it, the line of the use case that says so."""
         plain = inspect.unwrap(getattr(function, "func", function))
         code = getattr(plain, "__code__", None)
-        is_own = code is not None and not _is_ratchet(Path(code.co_filename))
+        is_own = code is not None and not _is_ours(Path(code.co_filename))
         return shown(Path(code.co_filename), code.co_firstlineno) if code and is_own else self._named_for(function)
 
     def _named_for(self, function: Callable[..., Any]) -> str:
@@ -160,11 +160,11 @@ def _root(file: Path) -> Path:
 
 
 def _is_own(file: Path, root: Path) -> bool:
-    return file.is_relative_to(root) and not _is_ratchet(file) and "site-packages" not in file.parts
+    return file.is_relative_to(root) and not _is_ours(file) and "site-packages" not in file.parts
 
 
-def _is_ratchet(file: Path) -> bool:
-    return any(file.is_relative_to(folder) for folder in _RATCHET)
+def _is_ours(file: Path) -> bool:
+    return any(file.is_relative_to(folder) for folder in _OUR_FOLDERS)
 
 
 def _keys(node: yaml.Node | None, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
