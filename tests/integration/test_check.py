@@ -72,7 +72,7 @@ def test_right_use_cases_are_left_alone(
 
 
 def test_it_says_how_much_it_looked_at(noshow: Project) -> None:
-    """All 31 weekly deliveries of the half year are few enough to be read whole."""
+    """All deliveries of the half year are few enough to be read whole."""
     found = checkup(noshow)
     assert (31 * 150, 31) == (found.rows, found.deliveries)
 

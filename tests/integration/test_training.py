@@ -213,8 +213,8 @@ def test_settings_reach_the_estimator(built: Project) -> None:
 @pytest.mark.parametrize(
     ("task", "value", "problem"),
     [
-        ("binary", 2.0, "37 of 2,797 are neither 0 nor 1, such as 2"),
-        ("regression", float("nan"), "37 of 2,797 are no finite number, such as nan"),
+        ("binary", 2.0, "28 of 2,797 are neither 0 nor 1, such as 2"),
+        ("regression", float("nan"), "28 of 2,797 are no finite number, such as nan"),
     ],
 )
 def test_label_that_says_nothing_is_a_clear_error(tmp_path: Path, task: Task, value: float, problem: str) -> None:

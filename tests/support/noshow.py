@@ -57,15 +57,16 @@ def _week(start: datetime, week: int, options: Mapping[str, Any]) -> pa.Table:
 
 
 def clinic_feed(path: str, options: Mapping[str, Any], period: Period) -> Iterable[Delivery]:
-    """Weekly deliveries, counted from the first week of 2024."""
+    """Deliveries of four weeks, counted from the first week of 2024; the last one holds what there is by the end."""
     first = datetime(2024, 1, 1, tzinfo=UTC)
-    weeks = range(max((period.start - first).days // 7, 0), (period.end - first).days // 7 + 1)
-    for week in weeks:
+    begin, end = max((period.start - first).days // 28, 0) * 4, (period.end - first).days // 7 + 1
+    for begun in range(begin, end, 4):
+        weeks = range(begun, min(begun + 4, end))
         yield Delivery(
             "appointments",
-            f"week-{week:03d}",
-            digest("noshow", week, dict(options)),
-            lambda week=week: (_week(first, week, options), []),  # type: ignore[misc]
+            f"week-{begun:03d}",
+            digest("noshow", list(weeks), dict(options)),
+            lambda weeks=weeks: (pa.concat_tables(_week(first, week, options) for week in weeks), []),  # type: ignore[misc]
         )
 
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 import authoring.init
 from authoring.init.answers import Answers
-from cli.commands.init import init
+from cli.main import ratchet
 from ratchet.core.errors import RatchetError, SourceError
 from ratchet.features.service import service_spec
 from ratchet.gate.reasons import find_reason
@@ -415,9 +415,8 @@ class TestCommand:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr("cli.commands.init.is_terminal", lambda: True)
         answers = ["minute", "minutes", "asked_at", "ended_at", "Europe/Berlin", "zone, bike"]
-        done = CliRunner().invoke(
-            init, ["rides", "--csv", str(path), "--late", "fare"], input="\n".join(answers) + "\n"
-        )
+        given = ["init", "rides", "--csv", str(path), "--late", "fare"]
+        done = CliRunner().invoke(ratchet, given, input="\n".join(answers) + "\n")
         assert done.exit_code == 0, done.output
         assert "there is no column 'minute' (did you mean minutes?). COLUMN (" in done.output
         assert "  history of zone, bike" in done.output.splitlines()
@@ -427,7 +426,8 @@ class TestCommand:
         path = subscribers(checkout(tmp_path) / "subscribers.csv")
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr("cli.commands.init.is_terminal", lambda: True)
-        done = CliRunner().invoke(init, ["churned", "--csv", str(path), "--label", "Churn"], input="soon\n2024-06-30\n")
+        given = ["init", "churned", "--csv", str(path), "--label", "Churn"]
+        done = CliRunner().invoke(ratchet, given, input="soon\n2024-06-30\n")
         assert done.exit_code == 0, done.output
         assert "no column says when a row was known." in done.output
 
@@ -452,7 +452,9 @@ class TestCommand:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr("cli.commands.init.is_terminal", lambda: True)
         given = ["--label", "minutes", "--known-at", "ended_at", "--timezone", "Europe/Berlin", "--entity", "zone"]
-        done = CliRunner().invoke(init, ["rides", "--csv", str(path), *given, "--by", "ann"], input=f"{said}\n")
+        done = CliRunner().invoke(
+            ratchet, ["init", "rides", "--csv", str(path), *given, "--by", "ann"], input=f"{said}\n"
+        )
         assert done.exit_code == 0, done.output
         assert f"with zone, distance_km, class_, {fields}" in done.output
         with project_of(tmp_path, "rides") as project:
