@@ -9,7 +9,7 @@ from ratchet.gate import record as gate_record
 from ratchet.gate.record import GateRecord
 from ratchet.model_registry import promotion
 from ratchet.model_registry.registry import STATUS, opened
-from ratchet.model_registry.sensors import write_missing
+from ratchet.model_registry.sensor_files import write_missing
 from ratchet.models.model import load
 from ratchet.models.model_files import checksums
 from ratchet.project.project import Project

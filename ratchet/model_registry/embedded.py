@@ -9,8 +9,6 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from mlflow import MlflowClient
-
 from ratchet.core.errors import RegistryError
 from ratchet.project.project import Project
 from ratchet.storage import sqlite
@@ -85,6 +83,8 @@ def create(project: Project) -> None:
 
     A database that is there by then, because it was put back meanwhile, stays.
     """
+    from mlflow import MlflowClient
+
     with atomic(database(project), replace=False) as temporary:
         uri = sqlite.url(temporary, create=True)
         MlflowClient(uri, registry_uri=uri).search_registered_models(max_results=1)

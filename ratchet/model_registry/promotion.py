@@ -32,7 +32,7 @@ from ratchet.model_registry.registry import (
     Version,
     opened,
 )
-from ratchet.model_registry.sensors import write_requested
+from ratchet.model_registry.sensor_files import write_requested
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.storage.partitions import write_json

@@ -1,19 +1,43 @@
-"""What changed in the model registry since the last run, written to files: DVC sees files, and no aliases, versions or tags."""
+"""The sensors: they look at the model registry for DVC, which sees files alone, before anything else in every run.
+
+Importing MLflow takes longer than all the rest of a run with nothing to do. So the files that the embedded registry is made
+of are looked at first: while they stay as they are, so does what the sensors found.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from ratchet.core.errors import RegistryError
-from ratchet.model_registry.registry import CHAMPION, REQUESTED, Registry, opened
-from ratchet.project import step_reports as reports
+import ratchet
+from ratchet.model_registry import embedded
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
-from ratchet.storage.partitions import read_json, write_json
+from ratchet.storage.partitions import digest, read_json, write_json
+
+FileState = tuple[str, int, int, int]
+"""Path, inode number, size in bytes, and time of the last change in nanoseconds."""
+_TICK = 1_000_000_000  # nanoseconds; within a tick of the file system's clock a file can change and keep its time
 
 
 def sense(projects: Sequence[Project]) -> Report:
     """Look at every project's registered model; what is open or lost, by the model's name."""
+    memory = projects[0].shared_state / "sensed.json"
+    states = _file_states(projects)
+    last = dict(read_json(memory)) if states and memory.exists() else {}
+    if states and last.get("seen") == _seen(states, projects):
+        return dict(last["found"])
+    found = _sense(projects)
+    if states:
+        write_json(memory, {"seen": _seen(states, projects), "found": found})
+    return found
+
+
+def _sense(projects: Sequence[Project]) -> Report:
+    from ratchet.model_registry.registry import opened
+    from ratchet.model_registry.sensor_files import write_missing, write_requested
+
     found = {}
     for project in projects:
         with opened(project, "promotion") as registry:
@@ -21,44 +45,34 @@ def sense(projects: Sequence[Project]) -> Report:
     return found
 
 
-def write_requested(registry: Registry) -> dict[str, int | str | None]:
-    """Write and return which version each alias and the history name, or null where it is the one that serves."""
-    served, aliases = _serving(registry.project).get("version"), registry.aliases()
-    asked = {name: aliases.get(name) for name in (REQUESTED, CHAMPION)} | {"history": _named_by_history(registry)}
-    waiting = {name: version if version != served else None for name, version in asked.items()}
-    write_json(registry.project.requested_file, waiting)
-    return waiting
+def _file_states(projects: Sequence[Project]) -> list[FileState]:
+    """The state of every file that decides what is found. Empty where files do not tell: the registry or the key is kept
+    elsewhere, or a file changed just now."""
+    stores, now = projects[0].stores, time.time_ns()
+    if stores.tracking_uri or stores.artifact_location or stores.signing_key:
+        return []
+    states = [_state(path) for path in sorted(set(_read(projects))) if path.is_file()]
+    return states if all(changed < now - _TICK for *_, changed in states) else []
 
 
-def _named_by_history(registry: Registry) -> int | str | None:
-    """Its last entry's version. Where it cannot be believed the reason, so that `reconcile` runs, and fails with the remedy."""
-    try:
-        champion = registry.snapshot().champion
-    except RegistryError as error:
-        return error.problem
-    return champion.version if champion else None
+def _read(projects: Sequence[Project]) -> Iterator[Path]:
+    """What the sensors read: the code that does it, the registry, the key, and what each project last did with them."""
+    yield from Path(ratchet.__file__).parent.rglob("*.py")
+    shared, database = projects[0].shared_state, embedded.database(projects[0])
+    yield from (database, database.with_name(f"{database.name}-wal"), embedded.marker(projects[0]))
+    folders = [embedded.artifacts(projects[0]), shared / "keys", *(project.state / "models" for project in projects)]
+    for folder in folders:
+        yield from folder.rglob("*")
+    for project in projects:
+        yield from (project.serving_file, project.reports / "register.json")
 
 
-def write_missing(registry: Registry) -> list[str]:
-    """Write and return the digests of the models that were registered or serve, and that the registry no longer holds, with
-    their record and files."""
-    known = set(_registered(registry.project))
-    held = {of.digest for of in registry.versions().values() if of.digest in known and registry.holds(of)}
-    missing = sorted(known - held)
-    write_json(registry.project.missing_file, missing)
-    return missing
+def _state(path: Path) -> FileState:
+    found = path.stat()
+    return str(path), found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _registered(project: Project) -> Iterator[str]:
-    """The models that the last `register` and the last `reconcile` reported."""
-    for model in (reports.read(project, "register") or {}).values():
-        if model["version"]:
-            yield model["digest"]
-    if digest := _serving(project).get("digest"):
-        yield digest
-
-
-def _serving(project: Project) -> Report:
-    """What `reconcile` wrote last; empty where it never ran."""
-    path = project.serving_file
-    return dict(read_json(path)) if path.exists() else {}
+def _seen(states: Sequence[FileState], projects: Sequence[Project]) -> str:
+    """Changes with what the sensors read, and with what they wrote."""
+    written = [path for project in projects for path in (project.requested_file, project.missing_file)]
+    return digest(states, [path.read_text(encoding="utf-8") if path.exists() else None for path in written])

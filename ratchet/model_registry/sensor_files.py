@@ -1,0 +1,55 @@
+"""What changed in a registered model since the last run, written to files: DVC sees files, and no aliases, versions or tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ratchet.core.errors import RegistryError
+from ratchet.model_registry.registry import CHAMPION, REQUESTED, Registry
+from ratchet.project import step_reports as reports
+from ratchet.project.project import Project
+from ratchet.project.step_reports import Report
+from ratchet.storage.partitions import read_json, write_json
+
+
+def write_requested(registry: Registry) -> dict[str, int | str | None]:
+    """Write and return which version each alias and the history name, or null where it is the one that serves."""
+    served, aliases = _serving(registry.project).get("version"), registry.aliases()
+    asked = {name: aliases.get(name) for name in (REQUESTED, CHAMPION)} | {"history": _named_by_history(registry)}
+    waiting = {name: version if version != served else None for name, version in asked.items()}
+    write_json(registry.project.requested_file, waiting)
+    return waiting
+
+
+def _named_by_history(registry: Registry) -> int | str | None:
+    """Its last entry's version. Where it cannot be believed the reason, so that `reconcile` runs, and fails with the remedy."""
+    try:
+        champion = registry.snapshot().champion
+    except RegistryError as error:
+        return error.problem
+    return champion.version if champion else None
+
+
+def write_missing(registry: Registry) -> list[str]:
+    """Write and return the digests of the models that were registered or serve, and that the registry no longer holds, with
+    their record and files."""
+    known = set(_registered(registry.project))
+    held = {of.digest for of in registry.versions().values() if of.digest in known and registry.holds(of)}
+    missing = sorted(known - held)
+    write_json(registry.project.missing_file, missing)
+    return missing
+
+
+def _registered(project: Project) -> Iterator[str]:
+    """The models that the last `register` and the last `reconcile` reported."""
+    for model in (reports.read(project, "register") or {}).values():
+        if model["version"]:
+            yield model["digest"]
+    if digest := _serving(project).get("digest"):
+        yield digest
+
+
+def _serving(project: Project) -> Report:
+    """What `reconcile` wrote last; empty where it never ran."""
+    path = project.serving_file
+    return dict(read_json(path)) if path.exists() else {}
