@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from ratchet.project.step_reports import Report
 
 
-def told(name: str, work: Callable[[], Report], headline: Callable[[Report], str]) -> Report:
+def run_and_report(name: str, work: Callable[[], Report], headline: Callable[[Report], str]) -> Report:
     """Do the work of a step: its progress is shown, and in the end one line about it is printed."""
-    from ratchet.core.progress import shown
+    from ratchet.core.progress import show_progress
 
     began = time.monotonic()
-    with shown(name):
+    with show_progress(name):
         report = work()
     click.echo(f"{name:<12} {headline(report)} ({time.monotonic() - began:.1f} s)")
     return report

@@ -16,11 +16,11 @@ from cli.commands.check import check
 from cli.commands.init import init
 from cli.commands.serve import serve
 from cli.commands.ui import ui
-from cli.headlines import HEADLINES, told
+from cli.headlines import HEADLINES, run_and_report
 from cli.person import current_user
 from cli.stages import STAGES, load_stage
 from ratchet.core.errors import GateError, RatchetError
-from ratchet.core.telemetry import quieten
+from ratchet.core.telemetry import disable_telemetry
 
 if TYPE_CHECKING:
     from ratchet.project.project import Project
@@ -138,7 +138,7 @@ def stage(name: str, as_json: bool) -> None:
     if as_json:
         click.echo(_json(_run_stage(project, name)))
     else:
-        told(name, lambda: _run_stage(project, name), HEADLINES[name])
+        run_and_report(name, lambda: _run_stage(project, name), HEADLINES[name])
 
 
 @ratchet.command()
@@ -195,7 +195,7 @@ def _json(value: Any) -> str:
 
 def main() -> None:
     """Run the command; an expected failure is one line on stderr and exit code 1."""
-    quieten()
+    disable_telemetry()
     try:
         ratchet()
     except RatchetError as error:

@@ -16,9 +16,9 @@ import pyarrow.dataset
 
 from ratchet.core.clock import Period, midnight
 from ratchet.core.errors import DataError, StoreError
-from ratchet.features.expressions import Derivation, label_derivation, request_derivation, view_derivation
+from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
 from ratchet.features.service import ServiceSpec, request_schema, service_spec
-from ratchet.features.source_rows import Accepted
+from ratchet.features.source_rows import SourceRows
 from ratchet.project.code_digest import code_digest
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
@@ -50,7 +50,7 @@ class Output:
     """
 
     directory: Path
-    derivation: Derivation
+    compiled: CompiledExpression
     period: Period
     order: tuple[str, ...]
     keys: tuple[str, ...] = ()
@@ -69,9 +69,9 @@ def featurize(project: Project) -> Report:
     views = {spec.views[view.name]: _view_output(project, view, spec, sources) for view in project.use_case.views}
     _remove_all_but(project.features / "views", views)
     rows = {name: _bring_up_to_date(project, output, sources) for name, output in views.items()}
-    requests = _bring_up_to_date(project, _example_output(project, "requests", request_derivation), sources)
+    requests = _bring_up_to_date(project, _example_output(project, "requests", compile_requests), sources)
     _check_requests(project, requests)
-    labels = _bring_up_to_date(project, _example_output(project, "labels", label_derivation), sources)
+    labels = _bring_up_to_date(project, _example_output(project, "labels", compile_labels), sources)
     return {
         "service": spec.name,
         "fingerprint": spec.fingerprint,
@@ -83,25 +83,25 @@ def featurize(project: Project) -> Report:
 
 def _view_output(project: Project, view: View, spec: ServiceSpec, sources: Sources) -> Output:
     """A view's rows of every whole UTC date that the period touches, and of those before it whose values may still hold."""
-    derivation, period = view_derivation(project.use_case, view), project.period("all")
+    compiled, period = compile_view(project.use_case, view), project.period("all")
     first, *_, last = period.dates()
     oldest = (period.start - view.max_age).date() if view.max_age else date.min
-    first = min(first, max(oldest, _first_date(derivation, sources) or first))
+    first = min(first, max(oldest, _first_date(compiled, sources) or first))
     return Output(
         directory=project.features / "views" / spec.views[view.name],
-        derivation=derivation,
+        compiled=compiled,
         period=Period(midnight(first), midnight(last + DAY)),
         order=(*view.keys, EVENT_TIMESTAMP),
         keys=view.keys,
     )
 
 
-def _first_date(derivation: Derivation, sources: Sources) -> date | None:
+def _first_date(compiled: CompiledExpression, sources: Sources) -> date | None:
     """The earliest date of the rows that it reads; None where none has a date."""
-    return min((first for name in derivation.reads if (first := sources[name].first)), default=None)
+    return min((first for name in compiled.reads if (first := sources[name].first)), default=None)
 
 
-def _example_output(project: Project, name: str, derive: Callable[[UseCase], Derivation]) -> Output:
+def _example_output(project: Project, name: str, derive: Callable[[UseCase], CompiledExpression]) -> Output:
     """The part of the examples that belongs to the period."""
     order = (EVENT_TIMESTAMP, REQUEST_ID)
     return Output(project.features / name, derive(project.use_case), project.period("all"), order)
@@ -112,45 +112,45 @@ def _bring_up_to_date(project: Project, output: Output, sources: Sources) -> int
 
     def compute(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
         logger.info("%s: computing %d units", output.directory.name, len(stale))
-        accepted = Accepted.of(project, output.derivation)
-        return _static_unit(accepted, output) if stale == [STATIC] else _dated_units(accepted, output, stale)
+        source_rows = SourceRows.of(project, output.compiled)
+        return _static_unit(source_rows, output) if stale == [STATIC] else _dated_units(source_rows, output, stale)
 
     return sum(update(output.directory, _wanted(project, output, sources), compute).rows.values())
 
 
 def _wanted(project: Project, output: Output, sources: Sources) -> dict[str, str]:
     """Unit → digest of all that its rows follow from."""
-    derivation = output.derivation
-    read = {name: sources[name] for name in derivation.reads}
+    compiled = output.compiled
+    read = {name: sources[name] for name in compiled.reads}
     if all(project.use_case.table(name).is_reference for name in read):
-        return {STATIC: digest(CODE, derivation.sql, output.order, {name: dated.parts for name, dated in read.items()})}
+        return {STATIC: digest(CODE, compiled.sql, output.order, {name: dated.parts for name, dated in read.items()})}
     wanted = {}
     for day in output.period.dates():
-        inputs = {name: dated.within(*derivation.source_dates(day, day)) for name, dated in read.items()}
-        wanted[day.isoformat()] = digest(CODE, derivation.sql, output.order, str(output.within(day, day)), inputs)
+        inputs = {name: dated.within(*compiled.source_dates(day, day)) for name, dated in read.items()}
+        wanted[day.isoformat()] = digest(CODE, compiled.sql, output.order, str(output.within(day, day)), inputs)
     return wanted
 
 
-def _static_unit(accepted: Accepted, output: Output) -> Iterator[tuple[str, Files]]:
-    accepted.expose(None, None)
-    yield STATIC, {f"{STATIC}/part": _rows(accepted, output, output.derivation.expression)}
+def _static_unit(source_rows: SourceRows, output: Output) -> Iterator[tuple[str, Files]]:
+    source_rows.bind(None, None)
+    yield STATIC, {f"{STATIC}/part": _rows(source_rows, output, output.compiled.expression)}
 
 
-def _dated_units(accepted: Accepted, output: Output, stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
-    expression = output.derivation.expression
-    moment = expression[EVENT_TIMESTAMP]
+def _dated_units(source_rows: SourceRows, output: Output, stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
+    expression = output.compiled.expression
+    timestamp = expression[EVENT_TIMESTAMP]
     for days in _chunks([date.fromisoformat(unit) for unit in stale]):
-        accepted.expose(*output.derivation.source_dates(days[0], days[-1]))
+        source_rows.bind(*output.compiled.source_dates(days[0], days[-1]))
         period = output.within(days[0], days[-1])
-        rows = _rows(accepted, output, expression.filter(moment >= period.start, moment < period.end))
+        rows = _rows(source_rows, output, expression.filter(timestamp >= period.start, timestamp < period.end))
         found = by_date(rows, EVENT_TIMESTAMP)
         for day in days:
             yield day.isoformat(), {f"date={day}/part": found[day]} if day in found else {}
 
 
-def _rows(accepted: Accepted, output: Output, expression: ibis.Table) -> pa.Table:
+def _rows(source_rows: SourceRows, output: Output, expression: ibis.Table) -> pa.Table:
     present = [expression[name].notnull() for name in (*output.keys, EVENT_TIMESTAMP)]
-    rows = accepted.connection.to_pyarrow(expression.filter(*present).order_by(output.order))
+    rows = source_rows.connection.to_pyarrow(expression.filter(*present).order_by(output.order))
     if output.keys:
         _check_view(rows, output)
     return rows

@@ -1,6 +1,6 @@
-"""Deliveries of the active source, as they are, in canonical types: the raw tables.
+"""Batches of the active source, as they are, in canonical types: the raw tables.
 
-Nothing is judged here. A delivery is read again only when its digest, its table's schema or the code that reads it changes.
+Nothing is judged here. A batch is read again only when its digest, its table's schema or the code that reads it changes.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ CODE = code_digest(__name__)
 
 
 def ingest(project: Project) -> Report:
-    """Bring the raw tables up to the source's deliveries. Raises SourceError; tables that stand stay as they are."""
+    """Bring the raw tables up to the source's batches. Raises SourceError; tables that stand stay as they are."""
     found, code = find(project), (CODE, loader_code(project))
     wanted = {
-        unit: digest(code, project.use_case.table(delivery.table).schema.to_string(), delivery.digest)
-        for unit, delivery in found.deliveries.items()
+        unit: digest(code, project.use_case.table(batch.table).schema.to_string(), batch.digest)
+        for unit, batch in found.batches.items()
     }
 
     def compute(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
         for unit in stale:
-            delivery = found.deliveries[unit]
-            yield unit, {unit: read(project.use_case, delivery)}
+            batch = found.batches[unit]
+            yield unit, {unit: read(project.use_case, batch)}
 
     changes = update(project.raw, wanted, compute)
     return _report(project, found, changes.rows)
@@ -38,11 +38,11 @@ def _report(project: Project, found: Found, rows: Mapping[str, int]) -> Report:
     totals: dict[str, int] = {}
     delivered: dict[str, int] = {}
     notes: dict[str, dict[str, list[str]]] = {}
-    for unit, delivery in found.deliveries.items():
-        totals[delivery.table] = totals.get(delivery.table, 0) + rows[unit]
+    for unit, batch in found.batches.items():
+        totals[batch.table] = totals.get(batch.table, 0) + rows[unit]
         path = project.raw / f"{unit}.parquet"
-        delivered[delivery.table] = delivered.get(delivery.table, 0) + delivered_rows(path)
+        delivered[batch.table] = delivered.get(batch.table, 0) + delivered_rows(path)
         if noted := notes_of(path):
-            notes.setdefault(delivery.table, {})[delivery.batch] = noted
+            notes.setdefault(batch.table, {})[batch.name] = noted
     unread = {each.name: each.reason for each in found.unread}
     return {"delivered": delivered, "rows": totals, "notes": notes, "unread": unread}

@@ -17,10 +17,10 @@ from ratchet.core.clock import TICK
 from ratchet.core.progress import counted
 from ratchet.feature_store.definitions import apply, databases, online_database, open_store
 from ratchet.feature_store.upcoming import pack
-from ratchet.features.expressions import view_derivation
+from ratchet.features.expressions import compile_view
 from ratchet.features.leak_check import known_before
 from ratchet.features.service import service_spec
-from ratchet.features.source_rows import Accepted
+from ratchet.features.source_rows import SourceRows
 from ratchet.project.code_digest import code_digest
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
@@ -72,11 +72,13 @@ def _report_of(marker: Path, inputs: str) -> Report | None:
 
 
 def _write(project: Project, store: feast.FeatureStore, view: View, until: datetime) -> int:
-    spec, stores = service_spec(project.use_case), project.stores
+    spec, environment = service_spec(project.use_case), project.environment
     name, schema = spec.views[view.name], spec.schemas[view.name]
     parts = (_latest(store, name, view, until), _upcoming(project, view, until))
     known = pa.concat_tables([part.select(schema.names).cast(schema) for part in parts])
-    rows = pack(known, view.keys).run(stores.threads, stores.memory_limit).combine_chunks()  # Feast writes one chunk
+    rows = (
+        pack(known, view.keys).run(environment.threads, environment.memory_limit).combine_chunks()
+    )  # Feast writes one chunk
     logger.info("%s: writing %d keys", name, rows.num_rows)
     if rows.num_rows:
         store.write_to_online_store(name, rows.to_pandas(types_mapper=pd.ArrowDtype))
@@ -101,10 +103,10 @@ def _latest(store: feast.FeatureStore, name: str, view: View, until: datetime) -
 
 def _upcoming(project: Project, view: View, until: datetime) -> pa.Table:
     """The rows of each key that are later than `until` and follow from what was known then."""
-    derivation, day = view_derivation(project.use_case, view), until.astimezone(UTC).date()
-    accepted = Accepted.of(project, derivation)
-    accepted.expose(
-        *derivation.source_dates(day, day), prepare=lambda table, rows: known_before(table, rows, until + TICK)
+    compiled, day = compile_view(project.use_case, view), until.astimezone(UTC).date()
+    source_rows = SourceRows.of(project, compiled)
+    source_rows.bind(
+        *compiled.source_dates(day, day), prepare=lambda table, rows: known_before(table, rows, until + TICK)
     )
-    rows = accepted.kept(derivation, after=until)
-    return accepted.connection.to_pyarrow(rows.filter([rows[key].notnull() for key in view.keys]))
+    rows = source_rows.snapshot(compiled, after=until)
+    return source_rows.connection.to_pyarrow(rows.filter([rows[key].notnull() for key in view.keys]))

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_pipeline.rules import broken, rules_digest
+from feature_pipeline.rules import failing_rows, rules_digest
 from ratchet.feature_store.point_in_time_join import names
 from ratchet.project.project import Project
 from ratchet.sources import unreadable
@@ -62,7 +62,7 @@ class Quarantine:
             return {}
         instants = (self.table.event_time,) if self.table.event_time else ()
         found = {_NULL_KEY: _without(rows, self.table.key), _NULL_EVENT_TIME: _without(rows, instants)}
-        found |= broken(self.table.rules, rows, f"{self.table.name}/{batch}")
+        found |= failing_rows(self.table.rules, rows, f"{self.table.name}/{batch}")
         reasons: dict[str, list[str]] = {}
         for reason, row_ids in found.items():
             for row_id in row_ids:
@@ -97,7 +97,7 @@ class Quarantine:
     @cached_property
     def _connection(self) -> DuckDBPyConnection:
         """A database with an empty table of the accepted keys."""
-        connection: DuckDBPyConnection = connect(self.project.stores).con
+        connection: DuckDBPyConnection = connect(self.project.environment).con
         connection.register("here", self.table.stored_schema.empty_table())
         return connection.execute(f"CREATE TABLE accepted AS SELECT {names(self.table.key)} FROM here")
 

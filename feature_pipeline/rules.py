@@ -40,7 +40,7 @@ def rules_digest(rules: Rules) -> str:
     return digest(named, version("great_expectations"))
 
 
-def broken(rules: Rules, rows: pa.Table, batch: str) -> dict[str, list[str]]:
+def failing_rows(rules: Rules, rows: pa.Table, batch: str) -> dict[str, list[str]]:
     """Reason → ids of the rows that break its rule. `batch` is for messages. Raises DataError, or SettingsError for a rule that
     the library does not know."""
     if not rules:
@@ -118,7 +118,7 @@ def _failing(judged: ExpectationValidationResult, reason: str, batch: str) -> li
     raised = _raised(judged.exception_info)
     if raised is not None:
         raise DataError(
-            f"rule {reason!r} could not be judged ({raised})", subject=batch, remedy="Mend the rule in the use case"
+            f"rule {reason!r} could not be judged ({raised})", subject=batch, remedy="Fix the rule in the use case"
         )
     found: list[dict[str, Any]] = judged.result.get("unexpected_index_list") or []
     if not judged.success and not found:

@@ -46,7 +46,7 @@ def run(names: Sequence[str], is_all: bool) -> None:
         deploy(project.settings)
         schedules = "   ".join(f"{flow} {cron}" for flow, cron in project.settings.schedules.model_dump().items())
         click.echo(f"  {project.settings.use_case:<12} {schedules}")
-    tell_of_failures(chosen[0].stores.notify_url)
+    tell_of_failures(chosen[0].environment.notify_url)
     _say_what_is_left(chosen, known)
 
 
@@ -87,7 +87,7 @@ def _say_what_is_left(chosen: Sequence[Project], known: Sequence[Project]) -> No
     others = [project.settings.use_case for project in known if project.settings.use_case not in names]
     if others:
         click.echo(f"Not deployed by this: {', '.join(others)} (name them, or say --all).")
-    if not chosen[0].stores.notify_url:
+    if not chosen[0].environment.notify_url:
         click.echo("Nobody is told of failed runs: set RATCHET_NOTIFY_URL to a webhook and deploy again.")
     click.echo(f"To run them, from here: prefect worker start --pool {POOL}")
 

@@ -1,4 +1,4 @@
-"""The feature pipeline: deliveries become features in the offline and the online store."""
+"""The feature pipeline: batches become features in the offline and the online store."""
 
 from __future__ import annotations
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from ratchet.core.environment import ENVIRONMENT_PREFIX
 from ratchet.core.errors import VersionError
-from ratchet.core.settings import ENVIRONMENT_PREFIX, PARAMS_FILE
+from ratchet.core.settings import PARAMS_FILE
 from ratchet.core.telemetry import QUIET
 from ratchet.model_registry.promotion import Champion
 from ratchet.project.project import Project
@@ -28,11 +29,11 @@ def with_answers(project: Project, champion: Champion, holdout: Holdout) -> Hold
     """The holdout, with what the champion's own code predicts for it where this code computes other features."""
     if champion.model.contract.fingerprint == holdout.fingerprint:
         return holdout
-    answers = ask(project, champion, holdout.after(champion.model.contract.trained_until))
+    answers = predict_or_explain(project, champion, holdout.after(champion.model.contract.trained_until))
     return replace(holdout, answers={champion.model.digest: answers})
 
 
-def ask(project: Project, champion: Champion, holdout: Holdout) -> Answers:
+def predict_or_explain(project: Project, champion: Champion, holdout: Holdout) -> Answers:
     """The predictions of the champion's own commit for every row; where they cannot be had, none, and why."""
     contract = champion.model.contract
     if contract.commit is None or contract.dirty:
@@ -61,7 +62,7 @@ def _score(project: Project, champion: Champion, holdout: Holdout, folder: Path)
     if done.returncode:
         said = (done.stderr.strip() or "nothing").splitlines()[-1]
         problem = said.replace(f"{folder}/", "").replace(f"{project.root}/", "")  # a record names no machine's paths
-        raise VersionError(f"failed ({problem})", subject=MODULE, remedy="Mend what it names")
+        raise VersionError(f"failed ({problem})", subject=MODULE, remedy="Fix what it names")
     return pd.read_parquet(out).set_index("request_id")["prediction"]
 
 
@@ -76,7 +77,7 @@ def _write_params(project: Project, use_case: str, path: Path) -> None:
 
 def _environment(project: Project) -> dict[str, str]:
     """This process's, but its code and stores are those of the folder alone: the registry of today is not the old code's."""
-    limits = {"THREADS": str(project.stores.threads), "MEMORY_LIMIT": project.stores.memory_limit}
+    limits = {"THREADS": str(project.environment.threads), "MEMORY_LIMIT": project.environment.memory_limit}
     others = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
     others.pop("PYTHONPATH", None)
     return {**others, **QUIET, **{f"{ENVIRONMENT_PREFIX}{name}": value for name, value in limits.items()}}

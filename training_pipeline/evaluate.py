@@ -13,7 +13,7 @@ from ratchet.features.leak_check import leak_check
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.gate.evidence import Score
 from ratchet.gate.reasons import find_reason
-from ratchet.gate.record import GateRecord, conclude, write
+from ratchet.gate.record import GateRecord, build_record, write
 from ratchet.gate.signing import sign
 from ratchet.model_registry.promotion import Champion, champion_version, resolve_champion
 from ratchet.models.metrics import METRICS
@@ -82,7 +82,7 @@ def evaluate_model(
     reason, objection = find_reason(project, model.contract.fingerprint)
     evidence = evidence.model_copy(update={"reason": reason, "objection": objection})
     data = data_version(project)
-    record = conclude(model.contract, evidence, policy, files=files, data_version=data, code=code)
+    record = build_record(model.contract, evidence, policy, files=files, data_version=data, code=code)
     return sign(record, project)
 
 

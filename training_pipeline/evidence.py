@@ -35,7 +35,7 @@ def collect(
 ) -> Evidence:
     """Score `models` on the holdout's rows: candidate, reference and champion, or a constant where there is no champion."""
     rows, task = holdout.rows, use_case.task
-    answers = {role: ask(model, holdout) for role, model in models.items()}
+    answers = {role: predict_or_explain(model, holdout) for role, model in models.items()}
     losses = {role: row_losses(task, rows["label"], predicted) for role, (predicted, _) in answers.items()}
     scores = {role: score(model, rows["label"], *answers[role]) for role, model in models.items()}
     blocks = block_codes(rows, use_case)
@@ -70,7 +70,7 @@ def collect(
     )
 
 
-def ask(model: Model, holdout: Holdout) -> tuple[Floats, str]:
+def predict_or_explain(model: Model, holdout: Holdout) -> tuple[Floats, str]:
     """A prediction for each row, NaN where there is none, and why. A model of another feature service was asked before."""
     contract = model.contract
     if contract.fingerprint == holdout.fingerprint:

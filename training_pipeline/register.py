@@ -8,7 +8,7 @@ from ratchet.core.errors import GateError
 from ratchet.gate import record as gate_record
 from ratchet.gate.record import GateRecord
 from ratchet.model_registry import promotion
-from ratchet.model_registry.registry import STATUS, opened
+from ratchet.model_registry.registry import STATUS, open_registry
 from ratchet.model_registry.sensor_files import write_missing
 from ratchet.models.model import load
 from ratchet.models.model_files import checksums
@@ -23,14 +23,14 @@ def register(project: Project) -> Report:
         if name == "candidate" or not serves or _is_registered(project, project.models / name):
             offer(project, project.models / name, gate_record.read(project.gate / f"{name}.json"))
     report = _report(project)
-    with opened(project, "registration") as registry:
+    with open_registry(project, "registration") as registry:
         write_missing(registry)
     return report
 
 
 def _is_registered(project: Project, directory: Path) -> bool:
     digest = load(directory, project.use_case).digest
-    with opened(project, "registration") as registry:
+    with open_registry(project, "registration") as registry:
         return registry.find(digest) is not None
 
 
@@ -43,7 +43,7 @@ def offer(project: Project, directory: Path, record: GateRecord) -> int:
     gate_record.verify(record, model.digest, project)
     if checksums(directory) != record.files:
         raise GateError("its files are not those that were judged", subject=str(directory), remedy="Evaluate it again")
-    with opened(project, "registration") as registry:
+    with open_registry(project, "registration") as registry:
         version = registry.log(directory, record).number
         has_served = version in registry.snapshot().served
     if record.verdict == "superior" and not has_served:
@@ -53,7 +53,7 @@ def offer(project: Project, directory: Path, record: GateRecord) -> int:
 
 def _report(project: Project) -> Report:
     digests = {name: load(project.models / name, project.use_case).digest for name in ("baseline", "candidate")}
-    with opened(project, "registration") as registry:
+    with open_registry(project, "registration") as registry:
         found = {name: registry.find(digest) for name, digest in digests.items()}
     return {
         name: {

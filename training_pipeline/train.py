@@ -45,8 +45,8 @@ def train(project: Project) -> Report:
     """Fit baseline and candidate on what was known before the holdout; write models/baseline/, models/candidate/ and plots/."""
     training = read_training_set(project)
     baseline = fit_baseline(training)
-    stopped = stop_early(training, project.settings.training, project.stores.threads)
-    candidate = fit_candidate(training, stopped.trees, project.settings.training, project.stores.threads)
+    stopped = stop_early(training, project.settings.training, project.environment.threads)
+    candidate = fit_candidate(training, stopped.trees, project.settings.training, project.environment.threads)
     pictures = _pictures(stopped, candidate)
     for name, model, plotted in (("baseline", baseline, {}), ("candidate", candidate, pictures)):
         reference = reference_rows(model, training.rows, project.settings.drift.reference_rows)

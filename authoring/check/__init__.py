@@ -18,7 +18,7 @@ from authoring.check.labels import GIVEN_AWAY, check_inputs, check_labels
 from authoring.check.leaks import check_leaks
 from authoring.check.pending import check_pending
 from authoring.check.row_independence import check_predictions, check_rows
-from authoring.check.sample import Sample, take
+from authoring.check.sample import Sample, take_sample
 from authoring.check.source_lines import Declaration
 from authoring.check.too_good import check_too_good, is_accepted
 from authoring.check.unreadable import check_unreadable
@@ -35,7 +35,7 @@ class Checkup:
 
     findings: list[Finding]
     rows: int = 0
-    deliveries: int = 0
+    batches: int = 0
 
 
 def check(project: Project) -> list[Finding]:
@@ -50,16 +50,16 @@ def checkup(project: Project) -> Checkup:
     if findings:
         return Checkup(findings)
     try:
-        sample = take(project)
+        sample = take_sample(project)
     except RatchetError as error:
-        is_loaded = error.subject.startswith("delivery ")
+        is_loaded = error.subject.startswith("batch ")
         return Checkup(
             [Finding.of("source", where.function(project.loader) if is_loaded else where.setting("source"), error)]
         )
     except Exception as error:  # noqa: BLE001 - a use case's loader may raise anything
         return Checkup([failure("the loader", project.loader, error, where)])
     rows = [*check_keys(sample, where), *check_pending(sample, where), *check_unreadable(sample, where)]
-    return Checkup([*rows, *_derived(sample, where, is_right=not rows)], sample.rows, sample.deliveries)
+    return Checkup([*rows, *_derived(sample, where, is_right=not rows)], sample.rows, sample.batches)
 
 
 def _derived(sample: Sample, where: Declaration, *, is_right: bool) -> Iterator[Finding]:

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from authoring.check.finding import Finding, spoken
+from authoring.check.finding import Finding, format_duration
 from authoring.check.source_lines import Declaration
 from ratchet.core.errors import RatchetError, SettingsError
-from ratchet.features.expressions import Derivation, label_derivation, request_derivation, view_derivation
+from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
 from ratchet.features.service import service_spec
 from ratchet.use_case.columns import LABEL_COLUMNS
 from ratchet.use_case.contract import SourceTable, UseCase
@@ -32,7 +32,7 @@ def check_declaration(use_case: UseCase, where: Declaration) -> Iterator[Finding
             where.use_case("event_timestamp"),
             f"`event_timestamp` is {use_case.event_timestamp!r}, which is no field of {use_case.request.__name__}",
             "Name the field that says when the prediction is asked for"
-            + near(use_case.event_timestamp, use_case.request.model_fields),
+            + did_you_mean(use_case.event_timestamp, use_case.request.model_fields),
         )
     for name in set(use_case.inputs) & set(LABEL_COLUMNS):
         yield Finding(
@@ -46,13 +46,13 @@ def check_declaration(use_case: UseCase, where: Declaration) -> Iterator[Finding
 
 def check_functions(use_case: UseCase, where: Declaration) -> Iterator[Finding]:
     """Compile the views and examples, and see that they fit together."""
-    attempts: list[tuple[str, Callable[..., Any], Callable[[], Derivation]]] = [
+    attempts: list[tuple[str, Callable[..., Any], Callable[[], CompiledExpression]]] = [
         *(
-            (f"view {view.name!r}", view.compute, lambda view=view: view_derivation(use_case, view))
+            (f"view {view.name!r}", view.compute, lambda view=view: compile_view(use_case, view))
             for view in use_case.views
         ),
-        ("`examples`", use_case.examples, lambda: request_derivation(use_case)),
-        ("`examples`", use_case.examples, lambda: label_derivation(use_case)),
+        ("`examples`", use_case.examples, lambda: compile_requests(use_case)),
+        ("`examples`", use_case.examples, lambda: compile_labels(use_case)),
     ]
     found = [finding for attempt in attempts for finding in _attempted(*attempt, where)]
     yield from dict.fromkeys(found)
@@ -67,11 +67,11 @@ def failure(subject: str, function: Callable[..., Any], error: BaseException, wh
         "function-fails",
         where.raised(error) or where.function(function),
         f"{subject} fails with {type(error).__name__}: {said.rstrip('.')}",
-        "Mend the function",
+        "Fix the function",
     )
 
 
-def near(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint at what was probably meant."""
     found = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {found[0]!r}?)" if found else ""
@@ -113,7 +113,7 @@ def _table(table: SourceTable, where: Declaration) -> Iterator[Finding]:
                     "unknown-column",
                     where.table(table.name, keyword),
                     f"`{keyword}` of table {table.name!r} names {column!r}, which is no column of its schema",
-                    f"Name a column of the schema{near(column, table.schema.names)}",
+                    f"Name a column of the schema{did_you_mean(column, table.schema.names)}",
                 )
 
 
@@ -124,14 +124,14 @@ def _block(use_case: UseCase, where: Declaration) -> Iterator[Finding]:
         yield Finding(
             "block",
             where.use_case("block"),
-            f"the bootstrap resamples blocks of a {use_case.block}, but a label looks {spoken(use_case.horizon)} ahead, "
-            "so that neighbouring blocks share their outcomes and the gate's bounds come out too narrow",
+            f"the bootstrap resamples blocks of a {use_case.block}, but a label looks {format_duration(use_case.horizon)} "
+            "ahead, so that neighbouring blocks share their outcomes and the gate's bounds come out too narrow",
             "Set `block` to the column of the request that names the entity, or to 'week' if that is long enough",
         )
 
 
 def _attempted(
-    subject: str, function: Callable[..., Any], derive: Callable[[], Derivation], where: Declaration
+    subject: str, function: Callable[..., Any], derive: Callable[[], CompiledExpression], where: Declaration
 ) -> Iterator[Finding]:
     try:
         derive().schema  # noqa: B018 - compiling is what may fail

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from authoring.check.sample import Sample
 from ratchet.feature_store.point_in_time_join import Join, Query, point_in_time
-from ratchet.features.expressions import Derivation, label_derivation, request_derivation, view_derivation
+from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
 from ratchet.features.service import service_spec
 from ratchet.storage.partitions import to_columns, write_table
 from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
@@ -49,16 +49,16 @@ class Features:
         return to_columns(self._joined(entities.take(np.arange(0, entities.num_rows, self.every))))
 
     def _joined(self, entities: pa.Table) -> pa.Table:
-        stores, moments = self.sample.project.stores, entities[EVENT_TIMESTAMP]
+        environment, timestamps = self.sample.project.environment, entities[EVENT_TIMESTAMP]
         if not entities.num_rows:
             return entities
         with TemporaryDirectory() as folder:
             query = point_in_time(
                 Query("SELECT * FROM asked", {"asked": entities}),
                 self._joins(Path(folder)),
-                *(extreme.as_py() for extreme in (moments[0], moments[-1])),
+                *(extreme.as_py() for extreme in (timestamps[0], timestamps[-1])),
             )
-            found = query.run(stores.threads, stores.memory_limit)
+            found = query.run(environment.threads, environment.memory_limit)
         return found.sort_by([(EVENT_TIMESTAMP, "ascending"), (REQUEST_ID, "ascending")])
 
     def _joins(self, folder: Path) -> list[Join]:
@@ -92,11 +92,11 @@ def compute(sample: Sample) -> Features:
     """All that the use case derives from the whole sample. Raises FunctionError."""
     use_case = sample.project.use_case
     with _naming("`examples`", use_case.examples):
-        requests, labels = (_whole(sample, derived(use_case)) for derived in (request_derivation, label_derivation))
+        requests, labels = (_whole(sample, derived(use_case)) for derived in (compile_requests, compile_labels))
     views = {}
     for view in use_case.views:
         with _naming(f"view {view.name!r}", view.compute):
-            views[view.name] = _whole(sample, view_derivation(use_case, view), *view.keys)
+            views[view.name] = _whole(sample, compile_view(use_case, view), *view.keys)
     labelled = requests.inner_join(labels.select(REQUEST_ID, *LABEL_COLUMNS), REQUEST_ID)
     return Features(sample, views, requests, labelled)
 
@@ -109,14 +109,14 @@ def _naming(subject: str, function: Callable[..., Any]) -> Iterator[None]:
         raise FunctionError(subject, function) from error
 
 
-def _whole(sample: Sample, derivation: Derivation, *keys: str) -> ibis.Table:
-    accepted = sample.opened(sample.project, derivation)
-    accepted.expose(None, None)
-    return present(accepted.kept(derivation), *keys)
+def _whole(sample: Sample, compiled: CompiledExpression, *keys: str) -> ibis.Table:
+    source_rows = sample.opened(sample.project, compiled)
+    source_rows.bind(None, None)
+    return present(source_rows.snapshot(compiled), *keys)
 
 
 def present(rows: ibis.Table, *keys: str) -> ibis.Table:
-    """The rows with keys and moment: others are not stored."""
+    """The rows with keys and timestamp: others are not stored."""
     return rows.filter([rows[name].notnull() for name in (*keys, EVENT_TIMESTAMP)])
 
 

@@ -25,7 +25,7 @@ class Finding:
         return cls(what, where, f"{error.subject}: {error.problem}", error.remedy)
 
 
-def spoken(span: timedelta) -> str:
+def format_duration(span: timedelta) -> str:
     """A length of time as one says it, such as `7 days 2 hours`."""
     minutes, seconds = divmod(span.seconds + span.microseconds / 1e6, 60)
     counts = {"day": span.days, "hour": int(minutes) // 60, "minute": int(minutes) % 60, "second": seconds}

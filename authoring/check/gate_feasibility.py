@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from authoring.check.declaration_checks import BLOCKS, near
+from authoring.check.declaration_checks import BLOCKS, did_you_mean
 from authoring.check.features import Features
 from authoring.check.finding import Finding
 from authoring.check.sample import DIRT
@@ -34,7 +34,7 @@ def check_columns(use_case: UseCase, columns: Columns, where: Declaration) -> It
                     "unknown-column",
                     where.use_case(keyword),
                     f"`{keyword}` names {name!r}, which neither a request, nor a lookup, nor `on_demand` has",
-                    f"Name a column that there is{near(name, columns)}",
+                    f"Name a column that there is{did_you_mean(name, columns)}",
                 )
 
 
@@ -51,7 +51,7 @@ def check_periods(features: Features, columns: Columns, where: Declaration) -> I
 
 
 EARLIEST = 0.01
-"""The share of rows that may lie long before the others: a lost clock, a late delivery."""
+"""The share of rows that may lie long before the others: a lost clock, a late batch."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +75,17 @@ class _Expected:
     def of(cls, name: PeriodName, project: Project, features: Features, columns: Columns) -> _Expected:
         period = project.period(name)
         until = period.end if name == "early_stopping" else min(project.clock.now(), project.period("all").end)
-        moments, known_at = columns["event_timestamp"], columns["label_known_at"]
-        inside = (moments >= _naive(period.start)) & (moments < _naive(period.end))
-        (first, last), thinned = _span(moments), features.sample.thinned
+        timestamps, known_at = columns["event_timestamp"], columns["label_known_at"]
+        inside = (timestamps >= _naive(period.start)) & (timestamps < _naive(period.end))
+        (first, last), thinned = _span(timestamps), features.sample.thinned
         weight = float(features.every * thinned)
         covered = bool(first <= _naive(period.start) + EARLIEST * (last - first)) or first == last
         if covered:
             known = inside & (known_at <= _naive(until))
             return cls(name, period.start, period.end, until, inside, known, weight, covered, thinned)
         share = (period.end - period.start) / timedelta(seconds=(last - first) / np.timedelta64(1, "s"))
-        known = known_at - moments <= _naive(until) - _naive(period.start)
-        everything = np.ones(len(moments), dtype=bool)
+        known = known_at - timestamps <= _naive(until) - _naive(period.start)
+        everything = np.ones(len(timestamps), dtype=bool)
         return cls(name, period.start, period.end, until, everything, known, weight * share, covered, thinned)
 
 
@@ -147,10 +147,10 @@ def _blocks(use_case: UseCase, holdout: _Expected, columns: Columns) -> int:
     """How many blocks the holdout has: days or weeks that it touches, or values of a column."""
     if use_case.block not in BLOCKS:
         return len(pd.unique(columns[use_case.block][holdout.known])) * holdout.thinned
-    moments = columns["event_timestamp"][holdout.known]
+    timestamps = columns["event_timestamp"][holdout.known]
     if not holdout.covered:
-        moments = np.arange(_naive(holdout.start), _naive(holdout.end), np.timedelta64(1, "D"))
-    numbers = local_time(moments, use_case.timezone).astype("datetime64[D]").astype(np.int64)
+        timestamps = np.arange(_naive(holdout.start), _naive(holdout.end), np.timedelta64(1, "D"))
+    numbers = local_time(timestamps, use_case.timezone).astype("datetime64[D]").astype(np.int64)
     return len(np.unique(numbers if use_case.block == "day" else (numbers + 3) // 7))  # 1970-01-01 was a Thursday
 
 
@@ -158,7 +158,7 @@ def _naive(instant: datetime) -> np.datetime64:
     return np.datetime64(instant.replace(tzinfo=None), "us")
 
 
-def _span(moments: Array) -> tuple[np.datetime64, np.datetime64]:
-    """From the first moments to the last, but for a few that are lost."""
-    ordered = np.sort(moments)
+def _span(timestamps: Array) -> tuple[np.datetime64, np.datetime64]:
+    """The first and the last timestamp, without the few that lie far from all others."""
+    ordered = np.sort(timestamps)
     return ordered[int(EARLIEST * len(ordered))], ordered[-1]

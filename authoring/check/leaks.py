@@ -14,9 +14,9 @@ from authoring.check.finding import Finding
 from authoring.check.lookback_checks import check_reach
 from authoring.check.source_lines import Declaration
 from ratchet.core.clock import TICK
-from ratchet.features.expressions import request_derivation
+from ratchet.features.expressions import compile_requests
 from ratchet.features.leak_check import WINDOWS, hide, known_before, labels_known_at_once, late_columns, leak_check
-from ratchet.features.source_rows import Accepted, Prepare
+from ratchet.features.source_rows import Prepare, SourceRows
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.use_case.contract import SourceTable, View
 
@@ -47,8 +47,8 @@ def check_leaks(features: Features, where: Declaration) -> Iterator[Finding]:
 
 
 def _cut_off(features: Features) -> datetime:
-    moments = np.sort(features.requests[EVENT_TIMESTAMP].to_pyarrow().to_numpy())
-    instant: datetime = moments[int(CUT_OFF * (len(moments) - 1))].astype("datetime64[us]").item()
+    timestamps = np.sort(features.requests[EVENT_TIMESTAMP].to_pyarrow().to_numpy())
+    instant: datetime = timestamps[int(CUT_OFF * (len(timestamps) - 1))].astype("datetime64[us]").item()
     return instant.replace(tzinfo=UTC)
 
 
@@ -60,7 +60,7 @@ def _unproved(features: Features, view: View, where: Declaration) -> Iterator[Fi
             where.function(view.compute),
             f"view {view.name!r} has no row before {features.sample.project.period('all').end.date()}, where the last period "
             "ends: nothing shows whether it uses what was not known yet, and the gate refuses every model without that",
-            "Let event_timestamp be the moment from which a row's values are known",
+            "Let event_timestamp be the timestamp from which a row's values are known",
         )
 
 
@@ -69,7 +69,7 @@ def _leak(view: View, changed: int, where: Declaration) -> Finding:
         "leak",
         where.function(view.compute),
         f"view {view.name!r} uses what was not known yet: {changed:,} of its rows change when the sources are cut off at "
-        "the moment that these rows are for",
+        "the timestamp that these rows are for",
         "Count a row from after its known_at (round up, not down), and end every window at the current row (following=0)",
     )
 
@@ -92,14 +92,14 @@ def _early_label(features: Features, changed: int, where: Declaration) -> Findin
         return Finding(
             "label-known-at-once",
             place,
-            f"{at_once:,} labels have no label_known_at after the moment that their prediction is asked for",
+            f"{at_once:,} labels have no label_known_at after the timestamp that their prediction is asked for",
             "Let label_known_at be the instant from which the outcome is known, such as the `known_at` of its row",
         )
     return Finding(
         "label-known-too-early",
         place,
         f"labels are not known yet at their label_known_at: {changed:,} of them change when the sources are cut off just "
-        "after the last of these moments",
+        "after the last of these timestamps",
         "Let label_known_at be the instant from which the outcome cannot change any more, such as the end of the time that "
         "`label` looks at",
     )
@@ -109,7 +109,7 @@ def _fields(features: Features, at: datetime, where: Declaration) -> Iterator[tu
     """The request fields that change when what was not known yet is hidden: one table, then one column at a time."""
     use_case = features.sample.project.use_case
     recompute = _Requests(features, at)
-    for table in (use_case.table(name) for name in recompute.derivation.reads):
+    for table in (use_case.table(name) for name in recompute.compiled.reads):
         suspects, explained = recompute.changed(_hiding(table, partial(known_before, at=recompute.instant))), set[str]()
         for column in late_columns(table) if suspects else ():
             for field in sorted(
@@ -126,17 +126,17 @@ class _Requests:
 
     def __init__(self, features: Features, at: datetime) -> None:
         sample = features.sample
-        self.derivation = request_derivation(sample.project.use_case)
+        self.compiled = compile_requests(sample.project.use_case)
         self._fields = sample.project.use_case.request_fields()
-        self._accepted: Accepted = sample.opened(sample.project, self.derivation)
-        self._accepted.expose(None, None)
+        self._source_rows: SourceRows = sample.opened(sample.project, self.compiled)
+        self._source_rows.bind(None, None)
         self._at = at
         self._whole = self._recomputed()
         self.instant = at + TICK
 
     def changed(self, prepare: Prepare) -> set[str]:
         """The fields that have other values in requests that are there in both."""
-        self._accepted.expose(None, None, prepare)
+        self._source_rows.bind(None, None, prepare)
         hidden = self._recomputed()
         both = self._whole.inner_join(hidden, REQUEST_ID, rname="{name}_hidden")
         differs = {name: (~both[name].identical_to(both[f"{name}_hidden"])).sum() for name in self._fields}
@@ -144,7 +144,7 @@ class _Requests:
         return {name for name, count in counts.items() if count}
 
     def _recomputed(self) -> ibis.Table:
-        return self._accepted.kept(self.derivation, self._at - WINDOWS[0], self._at)
+        return self._source_rows.snapshot(self.compiled, self._at - WINDOWS[0], self._at)
 
 
 def _hiding(hidden: SourceTable, prepare: Prepare) -> Prepare:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from authoring.check.features import Features, present, size
-from authoring.check.finding import Finding, spoken
+from authoring.check.finding import Finding, format_duration
 from authoring.check.sample import DIRT
 from authoring.check.source_lines import Declaration
 from ratchet.core.clock import TICK, midnight
-from ratchet.features.expressions import Derivation, label_derivation, request_derivation, view_derivation
+from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import View
 
@@ -44,23 +44,23 @@ def _lookback(features: Features, view: View, where: Declaration) -> Iterator[Fi
     last = rows.filter(rows[EVENT_TIMESTAMP] <= features.sample.last)[EVENT_TIMESTAMP].max().to_pyarrow().as_py()
     if view.lookback is None or last is None:
         return
-    begin, derivation = midnight(last.date()), view_derivation(features.sample.project.use_case, view)
+    begin, compiled = midnight(last.date()), compile_view(features.sample.project.use_case, view)
     whole = rows.filter(rows[EVENT_TIMESTAMP] >= begin, rows[EVENT_TIMESTAMP] < begin + DAY)
-    changed = _differing(whole, _computed(features, derivation, last.date(), *view.keys))
+    changed = _differing(whole, _computed(features, compiled, last.date(), *view.keys))
     if changed > DIRT * size(whole):
         yield Finding(
             "lookback-too-short",
             where.view(view.name, "lookback"),
-            f"view {view.name!r} looks further back than its `lookback` of {spoken(view.lookback)}: {changed:,} of the "
-            f"{size(whole):,} rows of {last.date()} change when older rows are there",
-            "Set `lookback` to the longest window, plus the time from a row's event_time to the moment that it counts at",
+            f"view {view.name!r} looks further back than its `lookback` of {format_duration(view.lookback)}: {changed:,} of "
+            f"the {size(whole):,} rows of {last.date()} change when older rows are there",
+            "Set `lookback` to the longest window, plus the time from a row's event_time to the timestamp that it counts at",
         )
 
 
 def _horizon(features: Features, days: Sequence[date], where: Declaration) -> Iterator[Finding]:
     """Do the labels of some dates come out the same from rows up to the horizon? Few outcomes are decided in its last days."""
     use_case, last = features.sample.project.use_case, features.sample.last
-    labels = replace(label_derivation(use_case), lookback=None)
+    labels = replace(compile_labels(use_case), lookback=None)
     changed, count = 0, 0
     for day in days:
         whole = _computed(features, replace(labels, lookahead=last - midnight(day)), day)
@@ -70,8 +70,8 @@ def _horizon(features: Features, days: Sequence[date], where: Declaration) -> It
         yield Finding(
             "horizon-too-short",
             where.use_case("horizon"),
-            f"labels look further ahead than the `horizon` of {spoken(use_case.horizon)}: {changed:,} of the {count:,} labels "
-            f"of {len(days)} dates change when later rows are there",
+            f"labels look further ahead than the `horizon` of {format_duration(use_case.horizon)}: {changed:,} of the "
+            f"{count:,} labels of {len(days)} dates change when later rows are there",
             "Set `horizon` to the time from a request to the last row that its label may look at, and let it look no further",
         )
 
@@ -79,9 +79,9 @@ def _horizon(features: Features, days: Sequence[date], where: Declaration) -> It
 def _examples(features: Features, day: date, where: Declaration) -> Iterator[Finding]:
     """Do the requests and labels of a date come out the same without the rows of dates before its neighbours?"""
     use_case = features.sample.project.use_case
-    for name, derivation in (("requests", request_derivation(use_case)), ("labels", label_derivation(use_case))):
-        whole = _computed(features, replace(derivation, lookback=None), day)
-        changed = _differing(whole, _computed(features, derivation, day))
+    for name, compiled in (("requests", compile_requests(use_case)), ("labels", compile_labels(use_case))):
+        whole = _computed(features, replace(compiled, lookback=None), day)
+        changed = _differing(whole, _computed(features, compiled, day))
         if changed:
             yield Finding(
                 "examples-look-back",
@@ -95,19 +95,19 @@ def _examples(features: Features, day: date, where: Declaration) -> Iterator[Fin
 
 def _busiest(features: Features) -> list[date]:
     """The dates with the most labelled requests, in the middle half of them: there are rows before them and after them."""
-    moments = np.sort(features.labelled[EVENT_TIMESTAMP].to_pyarrow().to_numpy())
-    middle = moments[len(moments) // 4 : len(moments) * 3 // 4 + 1].astype("datetime64[D]")
+    timestamps = np.sort(features.labelled[EVENT_TIMESTAMP].to_pyarrow().to_numpy())
+    middle = timestamps[len(timestamps) // 4 : len(timestamps) * 3 // 4 + 1].astype("datetime64[D]")
     days, counts = np.unique(middle, return_counts=True)
     found: list[date] = days[np.argsort(-counts, kind="stable")[:DAYS]].tolist()
     return found
 
 
-def _computed(features: Features, derivation: Derivation, day: date, *keys: str) -> ibis.Table:
-    """A derivation's rows of a date, from the source rows that it says it needs."""
+def _computed(features: Features, compiled: CompiledExpression, day: date, *keys: str) -> ibis.Table:
+    """A compiled expression's rows of a date, from the source rows that it says it needs."""
     sample, begin = features.sample, midnight(day)
-    accepted = sample.opened(sample.project, derivation)
-    accepted.expose(*derivation.source_dates(day, day))
-    return present(accepted.kept(derivation, begin - TICK, begin + DAY - TICK), *keys)
+    source_rows = sample.opened(sample.project, compiled)
+    source_rows.bind(*compiled.source_dates(day, day))
+    return present(source_rows.snapshot(compiled, begin - TICK, begin + DAY - TICK), *keys)
 
 
 def _differing(one: ibis.Table, other: ibis.Table) -> int:

@@ -19,14 +19,14 @@ import pyarrow.compute as pc
 
 from ratchet.core.clock import midnight
 from ratchet.feature_store.point_in_time_join import Query, names
-from ratchet.features.expressions import Derivation, view_derivation
-from ratchet.features.source_rows import Accepted, read_by
+from ratchet.features.expressions import CompiledExpression, compile_view
+from ratchet.features.source_rows import SourceRows, read_by
 from ratchet.project.project import Project
-from ratchet.sources.batches import deliver, read
+from ratchet.sources.batches import batches_of, read
 from ratchet.sources.unreadable import Found, readable
 from ratchet.sources.unreadable import found as unreadable
 from ratchet.storage.partitions import connect
-from ratchet.use_case.contract import ROW_ID, Delivery, SourceTable, UseCase
+from ratchet.use_case.contract import ROW_ID, Batch, SourceTable, UseCase
 
 if TYPE_CHECKING:
     import ibis
@@ -37,7 +37,7 @@ ROWS = 60_000
 MOST = 150_000
 """Of a table at most, whatever they need."""
 READ = 1_000_000
-"""Rows after which no further delivery of a table is read."""
+"""Rows after which no further batch of a table is read."""
 LATE = 0.99
 """The share of rows that are known within what counts as the delay of a table."""
 DIRT = 0.01
@@ -71,7 +71,7 @@ class Sample:
     tables: Mapping[str, pa.Table]
     repeated: Mapping[str, Repeated]
     read: Mapping[str, Read]
-    deliveries: int
+    batches: int
     thinned: int = 1
 
     @property
@@ -82,7 +82,7 @@ class Sample:
     @cached_property
     def connection(self) -> Backend:
         """A DuckDB that holds the sample."""
-        connection = connect(self.project.stores)
+        connection = connect(self.project.environment)
         for name, rows in self.tables.items():
             connection.con.register("delivered", rows)
             connection.raw_sql(f'CREATE TABLE "{_stored(name)}" AS SELECT * FROM delivered')
@@ -96,9 +96,9 @@ class Sample:
         found = [pc.max(self.tables[table.name][table.event_time]).as_py() for table in tables]
         return max((instant for instant in found if instant), default=self.project.period("all").end)
 
-    def opened(self, _project: Project, derivation: Derivation) -> Accepted:
+    def opened(self, _project: Project, compiled: CompiledExpression) -> SourceRows:
         """The sample in place of the accepted rows."""
-        return Accepted(self.connection, read_by(self.project.use_case, derivation), self._rows)
+        return SourceRows(self.connection, read_by(self.project.use_case, compiled), self._rows)
 
     def _rows(self, table: SourceTable, first: date | None, last: date | None) -> ibis.Table:
         rows = self.connection.table(_stored(table.name))
@@ -109,12 +109,12 @@ class Sample:
         return rows
 
 
-def take(project: Project) -> Sample:
-    """Read the latest deliveries of the active source, as many as it takes. Raises SourceError."""
-    found = deliver(project)
+def take_sample(project: Project) -> Sample:
+    """Read the latest batches of the active source, as many as it takes. Raises SourceError."""
+    found = batches_of(project)
     latest, read = {}, {}
     for table in project.use_case.tables:
-        own = [delivery for delivery in found.values() if delivery.table == table.name]
+        own = [batch for batch in found.values() if batch.table == table.name]
         latest[table.name], read[table.name] = _latest(project, table, own)
     kept, thinned = _bounded(project, latest)
     repeated = {table.name: _repeated(project, table, kept[table.name]) for table in project.use_case.tables}
@@ -122,14 +122,14 @@ def take(project: Project) -> Sample:
         table.name: _clean(project, table, kept[table.name], repeated[table.name].share)
         for table in project.use_case.tables
     }
-    return Sample(project, tables, repeated, read, deliveries=len(found), thinned=thinned)
+    return Sample(project, tables, repeated, read, batches=len(found), thinned=thinned)
 
 
-def _latest(project: Project, table: SourceTable, deliveries: Sequence[Delivery]) -> tuple[pa.Table, Read]:
-    """The usable rows of the last deliveries, as many as it takes, and what was read for them."""
+def _latest(project: Project, table: SourceTable, batches: Sequence[Batch]) -> tuple[pa.Table, Read]:
+    """The usable rows of the last batches, as many as it takes, and what was read for them."""
     parts, count, problems = [], 0, dict[str, Found]()
-    for delivery in reversed(deliveries):
-        raw = read(project.use_case, delivery).replace_schema_metadata(None)
+    for batch in reversed(batches):
+        raw = read(project.use_case, batch).replace_schema_metadata(None)
         rows, count = readable(raw), count + raw.num_rows
         for name, problem in unreadable(raw).items():
             before = problems.get(name)
@@ -188,7 +188,7 @@ def _needed(project: Project, table: SourceTable, rows: pa.Table) -> int:
 
 def _span(use_case: UseCase, table: SourceTable, rows: pa.Table) -> timedelta:
     """Twice what a label takes, so that there are requests whose label is due, and what the table's features look back."""
-    reading = (view for view in use_case.views if table.name in view_derivation(use_case, view).reads)
+    reading = (view for view in use_case.views if table.name in compile_view(use_case, view).reads)
     looks_back = [reach for view in reading for reach in (view.lookback, view.max_age) if reach]
     return 2 * (_delay(table, rows) + use_case.horizon) + max(looks_back, default=timedelta(0))
 
@@ -235,7 +235,7 @@ def _rules_out_early(table: SourceTable) -> bool:
 
 
 def _ask(project: Project, rows: pa.Table, sql: str) -> pa.Table:
-    return Query(sql, {"delivered": rows}).run(project.stores.threads, project.stores.memory_limit)
+    return Query(sql, {"delivered": rows}).run(project.environment.threads, project.environment.memory_limit)
 
 
 def _stored(table: str) -> str:

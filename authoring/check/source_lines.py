@@ -37,7 +37,7 @@ class _Call:
 
     @property
     def line(self) -> str:
-        return shown(self.file, self.node.lineno)
+        return location(self.file, self.node.lineno)
 
     def is_named(self, name: str) -> bool:
         values = [*self.node.args, *(keyword.value for keyword in self.node.keywords)]
@@ -49,7 +49,7 @@ class _Call:
     def place(self, keyword: str) -> str:
         """The line of a keyword, or of the call where it has none."""
         found = self.keyword(keyword)
-        return shown(self.file, found.value.lineno) if found else self.line
+        return location(self.file, found.value.lineno) if found else self.line
 
     def within(self, keyword: str) -> Iterator[_Call]:
         """The calls in the value of a keyword."""
@@ -66,7 +66,7 @@ class Declaration:
 
     def use_case(self, keyword: str) -> str:
         call = self._use_case
-        return call.place(keyword) if call else shown(self._files[0], 1)
+        return call.place(keyword) if call else location(self._files[0], 1)
 
     def table(self, name: str, keyword: str) -> str:
         return self._part("SourceTable", "tables", name, keyword)
@@ -76,7 +76,9 @@ class Declaration:
         schemas = (call for call in self._calls if call.callee == "schema")
         nodes = [(call.file, node) for call in schemas for node in ast.walk(call.node)]
         named = {
-            shown(file, node.lineno) for file, node in nodes if isinstance(node, ast.Constant) and node.value == column
+            location(file, node.lineno)
+            for file, node in nodes
+            if isinstance(node, ast.Constant) and node.value == column
         }
         return named.pop() if len(named) == 1 else self.table(table, "schema")
 
@@ -91,7 +93,7 @@ class Declaration:
         plain = inspect.unwrap(getattr(function, "func", function))
         code = getattr(plain, "__code__", None)
         is_own = code is not None and not _is_ours(Path(code.co_filename))
-        return shown(Path(code.co_filename), code.co_firstlineno) if code and is_own else self._named_for(function)
+        return location(Path(code.co_filename), code.co_firstlineno) if code and is_own else self._named_for(function)
 
     def _named_for(self, function: Callable[..., Any]) -> str:
         use_case = self._project.use_case
@@ -106,7 +108,7 @@ class Declaration:
         own = self._files[0]
         frames = reversed(traceback.extract_tb(error.__traceback__))
         found = (frame for frame in frames if _is_own(Path(frame.filename), _root(own)))
-        return next((shown(Path(frame.filename), frame.lineno or 1) for frame in found), None)
+        return next((location(Path(frame.filename), frame.lineno or 1) for frame in found), None)
 
     def setting(self, *keys: str) -> str:
         """The line of a key of params.yaml."""
@@ -146,7 +148,7 @@ class Declaration:
         return [Path(str(sys.modules[name].__file__)) for name in own]
 
 
-def shown(file: Path, line: int) -> str:
+def location(file: Path, line: int) -> str:
     """A line of a file, from the folder in which its package lies."""
     return f"{file.relative_to(_root(file))}:{line}"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from authoring.check.features import Features, size
-from authoring.check.finding import Finding, spoken
+from authoring.check.finding import Finding, format_duration
 from authoring.check.sample import DIRT, Repeated, Sample
 from authoring.check.source_lines import Declaration
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
@@ -60,13 +60,13 @@ def _view(features: Features, view: View, where: Declaration) -> Iterator[Findin
         yield Finding(
             "view-not-unique",
             where.function(view.compute),
-            f"view {view.name!r} has several rows for {repeated:,} of its keys and moments",
+            f"view {view.name!r} has several rows for {repeated:,} of its keys and timestamps",
             f"Aggregate by {', '.join(view.keys)} and event_timestamp, so that each has one row",
         )
-    moment = rows[EVENT_TIMESTAMP]
-    if size(rows.filter(moment != moment.truncate("s").cast(moment.type()))):
+    timestamp = rows[EVENT_TIMESTAMP]
+    if size(rows.filter(timestamp != timestamp.truncate("s").cast(timestamp.type()))):
         yield Finding(
-            "view-moment",
+            "view-timestamp",
             where.function(view.compute),
             f"view {view.name!r} has an event_timestamp with a fraction of a second, which an online store cannot keep",
             "Round it up to the next second, so that no row counts before it was known",
@@ -75,8 +75,8 @@ def _view(features: Features, view: View, where: Declaration) -> Iterator[Findin
         yield Finding(
             "max-age-missing",
             where.view(view.name, "max_age"),
-            f"view {view.name!r} looks back {spoken(view.lookback)}, but has no max_age: a key without new rows would be "
-            "served its last value for ever",
+            f"view {view.name!r} looks back {format_duration(view.lookback)}, but has no max_age: a key without new rows would "
+            "be served its last value for ever",
             "Set `max_age` to the time after which a value says nothing any more, such as its lookback",
         )
 
@@ -103,15 +103,15 @@ def _lookup(features: Features, lookup: Lookup, view: View, where: Declaration) 
         yield Finding(
             "lookup-empty",
             where.function(view.compute),
-            f"lookup {lookup.prefix!r} finds nothing: view {view.name!r} has rows only for later moments",
-            "Let event_timestamp be the moment from which a row's values are known",
+            f"lookup {lookup.prefix!r} finds nothing: view {view.name!r} has rows only for later timestamps",
+            "Let event_timestamp be the timestamp from which a row's values are known",
         )
     elif met and view.max_age is not None:
         yield Finding(
             "max-age-too-short",
             where.view(view.name, "max_age"),
             f"lookup {lookup.prefix!r} finds nothing, because the rows of view {view.name!r} are older than its max_age "
-            f"of {spoken(view.max_age)} when they are asked for",
+            f"of {format_duration(view.max_age)} when they are asked for",
             "Set `max_age` to more than the time between two rows of a key",
         )
     else:

@@ -94,7 +94,7 @@ def _load(yaml: YAML, params: Path) -> Any:
         raise SettingsError("is not there", subject=str(params), remedy=remedy) from error
     except YAMLError as error:
         problem = f"is not YAML ({' '.join(str(error).split())})"
-        raise SettingsError(problem, subject=str(params), remedy="Mend the line it names") from error
+        raise SettingsError(problem, subject=str(params), remedy="Fix the line it names") from error
     if not isinstance(content, dict) or not isinstance(content.get(USE_CASES), dict):
         raise SettingsError(
             f"has no {USE_CASES}", subject=str(params), remedy=f"Add a line `{USE_CASES}:` with a section"

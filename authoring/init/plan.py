@@ -25,7 +25,7 @@ SLICES = 8
 MICROSECONDS_A_DAY = 86_400_000_000
 
 
-Moments = tuple[Instants, Instants]
+Timestamps = tuple[Instants, Instants]
 """The local times at which each row was asked for, and its label known."""
 
 
@@ -64,11 +64,11 @@ def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -
     fields, not_inputs = request_columns(profile, decided)
     kept = _kept(profile, decided, fields)
     _check_finite(profile, (*fields, *kept))
-    moments = None if snapshot else _moments(profile, decided)
-    asked = moments[0] if moments else None
+    timestamps = None if snapshot else _asked_and_known(profile, decided)
+    asked = timestamps[0] if timestamps else None
     windows = WINDOWS[0] if asked is None else _windows(asked)
     warm_up = timedelta(days=int(windows[1][:-1]) if decided.entities else 0)
-    chosen = _chosen(profile, label, moments, warm_up, snapshot)
+    chosen = _chosen(profile, label, timestamps, warm_up, snapshot)
     calendar = tuple(_calendar(fields, asked))
     inputs = [column for column in fields if column.name not in not_inputs]
     measured_by = baseline.choose(profile, inputs, decided.entities, calendar, asked, label)
@@ -118,7 +118,7 @@ def label_values(profile: Profile, decided: Decided) -> Floats:
     return np.where(text.is_null().to_numpy(), np.nan, text.to_numpy() == decided.positive)
 
 
-def _moments(profile: Profile, decided: Decided) -> Moments:
+def _asked_and_known(profile: Profile, decided: Decided) -> Timestamps:
     asked = profile.values(decided.time, decided.timezone).to_numpy()
     if decided.known_after:
         known = asked + np.timedelta64(decided.known_after)
@@ -134,13 +134,13 @@ def _windows(asked: Instants) -> tuple[str, str]:
 
 
 def _chosen(
-    profile: Profile, label: Floats, moments: Moments | None, warm_up: timedelta, snapshot: date | None
+    profile: Profile, label: Floats, timestamps: Timestamps | None, warm_up: timedelta, snapshot: date | None
 ) -> Chosen:
     unknown = np.isnan(label)
-    if moments is None:
+    if timestamps is None:
         assert snapshot is not None
         return periods.from_snapshot(snapshot, int((~unknown).sum()), profile.subject)
-    asked, known = (each.astype("datetime64[D]") for each in moments)
+    asked, known = (each.astype("datetime64[D]") for each in timestamps)
     return periods.from_times(asked, np.where(unknown, np.datetime64("NaT", "D"), known), warm_up, profile.subject)
 
 
@@ -175,7 +175,7 @@ def _kept(profile: Profile, decided: Decided, fields: tuple[Column, ...]) -> tup
 
 
 def _calendar(fields: tuple[Column, ...], asked: Instants | None) -> Iterator[str]:
-    """Which of TIMES a moment tells, unless the file has columns of these names."""
+    """Which of TIMES a timestamp tells, unless the file has columns of these names."""
     if asked is None:
         return
     names = {column.name for column in fields}

@@ -145,7 +145,7 @@ class Profile:
         return self.rows - int(groups.num_rows)
 
 
-def look(text: pa.Table, path: Path) -> Profile:
+def profile_columns(text: pa.Table, path: Path) -> Profile:
     """The profile of a file's text. Raises SourceError for headers that no name can be made of."""
     named = {header: identifier(header) for header in text.column_names if header}
     _check_names(text.column_names, named, path)

@@ -52,7 +52,7 @@ def _rule(reason: str, expectation: str, given: list[str]) -> str:
 
 
 def _expectations(plan: Plan) -> Iterator[tuple[str, str, list[str]]]:
-    """Reason, expectation and its arguments: of the label, of the moment when it is known, and of whom it is about."""
+    """Reason, expectation and its arguments: of the label, of the timestamp when it is known, and of whom it is about."""
     decided, label = plan.decided, plan.decided.label
     about = [f"column={quoted(label.name)}"]
     if decided.task == "binary" and label.is_binary and label.kind != "boolean":

@@ -1,4 +1,4 @@
-"""Which columns are moments: when a prediction would have been asked for, when its label was known, and on whose clocks."""
+"""Which columns are timestamps: when a prediction would have been asked for, when its label was known, and on whose clocks."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def known_of(profile: Profile, answers: Answers, time: str) -> tuple[str, timede
         )
     known_at = _instant(profile, answers.known_at, "known_at")
     if known_at not in later:
-        problem = f"{known_at} is not later than {time} in most rows, as the moment when the label is known must be"
+        problem = f"{known_at} is not later than {time} in most rows, as the timestamp when the label is known must be"
         field, form = ("known_at", "COLUMN") if later else ("known_after", "such as 30m, 12h or 30d")
         raise UnansweredError(problem, subject=profile.subject, field=field, form=form, among=later)
     return known_at, None

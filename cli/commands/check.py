@@ -21,5 +21,5 @@ def check() -> None:
         click.echo(f"{finding}\n")
     count, seconds = len(found.findings), time.monotonic() - began
     result = f"{count} thing{'s' * (count > 1)} to change" if count else "nothing found"
-    click.echo(f"{result} (looked at {found.rows:,} rows of {found.deliveries} deliveries in {seconds:.1f} s)")
+    click.echo(f"{result} (looked at {found.rows:,} rows of {found.batches} batches in {seconds:.1f} s)")
     sys.exit(1 if count else 0)

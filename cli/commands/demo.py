@@ -12,12 +12,12 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from cli.commands import summary
-from cli.headlines import told
+from cli.headlines import run_and_report
 from cli.person import current_user
 from cli.stages import STAGES
 from ratchet.core.errors import GateError, RatchetError
 from ratchet.core.settings import PARAMS_FILE
-from ratchet.core.telemetry import quieten
+from ratchet.core.telemetry import disable_telemetry
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 from ratchet.project.versions import alone, code_version
@@ -43,7 +43,7 @@ def demo(use_case: str | None, source: str | None, path: str | None) -> None:
     idle = [step for step in STAGES if step not in ran]
     if idle:
         click.echo(f"Nothing to do in {', '.join(idle)}: up to date.")
-    click.echo("\n" + summary.render(conclude(project)))
+    click.echo("\n" + summary.render(finish_story(project)))
 
 
 def run_all(project: Project) -> set[str]:
@@ -91,10 +91,10 @@ def _steps_told(lines: Iterable[str]) -> Iterator[str]:
             yield name
 
 
-def conclude(project: Project, wait: float = WAIT) -> summary.Summary:
+def finish_story(project: Project, wait: float = WAIT) -> summary.Summary:
     """Tell the rest of the story and sum it up, on data that no other run changes meanwhile. Raises VersionError."""
     with alone(project, wait):
-        tell(project)
+        print_story(project)
         found = summary.build(project)
         summary.write(project, found)
     return found
@@ -114,7 +114,7 @@ def select_source(project: Project, source: str, path: str) -> None:
     click.echo(f"params.yaml now reads {source} from {path}; `git checkout params.yaml` undoes that")
 
 
-def tell(project: Project) -> None:
+def print_story(project: Project) -> None:
     """Offer a worse candidate and a drifted window, unless this champion has met both already."""
     from ratchet.model_registry.promotion import resolve_champion
 
@@ -128,8 +128,8 @@ def tell(project: Project) -> None:
         summary.STORY,
         lambda project: {
             "champion": champion.model.digest,
-            "worse_candidate": told("worse", lambda: offer_worse(project), _refusal),
-            "planted_drift": told("drifted", lambda: plant_drift(project), _drift),
+            "worse_candidate": run_and_report("worse", lambda: offer_worse(project), _refusal),
+            "planted_drift": run_and_report("drifted", lambda: plant_drift(project), _drift),
         },
     )
 
@@ -153,7 +153,7 @@ def offer_worse(project: Project) -> dict[str, Any]:
 
     champion, directory = resolve_champion(project), project.state / "demo" / "worse"
     training, settings = read_training_set(project), project.settings
-    worse = fit.fit_candidate(training, WORSE_TREES, settings.training, project.stores.threads)
+    worse = fit.fit_candidate(training, WORSE_TREES, settings.training, project.environment.threads)
     save(worse, directory, fit.reference_rows(worse, training.rows, settings.drift.reference_rows), {})
     baseline = load(project.models / "baseline", project.use_case)
     record = gate.evaluate_model(project, gate.prepare(project), directory, baseline, champion.model)
@@ -186,7 +186,7 @@ def plant_drift(project: Project) -> dict[str, Any]:
 
 def main() -> None:
     """Run the demo; an expected failure is one line."""
-    quieten()
+    disable_telemetry()
     try:
         demo()
     except RatchetError as error:

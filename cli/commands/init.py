@@ -62,14 +62,14 @@ def begin(places: Places, path: Path, answers: Answers, *, ask: bool, by: str = 
     from authoring.init import params, write
     from authoring.init import render_use_case as template
     from authoring.init.plan import plan
-    from authoring.init.profile import look
+    from authoring.init.profile import profile_columns
     from authoring.init.render_test import text_of_test
     from authoring.init.too_good import sign_reason
     from ratchet.sources.csv_parsing import read_text
 
     write.check_free(places)
     _check_file(path)
-    profile = look(read_text(path), path)
+    profile = profile_columns(read_text(path), path)
     answers, decided = _decided(profile, answers, ask=ask)
     found = plan(places.name, profile, decided, answers.snapshot)
     source = _source(path, places.root)

@@ -34,7 +34,7 @@ def ui(port: int) -> None:
     from ratchet.project.project import Project
 
     project = Project.load(use_case=click.get_current_context().obj)
-    uri, page = project.stores.tracking_uri, f"#/models/{project.namespace}"
+    uri, page = project.environment.tracking_uri, f"#/models/{project.namespace}"
     if uri.startswith("http"):
         click.echo(f"{uri.rstrip('/')}/{page}")
         return
@@ -50,10 +50,10 @@ def ui(port: int) -> None:
 
 def _own_database(project: Project) -> str:
     """The checkout's own registry, which is not made here, but follows a move of the checkout. Raises RegistryError."""
-    from ratchet.model_registry.registry import opened
+    from ratchet.model_registry.registry import open_registry
 
     path = project.shared_state / "mlflow.db"
-    with opened(project, "promotion"):
+    with open_registry(project, "promotion"):
         is_there = path.exists()
     if not is_there:
         raise RegistryError("there is no model registry yet", subject=str(path), remedy="Run `dvc repro` first")

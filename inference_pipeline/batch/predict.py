@@ -83,7 +83,7 @@ def _score(project: Project, champion: Champion, span: Period, stale: Sequence[s
 
 
 def _predictions(project: Project, champion: Champion, period: Period) -> pa.Table:
-    """Log rows of the period's requests, as of each one's own moment."""
+    """Log rows of the period's requests, as of each one's own timestamp."""
     columns = project.use_case.complete(historical(project, period))
     return prediction_log.entries(
         prediction_log.log_schema(project.use_case),

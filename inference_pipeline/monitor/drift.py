@@ -115,7 +115,7 @@ def _verdict(values: float | None, missing: float | None, settings: DriftSetting
 
 
 def _describe(window: Columns) -> Report:
-    first, last = (f"{moment}+00:00" for moment in np.sort(window["event_timestamp"])[[0, -1]])
+    first, last = (f"{timestamp}+00:00" for timestamp in np.sort(window["event_timestamp"])[[0, -1]])
     return {"from": first, "to": last, "n": len(window[PREDICTION])}
 
 

@@ -12,7 +12,7 @@ from ratchet.project.project import Project
 logger = logging.getLogger(__name__)
 
 
-class Serving:
+class ModelSlot:
     """The predictor in use. `refresh` replaces it by one assignment: a request sees one model from start to end."""
 
     def __init__(self, project: Project, load: Callable[[Project], Predictor] = load_predictor) -> None:

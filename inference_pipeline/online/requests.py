@@ -34,20 +34,20 @@ class RequestReader:
         """One row per instance. Raises pydantic's ValidationError or a RequestError, which name the fields."""
         rows = [self._row(instance) for instance in self._body.model_validate_json(body).instances]
         columns = {field.name: _column(field, [row.get(field.name) for row in rows]) for field in self._schema}
-        self._check_moments(columns["event_timestamp"])
+        self._check_timestamps(columns["event_timestamp"])
         return columns
 
     def _row(self, instance: BaseModel) -> dict[str, Any]:
         fields = instance.model_dump()
         return {**self._use_case.constants, **fields, "event_timestamp": fields[self._use_case.event_timestamp]}
 
-    def _check_moments(self, moments: Array) -> None:
-        outside = ~((moments >= _EARLIEST) & (moments < _LATEST))
+    def _check_timestamps(self, timestamps: Array) -> None:
+        outside = ~((timestamps >= _EARLIEST) & (timestamps < _LATEST))
         if outside.any():
             raise RequestError(
                 f"must lie from {_EARLIEST} up to {_LATEST}, UTC",
                 subject=f"instances[{outside.argmax()}].{self._use_case.event_timestamp}",
-                remedy="Send the moment that the prediction is about",
+                remedy="Send the timestamp that the prediction is about",
             )
 
 

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from ratchet.core.errors import RatchetError, RequestError
 
 if TYPE_CHECKING:
-    from inference_pipeline.online.model_slot import Serving
+    from inference_pipeline.online.model_slot import ModelSlot
 
 MAX_BODY = 1 << 20
 MAX_REASONS = 20
@@ -41,7 +41,7 @@ def application() -> Starlette:
     )
 
 
-def attach(app: Starlette, served: Sequence[Serving]) -> None:
+def attach(app: Starlette, served: Sequence[ModelSlot]) -> None:
     """Predictions run one after another in a thread, so that probes are answered meanwhile."""
     app.state.models = {serving.project.namespace: serving for serving in served}
     app.state.one_at_a_time = CapacityLimiter(1)
@@ -76,8 +76,8 @@ async def predict(request: Request) -> Response:
     return JSONResponse(await to_thread.run_sync(predictor.answer, requests, limiter=limiter))
 
 
-def _serving(request: Request) -> Serving:
-    models: dict[str, Serving] = request.app.state.models
+def _serving(request: Request) -> ModelSlot:
+    models: dict[str, ModelSlot] = request.app.state.models
     name = request.path_params["name"]
     if name not in models:
         raise HTTPException(404, f"there is no model {name!r}; there is {', '.join(sorted(models))}")

@@ -8,10 +8,10 @@ import gc
 from anyio import to_thread
 
 from inference_pipeline.online.rest import application, attach
-from ratchet.core.telemetry import quieten
+from ratchet.core.telemetry import disable_telemetry
 from ratchet.project.project import Project
 
-quieten()
+disable_telemetry()
 import bentoml  # noqa: E402 # reads its telemetry switch when imported
 
 POLL_SECONDS = 2.0
@@ -30,9 +30,9 @@ class Inference:
     """Answers for every use case of params.yaml by the champion, and follows when reconcile lets another version serve."""
 
     def __init__(self) -> None:
-        from inference_pipeline.online.model_slot import Serving  # brings MLflow, which only the worker needs
+        from inference_pipeline.online.model_slot import ModelSlot  # brings MLflow, which only the worker needs
 
-        self._served = [Serving(project) for project in Project.load_all()]
+        self._served = [ModelSlot(project) for project in Project.load_all()]
         self._polling: asyncio.Task[None] | None = None
         attach(app, self._served)
 

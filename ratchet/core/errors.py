@@ -3,7 +3,7 @@
 RatchetError
 ├── SettingsError      params.yaml, an environment variable or a use case's declaration is wrong
 ├── SourceError        a delivered file or feed cannot be read as its table
-├── DataError          rows or tables break a rule that no quarantine can mend
+├── DataError          rows or tables break a rule that no quarantine can fix
 ├── StoreError         the feature store is absent, or does not hold what is asked of it
 ├── RegistryError      the model registry is absent, or holds no model that may be used
 ├── GateError          evidence or a gate record is missing, edited, or about something else
@@ -43,7 +43,7 @@ class SourceError(RatchetError):
 
 
 class DataError(RatchetError):
-    """Rows or tables break a rule that no quarantine can mend."""
+    """Rows or tables break a rule that no quarantine can fix."""
 
 
 class StoreError(RatchetError):

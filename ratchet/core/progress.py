@@ -37,7 +37,9 @@ def counted(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
 
 
 @contextmanager
-def shown(name: str, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
+def show_progress(
+    name: str, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+) -> Iterator[None]:
     """Show what is reported while the block runs, under a name, on `stream` (default: stderr). `clock` gives seconds."""
     line = _Line(name, stream or sys.stderr, clock)
     token = _SHOW.set(line.show)

@@ -1,14 +1,13 @@
-"""What a person decides: params.yaml for what changes results, the environment for where things are kept."""
+"""params.yaml: every setting that changes results."""
 
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Callable, Mapping
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
@@ -18,7 +17,6 @@ from ratchet.core.errors import SettingsError
 PARAMS_FILE = "params.yaml"
 WATCHED = ("source", "periods", "training", "gate", "drift")
 """What every section of params.yaml has, because dvc.yaml names it."""
-ENVIRONMENT_PREFIX = "RATCHET_"
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -159,35 +157,9 @@ class Params(Frozen):
             ) from error
         except yaml.YAMLError as error:
             raise SettingsError(
-                f"is not YAML ({' '.join(str(error).split())})", subject=str(path), remedy="Mend the line it names"
+                f"is not YAML ({' '.join(str(error).split())})", subject=str(path), remedy="Fix the line it names"
             ) from error
         return parse(cls, raw if isinstance(raw, Mapping) else {}, str(path))
-
-
-class Stores(Frozen):
-    """Where things are kept: an empty value means the embedded default under state/.
-
-    `notify_url` is a webhook that is told of failed flow runs; without one nobody is.
-    """
-
-    tracking_uri: str = ""
-    artifact_location: str = ""
-    feast_registry: str = ""
-    online_store: Literal["sqlite"] = "sqlite"
-    signing_key: str = ""
-    threads: int = Field(2, ge=1)
-    memory_limit: str = "4GB"
-    notify_url: str = Field("", pattern="^(https?://.+)?$")
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Stores:
-        """RATCHET_TRACKING_URI and the like. Raises SettingsError for a name that is no setting."""
-        given = {
-            name.removeprefix(ENVIRONMENT_PREFIX).lower(): value
-            for name, value in environment.items()
-            if name.startswith(ENVIRONMENT_PREFIX)
-        }
-        return parse(cls, given, "the environment", spelled=lambda name: ENVIRONMENT_PREFIX + name.upper())
 
 
 def parse(
@@ -206,7 +178,7 @@ def parse(
         return model.model_validate(raw)
     except ValidationError as error:
         problems = [within + _explain(model, dict(problem), spelled) for problem in error.errors()]
-        raise SettingsError("; ".join(problems), subject=subject, remedy="Mend what is named and run again") from error
+        raise SettingsError("; ".join(problems), subject=subject, remedy="Fix what is named and run again") from error
 
 
 def _explain(model: type[BaseModel], problem: dict[str, Any], spelled: Callable[[str], str]) -> str:

@@ -25,6 +25,6 @@ QUIET = {
 }
 
 
-def quieten() -> None:
+def disable_telemetry() -> None:
     """Switch telemetry off for this process and its children, whatever was set before."""
     os.environ.update(QUIET)

@@ -108,7 +108,7 @@ def databases(project: Project) -> Iterator[None]:
             f"cannot be opened or written ({' '.join(str(error).split())[:400]})",
             subject="feature registry" if is_registry else "online store",
             remedy="Start its database, or correct RATCHET_FEAST_REGISTRY"
-            if is_registry and project.stores.feast_registry
+            if is_registry and project.environment.feast_registry
             else f"See that {project.state} has room and can be written, and run again",
         ) from error
 
@@ -116,7 +116,7 @@ def databases(project: Project) -> Iterator[None]:
 def open_store(project: Project) -> feast.FeatureStore:
     """The applied feature store. Raises StoreError where the registry is absent or lacks the active feature service."""
     registry = _registry_path(project)
-    if registry and not (project.stores.feast_registry or registry.exists()):
+    if registry and not (project.environment.feast_registry or registry.exists()):
         raise StoreError("is not there", subject=f"feature registry {registry}", remedy=REMEDY)
     store = _connect(project)
     feature_service(store, service_spec(project.use_case))
@@ -166,7 +166,7 @@ def _connect(project: Project, *, create: bool = False) -> feast.FeatureStore:
 
 def _registry_path(project: Project) -> Path | None:
     """The registry's SQLite file: the embedded one, or one that RATCHET_FEAST_REGISTRY names; None where it names a server."""
-    named = project.stores.feast_registry
+    named = project.environment.feast_registry
     return sqlite.path_of(named) if named else project.state / "feast_registry.db"
 
 
@@ -176,21 +176,21 @@ def _from_repo(project: Project, directory: Path) -> Path:
 
 def _settings(project: Project, *, create: bool = False) -> dict[str, Any]:
     """What feature_store.yaml says."""
-    stores, path = project.stores, _registry_path(project)
+    environment, path = project.environment, _registry_path(project)
     return {
         "project": feast_project(project),
         "provider": "local",
         "registry": {
             "registry_type": "sql",
-            "path": sqlite.url(path, create=create) if path else stores.feast_registry,
+            "path": sqlite.url(path, create=create) if path else environment.feast_registry,
             "serve_features_while_materializing": True,
         },
         "offline_store": {
             "type": "ratchet.feature_store.feast_offline_store.AsofOfflineStore",
-            "threads": stores.threads,
-            "memory_limit": stores.memory_limit,
+            "threads": environment.threads,
+            "memory_limit": environment.memory_limit,
         },
-        "online_store": {"sqlite": {"type": "sqlite", "path": str(online_database(project))}}[stores.online_store],
+        "online_store": {"sqlite": {"type": "sqlite", "path": str(online_database(project))}}[environment.online_store],
         "materialization": {"pull_latest_features": True},
         "data_quality_monitoring": {"auto_baseline": False},
         "entity_key_serialization_version": 3,

@@ -1,4 +1,4 @@
-"""The feature store, read: as of a moment from the offline store, as of now from the online store."""
+"""The feature store, read: as of a timestamp from the offline store, as of now from the online store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NEVER = np.datetime64(0, "us")
 
 
 def historical(project: Project, period: Period) -> dict[str, Array]:
-    """The requests of a period with the features known at each one's moment, by event_timestamp and request_id.
+    """The requests of a period with the features known at each one's timestamp, by event_timestamp and request_id.
 
     Adds `{lookup}__{feature}` and `{lookup}__event_timestamp` (NaT without a value). Raises StoreError where the store is
     not applied or holds no request of the period.
@@ -50,7 +50,7 @@ def training_set(project: Project, period: Period, as_of: datetime) -> dict[str,
 def request_times(project: Project, period: Period) -> Array:
     """When each request of a period was made, whether its label is known or not."""
     requests = between(project.features / "requests", [EVENT_TIMESTAMP], period.start, period.end - TICK)
-    return to_array(Query(requests).run(project.stores.threads, project.stores.memory_limit)[EVENT_TIMESTAMP])
+    return to_array(Query(requests).run(project.environment.threads, project.environment.memory_limit)[EVENT_TIMESTAMP])
 
 
 class OnlineFeatures:
@@ -94,14 +94,14 @@ class OnlineFeatures:
         }
 
     def _looked_up(
-        self, lookup: Lookup, keys: Mapping[str, pa.Array], values: Mapping[str, list[Any]], moments: Array
+        self, lookup: Lookup, keys: Mapping[str, pa.Array], values: Mapping[str, list[Any]], timestamps: Array
     ) -> dict[str, Array]:
         schema, names = self._spec.schemas[lookup.view], self._spec.features[lookup.view]
         features = {name: list(values[f"{lookup.prefix}__{name}"]) for name in names}
         since = np.array(values[f"{lookup.prefix}__{names[0]}__ts"], "datetime64[s]")
-        bring_forward(features, since, values[f"{lookup.prefix}__{UPCOMING}"], moments)
+        bring_forward(features, since, values[f"{lookup.prefix}__{UPCOMING}"], timestamps)
         held = since.astype("datetime64[us]")
-        absent = (held == _NEVER) | _stale(held, moments, self._use_case.view(lookup.view).max_age)
+        absent = (held == _NEVER) | _stale(held, timestamps, self._use_case.view(lookup.view).max_age)
         for column in lookup.keys.values():
             absent |= keys[column].is_null().to_numpy(zero_copy_only=False)
         columns: dict[str, Array] = {
@@ -132,7 +132,9 @@ def _labels(project: Project, period: Period, as_of: datetime) -> pa.Table:
     rows = between(project.features / "labels", schema.names, period.start, period.end - TICK, nothing="no_labels")
     known = f"label_known_at <= {timestamptz(as_of)}"
     query = f"SELECT request_id, label, label_known_at FROM ({rows}) WHERE {known} ORDER BY request_id"
-    return Query(query, {"no_labels": schema.empty_table()}).run(project.stores.threads, project.stores.memory_limit)
+    return Query(query, {"no_labels": schema.empty_table()}).run(
+        project.environment.threads, project.environment.memory_limit
+    )
 
 
 def _in_order(table: pa.Table) -> pa.Table:
@@ -151,9 +153,9 @@ def _filled(keys: Mapping[str, pa.Array]) -> dict[str, list[object]]:
     }
 
 
-def _stale(held: Array, moments: Array, max_age: timedelta | None) -> Array:
-    late = held > moments
-    return late if max_age is None else late | (moments - held > np.timedelta64(max_age))
+def _stale(held: Array, timestamps: Array, max_age: timedelta | None) -> Array:
+    late = held > timestamps
+    return late if max_age is None else late | (timestamps - held > np.timedelta64(max_age))
 
 
 def _kept_as(kind: pa.DataType) -> type:

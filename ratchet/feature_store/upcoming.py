@@ -41,13 +41,13 @@ def pack(rows: pa.Table, keys: Sequence[str]) -> Query:
 
 
 def bring_forward(
-    columns: Mapping[str, list[object]], since: Array, upcoming: Sequence[str | None], moments: Array
+    columns: Mapping[str, list[object]], since: Array, upcoming: Sequence[str | None], timestamps: Array
 ) -> None:
-    """Put the row that holds at each request's moment in the place of the one that was read.
+    """Put the row that holds at each request's timestamp in the place of the one that was read.
 
     `columns` are the features in the order of the text, `since` their event_timestamp as datetime64[s]; both are changed.
     """
-    seconds = moments.astype("datetime64[s]").astype(np.int64).tolist()
+    seconds = timestamps.astype("datetime64[s]").astype(np.int64).tolist()
     for place, (text, second) in enumerate(zip(upcoming, seconds, strict=True)):
         row = _last(text.split("\n"), second) if text else None
         if row is not None:

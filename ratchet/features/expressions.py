@@ -21,7 +21,7 @@ MARGIN = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Derivation:
+class CompiledExpression:
     """An expression on unbound source tables, whose rows need no source row that is older than `lookback` (None: any) or
     younger than `lookahead`."""
 
@@ -55,7 +55,7 @@ class Derivation:
 
 
 @lru_cache(maxsize=64)
-def view_derivation(use_case: UseCase, view: View) -> Derivation:
+def compile_view(use_case: UseCase, view: View) -> CompiledExpression:
     """A view: its keys, event_timestamp (UTC) and features. Raises SettingsError where `compute` gives something else."""
     subject = f"view {view.name!r}"
     computed = view.compute(_unbound(use_case))
@@ -68,25 +68,25 @@ def view_derivation(use_case: UseCase, view: View) -> Derivation:
     expression = _canonical(computed.select(*view.keys, EVENT_TIMESTAMP, *features), subject)
     for name in (*view.keys, *features):
         _check_kept_online(expression[name], name in view.keys, f"{subject}, column {name!r}")
-    return Derivation(expression, view.lookback)
+    return CompiledExpression(expression, view.lookback)
 
 
 @lru_cache(maxsize=64)
-def request_derivation(use_case: UseCase) -> Derivation:
+def compile_requests(use_case: UseCase) -> CompiledExpression:
     """The examples' requests: request_id, the request's fields, the constants, event_timestamp."""
     import ibis
 
     examples = _examples(use_case)
     constants = {name: ibis.literal(value) for name, value in use_case.constants.items()}
     columns = examples.select(REQUEST_ID, *use_case.request_fields(), EVENT_TIMESTAMP).mutate(**constants)
-    return Derivation(_canonical(columns.relocate(EVENT_TIMESTAMP, after=columns.columns[-1]), "examples"))
+    return CompiledExpression(_canonical(columns.relocate(EVENT_TIMESTAMP, after=columns.columns[-1]), "examples"))
 
 
 @lru_cache(maxsize=64)
-def label_derivation(use_case: UseCase) -> Derivation:
+def compile_labels(use_case: UseCase) -> CompiledExpression:
     """The examples' labels, where there is one: request_id, event_timestamp, label, label_known_at."""
     columns = _canonical(_examples(use_case).select(REQUEST_ID, EVENT_TIMESTAMP, *LABEL_COLUMNS), "examples")
-    return Derivation(columns.filter(columns["label"].notnull()), lookahead=use_case.horizon)
+    return CompiledExpression(columns.filter(columns["label"].notnull()), lookahead=use_case.horizon)
 
 
 def _examples(use_case: UseCase) -> ibis.Table:

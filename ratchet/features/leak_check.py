@@ -1,7 +1,7 @@
 """Does any feature, request or label use what was not known yet? Recompute them on sources cut off at an instant, and compare.
 
 The cut-off hides what was not known: a row before its event_time, and before known_at all but its early columns. What was
-computed for a moment up to the cut-off must not change by it: of a label, that is the moment from which it counts as known.
+computed for a time up to the cut-off must not change by it: of a label, that is the time from which it counts as known.
 A table without rows around the given cut-offs, such as a yearly census, is cut off at timestamps of its own rows. The check
 fails, too, for a table of which it compared nothing, or hid nothing though there was something to hide.
 """
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from ratchet.core.clock import TICK
 from ratchet.core.progress import counted
-from ratchet.features.expressions import Derivation, label_derivation, request_derivation, view_derivation
+from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
 from ratchet.features.leak_evidence import LeakComparison, LeakEvidence
-from ratchet.features.source_rows import Accepted
+from ratchet.features.source_rows import SourceRows
 from ratchet.project.project import Project
 from ratchet.storage.partitions import timestamptz
 from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_KNOWN_AT
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     import ibis
 
 CutOff = Callable[[SourceTable, "ibis.Table", datetime], "ibis.Table"]
-Opened = Callable[[Project, Derivation], Accepted]
-"""Where the accepted rows that a derivation reads are found."""
+Opened = Callable[[Project, CompiledExpression], SourceRows]
+"""Where the accepted rows that a compiled expression reads are found."""
 WINDOWS = (timedelta(days=8), timedelta(days=93))
 """How far around a cut-off is compared and read: a leak crosses it. The longer is for what has no row in the shorter, such as a
 monthly view."""
@@ -59,23 +59,23 @@ def hide(table: SourceTable, rows: ibis.Table, at: datetime, columns: Sequence[s
 
 @dataclass(frozen=True)
 class _Suspect:
-    """Rows that may know too much; `moment` names their column that says when all that they follow from was known.
+    """Rows that may know too much; `timestamp` names their column that says when all that they follow from was known.
 
     A view's rows follow from what was known strictly before it, `inclusive` ones from what was known at it, too.
     """
 
-    derivation: Derivation
-    moment: str = EVENT_TIMESTAMP
+    compiled: CompiledExpression
+    timestamp: str = EVENT_TIMESTAMP
     inclusive: bool = False
 
 
 def leak_check(
-    project: Project, cut_offs: Sequence[datetime], cut: CutOff = known_before, opened: Opened = Accepted.of
+    project: Project, cut_offs: Sequence[datetime], cut: CutOff = known_before, opened: Opened = SourceRows.of
 ) -> LeakEvidence:
     """Compare views, requests and labels at cut-offs, and look for labels that are known when they are asked for."""
     suspects, end = _suspects(project), project.period("all").end
     tables = {
-        name: _compare(_Trial(opened(project, suspect.derivation), suspect, cut), cut_offs, end)
+        name: _compare(_Trial(opened(project, suspect.compiled), suspect, cut), cut_offs, end)
         for name, suspect in counted(suspects.items(), "leak check", len(suspects))
     }
     labels, at_once = tables["labels"], labels_known_at_once(project, opened)
@@ -90,12 +90,12 @@ def _suspects(project: Project) -> dict[str, _Suspect]:
     row may be one of its.
     """
     use_case = project.use_case
-    views = {view.name: view_derivation(use_case, view) for view in use_case.views}
+    views = {view.name: compile_view(use_case, view) for view in use_case.views}
     dated = {table.name for table in use_case.tables if not table.is_reference}
-    labels = replace(label_derivation(use_case), lookback=None)
+    labels = replace(compile_labels(use_case), lookback=None)
     return {
         **{name: _Suspect(view) for name, view in views.items() if dated.intersection(view.reads)},
-        "requests": _Suspect(request_derivation(use_case), inclusive=True),
+        "requests": _Suspect(compile_requests(use_case), inclusive=True),
         "labels": _Suspect(labels, LABEL_KNOWN_AT, inclusive=True),
     }
 
@@ -104,7 +104,7 @@ def _suspects(project: Project) -> dict[str, _Suspect]:
 class _Trial:
     """A suspect, the rows that it follows from, and how these are cut off."""
 
-    accepted: Accepted
+    source_rows: SourceRows
     suspect: _Suspect
     cut: CutOff
 
@@ -112,7 +112,7 @@ class _Trial:
         """Compare in the first window before `at` that has rows."""
         day = at.astimezone(UTC).date()
         windows = (
-            self._compare(at - window, at, self.suspect.derivation.source_dates(day - window, day + window))
+            self._compare(at - window, at, self.suspect.compiled.source_dates(day - window, day + window))
             for window in WINDOWS
         )
         return next((found for found in windows if found.compared), LeakComparison.nothing())
@@ -121,51 +121,55 @@ class _Trial:
         """Compare the rows up to one of the suspect's own, with all source rows that came later."""
         begin = at - WINDOWS[0]
         day = begin.astimezone(UTC).date()
-        return self._compare(begin, at, (self.suspect.derivation.source_dates(day, day)[0], None))
+        return self._compare(begin, at, (self.suspect.compiled.source_dates(day, day)[0], None))
 
     def own_moments(self, end: datetime) -> list[datetime]:
         """The timestamp of the suspect's last row before `end`, and of earlier ones, as many rows apart."""
-        moment, derivation = self.suspect.moment, self.suspect.derivation
+        timestamp, compiled = self.suspect.timestamp, self.suspect.compiled
         shares = [(number + 1) / OWN_CUT_OFFS for number in range(OWN_CUT_OFFS)]
-        distinct = f"SELECT DISTINCT {moment} AS moment FROM ({derivation.sql}) WHERE {moment} < {timestamptz(end)}"
-        self.accepted.expose(None, None)
-        found = self.accepted.connection.con.sql(f"SELECT quantile_disc(moment, {shares}) AS moments FROM ({distinct})")
-        return sorted(set(found.to_arrow_table()["moments"][0].as_py() or ()))
+        distinct = (
+            f"SELECT DISTINCT {timestamp} AS timestamp FROM ({compiled.sql}) WHERE {timestamp} < {timestamptz(end)}"
+        )
+        self.source_rows.bind(None, None)
+        found = self.source_rows.connection.con.sql(
+            f"SELECT quantile_disc(timestamp, {shares}) AS timestamps FROM ({distinct})"
+        )
+        return sorted(set(found.to_arrow_table()["timestamps"][0].as_py() or ()))
 
     def _compare(self, after: datetime, until: datetime, dates: tuple[date | None, date | None]) -> LeakComparison:
         """Compare the rows after one instant, up to another, with the cut-off at the last of them.
 
-        There a leak shows best: a source row that became known at that very moment is hidden, or, where such a row may count,
+        There a leak shows best: a source row that became known at that very time is hidden, or, where such a row may count,
         one that became known just after it.
         """
-        accepted, suspect = self.accepted, self.suspect
-        bounds = (suspect.derivation, after, until, suspect.moment)
-        accepted.expose(*dates)
-        full = accepted.kept(*bounds)
-        last = accepted.value(full[suspect.moment].max())
+        source_rows, suspect = self.source_rows, self.suspect
+        bounds = (suspect.compiled, after, until, suspect.timestamp)
+        source_rows.bind(*dates)
+        full = source_rows.snapshot(*bounds)
+        last = source_rows.value(full[suspect.timestamp].max())
         if last is None:
             return LeakComparison.nothing()
         instant = last + TICK if suspect.inclusive else last
         later = self._later(instant)
-        accepted.expose(*dates, prepare=lambda table, whole: self.cut(table, whole, instant))
-        known = accepted.kept(*bounds)
+        source_rows.bind(*dates, prepare=lambda table, whole: self.cut(table, whole, instant))
+        known = source_rows.snapshot(*bounds)
         lost, gained = (one.difference(other, distinct=False) for one, other in ((full, known), (known, full)))
         return LeakComparison(
             cut_offs=(until,),
-            compared=accepted.value(full.count()),
+            compared=source_rows.value(full.count()),
             later=later,
             hidden=later - self._later(instant),
-            changed=accepted.value(lost.count()) + accepted.value(gained.count()),
+            changed=source_rows.value(lost.count()) + source_rows.value(gained.count()),
         )
 
     def _later(self, instant: datetime) -> int:
         """Source rows that an instant finds unknown, or not known in full."""
         count = 0
-        for table in self.accepted.tables:
-            rows = self.accepted.connection.table(table.name)
+        for table in self.source_rows.tables:
+            rows = self.source_rows.connection.table(table.name)
             columns = {table.event_time, table.known_at} & {table.event_time, *late_columns(table)} - {None}
             unknown = [rows[column] >= instant for column in columns]
-            count += int(self.accepted.value(rows.filter(reduce(or_, unknown)).count())) if unknown else 0
+            count += int(self.source_rows.value(rows.filter(reduce(or_, unknown)).count())) if unknown else 0
         return count
 
 
@@ -178,13 +182,13 @@ def _compare(trial: _Trial, cut_offs: Sequence[datetime], end: datetime) -> Leak
 
 
 def labels_known_at_once(project: Project, opened: Opened) -> int:
-    """Labels not known strictly after the moment of their request."""
-    derivation = label_derivation(project.use_case)
-    accepted = opened(project, derivation)
-    accepted.expose(None, None)
-    rows = derivation.expression
+    """Labels not known strictly after the timestamp of their request."""
+    compiled = compile_labels(project.use_case)
+    source_rows = opened(project, compiled)
+    source_rows.bind(None, None)
+    rows = compiled.expression
     late = rows["label_known_at"] > rows[EVENT_TIMESTAMP]
-    return int(accepted.value(rows.filter(~late.fill_null(False)).count()))
+    return int(source_rows.value(rows.filter(~late.fill_null(False)).count()))
 
 
 def _null(column: ibis.Value) -> ibis.Value:

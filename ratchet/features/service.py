@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ratchet.core.errors import SettingsError
 from ratchet.features.code_fingerprint import composition
-from ratchet.features.expressions import Derivation, label_derivation, request_derivation, view_derivation
+from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
 from ratchet.storage.partitions import digest
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import Kind, Lookup, UseCase, View
@@ -39,7 +39,7 @@ def service_spec(use_case: UseCase) -> ServiceSpec:
     """Compile a use case's views. Raises SettingsError where its declaration contradicts itself."""
     for lookup in use_case.lookups:
         _check_lookup(use_case, lookup)
-    derived = {view.name: view_derivation(use_case, view) for view in use_case.views}
+    derived = {view.name: compile_view(use_case, view) for view in use_case.views}
     _check_keys(use_case, derived)
     views = {view.name: f"{view.name}_{_version(view, derived[view.name])[:8]}" for view in use_case.views}
     fingerprint = digest(
@@ -53,7 +53,7 @@ def service_spec(use_case: UseCase) -> ServiceSpec:
         name=f"{use_case.name}_{fingerprint[:8]}",
         fingerprint=fingerprint,
         views=views,
-        schemas={name: derivation.schema for name, derivation in derived.items()},
+        schemas={name: compiled.schema for name, compiled in derived.items()},
         features={view.name: _features(view, derived[view.name].schema) for view in use_case.views},
         inputs=dict(use_case.inputs),
     )
@@ -61,18 +61,16 @@ def service_spec(use_case: UseCase) -> ServiceSpec:
 
 def request_schema(use_case: UseCase) -> pa.Schema:
     """Columns of a stored request: request_id, the request's fields, the constants, event_timestamp."""
-    return request_derivation(use_case).schema
+    return compile_requests(use_case).schema
 
 
 def label_schema(use_case: UseCase) -> pa.Schema:
     """Columns of a stored label: request_id, event_timestamp, label, label_known_at."""
-    return label_derivation(use_case).schema
+    return compile_labels(use_case).schema
 
 
-def _version(view: View, derivation: Derivation) -> str:
-    return digest(
-        view.keys, _columns(derivation.schema), derivation.sql, _seconds(view.lookback), _seconds(view.max_age)
-    )
+def _version(view: View, compiled: CompiledExpression) -> str:
+    return digest(view.keys, _columns(compiled.schema), compiled.sql, _seconds(view.lookback), _seconds(view.max_age))
 
 
 def _columns(schema: pa.Schema) -> list[tuple[str, str]]:
@@ -113,7 +111,7 @@ def _check_lookup(use_case: UseCase, lookup: Lookup) -> None:
         )
 
 
-def _check_keys(use_case: UseCase, derived: Mapping[str, Derivation]) -> None:
+def _check_keys(use_case: UseCase, derived: Mapping[str, CompiledExpression]) -> None:
     """Feast knows a key by its name: it has one type, and is no other column of the request that is looked up."""
     kinds: dict[str, pa.DataType] = {}
     for view in use_case.views:

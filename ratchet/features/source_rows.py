@@ -1,4 +1,4 @@
-"""Accepted rows, under the names that a derivation calls them by."""
+"""Accepted rows, under the names that a compiled expression calls them by."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from ratchet.features.expressions import Derivation
+from ratchet.features.expressions import CompiledExpression
 from ratchet.project.project import Project
 from ratchet.storage.partitions import connect, scan, timestamptz
 from ratchet.use_case.columns import EVENT_TIMESTAMP
@@ -25,8 +25,8 @@ def _whole(_table: SourceTable, rows: ibis.Table) -> ibis.Table:
     return rows
 
 
-class Accepted:
-    """A DuckDB in which the tables that a derivation reads stand under the names that it calls them by."""
+class SourceRows:
+    """A DuckDB in which the tables that a compiled expression reads stand under the names that it calls them by."""
 
     def __init__(self, connection: Backend, tables: Sequence[SourceTable], rows: Rows) -> None:
         self.connection = connection
@@ -34,37 +34,37 @@ class Accepted:
         self._rows = rows
 
     @classmethod
-    def of(cls, project: Project, derivation: Derivation) -> Accepted:
+    def of(cls, project: Project, compiled: CompiledExpression) -> SourceRows:
         """The project's accepted tables."""
-        connection = connect(project.stores)
+        connection = connect(project.environment)
 
         def rows(table: SourceTable, first: date | None, last: date | None) -> ibis.Table:
             return scan(connection, project.accepted / table.name, table.stored_schema, first, last)
 
-        return cls(connection, read_by(project.use_case, derivation), rows)
+        return cls(connection, read_by(project.use_case, compiled), rows)
 
-    def expose(self, first: date | None, last: date | None, prepare: Prepare = _whole) -> None:
+    def bind(self, first: date | None, last: date | None, prepare: Prepare = _whole) -> None:
         """Let the tables hold their rows of the UTC dates `first` to `last`; reference tables are always whole."""
         for table in self.tables:
             dates = (None, None) if table.is_reference else (first, last)
             self.connection.create_view(table.name, prepare(table, self._rows(table, *dates)), overwrite=True)
 
-    def kept(
+    def snapshot(
         self,
-        derivation: Derivation,
+        compiled: CompiledExpression,
         after: datetime | None = None,
         until: datetime | None = None,
-        moment: str = EVENT_TIMESTAMP,
+        timestamp: str = EVENT_TIMESTAMP,
     ) -> ibis.Table:
-        """A derivation's rows as they are now, whatever the tables hold later: those of moments after one, up to another."""
+        """The rows of a compiled expression in (after, until], kept as they are now, whatever the tables hold later."""
         from ibis.util import gen_name
 
         name = gen_name("kept")
-        bounds = [f"{moment} > {timestamptz(after)}"] if after else []
-        bounds += [f"{moment} <= {timestamptz(until)}"] if until else []
+        bounds = [f"{timestamp} > {timestamptz(after)}"] if after else []
+        bounds += [f"{timestamp} <= {timestamptz(until)}"] if until else []
         where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
-        table = self.connection.create_table(name, schema=derivation.expression.schema())
-        self.connection.raw_sql(f"INSERT INTO {name} SELECT * FROM ({derivation.sql}){where}")
+        table = self.connection.create_table(name, schema=compiled.expression.schema())
+        self.connection.raw_sql(f"INSERT INTO {name} SELECT * FROM ({compiled.sql}){where}")
         return table
 
     def value(self, expression: ibis.Scalar) -> Any:
@@ -72,6 +72,6 @@ class Accepted:
         return self.connection.to_pyarrow(expression).as_py()
 
 
-def read_by(use_case: UseCase, derivation: Derivation) -> list[SourceTable]:
-    """The tables that a derivation reads."""
-    return [use_case.table(name) for name in derivation.reads]
+def read_by(use_case: UseCase, compiled: CompiledExpression) -> list[SourceTable]:
+    """The tables that a compiled expression reads."""
+    return [use_case.table(name) for name in compiled.reads]

@@ -38,7 +38,7 @@ class Check(Frozen):
         return self.status == "passed"
 
 
-def judge(evidence: Evidence, policy: GateSettings) -> tuple[Check, ...]:
+def run_checks(evidence: Evidence, policy: GateSettings) -> tuple[Check, ...]:
     """Every check, in a fixed order; a function of its arguments alone."""
     return (
         _check("rows", evidence.n, ">=", policy.min_rows),
@@ -55,7 +55,7 @@ def judge(evidence: Evidence, policy: GateSettings) -> tuple[Check, ...]:
     )
 
 
-def decide(checks: tuple[Check, ...]) -> Verdict:
+def verdict_of(checks: tuple[Check, ...]) -> Verdict:
     """Refused on any failed check, but for superiority: without that alone it is non-inferior."""
     failed = {check.name for check in checks if check.status == "failed"}
     if failed - {SUPERIOR} or not checks:
@@ -103,7 +103,7 @@ def _metric(score: Score, name: str) -> float | None:
 
 
 def _time(evidence: Evidence) -> Iterator[Check]:
-    """Listed, never passed, where moments say nothing: later rows may differ from those that the model was judged on."""
+    """Listed, never passed, where timestamps say nothing: later rows may differ from those that the model was judged on."""
     if evidence.split == "entity":
         detail = "no time evidence: rows were split by entity, not by when they were known"
         yield _check("time", None, ">=", 1, detail).model_copy(update={"status": "insufficient"})

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 
 from ratchet.core.errors import GateError
 from ratchet.core.settings import GateSettings
-from ratchet.gate.checks import PLAUSIBLE, Check, Verdict, decide, judge
+from ratchet.gate.checks import PLAUSIBLE, Check, Verdict, run_checks, verdict_of
 from ratchet.gate.evidence import Evidence
 from ratchet.gate.reasons import check_reason, how_to_accept
 from ratchet.gate.signing import Signed, check_signature
@@ -74,7 +74,7 @@ class Waiver(Signed):
     expires: AwareDatetime
 
 
-def conclude(
+def build_record(
     contract: Contract,
     evidence: Evidence,
     policy: GateSettings,
@@ -84,7 +84,7 @@ def conclude(
     code: CodeVersion,
 ) -> GateRecord:
     """The record, still unsigned, of a model judged on this data by this code."""
-    checks = judge(evidence, policy)
+    checks = run_checks(evidence, policy)
     return GateRecord(
         model_name=contract.model_name,
         kind=contract.kind,
@@ -98,7 +98,7 @@ def conclude(
         evidence=evidence,
         policy=policy,
         checks=checks,
-        verdict=decide(checks),
+        verdict=verdict_of(checks),
     )
 
 
@@ -114,8 +114,8 @@ def verify(record: GateRecord, digest: str, project: Project) -> None:
         raise _refusal(f"it is about {record.model_name}", project)
     if record.evidence.reason:
         check_reason(record.evidence.reason, record.fingerprint, project)
-    checks = judge(record.evidence, record.policy)
-    if checks != record.checks or decide(checks) != record.verdict:
+    checks = run_checks(record.evidence, record.policy)
+    if checks != record.checks or verdict_of(checks) != record.verdict:
         raise _refusal("its verdict does not follow from its evidence", project)
 
 

@@ -61,7 +61,7 @@ def _payload(document: Signed) -> bytes:
 
 def _key_path(project: Project) -> Path:
     """The private key; the public one lies beside it, with the suffix .pub."""
-    return Path(project.stores.signing_key or project.shared_state / "keys" / "gate.key")
+    return Path(project.environment.signing_key or project.shared_state / "keys" / "gate.key")
 
 
 def _private_key(project: Project) -> Ed25519PrivateKey:

@@ -27,19 +27,19 @@ _LOCATIONS = (
 
 def database(project: Project) -> Path:
     """MLflow's own database, or the SQLite file that RATCHET_TRACKING_URI names."""
-    return sqlite.path_of(project.stores.tracking_uri) or project.shared_state / "mlflow.db"
+    return sqlite.path_of(project.environment.tracking_uri) or project.shared_state / "mlflow.db"
 
 
 def is_a_file(project: Project) -> bool:
     """Whether the registry is a SQLite file, and no server."""
-    return not project.stores.tracking_uri or sqlite.path_of(project.stores.tracking_uri) is not None
+    return not project.environment.tracking_uri or sqlite.path_of(project.environment.tracking_uri) is not None
 
 
 def tracking_uri(project: Project) -> str:
     """The address of the registry; that of a file has the file's number, which SQLite ignores: MLflow keeps connections by
     address, and would go on reading a file of which another one has taken the place."""
     if not is_a_file(project):
-        return project.stores.tracking_uri
+        return project.environment.tracking_uri
     return f"{sqlite.url(database(project))}&file={database(project).stat().st_ino}"
 
 
@@ -105,7 +105,7 @@ def follow_move(project: Project) -> None:
     here, end = artifacts(project).as_uri(), f"/{project.shared_state.name}/{_ARTIFACTS}"
     with closing(sqlite.connect(database(project))) as connection:
         known = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
-        is_own = not project.stores.tracking_uri and artifacts(project).is_dir()
+        is_own = not project.environment.tracking_uri and artifacts(project).is_dir()
         for (there,) in known if is_own else ():
             if there and there.endswith(end) and there != here:
                 with connection:

@@ -114,9 +114,9 @@ def _experiment(client: MlflowClient, project: Project) -> str:
     found = client.get_experiment_by_name(project.namespace)
     if found is not None:
         return str(found.experiment_id)
-    stores = project.stores
-    local = "" if stores.tracking_uri.startswith("http") else artifacts(project).as_uri()
-    return str(client.create_experiment(project.namespace, stores.artifact_location or local or None))
+    environment = project.environment
+    local = "" if environment.tracking_uri.startswith("http") else artifacts(project).as_uri()
+    return str(client.create_experiment(project.namespace, environment.artifact_location or local or None))
 
 
 def _metrics(record: GateRecord, now: int) -> list[Metric]:

@@ -30,7 +30,7 @@ from ratchet.model_registry.registry import (
     WAIVER,
     Registry,
     Version,
-    opened,
+    open_registry,
 )
 from ratchet.model_registry.sensor_files import write_requested
 from ratchet.project.project import Project
@@ -55,7 +55,7 @@ class Champion:
 
 def resolve_champion(project: Project) -> Champion:
     """The only way to a model. Raises RegistryError unless the last promotion of the signed history is still what it was."""
-    with opened(project, "promotion") as registry:
+    with open_registry(project, "promotion") as registry:
         snapshot = registry.snapshot()
         version = _still_there(registry, snapshot, _last_promotion(registry, snapshot))
         try:
@@ -73,14 +73,14 @@ def resolve_champion(project: Project) -> Champion:
 
 def champion_version(project: Project) -> int | None:
     """Which version serves by the signed history; its model is not looked at. None where nothing does."""
-    with opened(project, "promotion") as registry:
+    with open_registry(project, "promotion") as registry:
         entry = registry.snapshot().champion
     return entry.version if entry else None
 
 
 def reconcile(project: Project) -> Report:
     """Verify what is asked for, then let it serve or write the refusal on its version. Completes what was left half done."""
-    with opened(project, "promotion") as registry:
+    with open_registry(project, "promotion") as registry:
         return _reconcile(registry)
 
 
@@ -91,7 +91,7 @@ def promote(
 
     Raises GateError where the request is refused.
     """
-    with opened(project, "promotion") as registry:
+    with open_registry(project, "promotion") as registry:
         requested = registry.version(version)
         if until is not None:
             registry.tag(requested, WAIVER, _waiver(project, requested, by, reason, until).model_dump_json())
@@ -109,7 +109,7 @@ def promote(
 
 def promote_by_policy(project: Project, version: int, contract: Contract, record: GateRecord) -> Report:
     """The policy asks for a superior version, unless a person has to: the reason is then written on the version."""
-    with opened(project, "promotion") as registry:
+    with open_registry(project, "promotion") as registry:
         obstacle = _held(registry.snapshot(), version) or _uncommitted(project, version, contract, record)
         if obstacle is None:
             registry.request(version, POLICY, "superior by its gate record", by_policy=True)
@@ -155,7 +155,7 @@ def _waiver(project: Project, version: Version, by: str, reason: str | None, unt
 def rollback(project: Project, *, by: str, reason: str) -> Report:
     """Return to the version that served before, and hold it. Raises RegistryError where there is none, or no reason."""
     _require_reason(project, by, reason)
-    with opened(project, "promotion") as registry:
+    with open_registry(project, "promotion") as registry:
         champion, target = _last_promotion(registry, registry.snapshot()), _way_back(registry)
     if target is None:
         raise RegistryError(
@@ -193,7 +193,7 @@ def release(project: Project, *, by: str, reason: str) -> Report:
     """End the hold of a rollback: from now on the policy promotes again. Raises RegistryError where there is no hold, or no
     reason."""
     _require_reason(project, by, reason)
-    with opened(project, "promotion") as registry:
+    with open_registry(project, "promotion") as registry:
         snapshot = registry.snapshot()
         held = snapshot.hold
         if held is None:
@@ -218,7 +218,7 @@ def release(project: Project, *, by: str, reason: str) -> Report:
 
 def status(project: Project) -> dict[str, Any]:
     """What is asked for, what serves, what holds the policy back, every version and the promotion history."""
-    with opened(project, "promotion") as registry:
+    with open_registry(project, "promotion") as registry:
         snapshot = registry.snapshot()
         versions = registry.versions().values()
     champion, hold = snapshot.champion, snapshot.hold

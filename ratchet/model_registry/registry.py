@@ -60,7 +60,7 @@ class Version:
 
 
 @contextmanager
-def opened(project: Project, room: Literal["promotion", "registration"]) -> Iterator[Registry]:
+def open_registry(project: Project, room: Literal["promotion", "registration"]) -> Iterator[Registry]:
     """The registry, with this process alone in the `room` of the checkout. Only registration makes the embedded one.
 
     Raises RegistryError where the registry does not answer, or was there and is gone.
@@ -71,7 +71,7 @@ def opened(project: Project, room: Literal["promotion", "registration"]) -> Iter
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise RegistryError(
             f"does not answer as it should ({' '.join(str(error).split())[:400]})",
-            subject=f"model registry {project.stores.tracking_uri or database(project)}",
+            subject=f"model registry {project.environment.tracking_uri or database(project)}",
             remedy=_remedy(project, error),
         ) from error
 
@@ -80,15 +80,15 @@ def _alone(project: Project, room: str) -> AbstractContextManager[object]:
     """The lock of a room. Where state/ is absent nobody can be in it, and a reader makes no state/ that would be in the way
     of the one that is put back."""
     folder = project.shared_state
-    if room == "registration" or project.stores.tracking_uri:
+    if room == "registration" or project.environment.tracking_uri:
         folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / f"{room}.lock", timeout=LOCK_SECONDS) if folder.is_dir() else nullcontext()
 
 
 def _remedy(project: Project, error: Exception) -> str:
     again = "and run the same again: nothing is left half done"
-    if project.stores.tracking_uri:
-        return f"Start it, or mend RATCHET_TRACKING_URI, {again}"
+    if project.environment.tracking_uri:
+        return f"Start it, or fix RATCHET_TRACKING_URI, {again}"
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
         return f"It is no whole database: restore it; {embedded_registry.begin_without(project)} and the database"
     return f"See that {database(project).parent} has room and can be written, and that nobody else holds the database, {again}"

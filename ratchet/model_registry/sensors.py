@@ -35,12 +35,12 @@ def sense(projects: Sequence[Project]) -> Report:
 
 
 def _sense(projects: Sequence[Project]) -> Report:
-    from ratchet.model_registry.registry import opened
+    from ratchet.model_registry.registry import open_registry
     from ratchet.model_registry.sensor_files import write_missing, write_requested
 
     found = {}
     for project in projects:
-        with opened(project, "promotion") as registry:
+        with open_registry(project, "promotion") as registry:
             found[project.namespace] = {**write_requested(registry), "missing": write_missing(registry)}
     return found
 
@@ -48,8 +48,8 @@ def _sense(projects: Sequence[Project]) -> Report:
 def _file_states(projects: Sequence[Project]) -> list[FileState]:
     """The state of every file that decides what is found. Empty where files do not tell: the registry or the key is kept
     elsewhere, or a file changed just now."""
-    stores, now = projects[0].stores, time.time_ns()
-    if stores.tracking_uri or stores.artifact_location or stores.signing_key:
+    environment, now = projects[0].environment, time.time_ns()
+    if environment.tracking_uri or environment.artifact_location or environment.signing_key:
         return []
     states = [_state(path) for path in sorted(set(_read(projects))) if path.is_file()]
     return states if all(changed < now - _TICK for *_, changed in states) else []

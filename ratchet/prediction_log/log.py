@@ -196,7 +196,7 @@ def _online_parts(project: Project, dates: Iterable[date]) -> Iterator[pa.Table]
         try:
             yield from [pj.read_json(io.BytesIO(lines), _blocks(lines), options)] if lines else []
         except pa.ArrowInvalid as error:
-            raise _unreadable(path, error, "Mend or remove the line; later lines are whole") from error
+            raise _unreadable(path, error, "Fix or remove the line; later lines are whole") from error
 
 
 def _blocks(lines: bytes) -> pj.ReadOptions:
@@ -219,7 +219,7 @@ def _unreadable(path: Path | str, error: Exception, remedy: str) -> StoreError:
     return StoreError(f"cannot be read as a prediction log ({error})", subject=str(path), remedy=remedy)
 
 
-def find(project: Project, prediction_id: str) -> dict[str, Any]:
+def find_prediction(project: Project, prediction_id: str) -> dict[str, Any]:
     """The log row of one prediction as it was written, instants as ISO text. Raises StoreError where there is none."""
     found = next(_find(project, prediction_id), None)
     if found is None:
@@ -273,4 +273,4 @@ def _parsed(path: Path, line: bytes) -> dict[str, Any]:
     try:
         return dict(json.loads(line))
     except ValueError as error:
-        raise _unreadable(path, error, "Mend or remove the line") from error
+        raise _unreadable(path, error, "Fix or remove the line") from error

@@ -7,7 +7,7 @@ from typing import Any
 
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate.record import GateRecord, verify
-from ratchet.model_registry.registry import Registry, Version, opened
+from ratchet.model_registry.registry import Registry, Version, open_registry
 from ratchet.models.model import read_contract
 from ratchet.prediction_log import log as prediction_log
 from ratchet.project.project import Project
@@ -18,8 +18,8 @@ def trace(project: Project, prediction_id: str) -> dict[str, Any]:
 
     Raises StoreError for an id that is not in the prediction log, RegistryError or GateError for a model that is gone.
     """
-    row = prediction_log.find(project, prediction_id)
-    with opened(project, "promotion") as registry:
+    row = prediction_log.find_prediction(project, prediction_id)
+    with open_registry(project, "promotion") as registry:
         version = _version(registry, row)
         record = registry.record(version)
         contract = read_contract(registry.files(version, record))

@@ -1,4 +1,4 @@
-"""A checkout at work: settings, use case, stores, clock, and where everything lies."""
+"""A checkout at work: settings, use case, environment, clock, and where everything lies."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from ratchet.core.clock import Clock, Period, SystemClock
+from ratchet.core.environment import Environment
 from ratchet.core.errors import SettingsError
-from ratchet.core.settings import PARAMS_FILE, Params, Settings, Stores
+from ratchet.core.settings import PARAMS_FILE, Params, Settings
 from ratchet.use_case.contract import Loader, UseCase, load_use_case
 
 PeriodName = Literal["train", "early_stopping", "holdout", "fresh", "all"]
@@ -28,7 +29,7 @@ class Project:
 
     root: Path
     settings: Settings
-    stores: Stores = field(default_factory=Stores)
+    environment: Environment = field(default_factory=Environment)
     clock: Clock = field(default_factory=SystemClock)
 
     @classmethod
@@ -38,7 +39,7 @@ class Project:
         It is that of the use case which params.yaml selects, or of another one in it.
         """
         root = (root or Path.cwd()).resolve()
-        return cls(root, Settings.load(root / PARAMS_FILE, use_case), Stores.from_environment())
+        return cls(root, Settings.load(root / PARAMS_FILE, use_case), Environment.from_environment())
 
     @classmethod
     def load_all(cls, root: Path | None = None) -> list[Project]:

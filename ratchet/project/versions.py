@@ -207,7 +207,7 @@ def _held(path: Path, wait: float) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise VersionError(
-            f"cannot be locked ({error})", subject=str(path), remedy="Mend the folder's permissions, and run again"
+            f"cannot be locked ({error})", subject=str(path), remedy="Fix the folder's permissions, and run again"
         ) from error
     try:
         yield
@@ -223,5 +223,5 @@ def _dvc(project: Project, *arguments: str) -> None:
         raise VersionError(
             f"failed ({' '.join(done.stderr.rpartition('ERROR: ')[2].split())})",
             subject=f"dvc {' '.join(arguments)}",
-            remedy="Mend what it names, and run again",
+            remedy="Fix what it names, and run again",
         )

@@ -15,50 +15,50 @@ from ratchet.core.errors import SourceError
 from ratchet.project.code_digest import code_digest
 from ratchet.project.project import Project
 from ratchet.sources import unreadable
-from ratchet.use_case.contract import UNREADABLE, Delivery, SourceTable, Unread, UseCase, use_case_module
+from ratchet.use_case.contract import UNREADABLE, Batch, SourceTable, Unread, UseCase, use_case_module
 
 _NOTES = b"ratchet.notes"
-"""Where the rows of a delivery keep what was noted, and counted, so that a rerun that reads nothing still reports it."""
+"""Where the rows of a batch keep what was noted, and counted, so that a rerun that reads nothing still reports it."""
 _DELIVERED = b"ratchet.delivered"
 MOST_UNREADABLE = 0.5
-"""The share of a column's values, two at least, above which it is not the values that are wrong but the whole delivery."""
+"""The share of a column's values, two at least, above which it is not the values that are wrong but the whole batch."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the active source has: `{table}/{batch}` → its delivery, and what lies there that is not read."""
+    """What the active source has: `{table}/{name}` → the batch, and what lies there that is not read."""
 
-    deliveries: Mapping[str, Delivery]
+    batches: Mapping[str, Batch]
     unread: Sequence[Unread]
 
 
-def deliver(project: Project) -> dict[str, Delivery]:
-    """`{table}/{batch}` → its delivery, for every table of the use case. Raises SourceError."""
-    return dict(find(project).deliveries)
+def batches_of(project: Project) -> dict[str, Batch]:
+    """`{table}/{name}` → the batch, for every table of the use case. Raises SourceError."""
+    return dict(find(project).batches)
 
 
 def find(project: Project) -> Found:
-    """What the active source has, with deliveries for every table of the use case. Raises SourceError."""
+    """What the active source has, with batches for every table of the use case. Raises SourceError."""
     source, period = project.settings.source, project.period("all")
     tables = {table.name for table in project.use_case.tables}
-    deliveries: dict[str, Delivery] = {}
+    batches: dict[str, Batch] = {}
     unread: list[Unread] = []
     for found in project.loader(str(project.root / source.path), source.options, period):
         if isinstance(found, Unread):
             unread.append(found)
             continue
-        unit = f"{found.table}/{found.batch}"
-        if problem := _problem(found, unit in deliveries, tables):
-            raise SourceError(problem, subject=f"delivery {unit}", remedy="Mend the use case's loader")
-        deliveries[unit] = found
-    missing = tables - {delivery.table for delivery in deliveries.values()}
+        unit = f"{found.table}/{found.name}"
+        if problem := _problem(found, unit in batches, tables):
+            raise SourceError(problem, subject=f"batch {unit}", remedy="Fix the use case's loader")
+        batches[unit] = found
+    missing = tables - {batch.table for batch in batches.values()}
     if missing:
         raise SourceError(
             f"delivers nothing of {', '.join(sorted(missing))} in {period}",
             subject=f"source {source.name!r} at {source.path}",
             remedy="Set source.path and periods in params.yaml to where and when there is data",
         )
-    return Found(deliveries, unread)
+    return Found(batches, unread)
 
 
 def loader_code(project: Project) -> str:
@@ -72,31 +72,31 @@ def loader_code(project: Project) -> str:
     return code_digest(loader.__module__ if is_plain else use_case_module(project.settings.use_case))
 
 
-def _problem(delivery: Delivery, is_repeated: bool, tables: Collection[str]) -> str | None:
-    if delivery.table not in tables:
+def _problem(batch: Batch, is_repeated: bool, tables: Collection[str]) -> str | None:
+    if batch.table not in tables:
         return "is of no table of the use case"
     if is_repeated:
         return "is delivered twice"
-    name = delivery.batch
+    name = batch.name
     is_file_name = name.isprintable() and not name.startswith(".") and not {"/", "\\"} & {*name}
     return None if name and is_file_name else f"cannot be kept in a file of its name {name!r}"
 
 
-def read(use_case: UseCase, delivery: Delivery) -> pa.Table:
-    """The delivery with its row ids, in its table's raw schema, and the loader's notes as metadata.
+def read(use_case: UseCase, batch: Batch) -> pa.Table:
+    """The batch with its row ids, in its table's raw schema, and the loader's notes as metadata.
 
     A value that later steps cannot take becomes unreadable: an infinite number, a whole number of a request that float64 takes
     for another, and an event or known time that is not between the clock's FIRST and END. Raises SourceError for another
     schema, for another number of rows than the source holds, and for a column most of which is unreadable.
     """
-    rows, notes = delivery.read()
-    table, subject = use_case.table(delivery.table), f"delivery {delivery.table}/{delivery.batch}"
+    rows, notes = batch.read()
+    table, subject = use_case.table(batch.table), f"batch {batch.table}/{batch.name}"
     _check_schema(table, subject, rows.schema)
-    delivered = _delivered(delivery, subject, rows.num_rows)
+    delivered = _delivered(batch, subject, rows.num_rows)
     kept = unreadable.without_impossible(rows, _bounded(use_case, table))
     problems = unreadable.found(kept)
     _check_readable(kept, subject, problems)
-    row_ids = pa.array([f"{delivery.batch}:{row:08d}" for row in range(kept.num_rows)], pa.string())
+    row_ids = pa.array([f"{batch.name}:{row:08d}" for row in range(kept.num_rows)], pa.string())
     texts = kept[UNREADABLE.name] if problems else pa.nulls(kept.num_rows, UNREADABLE.type)
     stored = pa.table([row_ids, *kept.select(table.schema.names).columns, texts], schema=table.raw_schema)
     all_notes = json.dumps([*notes, *_unreadable_notes(problems)])
@@ -114,7 +114,7 @@ def notes_of(path: Path) -> list[str]:
     return notes
 
 
-def _delivered(delivery: Delivery, subject: str, read: int) -> int:
+def _delivered(batch: Batch, subject: str, read: int) -> int:
     """The number of rows that were read, if the source holds as many."""
     if not read:
         raise SourceError(
@@ -122,7 +122,7 @@ def _delivered(delivery: Delivery, subject: str, read: int) -> int:
             subject=subject,
             remedy="Deliver it again, or shorten `periods` in params.yaml to leave it out",
         )
-    counted = delivery.count() if delivery.count else read
+    counted = batch.count() if batch.count else read
     if counted != read:
         raise SourceError(
             f"{read} rows were read of the {counted} that its source holds",

@@ -1,4 +1,4 @@
-"""A source that needs no code of its own: a CSV file, or a folder of them, each of which is a delivery."""
+"""A source that needs no code of its own: a CSV file, or a folder of them, each of which is a batch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.sources.csv_lines import count_rows, holds_rows
 from ratchet.sources.csv_parsing import read_columns
 from ratchet.storage.partitions import digest, md5
-from ratchet.use_case.contract import INSTANT, Delivery, Loader, Unread
+from ratchet.use_case.contract import INSTANT, Batch, Loader, Unread
 
 AS_OF, KNOWN_AT = "as_of", "known_at"
 """The columns that `scattered_by` and `known_after` add."""
@@ -61,14 +61,14 @@ class CsvSource:
             return AS_OF, KNOWN_AT
         return (KNOWN_AT,) if self.known_after else ()
 
-    def __call__(self, path: str, options: Mapping[str, Any], period: Period) -> Iterable[Delivery | Unread]:
+    def __call__(self, path: str, options: Mapping[str, Any], period: Period) -> Iterable[Batch | Unread]:
         parse(CsvOptions, options, f"{PARAMS_FILE}, source.options")
         files, unread = _files(Path(path))
-        return [*(self._delivery(file, period) for file in files), *unread]
+        return [*(self._batch(file, period) for file in files), *unread]
 
-    def _delivery(self, file: Path, period: Period) -> Delivery:
+    def _batch(self, file: Path, period: Period) -> Batch:
         read, count = partial(self.read, file, period), partial(count_rows, file)
-        return Delivery(self.table, file.stem, self._digest(file, period), read, count)
+        return Batch(self.table, file.stem, self._digest(file, period), read, count)
 
     def read(self, file: Path, period: Period) -> tuple[pa.Table, list[str]]:
         """A file in the declared schema, and its unreadable values. Raises SourceError."""
@@ -159,11 +159,11 @@ def _scattered(keys: pa.ChunkedArray, period: Period) -> pa.Array:
     """A second of the period for each key: the same for equal keys, whatever other rows there are; null without a key."""
     seconds = int((period.end - period.start).total_seconds())
     start = np.datetime64(period.start.replace(tzinfo=None), "us")
-    moments: dict[object, Any] = {None: np.datetime64("NaT", "us")}
-    moments |= {
+    timestamps: dict[object, Any] = {None: np.datetime64("NaT", "us")}
+    timestamps |= {
         key: start + np.timedelta64(_hash(key) % seconds, "s") for key in keys.unique().to_pylist() if key is not None
     }
-    return pa.array(np.array([moments[key] for key in keys.to_pylist()], "datetime64[us]")).cast(INSTANT)
+    return pa.array(np.array([timestamps[key] for key in keys.to_pylist()], "datetime64[us]")).cast(INSTANT)
 
 
 def _hash(key: object) -> int:

@@ -78,7 +78,7 @@ def read_text(path: Path) -> pa.Table:
         raise SourceError(
             f"row {row + 1} after the header cannot be taken apart into {text.rows.num_columns} cells: {line!r}",
             subject=str(path),
-            remedy="Mend the row: a cell with a comma or a quote in it is quoted, and quotes inside it are written twice",
+            remedy="Fix the row: a cell with a comma or a quote in it is quoted, and quotes inside it are written twice",
         )
     return text.rows
 
@@ -151,7 +151,7 @@ def _line_of(row: pa.Table) -> str:
 def read_columns(path: Path, schema: pa.Schema, timezone: str) -> tuple[pa.Table, list[str]]:
     """A CSV file in exactly these columns, its unreadable values, and notes on what was left out. Raises SourceError.
 
-    Times without an offset are local in `timezone`; one that a jump to summer time skipped is unreadable. A date is the moment
+    Times without an offset are local in `timezone`; one that a jump to summer time skipped is unreadable. A date is the time
     at which that local day begins.
     """
     text = read_rows(path)

@@ -1,4 +1,4 @@
-"""Values of a delivery that its table cannot hold: null in their column, and kept as text beside the row.
+"""Values of a batch that its table cannot hold: null in their column, and kept as text beside the row.
 
 Such a row is quarantined, with a reason that names the column, and the rest of its batch goes on.
 """

@@ -32,7 +32,7 @@ from ratchet.use_case.contract import Array, Columns
 if TYPE_CHECKING:
     import ibis.backends.duckdb
 
-    from ratchet.core.settings import Stores
+    from ratchet.core.environment import Environment
 
 MANIFEST = "_manifest.json"
 Manifest = dict[str, dict[str, Any]]
@@ -80,7 +80,7 @@ def _unwritable(path: Path, error: OSError) -> StoreError:
     return StoreError(
         f"cannot be written ({error})",
         subject=str(path),
-        remedy="Make room or mend the folder's permissions, and run again: nothing is half-written",
+        remedy="Make room or fix the folder's permissions, and run again: nothing is half-written",
     )
 
 
@@ -285,11 +285,11 @@ def _from_array(array: Array, kind: pa.DataType) -> pa.Array:
     return pa.array(array, from_pandas=True).cast(kind)
 
 
-def connect(stores: Stores) -> ibis.backends.duckdb.Backend:
+def connect(environment: Environment) -> ibis.backends.duckdb.Backend:
     """An in-memory DuckDB in UTC, within the settings' threads and memory."""
     import ibis
 
-    connection = ibis.duckdb.connect(threads=stores.threads, memory_limit=stores.memory_limit)
+    connection = ibis.duckdb.connect(threads=environment.threads, memory_limit=environment.memory_limit)
     connection.raw_sql("SET TimeZone='UTC'")
     return connection
 

@@ -28,9 +28,9 @@ Columns = Mapping[str, Array]
 """Columns of equal length, in one order of rows: one row online, millions in training."""
 Tables = Mapping[str, "ibis.Table"]
 INSTANT = pa.timestamp("us", "UTC")
-"""How every stored moment is kept."""
+"""How every stored timestamp is kept."""
 ROW_ID = "row_id"
-"""`{batch}:{row number in the delivery}`: unique in its table, and the way back to the delivered row."""
+"""`{batch}:{row number in the batch}`: unique in its table, and the way back to the delivered row."""
 UNREADABLE = pa.field("unreadable", pa.map_(pa.string(), pa.string()))
 """Of a raw row: column → what was delivered there that the column cannot hold; null where there is nothing of the kind."""
 Task = Literal["regression", "binary"]
@@ -39,7 +39,7 @@ Split = Literal["time", "entity"]
 
 
 @dataclass(frozen=True)
-class Delivery:
+class Batch:
     """One batch of one table as its source hands it over: the unit in which ingest reads, and reads again.
 
     `digest` changes whenever what `read` reads changes (files, options, the period), and is cheap; the loader's code and the
@@ -50,7 +50,7 @@ class Delivery:
     """
 
     table: str
-    batch: str
+    name: str
     digest: str
     read: Callable[[], tuple[pa.Table, list[str]]]
     count: Callable[[], int] | None = None
@@ -58,7 +58,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Unread:
-    """Something that lies where deliveries are looked for, and is not read: ingest's report names it, with the reason."""
+    """Something that lies where batches are looked for, and is not read: ingest's report names it, with the reason."""
 
     name: str
     reason: str
@@ -77,8 +77,8 @@ def expect(expectation: str, **arguments: Any) -> Rule:
     return Rule(expectation, arguments)
 
 
-Loader = Callable[["str", Mapping[str, Any], Period], "Iterable[Delivery | Unread]"]
-"""(path, options, period) → the deliveries that may hold rows of the period, and what is not read. Raises SourceError."""
+Loader = Callable[["str", Mapping[str, Any], Period], "Iterable[Batch | Unread]"]
+"""(path, options, period) → the batches that may hold rows of the period, and what is not read. Raises SourceError."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class SourceTable:
     instant from which we knew all of it. `early` names the columns known from `event_time` on; every other column counts as
     unknown until `known_at`. A reference table has neither instant: it is small, and was always known.
     `rules` maps a reason to what is expected of a row; one that breaks it is quarantined for that reason.
-    Ingest adds ROW_ID, which names the delivery and the place in it, to every table.
+    Ingest adds ROW_ID, which names the batch and the place in it, to every table.
     """
 
     name: str
@@ -170,7 +170,7 @@ class UseCase:
     model's numbers; both are the same function in training, batch and online. `inputs` are the model's columns in order.
     `baseline` is the back-off order: groups of columns, coarser and coarser, ending in (). `slices` are columns by whose values
     quality is judged apart. `block` is what the bootstrap resamples: local days or weeks, or the values of a column. `split`
-    is "entity" where nothing says when rows were known, and moments are only a hash of an entity: the gate record says so.
+    is "entity" where nothing says when rows were known, and timestamps are only a hash of an entity: the gate record says so.
     """
 
     name: str
@@ -202,7 +202,7 @@ class UseCase:
         return next(view for view in self.views if view.name == name)
 
     def request_fields(self) -> list[str]:
-        """The request's columns as stored: its fields, with the moment it is about last, as `event_timestamp`."""
+        """The request's columns as stored: its fields, with the timestamp it is about last, as `event_timestamp`."""
         return [name for name in self.request.model_fields if name != self.event_timestamp]
 
     def complete(self, columns: Columns) -> dict[str, Array]:

@@ -35,7 +35,7 @@ def request_of(
 ) -> type[BaseModel]:
     """A request of many fields, whose names are given with spaces between: what a class of one line a field would declare.
 
-    `time` is the moment of the request. Counts are whole and, like amounts, never negative; `optional` fields may be left out.
+    `time` is when it is asked. Counts are whole and, like amounts, never negative; `optional` fields may be left out.
     """
     kinds = ((str, texts, None), (bool, flags, None), (int, counts, 0), (int, integers, None), (float, amounts, 0))
     fields: dict[str, Any] = {}
@@ -53,7 +53,7 @@ def schema_of(request: type[BaseModel], /, **others: pa.DataType) -> pa.Schema:
 
 
 def kinds_of(request: type[BaseModel], /, **others: Kind | None) -> dict[str, Kind]:
-    """A request's fields as inputs: text is a category, the rest but moments are numbers; and what differs from that.
+    """A request's fields as inputs: text is a category, the rest but timestamps are numbers; and what differs from that.
 
     A field that is None in `others` is no input. Raises SettingsError.
     """

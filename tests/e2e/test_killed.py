@@ -1,4 +1,4 @@
-"""The whole loop, killed at random moments and run again: it ends where an undisturbed run ends."""
+"""The whole loop, killed at random times and run again: it ends where an undisturbed run ends."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def test_killed_at_random_moments_it_ends_right_when_run_again(
     begun: Path, undisturbed: dict[str, Any], tmp_path: Path, seed: int
 ) -> None:
     """A first run is killed again and again; the last one leaves every byte as it is where nobody disturbed it."""
-    checkout, moments = shutil.copytree(begun, tmp_path / "checkout"), random.Random(seed)
-    kills = sum(killed(checkout, moments.uniform(0, LONGEST)) for _ in range(KILLS))
+    checkout, delays = shutil.copytree(begun, tmp_path / "checkout"), random.Random(seed)
+    kills = sum(killed(checkout, delays.uniform(0, LONGEST)) for _ in range(KILLS))
     assert kills > 2
     run(checkout, "dvc", "repro")
     assert undisturbed == facts(checkout)

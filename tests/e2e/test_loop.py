@@ -189,7 +189,7 @@ def test_a_promotion_in_mlflow_is_scored_by_the_next_run(copy: Path) -> None:
 def test_an_experiment_never_serves_by_policy(copy: Path) -> None:
     """`dvc exp run` trains a model that beats what serves: it is registered under the experiment's name, and waits."""
     run(copy, "python", "-m", "cli", "rollback", "--reason", "slow", "--by", "ann")
-    run(copy, "python", "-m", "cli", "release", "--reason", "mended", "--by", "ann")
+    run(copy, "python", "-m", "cli", "release", "--reason", "fixed", "--by", "ann")
     setting = "use_cases.noshow.training.lightgbm.learning_rate=0.2"
     run(copy, "dvc", "exp", "run", "--name", "faster", "--set-param", setting, "register@noshow")
     assert report(copy, "evaluate")["candidate"]["verdict"] == "superior"
@@ -225,7 +225,7 @@ def test_a_step_that_fails_in_the_demo_is_told_in_full(copy: Path) -> None:
     write_params(copy, rows_per_week=0)
     done = run(copy, "python", "-m", "cli.commands.demo", check=False)
     assert run(copy, "dvc", "repro", "monitor@noshow", check=False).returncode == done.returncode != 0
-    assert "ratchet: delivery appointments/week-000: holds no row" in done.stderr
+    assert "ratchet: batch appointments/week-000: holds no row" in done.stderr
     assert "failed to reproduce 'ingest@noshow'" in done.stderr
     assert 1 == len(done.stdout.splitlines())
 

@@ -123,7 +123,7 @@ def test_other_code_scores_everything_again(serving_project: Project, tmp_path: 
 
 @pytest.mark.parametrize("column", ["missed", "booked_days_ahead"])
 def test_other_features_or_requests_are_scored_again(serving_project: Project, tmp_path: Path, column: str) -> None:
-    """Under the same champion: whether it is a view that was mended or what was asked, the log has what follows from it."""
+    """Under the same champion: whether it is a view that was fixed or what was asked, the log has what follows from it."""
     predict(serving_project)
     project, period = copied(serving_project, tmp_path / "copy"), serving_project.period("fresh")
 

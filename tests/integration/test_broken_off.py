@@ -1,4 +1,4 @@
-"""Promotions at once, and what a killed one leaves to be mended."""
+"""Promotions at once, and what a killed one leaves to be fixed."""
 
 from __future__ import annotations
 

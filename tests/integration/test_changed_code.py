@@ -61,7 +61,7 @@ def test_a_step_of_other_code_does_everything_again(
     assert run() == 0
 
 
-def test_an_edited_loader_reads_its_deliveries_again(tmp_path: Path) -> None:
+def test_an_edited_loader_reads_its_batches_again(tmp_path: Path) -> None:
     """Though none of them changed: what stands in the raw tables is what the loader now makes of them."""
     for room in ("ratchet", "feature_pipeline", "use_cases", "cli", "tests"):
         shutil.copytree(ROOT / room, tmp_path / "code" / room, ignore=shutil.ignore_patterns("__pycache__"))

@@ -72,9 +72,9 @@ def test_right_use_cases_are_left_alone(
 
 
 def test_it_says_how_much_it_looked_at(noshow: Project) -> None:
-    """All deliveries of the half year are few enough to be read whole."""
+    """All batches of the half year are few enough to be read whole."""
     found = checkup(noshow)
-    assert (31 * 150, 31) == (found.rows, found.deliveries)
+    assert (31 * 150, 8) == (found.rows, found.batches)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click import unstyle
 
-from cli.commands.demo import ask_in_person, conclude, select_source
+from cli.commands.demo import ask_in_person, finish_story, select_source
 from cli.commands.summary import Summary, render
 from cli.person import current_user
 from ratchet.core.settings import PARAMS_FILE, SourceSettings
@@ -29,7 +29,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def told(project: Project) -> Summary:
-    return conclude(project, wait=0)
+    return finish_story(project, wait=0)
 
 
 def test_a_worse_candidate_is_refused_with_its_reason(project: Project, told: Summary) -> None:
@@ -75,7 +75,7 @@ def test_a_champion_meets_both_once(project: Project, told: Summary) -> None:
     """Told again, the story is the same: nothing more is registered, and no page written."""
     page = project.root / told["story"]["planted_drift"]["html"]
     before = status(project), page.stat().st_mtime_ns
-    assert told["story"] == conclude(project, wait=0)["story"]
+    assert told["story"] == finish_story(project, wait=0)["story"]
     assert before == (status(project), page.stat().st_mtime_ns)
 
 

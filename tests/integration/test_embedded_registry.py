@@ -14,9 +14,9 @@ from threading import Event, Thread
 import mlflow
 import pytest
 
-from inference_pipeline.online.model_slot import Serving
+from inference_pipeline.online.model_slot import ModelSlot
+from ratchet.core.environment import Environment
 from ratchet.core.errors import RegistryError
-from ratchet.core.settings import Stores
 from ratchet.model_registry import embedded as embedded_registry
 from ratchet.model_registry.promotion import (
     champion_version,
@@ -47,7 +47,7 @@ QUESTIONS: dict[str, Question] = {
     "reconcile": reconcile,
     "promote": lambda project: promote(project, 1, by="ann"),
     "rollback": lambda project: rollback(project, by="ann", reason="slow"),
-    "release": lambda project: release(project, by="ann", reason="mended"),
+    "release": lambda project: release(project, by="ann", reason="fixed"),
 }
 
 
@@ -125,7 +125,7 @@ def test_models_that_are_kept_elsewhere_are_missed_without_the_variable(
     """Who forgets RATCHET_TRACKING_URI does not begin a second registry beside the first."""
     elsewhere = shutil.copy(embedded_registry.database(empty_registry), tmp_path / "elsewhere.db")
     project = noshow_project(tmp_path / "project")
-    create_registry(replace(project, stores=Stores(tracking_uri=f"sqlite:///{elsewhere}")))
+    create_registry(replace(project, environment=Environment(tracking_uri=f"sqlite:///{elsewhere}")))
     with pytest.raises(RegistryError, match="RATCHET_TRACKING_URI"):
         create_registry(project)
 
@@ -133,7 +133,7 @@ def test_models_that_are_kept_elsewhere_are_missed_without_the_variable(
 def test_a_sqlite_file_that_is_named_is_made_by_registration_alone(empty_registry: Project, tmp_path: Path) -> None:
     """RATCHET_TRACKING_URI may name a file: who reads it while it is away makes none, and its absence is told."""
     path = tmp_path / "shared.db"
-    project = replace(noshow_project(tmp_path / "project"), stores=Stores(tracking_uri=f"sqlite:///{path}"))
+    project = replace(noshow_project(tmp_path / "project"), environment=Environment(tracking_uri=f"sqlite:///{path}"))
     assert NOTHING == status(project)
     shutil.copy(embedded_registry.database(empty_registry), path)
     create_registry(project)
@@ -186,7 +186,7 @@ def test_readers_survive_a_registry_that_comes_and_goes(served: Project, tmp_pat
 def test_the_service_goes_on_while_the_registry_is_away(served: Project, tmp_path: Path) -> None:
     """That the database is gone says nothing about the model that is loaded."""
     predictor = fixed_predictor(served)
-    serving = Serving(served, lambda project: replace(predictor, champion=resolve_champion(project)))
+    serving = ModelSlot(served, lambda project: replace(predictor, champion=resolve_champion(project)))
     serving.refresh()
     served.serving_file.unlink()
     embedded_registry.database(served).rename(tmp_path / "away.db")

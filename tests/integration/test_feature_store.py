@@ -18,8 +18,9 @@ import pytest
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.clock import Period
+from ratchet.core.environment import Environment
 from ratchet.core.errors import StoreError
-from ratchet.core.settings import PARAMS_FILE, Stores
+from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_store.definitions import apply, open_store
 from ratchet.feature_store.reads import OnlineFeatures, historical, request_times, training_set
 from ratchet.features.service import request_schema, service_spec
@@ -58,13 +59,13 @@ def stamp(instant: datetime) -> np.datetime64:
 
 
 def test_historical_is_the_period_in_order(project: Project) -> None:
-    """The requests of a period, and no others, come by moment with their columns, then features, then their times."""
+    """The requests of a period, and no others, come by timestamp with their columns, then features, then their times."""
     columns = historical(project, MARCH)
     spec = service_spec(project.use_case)
-    moments = columns["event_timestamp"]
-    assert (moments[:-1] <= moments[1:]).all()
-    assert stamp(MARCH.start) <= moments[0]
-    assert stamp(MARCH.end) > moments[-1]
+    timestamps = columns["event_timestamp"]
+    assert (timestamps[:-1] <= timestamps[1:]).all()
+    assert stamp(MARCH.start) <= timestamps[0]
+    assert stamp(MARCH.end) > timestamps[-1]
     expected = [*request_schema(project.use_case).names]
     for lookup in project.use_case.lookups:
         expected += [f"{lookup.prefix}__{name}" for name in (*spec.features[lookup.view], "event_timestamp")]
@@ -82,7 +83,7 @@ def test_two_halves_are_the_whole(project: Project) -> None:
 
 
 def test_labels_are_those_known_by_then(project: Project) -> None:
-    """A label counts from the moment it is known; in the end every request has one."""
+    """A label counts from the timestamp it is known; in the end every request has one."""
     everything = training_set(project, MARCH, MARCH.end + timedelta(days=9))
     known = training_set(project, MARCH, MARCH.end)
     assert len(everything["label"]) == len(historical(project, MARCH)["request_id"])
@@ -136,9 +137,9 @@ def test_absent_registry_is_an_error_that_makes_none(tmp_path: Path) -> None:
 def test_reader_makes_no_tables_in_a_registry(tmp_path: Path) -> None:
     """What holds no definitions is named, also a database elsewhere, and stays as it is."""
     elsewhere = tmp_path / "elsewhere.db"
-    stores = Stores(feast_registry=sqlite.url(elsewhere))
-    for project in (parcels_project(tmp_path), replace(parcels_project(tmp_path), stores=stores)):
-        path = elsewhere if project.stores.feast_registry else project.state / "feast_registry.db"
+    environment = Environment(feast_registry=sqlite.url(elsewhere))
+    for project in (parcels_project(tmp_path), replace(parcels_project(tmp_path), environment=environment)):
+        path = elsewhere if project.environment.feast_registry else project.state / "feast_registry.db"
         write_text(path, "")
         with pytest.raises(StoreError, match=r"holds nothing.*Run `ratchet stage materialize`"):
             open_store(project)
@@ -163,15 +164,15 @@ def test_store_may_be_moved(project: Project, tmp_path: Path) -> None:
 
 def test_registry_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
     """A registry elsewhere that does not answer names the variable that points to it."""
-    stores = Stores(feast_registry=f"sqlite:///{tmp_path}/absent/registry.db")
+    environment = Environment(feast_registry=f"sqlite:///{tmp_path}/absent/registry.db")
     with pytest.raises(StoreError, match=r"cannot be opened .* RATCHET_FEAST_REGISTRY"):
-        open_store(replace(parcels_project(tmp_path), stores=stores))
+        open_store(replace(parcels_project(tmp_path), environment=environment))
 
 
 def test_registry_may_live_elsewhere(project: Project, tmp_path: Path) -> None:
     """RATCHET_FEAST_REGISTRY moves the registry by itself."""
-    stores = Stores(feast_registry=f"sqlite:///{tmp_path}/registry.db")
-    moved = replace(parcels_project(tmp_path), stores=stores)
+    environment = Environment(feast_registry=f"sqlite:///{tmp_path}/registry.db")
+    moved = replace(parcels_project(tmp_path), environment=environment)
     shutil.copytree(project.data, moved.data)
     materialize(moved)
     assert (tmp_path / "registry.db").exists()
@@ -181,7 +182,7 @@ def test_registry_may_live_elsewhere(project: Project, tmp_path: Path) -> None:
 
 def test_where_feast_keeps_what_is_for_its_owner_alone(project: Project, tmp_path: Path) -> None:
     """feature_store.yaml holds the registry's address, and that may hold a password; also where a readable file stood."""
-    moved = replace(project, root=tmp_path, stores=Stores(feast_registry=f"sqlite:///{tmp_path}/registry.db"))
+    moved = replace(project, root=tmp_path, environment=Environment(feast_registry=f"sqlite:///{tmp_path}/registry.db"))
     path = tmp_path / "feature_repo" / "feature_store.yaml"
     write_text(path, "")
     path.chmod(0o644)

@@ -101,8 +101,10 @@ def test_view_row_is_the_expression_of_what_was_known(finished: Project) -> None
     """A feature counts the rows that the lookback holds, once each, across dates that were computed apart."""
     rows = [row for day in range(36) for row in parcel_rows(day).to_pylist()]
     for found in read(directory(finished, "network")):
-        moment = found["event_timestamp"]
-        known = [row["grams"] for row in rows if moment - timedelta(days=5, hours=1) <= row["arrived_at"] < moment]
+        timestamp = found["event_timestamp"]
+        known = [
+            row["grams"] for row in rows if timestamp - timedelta(days=5, hours=1) <= row["arrived_at"] < timestamp
+        ]
         assert (len(known), sum(known) / len(known)) == (found["parcels"], found["grams"])
 
 
@@ -226,7 +228,7 @@ def test_view_rows_before_the_period_stay_while_they_may_hold(project: Project) 
 
 
 def test_static_view_belongs_to_no_date(finished: Project) -> None:
-    """A view over reference tables alone is computed whole, even of moments long before the period."""
+    """A view over reference tables alone is computed whole, even of timestamps long before the period."""
     position = directory(finished, "position")
     assert [str(position / "static" / "part.parquet")] == files(position)
     assert [0, 1, 2, 3] == [row["depot"] for row in read(position)]

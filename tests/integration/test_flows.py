@@ -245,13 +245,13 @@ def test_a_step_that_fails_fails_its_flow(
     assert 0 != done.returncode
     found = ran.newest_run("feature")
     assert "FAILED" == found["state"]["type"]
-    assert "delivery appointments/week-000: holds no row" in found["state"]["message"]
+    assert "batch appointments/week-000: holds no row" in found["state"]["message"]
     assert {} == ran.artifacts(found)
     assert before == ((checkout / "dvc.lock").read_bytes(), contents(project(checkout).raw))
     what, why, link = hook[1].get(timeout=START_SECONDS)["text"].splitlines()
     assert what.startswith("feature of ")
     assert found["name"] in why
-    assert "delivery appointments/week-000: holds no row" in why
+    assert "batch appointments/week-000: holds no row" in why
     assert link.endswith(f"/runs/flow-run/{found['id']}")
 
 

@@ -47,7 +47,7 @@ def without_missed_ones(tables: Tables) -> ibis.Table:
 
 
 def label_at_once(tables: Tables) -> ibis.Table:
-    """A label that is known at the very moment of the question."""
+    """A label that is known at the very time of the question."""
     return noshow.examples(tables).mutate(label_known_at=_.event_timestamp)
 
 
@@ -68,13 +68,13 @@ def _counted(rows: ibis.Table, **window: Any) -> ibis.Table:
 
 
 def current_row(tables: Tables) -> ibis.Table:
-    """A window that ends with a row known at that moment, not strictly before it."""
+    """A window that ends with a row known at that timestamp, not strictly before it."""
     rows = tables["appointments"].mutate(event_timestamp=_.recorded_at.truncate("s").cast(UTC_INSTANT))
     return _counted(rows, preceding=ibis.interval(days=56), following=0)
 
 
 def current_request(tables: Tables) -> ibis.Table:
-    """How often a patient was reminded, this reminder included, which is known only from its own moment on."""
+    """How often a patient was reminded, this reminder included, which is known only from its own timestamp on."""
     rows = tables["appointments"].mutate(event_timestamp=_.reminder_at)
     return _counted(rows.mutate(missed=0), preceding=ibis.interval(days=56), following=0)
 
@@ -172,12 +172,12 @@ def test_check_without_its_cut_off_fails(project: Project) -> None:
     assert not report.passed
 
 
-@pytest.mark.parametrize("moment", [datetime(2023, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, 12, tzinfo=UTC)])
-def test_cut_off_before_there_are_rows_moves_to_them(project: Project, moment: datetime) -> None:
+@pytest.mark.parametrize("timestamp", [datetime(2023, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, 12, tzinfo=UTC)])
+def test_cut_off_before_there_are_rows_moves_to_them(project: Project, timestamp: datetime) -> None:
     """Where requests or histories do not reach back to a cut-off, they are cut off at timestamps of their own."""
-    report = leak_check(project, [moment])
+    report = leak_check(project, [timestamp])
     assert report.passed
-    assert moment not in report.tables["patient_history"].cut_offs
+    assert timestamp not in report.tables["patient_history"].cut_offs
 
 
 def test_table_without_rows_is_named(project: Project) -> None:
@@ -197,12 +197,12 @@ CENSUS = SourceTable(
 )
 
 
-def beds(moment: ibis.Deferred, value: ibis.Deferred = _.beds) -> dict[str, Any]:
+def beds(timestamp: ibis.Deferred, value: ibis.Deferred = _.beds) -> dict[str, Any]:
     """The no-show use case with a census of clinics, and a view of it."""
     second = ibis.interval(seconds=1)
 
     def compute(tables: Tables) -> ibis.Table:
-        rows = tables["census"].mutate(event_timestamp=(moment + second).cast(UTC_INSTANT))
+        rows = tables["census"].mutate(event_timestamp=(timestamp + second).cast(UTC_INSTANT))
         return rows.select("clinic", "event_timestamp", beds=value)
 
     view = View("beds", ("clinic",), compute, lookback=timedelta(days=200), max_age=None)
@@ -225,7 +225,7 @@ def check_census(project: Project, tmp_path: Path, years: Sequence[int], changes
     counted = with_use_case(replace(project, root=tmp_path), **changes)
     source = project.settings.source
     found = islice(project.loader(source.path, source.options, project.period("all")), 9)
-    batches = {(one.table, one.batch): one.read()[0].filter(pc.field("missed") <= 1) for one in found}
+    batches = {(one.table, one.name): one.read()[0].filter(pc.field("missed") <= 1) for one in found}
     accept(counted, {**batches, ("census", "census"): census(*years)})
     return leak_check(counted, CUT_OFFS)
 
@@ -247,7 +247,7 @@ def test_view_with_rows_far_from_every_cut_off_is_compared_at_them(
     [
         pytest.param((2021, 2022, 2023), beds(_.counted_at), id="yearly, before it is published"),
         pytest.param((2023,), beds(_.counted_at), id="one list, before it is published"),
-        pytest.param((2021, 2022, 2023), beds(_.published_at - ibis.interval(seconds=1)), id="at the very moment"),
+        pytest.param((2021, 2022, 2023), beds(_.published_at - ibis.interval(seconds=1)), id="at the very time"),
         pytest.param(
             (2021, 2022, 2023),
             beds(_.published_at, _.beds.lead().over(group_by="clinic", order_by="counted_at")),

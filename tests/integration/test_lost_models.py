@@ -127,7 +127,7 @@ def test_a_history_that_ends_before_what_serves_is_noticed(registered: Project) 
 def test_releasing_and_promoting_in_any_order_leaves_the_hold_of_a_rollback_alone(served: Project) -> None:
     """A rollback after a release holds again, and one to nowhere changes nothing."""
     rollback(served, by="ann", reason="slow")
-    release(served, by="ann", reason="mended")
+    release(served, by="ann", reason="fixed")
     promote(served, 2, by="ann")
     rollback(served, by="ann", reason="slow, too")
     with pytest.raises(RegistryError, match="no version to return to"):

@@ -69,9 +69,9 @@ def copied(project: Project, root: Path) -> Project:
     return parcels_project(root)
 
 
-def requests(moment: datetime, senders: list[Any], receivers: list[Any]) -> dict[str, Any]:
-    """Requests as columns, all at one moment."""
-    stamp = np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
+def requests(timestamp: datetime, senders: list[Any], receivers: list[Any]) -> dict[str, Any]:
+    """Requests as columns, all at one timestamp."""
+    stamp = np.datetime64(timestamp.astimezone(UTC).replace(tzinfo=None), "us")
     return {
         "sender": np.array(senders, np.float64),
         "receiver": np.array(receivers, np.float64),
@@ -175,7 +175,7 @@ def test_feasts_own_materialize_is_refused(half_past: Project) -> None:
 
 
 def test_value_newer_than_the_request_is_absent(finished: Project) -> None:
-    """A request about an earlier moment gets nothing that was not known then."""
+    """A request about an earlier timestamp gets nothing that was not known then."""
     found = OnlineFeatures(finished).read(requests(datetime(2024, 3, 5, tzinfo=UTC), [1], [2]))
     assert np.isnan(found["from_depot__parcels"]).all()
     assert np.isnat(found["from_depot__event_timestamp"]).all()

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from feature_pipeline.ingest import ingest
-from feature_pipeline.rules import broken
+from feature_pipeline.rules import failing_rows
 from feature_pipeline.validate import validate
 from ratchet.core.clock import Period
 from ratchet.core.settings import Periods
@@ -36,7 +36,7 @@ def reasons(*changes: dict[str, object]) -> dict[int, list[str]]:
     rows = trips(delivered(*changes), Month(date(2023, 3, 1)), "march")[0]
     ids = pa.array([str(place) for place in range(rows.num_rows)])
     found: dict[int, list[str]] = {}
-    for reason, row_ids in broken(TRIP_RULES, rows.add_column(0, ROW_ID, ids), "march").items():
+    for reason, row_ids in failing_rows(TRIP_RULES, rows.add_column(0, ROW_ID, ids), "march").items():
         for row_id in row_ids:
             found.setdefault(int(row_id), []).append(reason)
     return found
@@ -96,8 +96,8 @@ class TestSyntheticCity:
 
     def test_features_and_requests_know_no_future(self, city: Project) -> None:
         """Cut off within an hour, on the hour, and at local midnight, nothing that was computed before changes."""
-        moments = [(3, 10, 17, 23), (3, 20, 12, 0), (3, 28, 4, 0)]
-        report = leak_check(city, [datetime(2023, *moment, tzinfo=UTC) for moment in moments])
+        timestamps = [(3, 10, 17, 23), (3, 20, 12, 0), (3, 28, 4, 0)]
+        report = leak_check(city, [datetime(2023, *timestamp, tzinfo=UTC) for timestamp in timestamps])
         assert dict.fromkeys(report.changed, 0) == report.changed
         assert {"pickup_zone_hourly", "city_traffic", "route", "city_weather", "requests", "labels"} == set(
             report.changed
@@ -160,8 +160,8 @@ class TestRealMonths:
     def test_every_month_has_one_schema(self, first: date) -> None:
         """Float codes and all-null columns of one year are integers of another; what was done is noted."""
         period = Period.between(first, first.replace(day=2), TIMEZONE)
-        delivery = next(iter(tlc(str(real_months()), {}, period)))
-        table, notes = delivery.read()
+        batch = next(iter(tlc(str(real_months()), {}, period)))
+        table, notes = batch.read()
         assert (TRIPS, True) == (table.schema, "RatecodeID: dropped" in notes)
 
     def test_every_zone_has_a_position_but_the_two_unknown_ones(self) -> None:

@@ -23,7 +23,7 @@ Rows = list[dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def scored(serving_project: Project) -> Rows:
-    """What batch said of every fresh request, in the order of their moments."""
+    """What batch said of every fresh request, in the order of their timestamps."""
     predict(serving_project)
     return list(prediction_log.read(serving_project, serving_project.period("fresh")).to_pylist())
 
@@ -84,10 +84,10 @@ def test_both_kinds_of_id_lead_back_to_data_and_code(server: Server, scored: Row
 
 
 def test_the_example_is_answered_with_features(server: Server, scored: Rows) -> None:
-    """The example is a request as it is sent, of a moment for which the online store has features."""
+    """The example is a request as it is sent, of a timestamp for which the online store has features."""
     answer = server.client.post(f"{server.model}:predict", json=example_request(server.project))
     (prediction_id,) = answer.json()["prediction_ids"]
-    assert None not in prediction_log.find(server.project, prediction_id)["features"].values()
+    assert None not in prediction_log.find_prediction(server.project, prediction_id)["features"].values()
 
 
 def test_errors_are_ours_through_bentoml(server: Server) -> None:

@@ -20,7 +20,7 @@ from tests.support.checkout import commit, run
 from tests.support.models import TRAINED_UNTIL, noshow_columns, noshow_contract
 from tests.support.projects import NOSHOW_END, noshow_project, params
 from training_pipeline import score_holdout
-from training_pipeline.champion_commit import ask, with_answers
+from training_pipeline.champion_commit import predict_or_explain, with_answers
 from training_pipeline.dataset import Holdout
 
 ROWS = 50
@@ -93,14 +93,14 @@ def test_a_champion_on_the_present_features_is_not_asked_elsewhere(project: Proj
 
 def test_a_request_without_an_answer_is_an_obstacle(project: Project, made_by: Commit) -> None:
     """Old code that leaves requests out gives no evidence at all."""
-    answers = ask(project, made_by(ANSWER), holdout(ROWS + 2))
+    answers = predict_or_explain(project, made_by(ANSWER), holdout(ROWS + 2))
     assert ("its own code knows nothing of 2 requests", 0) == (answers.obstacle, len(answers.predicted))
 
 
 def test_code_that_fails_is_an_obstacle(project: Project, made_by: Commit) -> None:
     """The record has the last line on stderr, without the paths of this machine, and the checkout is gone all the same."""
     champion = made_by("print('warning', file=sys.stderr); sys.exit(f'{os.getcwd()}/data: no rows')")
-    answers = ask(project, champion, holdout())
+    answers = predict_or_explain(project, champion, holdout())
     assert f"its own code, commit {champion.model.contract.commit:.12}, failed (data: no rows)" == answers.obstacle
     assert not (project.state / "own_code").exists()
 
@@ -112,7 +112,7 @@ def test_the_old_code_meets_no_store_of_today(
     monkeypatch.setenv("RATCHET_FEAST_REGISTRY", "postgresql://elsewhere")
     monkeypatch.setenv("PYTHONPATH", str(project.root))
     champion = made_by("sys.exit(str(sorted(n for n in os.environ if n.startswith(('RATCHET_', 'PYTHONPATH')))))")
-    assert "(['RATCHET_MEMORY_LIMIT', 'RATCHET_THREADS'])" in ask(project, champion, holdout()).obstacle
+    assert "(['RATCHET_MEMORY_LIMIT', 'RATCHET_THREADS'])" in predict_or_explain(project, champion, holdout()).obstacle
 
 
 def test_its_settings_are_those_of_its_commit_with_the_source_and_periods_of_today(
@@ -122,7 +122,7 @@ def test_its_settings_are_those_of_its_commit_with_the_source_and_periods_of_tod
     champion = made_by("import json, yaml; sys.exit(json.dumps(yaml.safe_load(open('params.yaml')), sort_keys=True))")
     today, name = project.settings.model_dump(mode="json", include={"source", "periods"}), project.settings.use_case
     expected = json.dumps({"use_case": name, "use_cases": {name: {**today, "seed_of_then": 5}}}, sort_keys=True)
-    assert expected in ask(project, champion, holdout()).obstacle
+    assert expected in predict_or_explain(project, champion, holdout()).obstacle
 
 
 def test_code_that_computes_other_features_answers_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,7 @@ def test_code_that_cannot_be_restored_is_an_obstacle(
     project: Project, made_by: Commit, changes: dict[str, object], obstacle: str
 ) -> None:
     """Without a commit that this repository has, there are no predictions, and what to do is said."""
-    answers = ask(project, with_contract(made_by(ANSWER), **changes), holdout())
+    answers = predict_or_explain(project, with_contract(made_by(ANSWER), **changes), holdout())
     assert obstacle in answers.obstacle
     assert answers.predicted.empty
 
@@ -158,7 +158,7 @@ def test_what_a_killed_run_left_is_no_hindrance(project: Project, made_by: Commi
     run(project.root, "git", "worktree", "add", "--quiet", "--lock", "--detach", str(folder))
     (folder / ".git").unlink()
     (folder / "predictions.parquet").write_text("half", encoding="utf-8")
-    assert ask(project, champion, holdout()).obstacle == ""
+    assert predict_or_explain(project, champion, holdout()).obstacle == ""
 
 
 def test_a_hook_of_the_user_s_does_not_run(project: Project, made_by: Commit) -> None:
@@ -167,4 +167,4 @@ def test_a_hook_of_the_user_s_does_not_run(project: Project, made_by: Commit) ->
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     hook.chmod(0o755)
-    assert ask(project, champion, holdout()).obstacle == ""
+    assert predict_or_explain(project, champion, holdout()).obstacle == ""

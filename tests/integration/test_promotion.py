@@ -191,7 +191,7 @@ def test_a_rollback_holds_until_it_is_released(served: Project) -> None:
     assert champion_version(served) == 1
     assert "ann rolled back to version 1 (slow)" in statuses(served)[-1]
     assert status(served)["hold"] == {"by": "ann", "reason": "slow", "at": "2024-08-01T00:00:00+00:00"}
-    release(served, by="bob", reason="mended")
+    release(served, by="bob", reason="fixed")
     assert (champion_version(served), status(served)["hold"]) == (1, None)
     assert better(served, trees=7) == champion_version(served)
 
@@ -217,7 +217,7 @@ def test_a_release_leads_a_rollback_no_other_way(served: Project) -> None:
     """It is an entry that moves nothing: the way back is the one that it was."""
     offer_model(served, candidate(5), candidate().digest)
     rollback(served, by="ann", reason="slow")
-    release(served, by="ann", reason="mended")
+    release(served, by="ann", reason="fixed")
     assert [entry["version"] for entry in status(served)["history"]] == [1, 2, 3, 2, 2]
     assert rollback(served, by="ann", reason="slow, too")["champion"]["version"] == 1
 

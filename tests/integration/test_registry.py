@@ -15,9 +15,9 @@ import pytest
 from mlflow.entities import Run
 from mlflow.models import get_model_info
 
-from inference_pipeline.online.model_slot import Serving
+from inference_pipeline.online.model_slot import ModelSlot
+from ratchet.core.environment import Environment
 from ratchet.core.errors import RegistryError
-from ratchet.core.settings import Stores
 from ratchet.model_registry.promotion import promote, reconcile, resolve_champion, rollback, status
 from ratchet.models.model import frame
 from ratchet.project.project import Project
@@ -123,7 +123,7 @@ def test_every_record_of_a_version_is_kept(served: Project) -> None:
 def test_a_registry_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
     """A server that refuses connections is named."""
     address = f"http://127.0.0.1:{free_port()}"
-    project = replace(noshow_project(tmp_path), stores=Stores(tracking_uri=address))
+    project = replace(noshow_project(tmp_path), environment=Environment(tracking_uri=address))
     for question in (resolve_champion, status):
         with pytest.raises(RegistryError, match=f"model registry {address}: does not answer as it should"):
             question(project)
@@ -134,23 +134,23 @@ def test_a_registry_that_hangs_up_is_asked_once_more(tmp_path: Path) -> None:
     with HangingUp(("127.0.0.1", 0), BaseRequestHandler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_address[1]}"
-        with pytest.raises(RegistryError, match="Start it, or mend RATCHET_TRACKING_URI"):
-            status(replace(noshow_project(tmp_path), stores=Stores(tracking_uri=address)))
+        with pytest.raises(RegistryError, match="Start it, or fix RATCHET_TRACKING_URI"):
+            status(replace(noshow_project(tmp_path), environment=Environment(tracking_uri=address)))
         server.shutdown()
     assert server.attempts == 2
 
 
 def test_a_registry_that_cannot_be_written_is_one_clear_error(unserved: Project) -> None:
     """A database that is no database is named, not a traceback."""
-    other = replace(unserved, stores=Stores(tracking_uri=f"sqlite:///{unserved.root / 'broken.db'}"))
+    other = replace(unserved, environment=Environment(tracking_uri=f"sqlite:///{unserved.root / 'broken.db'}"))
     (unserved.root / "broken.db").write_bytes(b"this is no database" * 100)
-    with pytest.raises(RegistryError, match=r"file is not a database.*mend RATCHET_TRACKING_URI"):
+    with pytest.raises(RegistryError, match=r"file is not a database.*fix RATCHET_TRACKING_URI"):
         status(other)
 
 
 def test_the_whole_story_through_a_real_server(empty_registry: Project, mlflow_server: str, tmp_path: Path) -> None:
     """Over HTTP, with artifacts on the server: two versions, a request by the server's own API, a refusal and a rollback."""
-    project = replace(copied(empty_registry, tmp_path / "project"), stores=Stores(tracking_uri=mlflow_server))
+    project = replace(copied(empty_registry, tmp_path / "project"), environment=Environment(tracking_uri=mlflow_server))
     register(trained(project))
     assert resolve_champion(project).model.digest == candidate().digest
     offer_model(project, candidate(5), baseline().digest)
@@ -171,12 +171,12 @@ def test_a_database_whose_making_was_killed_is_made_by_the_next(tmp_path: Path) 
 
 def test_the_service_tells_silence_from_an_answer(served: Project) -> None:
     """It goes on with its model while the registry is away or broken, and stops when the registry says that nothing serves."""
-    away = Stores(tracking_uri=f"http://127.0.0.1:{free_port()}")
-    broken = Stores(tracking_uri=f"sqlite:///{served.root / 'broken.db'}")
+    away = Environment(tracking_uri=f"http://127.0.0.1:{free_port()}")
+    broken = Environment(tracking_uri=f"sqlite:///{served.root / 'broken.db'}")
     (served.root / "broken.db").write_bytes(b"this is no database" * 100)
-    asked = iter([served, replace(served, stores=away), replace(served, stores=broken), served])
+    asked = iter([served, replace(served, environment=away), replace(served, environment=broken), served])
     predictor = fixed_predictor(served)
-    serving = Serving(served, lambda _: replace(predictor, champion=resolve_champion(next(asked))))
+    serving = ModelSlot(served, lambda _: replace(predictor, champion=resolve_champion(next(asked))))
     serving.refresh()
     served.serving_file.unlink()
     for _ in (away, broken):

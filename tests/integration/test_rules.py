@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from feature_pipeline.rules import broken, rules_digest
+from feature_pipeline.rules import failing_rows, rules_digest
 from ratchet.core.errors import DataError, SettingsError
 from ratchet.use_case.contract import Rule, expect
 
@@ -56,26 +56,26 @@ ROWS = pa.table(
 )
 def test_names_every_row_that_breaks_a_rule(rule: Rule, expected: list[str]) -> None:
     """Rows are named by id whatever the kind of rule, and though most rows meet it."""
-    assert {"reason": expected} == broken({"reason": rule}, ROWS, "table/b")
+    assert {"reason": expected} == failing_rows({"reason": rule}, ROWS, "table/b")
 
 
 def test_names_more_rows_than_the_library_shows() -> None:
     """There is no cap on failing rows."""
     rows = pa.table({"row_id": [str(row) for row in range(5000)], "n": pa.nulls(5000, pa.float64())})
-    found = broken({"gap": expect("column_values_to_not_be_null", column="n")}, rows, "table/b")
+    found = failing_rows({"gap": expect("column_values_to_not_be_null", column="n")}, rows, "table/b")
     assert {"gap": rows["row_id"].to_pylist()} == found
 
 
 def test_a_rule_on_an_unknown_column_stops_the_step() -> None:
     """The library only notes such an exception in its result."""
-    with pytest.raises(DataError, match=r"table/b: rule 'typo' could not be judged \(.*nn.*\)\. Mend the rule"):
-        broken({"typo": expect("column_values_to_not_be_null", column="nn")}, ROWS, "table/b")
+    with pytest.raises(DataError, match=r"table/b: rule 'typo' could not be judged \(.*nn.*\)\. Fix the rule"):
+        failing_rows({"typo": expect("column_values_to_not_be_null", column="nn")}, ROWS, "table/b")
 
 
 def test_a_rule_that_compares_what_cannot_be_compared_stops_the_step() -> None:
     """A type error inside a rule is not a pass."""
     with pytest.raises(DataError, match="'kinds' could not be judged"):
-        broken({"kinds": expect("column_values_to_be_between", column="kind", min_value=3)}, ROWS, "table/b")
+        failing_rows({"kinds": expect("column_values_to_be_between", column="kind", min_value=3)}, ROWS, "table/b")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_rule_that_compares_what_cannot_be_compared_stops_the_step() -> None:
 def test_a_batch_that_fails_as_a_whole_stops_the_step(rule: Rule, observed: str) -> None:
     """There are no rows to quarantine: the error names batch and rule, and what was seen."""
     with pytest.raises(DataError, match=rf"table/b: breaks rule 'whole' as a whole \(observed {observed}"):
-        broken({"whole": rule}, ROWS, "table/b")
+        failing_rows({"whole": rule}, ROWS, "table/b")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_batch_that_fails_as_a_whole_stops_the_step(rule: Rule, observed: str)
 def test_a_rule_that_the_library_does_not_know_is_refused(rule: Rule, message: str) -> None:
     """A typo in its name or in an argument is named with the rule, before a row is judged."""
     with pytest.raises(SettingsError, match=rf"rule 'typo': .*{message}"):
-        broken({"typo": rule}, ROWS, "table/b")
+        failing_rows({"typo": rule}, ROWS, "table/b")
 
 
 def frames() -> set[int]:
@@ -116,7 +116,7 @@ def test_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = frames()
     for batch in ("one", "two"):
-        broken({"gap": expect("column_values_to_not_be_null", column="n")}, ROWS, f"table/{batch}")
+        failing_rows({"gap": expect("column_values_to_not_be_null", column="n")}, ROWS, f"table/{batch}")
     assert before == frames()
     assert [] == list(tmp_path.iterdir())
 

@@ -10,12 +10,12 @@ from operator import getitem
 
 import pytest
 
-from cli.commands.demo import conclude
+from cli.commands.demo import finish_story
 from cli.commands.summary import Summary, build, render, render_status, write
 from cli.headlines import HEADLINES
 from cli.stages import STAGES
+from ratchet.core.environment import Environment
 from ratchet.core.errors import VersionError
-from ratchet.core.settings import Stores
 from ratchet.model_registry.promotion import promote, rollback, status
 from ratchet.models.metrics import METRICS
 from ratchet.project import step_reports as reports
@@ -168,7 +168,7 @@ def test_a_gate_that_let_nothing_through_is_told(summary: Summary) -> None:
 
 def test_a_registry_that_does_not_answer_is_a_line(project: Project, summary: Summary) -> None:
     """Rows, figures and drift are shown all the same, and where the registry was looked for."""
-    away = replace(project, stores=Stores(threads=1, tracking_uri="http://127.0.0.1:9"))
+    away = replace(project, environment=Environment(threads=1, tracking_uri="http://127.0.0.1:9"))
     found = build(away)
     assert {name: summary[name] for name in ("rows", "gate", "drift")} == {
         name: found[name] for name in ("rows", "gate", "drift")
@@ -240,5 +240,5 @@ def test_the_demo_waits_for_a_run_that_is_at_work(project: Project) -> None:
     """Nothing is offered, and no report written, while a flow may change the data from which both are made."""
     before = status(project), contents(project.reports)
     with alone(project, wait=0), pytest.raises(VersionError, match=r"run\.lock: is held by another run"):
-        conclude(project, wait=0)
+        finish_story(project, wait=0)
     assert before == (status(project), contents(project.reports))

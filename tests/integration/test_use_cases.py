@@ -39,11 +39,11 @@ STEPS = (ingest, validate, featurize, materialize, train, evaluate, register, re
 
 @dataclass(frozen=True)
 class Case:
-    """A project in which every step has run, what each reported, and a moment of the fresh period with requests."""
+    """A project in which every step has run, what each reported, and a timestamp of the fresh period with requests."""
 
     project: Project
     reports: Mapping[str, Any]
-    moment: datetime
+    timestamp: datetime
 
 
 @pytest.fixture(
@@ -54,10 +54,10 @@ class Case:
     ],
 )
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    name, periods, moment = request.param
+    name, periods, timestamp = request.param
     assert isinstance(periods, Periods)
     project = case_project(committed(tmp_path_factory.mktemp(name)), name, periods)
-    return Case(project, {step.__name__: step(project) for step in STEPS}, moment)
+    return Case(project, {step.__name__: step(project) for step in STEPS}, timestamp)
 
 
 def test_the_candidate_beats_the_baseline_and_serves(case: Case) -> None:
@@ -84,28 +84,28 @@ def test_every_request_of_the_fresh_period_is_in_the_log(case: Case) -> None:
 
 
 def test_online_answers_as_batch_did(case: Case) -> None:
-    """Asked at a moment of which there are requests: the same features, and the same predictions."""
-    project = replace(case.project, clock=FixedClock(case.moment))
+    """Asked at a timestamp of which there are requests: the same features, and the same predictions."""
+    project = replace(case.project, clock=FixedClock(case.timestamp))
     materialize(project)
-    asked = RequestReader(project.use_case).read(_body(project, case.moment))
-    joined = historical(project, Period(case.moment, case.moment + timedelta(microseconds=1)))
+    asked = RequestReader(project.use_case).read(_body(project, case.timestamp))
+    joined = historical(project, Period(case.timestamp, case.timestamp + timedelta(microseconds=1)))
     assert len(asked["event_timestamp"]) > 5
     for name, values in OnlineFeatures(project).read(asked).items():
         np.testing.assert_array_equal(joined[name], values, err_msg=name)
     assert _predictions(project, joined["request_id"]) == load_predictor(project).answer(asked)["predictions"]
 
 
-def _body(project: Project, moment: datetime) -> bytes:
-    """What a caller would send for the stored requests of a moment, in the order of their ids."""
+def _body(project: Project, timestamp: datetime) -> bytes:
+    """What a caller would send for the stored requests of a timestamp, in the order of their ids."""
     use_case = project.use_case
-    rows = pq.read_table(files(project.features / "requests", moment.date(), moment.date()), partitioning=None)
+    rows = pq.read_table(files(project.features / "requests", timestamp.date(), timestamp.date()), partitioning=None)
     asked = sorted(
-        (row for row in rows.to_pylist() if row["event_timestamp"] == moment), key=lambda row: str(row["request_id"])
+        (row for row in rows.to_pylist() if row["event_timestamp"] == timestamp), key=lambda row: str(row["request_id"])
     )
     instances = [
         {
             **{name: row[name] for name in use_case.request_fields()},
-            use_case.event_timestamp: moment.isoformat(),
+            use_case.event_timestamp: timestamp.isoformat(),
         }
         for row in asked
     ]

@@ -53,7 +53,7 @@ def accepted(project: Project) -> list[str]:
 
 def scanned(project: Project, table: str, day: date) -> set[str]:
     """The accepted rows of a date, as later steps find them."""
-    connection = connect(project.stores)
+    connection = connect(project.environment)
     rows = scan(connection, project.accepted / table, project.use_case.table(table).stored_schema, day, day)
     return {*connection.to_pyarrow(rows.row_id).to_pylist()}
 

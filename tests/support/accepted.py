@@ -18,10 +18,8 @@ Batches = Mapping[tuple[str, str], pa.Table]
 def accept_all(project: Project, change: Callable[[pa.Table], pa.Table] = lambda rows: rows) -> None:
     """Accept what the project's loader delivers, save the impossible codes of the no-show feed, and changed as it is said."""
     source = project.settings.source
-    deliveries = project.loader(source.path, source.options, project.period("all"))
-    accept(
-        project, {(delivery.table, delivery.batch): change(_possible(delivery.read()[0])) for delivery in deliveries}
-    )
+    batches = project.loader(source.path, source.options, project.period("all"))
+    accept(project, {(batch.table, batch.name): change(_possible(batch.read()[0])) for batch in batches})
 
 
 def accept(project: Project, batches: Batches) -> None:

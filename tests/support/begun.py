@@ -15,7 +15,8 @@ from authoring.init.answers import Answers
 from authoring.init.write import Places
 from cli.commands.init import begin
 from ratchet.core.clock import FixedClock
-from ratchet.core.settings import Settings, Stores
+from ratchet.core.environment import Environment
+from ratchet.core.settings import Settings
 from ratchet.project.project import Project
 
 
@@ -33,7 +34,7 @@ def project_of(root: Path, name: str) -> Iterator[Project]:
     clock = FixedClock(datetime.combine(settings.periods.end, datetime.min.time(), UTC).replace(hour=12))
     use_cases.__path__.append(str(root / "use_cases"))
     try:
-        yield Project(root, settings, Stores(threads=1), clock)
+        yield Project(root, settings, Environment(threads=1), clock)
     finally:
         use_cases.__path__.pop()
         sys.modules.pop(f"use_cases.{name}", None)

@@ -7,17 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.core.clock import FixedClock
-from ratchet.core.settings import (
-    DriftSettings,
-    GateSettings,
-    Periods,
-    Settings,
-    SourceSettings,
-    Stores,
-    TrainingSettings,
-)
-from ratchet.features.expressions import Derivation
-from ratchet.features.source_rows import Accepted
+from ratchet.core.environment import Environment
+from ratchet.core.settings import DriftSettings, GateSettings, Periods, Settings, SourceSettings, TrainingSettings
+from ratchet.features.expressions import CompiledExpression
+from ratchet.features.source_rows import SourceRows
 from ratchet.project.project import Project
 from ratchet.storage.partitions import connect, scan
 
@@ -51,23 +44,23 @@ def case_project(root: Path, use_case: str, periods: Periods, **options: int) ->
         gate=GateSettings(resamples=500),
         drift=DriftSettings(min_rows=200),
     )
-    project = Project(root, settings, Stores(threads=1))
-    return Project(root, settings, project.stores, FixedClock(project.period("all").end))
+    project = Project(root, settings, Environment(threads=1))
+    return Project(root, settings, project.environment, FixedClock(project.period("all").end))
 
 
 def accepted_rows(project: Project, table: str) -> list[Row]:
     """All accepted rows of a table."""
-    connection = connect(project.stores)
+    connection = connect(project.environment)
     rows = scan(connection, project.accepted / table, project.use_case.table(table).stored_schema)
     found: list[Row] = connection.to_pyarrow(rows).to_pylist()
     return found
 
 
-def derived_rows(project: Project, derivation: Derivation) -> list[Row]:
+def derived_rows(project: Project, compiled: CompiledExpression) -> list[Row]:
     """What a view, the requests or the labels are by all accepted rows."""
-    accepted = Accepted.of(project, derivation)
-    accepted.expose(None, None)
-    found: list[Row] = accepted.connection.to_pyarrow(derivation.expression).to_pylist()
+    accepted = SourceRows.of(project, compiled)
+    accepted.bind(None, None)
+    found: list[Row] = accepted.connection.to_pyarrow(compiled.expression).to_pylist()
     return found
 
 

@@ -36,11 +36,11 @@ class FixedFeatures:
     """Every patient missed one of four appointments, known since the day before."""
 
     def read(self, requests: Columns) -> dict[str, Array]:
-        moments = requests["event_timestamp"]
+        timestamps = requests["event_timestamp"]
         return {
-            "patient_history__appointments_56d": np.full(len(moments), 4.0),
-            "patient_history__miss_rate_56d": np.full(len(moments), 0.25),
-            "patient_history__event_timestamp": moments - np.timedelta64(1, "D"),
+            "patient_history__appointments_56d": np.full(len(timestamps), 4.0),
+            "patient_history__miss_rate_56d": np.full(len(timestamps), 0.25),
+            "patient_history__event_timestamp": timestamps - np.timedelta64(1, "D"),
         }
 
 

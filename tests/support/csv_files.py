@@ -93,7 +93,7 @@ def visits(path: Path, rows: int = 3000) -> Path:
 
 
 def subscribers(path: Path, rows: int = 3000) -> Path:
-    """Who left, at one moment: no column is a time."""
+    """Who left, at one timestamp: no column is a time."""
     rng = np.random.default_rng(7)
     tenure, contract = rng.integers(0, 72, rows), rng.choice(["month", "year", "two years"], rows)
     log_odds = 1.0 - 0.06 * tenure - 1.5 * (contract == "two years")

@@ -17,7 +17,7 @@ from ratchet.core.errors import SourceError
 from ratchet.core.settings import Periods, Settings, SourceSettings
 from ratchet.project.project import Project
 from ratchet.storage.partitions import md5
-from ratchet.use_case.contract import Delivery, SourceTable, Tables, UseCase, expect
+from ratchet.use_case.contract import Batch, SourceTable, Tables, UseCase, expect
 
 INSTANT = pa.timestamp("us", "UTC")
 PAYMENTS = pa.schema({"id": pa.int64(), "shop": pa.string(), "at": INSTANT, "amount": pa.float64()})
@@ -31,10 +31,10 @@ def _read(path: Path) -> tuple[pa.Table, list[str]]:
         raise SourceError("is no whole Parquet file", subject=str(path), remedy="Fetch it again") from error
 
 
-def folder(path: str, options: Mapping[str, Any], period: Period) -> Iterable[Delivery]:
+def folder(path: str, options: Mapping[str, Any], period: Period) -> Iterable[Batch]:
     """{path}/{table}/{batch}.parquet, as they are."""
     for file in sorted(Path(path).glob("*/*.parquet")):
-        yield Delivery(file.parent.name, file.stem, md5(file), lambda file=file: _read(file))  # type: ignore[misc]
+        yield Batch(file.parent.name, file.stem, md5(file), lambda file=file: _read(file))  # type: ignore[misc]
 
 
 RULES = {
@@ -75,7 +75,7 @@ use_case = UseCase(
 
 
 def feed_project(root: Path) -> Project:
-    """A project that reads the folder `deliveries` below its root."""
+    """A project that reads the folder `batches` below its root."""
     periods = Periods(
         start=date(2024, 1, 1),
         early_stopping=date(2024, 1, 2),
@@ -83,7 +83,7 @@ def feed_project(root: Path) -> Project:
         fresh=date(2024, 1, 4),
         end=date(2024, 1, 5),
     )
-    source = SourceSettings(name="folder", path="deliveries")
+    source = SourceSettings(name="folder", path="batches")
     settings = Settings(use_case="tests.support.feed", source=source, periods=periods)
     return Project(root, settings, clock=FixedClock(datetime(2024, 1, 5, tzinfo=UTC)))
 
@@ -95,8 +95,8 @@ def payment(identity: int | None, at: str | None, amount: float | None = 1.0, sh
 
 
 def deliver(project: Project, batch: str, rows: list[dict[str, Any]], table: str = "payments") -> Path:
-    """Write one delivery, in place of a former one of that name."""
-    path = project.root / "deliveries" / table / f"{batch}.parquet"
+    """Write one batch, in place of a former one of that name."""
+    path = project.root / "batches" / table / f"{batch}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     schema = PAYMENTS if table == "payments" else SHOPS
     pq.write_table(pa.Table.from_pylist(rows, schema), path)

@@ -22,7 +22,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     "view twice": [
         (
             ("mistakes.py: return with_view(project, view.name, compute=lambda tables: change(view.compute(tables)))"),
-            "view 'patient_history' has several rows for 4,511 of its keys and moments",
+            "view 'patient_history' has several rows for 4,511 of its keys and timestamps",
             "Aggregate by patient and event_timestamp, so that each has one row",
         ),
     ],
@@ -48,7 +48,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
             ("mistakes.py: return with_view(project, view.name, compute=lambda tables: change(view.compute(tables)))"),
             (
                 "view 'patient_history' uses what was not known yet: 169 of its rows change when the sources are cut "
-                "off at the moment that these rows are for"
+                "off at the timestamp that these rows are for"
             ),
             (
                 "Count a row from after its known_at (round up, not down), and end every window at the current row "
@@ -85,8 +85,8 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "source of other columns": [
         (
-            "mistakes.py: def loader(path: str, options: Mapping[str, Any], period: Period) -> list[Delivery]:",
-            "delivery appointments/week-030: lacks column 'recorded_at'; has unknown column 'other'",
+            "mistakes.py: def loader(path: str, options: Mapping[str, Any], period: Period) -> list[Batch]:",
+            "batch appointments/week-028: lacks column 'recorded_at'; has unknown column 'other'",
             "Deliver it with its columns, or teach the use case's loader what changed",
         ),
     ],
@@ -94,7 +94,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
         (
             'mistakes.py: raise UnicodeError("not a text")',
             "the loader fails with UnicodeError: not a text",
-            "Mend the function",
+            "Fix the function",
         ),
     ],
     "view of bad rows": [
@@ -104,17 +104,17 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
                 "view 'patient_history' fails with ConversionException: Conversion Error: Could not convert string "
                 "'2024-01-06 22:00:00+00!' to INT64"
             ),
-            "Mend the function",
+            "Fix the function",
         ),
     ],
-    "view of later moments": [
+    "view of later timestamps": [
         (
             (
                 "mistakes.py: project, view.name, compute=lambda tables: _much_later(view.compute(tables)), "
                 "max_age=None, lookback=None"
             ),
-            "lookup 'patient_history' finds nothing: view 'patient_history' has rows only for later moments",
-            "Let event_timestamp be the moment from which a row's values are known",
+            "lookup 'patient_history' finds nothing: view 'patient_history' has rows only for later timestamps",
+            "Let event_timestamp be the timestamp from which a row's values are known",
         ),
         (
             (
@@ -125,7 +125,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
                 "view 'patient_history' has no row before 2024-07-31, where the last period ends: nothing shows whether it "
                 "uses what was not known yet, and the gate refuses every model without that"
             ),
-            "Let event_timestamp be the moment from which a row's values are known",
+            "Let event_timestamp be the timestamp from which a row's values are known",
         ),
     ],
     "periods without data": [
@@ -144,7 +144,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
         (
             'mistakes.py: return _tables["no such table"]',
             "view 'patient_history' fails with KeyError: 'no such table'",
-            "Mend the function",
+            "Fix the function",
         ),
     ],
     "short lookback": [
@@ -158,7 +158,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
                 "2024-07-31 change when older rows are there"
             ),
             (
-                "Set `lookback` to the longest window, plus the time from a row's event_time to the moment that it "
+                "Set `lookback` to the longest window, plus the time from a row's event_time to the timestamp that it "
                 "counts at"
             ),
         ),
@@ -268,7 +268,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
         (
             "mistakes.py: raise ValueError(\"could not convert 'x'\")",
             "`on_demand` fails with ValueError: could not convert 'x'",
-            "Mend the function",
+            "Fix the function",
         ),
     ],
     "text as number": [
@@ -284,7 +284,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
                 "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or "
                 "project.use_case.request"
             ),
-            "4,551 labels have no label_known_at after the moment that their prediction is asked for",
+            "4,551 labels have no label_known_at after the timestamp that their prediction is asked for",
             "Let label_known_at be the instant from which the outcome is known, such as the `known_at` of its row",
         ),
     ],
@@ -293,7 +293,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
             "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or project.use_case.request",
             (
                 "labels are not known yet at their label_known_at: 63 of them change when the sources are cut off "
-                "just after the last of these moments"
+                "just after the last of these timestamps"
             ),
             (
                 "Let label_known_at be the instant from which the outcome cannot change any more, such as the end of "
@@ -305,7 +305,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
         (
             "noshow.py: use_case = UseCase(",
             (
-                "labels look further ahead than the `horizon` of no time: 74 of the 149 labels of 5 dates change "
+                "labels look further ahead than the `horizon` of no time: 78 of the 149 labels of 5 dates change "
                 "when later rows are there"
             ),
             "Set `horizon` to the time from a request to the last row that its label may look at, and let it look no further",
@@ -372,14 +372,14 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
         (
             'mistakes.py: raise ValueError("one row is too few")',
             "`on_demand`, of one request by itself, fails with ValueError: one row is too few",
-            "Mend the function",
+            "Fix the function",
         ),
     ],
     "postprocess that fails": [
         (
             'mistakes.py: raise ValueError("no such number")',
             "`postprocess` fails with ValueError: no such number",
-            "Mend the function",
+            "Fix the function",
         ),
     ],
     "label known in a year": [
@@ -474,7 +474,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
         (
             'mistakes.py: return _tables["no such table"]',
             "`examples` fails with KeyError: 'no such table'",
-            "Mend the function",
+            "Fix the function",
         ),
     ],
     "too few rows": [
@@ -484,10 +484,10 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
             "Let `periods.holdout` begin earlier, or lower `gate.min_rows`",
         ),
     ],
-    "moment that is no field": [
+    "timestamp that is no field": [
         (
             'noshow.py: event_timestamp="reminder_at",',
-            "`event_timestamp` is 'moment', which is no field of Reminder",
+            "`event_timestamp` is 'timestamp', which is no field of Reminder",
             "Name the field that says when the prediction is asked for",
         ),
     ],

@@ -19,7 +19,7 @@ from pydantic import BaseModel, create_model
 
 from ratchet.core.clock import Period
 from ratchet.project.project import Project
-from ratchet.use_case.contract import Array, Columns, Delivery, Lookup, SourceTable, Tables, View
+from ratchet.use_case.contract import Array, Batch, Columns, Lookup, SourceTable, Tables, View
 from tests.support.variants import with_table, with_use_case, with_view
 
 Examples = Callable[[ibis.Table], ibis.Table]
@@ -107,8 +107,8 @@ def with_column(project: Project, make: Callable[[Columns], Array]) -> Project:
 
 def since_the_first(columns: Columns) -> Array:
     """Seconds after the earliest of the requests that are asked for together."""
-    moments = columns["event_timestamp"]
-    return np.asarray((moments - moments.min()) / np.timedelta64(1, "s"))
+    timestamps = columns["event_timestamp"]
+    return np.asarray((timestamps - timestamps.min()) / np.timedelta64(1, "s"))
 
 
 def not_for_one(columns: Columns) -> Array:
@@ -174,7 +174,7 @@ def undelivered(project: Project) -> Project:
 
 
 def unreadable(project: Project) -> Project:
-    def loader(_path: str, _options: Mapping[str, Any], _period: Period) -> list[Delivery]:
+    def loader(_path: str, _options: Mapping[str, Any], _period: Period) -> list[Batch]:
         raise UnicodeError("not a text")
 
     return with_use_case(project, sources={project.settings.source.name: loader})
@@ -183,19 +183,19 @@ def unreadable(project: Project) -> Project:
 def renamed(project: Project) -> Project:
     """A loader that delivers another column than the schema has."""
 
-    def loader(path: str, options: Mapping[str, Any], period: Period) -> list[Delivery]:
+    def loader(path: str, options: Mapping[str, Any], period: Period) -> list[Batch]:
         return [replace(one, read=partial(_renamed, one)) for one in project.loader(path, options, period)]
 
     return with_use_case(project, sources={project.settings.source.name: loader})
 
 
-def _renamed(delivery: Delivery) -> tuple[pa.Table, list[str]]:
-    rows, notes = delivery.read()
+def _renamed(batch: Batch) -> tuple[pa.Table, list[str]]:
+    rows, notes = batch.read()
     return rows.rename_columns([*rows.column_names[:-1], "other"]), notes
 
 
 def only_later(project: Project) -> Project:
-    """A view whose rows count for moments that no request is asked at."""
+    """A view whose rows count for timestamps that no request is asked at."""
     view = history(project)
     return with_view(
         project, view.name, compute=lambda tables: _much_later(view.compute(tables)), max_age=None, lookback=None
@@ -221,7 +221,7 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
     "naive time": ("time-zone", naive_times),
     "view twice": ("view-not-unique", lambda project: with_rows(project, lambda rows: rows.union(rows))),
     "view between seconds": (
-        "view-moment",
+        "view-timestamp",
         lambda project: with_rows(
             project, lambda rows: rows.mutate(event_timestamp=_.event_timestamp + ibis.interval(milliseconds=1))
         ),
@@ -243,7 +243,7 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
         "function-fails",
         lambda project: with_rows(project, lambda rows: rows.mutate(x=_bad_number(rows))),
     ),
-    "view of later moments": ("lookup-empty leak-unproved", only_later),
+    "view of later timestamps": ("lookup-empty leak-unproved", only_later),
     "periods without data": ("period-empty", nothing_lately),
     "view that fails": ("function-fails", lambda project: with_view(project, history(project).name, compute=failing)),
     "short lookback": (
@@ -351,7 +351,10 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
     ),
     "examples that fail": ("function-fails", lambda project: with_use_case(project, examples=failing)),
     "too few rows": ("holdout-too-small", _demanding),
-    "moment that is no field": ("unknown-column", lambda project: with_use_case(project, event_timestamp="moment")),
+    "timestamp that is no field": (
+        "unknown-column",
+        lambda project: with_use_case(project, event_timestamp="timestamp"),
+    ),
     "early column that is none": (
         "unknown-column",
         lambda project: with_table(project, dated(project).name, early=("nowhere",)),

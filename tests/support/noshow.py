@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ratchet.core.clock import Period, local_time
 from ratchet.storage.partitions import digest
-from ratchet.use_case.contract import Columns, Delivery, Lookup, SourceTable, Tables, UseCase, View, expect
+from ratchet.use_case.contract import Batch, Columns, Lookup, SourceTable, Tables, UseCase, View, expect
 
 TIMEZONE = "Australia/Adelaide"
 INSTANT = pa.timestamp("us", "UTC")
@@ -56,13 +56,13 @@ def _week(start: datetime, week: int, options: Mapping[str, Any]) -> pa.Table:
     ).cast(APPOINTMENTS)
 
 
-def clinic_feed(path: str, options: Mapping[str, Any], period: Period) -> Iterable[Delivery]:
-    """Deliveries of four weeks, counted from the first week of 2024; the last one holds what there is by the end."""
-    first = datetime(2024, 1, 1, tzinfo=UTC)
-    begin, end = max((period.start - first).days // 28, 0) * 4, (period.end - first).days // 7 + 1
-    for begun in range(begin, end, 4):
-        weeks = range(begun, min(begun + 4, end))
-        yield Delivery(
+def clinic_feed(path: str, options: Mapping[str, Any], period: Period) -> Iterable[Batch]:
+    """Batches of four weeks (or `weeks_per_batch`) from the first of 2024 on; the last holds what there is by the end."""
+    first, size = datetime(2024, 1, 1, tzinfo=UTC), int(options.get("weeks_per_batch", 4))
+    begin, end = max((period.start - first).days // 7 // size, 0) * size, (period.end - first).days // 7 + 1
+    for begun in range(begin, end, size):
+        weeks = range(begun, min(begun + size, end))
+        yield Batch(
             "appointments",
             f"week-{begun:03d}",
             digest("noshow", list(weeks), dict(options)),

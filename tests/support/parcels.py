@@ -14,9 +14,10 @@ from ibis import _
 from pydantic import AwareDatetime, BaseModel
 
 from ratchet.core.clock import FixedClock, Period
-from ratchet.core.settings import Periods, Settings, SourceSettings, Stores
+from ratchet.core.environment import Environment
+from ratchet.core.settings import Periods, Settings, SourceSettings
 from ratchet.project.project import Project
-from ratchet.use_case.contract import Columns, Delivery, Lookup, SourceTable, Tables, UseCase, View
+from ratchet.use_case.contract import Batch, Columns, Lookup, SourceTable, Tables, UseCase, View
 
 INSTANT = pa.timestamp("us", "UTC")
 UTC_INSTANT = "timestamp('UTC', 6)"
@@ -45,10 +46,10 @@ def depot_rows() -> pa.Table:
     return pa.table({"depot": [0, 1, 2, 3], "north": [1.5, None, -2.0, 0.0]}, schema=DEPOTS)
 
 
-def feed(path: str, options: Mapping[str, Any], period: Period) -> Iterable[Delivery]:
-    yield Delivery("depots", "depots", "depots", lambda: (depot_rows(), []))
+def feed(path: str, options: Mapping[str, Any], period: Period) -> Iterable[Batch]:
+    yield Batch("depots", "depots", "depots", lambda: (depot_rows(), []))
     for day in range(36):
-        yield Delivery("parcels", f"day-{day:02d}", str(day), lambda day=day: (parcel_rows(day), []))  # type: ignore[misc]
+        yield Batch("parcels", f"day-{day:02d}", str(day), lambda day=day: (parcel_rows(day), []))  # type: ignore[misc]
 
 
 def _arrivals(tables: Tables) -> ibis.Table:
@@ -164,5 +165,5 @@ def parcels_project(root: Path) -> Project:
     )
     source = SourceSettings(name="feed", path="tests/support/parcels.py")
     return Project(
-        root, Settings(use_case="tests.support.parcels", source=source, periods=periods), Stores(), FixedClock(END)
+        root, Settings(use_case="tests.support.parcels", source=source, periods=periods), Environment(), FixedClock(END)
     )

@@ -10,15 +10,8 @@ import yaml
 
 from cli.stages import STAGES, load_stage
 from ratchet.core.clock import Clock, FixedClock
-from ratchet.core.settings import (
-    DriftSettings,
-    GateSettings,
-    Periods,
-    Settings,
-    SourceSettings,
-    Stores,
-    TrainingSettings,
-)
+from ratchet.core.environment import Environment
+from ratchet.core.settings import DriftSettings, GateSettings, Periods, Settings, SourceSettings, TrainingSettings
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 
@@ -44,7 +37,7 @@ def noshow_project(root: Path, clock: Clock | None = None, **options: int) -> Pr
         gate=GateSettings(min_rows=200, min_slice_rows=50, resamples=500),
         drift=DriftSettings(min_rows=100, reference_rows=1000),
     )
-    return Project(root, settings, Stores(threads=1), clock or FixedClock(NOSHOW_END))
+    return Project(root, settings, Environment(threads=1), clock or FixedClock(NOSHOW_END))
 
 
 def params(*settings: Settings) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from ratchet.features.leak_evidence import LeakComparison, LeakEvidence
 from ratchet.gate.evidence import Evidence, FirstGains, Gain, Score, SliceScore
 from ratchet.gate.plausibility import LinearFit
-from ratchet.gate.record import GateRecord, conclude
+from ratchet.gate.record import GateRecord, build_record
 from ratchet.gate.signing import sign
 from ratchet.models.model import Model
 from ratchet.models.model_files import checksums
@@ -71,7 +71,7 @@ def noshow_record(
     )
     contract = model.contract
     return sign(
-        conclude(
+        build_record(
             contract,
             evidence,
             project.settings.gate,

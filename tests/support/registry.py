@@ -16,7 +16,7 @@ from ratchet.gate import record as gate_record
 from ratchet.gate.evidence import Gain
 from ratchet.model_registry import embedded as embedded_registry
 from ratchet.model_registry.promotion import status
-from ratchet.model_registry.registry import opened
+from ratchet.model_registry.registry import open_registry
 from ratchet.models.model import Model
 from ratchet.project.project import Project
 from ratchet.storage import sqlite
@@ -40,7 +40,7 @@ def copied(project: Project, folder: Path) -> Project:
 
 def create_registry(project: Project) -> None:
     """What the register step begins with."""
-    with opened(project, "registration"):
+    with open_registry(project, "registration"):
         pass
 
 
@@ -76,7 +76,7 @@ def offer_model(project: Project, model: Model, champion: str | None, **evidence
 
 def client(project: Project) -> MlflowClient:
     """MLflow itself, to look at the registry, or to change it behind our back."""
-    uri = project.stores.tracking_uri or sqlite.url(embedded_registry.database(project))
+    uri = project.environment.tracking_uri or sqlite.url(embedded_registry.database(project))
     return MlflowClient(uri, registry_uri=uri)
 
 

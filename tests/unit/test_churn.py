@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
 from ratchet.core.clock import Period
-from ratchet.features.expressions import label_derivation, request_derivation, view_derivation
+from ratchet.features.expressions import compile_labels, compile_requests, compile_view
 from ratchet.features.leak_check import leak_check
 from ratchet.project.project import Project
 from tests.support.cases import CHURN, accepted_rows, case_project, derived_rows, unknown_columns
@@ -76,19 +76,19 @@ class TestLabels:
         expected = {}
         for bill in accepted_rows(company, "bills"):
             until = bill["billed_at"] + timedelta(days=30)
-            moments = [end["cancelled_at"] for end in ends if end["customer"] == bill["customer"]]
-            left = any(bill["billed_at"] <= moment < until for moment in moments)
+            timestamps = [end["cancelled_at"] for end in ends if end["customer"] == bill["customer"]]
+            left = any(bill["billed_at"] <= timestamp < until for timestamp in timestamps)
             expected[bill["row_id"]] = (bill["billed_at"], float(left), until)
         found = {
             row["request_id"]: (row["event_timestamp"], row["label"], row["label_known_at"])
-            for row in derived_rows(company, label_derivation(use_case))
+            for row in derived_rows(company, compile_labels(use_case))
         }
         assert expected == found
         assert {0.0, 1.0} == {label for _, label, _ in found.values()}
 
     def test_a_request_for_each_bill(self, company: Project) -> None:
         """Also for those that were never paid, with what the bill says."""
-        bills, requests = accepted_rows(company, "bills"), derived_rows(company, request_derivation(use_case))
+        bills, requests = accepted_rows(company, "bills"), derived_rows(company, compile_requests(use_case))
         names = ("customer", "referrer", "plan", "region", "tenure_months", "amount_cents")
         assert {bill["row_id"]: [bill[name] for name in names] for bill in bills} == {
             row["request_id"]: [row[name] for name in names] for row in requests
@@ -97,19 +97,19 @@ class TestLabels:
 
 class TestFeatures:
     def test_know_no_future(self, company: Project) -> None:
-        """Cut off within a day, at midnight and at a delivery of scores, nothing computed before changes."""
-        moments = [(2023, 11, 20, 17, 30), (2023, 12, 10, 0, 0), (2024, 1, 15, 12, 0)]
-        report = leak_check(company, [datetime(*moment, tzinfo=UTC) for moment in moments])
+        """Cut off within a day, at midnight and at a batch of scores, nothing computed before changes."""
+        timestamps = [(2023, 11, 20, 17, 30), (2023, 12, 10, 0, 0), (2024, 1, 15, 12, 0)]
+        report = leak_check(company, [datetime(*timestamp, tzinfo=UTC) for timestamp in timestamps])
         assert dict.fromkeys(("health", "account", "requests", "labels"), 0) == report.changed
         assert report.passed
 
-    def test_a_score_holds_from_just_after_its_delivery(self, company: Project) -> None:
+    def test_a_score_holds_from_just_after_it_was_delivered(self, company: Project) -> None:
         """As the other system computed it, strictly later than it was known."""
         second = timedelta(seconds=1)
         scores = accepted_rows(company, "health_scores")
         assert {(row["customer"], row["delivered_at"] + second, row["score"]) for row in scores} == {
             (row["customer"], row["event_timestamp"], row["score"])
-            for row in derived_rows(company, view_derivation(use_case, use_case.view("health")))
+            for row in derived_rows(company, compile_view(use_case, use_case.view("health")))
         }
 
     def test_on_demand(self) -> None:
@@ -135,13 +135,13 @@ class TestSimulator:
         assert {*rules, "duplicate_key"} == set(report["reasons"])
 
     def test_a_month_does_not_depend_on_what_else_is_asked_for(self) -> None:
-        """Whatever the period, a delivery has the same name, digest and rows."""
+        """Whatever the period, a batch has the same name, digest and rows."""
         winter = Period(datetime(2023, 12, 1, 5, tzinfo=UTC), datetime(2024, 2, 1, 5, tzinfo=UTC))
         longer = Period(datetime(2023, 10, 1, 4, tzinfo=UTC), datetime(2024, 3, 1, 5, tzinfo=UTC))
         few, many = (
-            {(each.table, each.batch): each for each in simulator("", {"customers": 20}, period)}
+            {(each.table, each.name): each for each in simulator("", {"customers": 20}, period)}
             for period in (winter, longer)
         )
         assert few.keys() < many.keys()
-        for name, delivery in few.items():
-            assert (delivery.digest, delivery.read()) == (many[name].digest, many[name].read())
+        for name, batch in few.items():
+            assert (batch.digest, batch.read()) == (many[name].digest, many[name].read())

@@ -119,7 +119,7 @@ def test_a_misspelt_key_names_its_neighbour(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == (
         f"ratchet: {tmp_path / 'params.yaml'}: use_cases.nyc_taxi.gate.min_skil: unknown key (did you mean 'min_skill'?). "
-        "Mend what is named and run again.\n"
+        "Fix what is named and run again.\n"
     )
 
 

@@ -72,7 +72,7 @@ class TestUtcTime:
 class TestPeriod:
     @given(first=DAYS, days=st.integers(1, 400), zone=ZONES)
     def test_dates_cover_it_without_gap(self, first: date, days: int, zone: str) -> None:
-        """Its UTC dates are consecutive, the first holds its start and the last the moment before its end."""
+        """Its UTC dates are consecutive, the first holds its start and the last the instant before its end."""
         period = Period.between(first, first + timedelta(days=days), zone)
         dates = list(period.dates())
         assert dates == [dates[0] + timedelta(days=n) for n in range(len(dates))]

@@ -1,4 +1,4 @@
-"""CSV files as deliveries: what they hold, or an error that says which file, column, row and value."""
+"""CSV files as batches: what they hold, or an error that says which file, column, row and value."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError, SourceError
-from ratchet.sources.batches import read as read_delivery
+from ratchet.sources.batches import read as read_batch
 from ratchet.sources.csv import csv_source
 from ratchet.sources.csv_parsing import identifier
-from ratchet.use_case.contract import INSTANT, ROW_ID, Delivery, SourceTable, Unread
+from ratchet.use_case.contract import INSTANT, ROW_ID, Batch, SourceTable, Unread
 from tests.support import feed
 
 JULY = Period.between(date(2024, 7, 1), date(2024, 8, 1), "Europe/Berlin")
@@ -43,16 +43,16 @@ ROWS = st.lists(
 )
 
 
-def deliveries(path: Path, schema: pa.Schema = SCHEMA, period: Period = JULY, **options: object) -> list[Delivery]:
+def batches(path: Path, schema: pa.Schema = SCHEMA, period: Period = JULY, **options: object) -> list[Batch]:
     """What a source at `path` delivers, with times local in Berlin."""
     found = csv_source("payments", schema, timezone="Europe/Berlin", **options)(str(path), {}, period)  # type: ignore[arg-type]
-    return [each for each in found if isinstance(each, Delivery)]
+    return [each for each in found if isinstance(each, Batch)]
 
 
 def read(text: str, folder: Path, schema: pa.Schema = SCHEMA, **options: object) -> list[dict[str, object]]:
     """The rows of a file with that text."""
     (folder / "file.csv").write_text(text, encoding="utf-8")
-    rows: list[dict[str, object]] = deliveries(folder, schema, **options)[0].read()[0].to_pylist()
+    rows: list[dict[str, object]] = batches(folder, schema, **options)[0].read()[0].to_pylist()
     return rows
 
 
@@ -81,12 +81,12 @@ class TestRows:
         table = pa.Table.from_pylist(rows, SCHEMA)
         with tempfile.TemporaryDirectory() as folder:
             pyarrow.csv.write_csv(table, Path(folder) / "file.csv")
-            assert table == deliveries(Path(folder))[0].read()[0]
+            assert table == batches(Path(folder))[0].read()[0]
 
     def test_have_the_declared_columns_in_the_declared_order(self, tmp_path: Path) -> None:
         """Headers are found by the names that code uses; other columns are dropped, with a note."""
         (tmp_path / "file.csv").write_text("Paid At,,Customer ID,rest\n2024-07-01,0,7,x\n", encoding="utf-8")
-        table, notes = deliveries(tmp_path, pa.schema({"customer_id": pa.int64(), "paid_at": INSTANT}))[0].read()
+        table, notes = batches(tmp_path, pa.schema({"customer_id": pa.int64(), "paid_at": INSTANT}))[0].read()
         assert ["customer_id", "paid_at"] == table.column_names
         assert ["a column without a name: dropped", "rest: dropped"] == notes
 
@@ -151,13 +151,11 @@ class TestDeliveries:
         for name in ("b.csv", "a.csv", "c.CSV", "jan[1]*?.csv", "date=2024-01-01.csv", "ü #%20'.csv"):
             (tmp_path / name).write_text(ROW, encoding="utf-8")
         expected = ["a", "b", "c", "date=2024-01-01", "jan[1]*?", "ü #%20'"]
-        assert [("payments", batch) for batch in expected] == [
-            (each.table, each.batch) for each in deliveries(tmp_path)
-        ]
-        assert ["b"] == [each.batch for each in deliveries(tmp_path / "b.csv")]
+        assert [("payments", batch) for batch in expected] == [(each.table, each.name) for each in batches(tmp_path)]
+        assert ["b"] == [each.name for each in batches(tmp_path / "b.csv")]
 
     def test_leave_out_other_files_by_name(self, tmp_path: Path) -> None:
-        """Whatever lies in the folder is a delivery, or is named with the reason why it is none."""
+        """Whatever lies in the folder is a batch, or is named with the reason why it is none."""
         (tmp_path / "folder.csv").mkdir()
         for name in ("a.csv", ".hidden.csv", "b.csv.gz", "readme.txt", "c\n.csv"):
             (tmp_path / name).write_text(ROW, encoding="utf-8")
@@ -177,24 +175,24 @@ class TestDeliveries:
             "header.csv": "row",
             "readme.txt": ".csv",
         }
-        assert ["a"] == [each.batch for each in deliveries(tmp_path)]
+        assert ["a"] == [each.name for each in batches(tmp_path)]
 
     def test_of_two_files_with_one_stem_are_refused(self, tmp_path: Path) -> None:
         """Both are named: they would be one batch."""
         for name in ("a.csv", "a.CSV"):
             (tmp_path / name).write_text(ROW, encoding="utf-8")
         with pytest.raises(SourceError, match=r"a\.CSV and a\.csv"):
-            deliveries(tmp_path)
+            batches(tmp_path)
 
     def test_have_a_digest_of_all_that_decides_their_rows(self, tmp_path: Path) -> None:
         """It changes with the file and the schema; not with the period, unless that decides rows."""
         path = tmp_path / "file.csv"
         path.write_text(ROW, encoding="utf-8")
-        before, august = deliveries(path)[0].digest, Period(JULY.start, JULY.end + timedelta(days=31))
-        assert before == deliveries(path, period=august)[0].digest
-        assert before != deliveries(path, pa.schema({"id": pa.int64()}))[0].digest
+        before, august = batches(path)[0].digest, Period(JULY.start, JULY.end + timedelta(days=31))
+        assert before == batches(path, period=august)[0].digest
+        assert before != batches(path, pa.schema({"id": pa.int64()}))[0].digest
         path.write_text(ROW.replace("ann", "bob"), encoding="utf-8")
-        assert before != deliveries(path)[0].digest
+        assert before != batches(path)[0].digest
 
     def test_take_no_options(self, tmp_path: Path) -> None:
         """What is written there would have no effect, and so is an error."""
@@ -211,7 +209,7 @@ class TestAddedColumns:
 
     @given(st.lists(st.text(string.ascii_letters, min_size=1), min_size=1, unique=True))
     def test_a_moment_follows_from_the_key_alone(self, keys: list[str]) -> None:
-        """Equal keys have equal moments, in whatever file and order, all within the period."""
+        """Equal keys have equal timestamps, in whatever file and order, all within the period."""
         schema = pa.schema({"key": pa.string(), "as_of": INSTANT, "known_at": INSTANT})
         with tempfile.TemporaryDirectory() as folder:
             forwards = read("\n".join(["key", *keys, ""]), Path(folder), schema, scattered_by="key")
@@ -233,13 +231,13 @@ class TestAddedColumns:
         assert read("key,a\n,1\n", tmp_path, schema, scattered_by="key")[0]["as_of"] is None
 
     def test_another_period_is_another_digest(self, tmp_path: Path) -> None:
-        """Because moments follow from it."""
+        """Because timestamps follow from it."""
         (tmp_path / "file.csv").write_text("key\n1\n", encoding="utf-8")
         schema, august = (
             pa.schema({"key": pa.int64(), "as_of": INSTANT, "known_at": INSTANT}),
             Period(JULY.start, JULY.end + timedelta(days=31)),
         )
-        digests = {deliveries(tmp_path, schema, period, scattered_by="key")[0].digest for period in (JULY, august)}
+        digests = {batches(tmp_path, schema, period, scattered_by="key")[0].digest for period in (JULY, august)}
         assert 2 == len(digests)
 
     def test_stand_in_the_schema(self) -> None:
@@ -279,7 +277,7 @@ class TestRefusals:
         (tmp_path / "file.csv").write_text(f'{column},b\n{good},1\n"{value}",3\n{good},4\n', encoding="utf-8")
         table = SourceTable("payments", schema, key=(column,), event_time="at" if column == "at" else None)
         use_case = replace(feed.use_case, tables=(table,))
-        rows = read_delivery(use_case, deliveries(tmp_path, schema)[0]).drop_columns([ROW_ID]).to_pylist()
+        rows = read_batch(use_case, batches(tmp_path, schema)[0]).drop_columns([ROW_ID]).to_pylist()
         assert [{}, {column: value}, {}] == unreadable(rows)
         assert rows[0] == rows[2]
 
@@ -301,9 +299,9 @@ class TestRefusals:
         for text in ("", "id,amount,paid,who,at\n"):
             (tmp_path / "file.csv").write_text(text, encoding="utf-8")
             with pytest.raises(SourceError, match=r"file\.csv.* holds no row"):
-                deliveries(tmp_path / "file.csv")[0].read()
+                batches(tmp_path / "file.csv")[0].read()
             with pytest.raises(SourceError, match=r"file\.csv.* holds no row"):
-                deliveries(tmp_path)
+                batches(tmp_path)
 
     def test_a_row_with_another_number_of_cells(self, tmp_path: Path) -> None:
         """It stays in its place, as a text, among rows that are read."""
@@ -326,14 +324,14 @@ class TestRefusals:
         """Text that is not UTF-8 is not guessed at: the line is named, and what the file may be."""
         (tmp_path / "file.csv").write_bytes(content)
         with pytest.raises(SourceError, match=rf"file\.csv: cannot be read as CSV .*line {line} is not UTF-8.*{names}"):
-            deliveries(tmp_path / "file.csv", pa.schema({"who": pa.string()}))[0].read()
+            batches(tmp_path / "file.csv", pa.schema({"who": pa.string()}))[0].read()
 
     def test_a_path_without_a_file(self, tmp_path: Path) -> None:
         """Neither a file nor a folder that has one."""
         remedy = "Deliver a CSV file, or set source.path in params.yaml to a file or to a folder of them."
         for path, problem in ((tmp_path, "holds no .csv file"), (tmp_path / "no.csv", "is not there")):
             with pytest.raises(SourceError) as raised:
-                deliveries(path)
+                batches(path)
             assert f"{path}: {problem}. {remedy}" == str(raised.value)
 
 

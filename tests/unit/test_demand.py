@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
 from ratchet.core.clock import Period
-from ratchet.features.expressions import label_derivation, request_derivation, view_derivation
+from ratchet.features.expressions import compile_labels, compile_requests, compile_view
 from ratchet.features.leak_check import leak_check
 from ratchet.project.project import Project
 from tests.support.cases import DEMAND, accepted_rows, case_project, derived_rows, unknown_columns
@@ -62,7 +62,7 @@ class TestExamples:
         expected = {
             (hour["hour_start"], station["station"], station["district"]) for hour in hours for station in stations
         }
-        found = derived_rows(city, request_derivation(use_case))
+        found = derived_rows(city, compile_requests(use_case))
         assert expected == {(row["event_timestamp"], row["station"], row["district"]) for row in found}
         assert len(expected) == len(found) == len({row["request_id"] for row in found})
 
@@ -79,7 +79,7 @@ class TestExamples:
         }
         found = {
             row["request_id"]: (row["label"], row["label_known_at"])
-            for row in derived_rows(city, label_derivation(use_case))
+            for row in derived_rows(city, compile_labels(use_case))
         }
         assert expected == found
         assert 0.1 < sum(count == 0 for count, _ in found.values()) / len(found) < 0.9
@@ -88,7 +88,7 @@ class TestExamples:
         """Their requests are there, though rides of theirs are missing; a label they have not."""
         requests, labels = (
             {row["request_id"] for row in derived_rows(city, derive(use_case))}
-            for derive in (request_derivation, label_derivation)
+            for derive in (compile_requests, compile_labels)
         )
         lost = [row["row_id"] for row in accepted_rows(city, "hours") if row["complete_at"] is None]
         assert lost
@@ -105,8 +105,8 @@ class TestExamples:
 class TestFeatures:
     def test_know_no_future(self, city: Project) -> None:
         """Cut off within an hour, on the hour and at local midnight, nothing computed before changes."""
-        moments = [(3, 20, 17, 23), (3, 31, 1, 0), (4, 10, 22, 0)]
-        report = leak_check(city, [datetime(2024, *moment, tzinfo=UTC) for moment in moments])
+        timestamps = [(3, 20, 17, 23), (3, 31, 1, 0), (4, 10, 22, 0)]
+        report = leak_check(city, [datetime(2024, *timestamp, tzinfo=UTC) for timestamp in timestamps])
         expected = ("station_rides", "district_rides", "day", "requests", "labels")
         assert dict.fromkeys(expected, 0) == report.changed
         assert report.passed
@@ -115,7 +115,7 @@ class TestFeatures:
         """The rides of the last hour of each station add up to those of the district, whenever either of them changes."""
         districts = {row["station"]: row["district"] for row in accepted_rows(city, "stations")}
         rows = {
-            name: derived_rows(city, view_derivation(use_case, use_case.view(f"{name}_rides")))
+            name: derived_rows(city, compile_view(use_case, use_case.view(f"{name}_rides")))
             for name in ("station", "district")
         }
         changes = [(row["event_timestamp"], name, row[name], row["rides_1h"]) for name in rows for row in rows[name]]
@@ -134,7 +134,7 @@ class TestFeatures:
         days = accepted_rows(city, "calendar")
         assert {(row["day_start"], row["is_holiday"]) for row in days} == {
             (row["event_timestamp"], row["is_holiday"])
-            for row in derived_rows(city, view_derivation(use_case, use_case.view("day")))
+            for row in derived_rows(city, compile_view(use_case, use_case.view("day")))
         }
 
     @pytest.mark.parametrize(
@@ -167,13 +167,13 @@ class TestSimulator:
         assert {*rules, "duplicate_key"} == set(report["reasons"])
 
     def test_a_week_does_not_depend_on_what_else_is_asked_for(self) -> None:
-        """Whatever the period, a delivery has the same name, digest and rows."""
+        """Whatever the period, a batch has the same name, digest and rows."""
         spring = Period.between(date(2024, 4, 1), date(2024, 4, 8), use_case.timezone)
         longer = Period(spring.start - timedelta(weeks=2), spring.end + timedelta(weeks=1))
         few, many = (
-            {(each.table, each.batch): each for each in simulator("", {"stations": 2}, period)}
+            {(each.table, each.name): each for each in simulator("", {"stations": 2}, period)}
             for period in (spring, longer)
         )
         assert few.keys() < many.keys()
-        for name, delivery in few.items():
-            assert (delivery.digest, delivery.read()) == (many[name].digest, many[name].read())
+        for name, batch in few.items():
+            assert (batch.digest, batch.read()) == (many[name].digest, many[name].read())

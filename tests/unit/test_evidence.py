@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 
 from ratchet.core.clock import Period
 from ratchet.core.settings import GateSettings
-from ratchet.gate.checks import decide, judge
+from ratchet.gate.checks import run_checks, verdict_of
 from ratchet.gate.evidence import Evidence, Gain
 from ratchet.models.metrics import Floats
 from ratchet.models.model import Model
@@ -149,8 +149,8 @@ def test_skill_is_one_minus_the_ratio_of_errors() -> None:
 
 def test_blocks_are_local_days_weeks_from_monday_or_a_column() -> None:
     """Ten minutes before Adelaide's midnight is another day than ten minutes after, and Sunday another week than Monday."""
-    moments = ["2024-05-18T14:20", "2024-05-18T14:40", "2024-05-19T14:20", "2024-05-19T14:40"]
-    rows = {"event_timestamp": np.array(moments, "datetime64[us]"), "clinic": np.array(list("baba"), dtype=object)}
+    timestamps = ["2024-05-18T14:20", "2024-05-18T14:40", "2024-05-19T14:20", "2024-05-19T14:40"]
+    rows = {"event_timestamp": np.array(timestamps, "datetime64[us]"), "clinic": np.array(list("baba"), dtype=object)}
     blocks = {name: block_codes(rows, replace(use_case, block=name)).tolist() for name in ("day", "week", "clinic")}
     assert blocks == {"day": [0, 1, 1, 2], "week": [0, 0, 0, 1], "clinic": [1, 0, 1, 0]}
 
@@ -196,7 +196,7 @@ def _collect(candidate: Model, champion: Model | None, holdout: Holdout | None =
 
 
 def _failed(evidence: Evidence) -> list[str]:
-    return [check.name for check in judge(evidence, POLICY) if check.status == "failed" and check.name != "leaks"]
+    return [check.name for check in run_checks(evidence, POLICY) if check.status == "failed" and check.name != "leaks"]
 
 
 def test_postprocess_sees_no_label() -> None:
@@ -240,7 +240,7 @@ def test_same_model_is_refused_as_identical() -> None:
     evidence = _collect(noshow_candidate(), noshow_candidate())
     assert evidence.gain == Gain(value=0.0, lower=0.0, upper=0.0)
     assert _failed(evidence) == ["ratchet:another-model", "ratchet:superior"]
-    assert decide(judge(evidence, POLICY)) == "refused"
+    assert verdict_of(run_checks(evidence, POLICY)) == "refused"
 
 
 @pytest.mark.parametrize("answer", [np.nan, np.inf, -0.1, 1.1])
@@ -256,7 +256,7 @@ def test_champion_of_another_feature_service_is_not_scored() -> None:
     """Its columns are not computed here: the comparison is missing, which fails and says why."""
     stranger = noshow_candidate(noshow_contract(fingerprint="9" * 64))
     evidence = _collect(noshow_candidate(), stranger)
-    checks = {check.name: check for check in judge(evidence, POLICY)}
+    checks = {check.name: check for check in run_checks(evidence, POLICY)}
     assert evidence.gain == Gain(value=None, lower=None, upper=None)
     assert checks["predictions:champion"].detail == "it reads noshow_99999999, which this code does not compute"
     assert {"predictions:champion", "ratchet:non-inferior"} <= set(_failed(evidence))
@@ -278,10 +278,10 @@ def test_champion_that_could_not_be_asked_is_an_obstacle() -> None:
     stranger = noshow_candidate(noshow_contract(fingerprint="9" * 64))
     answers = {stranger.digest: Answers.none("its code was never committed")}
     evidence = _collect(noshow_candidate(), stranger, replace(_holdout(), answers=answers))
-    checks = judge(evidence, POLICY)
+    checks = run_checks(evidence, POLICY)
     details = {check.name: check.detail for check in checks}
     assert "its code was never committed" == details["predictions:champion"]
-    assert "refused" == decide(checks)
+    assert "refused" == verdict_of(checks)
 
 
 def test_empty_holdout_is_evidence_of_nothing() -> None:

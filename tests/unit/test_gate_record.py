@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ratchet.core.environment import Environment
 from ratchet.core.errors import GateError
-from ratchet.core.settings import GateSettings, Stores
+from ratchet.core.settings import GateSettings
 from ratchet.features.leak_evidence import LeakEvidence
-from ratchet.gate.checks import Verdict, decide, judge
+from ratchet.gate.checks import Verdict, run_checks, verdict_of
 from ratchet.gate.evidence import Evidence, FirstGains, Gain, SliceScore
 from ratchet.gate.plausibility import LEAST_ERROR, LinearFit
 from ratchet.gate.record import GateRecord, Waiver, admit, read, verify, write
@@ -41,20 +42,20 @@ def _gain(value: float | None) -> Gain:
 
 
 def _failed(evidence: Evidence) -> list[str]:
-    return [check.name for check in judge(evidence, POLICY) if check.status == "failed"]
+    return [check.name for check in run_checks(evidence, POLICY) if check.status == "failed"]
 
 
 def test_good_evidence_is_superior() -> None:
     """A candidate that is better beyond doubt passes every check."""
-    checks = judge(good_evidence(), POLICY)
-    assert decide(checks) == "superior"
+    checks = run_checks(good_evidence(), POLICY)
+    assert verdict_of(checks) == "superior"
     assert all(check.passed for check in checks)
 
 
 def test_baseline_passes_the_same_checks_where_nothing_serves() -> None:
     """Without a champion there is nothing to compare with, and the record says so."""
-    checks = judge(good_evidence(champion=None), POLICY)
-    assert decide(checks) == "superior"
+    checks = run_checks(good_evidence(champion=None), POLICY)
+    assert verdict_of(checks) == "superior"
     assert [check.name for check in checks if check.name.startswith("ratchet")] == ["ratchet:no-champion"]
 
 
@@ -109,7 +110,7 @@ def test_one_spoiled_piece_of_evidence_refuses(name: str, change: dict[str, Any]
     """Whatever is too little, missing or not a number fails its check, and the verdict with it."""
     evidence = good_evidence(**change)
     assert name in _failed(evidence)
-    assert decide(judge(evidence, POLICY)) == "refused"
+    assert verdict_of(run_checks(evidence, POLICY)) == "refused"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_leak_or_a_leak_check_that_saw_nothing_refuses(table: str, change: dict[
     tables = {**others, table: NO_LEAK.model_copy(update=change)} if change else others
     evidence = good_evidence(leaks=LeakEvidence(tables=tables))
     assert _failed(evidence) == ["leaks"]
-    (check,) = [check for check in judge(evidence, POLICY) if check.name == "leaks"]
+    (check,) = [check for check in run_checks(evidence, POLICY) if check.name == "leaks"]
     assert table in check.detail
     assert not any(other in check.detail for other in others)
 
@@ -143,9 +144,9 @@ def test_thin_slice_is_listed_as_insufficient() -> None:
     """A slice with too few rows neither passes nor fails; it is there to be read."""
     evidence = good_evidence()
     thin = SliceScore(column="clinic", value="west", n=3, skill=-9.0)
-    checks = judge(evidence.model_copy(update={"slices": (*evidence.slices, thin)}), POLICY)
+    checks = run_checks(evidence.model_copy(update={"slices": (*evidence.slices, thin)}), POLICY)
     assert [check.status for check in checks if check.name == "slice:clinic=west"] == ["insufficient"]
-    assert decide(checks) == "superior"
+    assert verdict_of(checks) == "superior"
 
 
 @pytest.mark.parametrize(
@@ -154,25 +155,25 @@ def test_thin_slice_is_listed_as_insufficient() -> None:
 def test_lower_bound_of_the_gain_decides(lower: float, verdict: Verdict) -> None:
     """Above zero is better, within the margin is not worse, and the rest is refused, however much was gained on these rows."""
     gain = Gain(value=0.05, lower=lower, upper=0.1)
-    assert verdict == decide(judge(good_evidence(gain=gain), POLICY))
+    assert verdict == verdict_of(run_checks(good_evidence(gain=gain), POLICY))
 
 
 def test_what_is_asked_of_probabilities_is_asked_of_nothing_else() -> None:
     """A regression has neither calibration nor ranking, and passes by its own metrics."""
-    asked = {check.name for check in judge(good_evidence(), POLICY)}
+    asked = {check.name for check in run_checks(good_evidence(), POLICY)}
     scores = {
         role: good_score(digest * 64).model_copy(update={"metrics": {"rmse": 2.0, "mae": 1.0}})
         for role, digest in (("candidate", "a"), ("reference", "0"), ("champion", "b"))
     }
-    checks = judge(good_evidence(task="regression", **scores), POLICY)
+    checks = run_checks(good_evidence(task="regression", **scores), POLICY)
     assert {"calibration", "ranking"} == asked - {check.name for check in checks}
-    assert "superior" == decide(checks)
+    assert "superior" == verdict_of(checks)
 
 
 def test_metrics_of_another_task_are_missing_metrics() -> None:
     """What the task is measured by has to be there, whatever else is; the check names what is not."""
     check = next(
-        check for check in judge(good_evidence(task="regression"), POLICY) if check.name == "metrics:candidate"
+        check for check in run_checks(good_evidence(task="regression"), POLICY) if check.name == "metrics:candidate"
     )
     assert ("failed", 2, "rmse, mae without a value") == (check.status, check.value, check.detail)
 
@@ -182,26 +183,26 @@ def test_bounds_of_probabilities_are_the_policy_s() -> None:
     evidence = good_evidence(candidate=good_score("a" * 64, auc=0.75, calibration_error=0.25))
     assert ["calibration", "ranking"] == _failed(evidence)
     lax = POLICY.model_copy(update={"max_calibration_error": 0.25, "max_auc_loss": 0.06})
-    assert "superior" == decide(judge(evidence, lax))
+    assert "superior" == verdict_of(run_checks(evidence, lax))
 
 
 def test_rows_split_by_entity_are_no_evidence_about_time() -> None:
     """The record says so in a check of its own, which is not passed."""
-    assert "time" not in {check.name for check in judge(good_evidence(), POLICY)}
-    check = next(check for check in judge(good_evidence(split="entity"), POLICY) if check.name == "time")
+    assert "time" not in {check.name for check in run_checks(good_evidence(), POLICY)}
+    check = next(check for check in run_checks(good_evidence(split="entity"), POLICY) if check.name == "time")
     assert (None, "insufficient") == (check.value, check.status)
     assert "no time evidence" in check.detail
 
 
 def test_no_checks_are_no_pass() -> None:
     """An empty list of checks does not decide for the model."""
-    assert decide(()) == "refused"
+    assert verdict_of(()) == "refused"
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True), st.floats(allow_nan=True, allow_infinity=True))
 def test_every_number_gives_a_verdict_and_nothing_but_good_ones_pass(skill: float, lower: float) -> None:
     """No float, however odd, crashes the judge or slips through."""
-    verdict = decide(judge(good_evidence(skill=skill, gain=_gain(lower)), POLICY))
+    verdict = verdict_of(run_checks(good_evidence(skill=skill, gain=_gain(lower)), POLICY))
     good = math.isfinite(skill) and skill > 0 and 1 - skill >= LEAST_ERROR and math.isfinite(lower)
     assert ("superior" if good and lower > 0 else "non-inferior" if good and lower > -0.01 else "refused") == verdict
 
@@ -238,7 +239,7 @@ def test_unsigned_record_is_refused(project: Project, tmp_path: Path) -> None:
 def test_signed_verdict_is_not_believed(project: Project) -> None:
     """Even a signed record counts for nothing when its checks do not follow from its evidence."""
     record = noshow_record(project, MODEL, skill=-1.0)
-    good = judge(good_evidence(), POLICY)
+    good = run_checks(good_evidence(), POLICY)
     for lie in ({"verdict": "superior"}, {"verdict": "superior", "checks": good}, {"checks": ()}):
         with pytest.raises(GateError, match="does not follow from its evidence"):
             verify(sign(record.model_copy(update=lie), project), MODEL.digest, project)
@@ -422,7 +423,7 @@ def test_public_key_is_restored_from_the_private_one(project: Project) -> None:
 def test_private_key_is_for_its_owner_alone_and_lies_where_it_is_told(tmp_path: Path) -> None:
     """The key is not readable by others, and RATCHET_SIGNING_KEY moves it out of the checkout."""
     path = tmp_path / "vault" / "mine.key"
-    project = Project(tmp_path, noshow_project(tmp_path).settings, Stores(signing_key=str(path)))
+    project = Project(tmp_path, noshow_project(tmp_path).settings, Environment(signing_key=str(path)))
     verify(noshow_record(project, MODEL), MODEL.digest, project)
     assert path.stat().st_mode & 0o777 == 0o600
     assert sorted(found.name for found in path.parent.iterdir()) == ["mine.key", "mine.pub"]

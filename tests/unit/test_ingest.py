@@ -1,4 +1,4 @@
-"""Ingest: deliveries become raw tables as they are, or a clear error and nothing else."""
+"""Ingest: batches become raw tables as they are, or a clear error and nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TWO = [payment(1, "2024-01-01T10:00"), payment(2, None)]
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project with one delivery of payments and one of shops."""
+    """A project with one batch of payments and one of shops."""
     project = feed_project(tmp_path)
     deliver_shops(project)
     deliver(project, "one", TWO)
@@ -54,7 +54,7 @@ def test_raw_rows_are_the_delivered_rows_with_their_identity(project: Project) -
 
 
 def test_reports_rows_and_notes_also_when_nothing_was_read(project: Project) -> None:
-    """What a loader noted is reported by every run, not only by the one that read the delivery."""
+    """What a loader noted is reported by every run, not only by the one that read the batch."""
     expected = {
         "delivered": {"payments": 2, "shops": 2},
         "rows": {"payments": 2, "shops": 2},
@@ -68,15 +68,13 @@ def test_reports_rows_and_notes_also_when_nothing_was_read(project: Project) -> 
 
 
 def test_reads_only_what_changed(project: Project) -> None:
-    """A new delivery does not touch the files of others, and one that is gone takes its file with it."""
+    """A new batch does not touch the files of others, and one that is gone takes its file with it."""
     deliver(project, "two", TWO[:1])
     ingest(project)
     first = project.raw / "payments" / "one.parquet"
     written = first.stat().st_mtime_ns
     deliver(project, "two", TWO)
-    (project.root / "deliveries" / "shops" / "all.parquet").rename(
-        project.root / "deliveries" / "shops" / "new.parquet"
-    )
+    (project.root / "batches" / "shops" / "all.parquet").rename(project.root / "batches" / "shops" / "new.parquet")
     assert {"payments": 4, "shops": 2} == ingest(project)["rows"]
     assert written == first.stat().st_mtime_ns
     assert ["payments/one", "payments/two", "shops/new"] == list(read_manifest(project.raw))
@@ -103,14 +101,14 @@ def test_columns_may_come_in_any_order(project: Project) -> None:
         (lambda table: table.slice(0, 0), "holds no row"),
     ],
 )
-def test_refuses_a_delivery_of_another_shape(project: Project, change: object, message: str) -> None:
-    """The error names the delivery and every column that is wrong; what stood before stands."""
+def test_refuses_a_batch_of_another_shape(project: Project, change: object, message: str) -> None:
+    """The error names the batch and every column that is wrong; what stood before stands."""
     ingest(project)
     before = contents(project.raw)
     path = deliver(project, "one", TWO)
     assert callable(change)
     pq.write_table(change(pq.read_table(path)), path)
-    with pytest.raises(SourceError, match=f"delivery payments/one: {message}"):
+    with pytest.raises(SourceError, match=f"batch payments/one: {message}"):
         ingest(project)
     assert before == contents(project.raw)
 
@@ -127,16 +125,16 @@ def test_refuses_a_truncated_file(project: Project) -> None:
 
 
 def test_refuses_a_source_that_lacks_a_table(project: Project) -> None:
-    """A table without any delivery is an error, not an empty table."""
-    (project.root / "deliveries" / "shops" / "all.parquet").unlink()
-    with pytest.raises(SourceError, match=r"source 'folder' at deliveries: delivers nothing of shops in \[2024-01-01"):
+    """A table without any batch is an error, not an empty table."""
+    (project.root / "batches" / "shops" / "all.parquet").unlink()
+    with pytest.raises(SourceError, match=r"source 'folder' at batches: delivers nothing of shops in \[2024-01-01"):
         ingest(project)
 
 
-def test_refuses_a_delivery_of_no_table(project: Project) -> None:
-    """A loader that hands over rows of a table that was not declared is mended, not ignored."""
+def test_refuses_a_batch_of_no_table(project: Project) -> None:
+    """A loader that hands over rows of a table that was not declared is fixed, not ignored."""
     deliver(project, "one", TWO, table="payment")
-    with pytest.raises(SourceError, match="delivery payment/one: is of no table"):
+    with pytest.raises(SourceError, match="batch payment/one: is of no table"):
         ingest(project)
 
 

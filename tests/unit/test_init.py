@@ -209,7 +209,7 @@ class TestUseCase:
         assert len((root / "use_cases" / project.use_case.name / "__init__.py").read_text().splitlines()) < 80
 
     def test_takes_requests_of_what_is_known_then(self, root: Path) -> None:
-        """Neither label nor what is late, nor the key; the moment is a field of it."""
+        """Neither label nor what is late, nor the key; the timestamp is a field of it."""
         with project_of(root, "rides") as project:
             assert ["zone", "distance_km", "class_", "bike", "asked_at"] == list(project.use_case.request.model_fields)
         with project_of(root, "subscribers") as project:

@@ -15,7 +15,7 @@ import pytest
 from authoring.init.answers import Answers
 from authoring.init.choices import Decided, decide
 from authoring.init.plan import plan
-from authoring.init.profile import Profile, look
+from authoring.init.profile import Profile, profile_columns
 from ratchet.core.errors import RatchetError
 
 ROWS = 400
@@ -41,7 +41,7 @@ def profile(columns: Mapping[str, Any] = TRIPS, **others: Any) -> Profile:
     text = {
         name: pa.array([None if value is None else str(value) for value in values]) for name, values in chosen.items()
     }
-    return look(pa.table(text), Path("trips.csv"))
+    return profile_columns(pa.table(text), Path("trips.csv"))
 
 
 def decided(answers: Answers, **others: Any) -> Decided:
@@ -65,7 +65,7 @@ class TestLabel:
 
     def test_may_be_none_of_the_columns(self) -> None:
         """Where all are names."""
-        text = look(pa.table({"zone": ["a", "b", "c"], "who": ["d", "e", "f"]}), Path("trips.csv"))
+        text = profile_columns(pa.table({"zone": ["a", "b", "c"], "who": ["d", "e", "f"]}), Path("trips.csv"))
         with pytest.raises(RatchetError) as raised:
             decide(text, Answers())
         assert "no column is a number or has two values. Give --label COLUMN, or COLUMN=VALUE." in str(raised.value)
@@ -151,7 +151,7 @@ class TestTime:
         assert "asked_at" == decided(replace(GIVEN, time="")).time
 
     def test_is_asked_for_where_there_are_several(self) -> None:
-        """A file says when, but not which is the moment of asking."""
+        """A file says when, but not which is the timestamp of asking."""
         assert problem(replace(GIVEN, time="", known_at="", known_after="1d")) == (
             "nothing says at which of its times a prediction would have been asked for. "
             "Give --time COLUMN (asked_at, ended_at)."
@@ -204,11 +204,11 @@ class TestLabelKnown:
     def test_must_be_later(self) -> None:
         """Or it would be known when asked."""
         assert problem(replace(GIVEN, time="ended_at", known_at="asked_at")) == (
-            "asked_at is not later than ended_at in most rows, as the moment when the label is known must be. "
+            "asked_at is not later than ended_at in most rows, as the timestamp when the label is known must be. "
             "Give --known-after such as 30m, 12h or 30d."
         )
         assert problem(replace(GIVEN, known_at="asked_at")) == (
-            "asked_at is not later than asked_at in most rows, as the moment when the label is known must be. "
+            "asked_at is not later than asked_at in most rows, as the timestamp when the label is known must be. "
             "Give --known-at COLUMN (ended_at)."
         )
 
@@ -325,12 +325,14 @@ class TestHeaders:
     def test_must_make_names(self, headers: list[str], said: str) -> None:
         """Or are refused, with what to do."""
         with pytest.raises(RatchetError) as raised:
-            look(pa.table([pa.array(["1"])] * len(headers), names=headers), Path("trips.csv"))
+            profile_columns(pa.table([pa.array(["1"])] * len(headers), names=headers), Path("trips.csv"))
         assert f"trips.csv: {said}" == str(raised.value)
 
     def test_without_a_name_is_no_column(self) -> None:
         """As the one that pandas writes its row numbers in."""
-        assert ["a"] == [column.name for column in look(pa.table({"": ["0"], "a": ["1"]}), Path("x")).columns]
+        assert ["a"] == [
+            column.name for column in profile_columns(pa.table({"": ["0"], "a": ["1"]}), Path("x")).columns
+        ]
 
 
 class TestKinds:
@@ -352,7 +354,7 @@ class TestKinds:
     def test_are_those_of_all_values(self, values: list[str | None], kind: str) -> None:
         """One that does not fit makes it text, as do leading zeros and numbers too long to be exact."""
         text = pa.table({"x": pa.array(values, pa.string()), "y": pa.array(["1"] * len(values))})
-        assert kind == look(text, Path("x")).column("x").kind
+        assert kind == profile_columns(text, Path("x")).column("x").kind
 
 
 class TestEnoughRows:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ratchet.core.settings import GateSettings
 from ratchet.gate.evidence import Gain, SliceScore
-from ratchet.gate.record import GateRecord, conclude
+from ratchet.gate.record import GateRecord, build_record
 from ratchet.model_registry.model_card import LIMIT, model_card, registered_model_card
 from ratchet.project.versions import CodeVersion
 from tests.support.models import noshow_contract
@@ -34,7 +34,7 @@ CONTRACT = noshow_contract()
 
 def record(dirty: bool = False, commit: str | None = "c" * 40, **changes: Any) -> GateRecord:
     code = CodeVersion(commit, dirty)
-    return conclude(CONTRACT, good_evidence(**changes), GateSettings(), files={}, data_version="d" * 32, code=code)
+    return build_record(CONTRACT, good_evidence(**changes), GateSettings(), files={}, data_version="d" * 32, code=code)
 
 
 def card(**changes: Any) -> str:

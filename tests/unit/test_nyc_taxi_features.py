@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratchet.features.expressions import view_derivation
+from ratchet.features.expressions import compile_view
 from ratchet.use_case.contract import Array
 from use_cases.nyc_taxi import use_case
 from use_cases.nyc_taxi.features import on_demand
@@ -68,7 +68,7 @@ TRIPS_OF_A_MONTH = st.lists(
 @cache
 def sql(view: str) -> str:
     """The view as the steps run it."""
-    return view_derivation(use_case, use_case.view(view)).sql
+    return compile_view(use_case, use_case.view(view)).sql
 
 
 def compute(name: str, rows: list[Row], table: str = "trips") -> list[Row]:
@@ -82,7 +82,7 @@ def compute(name: str, rows: list[Row], table: str = "trips") -> list[Row]:
 
 
 def oracle(history: History, trips: list[Row], at: datetime) -> Row:
-    """The features at a moment by definition: a loop over the trips of one entity."""
+    """The features at a timestamp by definition: a loop over the trips of one entity."""
     found: Row = {}
     for label, window in history.windows.items():
         inside = [each for each in trips if at - window <= each["dropoff_at"] < at]
@@ -118,7 +118,7 @@ class TestHistories:
     @settings(max_examples=15)
     @given(trips=TRIPS_OF_A_MONTH)
     def test_are_what_a_loop_over_the_trips_gives(self, name: str, trips: list[Row]) -> None:
-        """Bit for bit, at every row: only trips completed strictly before the row's moment count."""
+        """Bit for bit, at every row: only trips completed strictly before the row's timestamp count."""
         for row in compute(name, trips):
             assert expected(name, trips, row, row["event_timestamp"]) == features(name, row)
 
@@ -191,9 +191,9 @@ def columns(rows: list[tuple[Any, ...]]) -> dict[str, Array]:
         "dropoff_position__x_miles",
         "dropoff_position__y_miles",
     )
-    moments, *numbers = zip(*rows, strict=True)
+    timestamps, *numbers = zip(*rows, strict=True)
     return {
-        "event_timestamp": np.array(moments, "datetime64[us]"),
+        "event_timestamp": np.array(timestamps, "datetime64[us]"),
         **{name: np.array(values, dtype=np.float64) for name, values in zip(names, numbers, strict=True)},
     }
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError
 from ratchet.storage.partitions import to_columns
-from ratchet.use_case.contract import Array, Delivery
+from ratchet.use_case.contract import Array, Batch
 from use_cases.nyc_taxi.simulator import simulator
 from use_cases.nyc_taxi.tables import TIMEZONE, TRIPS, WEATHER, ZONES
 
@@ -23,15 +23,15 @@ JANUARY, MARCH, APRIL = date(2023, 1, 1), date(2023, 3, 1), date(2023, 4, 1)
 FEW = {"trips_per_day": 30}
 
 
-def deliveries(first: date, end: date, **options: Any) -> dict[tuple[str, str], Delivery]:
+def batches(first: date, end: date, **options: Any) -> dict[tuple[str, str], Batch]:
     period = Period.between(first, end, TIMEZONE)
-    return {(each.table, each.batch): each for each in simulator("", options, period)}
+    return {(each.table, each.name): each for each in simulator("", options, period)}
 
 
 def rows(table: str, batch: str, **options: Any) -> pa.Table:
     """A month by itself."""
     first = date.fromisoformat(f"{batch}-01")
-    return deliveries(first, first + timedelta(days=1), **options)[table, batch].read()[0]
+    return batches(first, first + timedelta(days=1), **options)[table, batch].read()[0]
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,8 @@ class TestDeterminism:
     def test_a_month_does_not_depend_on_other_months(self, seed: int, months: int, drift: date | None) -> None:
         """Whatever else is generated, March is March: the same rows and the same digest."""
         options = {"seed": seed, "trips_per_day": 5, "drift_from": drift}
-        alone = deliveries(MARCH, date(2023, 3, 2), **options)
-        among = deliveries(MARCH - timedelta(days=31 * months), APRIL + timedelta(days=40), **options)
+        alone = batches(MARCH, date(2023, 3, 2), **options)
+        among = batches(MARCH - timedelta(days=31 * months), APRIL + timedelta(days=40), **options)
         for key in alone:
             assert alone[key].digest == among[key].digest
             assert alone[key].read()[0].equals(among[key].read()[0])
@@ -68,41 +68,39 @@ class TestDeterminism:
         ]
         assert before[0].equals(before[1])
         keys = [("trips", "2023-03"), ("trips", "2023-04"), ("trips", "2023-02")]
-        without, with_drift = (
-            deliveries(date(2023, 2, 1), date(2023, 4, 2), **options) for options in (plain, drifted)
-        )
+        without, with_drift = (batches(date(2023, 2, 1), date(2023, 4, 2), **options) for options in (plain, drifted))
         assert [False, False, True] == [without[key].digest == with_drift[key].digest for key in keys]
 
     def test_the_seed_makes_another_city(self) -> None:
         """Other places, other trips, other digests."""
         assert not rows("trips", "2023-03", seed=1, **FEW).equals(rows("trips", "2023-03", seed=2, **FEW))
-        digests = [deliveries(MARCH, APRIL, seed=seed)["zones", "zones"].digest for seed in (1, 2)]
+        digests = [batches(MARCH, APRIL, seed=seed)["zones", "zones"].digest for seed in (1, 2)]
         assert digests[0] != digests[1]
 
     def test_a_date_may_be_written_as_text(self) -> None:
         """As params.yaml has it."""
-        texts, dates = (deliveries(MARCH, APRIL, drift_from=day) for day in ("2023-03-10", date(2023, 3, 10)))
+        texts, dates = (batches(MARCH, APRIL, drift_from=day) for day in ("2023-03-10", date(2023, 3, 10)))
         assert texts["trips", "2023-03"].digest == dates["trips", "2023-03"].digest
 
     @pytest.mark.parametrize("options", [{"trips_a_day": 3}, {"trips_per_day": 0}, {"drift_from": "soon"}])
     def test_options_that_mean_nothing_are_refused(self, options: dict[str, Any]) -> None:
         """Options are settings, too."""
         with pytest.raises(SettingsError, match=next(iter(options))):
-            deliveries(MARCH, APRIL, **options)
+            batches(MARCH, APRIL, **options)
 
 
 class TestDeliveries:
     def test_are_those_of_the_real_source(self) -> None:
         """Months of trips, zones once, weather from the day before on, in canonical schemas."""
-        found = deliveries(MARCH, APRIL, **FEW)
+        found = batches(MARCH, APRIL, **FEW)
         schemas = {"trips": TRIPS, "zones": ZONES, "weather": WEATHER}
         assert [("trips", "2023-03"), ("zones", "zones"), ("weather", "2023-02"), ("weather", "2023-03")] == list(found)
-        for (table, _), delivery in found.items():
-            assert schemas[table] == delivery.read()[0].select(schemas[table].names).schema
+        for (table, _), batch in found.items():
+            assert schemas[table] == batch.read()[0].select(schemas[table].names).schema
 
     def test_every_zone_but_the_unknown_ones_lies_somewhere(self) -> None:
         """Positions in miles, null for 264 and 265."""
-        zones = deliveries(MARCH, APRIL)["zones", "zones"].read()[0]
+        zones = batches(MARCH, APRIL)["zones", "zones"].read()[0]
         nowhere = zones.filter(pc.is_null(zones["x_miles"]))["zone"].to_pylist()
         assert ([264, 265], 62) == (nowhere, zones.num_rows)
 

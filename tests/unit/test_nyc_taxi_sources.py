@@ -1,4 +1,4 @@
-"""TLC's folder: a delivery a month, or an error that says which file and what to do."""
+"""TLC's folder: a batch a month, or an error that says which file and what to do."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError, SourceError
-from ratchet.use_case.contract import Delivery, Unread
+from ratchet.use_case.contract import Batch, Unread
 from tests.support.taxi import between, deliver_month, deliver_reference, delivered
 from use_cases.nyc_taxi.sources import tlc
 from use_cases.nyc_taxi.tables import TIMEZONE, WEATHER, ZONES
 
 MARCH = Period.between(date(2023, 3, 1), date(2023, 4, 1), TIMEZONE)
-Deliveries = dict[tuple[str, str], Delivery]
+Batches = dict[tuple[str, str], Batch]
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "months"
 
 
-def read(folder: Path, period: Period = MARCH, **options: str) -> Deliveries:
+def read(folder: Path, period: Period = MARCH, **options: str) -> Batches:
     found = tlc(str(folder), options, period)
-    return {(each.table, each.batch): each for each in found if isinstance(each, Delivery)}
+    return {(each.table, each.name): each for each in found if isinstance(each, Batch)}
 
 
 class TestDeliveries:

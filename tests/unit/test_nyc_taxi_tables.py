@@ -110,7 +110,7 @@ class TestColumns:
             trips(rows, MARCH, "march.parquet")
 
     def test_a_month_without_rows_is_refused(self) -> None:
-        """An empty month is a broken delivery, not a month without trips."""
+        """An empty month is a broken batch, not a month without trips."""
         with pytest.raises(SourceError, match="holds no rows"):
             trips(delivered(), MARCH, "march.parquet")
 
@@ -138,9 +138,9 @@ class TestTime:
     ) -> None:
         """Only a pickup in the hour that is repeated is taken for the first such hour."""
         pickup = pickup.replace(microsecond=0)
-        start, end = (moment.astimezone(NEW_YORK) for moment in (pickup, pickup + timedelta(seconds=seconds)))
+        start, end = (timestamp.astimezone(NEW_YORK) for timestamp in (pickup, pickup + timedelta(seconds=seconds)))
         assume(not start.fold)
-        row = canonical(delivered(between(*(moment.replace(tzinfo=None).isoformat() for moment in (start, end)))))
+        row = canonical(delivered(between(*(timestamp.replace(tzinfo=None).isoformat() for timestamp in (start, end)))))
         assert (pickup, seconds) == (row["pickup_at"], row["duration_seconds"])
 
     def test_a_dropoff_that_is_simply_too_early_stays_so(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ratchet.features.expressions import label_derivation, request_derivation, view_derivation
+from ratchet.features.expressions import compile_labels, compile_requests, compile_view
 from ratchet.use_case.contract import load_use_case
 from use_cases.nyc_taxi import use_case
 
@@ -58,7 +58,7 @@ class TestDeclaration:
         looked_up = {
             f"{lookup.prefix}__{name}"
             for lookup in use_case.lookups
-            for name in view_derivation(use_case, use_case.view(lookup.view)).schema.names
+            for name in compile_view(use_case, use_case.view(lookup.view)).schema.names
         }
         known = {*use_case.request_fields(), *looked_up, *ON_DEMAND}
         named = {*use_case.inputs, *use_case.slices, *(column for level in use_case.baseline for column in level)}
@@ -66,13 +66,13 @@ class TestDeclaration:
 
     def test_nothing_of_the_trip_itself_is_asked_for(self) -> None:
         """A request holds what is known at pickup: its row has no distance, amount or duration."""
-        names = request_derivation(use_case).schema.names
+        names = compile_requests(use_case).schema.names
         assert ["request_id", *use_case.request_fields(), "city", "event_timestamp"] == names
         assert set(use_case.request_fields()) <= set(use_case.table("trips").early)
 
     def test_the_label_is_the_duration_in_minutes(self) -> None:
         """Known when the trip has ended."""
-        assert ["request_id", "event_timestamp", "label", "label_known_at"] == label_derivation(use_case).schema.names
+        assert ["request_id", "event_timestamp", "label", "label_known_at"] == compile_labels(use_case).schema.names
 
     def test_importing_it_is_cheap(self) -> None:
         """A caller that only reads the declaration does not wait for the libraries of the steps."""

@@ -73,7 +73,7 @@ class TestFields:
         )
 
     def test_are_inputs(self) -> None:
-        """Text is a category, the rest but moments are numbers, unless it is said otherwise."""
+        """Text is a category, the rest but timestamps are numbers, unless it is said otherwise."""
         assert {"meter": "category", "zone": "number", "load": "number", "is_new": "number"} == kinds_of(Reading)
         assert {"zone": "category", "load": "number", "is_new": "number"} == kinds_of(
             Reading, meter=None, zone="category"
@@ -102,7 +102,7 @@ class TestFields:
 
 
 def test_examples_are_the_rows() -> None:
-    """Each is a request at its event_time, with its label; a label that nobody knows the moment of is unknown."""
+    """Each is a request at its event_time, with its label; a label that nobody knows the timestamp of is unknown."""
     rows = table({"fault": 0}, {"known_at": None}, {"fault": None})
     examples = (
         examples_of(METERS, Reading, _["fault"])({"meters": rows}).order_by("request_id").to_pyarrow().to_pylist()

@@ -32,7 +32,7 @@ def found(root: Path, rule: Rule, pending: int) -> list[str]:
     missing = pa.array([place < pending for place in range(3)])
     columns = {name: pa.nulls(3, field) for name, field in zip(rows.schema.names, rows.schema.types, strict=True)}
     columns["recorded_at"] = pc.if_else(missing, pa.scalar(None, INSTANT), pa.scalar(0).cast(INSTANT))
-    sample = Sample(project, {"appointments": pa.table(columns)}, {}, {"appointments": Read(3, {})}, deliveries=1)
+    sample = Sample(project, {"appointments": pa.table(columns)}, {}, {"appointments": Read(3, {})}, batches=1)
     return [f"{one.what} {one.where} {one.problem}" for one in check_pending(sample, Declaration(project))]
 
 

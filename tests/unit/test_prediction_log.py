@@ -130,7 +130,7 @@ def test_an_id_finds_its_row_in_either_half(project: Project, champion: Champion
     tables.write_table(project.predictions / f"date={NOW.date()}" / "part.parquet", batch)
     for rows in (online, batch):
         wanted = rows.slice(7, 1).to_pylist()[0]
-        found = prediction_log.find(project, wanted["prediction_id"])
+        found = prediction_log.find_prediction(project, wanted["prediction_id"])
         assert (wanted["prediction"], wanted["time"].isoformat()) == (found["prediction"], found["time"])
         assert wanted["keys"] == found["keys"]
 
@@ -139,13 +139,13 @@ def test_an_id_finds_its_row_in_either_half(project: Project, champion: Champion
 def test_what_is_no_id_is_said_to_be_none(project: Project, prediction_id: str) -> None:
     """Text of another shape is refused before any file is looked at."""
     with pytest.raises(StoreError, match="is not an id of a prediction"):
-        prediction_log.find(project, prediction_id)
+        prediction_log.find_prediction(project, prediction_id)
 
 
 def test_an_unknown_id_is_an_error(project: Project) -> None:
     """An id that nobody gave is not in the log."""
     with pytest.raises(StoreError, match="is not in the prediction log"):
-        prediction_log.find(project, "2024-07-20-o00")
+        prediction_log.find_prediction(project, "2024-07-20-o00")
 
 
 def test_the_last_line_of_a_killed_process_is_left_out(project: Project, champion: Champion) -> None:
@@ -156,7 +156,7 @@ def test_the_last_line_of_a_killed_process_is_left_out(project: Project, champio
         handle.write(b'{"prediction_id": "2024-07-20-o00", "ti')
     assert 3 == prediction_log.read(project, TODAY).num_rows
     with pytest.raises(StoreError, match="is not in the prediction log"):
-        prediction_log.find(project, "2024-07-20-o00")
+        prediction_log.find_prediction(project, "2024-07-20-o00")
 
 
 def test_a_damaged_line_is_an_error(project: Project, champion: Champion) -> None:
@@ -168,7 +168,7 @@ def test_a_damaged_line_is_an_error(project: Project, champion: Champion) -> Non
     with pytest.raises(StoreError, match="cannot be read"):
         prediction_log.read(project, TODAY)
     with pytest.raises(StoreError, match="cannot be read"):
-        prediction_log.find(project, rows.column("prediction_id")[0].as_py())
+        prediction_log.find_prediction(project, rows.column("prediction_id")[0].as_py())
 
 
 def test_a_log_that_cannot_be_written_is_an_error(project: Project, champion: Champion) -> None:
@@ -229,5 +229,5 @@ def test_rows_of_an_earlier_contract_stay_readable(project: Project, champion: C
     (segment,) = project.online_log.rglob("*.jsonl")
     segment.write_bytes(segment.read_bytes().replace(b'"features": {', b'"features": {"gone": 1.5, '))
     assert 1 == prediction_log.read(project, TODAY).num_rows
-    found = prediction_log.find(project, rows.column("prediction_id")[0].as_py())
+    found = prediction_log.find_prediction(project, rows.column("prediction_id")[0].as_py())
     assert 1.5 == found["features"]["gone"]

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from ratchet.core.progress import counted, report, shown
+from ratchet.core.progress import counted, report, show_progress
 
 
 class Terminal(io.StringIO):
@@ -36,7 +36,7 @@ def test_nothing_is_shown_unasked(capfd: pytest.CaptureFixture[str]) -> None:
 def test_a_file_gets_a_line_now_and_then() -> None:
     """Of a hundred reports in a hundred seconds a few become whole lines, with name, count and seconds."""
     stream = io.StringIO()
-    with shown("train", stream, Seconds()):
+    with show_progress("train", stream, Seconds()):
         for tree in range(100):
             report("trees so far", tree + 1)
     lines = stream.getvalue().splitlines()
@@ -48,7 +48,7 @@ def test_a_file_gets_a_line_now_and_then() -> None:
 def test_a_quick_step_shows_nothing_in_a_file() -> None:
     """A log is not filled with steps that end at once."""
     stream = io.StringIO()
-    with shown("ingest", stream):
+    with show_progress("ingest", stream):
         report("raw", 1, 4)
     assert "" == stream.getvalue()
 
@@ -56,7 +56,7 @@ def test_a_quick_step_shows_nothing_in_a_file() -> None:
 def test_a_terminal_has_one_line_that_ends_empty() -> None:
     """Each report takes the place of the one before, and of the last one nothing stays."""
     stream = Terminal()
-    with shown("validate", stream, Seconds()):
+    with show_progress("validate", stream, Seconds()):
         list(counted("abc", "quarantine", 3))
     *_, last, cleared = stream.getvalue().split("\r\x1b[K")
     assert "\n" not in stream.getvalue()
@@ -67,7 +67,7 @@ def test_a_terminal_has_one_line_that_ends_empty() -> None:
 def test_the_line_is_gone_when_a_step_fails() -> None:
     """The error does not stand behind a line of progress."""
     stream = Terminal()
-    with pytest.raises(ValueError, match="broken"), shown("train", stream):
+    with pytest.raises(ValueError, match="broken"), show_progress("train", stream):
         raise ValueError("broken")
     assert stream.getvalue().endswith("\r\x1b[K")
 
@@ -76,7 +76,7 @@ def test_a_line_is_no_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -
     """A longer one would wrap, and could not be taken back."""
     monkeypatch.setenv("COLUMNS", "40")
     stream = Terminal()
-    with shown("featurize", stream, Seconds()):
+    with show_progress("featurize", stream, Seconds()):
         report("a view with a very long name and a fingerprint", 1, 2)
     assert all(len(line) < 40 for line in stream.getvalue().split("\r\x1b[K"))
 
@@ -84,7 +84,7 @@ def test_a_line_is_no_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -
 def test_counted_passes_all_items_on_and_stops_with_its_reader() -> None:
     """Only what was dealt with is counted."""
     stream = io.StringIO()
-    with shown("ingest", stream, Seconds(20)):
+    with show_progress("ingest", stream, Seconds(20)):
         items = counted("abc", "raw", 3)
         assert "a" == next(items)
         assert "b" == next(items)

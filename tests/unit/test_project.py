@@ -28,7 +28,7 @@ class TestProject:
         monkeypatch.setenv("RATCHET_THREADS", "3")
         project = Project.load(tmp_path)
         assert settings == project.settings
-        assert 3 == project.stores.threads
+        assert 3 == project.environment.threads
         assert UTC == project.clock.now().tzinfo
 
     def test_every_store_carries_use_case_and_source(self, tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from ratchet.core.errors import GateError
-from ratchet.gate.checks import PLAUSIBLE, decide, judge
+from ratchet.gate.checks import PLAUSIBLE, run_checks, verdict_of
 from ratchet.gate.evidence import Evidence
 from ratchet.gate.plausibility import LinearFit
 from ratchet.gate.reasons import Reason, accept, find_reason, reasons_file
-from ratchet.gate.record import GateRecord, admit, conclude, verify
+from ratchet.gate.record import GateRecord, admit, build_record, verify
 from ratchet.gate.signing import sign
 from ratchet.project.project import Project
 from ratchet.project.versions import CodeVersion
@@ -43,7 +43,7 @@ def too_good(reason: Reason | None = None, **changes: Any) -> Evidence:
 
 def record(project: Project, evidence: Evidence) -> GateRecord:
     files: dict[str, str] = {}
-    made = conclude(
+    made = build_record(
         CONTRACT, evidence, project.settings.gate, files=files, data_version="d", code=CodeVersion(None, dirty=True)
     )
     return sign(made, project)
@@ -135,7 +135,7 @@ def test_without_a_reason_the_refusal_names_columns_and_command(project: Project
 
 def test_objection_is_in_the_check(project: Project) -> None:
     """A reason that does not count says so where it is missed."""
-    checks = judge(too_good(objection="the signature does not fit"), project.settings.gate)
+    checks = run_checks(too_good(objection="the signature does not fit"), project.settings.gate)
     (found,) = (check for check in checks if check.name == f"{PLAUSIBLE}linear-fit")
     assert ("failed", True) == (found.status, "the signature does not fit" in found.detail)
 
@@ -144,7 +144,7 @@ def test_objection_is_in_the_check(project: Project) -> None:
 def test_missing_evidence_is_covered_by_no_reason(project: Project, change: dict[str, Any]) -> None:
     """A reason is about a figure, not about its absence."""
     evidence = too_good(signed(project)).model_copy(update=change)
-    assert "refused" == decide(judge(evidence, project.settings.gate))
+    assert "refused" == verdict_of(run_checks(evidence, project.settings.gate))
 
 
 def test_reason_within_a_record_is_verified_again(project: Project) -> None:

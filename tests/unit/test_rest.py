@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, ValidationError, create_model
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from inference_pipeline.online.model_slot import Serving
+from inference_pipeline.online.model_slot import ModelSlot
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.requests import MAX_INSTANCES, RequestReader
 from inference_pipeline.online.rest import MAX_BODY, application, attach
@@ -40,16 +40,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="module")
-def serving(project: Project) -> Serving:
-    return Serving(project, fixed_predictor)
+def serving(project: Project) -> ModelSlot:
+    return ModelSlot(project, fixed_predictor)
 
 
 @pytest.fixture(scope="module")
-def client(serving: Serving) -> TestClient:
+def client(serving: ModelSlot) -> TestClient:
     return client_of(serving)
 
 
-def client_of(*served: Serving) -> TestClient:
+def client_of(*served: ModelSlot) -> TestClient:
     app = application()
     attach(app, served)
     for serving in served:
@@ -75,13 +75,13 @@ def test_an_answer_has_a_prediction_and_an_id_for_each_instance(client: TestClie
     assert {"predictions", "prediction_ids", "model_name", "model_version"} == answer.keys()
     assert ("noshow-clinic", 1) == (answer["model_name"], answer["model_version"])
     assert answer["predictions"][0] == answer["predictions"][1]
-    found = [prediction_log.find(project, prediction_id) for prediction_id in answer["prediction_ids"]]
+    found = [prediction_log.find_prediction(project, prediction_id) for prediction_id in answer["prediction_ids"]]
     assert answer["predictions"] == [row["prediction"] for row in found]
     assert [12, 12, 29] == [row["request"]["booked_days_ahead"] for row in found]
     assert "2024-07-20T00:00:00+00:00" == found[0]["request"]["event_timestamp"]
 
 
-def test_the_model_says_that_it_is_ready(client: TestClient, serving: Serving) -> None:
+def test_the_model_says_that_it_is_ready(client: TestClient, serving: ModelSlot) -> None:
     """GET names the model, its version and what it was trained on."""
     status = client.get("/v1/models/noshow-clinic")
     champion = serving.predictor.champion
@@ -269,7 +269,7 @@ def test_another_model_is_not_found(client: TestClient, method: str) -> None:
 
 def test_several_models_answer_in_one_process(tmp_path: Path) -> None:
     """Each by its name; one that could not be loaded does not keep the other from answering."""
-    served = [Serving(noshow_project(tmp_path), fixed_predictor), Serving(parcels_project(tmp_path), unavailable)]
+    served = [ModelSlot(noshow_project(tmp_path), fixed_predictor), ModelSlot(parcels_project(tmp_path), unavailable)]
     client = client_of(*served)
     assert {"models": ["noshow-clinic", "parcels-feed"]} == client.get("/v1/models").json()
     assert 200 == client.post(PATH, json=body()).status_code
@@ -278,7 +278,7 @@ def test_several_models_answer_in_one_process(tmp_path: Path) -> None:
 
 def test_without_a_model_there_is_a_reason(tmp_path: Path) -> None:
     """Until a model can be loaded everything is 503, and says why."""
-    client = client_of(Serving(noshow_project(tmp_path), unavailable))
+    client = client_of(ModelSlot(noshow_project(tmp_path), unavailable))
     for answer in (client.get("/v1/models/noshow-clinic"), client.post(PATH, json=body())):
         assert 503 == answer.status_code
         assert "no model has been promoted yet" in answer.json()["error"]
@@ -289,7 +289,7 @@ def test_an_unlogged_prediction_is_not_answered(tmp_path: Path) -> None:
     project = noshow_project(tmp_path)
     project.online_log.parent.mkdir(parents=True)
     project.online_log.write_text("in the way")
-    answer = client_of(Serving(project, fixed_predictor)).post(PATH, json=body())
+    answer = client_of(ModelSlot(project, fixed_predictor)).post(PATH, json=body())
     assert 503 == answer.status_code
     assert "could not be logged" in answer.json()["error"]
 

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import pytest
 
 from authoring.check import sample
-from authoring.check.sample import Sample, take
+from authoring.check.sample import Sample, take_sample
 from ratchet.project.project import Project
-from ratchet.use_case.contract import Delivery
+from ratchet.use_case.contract import Batch
 from tests.support import noshow
 from tests.support.projects import noshow_project
 from tests.support.variants import with_use_case, with_view
@@ -23,19 +23,17 @@ WEEKS, ROWS = 31, 200
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    return noshow_project(tmp_path, rows_per_week=ROWS)
+    return noshow_project(tmp_path, rows_per_week=ROWS, weeks_per_batch=1)
 
 
 def taken(project: Project, change: Callable[[pa.Table], pa.Table]) -> Sample:
-    """The sample of a feed whose every delivery is changed."""
+    """The sample of a feed whose every batch is changed."""
 
-    def loader(path: str, options: object, period: object) -> list[Delivery]:
+    def loader(path: str, options: object, period: object) -> list[Batch]:
         given = noshow.clinic_feed(path, options, period)  # type: ignore[arg-type]
-        return [
-            Delivery(one.table, one.batch, one.digest, lambda one=one: (change(one.read()[0]), [])) for one in given
-        ]  # type: ignore[misc]
+        return [Batch(one.table, one.name, one.digest, lambda one=one: (change(one.read()[0]), [])) for one in given]  # type: ignore[misc]
 
-    return take(with_use_case(project, sources={"clinic": loader}))
+    return take_sample(with_use_case(project, sources={"clinic": loader}))
 
 
 def emptied(rows: pa.Table, column: str, count: int) -> pa.Table:
@@ -51,8 +49,8 @@ def size(sample: Sample) -> int:
 
 def test_rows_before_the_end_are_kept(project: Project) -> None:
     """Everything delivered is read; rows from the end of the last period on are left out."""
-    found = take(project)
-    assert (WEEKS * ROWS, WEEKS) == (found.rows, found.deliveries)
+    found = take_sample(project)
+    assert (WEEKS * ROWS, WEEKS) == (found.rows, found.batches)
     last = pc.max(found.tables["appointments"]["reminder_at"]).as_py()
     assert last < project.period("all").end
     assert last == found.last
@@ -60,7 +58,7 @@ def test_rows_before_the_end_are_kept(project: Project) -> None:
 
 def test_rows_without_key_or_time_are_left_out(project: Project) -> None:
     """Such rows would be quarantined, whatever the rules say."""
-    everything = size(take(project))
+    everything = size(take_sample(project))
     assert everything - WEEKS * 3 <= size(taken(project, lambda rows: emptied(rows, "appointment_id", 3))) < everything
     assert everything - WEEKS * 3 <= size(taken(project, lambda rows: emptied(rows, "reminder_at", 3))) < everything
 
@@ -68,7 +66,7 @@ def test_rows_without_key_or_time_are_left_out(project: Project) -> None:
 def test_the_same_row_twice_is_no_contradiction(project: Project) -> None:
     """A row delivered again counts once, and says nothing against the key."""
     found = taken(project, lambda rows: pa.concat_tables([rows, rows]))
-    assert (0, size(take(project))) == (found.repeated["appointments"].rows, size(found))
+    assert (0, size(take_sample(project))) == (found.repeated["appointments"].rows, size(found))
 
 
 def test_few_contradictions_are_dirt(project: Project) -> None:
@@ -84,8 +82,8 @@ def test_few_contradictions_are_dirt(project: Project) -> None:
 
     few, many = taken(project, corrected(1)), taken(project, corrected(50))
     assert WEEKS - 1 <= few.repeated["appointments"].rows <= WEEKS
-    assert size(take(project)) == size(few)
-    assert size(take(project)) < size(many)
+    assert size(take_sample(project)) == size(few)
+    assert size(take_sample(project)) < size(many)
 
 
 def test_rows_known_before_they_happened_are_dirt_if_few(project: Project) -> None:
@@ -101,33 +99,33 @@ def test_rows_known_before_they_happened_are_dirt_if_few(project: Project) -> No
 
         return change
 
-    everything = size(take(project))
+    everything = size(take_sample(project))
     assert everything - WEEKS <= size(taken(project, early(1))) < everything
     assert everything == size(taken(project, early(ROWS)))
 
 
 def test_no_more_is_read_than_needed(tmp_path: Path) -> None:
-    """Of many rows the latest are kept, and earlier deliveries are not read; a label that takes long to show needs more."""
-    project = noshow_project(tmp_path, rows_per_week=sample.ROWS // 4)
+    """Of many rows the latest are kept, and earlier batches are not read; a label that takes long to show needs more."""
+    project = noshow_project(tmp_path, rows_per_week=sample.ROWS // 4, weeks_per_batch=1)
     week = timedelta(days=7)
     short = with_view(project, "patient_history", lookback=week, max_age=week)
-    found = take(short)
+    found = take_sample(short)
     assert found.rows < WEEKS * sample.ROWS // 4
     assert sample.ROWS == size(found)
-    assert sample.ROWS < size(take(with_use_case(short, horizon=timedelta(days=28))))
+    assert sample.ROWS < size(take_sample(with_use_case(short, horizon=timedelta(days=28))))
 
 
 def test_as_much_is_read_as_labels_take_and_features_look_back(tmp_path: Path) -> None:
     """With outcomes three days late and windows of sixty days there are rows of sixty-six days before the last one."""
-    found = take(noshow_project(tmp_path, rows_per_week=sample.ROWS // 4))
+    found = take_sample(noshow_project(tmp_path, rows_per_week=sample.ROWS // 4, weeks_per_batch=1))
     assert found.last - first(found) == pytest.approx(timedelta(days=66), abs=timedelta(hours=1))
     assert 1 == found.thinned
 
 
 def test_of_too_many_rows_whole_entities_are_left_out(tmp_path: Path) -> None:
     """Half of the patients stay, with all their appointments of the same span."""
-    project = noshow_project(tmp_path, rows_per_week=sample.MOST // 6)
-    found = take(project)
+    project = noshow_project(tmp_path, rows_per_week=sample.MOST // 6, weeks_per_batch=1)
+    found = take_sample(project)
     kept = found.tables["appointments"]
     patients, source = pc.unique(kept["patient"]), project.settings.source
     delivered = list(project.loader(source.path, source.options, project.period("all")))[-4].read()[0]

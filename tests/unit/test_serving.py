@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inference_pipeline.online.model_slot import Serving
+from inference_pipeline.online.model_slot import ModelSlot
 from inference_pipeline.online.predictor import Predictor
 from ratchet.core.errors import GateError, RegistryError, StoreError
 from ratchet.project.project import Project
@@ -55,7 +55,7 @@ def project(tmp_path: Path) -> Project:
 def test_a_model_is_loaded_once_per_promotion(project: Project) -> None:
     """What serves is loaded again when reconcile wrote something else, and only then."""
     registry = Registry()
-    serving = Serving(project, registry.load)
+    serving = ModelSlot(project, registry.load)
     serving.refresh()
     serving.refresh()
     assert 1 == serving.predictor.champion.version
@@ -68,7 +68,7 @@ def test_a_model_is_loaded_once_per_promotion(project: Project) -> None:
 def test_what_is_loaded_stays_while_what_serves_cannot_be_learnt(project: Project, trouble: Exception) -> None:
     """A registry that is away and a full disk do not take down the model that answers; loading is tried again."""
     registry = Registry()
-    serving = Serving(project, registry.load)
+    serving = ModelSlot(project, registry.load)
     serving.refresh()
     registry.broken = trouble
     write_json(project.serving_file, {"version": 2})
@@ -83,7 +83,7 @@ def test_what_is_loaded_stays_while_what_serves_cannot_be_learnt(project: Projec
 def test_what_no_longer_serves_does_not_answer(project: Project, answer: Exception) -> None:
     """Once another version serves, or none, the one before is gone, and the reason is told, although nothing replaces it."""
     registry = Registry()
-    serving = Serving(project, registry.load)
+    serving = ModelSlot(project, registry.load)
     serving.refresh()
     registry.broken = answer
     write_json(project.serving_file, {"version": 2})
@@ -98,7 +98,7 @@ def test_what_no_longer_serves_does_not_answer(project: Project, answer: Excepti
 
 def test_a_serving_file_that_cannot_be_read_is_tried_again(project: Project) -> None:
     """Looking for a move never fails: the model that answers goes on, and the next move is followed."""
-    serving = Serving(project, Registry().load)
+    serving = ModelSlot(project, Registry().load)
     serving.refresh()
     project.serving_file.unlink()
     project.serving_file.mkdir()
@@ -114,7 +114,7 @@ def test_without_a_model_there_is_a_reason(project: Project) -> None:
     """Until something could be loaded the service is not ready and says why."""
     registry = Registry()
     registry.broken = UNSIGNED
-    serving = Serving(project, registry.load)
+    serving = ModelSlot(project, registry.load)
     serving.refresh()
     assert not serving.ready
     with pytest.raises(RegistryError, match="the signature does not fit"):

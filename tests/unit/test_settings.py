@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from ratchet.core.environment import Environment
 from ratchet.core.errors import SettingsError
-from ratchet.core.settings import WATCHED, DriftSettings, GateSettings, Periods, Settings, Stores, parse
+from ratchet.core.settings import WATCHED, DriftSettings, GateSettings, Periods, Settings, parse
 
 ROOT = Path(__file__).parents[2]
 DAYS = st.dates(date(2000, 1, 1), date(2100, 1, 1))
@@ -74,7 +75,7 @@ class TestParams:
         assert str(tmp_path / "params.yaml") == caught.value.subject
 
     def test_every_wrong_key_is_named_at_once(self, tmp_path: Path) -> None:
-        """A person mends the file in one go."""
+        """A person fixes the file in one go."""
         with pytest.raises(SettingsError, match=r"a: unknown key.*b: unknown key"):
             load(tmp_path, params({"a": 1, "b": 2}))
 
@@ -157,14 +158,14 @@ class TestDrift:
 class TestStores:
     def test_the_embedded_default_needs_no_environment(self) -> None:
         """Other variables are none of its business."""
-        assert Stores() == Stores.from_environment({"HOME": "/nowhere", "PATH": "/bin"})
+        assert Environment() == Environment.from_environment({"HOME": "/nowhere", "PATH": "/bin"})
 
     def test_reads_its_variables(self) -> None:
         """RATCHET_THREADS sets `threads`, as the number it stands for."""
         environment = {"RATCHET_THREADS": "4", "RATCHET_TRACKING_URI": "sqlite:///x.db"}
-        assert Stores(threads=4, tracking_uri="sqlite:///x.db") == Stores.from_environment(environment)
+        assert Environment(threads=4, tracking_uri="sqlite:///x.db") == Environment.from_environment(environment)
 
     def test_an_unknown_variable_is_refused(self) -> None:
         """A typo in a variable's name does not silently mean the default."""
         with pytest.raises(SettingsError, match=r"RATCHET_THREAD: unknown key \(did you mean 'RATCHET_THREADS'"):
-            Stores.from_environment({"RATCHET_THREAD": "4"})
+            Environment.from_environment({"RATCHET_THREAD": "4"})

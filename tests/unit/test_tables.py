@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ratchet.core.environment import Environment
 from ratchet.core.errors import StoreError
-from ratchet.core.settings import Stores
 from ratchet.storage.partitions import (
     MANIFEST,
     Changes,
@@ -84,7 +84,7 @@ def break_off(folder: Path, wanted: dict[str, str], before: str) -> Path:
     def compute(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
         for unit, tables in computing(wanted)(stale):
             if unit == before:
-                raise StoreError("broke", subject="it", remedy="Mend it")
+                raise StoreError("broke", subject="it", remedy="Fix it")
             yield unit, tables
 
     with pytest.raises(StoreError, match="broke"):
@@ -143,7 +143,7 @@ class TestUpdate:
 
         def failing(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
             yield stale[0], {stale[0]: numbers(2.0)}
-            raise StoreError("broke", subject="it", remedy="Mend it")
+            raise StoreError("broke", subject="it", remedy="Fix it")
 
         with pytest.raises(StoreError, match="broke"):
             update(tmp_path, {"a/1": "2", "a/2": "2"}, failing)
@@ -305,21 +305,21 @@ class TestReading:
     def test_scanning_nothing_gives_the_columns(self, tmp_path: Path) -> None:
         """A span of dates without files is an empty table of the schema."""
         schema = pa.schema({"at": pa.timestamp("us", "UTC"), "n": pa.int64()})
-        assert schema.empty_table() == scan(connect(Stores()), tmp_path, schema).to_pyarrow()
+        assert schema.empty_table() == scan(connect(Environment()), tmp_path, schema).to_pyarrow()
 
     @pytest.mark.parametrize("name", ["a?b", "a[1]", "a*", "a'b", "x=1"])
     def test_paths_are_no_patterns(self, tmp_path: Path, name: str) -> None:
         """What DuckDB would take for a pattern, or for a column, is the name of a folder."""
         for number, folder in enumerate([name, "a1", "axb"]):
             write_table(tmp_path / folder / "date=2024-01-02" / "part.parquet", numbers(number))
-        read = scan(connect(Stores()), tmp_path / name, pa.schema({"x": pa.float64()})).to_pyarrow()
+        read = scan(connect(Environment()), tmp_path / name, pa.schema({"x": pa.float64()})).to_pyarrow()
         assert {"x": [0.0]} == read.to_pydict()
 
     def test_duckdb_reads_instants_in_utc(self, tmp_path: Path) -> None:
         """An instant comes back from DuckDB as it was written."""
         rows = pa.table({"at": pa.array([datetime(2024, 3, 10, 7, 30, tzinfo=UTC)], pa.timestamp("us", "UTC"))})
         write_table(tmp_path / "x.parquet", rows)
-        found = scan(connect(Stores()), tmp_path, rows.schema)
+        found = scan(connect(Environment()), tmp_path, rows.schema)
         assert [7] == found.select(hour=found["at"].hour()).to_pyarrow()["hour"].to_pylist()
         assert rows["at"].to_pylist() == found.to_pyarrow()["at"].to_pylist()
 

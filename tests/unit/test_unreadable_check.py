@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from authoring.check.sample import take
+from authoring.check.sample import take_sample
 from authoring.check.source_lines import Declaration
 from authoring.check.unreadable import check_unreadable
-from ratchet.use_case.contract import Delivery, SourceTable
+from ratchet.use_case.contract import Batch, SourceTable
 from tests.support import noshow
 from tests.support.projects import noshow_project
 from tests.support.variants import with_use_case
@@ -25,14 +25,14 @@ def found(root: Path, *values: float | None) -> list[str]:
     schema = TABLE.schema.append(pa.field("score", pa.float64()))
     table = SourceTable(TABLE.name, schema, TABLE.key, TABLE.event_time, TABLE.known_at, TABLE.early, {})
 
-    def loader(path: str, options: Mapping[str, Any], period: Any) -> list[Delivery]:
-        given = next(iter(noshow.clinic_feed(path, {"rows_per_week": 200}, period)))
+    def loader(path: str, options: Mapping[str, Any], period: Any) -> list[Batch]:
+        given = next(iter(noshow.clinic_feed(path, {"rows_per_week": 200, "weeks_per_batch": 1}, period)))
         rows = given.read()[0]
         scores = pa.array([*values, *range(len(values), len(rows))], pa.float64())
-        return [Delivery(TABLE.name, "week", "week", lambda: (rows.append_column("score", scores), []))]
+        return [Batch(TABLE.name, "week", "week", lambda: (rows.append_column("score", scores), []))]
 
     project = with_use_case(noshow_project(root), tables=(table,), sources={"clinic": loader})
-    sample = take(project)
+    sample = take_sample(project)
     assert sample.tables[TABLE.name].num_rows == sample.rows - sum(value in (INFINITE, -INFINITE) for value in values)
     return [f"{one.what} {one.problem}" for one in check_unreadable(sample, Declaration(project))]
 

@@ -51,11 +51,11 @@ def stored(rows: list[Row]) -> list[Row]:
     return list(pack(pa.Table.from_pylist(rows, SCHEMA), ["shop", "till"]).run(1, "1GB").to_pylist())
 
 
-def asked(row: Row, moment: datetime) -> Row:
-    """What a request of a moment gets of a stored row."""
+def asked(row: Row, timestamp: datetime) -> Row:
+    """What a request of a timestamp gets of a stored row."""
     columns: dict[str, list[object]] = {name: [row[name]] for name in FEATURES}
     since = np.array([row["event_timestamp"].replace(tzinfo=None)], "datetime64[s]")
-    bring_forward(columns, since, [row[UPCOMING]], np.array([moment.replace(tzinfo=None)], "datetime64[us]"))
+    bring_forward(columns, since, [row[UPCOMING]], np.array([timestamp.replace(tzinfo=None)], "datetime64[us]"))
     return {
         "shop": row["shop"],
         "till": row["till"],
@@ -68,14 +68,14 @@ def asked(row: Row, moment: datetime) -> Row:
 @given(rows=ROWS, microseconds=st.integers(0, 32_000_000) | st.integers(0, 32).map(lambda second: second * 1_000_000))
 def test_a_request_gets_the_last_row_that_is_not_later(rows: list[Row], microseconds: int) -> None:
     """To the bit, of every type, nulls and infinities with it; before all of a key's rows, the first one as it stands."""
-    moment = START + timedelta(microseconds=microseconds)
+    timestamp = START + timedelta(microseconds=microseconds)
     found = stored(rows)
     assert len({(row["shop"], row["till"]) for row in rows}) == len(found)
     for row in found:
         of_key = [one for one in rows if (one["shop"], one["till"]) == (row["shop"], row["till"])]
         of_key.sort(key=lambda one: one["event_timestamp"])
-        expected = [one for one in of_key if one["event_timestamp"] <= moment] or of_key[:1]
-        assert expected[-1] == asked(row, moment)
+        expected = [one for one in of_key if one["event_timestamp"] <= timestamp] or of_key[:1]
+        assert expected[-1] == asked(row, timestamp)
 
 
 def test_a_number_that_is_none_stays_none() -> None:

@@ -1,4 +1,4 @@
-"""Trailing windows against a loop over the rows, on a small table of deliveries that arrive late."""
+"""Trailing windows against a loop over the rows, on a small table of batches that arrive late."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ibis import _
 
 from ratchet.core.errors import SettingsError
 from ratchet.feature_store.upcoming import bring_forward, pack
-from ratchet.features.expressions import view_derivation
+from ratchet.features.expressions import compile_view
 from ratchet.use_case.contract import SourceTable, Tables, View
 from ratchet.use_case.windows import rate, total, trailing
 from tests.support.noshow import use_case as noshow
@@ -50,13 +50,13 @@ def declare(**changes: Any) -> View:
 
 def parcel_at(sender: str, known_at: timedelta, grams: int = 3) -> Row:
     """A parcel that became known some time after START, at once."""
-    moment = START + known_at
-    return {"sender": sender, "sent_at": moment, "known_at": moment, "grams": grams, "is_torn": False}
+    timestamp = START + known_at
+    return {"sender": sender, "sent_at": timestamp, "known_at": timestamp, "grams": grams, "is_torn": False}
 
 
 @cache
 def sql(view: View, table: SourceTable = PARCELS) -> str:
-    return view_derivation(replace(noshow, tables=(table,)), view).sql
+    return compile_view(replace(noshow, tables=(table,)), view).sql
 
 
 def compute(rows: list[Row], view: View | None = None) -> list[Row]:
@@ -88,7 +88,7 @@ def inside_of(window: timedelta, known_at: datetime, at: datetime) -> bool:
 
 
 def oracle(rows: list[Row], sender: str, at: datetime) -> Row:
-    """The features of a sender at a moment, by definition."""
+    """The features of a sender at a timestamp, by definition."""
     found: Row = {}
     for label, window in WINDOWS.items():
         inside = [row for row in rows if row["sender"] == sender and inside_of(window, row["known_at"], at)]
@@ -156,7 +156,7 @@ class TestFeatures:
         assert everything == enough
 
     def test_what_became_known_where_a_tile_ends_counts_at_once(self) -> None:
-        """Not in a request of that very moment, but a second later, and for just as long as the window is."""
+        """Not in a request of that very time, but a second later, and for just as long as the window is."""
         found = compute([parcel_at("ada", 2 * TILE)], declare(windows=("2h",)))
         end = START + 2 * TILE
         assert [(end + SECOND, 1), (end + SECOND + TILE, 0)] == [
@@ -193,13 +193,13 @@ class TestOnline:
     ) -> None:
         """Whenever it was written, and however long ago, as long as nothing became known since."""
         until = START + written
-        moment = min([until + age, *(row["known_at"] for row in rows if row["known_at"] > until)])
+        timestamp = min([until + age, *(row["known_at"] for row in rows if row["known_at"] > until)])
         everything, known = compute(rows), compute([row for row in rows if row["known_at"] <= until])
         held = [*newest(everything, until).values(), *(row for row in known if row["event_timestamp"] > until)]
-        joined = {sender: row for sender, row in newest(everything, moment).items() if is_fresh(row, moment)}
-        assert joined == {row["sender"]: row for row in served(held, moment) if is_fresh(row, moment)}
+        joined = {sender: row for sender, row in newest(everything, timestamp).items() if is_fresh(row, timestamp)}
+        assert joined == {row["sender"]: row for row in served(held, timestamp) if is_fresh(row, timestamp)}
         for sender, row in joined.items():
-            assert oracle(rows, sender, moment) == features(row)
+            assert oracle(rows, sender, timestamp) == features(row)
 
 
 def newest(rows: list[Row], at: datetime) -> dict[str, Row]:
@@ -214,7 +214,7 @@ def is_fresh(row: Row, at: datetime) -> bool:
 
 def served(rows: list[Row], at: datetime) -> list[Row]:
     """What a request finds in an online store that holds these rows."""
-    schema = view_derivation(replace(noshow, tables=(PARCELS,)), DECLARED).schema
+    schema = compile_view(replace(noshow, tables=(PARCELS,)), DECLARED).schema
     found = pack(pa.Table.from_pylist(rows, schema), ["sender"]).run(1, "1GB")
     columns = {name: found[name].to_pylist() for name in schema.names if name not in {"sender", "event_timestamp"}}
     since = found["event_timestamp"].to_numpy().astype("datetime64[s]")

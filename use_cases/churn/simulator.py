@@ -20,7 +20,7 @@ from pydantic import Field
 from ratchet.core.clock import Instants, Period, local_time, utc_time
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.storage.partitions import digest
-from ratchet.use_case.contract import INSTANT, Array, Delivery
+from ratchet.use_case.contract import INSTANT, Array, Batch
 
 TIMEZONE = "America/Toronto"
 FIRST = np.datetime64("2023-01", "M")
@@ -55,23 +55,23 @@ class Customers:
     leaves_after: Array
 
 
-def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[Delivery]:
+def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[Batch]:
     """Each table by local month, from some months before the period on."""
     chosen = parse(SimulatorOptions, options, f"{PARAMS_FILE}, source.options")
     first, last = _number(period.start), _number(period.end - timedelta(microseconds=1))
     tables = {"bills": _bills, "health_scores": _scores, "cancellations": _cancellations}
     return [
-        _delivery(name, rows, chosen, month)
+        _batch(name, rows, chosen, month)
         for name, rows in tables.items()
         for month in range(max(first - EVE, 0), last + 1)
     ]
 
 
-def _delivery(
+def _batch(
     table: str, rows: Callable[[SimulatorOptions, int], dict[str, Any]], options: SimulatorOptions, month: int
-) -> Delivery:
+) -> Batch:
     content = digest(options.model_dump(), month)
-    return Delivery(table, str(_month(month)), content, lambda: (pa.table(rows(options, month)), []))
+    return Batch(table, str(_month(month)), content, lambda: (pa.table(rows(options, month)), []))
 
 
 def _month(number: int) -> np.datetime64:
@@ -125,15 +125,15 @@ def _scores(options: SimulatorOptions, month: int) -> dict[str, Any]:
 def _cancellations(options: SimulatorOptions, month: int) -> dict[str, Any]:
     """Cancellations of a local month, after its bills and after those of the month before."""
     found = [_leaving(options, each) for each in (month - 1, month) if each >= 0]
-    ids, moments = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    here = local_time(moments, TIMEZONE).astype("datetime64[M]") == _month(month)
-    return {"customer": _arrow(ids[here]), "cancelled_at": _arrow(moments[here])}
+    ids, timestamps = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    here = local_time(timestamps, TIMEZONE).astype("datetime64[M]") == _month(month)
+    return {"customer": _arrow(ids[here]), "cancelled_at": _arrow(timestamps[here])}
 
 
 def _leaving(options: SimulatorOptions, month: int) -> tuple[Array, Instants]:
     who = _customers(options, month)
-    moments = _billed_at(who, month) + who.leaves_after
-    return who.ids[~np.isnat(moments)], moments[~np.isnat(moments)]
+    timestamps = _billed_at(who, month) + who.leaves_after
+    return who.ids[~np.isnat(timestamps)], timestamps[~np.isnat(timestamps)]
 
 
 @lru_cache(maxsize=128)

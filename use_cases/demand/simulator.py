@@ -18,7 +18,7 @@ from pydantic import Field
 from ratchet.core.clock import Instants, Period, local_time, utc_time
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.storage.partitions import digest
-from ratchet.use_case.contract import INSTANT, Array, Delivery
+from ratchet.use_case.contract import INSTANT, Array, Batch
 
 TIMEZONE = "Europe/Copenhagen"
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)  # a Monday
@@ -35,23 +35,23 @@ class SimulatorOptions(Frozen):
     stations: int = Field(12, ge=1)
 
 
-def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[Delivery]:
+def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[Batch]:
     """The stations, and each other table by week, from two weeks before the period on."""
     chosen = parse(SimulatorOptions, options, f"{PARAMS_FILE}, source.options")
     first, last = max((period.start - FIRST) // WEEK - 2, 0), (period.end - FIRST) // WEEK
     weekly = {"rides": _rides, "hours": _hours, "calendar": _calendar}
     return [
-        _delivery("stations", "stations", chosen, partial(_stations, chosen)),
+        _batch("stations", "stations", chosen, partial(_stations, chosen)),
         *(
-            _delivery(name, f"week-{week:03d}", chosen, partial(rows, chosen, week))
+            _batch(name, f"week-{week:03d}", chosen, partial(rows, chosen, week))
             for name, rows in weekly.items()
             for week in range(first, last + 1)
         ),
     ]
 
 
-def _delivery(table: str, batch: str, options: SimulatorOptions, rows: Callable[[], dict[str, Any]]) -> Delivery:
-    return Delivery(table, batch, digest(options.model_dump()), lambda: (pa.table(rows()), []))
+def _batch(table: str, batch: str, options: SimulatorOptions, rows: Callable[[], dict[str, Any]]) -> Batch:
+    return Batch(table, batch, digest(options.model_dump()), lambda: (pa.table(rows()), []))
 
 
 def _stations(options: SimulatorOptions) -> dict[str, Any]:

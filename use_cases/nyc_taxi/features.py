@@ -67,7 +67,7 @@ def zone_position(tables: Tables) -> ibis.Table:
 
 
 def city_weather(tables: Tables) -> ibis.Table:
-    """The weather of a local day, from the moment after it has ended."""
+    """The weather of a local day, from just after it has ended."""
     return tables["weather"].select(
         "wind_mph",
         "precipitation_inches",

@@ -19,7 +19,7 @@ from pydantic import Field
 from ratchet.core.clock import Instants, Period, local_time, utc_time
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.storage.partitions import digest
-from ratchet.use_case.contract import Array, Delivery
+from ratchet.use_case.contract import Array, Batch
 from use_cases.nyc_taxi import sources, tables
 from use_cases.nyc_taxi.sources import Read
 from use_cases.nyc_taxi.tables import DROPOFF, PICKUP, TIMEZONE, ZONES, Month, months
@@ -65,20 +65,20 @@ class City:
     demand: Array
 
 
-def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[Delivery]:
-    """The same deliveries as the TLC loader makes, of a city that `options` describe."""
+def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[Batch]:
+    """The same batches as the TLC loader makes, of a city that `options` describe."""
     chosen = parse(SimulatorOptions, options, f"{PARAMS_FILE}, source.options")
     with_eve = Period(period.start - timedelta(days=1), period.end)
     return [
-        *(_delivery("trips", _trips, chosen, month) for month in months(period)),
-        Delivery("zones", "zones", _digest(chosen.before(date.min)), partial(_zones, chosen.seed)),
-        *(_delivery("weather", _weather, chosen, month) for month in months(with_eve)),
+        *(_batch("trips", _trips, chosen, month) for month in months(period)),
+        Batch("zones", "zones", _digest(chosen.before(date.min)), partial(_zones, chosen.seed)),
+        *(_batch("weather", _weather, chosen, month) for month in months(with_eve)),
     ]
 
 
-def _delivery(table: str, read: Callable[..., Read], options: SimulatorOptions, month: Month) -> Delivery:
+def _batch(table: str, read: Callable[..., Read], options: SimulatorOptions, month: Month) -> Batch:
     seen = options.before(month.following.first)
-    return Delivery(table, str(month), _digest(seen), partial(read, seen, month))
+    return Batch(table, str(month), _digest(seen), partial(read, seen, month))
 
 
 def _digest(options: SimulatorOptions) -> str:

@@ -30,7 +30,7 @@ from ratchet.core.errors import SourceError
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.sources.csv_lines import count_rows
 from ratchet.storage.partitions import digest, md5
-from ratchet.use_case.contract import Delivery, Unread
+from ratchet.use_case.contract import Batch, Unread
 from use_cases.nyc_taxi import tables
 from use_cases.nyc_taxi.tables import WEATHER, ZONES, Month, months
 
@@ -53,8 +53,8 @@ class TlcOptions(Frozen):
     reference: str = ""
 
 
-def tlc(path: str, options: Mapping[str, Any], period: Period) -> list[Delivery | Unread]:
-    """A delivery for each local month of the period: trips from `green_tripdata_YYYY-MM.parquet`, and the weather.
+def tlc(path: str, options: Mapping[str, Any], period: Period) -> list[Batch | Unread]:
+    """A batch for each local month of the period: trips from `green_tripdata_YYYY-MM.parquet`, and the weather.
 
     Weather also covers the day before the period, as what was known when it began. Raises SourceError for a missing file.
     """
@@ -65,15 +65,15 @@ def tlc(path: str, options: Mapping[str, Any], period: Period) -> list[Delivery 
     lookup, centroids, days = (_file(reference, name) for name in (LOOKUP, CENTROIDS, DAILY_WEATHER))
     return [
         *(_trips(month, file) for month, file in files.items()),
-        _delivery("zones", "zones", partial(read_zones, lookup, centroids), lookup, centroids),
-        *(_delivery("weather", str(month), partial(read_weather, days, month), days) for month in months(with_eve)),
+        _batch("zones", "zones", partial(read_zones, lookup, centroids), lookup, centroids),
+        *(_batch("weather", str(month), partial(read_weather, days, month), days) for month in months(with_eve)),
         *_others(Path(path), set(files.values())),
     ]
 
 
-def _trips(month: Month, file: Path) -> Delivery:
-    delivery = _delivery("trips", str(month), partial(read_trips, file, month), file)
-    return replace(delivery, count=lambda: _metadata(file).num_rows)
+def _trips(month: Month, file: Path) -> Batch:
+    batch = _batch("trips", str(month), partial(read_trips, file, month), file)
+    return replace(batch, count=lambda: _metadata(file).num_rows)
 
 
 def _others(folder: Path, read: Collection[Path]) -> Iterator[Unread]:
@@ -83,8 +83,8 @@ def _others(folder: Path, read: Collection[Path]) -> Iterator[Unread]:
         yield Unread(path.name, "is of no month of the period" if is_month else "is no green_tripdata_YYYY-MM.parquet")
 
 
-def _delivery(table: str, batch: str, read: Callable[[], Read], *paths: Path) -> Delivery:
-    return Delivery(table, batch, digest(batch, [md5(path) for path in paths]), read)
+def _batch(table: str, batch: str, read: Callable[[], Read], *paths: Path) -> Batch:
+    return Batch(table, batch, digest(batch, [md5(path) for path in paths]), read)
 
 
 def _file(folder: Path, name: str) -> Path:
@@ -175,7 +175,7 @@ def _all_cast(table: pa.Table, name: str, kind: pa.DataType, path: Path) -> pa.C
         raise SourceError(
             f"column {name}, row {row + 1} after the header: {table[name][row].as_py()!r} is no {kind}",
             subject=str(path),
-            remedy="Mend the row, or take it away",
+            remedy="Fix the row, or take it away",
         )
     return values
 

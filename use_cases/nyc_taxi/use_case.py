@@ -16,7 +16,7 @@ from use_cases.nyc_taxi.tables import LAST_ZONE, TIMEZONE, TRIPS, WEATHER, ZONES
 
 
 class Trip(BaseModel):
-    """What is known at the moment of pickup. 264 and 265 are the zones of an unknown place."""
+    """What is known at the timestamp of pickup. 264 and 265 are the zones of an unknown place."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 

@@ -1,4 +1,4 @@
-"""Deliveries: every row of the source is read, and a value that no table can hold costs its own row."""
+"""Batches: every row of the source is read, and a value that no table can hold costs its own row."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pydantic import create_model
 
 from ratchet.core.errors import SourceError
 from ratchet.project.project import Project
-from ratchet.sources import batches as deliveries
+from ratchet.sources import batches as batches
 from ratchet.sources import unreadable
 from ratchet.sources.batches import read
-from ratchet.use_case.contract import INSTANT, Delivery, SourceTable, Unread
+from ratchet.use_case.contract import INSTANT, Batch, SourceTable, Unread
 from tests.support import feed
 from tests.support.feed import feed_project
 from tests.support.variants import with_use_case
@@ -35,9 +35,9 @@ def event(**changes: Any) -> dict[str, Any]:
 
 
 def raw(*rows: dict[str, Any], count: Callable[[], int] | None = None) -> pa.Table:
-    """What these rows are as a delivery."""
+    """What these rows are as a batch."""
     table = pa.Table.from_pylist([*rows], SCHEMA)
-    return read(USE_CASE, Delivery("events", "one", "", lambda: (table, []), count))
+    return read(USE_CASE, Batch("events", "one", "", lambda: (table, []), count))
 
 
 def texts(table: pa.Table) -> list[dict[str, str]]:
@@ -48,7 +48,7 @@ class TestCounts:
     @pytest.mark.parametrize("counted", [0, 1, 3])
     def test_rows_that_differ_from_the_source_are_refused(self, counted: int) -> None:
         """None is lost or made on the way: both numbers are named."""
-        with pytest.raises(SourceError, match=f"delivery events/one: 2 rows .* {counted} that its source holds"):
+        with pytest.raises(SourceError, match=f"batch events/one: 2 rows .* {counted} that its source holds"):
             raw(event(), event(id=2), count=lambda: counted)
 
     def test_rows_that_the_source_counts_are_read(self) -> None:
@@ -101,9 +101,9 @@ class TestImpossibleValues:
 
 class TestWrongDeliveries:
     def test_with_a_column_that_is_mostly_unreadable_are_refused(self) -> None:
-        """More than half of its values: the delivery is wrong, not they. Column, value and row are named."""
+        """More than half of its values: the batch is wrong, not they. Column, value and row are named."""
         wrong = event(size=float("inf"))
-        with pytest.raises(SourceError, match=r"delivery events/one: column size: 2 of 3 values .*'inf' in row 2"):
+        with pytest.raises(SourceError, match=r"batch events/one: column size: 2 of 3 values .*'inf' in row 2"):
             raw(event(), wrong, wrong, event(size=None))
 
     def test_half_of_a_column_is_no_column(self) -> None:
@@ -111,29 +111,27 @@ class TestWrongDeliveries:
         assert [{}, {"size": "inf"}] == texts(raw(event(), event(size=float("inf"))))
 
     def test_one_value_is_no_column(self) -> None:
-        """Even if it is the only one: a single value never stops a delivery."""
+        """Even if it is the only one: a single value never stops a batch."""
         assert [{"size": "inf"}, {}] == texts(raw(event(size=float("inf")), event(size=None)))
 
     @pytest.mark.parametrize("batch", ["", ".hidden", "a/b", "a\\b", "a\nb", ".."])
     def test_with_a_name_that_no_file_can_have_are_refused(self, batch: str, tmp_path: Path) -> None:
         """A loader names its batches so that each can be kept in a file of that name."""
         with pytest.raises(SourceError, match="cannot be kept in a file"):
-            deliveries.deliver(
-                delivering(tmp_path, Delivery("payments", batch, "", lambda: (SCHEMA.empty_table(), [])))
-            )
+            batches.batches_of(delivering(tmp_path, Batch("payments", batch, "", lambda: (SCHEMA.empty_table(), []))))
 
 
-def delivering(root: Path, *found: Delivery | Unread) -> Project:
+def delivering(root: Path, *found: Batch | Unread) -> Project:
     """A project whose loader finds just that."""
     return with_use_case(feed_project(root), sources={"folder": lambda *_: found})
 
 
-def test_what_is_not_read_is_no_delivery(tmp_path: Path) -> None:
-    """A loader may name what it leaves out, among its deliveries."""
-    found = [Delivery(table, "one", "", lambda: (SCHEMA.empty_table(), [])) for table in ("payments", "shops")]
+def test_what_is_not_read_is_no_batch(tmp_path: Path) -> None:
+    """A loader may name what it leaves out, among its batches."""
+    found = [Batch(table, "one", "", lambda: (SCHEMA.empty_table(), [])) for table in ("payments", "shops")]
     project = delivering(tmp_path, *found, Unread("notes.txt", "is no payment"))
-    assert ["payments/one", "shops/one"] == [*deliveries.deliver(project)]
-    assert (Unread("notes.txt", "is no payment"),) == tuple(deliveries.find(project).unread)
+    assert ["payments/one", "shops/one"] == [*batches.batches_of(project)]
+    assert (Unread("notes.txt", "is no payment"),) == tuple(batches.find(project).unread)
 
 
 class TestConverted:
