@@ -18,9 +18,9 @@ from cli.commands.serve import serve
 from cli.commands.ui import ui
 from cli.headlines import HEADLINES, run_and_report
 from cli.person import current_user
-from cli.stages import STAGES, load_stage
 from ratchet.core.errors import GateError, RatchetError
 from ratchet.core.telemetry import disable_telemetry
+from ratchet.steps import STEPS
 
 if TYPE_CHECKING:
     from ratchet.project.project import Project
@@ -128,12 +128,10 @@ def trace(prediction_id: str) -> None:
         )
 
 
-@ratchet.command()
-@click.argument("name", type=click.Choice(list(STAGES)), metavar="NAME")
+@ratchet.command(help=f"Run one step by itself: {', '.join(list(STEPS)[:-1])} or {list(STEPS)[-1]}.")
+@click.argument("name", type=click.Choice(list(STEPS)), metavar="NAME")
 @click.option("--json", "as_json", is_flag=True, help="Print the step's report as JSON instead of a line about it.")
 def stage(name: str, as_json: bool) -> None:
-    """Run one step by itself: ingest, validate, featurize, materialize, train, evaluate, register, reconcile, predict
-    or monitor."""
     project = _project()
     if as_json:
         click.echo(_json(_run_stage(project, name)))
@@ -175,7 +173,7 @@ def _run_stage(project: Project, name: str) -> Report:
     from ratchet.project.versions import alone
 
     with alone(project, wait=STAGE_WAIT):
-        return run(project, name, lambda project: load_stage(name)(project))
+        return run(project, name, lambda project: STEPS[name].load()(project))
 
 
 def _predictor(prediction_id: str) -> Project:

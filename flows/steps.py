@@ -1,4 +1,4 @@
-"""How a step becomes a Prefect task, and how a flow records the data that it left."""
+"""How a pipeline's steps become the tasks of a flow, and how a flow records the data that it left."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from prefect.runtime import flow_run
 
 from ratchet.core.errors import RatchetError
 from ratchet.project.project import Project
-from ratchet.project.step_reports import Report, Step, run
+from ratchet.project.step_reports import Report, run
 from ratchet.project.versions import LOCK_FILE, alone, commit_stages, data_version, inputs
+from ratchet.steps import Pipeline, Step, steps_of
 
 _TIMEOUT = 3600.0
 _PAUSES = [10.0, 60.0]
@@ -35,16 +36,23 @@ def _unexpected(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool
     return not isinstance(state.result(raise_on_failure=False), RatchetError)
 
 
-def step(function: Step) -> Task[[str], None]:
+def run_pipeline(pipeline: Pipeline, use_case: str | None) -> None:
+    """Run every step of a pipeline for a use case: the one named, or that which params.yaml selects when the flow begins."""
+    steps = steps_of(pipeline)
+    with recorded(pipeline, use_case, [step.name for step in steps]) as name:
+        for step in steps:
+            task_of(step)(name)
+
+
+def task_of(step: Step) -> Task[[str], None]:
     """The task that runs a step of a use case in the checkout where the process stands, and shows its report in the UI.
 
     Nothing goes through Prefect from step to step, so that nothing is pickled: the stores hold it all.
     """
-    name = function.__name__
 
     @task(
-        name=name,
-        task_run_name=f"{name}-{{use_case}}",
+        name=step.name,
+        task_run_name=f"{step.name}-{{use_case}}",
         retries=len(_PAUSES),
         retry_delay_seconds=_PAUSES,
         retry_condition_fn=_unexpected,
@@ -54,9 +62,9 @@ def step(function: Step) -> Task[[str], None]:
     )
     def run_step(use_case: str) -> None:
         project = Project.load(use_case=use_case)
-        report = run(project, name, function)
+        report = run(project, step.name, lambda project: step.load()(project))
         rows = [{"what": what, "value": value} for what, value in _flat(report)]
-        create_table_artifact(rows, key=_key(project, name), description=f"{project.namespace}: {name}")
+        create_table_artifact(rows, key=_key(project, step.name), description=f"{project.namespace}: {step.name}")
 
     return run_step
 
@@ -71,14 +79,6 @@ def _flat(report: Report, prefix: str = "") -> Iterator[tuple[str, str]]:
                 yield f"{prefix}{name}.{item['name']}", json.dumps({key: item[key] for key in item if key != "name"})
         else:
             yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)
-
-
-@step
-def reconcile(project: Project) -> Report:
-    """Part of two pipelines: after registering, and before scoring, in case another version was requested in between."""
-    from ratchet.model_registry.promotion import reconcile
-
-    return reconcile(project)
 
 
 @contextmanager

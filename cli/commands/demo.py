@@ -14,13 +14,13 @@ from ruamel.yaml import YAML
 from cli.commands import summary
 from cli.headlines import run_and_report
 from cli.person import current_user
-from cli.stages import STAGES
 from ratchet.core.errors import GateError, RatchetError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.core.telemetry import disable_telemetry
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 from ratchet.project.versions import alone, code_version
+from ratchet.steps import STEPS
 from ratchet.storage.partitions import atomic
 
 WORSE_TREES = 5
@@ -40,7 +40,7 @@ def demo(use_case: str | None, source: str | None, path: str | None) -> None:
         project = Project.load(use_case=use_case)
     click.echo(f"{project.settings.use_case} from {project.settings.source.name}, step by step:")
     ran = run_all(project)
-    idle = [step for step in STAGES if step not in ran]
+    idle = [step for step in STEPS if step not in ran]
     if idle:
         click.echo(f"Nothing to do in {', '.join(idle)}: up to date.")
     click.echo("\n" + summary.render(finish_story(project)))
@@ -86,7 +86,7 @@ def _steps_told(lines: Iterable[str]) -> Iterator[str]:
     """Print the lines that begin with a step's name; those names."""
     for line in lines:
         name = line.partition(" ")[0]
-        if name in STAGES:
+        if name in STEPS:
             click.echo(line, nl=False)
             yield name
 

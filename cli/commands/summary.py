@@ -7,18 +7,18 @@ from typing import Any
 
 import click
 
-from cli.stages import STAGES
 from ratchet.core.errors import RegistryError
 from ratchet.models.metrics import METRICS
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
+from ratchet.steps import STEPS
 from ratchet.storage.partitions import write_json
 
 Summary = dict[str, Any]
 SUMMARY, REQUEST, STORY = "summary.json", "request.json", "demo"
 _ARROWS = {"lower": "↓", "higher": "↑"}
 _DRIFT = ("verdict", "share", "columns", "mean_prediction", "window", "html", "json")
-_STEPS = ("validate", "evaluate", "register", "predict", "monitor")
+_SUMMARISED = ("validate", "evaluate", "register", "predict", "monitor")
 
 
 def build(project: Project) -> Summary:
@@ -26,7 +26,7 @@ def build(project: Project) -> Summary:
 
     What a step that has not run would say is None, and so is what serves where the registry does not answer.
     """
-    validate, evaluate, register, predict, monitor = (reports.read(project, step) for step in _STEPS)
+    validate, evaluate, register, predict, monitor = (reports.read(project, step) for step in _SUMMARISED)
     root, registry = project.root, _registry(project)
     serving = _serving(registry)
     return {
@@ -36,7 +36,7 @@ def build(project: Project) -> Summary:
         "task": project.use_case.task,
         "label": project.use_case.label,
         "unit": project.use_case.unit,
-        "missing": [step for step in STAGES if reports.read(project, step) is None],
+        "missing": [step for step in STEPS if reports.read(project, step) is None],
         "rows": validate and validate["rows"],
         "reasons": validate and validate["reasons"],
         "holdout": evaluate and _holdout(evaluate, serving),
@@ -63,7 +63,7 @@ def write(project: Project, summary: Summary) -> None:
     as the last ones asked for in reports/. Where no step has run nothing is kept."""
     from inference_pipeline.online.example import example_request
 
-    if len(summary["missing"]) == len(STAGES):
+    if len(summary["missing"]) == len(STEPS):
         return
     files = {SUMMARY: summary}
     if summary["predictions"]["rows"]:
@@ -248,7 +248,7 @@ def _places(summary: Summary) -> Iterator[str]:
 
 
 def _seconds(seconds: Mapping[str, float]) -> Iterator[str]:
-    for step in (*STAGES, STORY):
+    for step in (*STEPS, STORY):
         if step in seconds:
             yield f"{step:<12} {seconds[step]:>8.1f}"
 

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
-from cli.stages import STAGES
 from ratchet.models.metrics import METRICS
+from ratchet.steps import STEPS
 from tests.support.checkout import commit, noshow_checkout, run, write_params
 from tests.support.rows import ids_below
 
@@ -25,11 +25,11 @@ MODEL = "noshow-clinic"
 ONE_PROCESS = """
 import sys
 from pathlib import Path
-from cli.stages import load_stage
+from ratchet.steps import STEPS
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 for name in sys.argv[1:]:
-    reports.run(Project.load(Path(), "noshow"), name, load_stage(name))
+    reports.run(Project.load(Path(), "noshow"), name, STEPS[name].load())
 """
 
 
@@ -170,7 +170,7 @@ def test_the_same_data_are_the_same_bytes(copy: Path) -> None:
     data = copy / "data" / "noshow" / "clinic"
     before = content(data)
     shutil.rmtree(data)
-    run_steps(copy, *STAGES)
+    run_steps(copy, *STEPS)
     judged = {name for name in before if name.startswith("gate/")}
     assert {name: before[name] for name in before.keys() - judged} == {
         name: found for name, found in content(data).items() if name not in judged
@@ -215,9 +215,9 @@ def test_the_demo_has_a_line_for_each_step_that_ran(copy: Path) -> None:
     story = lines[: lines.index("")]
     assert ["monitor", "worse", "drifted"] == [line.split()[0] for line in story if line.endswith(" s)")]
     idle = next(line for line in story if line.startswith("Nothing to do"))
-    assert all((step in idle) == (step != "monitor") for step in STAGES)
+    assert all((step in idle) == (step != "monitor") for step in STEPS)
     assert 5 == len(story)
-    assert {line.split()[0] for line in done.stderr.splitlines()} <= {*STAGES, "worse", "drifted"}  # progress, if any
+    assert {line.split()[0] for line in done.stderr.splitlines()} <= {*STEPS, "worse", "drifted"}  # progress, if any
 
 
 def test_a_step_that_fails_in_the_demo_is_told_in_full(copy: Path) -> None:
@@ -235,7 +235,7 @@ def test_after_a_change_of_features_the_champion_is_judged_by_its_own_code(copy:
     before, features = report(copy, "evaluate"), copy / "use_cases" / "noshow" / "__init__.py"
     features.write_text(features.read_text(encoding="utf-8").replace("56", "28"), encoding="utf-8")
     commit(copy, "Look back half as far, and call it so")
-    run_steps(copy, *itertools.takewhile(lambda name: name != "register", STAGES))
+    run_steps(copy, *itertools.takewhile(lambda name: name != "register", STEPS))
     after = report(copy, "evaluate")
     assert before["candidate"]["digest"] == after["champion"]["digest"] != after["candidate"]["digest"]
     assert before["candidate"]["metrics"] == pytest.approx(after["champion"]["metrics"], abs=1e-12)

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset
 import pytest
 
-from cli.stages import STAGES, load_stage
 from ratchet.project.project import Project
+from ratchet.steps import STEPS
 from tests.support.checkout import ROOT
 from tests.support.projects import noshow_project
 
@@ -29,7 +29,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A small project, with features and an online store."""
     project = noshow_project(tmp_path_factory.mktemp("changed"), rows_per_week=5)
     for step in ("ingest", "validate", "featurize", "materialize"):
-        load_stage(step)(project)
+        STEPS[step].load()(project)
     return project
 
 
@@ -51,12 +51,12 @@ def test_a_step_of_other_code_does_everything_again(
     def run() -> int:
         """How many of its files a run of the step writes."""
         before = [path.stat().st_mtime_ns for path in found]
-        load_stage(step)(project)
+        STEPS[step].load()(project)
         return sum(path.stat().st_mtime_ns != one for path, one in zip(found, before, strict=True))
 
     assert found
     assert run() == 0
-    monkeypatch.setattr(f"{STAGES[step].partition(':')[0]}.CODE", "other")
+    monkeypatch.setattr(f"{STEPS[step].module}.CODE", "other")
     assert run() == len(found)
     assert run() == 0
 

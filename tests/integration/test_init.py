@@ -19,12 +19,12 @@ import pytest
 
 from authoring.check import check
 from authoring.init.answers import Answers
-from cli.stages import STAGES, load_stage
 from inference_pipeline.online.example import example_request
 from inference_pipeline.online.predictor import load_predictor
 from inference_pipeline.online.requests import RequestReader
 from ratchet.prediction_log.trace import trace
 from ratchet.project.project import Project
+from ratchet.steps import STEPS
 from tests.support.begun import begun, project_of
 from tests.support.checkout import ROOT
 from tests.support.csv_files import checkout, rides, subscribers, visits, write_csv
@@ -55,7 +55,7 @@ def begin(root: Path, name: str) -> None:
 def run(project: Project) -> dict[str, Any]:
     """Every step, in order and from a clean commit; what each reported."""
     committed(project.root)
-    return {name: load_stage(name)(project) for name in STAGES}
+    return {name: STEPS[name].load()(project) for name in STEPS}
 
 
 def answered(project: Project) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def test_what_is_written_of_a_dirty_file_is_right(dirt: Callable[[Columns], Colu
 
 def labels(project: Project) -> tuple[dict[str, int], set[str], set[str]]:
     """Rows by where validate put them, the requests, and those of them with a label, after the feature pipeline."""
-    reports = {name: load_stage(name)(project) for name in ("ingest", "validate", "featurize")}
+    reports = {name: STEPS[name].load()(project) for name in ("ingest", "validate", "featurize")}
     found = [pq.read_table(project.features / table)["request_id"].to_pylist() for table in ("requests", "labels")]
     return reports["validate"]["rows"], set(found[0]), set(found[1])
 

@@ -13,7 +13,6 @@ import pytest
 from cli.commands.demo import finish_story
 from cli.commands.summary import Summary, build, render, render_status, write
 from cli.headlines import HEADLINES
-from cli.stages import STAGES
 from ratchet.core.environment import Environment
 from ratchet.core.errors import VersionError
 from ratchet.model_registry.promotion import promote, rollback, status
@@ -21,6 +20,7 @@ from ratchet.models.metrics import METRICS
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 from ratchet.project.versions import alone
+from ratchet.steps import STEPS
 from tests.support.killing import contents
 from tests.support.projects import noshow_project, run_through
 
@@ -139,7 +139,7 @@ def test_a_checkout_in_which_nothing_ran_has_a_summary(unserved: Project) -> Non
     assert not unserved.shared_reports.exists()
 
 
-@pytest.mark.parametrize("step", STAGES)
+@pytest.mark.parametrize("step", STEPS)
 def test_a_report_that_is_away_leaves_the_others(project: Project, summary: Summary, step: str) -> None:
     """Whichever step has no report, the summary is written and read, and the step is named as missing."""
     path = project.reports / f"{step}.json"

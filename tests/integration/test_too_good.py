@@ -12,19 +12,19 @@ import pytest
 
 from authoring.check import check
 from authoring.init.answers import Answers, UnansweredError
-from cli.stages import load_stage
 from ratchet.core.errors import GateError
 from ratchet.gate.checks import PLAUSIBLE
 from ratchet.gate.reasons import reasons_file
 from ratchet.gate.record import admit, read, verify
 from ratchet.project.project import Project
+from ratchet.steps import STEPS
 from tests.support.begun import begun, project_of
 from tests.support.csv_files import bikes, checkout
 from tests.support.remedies import follow
 from tests.support.variants import with_use_case
 
 BIKES = Answers(label="cnt", time="at", known_after="1h", timezone="UTC", entity=("none",))
-STEPS = ("ingest", "validate", "featurize", "materialize", "train")
+PREPARING = ("ingest", "validate", "featurize", "materialize", "train")
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,8 @@ def leaking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     root = checkout(tmp_path_factory.mktemp("bikes"))
     begun(root, "bikes", bikes(root / "bikes.csv"), replace(BIKES, too_good="the operator tells all at noon"))
     with project_of(root, "bikes") as project:
-        for step in STEPS:
-            load_stage(step)(project)
+        for step in PREPARING:
+            STEPS[step].load()(project)
         yield project
 
 
@@ -50,7 +50,7 @@ def without_reason(leaking: Project) -> Iterator[Project]:
 
 def plausible(project: Project) -> dict[str, str]:
     """What the gate says of the candidate in its two checks: name → status and detail."""
-    checks: list[dict[str, Any]] = load_stage("evaluate")(project)["candidate"]["checks"]
+    checks: list[dict[str, Any]] = STEPS["evaluate"].load()(project)["candidate"]["checks"]
     found = {check["name"]: f"{check['status']}: {check['detail']}" for check in checks}
     return {name: said for name, said in found.items() if name.startswith(PLAUSIBLE)}
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import yaml
 
-from cli.stages import STAGES, load_stage
 from ratchet.core.clock import Clock, FixedClock
 from ratchet.core.environment import Environment
 from ratchet.core.settings import DriftSettings, GateSettings, Periods, Settings, SourceSettings, TrainingSettings
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
+from ratchet.steps import STEPS
 
 NOSHOW_END = datetime(2024, 8, 1, tzinfo=UTC)
 
@@ -58,6 +58,6 @@ def committed(root: Path) -> Path:
 def run_through(project: Project) -> Project:
     """The project, every step of which has run once and reported, from a clean commit."""
     committed(project.root)
-    for name in STAGES:
-        reports.run(project, name, load_stage(name))
+    for name in STEPS:
+        reports.run(project, name, STEPS[name].load())
     return project

@@ -7,13 +7,13 @@ import shlex
 from collections.abc import Callable, Mapping
 
 from cli.commands.summary import build
-from cli.stages import STAGES, load_stage
 from ratchet.core.errors import RatchetError
 from ratchet.features.service import service_spec
 from ratchet.gate.reasons import accept
 from ratchet.model_registry.promotion import champion_version, promote, release, rollback, status
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
+from ratchet.steps import STEPS
 
 Words = list[str]
 
@@ -34,7 +34,7 @@ def follow(project: Project, remedy: str) -> RatchetError | None:
 
 def _stage(project: Project, words: Words) -> None:
     (name,) = words
-    reports.run(project, name, load_stage(name))
+    reports.run(project, name, STEPS[name].load())
 
 
 def _accept(project: Project, words: Words) -> None:
@@ -46,8 +46,8 @@ def _repro(project: Project, words: Words) -> None:
     """The stages up to the one that is named or, where it says so, from that one on."""
     step, _, name = words[-1].partition("@")
     assert project.settings.use_case == name
-    place = [*STAGES].index(step)
-    for stage in [*STAGES][place:] if "--downstream" in words else [*STAGES][: place + 1]:
+    place = [*STEPS].index(step)
+    for stage in [*STEPS][place:] if "--downstream" in words else [*STEPS][: place + 1]:
         _stage(project, [stage])
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from cli.main import ratchet
 from cli.reference import reference
-from cli.stages import STAGES, load_stage
+from ratchet.steps import STEPS
 from tests.support.checkout import ROOT
 
 HEAVY = {
@@ -38,7 +38,7 @@ def ratchet_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 def test_help_loads_no_heavy_library() -> None:
     """Asking for help imports neither the nine parts nor a data frame."""
-    script = "import sys, cli.main, cli.stages; print(*sys.modules)"
+    script = "import sys, cli.main, ratchet.steps; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert HEAVY & set(loaded.stdout.split()) == set()
 
@@ -67,17 +67,17 @@ def test_the_reference_is_what_the_command_line_says(name: str) -> None:
     assert " ".join(printed.split()) in " ".join(reference().split())
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", STEPS)
 def test_every_stage_has_its_function(name: str) -> None:
     """`ratchet stage NAME` finds a callable for every name it offers."""
-    assert callable(load_stage(name))
+    assert callable(STEPS[name].load())
 
 
 def test_dvc_runs_every_stage() -> None:
     """dvc.yaml declares the stages that the command line offers, each by its name."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     assert stages.pop("sensors")["cmd"] == "python -m cli sensors"
-    assert {name: f"python -m cli --use-case ${{key}} stage {name}" for name in STAGES} == {
+    assert {name: f"python -m cli --use-case ${{key}} stage {name}" for name in STEPS} == {
         name: stage["do"]["cmd"] for name, stage in stages.items()
     }
 

@@ -1,0 +1,56 @@
+"""The steps of the three pipelines: the one list that commands, flows, the summary and the help follow.
+
+A step is added here and in dvc.yaml, whose dependencies a test holds to what the step imports. Entry points are text, imported
+only when they run: this package imports no pipeline.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, cast
+
+if TYPE_CHECKING:
+    from ratchet.project.step_reports import Step as StepFunction
+
+Pipeline = Literal["feature", "training", "inference"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step: a stage of dvc.yaml, and a task of each pipeline's flow that it is part of."""
+
+    name: str
+    entry_point: str
+    """`module:function`"""
+    pipelines: tuple[Pipeline, ...]
+
+    @property
+    def module(self) -> str:
+        return self.entry_point.partition(":")[0]
+
+    def load(self) -> StepFunction:
+        """The function that does the work."""
+        module, _, function = self.entry_point.partition(":")
+        return cast("StepFunction", getattr(importlib.import_module(module), function))
+
+
+_ALL = (
+    Step("ingest", "feature_pipeline.ingest:ingest", ("feature",)),
+    Step("validate", "feature_pipeline.validate:validate", ("feature",)),
+    Step("featurize", "feature_pipeline.featurize:featurize", ("feature",)),
+    Step("materialize", "feature_pipeline.materialize:materialize", ("feature",)),
+    Step("train", "training_pipeline.train:train", ("training",)),
+    Step("evaluate", "training_pipeline.evaluate:evaluate", ("training",)),
+    Step("register", "training_pipeline.register:register", ("training",)),
+    Step("reconcile", "ratchet.model_registry.promotion:reconcile", ("training", "inference")),
+    Step("predict", "inference_pipeline.batch.predict:predict", ("inference",)),
+    Step("monitor", "inference_pipeline.monitor.drift:monitor", ("inference",)),
+)
+STEPS = {step.name: step for step in _ALL}
+"""Name → step, in the order in which they run. `reconcile` also runs before scoring: a version may be requested meanwhile."""
+
+
+def steps_of(pipeline: Pipeline) -> list[Step]:
+    """The steps of a pipeline, in order."""
+    return [step for step in STEPS.values() if pipeline in step.pipelines]
