@@ -38,7 +38,7 @@ def collect(
     answers = {role: predict_or_explain(model, holdout) for role, model in models.items()}
     losses = {role: row_losses(task, rows["label"], predicted) for role, (predicted, _) in answers.items()}
     scores = {role: score(model, rows["label"], *answers[role]) for role, model in models.items()}
-    blocks = block_codes(rows, use_case)
+    blocks = block_codes(rows, policy.block, use_case.timezone)
     gains = {
         role: paired_gain(task, losses["candidate"], losses[role], blocks, policy, seed)
         for role in (("champion",) if "champion" in models else ("reference", "constant"))
@@ -57,8 +57,8 @@ def collect(
         reference=scores["reference"],
         champion=scores.get("champion"),
         skill=finite(relative_gain(task, losses["candidate"].sum(), losses["reference"].sum())),
-        slice_columns=use_case.slices,
-        slices=tuple(slice_scores(task, rows, use_case.slices, losses["candidate"], losses["reference"])),
+        slice_columns=policy.slices,
+        slices=tuple(slice_scores(task, rows, policy.slices, losses["candidate"], losses["reference"])),
         gain=gains.get("champion"),
         first=None
         if "champion" in models
@@ -162,13 +162,13 @@ def _tail(confidence: float, blocks: int) -> float:
     return float(norm.cdf(t.ppf(1 - confidence, blocks - 1) * np.sqrt(blocks / max(blocks - 1, 1))))
 
 
-def block_codes(rows: Columns, use_case: UseCase) -> Codes:
+def block_codes(rows: Columns, block: str, timezone: str) -> Codes:
     """Which block each row belongs to, from 0: its local day or week (from Monday), or its value of a column."""
-    if use_case.block not in ("day", "week"):
-        return _factorize(rows[use_case.block])[0]
-    local = local_time(rows["event_timestamp"], use_case.timezone)
+    if block not in ("day", "week"):
+        return _factorize(rows[block])[0]
+    local = local_time(rows["event_timestamp"], timezone)
     days = local.astype("datetime64[D]").astype(np.int64)
-    return _factorize(days if use_case.block == "day" else (days + 3) // 7)[0]  # 1970-01-01 was a Thursday
+    return _factorize(days if block == "day" else (days + 3) // 7)[0]  # 1970-01-01 was a Thursday
 
 
 def slice_scores(

@@ -46,7 +46,7 @@ def check(project: Project) -> list[Finding]:
 def checkup(project: Project) -> Checkup:
     """Check the active use case on the latest rows of its source."""
     where = Declaration(project)
-    findings = list(check_declaration(project.use_case, where)) or list(check_functions(project.use_case, where))
+    findings = list(check_declaration(project, where)) or list(check_functions(project.use_case, where))
     if findings:
         return Checkup(findings)
     try:
@@ -78,19 +78,20 @@ def _derived(sample: Sample, where: Declaration, *, is_right: bool) -> Iterator[
 
 def _completed(features: Features, where: Declaration, *, is_right: bool) -> Iterator[Finding]:
     """What needs the on-demand columns; of the baseline only where all before is right, for it follows from that."""
-    use_case, rows = features.sample.project.use_case, features.rows
+    project, rows = features.sample.project, features.rows
+    use_case = project.use_case
     asked = {name: column for name, column in rows.items() if name not in {REQUEST_ID, *LABEL_COLUMNS}}
     try:
         columns = use_case.complete(asked)
     except Exception as error:  # noqa: BLE001 - it may raise anything
         yield _on_demand(features, error, where)
         return
-    unusable = [*check_rows(use_case, asked, columns, where), *check_columns(use_case, columns, where)]
+    unusable = [*check_rows(use_case, asked, columns, where), *check_columns(project, columns, where)]
     yield from unusable
     if not unusable:
         labelled = {**columns, **{name: rows[name] for name in LABEL_COLUMNS}}
         yield from check_predictions(use_case, columns, _like_predictions(use_case, rows["label"]), where)
-        yield from _given_away(features.sample.project, labelled, where)
+        yield from _given_away(project, labelled, where)
         if is_right:
             yield from check_baseline(use_case, labelled, features.every, where)
         yield from check_periods(features, labelled, where)

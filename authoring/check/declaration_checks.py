@@ -15,14 +15,16 @@ from authoring.check.source_lines import Declaration
 from ratchet.core.errors import RatchetError, SettingsError
 from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
 from ratchet.features.service import service_spec
+from ratchet.project.project import Project
 from ratchet.use_case.columns import LABEL_COLUMNS
 from ratchet.use_case.contract import SourceTable, UseCase
 
 BLOCKS = {"day": timedelta(days=1), "week": timedelta(weeks=1)}
 
 
-def check_declaration(use_case: UseCase, where: Declaration) -> Iterator[Finding]:
-    """All that can be told without compiling a function."""
+def check_declaration(project: Project, where: Declaration) -> Iterator[Finding]:
+    """All that shows without compiling a function."""
+    use_case = project.use_case
     yield from _time_zone(use_case, where)
     for table in use_case.tables:
         yield from _table(table, where)
@@ -41,7 +43,7 @@ def check_declaration(use_case: UseCase, where: Declaration) -> Iterator[Finding
             f"`inputs` names {name!r}, and nobody has it when a prediction is asked for",
             "Take it out of `inputs`",
         )
-    yield from _block(use_case, where)
+    yield from _block(use_case, project.settings.gate.block, where)
 
 
 def check_functions(use_case: UseCase, where: Declaration) -> Iterator[Finding]:
@@ -117,16 +119,16 @@ def _table(table: SourceTable, where: Declaration) -> Iterator[Finding]:
                 )
 
 
-def _block(use_case: UseCase, where: Declaration) -> Iterator[Finding]:
+def _block(use_case: UseCase, block: str, where: Declaration) -> Iterator[Finding]:
     """Labels of neighbouring blocks that look at the same rows are not independent draws."""
-    length = BLOCKS.get(use_case.block)
+    length = BLOCKS.get(block)
     if length and use_case.horizon > length:
         yield Finding(
             "block",
-            where.use_case("block"),
-            f"the bootstrap resamples blocks of a {use_case.block}, but a label looks {format_duration(use_case.horizon)} "
+            where.setting("gate", "block"),
+            f"the bootstrap resamples blocks of a {block}, but a label looks {format_duration(use_case.horizon)} "
             "ahead, so that neighbouring blocks share their outcomes and the gate's bounds come out too narrow",
-            "Set `block` to the column of the request that names the entity, or to 'week' if that is long enough",
+            "Set `gate.block` to the column of the request that names the entity, or to 'week' if that is long enough",
         )
 
 

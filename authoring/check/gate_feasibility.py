@@ -16,23 +16,24 @@ from authoring.check.sample import DIRT
 from authoring.check.source_lines import Declaration
 from ratchet.core.clock import local_time
 from ratchet.project.project import PeriodName, Project
-from ratchet.use_case.contract import Array, Columns, UseCase
+from ratchet.use_case.contract import Array, Columns
 
 
-def check_columns(use_case: UseCase, columns: Columns, where: Declaration) -> Iterator[Finding]:
-    """Every column that the use case names is one that a request has."""
-    named: dict[str, Sequence[str]] = {
-        "inputs": list(use_case.inputs),
-        "baseline": [column for group in use_case.baseline for column in group],
-        "slices": use_case.slices,
-        "block": () if use_case.block in BLOCKS else (use_case.block,),
-    }
-    for keyword, names in named.items():
+def check_columns(project: Project, columns: Columns, where: Declaration) -> Iterator[Finding]:
+    """Every column that the use case, or its gate, names is one that a request has."""
+    use_case, gate = project.use_case, project.settings.gate
+    named: list[tuple[str, str, Sequence[str]]] = [
+        ("inputs", where.use_case("inputs"), list(use_case.inputs)),
+        ("baseline", where.use_case("baseline"), [column for group in use_case.baseline for column in group]),
+        ("gate.slices", where.setting("gate", "slices"), gate.slices),
+        ("gate.block", where.setting("gate", "block"), () if gate.block in BLOCKS else (gate.block,)),
+    ]
+    for keyword, place, names in named:
         for name in dict.fromkeys(names):
             if name not in columns:
                 yield Finding(
                     "unknown-column",
-                    where.use_case(keyword),
+                    place,
                     f"`{keyword}` names {name!r}, which neither a request, nor a lookup, nor `on_demand` has",
                     f"Name a column that there is{did_you_mean(name, columns)}",
                 )
@@ -115,16 +116,16 @@ def _too_few(project: Project, holdout: _Expected, columns: Columns, where: Decl
             f"the holdout will have about {rows:,} rows, and the gate wants {gate.min_rows:,}",
             "Let `periods.holdout` begin earlier, or lower `gate.min_rows`",
         )
-    blocks = _blocks(use_case, holdout, columns)
+    blocks = _blocks(gate.block, use_case.timezone, holdout, columns)
     if blocks < gate.min_blocks:
         yield Finding(
             "block",
-            where.use_case("block"),
-            f"the holdout will have {blocks} block{'s' * (blocks != 1)} by {use_case.block!r} to resample, and the gate wants "
+            where.setting("gate", "block"),
+            f"the holdout will have {blocks} block{'s' * (blocks != 1)} by {gate.block!r} to resample, and the gate wants "
             f"{gate.min_blocks}",
-            "Set `block` to something finer, or let `periods.holdout` begin earlier",
+            "Set `gate.block` to something finer, or let `periods.holdout` begin earlier",
         )
-    for column in use_case.slices:
+    for column in gate.slices:
         yield from _small_slices(column, holdout, columns[column], gate.min_slice_rows, where)
 
 
@@ -137,21 +138,21 @@ def _small_slices(column: str, holdout: _Expected, values: Array, fewest: int, w
         shown = ", ".join(small[:3]) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
         yield Finding(
             "slice-too-small",
-            where.use_case("slices"),
+            where.setting("gate", "slices"),
             f"slice {column!r} will have fewer than {fewest:,} rows in the holdout for {shown}: the gate cannot judge these",
             "Slice by something coarser, let `periods.holdout` begin earlier, or lower `gate.min_slice_rows`",
         )
 
 
-def _blocks(use_case: UseCase, holdout: _Expected, columns: Columns) -> int:
+def _blocks(block: str, timezone: str, holdout: _Expected, columns: Columns) -> int:
     """How many blocks the holdout has: days or weeks that it touches, or values of a column."""
-    if use_case.block not in BLOCKS:
-        return len(pd.unique(columns[use_case.block][holdout.known])) * holdout.thinned
+    if block not in BLOCKS:
+        return len(pd.unique(columns[block][holdout.known])) * holdout.thinned
     timestamps = columns["event_timestamp"][holdout.known]
     if not holdout.covered:
         timestamps = np.arange(_naive(holdout.start), _naive(holdout.end), np.timedelta64(1, "D"))
-    numbers = local_time(timestamps, use_case.timezone).astype("datetime64[D]").astype(np.int64)
-    return len(np.unique(numbers if use_case.block == "day" else (numbers + 3) // 7))  # 1970-01-01 was a Thursday
+    numbers = local_time(timestamps, timezone).astype("datetime64[D]").astype(np.int64)
+    return len(np.unique(numbers if block == "day" else (numbers + 3) // 7))  # 1970-01-01 was a Thursday
 
 
 def _naive(instant: datetime) -> np.datetime64:

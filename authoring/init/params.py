@@ -27,6 +27,8 @@ def section(plan: Plan, source: str) -> dict[str, Any]:
         periods=Periods.model_validate(chosen.days()),
         training=TrainingSettings(lightgbm=_lightgbm(chosen.train_rows)),
         gate=GateSettings(
+            slices=plan.slices,
+            block=plan.block,
             min_rows=min(1000, chosen.holdout_rows // 2),
             min_slice_rows=least_slice(chosen),
             min_label_coverage=_coverage(plan.labelled),

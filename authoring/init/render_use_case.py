@@ -163,10 +163,6 @@ def _arguments(plan: Plan) -> Iterator[str]:
     yield wrapped("baseline=(", [names(group) for group in groups], "),", 4, ",")
     if plan.calendar or plan.bands:
         yield "    on_demand=on_demand,"
-    if plan.slices:
-        yield f"    slices={names(plan.slices)},"
-    if plan.block != "day":
-        yield f"    block={quoted(plan.block)},"
     if decided.scattered_by:
         yield '    split="entity",'
 

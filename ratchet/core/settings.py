@@ -60,7 +60,10 @@ class TrainingSettings(Frozen):
 
 
 class GateSettings(Frozen):
-    """The bounds that a candidate must meet. Skill is 1 − error(candidate) / error(reference), on the same rows.
+    """By what a candidate is judged. Skill is 1 − error(candidate) / error(reference), on the same rows.
+
+    `slices` are columns by whose values quality is judged apart. `block` is what the bootstrap resamples: local days or weeks,
+    or the values of a column.
 
     `min_label_coverage` is the least share of the holdout's requests that have a label: those whose outcome is known sooner
     are no fair sample of all.
@@ -68,6 +71,8 @@ class GateSettings(Frozen):
     reference's.
     """
 
+    slices: tuple[str, ...] = ()
+    block: str = Field("day", min_length=1)
     min_rows: int = Field(1000, ge=1)
     min_blocks: int = Field(7, ge=2)
     min_label_coverage: float = Field(0.95, gt=0.0, le=1.0)

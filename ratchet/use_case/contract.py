@@ -168,9 +168,8 @@ class UseCase:
     date or of those beside it; its label may also look at rows up to `horizon` later. `constants` are columns equal on every
     request. `on_demand` adds columns to requests joined with their features, and `postprocess` makes predictions of the
     model's numbers; both are the same function in training, batch and online. `inputs` are the model's columns in order.
-    `baseline` is the back-off order: groups of columns, coarser and coarser, ending in (). `slices` are columns by whose values
-    quality is judged apart. `block` is what the bootstrap resamples: local days or weeks, or the values of a column. `split`
-    is "entity" where nothing says when rows were known, and timestamps are only a hash of an entity: the gate record says so.
+    `baseline` is the back-off order: groups of columns, coarser and coarser, ending in (). `split` is "entity" where nothing
+    says when rows were known, and timestamps are only a hash of an entity: the gate record says so.
     """
 
     name: str
@@ -191,8 +190,6 @@ class UseCase:
     on_demand: Callable[[Columns], Columns] = _no_columns
     postprocess: Postprocess = as_it_is
     constants: Mapping[str, str | int] = field(default_factory=dict)
-    slices: tuple[str, ...] = ()
-    block: str = "day"
     split: Split = "time"
 
     def table(self, name: str) -> SourceTable:

@@ -26,7 +26,7 @@ from tests.support.mistakes import EACH_THING, MISTAKES, only_later
 from tests.support.parcels import parcels_project
 from tests.support.projects import noshow_project
 from tests.support.taxi import taxi_project
-from tests.support.variants import with_use_case, with_view
+from tests.support.variants import with_gate, with_use_case, with_view
 
 HEAVY = {"bentoml", "dvc", "evidently", "feast", "great_expectations", "lightgbm", "mlflow", "prefect", "sklearn"}
 
@@ -101,7 +101,7 @@ def test_finding_is_a_paragraph() -> None:
 
 def test_a_name_that_is_nearly_right_is_suggested(noshow: Project) -> None:
     """A column that does not exist is answered with the one that was probably meant."""
-    (found,) = check(with_use_case(noshow, slices=("clinics",)))
+    (found,) = check(with_gate(noshow, slices=("clinics",)))
     assert "Name a column that there is (did you mean 'clinic'?)" == found.remedy
 
 
@@ -161,7 +161,7 @@ def test_baseline_of_chance_is_named_with_a_column_that_helps(noshow: Project) -
 
 def test_label_that_looks_far_ahead_has_rows_enough(noshow: Project) -> None:
     """A horizon as long as half the data asks no label of requests that are too young to have one."""
-    assert [] == check(with_use_case(noshow, horizon=timedelta(days=90), block="patient"))
+    assert [] == check(with_gate(with_use_case(noshow, horizon=timedelta(days=90)), block="patient"))
 
 
 def test_command_is_quick_and_says_what_it_looked_at() -> None:

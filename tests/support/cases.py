@@ -8,11 +8,12 @@ from typing import Any
 
 from ratchet.core.clock import FixedClock
 from ratchet.core.environment import Environment
-from ratchet.core.settings import DriftSettings, GateSettings, Periods, Settings, SourceSettings, TrainingSettings
+from ratchet.core.settings import PARAMS_FILE, DriftSettings, Periods, Settings, SourceSettings, TrainingSettings
 from ratchet.features.expressions import CompiledExpression
 from ratchet.features.source_rows import SourceRows
 from ratchet.project.project import Project
 from ratchet.storage.partitions import connect, scan
+from tests.support.checkout import ROOT
 
 CHURN = Periods(
     start=date(2023, 10, 15),
@@ -33,6 +34,7 @@ Row = dict[str, Any]
 
 def case_project(root: Path, use_case: str, periods: Periods, **options: int) -> Project:
     """A project of a simulated source, whose clock stands at the end of its periods."""
+    declared = Settings.load(ROOT / PARAMS_FILE, use_case)
     settings = Settings(
         use_case=use_case,
         source=SourceSettings(name="simulator", path=f"use_cases/{use_case}/simulator.py", options=options),
@@ -41,7 +43,7 @@ def case_project(root: Path, use_case: str, periods: Periods, **options: int) ->
             early_stopping_rounds=20,
             lightgbm={"n_estimators": 200, "learning_rate": 0.05, "num_leaves": 15, "min_child_samples": 30},
         ),
-        gate=GateSettings(resamples=500),
+        gate=declared.gate.model_copy(update={"resamples": 500}),
         drift=DriftSettings(min_rows=200),
     )
     project = Project(root, settings, Environment(threads=1))
@@ -74,8 +76,8 @@ def unknown_columns(project: Project, made_on_demand: set[str]) -> set[str]:
     known |= {*use_case.request_fields(), *made_on_demand, "day", "week"}
     named = {
         *use_case.inputs,
-        *use_case.slices,
-        use_case.block,
+        *project.settings.gate.slices,
+        project.settings.gate.block,
         *(name for level in use_case.baseline for name in level),
     }
     return named - known

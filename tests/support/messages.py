@@ -500,8 +500,8 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "slice by nothing": [
         (
-            'noshow.py: slices=("clinic",),',
-            "`slices` names 'nowhere', which neither a request, nor a lookup, nor `on_demand` has",
+            "params.yaml",
+            "`gate.slices` names 'nowhere', which neither a request, nor a lookup, nor `on_demand` has",
             "Name a column that there is",
         ),
     ],
@@ -514,7 +514,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "slices of a row": [
         (
-            'noshow.py: slices=("clinic",),',
+            "params.yaml",
             (
                 "slice 'event_timestamp' will have fewer than 50 rows in the holdout for 2024-05-14T15:29:00.000000 "
                 "(about 1), 2024-05-14T16:57:00.000000 (about 1), 2024-05-14T18:15:00.000000 (about 1) and 1287 more:"
@@ -525,19 +525,19 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "label longer than a block": [
         (
-            'noshow.py: block="week",',
+            "params.yaml",
             (
                 "the bootstrap resamples blocks of a day, but a label looks 30 days ahead, so that neighbouring "
                 "blocks share their outcomes and the gate's bounds come out too narrow"
             ),
-            "Set `block` to the column of the request that names the entity, or to 'week' if that is long enough",
+            "Set `gate.block` to the column of the request that names the entity, or to 'week' if that is long enough",
         ),
     ],
     "one block": [
         (
-            'noshow.py: block="week",',
+            "params.yaml",
             "the holdout will have 1 block by 'all' to resample, and the gate wants 7",
-            "Set `block` to something finer, or let `periods.holdout` begin earlier",
+            "Set `gate.block` to something finer, or let `periods.holdout` begin earlier",
         ),
     ],
 }

@@ -20,7 +20,7 @@ from pydantic import BaseModel, create_model
 from ratchet.core.clock import Period
 from ratchet.project.project import Project
 from ratchet.use_case.contract import Array, Batch, Columns, Lookup, SourceTable, Tables, View
-from tests.support.variants import with_table, with_use_case, with_view
+from tests.support.variants import with_gate, with_table, with_use_case, with_view
 
 Examples = Callable[[ibis.Table], ibis.Table]
 Plant = Callable[[Project], Project]
@@ -359,17 +359,18 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
         "unknown-column",
         lambda project: with_table(project, dated(project).name, early=("nowhere",)),
     ),
-    "slice by nothing": ("unknown-column", lambda project: with_use_case(project, slices=("nowhere",))),
+    "slice by nothing": ("unknown-column", lambda project: with_gate(project, slices=("nowhere",))),
     "baseline by nothing": ("unknown-column", lambda project: with_use_case(project, baseline=(("nowhere",), ()))),
-    "slices of a row": ("slice-too-small", lambda project: with_use_case(project, slices=("event_timestamp",))),
+    "slices of a row": ("slice-too-small", lambda project: with_gate(project, slices=("event_timestamp",))),
     "label longer than a block": (
         "block",
-        lambda project: with_use_case(project, block="day", horizon=timedelta(days=30)),
+        lambda project: with_gate(with_use_case(project, horizon=timedelta(days=30)), block="day"),
     ),
     "one block": (
         "block",
-        lambda project: with_use_case(
-            project, block="all", on_demand=lambda columns: {**project.use_case.on_demand(columns), **_one(columns)}
+        lambda project: with_gate(
+            with_use_case(project, on_demand=lambda columns: {**project.use_case.on_demand(columns), **_one(columns)}),
+            block="all",
         ),
     ),
 }

@@ -155,6 +155,4 @@ use_case = UseCase(
         "patient_history__miss_rate_56d": "number",
     },
     baseline=(("clinic",), ()),
-    slices=("clinic",),
-    block="week",
 )

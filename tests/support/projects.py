@@ -34,7 +34,7 @@ def noshow_project(root: Path, clock: Clock | None = None, **options: int) -> Pr
             early_stopping_rounds=20,
             lightgbm={"n_estimators": 60, "learning_rate": 0.1, "num_leaves": 7, "min_child_samples": 10},
         ),
-        gate=GateSettings(min_rows=200, min_slice_rows=50, resamples=500),
+        gate=GateSettings(slices=("clinic",), block="week", min_rows=200, min_slice_rows=50, resamples=500),
         drift=DriftSettings(min_rows=100, reference_rows=1000),
     )
     return Project(root, settings, Environment(threads=1), clock or FixedClock(NOSHOW_END))

@@ -6,4 +6,4 @@ from dataclasses import replace
 
 from tests.support import noshow
 
-use_case = replace(noshow.use_case, name="reminders", slices=(), block="day")
+use_case = replace(noshow.use_case, name="reminders")

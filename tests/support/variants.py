@@ -16,6 +16,13 @@ def with_use_case(project: Project, **changes: Any) -> Project:
     return other
 
 
+def with_gate(project: Project, **changes: Any) -> Project:
+    """The project with some settings of its gate changed."""
+    other = project.with_settings(gate=project.settings.gate.model_copy(update=changes))
+    other.__dict__["use_case"] = project.use_case
+    return other
+
+
 def with_table(project: Project, name: str, **changes: Any) -> Project:
     """The project with some fields of a source table changed."""
     return with_use_case(project, tables=_changed(project.use_case.tables, name, changes))

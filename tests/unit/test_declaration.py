@@ -36,13 +36,15 @@ def project(tmp_path: Path) -> Project:
 
 def test_keyword_of_the_use_case(project: Project) -> None:
     """A keyword is found in the module of the package that has the call."""
-    assert Declaration(project).use_case("slices").startswith("use_cases/nyc_taxi/use_case.py:")
-    assert 'slices=("day_part", "passenger_count_known"),' == text(Declaration(project).use_case("slices"))
+    assert Declaration(project).use_case("baseline").startswith("use_cases/nyc_taxi/use_case.py:")
+    assert 'baseline=(("pickup_zone", "dropoff_zone"), ("pickup_zone",), ()),' == text(
+        Declaration(project).use_case("baseline")
+    )
 
 
 def test_keyword_that_is_not_given(project: Project) -> None:
     """What is left to its default is to be given in the call."""
-    assert "use_case = UseCase(" == text(Declaration(project).use_case("block"))
+    assert "use_case = UseCase(" == text(Declaration(project).use_case("split"))
 
 
 def test_parts_by_name(project: Project) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ratchet.core.settings import GateSettings
 from ratchet.project.code_digest import closure
 from ratchet.steps import STEPS
 from tests.support.checkout import ROOT
@@ -76,3 +77,13 @@ def test_what_a_stage_depends_on_is_there(stage: str) -> None:
     """Each is a file or folder of the checkout."""
     code = [path for path in dependencies(stage) if path.partition("/")[0].endswith("_pipeline")]
     assert [] == [path for path in code if not (ROOT / path).exists()]
+
+
+def test_slices_and_blocks_are_judged_by_and_nothing_else() -> None:
+    """An edit of the gate's section of params.yaml runs `evaluate`, and what follows from its records."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    watching = {
+        name for name, stage in stages.items() if "use_cases.${key}.gate" in stage.get("do", {}).get("params", [])
+    }
+    assert {"evaluate"} == watching
+    assert {"slices", "block"} <= GateSettings.model_fields.keys()

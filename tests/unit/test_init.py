@@ -202,7 +202,7 @@ class TestUseCase:
         use_case = project.use_case
         assert [view.name for view in use_case.views] == list(service_spec(use_case).views)
         assert {column for level in use_case.baseline for column in level} <= set(use_case.inputs)
-        assert set(use_case.slices) <= set(use_case.request.model_fields)
+        assert set(project.settings.gate.slices) <= set(use_case.request.model_fields)
 
     def test_has_fewer_than_80_lines(self, root: Path, project: Project) -> None:
         """However many columns the file has."""
@@ -220,9 +220,9 @@ class TestUseCase:
     def test_splits_by_entity_where_there_is_no_time(self, root: Path) -> None:
         """And says so, so that the gate does."""
         with project_of(root, "subscribers") as project:
-            assert ("entity", "customer_id") == (project.use_case.split, project.use_case.block)
+            assert ("entity", "customer_id") == (project.use_case.split, project.settings.gate.block)
         with project_of(root, "rides") as project:
-            assert ("time", "day") == (project.use_case.split, project.use_case.block)
+            assert ("time", "day") == (project.use_case.split, project.settings.gate.block)
 
     def test_is_formatted_and_passes_the_linter(self, root: Path) -> None:
         """By the house's own settings, as is its test."""

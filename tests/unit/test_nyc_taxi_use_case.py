@@ -53,7 +53,7 @@ class TestDeclaration:
         """As params.yaml names it."""
         assert use_case is load_use_case("nyc_taxi")
 
-    def test_inputs_slices_and_baseline_are_columns_that_there_are(self) -> None:
+    def test_inputs_and_baseline_are_columns_that_there_are(self) -> None:
         """Each is a request's field, a view's feature or made on demand."""
         looked_up = {
             f"{lookup.prefix}__{name}"
@@ -61,7 +61,7 @@ class TestDeclaration:
             for name in compile_view(use_case, use_case.view(lookup.view)).schema.names
         }
         known = {*use_case.request_fields(), *looked_up, *ON_DEMAND}
-        named = {*use_case.inputs, *use_case.slices, *(column for level in use_case.baseline for column in level)}
+        named = {*use_case.inputs, *(column for level in use_case.baseline for column in level)}
         assert set() == named - known
 
     def test_nothing_of_the_trip_itself_is_asked_for(self) -> None:

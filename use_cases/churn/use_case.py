@@ -124,6 +124,4 @@ use_case = UseCase(
         **numbers("referrer__days_to_pay_105d", "referrer__late_share_105d"),
     },
     baseline=(("plan", "region"), ("plan",), ()),
-    slices=("plan", "is_new"),
-    block="customer",
 )

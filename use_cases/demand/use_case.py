@@ -128,5 +128,4 @@ use_case = UseCase(
         **numbers("around__rides_1h", "around__rides_24h"),
     },
     baseline=(("station", "hour"), ("station",), ()),
-    slices=("district", "part_of_day"),
 )

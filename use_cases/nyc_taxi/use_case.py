@@ -129,5 +129,4 @@ use_case = UseCase(
         "city_weather__wind_mph": "number",
     },
     baseline=(("pickup_zone", "dropoff_zone"), ("pickup_zone",), ()),
-    slices=("day_part", "passenger_count_known"),
 )
