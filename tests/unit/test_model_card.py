@@ -29,7 +29,7 @@ ODD = [
     "\\",
     "# a",
 ]
-CONTRACT = noshow_contract()
+CONTRACT = noshow_contract().model_copy(update={"kind": "lightgbm"})
 
 
 def record(dirty: bool = False, commit: str | None = "c" * 40, **changes: Any) -> GateRecord:
@@ -54,7 +54,7 @@ def some_slices(number: int, n: int = 500) -> tuple[SliceScore, ...]:
 def test_a_card_says_what_was_decided_and_how_to_go_on() -> None:
     """Verdict, what it was compared with, period, gain, data, features, code, and how to ask for it."""
     text = card()
-    assert text.startswith("## Version 7, baseline: superior\n")
+    assert text.startswith("## Version 7, lightgbm: superior\n")
     for part in (
         "champion then, model `bbbbbbbbbbbb`",
         "baseline, model `000000000000`",
@@ -76,6 +76,16 @@ def test_metrics_stand_side_by_side() -> None:
     assert ["candidate", "baseline", "champion"] == found["on the same rows"]
     assert ["0.9", "0.8", "0.8"] == found["AUC ↑"]
     assert ["0.5", "0.5", "0.5"] == found["log loss ↓"]
+
+
+def test_a_baseline_is_measured_over_a_constant() -> None:
+    """Its card does not say that it was compared with itself."""
+    code = CodeVersion("c" * 40, False)
+    judged = conclude(noshow_contract(), good_evidence(), GateSettings(), files={}, data_version="d" * 32, code=code)
+    text = model_card(judged, noshow_contract(), 1)
+    assert "over the constant: 0.2" in text
+    assert ["candidate", "constant", "champion"] == rows(text)[0][1:]
+    assert "over the baseline" not in text
 
 
 def test_every_check_is_listed_with_what_failed_first() -> None:
