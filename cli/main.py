@@ -16,7 +16,7 @@ from cli.commands.check import check
 from cli.commands.init import init
 from cli.commands.serve import serve
 from cli.commands.ui import ui
-from cli.headlines import HEADLINES, told
+from cli.headlines import HEADLINES, sensed, told
 from cli.person import current_user
 from cli.stages import STAGES, load_stage
 from ratchet.core.errors import GateError, RatchetError
@@ -156,7 +156,7 @@ def sensors() -> None:
     from ratchet.model_registry.sensors import sense
     from ratchet.project.project import Project
 
-    click.echo(_json(sense(Project.load_all())))
+    told("sensors", lambda: sense(Project.load_all()), sensed)
 
 
 ratchet.add_command(init)
