@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ratchet.gate.checks import Check
+from ratchet.gate.checks import Check, Verdict
 from ratchet.gate.record import GateRecord
 from ratchet.models.metrics import METRICS
 from ratchet.use_case.contract import UseCase
@@ -31,7 +31,7 @@ def model_card(record: GateRecord, contract: Contract, version: int) -> str:
     slices = [check for check in record.checks if check.name.startswith(_SLICE)]
     others = [check for check in record.checks if not check.name.startswith(_SLICE)]
     head = [*_verdict(record, version), "", *_scores(record), "", *_gain(record)]
-    tail = [*_origin(record, contract), "", *_promotion(version)]
+    tail = [*_origin(record, contract), "", *_promotion(version, record.verdict)]
     room = LIMIT - sum(len(line) + 1 for line in [*head, *tail]) - 2 * FRAME
     checks = _table("Checks", others, room)
     room = max(0, room - sum(len(line) + 1 for line in checks))
@@ -128,10 +128,16 @@ def _origin(record: GateRecord, contract: Contract) -> Iterator[str]:
         yield f"- made by the experiment {_cell(experiment)}: the policy does not promote it"
 
 
-def _promotion(version: int) -> Iterator[str]:
+def _promotion(version: int, verdict: Verdict) -> Iterator[str]:
     yield "### To promote it"
     yield ""
-    yield f"Set the alias `requested` on this version, or run `ratchet promote {version}`. It serves if its record holds."
+    yield {
+        "superior": f"Set the alias `requested` on this version, or run `ratchet promote {version}`. It serves if its record "
+        "holds.",
+        "non-inferior": f"Run `ratchet promote {version} --reason … --until YYYY-MM-DD`: it is not shown to be better, so that "
+        "somebody has to answer for it. The alias `requested` by itself is refused.",
+        "refused": "It cannot be promoted: every request for it is refused. Train a better one.",
+    }[verdict]
 
 
 def _number(value: float | None) -> str:

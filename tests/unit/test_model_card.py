@@ -78,6 +78,19 @@ def test_metrics_stand_side_by_side() -> None:
     assert ["0.5", "0.5", "0.5"] == found["log loss ↓"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "way"),
+    [
+        ({}, "alias `requested` on this version"),
+        ({"gain": Gain(value=0.0, lower=-0.005, upper=0.01)}, "`ratchet promote 7 --reason … --until"),
+        ({"skill": -0.1}, "cannot be promoted"),
+    ],
+)
+def test_the_way_to_promote_follows_from_the_verdict(changes: dict[str, Any], way: str) -> None:
+    """Whoever reads the page is not sent where the gate would refuse."""
+    assert way in card(**changes).rpartition("### To promote it")[2]
+
+
 def test_a_baseline_is_measured_over_a_constant() -> None:
     """Its card does not say that it was compared with itself."""
     code = CodeVersion("c" * 40, False)
@@ -136,7 +149,7 @@ def test_a_card_fits_whatever_it_shows(values: list[str], obstacle: str) -> None
     score = good_score("a" * 64).model_copy(update={"obstacle": obstacle})
     text = card(slices=slices, candidate=score)
     assert len(text) <= LIMIT
-    assert "ratchet promote 7" in text
+    assert "### To promote it" in text
     assert {4, 5} == {len(row) for row in rows(text)}
 
 
