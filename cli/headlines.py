@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -75,7 +75,21 @@ def _monitor(report: Report) -> str:
     )
 
 
+def _sensors(report: Report) -> str:
+    """What the sensors found open or lost, by the model's name."""
+    found = {name: ", ".join(_open(of)) for name, of in report.items()}
+    said = "; ".join(f"{name}: {what}" for name, what in found.items() if what)
+    return said or f"nothing requested or lost in {len(report)} models"
+
+
+def _open(model: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"{name} {value}" for name, value in model.items() if name != "missing" and value is not None)
+    if model["missing"]:
+        yield f"{len(model['missing'])} lost"
+
+
 HEADLINES: Mapping[str, Callable[[Report], str]] = {
+    "sensors": _sensors,
     "ingest": _ingest,
     "validate": _validate,
     "featurize": _featurize,

@@ -154,7 +154,7 @@ def sensors() -> None:
     from ratchet.model_registry.sensors import sense
     from ratchet.project.project import Project
 
-    click.echo(_json(sense(Project.load_all())))
+    run_and_report("sensors", lambda: sense(Project.load_all()), HEADLINES["sensors"])
 
 
 ratchet.add_command(init)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from prefect.automations import Automation, EventTrigger, Posture, ResourceSpecification, SendNotification
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
+from prefect.utilities.urls import url_for
 
 AUTOMATION = "ratchet: tell of failed runs"
 BLOCK = "ratchet-failed-runs"
@@ -14,7 +15,7 @@ FLOWS = ["feature", "training", "inference"]
 STATES = ("Failed", "Crashed", "TimedOut", "Cancelled")
 """Names of states in which a run ends without having done its work."""
 SUBJECT = "{{ flow.name }} of {{ flow_run.parameters.use_case or 'the selected use case' }}: {{ flow_run.state.name }}"
-BODY = "{{ flow_run.name }}: {{ flow_run.state.message or 'no message' }}\n{{ flow_run|ui_url }}"
+BODY = "{{ flow_run.name }}: {{ flow_run.state.message or 'no message' }}"
 
 
 def tell_of_failures(url: str) -> None:
@@ -30,6 +31,7 @@ def tell_of_failures(url: str) -> None:
 
 
 def _automation(url: str) -> Automation:
+    link = url_for("flow-run", obj_id="{{ flow_run.id }}")  # here: a server does not know its own address
     block = CustomWebhookNotificationBlock(
         name=BLOCK,
         url="{{address}}",
@@ -45,5 +47,9 @@ def _automation(url: str) -> Automation:
             threshold=1,
             within=timedelta(0),
         ),
-        actions=[SendNotification(block_document_id=block.save(BLOCK, overwrite=True), subject=SUBJECT, body=BODY)],
+        actions=[
+            SendNotification(
+                block_document_id=block.save(BLOCK, overwrite=True), subject=SUBJECT, body=f"{BODY}\n{link}"
+            )
+        ],
     )

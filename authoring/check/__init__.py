@@ -22,7 +22,7 @@ from authoring.check.sample import Sample, take_sample
 from authoring.check.source_lines import Declaration
 from authoring.check.too_good import check_too_good, is_accepted
 from authoring.check.unreadable import check_unreadable
-from authoring.check.views import check_keys, check_views
+from authoring.check.views import check_keys, check_usable, check_views
 from ratchet.core.errors import RatchetError
 from ratchet.project.project import Project
 from ratchet.use_case.columns import LABEL_COLUMNS, REQUEST_ID
@@ -58,6 +58,9 @@ def checkup(project: Project) -> Checkup:
         )
     except Exception as error:  # noqa: BLE001 - a use case's loader may raise anything
         return Checkup([failure("the loader", project.loader, error, where)])
+    unusable = list(check_usable(sample, where))
+    if unusable:
+        return Checkup(unusable, sample.rows, sample.deliveries)
     rows = [*check_keys(sample, where), *check_pending(sample, where), *check_unreadable(sample, where)]
     return Checkup([*rows, *_derived(sample, where, is_right=not rows)], sample.rows, sample.batches)
 

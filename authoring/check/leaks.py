@@ -58,7 +58,7 @@ def _unproved(features: Features, view: View, where: Declaration) -> Iterator[Fi
         yield Finding(
             "leak-unproved",
             where.function(view.compute),
-            f"view {view.name!r} has no row before {features.sample.project.period('all').end.date()}, where the last period "
+            f"view {view.name!r} has no row before {features.sample.project.settings.periods.end}, where the last period "
             "ends: nothing shows whether it uses what was not known yet, and the gate refuses every model without that",
             "Let event_timestamp be the timestamp from which a row's values are known",
         )

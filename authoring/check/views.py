@@ -28,6 +28,22 @@ def check_keys(sample: Sample, where: Declaration) -> Iterator[Finding]:
             yield _repeated_key(table, repeated, sample.tables[table.name].num_rows, where)
 
 
+def check_usable(sample: Sample, where: Declaration) -> Iterator[Finding]:
+    """Tables of which no row can be used: all that follows from them is empty, whatever the use case makes of them."""
+    end = sample.project.settings.periods.end
+    for table in (table for table in sample.project.use_case.tables if not sample.tables[table.name].num_rows):
+        key, needed, remedy = "key", "a key", "Deliver rows with a key, or name other columns in `key`"
+        if not table.is_reference:
+            key, needed = "event_time", f"a key and an event_time before {end}, where the last period ends"
+            remedy = f"{remedy} and `event_time`, or move `periods` to when there is data"
+        yield Finding(
+            "table-unused",
+            where.table(table.name, key),
+            f"no row of table {table.name!r} can be used: of {sample.read[table.name].rows:,} none has {needed}",
+            remedy,
+        )
+
+
 def check_views(features: Features, where: Declaration) -> Iterator[Finding]:
     """What the views and requests of the whole sample show."""
     use_case = features.sample.project.use_case

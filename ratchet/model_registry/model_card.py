@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ratchet.gate.checks import Check
-from ratchet.gate.evidence import Evidence
+from ratchet.gate.checks import Check, Verdict
 from ratchet.gate.record import GateRecord
 from ratchet.models.metrics import METRICS
 from ratchet.use_case.contract import UseCase
@@ -31,8 +30,8 @@ def model_card(record: GateRecord, contract: Contract, version: int) -> str:
     """At most LIMIT characters. What failed is listed first; where there is no room for all checks, their numbers are given."""
     slices = [check for check in record.checks if check.name.startswith(_SLICE)]
     others = [check for check in record.checks if not check.name.startswith(_SLICE)]
-    head = [*_verdict(record, version), "", *_scores(record.evidence), "", *_gain(record)]
-    tail = [*_origin(record, contract), "", *_promotion(version)]
+    head = [*_verdict(record, version), "", *_scores(record), "", *_gain(record)]
+    tail = [*_origin(record, contract), "", *_promotion(version, record.verdict)]
     room = LIMIT - sum(len(line) + 1 for line in [*head, *tail]) - 2 * FRAME
     checks = _table("Checks", others, room)
     room = max(0, room - sum(len(line) + 1 for line in checks))
@@ -62,13 +61,19 @@ def _verdict(record: GateRecord, version: int) -> Iterator[str]:
     )
     yield f"## Version {version}, {_cell(record.kind)}: {record.verdict}"
     yield ""
-    yield f"Compared with {champion}, and with the baseline, model `{record.reference[:12]}`."
+    yield f"Compared with {champion}, and with the {_reference(record)}, model `{record.reference[:12]}`."
     yield f"Judged on {evidence.n:,} rows from {evidence.start:%Y-%m-%d} to {evidence.end:%Y-%m-%d} (end excluded, UTC)."
 
 
-def _scores(evidence: Evidence) -> Iterator[str]:
+def _reference(record: GateRecord) -> str:
+    """What skill is measured over: the baseline, and for the baseline itself a constant."""
+    return "constant" if record.kind == "baseline" else "baseline"
+
+
+def _scores(record: GateRecord) -> Iterator[str]:
     """Each model's metrics on the same rows, side by side; an arrow points to where a metric is better."""
-    scores = {"candidate": evidence.candidate, "baseline": evidence.reference, "champion": evidence.champion}
+    evidence = record.evidence
+    scores = {"candidate": evidence.candidate, _reference(record): evidence.reference, "champion": evidence.champion}
     yield f"| on the same rows | {' | '.join(scores)} |"
     yield "| --- " * (len(scores) + 1) + "|"
     for name, metric in METRICS[evidence.task].items():
@@ -78,7 +83,8 @@ def _scores(evidence: Evidence) -> Iterator[str]:
 
 def _gain(record: GateRecord) -> Iterator[str]:
     gain, confidence = record.evidence.gain, record.policy.confidence
-    yield f"Skill over the baseline: {_number(record.evidence.skill)} (1 − error / error of the baseline)."
+    reference = _reference(record)
+    yield f"Skill over the {reference}: {_number(record.evidence.skill)} (1 − error / error of the {reference})."
     if gain:
         bounds = f"{_number(gain.lower)} and {_number(gain.upper)}"
         yield f"Gain over the champion: {_number(gain.value)}, between {bounds} at confidence {confidence:g}."
@@ -122,10 +128,16 @@ def _origin(record: GateRecord, contract: Contract) -> Iterator[str]:
         yield f"- made by the experiment {_cell(experiment)}: the policy does not promote it"
 
 
-def _promotion(version: int) -> Iterator[str]:
+def _promotion(version: int, verdict: Verdict) -> Iterator[str]:
     yield "### To promote it"
     yield ""
-    yield f"Set the alias `requested` on this version, or run `ratchet promote {version}`. It serves if its record holds."
+    yield {
+        "superior": f"Set the alias `requested` on this version, or run `ratchet promote {version}`. It serves if its record "
+        "holds.",
+        "non-inferior": f"Run `ratchet promote {version} --reason … --until YYYY-MM-DD`: it is not shown to be better, so that "
+        "somebody has to answer for it. The alias `requested` by itself is refused.",
+        "refused": "It cannot be promoted: every request for it is refused. Train a better one.",
+    }[verdict]
 
 
 def _number(value: float | None) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from pathlib import Path
 
+import ibis
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from authoring.check import check, checkup
@@ -18,7 +21,8 @@ from authoring.check.labels import check_inputs
 from authoring.check.source_lines import Declaration
 from ratchet.core.settings import GateSettings
 from ratchet.project.project import Project
-from ratchet.use_case.contract import Array
+from ratchet.use_case.contract import INSTANT, Array, Delivery, SourceTable, Tables, View
+from ratchet.use_case.windows import just_after
 from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.checkout import ROOT
 from tests.support.messages import MESSAGES
@@ -148,6 +152,40 @@ def test_rows_that_come_later_are_not_said_to_be_old(noshow: Project) -> None:
     """Where a view has rows only after the requests, its max_age is not blamed."""
     later = with_view(only_later(noshow), "patient_history", max_age=timedelta(days=60))
     assert {"lookup-empty", "leak-unproved"} == kinds(check(later))
+
+
+def test_second_table_that_begins_after_the_last_period_is_named(noshow: Project) -> None:
+    """The table is named, and no view blamed that reads it."""
+    (found,) = check(with_census(noshow, (2031, 2032)))
+    assert "table-unused" == found.what
+    assert "table 'census'" in found.problem
+    assert str(noshow.settings.periods.end) in found.problem
+    assert "`periods`" in found.remedy
+
+
+def test_second_table_of_earlier_years_is_left_alone(noshow: Project) -> None:
+    """Rows long before the first period may hold in it."""
+    assert [] == check(with_census(noshow, (2019, 2020)))
+
+
+def with_census(project: Project, years: Sequence[int]) -> Project:
+    """The project with a yearly table beside the others, and a view of it."""
+    schema = pa.schema({"clinic": pa.string(), "beds": pa.int64(), "counted_at": INSTANT})
+    census = SourceTable("census", schema, key=("clinic", "counted_at"), event_time="counted_at")
+    rows = [{"clinic": "north", "beds": 9, "counted_at": datetime(year, 1, 1, tzinfo=UTC)} for year in years]
+    counted = Delivery("census", "all", "digest", lambda: (pa.Table.from_pylist(rows, schema), []))
+
+    def beds(tables: Tables) -> ibis.Table:
+        moments = just_after(tables["census"].counted_at)
+        return tables["census"].select("clinic", "beds", event_timestamp=moments)
+
+    use_case, name = project.use_case, project.settings.source.name
+    return with_use_case(
+        project,
+        tables=(*use_case.tables, census),
+        views=(*use_case.views, View("beds", ("clinic",), beds, lookback=None, max_age=None)),
+        sources={name: lambda *arguments: [*project.loader(*arguments), counted]},
+    )
 
 
 def test_baseline_of_chance_is_named_with_a_column_that_helps(noshow: Project) -> None:

@@ -122,7 +122,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
                 "max_age=None, lookback=None"
             ),
             (
-                "view 'patient_history' has no row before 2024-07-31, where the last period ends: nothing shows whether it "
+                "view 'patient_history' has no row before 2024-08-01, where the last period ends: nothing shows whether it "
                 "uses what was not known yet, and the gate refuses every model without that"
             ),
             "Let event_timestamp be the timestamp from which a row's values are known",

@@ -74,13 +74,13 @@ class PrefectServer:
 
 @contextmanager
 def prefect_server(folder: Path) -> Iterator[tuple[PrefectServer, dict[str, str]]]:
-    """A server while the block lasts, and the environment in which a process finds it."""
+    """A server while the block lasts, and the environment in which a process finds it. The server does not know its address."""
     port = _free_port()
     found = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (
         (folder / "server.log").open("wb") as log,
-        subprocess.Popen(command, env={**os.environ, **found}, stdout=log, stderr=log) as process,
+        subprocess.Popen(command, env={**os.environ, "PREFECT_HOME": str(folder)}, stdout=log, stderr=log) as process,
         httpx.Client(base_url=found["PREFECT_API_URL"], timeout=30, trust_env=False) as client,
     ):
         try:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from cli.headlines import HEADLINES
 from cli.main import ratchet
 from cli.reference import reference
 from ratchet.steps import STEPS
@@ -80,6 +81,14 @@ def test_dvc_runs_every_stage() -> None:
     assert {name: f"python -m cli --use-case ${{key}} stage {name}" for name in STEPS} == {
         name: stage["do"]["cmd"] for name, stage in stages.items()
     }
+
+
+def test_sensors_say_what_is_open_in_a_line() -> None:
+    """Models of which nothing is requested or lost are counted, not listed."""
+    quiet = {"requested": None, "champion": None, "history": None, "missing": []}
+    assert "nothing requested or lost in 2 models" == HEADLINES["sensors"]({"taxi": quiet, "churn": quiet})
+    asked = HEADLINES["sensors"]({"taxi": quiet, "churn": {**quiet, "requested": 3, "missing": ["a" * 64]}})
+    assert "churn: requested 3, 1 lost" == asked
 
 
 def test_a_new_feature_service_is_applied() -> None:

@@ -29,7 +29,7 @@ ODD = [
     "\\",
     "# a",
 ]
-CONTRACT = noshow_contract()
+CONTRACT = noshow_contract().model_copy(update={"kind": "lightgbm"})
 
 
 def record(dirty: bool = False, commit: str | None = "c" * 40, **changes: Any) -> GateRecord:
@@ -54,7 +54,7 @@ def some_slices(number: int, n: int = 500) -> tuple[SliceScore, ...]:
 def test_a_card_says_what_was_decided_and_how_to_go_on() -> None:
     """Verdict, what it was compared with, period, gain, data, features, code, and how to ask for it."""
     text = card()
-    assert text.startswith("## Version 7, baseline: superior\n")
+    assert text.startswith("## Version 7, lightgbm: superior\n")
     for part in (
         "champion then, model `bbbbbbbbbbbb`",
         "baseline, model `000000000000`",
@@ -76,6 +76,29 @@ def test_metrics_stand_side_by_side() -> None:
     assert ["candidate", "baseline", "champion"] == found["on the same rows"]
     assert ["0.9", "0.8", "0.8"] == found["AUC ↑"]
     assert ["0.5", "0.5", "0.5"] == found["log loss ↓"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "way"),
+    [
+        ({}, "alias `requested` on this version"),
+        ({"gain": Gain(value=0.0, lower=-0.005, upper=0.01)}, "`ratchet promote 7 --reason … --until"),
+        ({"skill": -0.1}, "cannot be promoted"),
+    ],
+)
+def test_the_way_to_promote_follows_from_the_verdict(changes: dict[str, Any], way: str) -> None:
+    """Whoever reads the page is not sent where the gate would refuse."""
+    assert way in card(**changes).rpartition("### To promote it")[2]
+
+
+def test_a_baseline_is_measured_over_a_constant() -> None:
+    """Its card does not say that it was compared with itself."""
+    code = CodeVersion("c" * 40, False)
+    judged = conclude(noshow_contract(), good_evidence(), GateSettings(), files={}, data_version="d" * 32, code=code)
+    text = model_card(judged, noshow_contract(), 1)
+    assert "over the constant: 0.2" in text
+    assert ["candidate", "constant", "champion"] == rows(text)[0][1:]
+    assert "over the baseline" not in text
 
 
 def test_every_check_is_listed_with_what_failed_first() -> None:
@@ -126,7 +149,7 @@ def test_a_card_fits_whatever_it_shows(values: list[str], obstacle: str) -> None
     score = good_score("a" * 64).model_copy(update={"obstacle": obstacle})
     text = card(slices=slices, candidate=score)
     assert len(text) <= LIMIT
-    assert "ratchet promote 7" in text
+    assert "### To promote it" in text
     assert {4, 5} == {len(row) for row in rows(text)}
 
 
