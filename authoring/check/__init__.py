@@ -60,7 +60,7 @@ def checkup(project: Project) -> Checkup:
         return Checkup([failure("the loader", project.loader, error, where)])
     unusable = list(check_usable(sample, where))
     if unusable:
-        return Checkup(unusable, sample.rows, sample.deliveries)
+        return Checkup(unusable, sample.rows, sample.batches)
     rows = [*check_keys(sample, where), *check_pending(sample, where), *check_unreadable(sample, where)]
     return Checkup([*rows, *_derived(sample, where, is_right=not rows)], sample.rows, sample.batches)
 

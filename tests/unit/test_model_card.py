@@ -94,7 +94,9 @@ def test_the_way_to_promote_follows_from_the_verdict(changes: dict[str, Any], wa
 def test_a_baseline_is_measured_over_a_constant() -> None:
     """Its card does not say that it was compared with itself."""
     code = CodeVersion("c" * 40, False)
-    judged = conclude(noshow_contract(), good_evidence(), GateSettings(), files={}, data_version="d" * 32, code=code)
+    judged = build_record(
+        noshow_contract(), good_evidence(), GateSettings(), files={}, data_version="d" * 32, code=code
+    )
     text = model_card(judged, noshow_contract(), 1)
     assert "over the constant: 0.2" in text
     assert ["candidate", "constant", "champion"] == rows(text)[0][1:]
