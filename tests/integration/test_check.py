@@ -21,7 +21,7 @@ from authoring.check.labels import check_inputs
 from authoring.check.source_lines import Declaration
 from ratchet.core.settings import GateSettings
 from ratchet.project.project import Project
-from ratchet.use_case.contract import INSTANT, Array, Delivery, SourceTable, Tables, View
+from ratchet.use_case.contract import INSTANT, Array, Batch, SourceTable, Tables, View
 from ratchet.use_case.windows import just_after
 from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.checkout import ROOT
@@ -173,11 +173,11 @@ def with_census(project: Project, years: Sequence[int]) -> Project:
     schema = pa.schema({"clinic": pa.string(), "beds": pa.int64(), "counted_at": INSTANT})
     census = SourceTable("census", schema, key=("clinic", "counted_at"), event_time="counted_at")
     rows = [{"clinic": "north", "beds": 9, "counted_at": datetime(year, 1, 1, tzinfo=UTC)} for year in years]
-    counted = Delivery("census", "all", "digest", lambda: (pa.Table.from_pylist(rows, schema), []))
+    counted = Batch("census", "all", "digest", lambda: (pa.Table.from_pylist(rows, schema), []))
 
     def beds(tables: Tables) -> ibis.Table:
-        moments = just_after(tables["census"].counted_at)
-        return tables["census"].select("clinic", "beds", event_timestamp=moments)
+        counted = just_after(tables["census"].counted_at)
+        return tables["census"].select("clinic", "beds", event_timestamp=counted)
 
     use_case, name = project.use_case, project.settings.source.name
     return with_use_case(
