@@ -6,7 +6,6 @@ fails without naming rows, stops the step.
 
 from __future__ import annotations
 
-import difflib
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ratchet.core.errors import DataError, SettingsError
+from ratchet.core.text import closest
 from ratchet.storage.partitions import digest
 from ratchet.use_case.contract import ROW_ID, Rule
 
@@ -59,10 +59,10 @@ def _expectation(rule: Rule, reason: str) -> Expectation:
     try:
         expectation: Expectation = known[name](**rule.arguments)
     except KeyError as error:
-        near = difflib.get_close_matches(name, known, n=1)
+        near = closest(name, known)
         raise SettingsError(
             f"Great Expectations ships no expect_{rule.expectation}"
-            + (f" (but {known[near[0]].__name__})" if near else ""),
+            + (f" (but {known[near].__name__})" if near else ""),
             subject=f"rule {reason!r}",
             remedy="Name one from its gallery, in snake case and without expect_",
         ) from error

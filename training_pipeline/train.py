@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -19,6 +18,7 @@ from sklearn.preprocessing import OrdinalEncoder
 from ratchet.core.errors import SettingsError
 from ratchet.core.progress import report
 from ratchet.core.settings import PARAMS_FILE, TrainingSettings
+from ratchet.core.text import did_you_mean
 from ratchet.models.baseline import BackoffBaseline
 from ratchet.models.model import Contract, Model, frame, save
 from ratchet.project.project import Project
@@ -142,9 +142,8 @@ def _parameters(settings: TrainingSettings) -> dict[str, Any]:
     free = known - names.get(*FIXED, "seed", "num_threads", "num_iterations", "early_stopping_round") | {"n_estimators"}
     for name in settings.lightgbm:
         if name not in free:
-            near = difflib.get_close_matches(name, sorted(free), n=1)
             raise SettingsError(
-                f"{name} cannot be set here" + (f" (did you mean {near[0]!r}?)" if near else ""),
+                f"{name} cannot be set here{did_you_mean(name, free)}",
                 subject=f"{PARAMS_FILE}: training.lightgbm",
                 remedy="Name a parameter of LightGBM; seed, threads and early stopping have settings of their own",
             )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from authoring.check.finding import Finding, format_duration
+from authoring.check.finding import Finding
 from authoring.check.source_lines import Declaration
 from ratchet.core.errors import RatchetError, SettingsError
+from ratchet.core.text import did_you_mean, format_duration
 from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
 from ratchet.features.service import service_spec
 from ratchet.project.project import Project
@@ -71,12 +71,6 @@ def failure(subject: str, function: Callable[..., Any], error: BaseException, wh
         f"{subject} fails with {type(error).__name__}: {said.rstrip('.')}",
         "Fix the function",
     )
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint at what was probably meant."""
-    found = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {found[0]!r}?)" if found else ""
 
 
 def _time_zone(use_case: UseCase, where: Declaration) -> Iterator[Finding]:

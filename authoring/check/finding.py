@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from ratchet.core.errors import RatchetError
 
@@ -23,10 +22,3 @@ class Finding:
     @classmethod
     def of(cls, what: str, where: str, error: RatchetError) -> Finding:
         return cls(what, where, f"{error.subject}: {error.problem}", error.remedy)
-
-
-def format_duration(span: timedelta) -> str:
-    """A length of time as one says it, such as `7 days 2 hours`."""
-    minutes, seconds = divmod(span.seconds + span.microseconds / 1e6, 60)
-    counts = {"day": span.days, "hour": int(minutes) // 60, "minute": int(minutes) % 60, "second": seconds}
-    return " ".join(f"{count:g} {unit}{'s' * (count != 1)}" for unit, count in counts.items() if count) or "no time"

@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from authoring.check.declaration_checks import BLOCKS, did_you_mean
+from authoring.check.declaration_checks import BLOCKS
 from authoring.check.features import Features
 from authoring.check.finding import Finding
 from authoring.check.sample import DIRT
 from authoring.check.source_lines import Declaration
 from ratchet.core.clock import local_time
+from ratchet.core.text import did_you_mean
 from ratchet.project.project import PeriodName, Project
 from ratchet.use_case.contract import Array, Columns
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from authoring.check.features import Features, present, size
-from authoring.check.finding import Finding, format_duration
+from authoring.check.finding import Finding
 from authoring.check.sample import DIRT
 from authoring.check.source_lines import Declaration
 from ratchet.core.clock import TICK, midnight
+from ratchet.core.text import format_duration
 from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import View

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from authoring.check.features import Features, size
-from authoring.check.finding import Finding, format_duration
+from authoring.check.finding import Finding
 from authoring.check.sample import DIRT, Repeated, Sample
 from authoring.check.source_lines import Declaration
+from ratchet.core.text import format_duration
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.use_case.contract import Lookup, SourceTable, View
 

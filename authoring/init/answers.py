@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 from ratchet.core.errors import SettingsError
+from ratchet.core.text import parse_duration
 from ratchet.use_case.contract import Task
-
-UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 @dataclass(frozen=True)
@@ -49,9 +47,9 @@ class UnansweredError(SettingsError):
 
 def duration(text: str, subject: str) -> timedelta:
     """30m, 12h or 30d. Raises UnansweredError."""
-    found = re.fullmatch(r"(\d{1,7})([mhd])", text)
-    if not found or not int(found[1]):
+    found = parse_duration(text)
+    if found is None:
         raise UnansweredError(
             f"{text!r} is no time span", subject=subject, field="known_after", form="such as 30m, 12h or 30d"
         )
-    return timedelta(**{UNITS[found[2]]: int(found[1])})
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ import pyarrow.compute as pc
 
 from authoring.init.answers import UnansweredError
 from ratchet.core.errors import SourceError
+from ratchet.core.text import did_you_mean
 from ratchet.sources.csv_parsing import first_misfit, identifier, parse, parses, present
 from ratchet.storage.partitions import to_columns
 from ratchet.use_case.contract import INSTANT
@@ -231,9 +231,11 @@ def named(profile: Profile, text: str, field: str) -> Column:
     found = [column for column in profile.columns if text in (column.header, column.name)]
     if not found:
         names = [column.name for column in profile.columns]
-        near = difflib.get_close_matches(text, names, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
         raise UnansweredError(
-            f"there is no column {text!r}{hint}", subject=profile.subject, field=field, form="COLUMN", among=names
+            f"there is no column {text!r}{did_you_mean(text, names)}",
+            subject=profile.subject,
+            field=field,
+            form="COLUMN",
+            among=names,
         )
     return found[0]

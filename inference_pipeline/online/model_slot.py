@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from inference_pipeline.online.predictor import Predictor, load_predictor
-from ratchet.core.errors import RatchetError, RegistryError
+from ratchet.core.errors import RatchetError, RegistryError, RegistryUnavailableError, UnavailableError
 from ratchet.project.project import Project
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ class ModelSlot:
         self._load = load
         self._predictor: Predictor | None = None
         self._loaded_for: bytes | None = None
-        self._reason = "nothing was loaded yet"
+        self._absence: RegistryError = self._no_model("nothing was loaded yet")
 
     @property
     def ready(self) -> bool:
@@ -28,13 +28,9 @@ class ModelSlot:
 
     @property
     def predictor(self) -> Predictor:
-        """Raises RegistryError, with the reason, while no model could be loaded."""
+        """Raises RegistryError, with the reason, where no model may serve; RegistryUnavailableError where that is not known."""
         if self._predictor is None:
-            raise RegistryError(
-                f"no model serves ({self._reason})",
-                subject=self.project.namespace,
-                remedy="Loading is tried again every few seconds",
-            )
+            raise self._absence
         return self._predictor
 
     def refresh(self) -> None:
@@ -46,15 +42,24 @@ class ModelSlot:
             self._predictor = self._load(self.project)
             self._loaded_for = announced
         except Exception as error:  # noqa: BLE001 - whatever it is, the next call tries again; a dead poll never would
-            if _is_an_answer(error):
+            if _is_refusal(error):
                 self._predictor = None
-            self._give_reason(error)
+            self._note(error)
 
-    def _give_reason(self, error: Exception) -> None:
-        """Log a failure when it is a new one."""
-        if str(error) != self._reason:
-            self._reason = str(error)
+    def _note(self, error: Exception) -> None:
+        """Keep a failure as the reason why no model serves, and log it when it is a new one."""
+        absence = self._no_model(error)
+        if str(absence) != str(self._absence):
             logger.warning("no model was loaded: %s", error, exc_info=not isinstance(error, RatchetError))
+        self._absence = absence
+
+    def _no_model(self, reason: object) -> RegistryError:
+        kind = RegistryError if _is_refusal(reason) else RegistryUnavailableError
+        return kind(
+            f"no model serves ({reason})",
+            subject=self.project.namespace,
+            remedy="Loading is tried again every few seconds",
+        )
 
     def _announced(self) -> bytes | None:
         """What reconcile wrote last; read before loading, so that a move meanwhile is seen by the next call."""
@@ -62,9 +67,6 @@ class ModelSlot:
         return path.read_bytes() if path.exists() else None
 
 
-def _is_an_answer(error: Exception) -> bool:
-    """Whether it is known that what is loaded no longer serves; a store that is away or full says nothing of the kind.
-
-    Behind the errors of such a store lies one of the system's or of a library's.
-    """
-    return isinstance(error, RatchetError) and isinstance(error.__cause__, RatchetError | None)
+def _is_refusal(reason: object) -> bool:
+    """Whether it is known that no model may serve; a store that is away or full says nothing of the kind."""
+    return isinstance(reason, RatchetError) and not isinstance(reason, UnavailableError)

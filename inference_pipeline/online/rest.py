@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from anyio import CapacityLimiter, to_thread
@@ -14,13 +14,23 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ratchet.core.errors import RatchetError, RequestError
+from ratchet.core.errors import GateError, RatchetError, RegistryError, RequestError, UnavailableError
 
 if TYPE_CHECKING:
     from inference_pipeline.online.model_slot import ModelSlot
 
 MAX_BODY = 1 << 20
 MAX_REASONS = 20
+RETRY_AFTER = "2"
+"""Seconds until loading is tried again."""
+STATUS_CODES: Mapping[type[RatchetError], int] = {
+    RequestError: 422,
+    UnavailableError: 503,  # the same request may be answered soon
+    RegistryError: 409,  # no model may serve: a person has to act
+    GateError: 409,
+    RatchetError: 500,
+}
+"""The first kind that an error is of decides."""
 
 
 def application() -> Starlette:
@@ -119,7 +129,8 @@ def _path(detail: ErrorDetails) -> str:
 
 
 async def _failed(_request: Request, error: RatchetError) -> Response:
+    content: dict[str, object] = {"error": str(error)}
     if isinstance(error, RequestError):
-        field = {"field": error.subject, "reason": f"{error.problem}. {error.remedy}"}
-        return JSONResponse({"error": str(error), "fields": [field]}, 422)
-    return JSONResponse({"error": str(error)}, 503)
+        content["fields"] = [{"field": error.subject, "reason": f"{error.problem}. {error.remedy}"}]
+    code = next(code for kind, code in STATUS_CODES.items() if isinstance(error, kind))
+    return JSONResponse(content, code, {"Retry-After": RETRY_AFTER} if code == 503 else None)

@@ -4,8 +4,11 @@ RatchetError
 ├── SettingsError      params.yaml, an environment variable or a use case's declaration is wrong
 ├── SourceError        a delivered file or feed cannot be read as its table
 ├── DataError          rows or tables break a rule that no quarantine can fix
-├── StoreError         the feature store is absent, or does not hold what is asked of it
+├── StoreError         the feature store or the prediction log is absent, or does not hold what is asked of it
 ├── RegistryError      the model registry is absent, or holds no model that may be used
+├── UnavailableError   a database, a disk or a server does not answer: what it holds is not known, and may be by the next try
+│   ├── StoreUnavailableError     (a StoreError, too)
+│   └── RegistryUnavailableError  (a RegistryError, too)
 ├── GateError          evidence or a gate record is missing, edited, or about something else
 ├── VersionError       git or DVC cannot name or restore a version
 └── RequestError       a caller's request is not one that the use case can answer
@@ -47,7 +50,7 @@ class DataError(RatchetError):
 
 
 class StoreError(RatchetError):
-    """The feature store is absent, or does not hold what is asked of it."""
+    """The feature store or the prediction log is absent, or does not hold what is asked of it."""
 
 
 class RegistryError(RatchetError):
@@ -56,6 +59,18 @@ class RegistryError(RatchetError):
 
 class GateError(RatchetError):
     """Evidence or a gate record is missing, edited, or about something else."""
+
+
+class UnavailableError(RatchetError):
+    """A database, a disk or a server does not answer: what it holds is not known, and may be by the next try."""
+
+
+class StoreUnavailableError(StoreError, UnavailableError):
+    """The feature store or the prediction log cannot be reached, read or written."""
+
+
+class RegistryUnavailableError(RegistryError, UnavailableError):
+    """The model registry, or the folder with its artifacts, cannot be reached, read or written."""
 
 
 class VersionError(RatchetError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from datetime import date
 from itertools import pairwise
@@ -13,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from ratchet.core.errors import SettingsError
+from ratchet.core.text import closest
 
 PARAMS_FILE = "params.yaml"
 WATCHED = ("source", "periods", "training", "gate", "drift")
@@ -192,8 +192,8 @@ def _explain(model: type[BaseModel], problem: dict[str, Any], spelled: Callable[
     if problem["type"] != "extra_forbidden":
         return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
     known = _fields(model, location[:-1])
-    near = difflib.get_close_matches(location[-1], known, n=1)
-    hint = f"did you mean {spelled(near[0])!r}?" if near else f"known are {', '.join(map(spelled, known))}"
+    near = closest(location[-1], known)
+    hint = f"did you mean {spelled(near)!r}?" if near else f"known are {', '.join(map(spelled, known))}"
     return f"{where}: unknown key ({hint})"
 
 

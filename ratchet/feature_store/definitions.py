@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import yaml
 
-from ratchet.core.errors import StoreError
+from ratchet.core.errors import StoreError, StoreUnavailableError
 from ratchet.feature_store.feast_import import feast_module
 from ratchet.features.service import (
     ServiceSpec,
@@ -104,7 +104,7 @@ def databases(project: Project) -> Iterator[None]:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
         is_registry = isinstance(error, SQLAlchemyError)
-        raise StoreError(
+        raise StoreUnavailableError(
             f"cannot be opened or written ({' '.join(str(error).split())[:400]})",
             subject="feature registry" if is_registry else "online store",
             remedy="Start its database, or correct RATCHET_FEAST_REGISTRY"
@@ -117,7 +117,7 @@ def open_store(project: Project) -> feast.FeatureStore:
     """The applied feature store. Raises StoreError where the registry is absent or lacks the active feature service."""
     registry = _registry_path(project)
     if registry and not (project.environment.feast_registry or registry.exists()):
-        raise StoreError("is not there", subject=f"feature registry {registry}", remedy=REMEDY)
+        raise StoreUnavailableError("is not there", subject=f"feature registry {registry}", remedy=REMEDY)
     store = _connect(project)
     feature_service(store, service_spec(project.use_case))
     return store
@@ -142,7 +142,7 @@ def open_online(store: feast.FeatureStore, project: Project) -> None:
     """
     path = online_database(project)
     if not path.exists():
-        raise StoreError("is not there", subject=f"online store {path}", remedy=REMEDY)
+        raise StoreUnavailableError("is not there", subject=f"online store {path}", remedy=REMEDY)
     with databases(project):
         store.provider.online_store._conn = sqlite.connect(
             path, detect_types=sqlite3.PARSE_DECLTYPES | sqlite3.PARSE_COLNAMES, check_same_thread=False

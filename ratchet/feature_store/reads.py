@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ratchet.core.clock import TICK, Period
-from ratchet.core.errors import StoreError
+from ratchet.core.errors import StoreError, StoreUnavailableError
 from ratchet.feature_store.definitions import feature_service, open_online, open_store
 from ratchet.feature_store.point_in_time_join import Query, between
 from ratchet.feature_store.upcoming import bring_forward
@@ -76,7 +76,7 @@ class OnlineFeatures:
         try:
             found = self._store.get_online_features(self._service, _filled(keys), full_feature_names=True)
         except sqlite3.Error as error:
-            raise StoreError(
+            raise StoreUnavailableError(
                 f"cannot be read ({error})", subject="online store", remedy="Run `ratchet stage materialize`"
             ) from error
         values = found.to_dict(include_event_timestamps=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from ratchet.core.errors import RegistryError
+from ratchet.core.errors import RegistryUnavailableError
 from ratchet.project.project import Project
 from ratchet.storage import sqlite
 from ratchet.storage.partitions import atomic, write_json
@@ -59,20 +59,20 @@ def begin_without(project: Project) -> str:
 
 
 def exists(project: Project) -> bool:
-    """Whether the database is there. Raises RegistryError where it is gone, or an empty file stands in its place."""
+    """Whether the database is there. Raises RegistryUnavailableError where it is gone, or an empty file stands in its place."""
     path, anew = database(project), begin_without(project)
     try:
         size = path.stat().st_size
     except FileNotFoundError as error:
         if not marker(project).exists():
             return False
-        raise RegistryError(
+        raise RegistryUnavailableError(
             "is gone, and models were registered from this checkout",
             subject=f"model registry {path}",
             remedy=f"Restore it, or correct RATCHET_TRACKING_URI if they are kept elsewhere; {anew}",
         ) from error
     if not size:
-        raise RegistryError(
+        raise RegistryUnavailableError(
             "is an empty file", subject=f"model registry {path}", remedy=f"Restore it; {anew} and the empty file"
         )
     return True

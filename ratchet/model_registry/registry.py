@@ -8,7 +8,6 @@ Reading aliases and history needs no model: sklearn and LightGBM are imported on
 
 from __future__ import annotations
 
-import logging
 import re
 import shutil
 import sqlite3
@@ -27,7 +26,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import local_file_uri_to_path
 from sqlalchemy.exc import SQLAlchemyError
 
-from ratchet.core.errors import GateError, RegistryError
+from ratchet.core.errors import GateError, RegistryError, RegistryUnavailableError
 from ratchet.gate.record import GateRecord, Waiver, verify
 from ratchet.gate.signing import begin_anew, sign
 from ratchet.model_registry import embedded as embedded_registry
@@ -63,13 +62,13 @@ class Version:
 def open_registry(project: Project, room: Literal["promotion", "registration"]) -> Iterator[Registry]:
     """The registry, with this process alone in the `room` of the checkout. Only registration makes the embedded one.
 
-    Raises RegistryError where the registry does not answer, or was there and is gone.
+    Raises RegistryUnavailableError where the registry does not answer, or was there and is gone.
     """
     try:
         with _alone(project, room):
             yield Registry(project, create=room == "registration")
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-        raise RegistryError(
+        raise RegistryUnavailableError(
             f"does not answer as it should ({' '.join(str(error).split())[:400]})",
             subject=f"model registry {project.environment.tracking_uri or database(project)}",
             remedy=_remedy(project, error),
@@ -95,14 +94,12 @@ def _remedy(project: Project, error: Exception) -> str:
 
 
 class Registry:
-    """The registered model of a project. Every method may raise what MLflow raises; `opened` translates it.
+    """The registered model of a project. Every method may raise what MLflow raises; `open_registry` translates it.
 
     An embedded registry that never was is read as an empty one, unless it is to be created.
     """
 
     def __init__(self, project: Project, *, create: bool = False) -> None:
-        for name in ("mlflow", "urllib3.connectionpool"):  # they tell each attempt, and what they raise, too
-            logging.getLogger(name).setLevel(logging.CRITICAL)
         self.project = project
         self.name = project.namespace
         self._exists = self._find(create)
@@ -258,7 +255,7 @@ class Registry:
             try:
                 folder.stat()
             except FileNotFoundError as error:
-                raise RegistryError(
+                raise RegistryUnavailableError(
                     f"its artifacts are looked for in {folder}, which is not there",
                     subject=f"{self.name} version {version.number}",
                     remedy=f"Put it back at {embedded_registry.artifacts(self.project)}; if it is lost for good, "

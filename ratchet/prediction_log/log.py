@@ -24,7 +24,7 @@ import pyarrow.json as pj
 import pyarrow.parquet as pq
 
 from ratchet.core.clock import Period
-from ratchet.core.errors import DataError, StoreError
+from ratchet.core.errors import DataError, StoreError, StoreUnavailableError
 from ratchet.features.service import request_schema, service_spec
 from ratchet.project.project import Project
 from ratchet.storage import partitions as tables
@@ -150,7 +150,7 @@ class OnlineLog:
             _append(path, b"".join(_line(row) for row in rows.to_pylist()))
         except OSError as error:
             self._segment = uuid.uuid4().hex  # what is torn stays the end of its segment
-            raise StoreError(
+            raise StoreUnavailableError(
                 f"the prediction could not be logged ({error.strerror})",
                 subject=str(path),
                 remedy="Make room or grant access there; nothing is answered without being logged",

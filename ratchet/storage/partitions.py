@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ratchet.core import progress
-from ratchet.core.errors import StoreError
+from ratchet.core.errors import StoreError, StoreUnavailableError
 from ratchet.use_case.contract import Array, Columns
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def atomic(path: Path, *, replace: bool = True) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _unwritable(path: Path, error: OSError) -> StoreError:
-    return StoreError(
+def _unwritable(path: Path, error: OSError) -> StoreUnavailableError:
+    return StoreUnavailableError(
         f"cannot be written ({error})",
         subject=str(path),
         remedy="Make room or fix the folder's permissions, and run again: nothing is half-written",

@@ -14,7 +14,6 @@ wherever something enters or leaves a window, so that a count also falls when no
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
@@ -22,6 +21,7 @@ import ibis
 from ibis import _
 
 from ratchet.core.errors import SettingsError
+from ratchet.core.text import parse_duration
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import SourceTable, Tables, View
 
@@ -32,7 +32,6 @@ Rows = Callable[[Tables], ibis.Table]
 UTC_INSTANT = "timestamp('UTC', 6)"
 SECOND = timedelta(seconds=1)
 """The least time between two rows of a key: online stores keep whole seconds."""
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def trailing(
@@ -140,11 +139,11 @@ def _windowed(
 
 
 def _duration(text: str, subject: str) -> timedelta:
-    found = re.fullmatch(r"([1-9]\d*)([smhd])", text)
-    if not found:
+    found = parse_duration(text)
+    if found is None:
         remedy = 'Write a whole number and s, m, h or d: "15m", "24h" or "7d"'
         raise SettingsError(f"{text!r} is no duration", subject=subject, remedy=remedy)
-    return timedelta(**{UNITS[found[2]]: int(found[1])})
+    return found
 
 
 def _known_at(table: SourceTable, subject: str) -> str:

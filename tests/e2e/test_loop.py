@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
+from ratchet.model_registry.promotion import release, rollback
 from ratchet.models.metrics import METRICS
+from ratchet.project.project import Project
 from ratchet.steps import STEPS
 from tests.support.checkout import commit, noshow_checkout, run, write_params
 from tests.support.rows import ids_below

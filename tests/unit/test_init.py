@@ -418,7 +418,7 @@ class TestCommand:
         given = ["init", "rides", "--csv", str(path), "--late", "fare"]
         done = CliRunner().invoke(ratchet, given, input="\n".join(answers) + "\n")
         assert done.exit_code == 0, done.output
-        assert "there is no column 'minute' (did you mean minutes?). COLUMN (" in done.output
+        assert "there is no column 'minute' (did you mean 'minutes'?). COLUMN (" in done.output
         assert "  history of zone, bike" in done.output.splitlines()
 
     def test_at_a_terminal_asks_for_the_snapshot_s_day(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

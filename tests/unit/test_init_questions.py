@@ -77,7 +77,7 @@ class TestLabel:
     def test_that_is_misspelt_names_its_neighbour(self) -> None:
         """And all columns."""
         assert problem(replace(GIVEN, label="minuts")) == (
-            "there is no column 'minuts' (did you mean minutes?). Give --label COLUMN "
+            "there is no column 'minuts' (did you mean 'minutes'?). Give --label COLUMN "
             "(trip_id, zone, asked_at, ended_at, date, tip, cancelled, rating, minutes)."
         )
 

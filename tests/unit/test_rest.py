@@ -19,7 +19,13 @@ from inference_pipeline.online.model_slot import ModelSlot
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.requests import MAX_INSTANCES, RequestReader
 from inference_pipeline.online.rest import MAX_BODY, application, attach
-from ratchet.core.errors import RegistryError, RequestError
+from ratchet.core.errors import (
+    GateError,
+    RegistryError,
+    RegistryUnavailableError,
+    RequestError,
+    StoreUnavailableError,
+)
 from ratchet.prediction_log import log as prediction_log
 from ratchet.project.project import Project
 from ratchet.use_case.contract import Array
@@ -57,7 +63,7 @@ def client_of(*served: ModelSlot) -> TestClient:
     return TestClient(app)
 
 
-def unavailable(project: Project) -> Predictor:
+def nothing_promoted(project: Project) -> Predictor:
     raise RegistryError("no model has been promoted yet", subject=project.namespace, remedy="Run `dvc repro`")
 
 
@@ -269,19 +275,44 @@ def test_another_model_is_not_found(client: TestClient, method: str) -> None:
 
 def test_several_models_answer_in_one_process(tmp_path: Path) -> None:
     """Each by its name; one that could not be loaded does not keep the other from answering."""
-    served = [ModelSlot(noshow_project(tmp_path), fixed_predictor), ModelSlot(parcels_project(tmp_path), unavailable)]
+    served = [
+        ModelSlot(noshow_project(tmp_path), fixed_predictor),
+        ModelSlot(parcels_project(tmp_path), nothing_promoted),
+    ]
     client = client_of(*served)
     assert {"models": ["noshow-clinic", "parcels-feed"]} == client.get("/v1/models").json()
     assert 200 == client.post(PATH, json=body()).status_code
-    assert 503 == client.get("/v1/models/parcels-feed").status_code
+    assert 409 == client.get("/v1/models/parcels-feed").status_code
 
 
-def test_without_a_model_there_is_a_reason(tmp_path: Path) -> None:
-    """Until a model can be loaded everything is 503, and says why."""
-    client = client_of(ModelSlot(noshow_project(tmp_path), unavailable))
+def test_where_no_model_may_serve_there_is_a_reason(tmp_path: Path) -> None:
+    """A person has to act, so that asking again is no use: 409, which says why."""
+    client = client_of(ModelSlot(noshow_project(tmp_path), nothing_promoted))
     for answer in (client.get("/v1/models/noshow-clinic"), client.post(PATH, json=body())):
-        assert 503 == answer.status_code
+        assert 409 == answer.status_code
         assert "no model has been promoted yet" in answer.json()["error"]
+        assert "Retry-After" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (StoreUnavailableError("does not answer", subject="online store", remedy="Start it"), 503),
+        (RegistryUnavailableError("does not answer", subject="registry", remedy="Start it"), 503),
+        (GateError("the signature does not fit", subject="version 2", remedy="Roll back"), 409),
+        (OSError("the disk is gone"), 503),
+    ],
+)
+def test_the_kind_of_failure_decides_the_status(tmp_path: Path, error: Exception, code: int) -> None:
+    """What may be answered soon is 503, with the seconds after which to ask again."""
+
+    def fails(_project: Project) -> Predictor:
+        raise error
+
+    answer = client_of(ModelSlot(noshow_project(tmp_path), fails)).post(PATH, json=body())
+    assert code == answer.status_code
+    assert ("Retry-After" in answer.headers) == (code == 503)
+    assert str(error) in answer.json()["error"]
 
 
 def test_an_unlogged_prediction_is_not_answered(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from inference_pipeline.online.model_slot import ModelSlot
 from inference_pipeline.online.predictor import Predictor
-from ratchet.core.errors import GateError, RegistryError, StoreError
+from ratchet.core.errors import GateError, RegistryError, RegistryUnavailableError, StoreUnavailableError
 from ratchet.project.project import Project
 from ratchet.storage.partitions import write_json
 from tests.support.champions import fixed_predictor
@@ -19,15 +19,9 @@ UNSIGNED = GateError("the signature does not fit", subject="gate record", remedy
 NOTHING = RegistryError("no model has been promoted yet", subject="model noshow", remedy="Run `dvc repro`")
 
 
-def caused(error: Exception, cause: Exception) -> Exception:
-    """The error as it is raised from its cause."""
-    error.__cause__ = cause
-    return error
-
-
-REFUSED = caused(RegistryError("the signature does not fit", subject="version 2", remedy="Roll back"), UNSIGNED)
-AWAY = caused(RegistryError("does not answer", subject="model registry", remedy="Start it"), ConnectionError("refused"))
-FULL = caused(StoreError("cannot be written", subject="serving.json", remedy="Make room"), OSError("no space left"))
+REFUSED = RegistryError("the signature does not fit", subject="version 2", remedy="Roll back")
+AWAY = RegistryUnavailableError("does not answer", subject="model registry", remedy="Start it")
+FULL = StoreUnavailableError("cannot be written", subject="serving.json", remedy="Make room")
 
 
 class Registry:

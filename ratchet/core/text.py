@@ -1,0 +1,35 @@
+"""Durations and names as people write them: parsed, formatted, and the nearest one suggested where none is right."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from datetime import timedelta
+
+_DURATION = re.compile(r"([1-9]\d{0,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_duration(text: str) -> timedelta | None:
+    """A whole number and its unit, such as `90s`, `15m`, `24h` or `7d`; None where it is something else."""
+    found = _DURATION.fullmatch(text)
+    return timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else None
+
+
+def format_duration(span: timedelta) -> str:
+    """A length of time in words, such as `7 days 2 hours`."""
+    minutes, seconds = divmod(span.seconds + span.microseconds / 1e6, 60)
+    counts = {"day": span.days, "hour": int(minutes) // 60, "minute": int(minutes) % 60, "second": seconds}
+    return " ".join(f"{count:g} {unit}{'s' * (count != 1)}" for unit, count in counts.items() if count) or "no time"
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like this one, if one is."""
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` (did you mean 'x'?)`, or nothing where no known name is like this one."""
+    found = closest(name, known)
+    return f" (did you mean {found!r}?)" if found else ""
