@@ -67,7 +67,7 @@ def summary(as_json: bool) -> None:
 def status(as_json: bool) -> None:
     """Which model serves, which is requested, and why a request was refused."""
     from cli.commands.summary import render_status
-    from ratchet.model_registry.promotion import status as registry_status
+    from ratchet.model_registry.status import status as registry_status
 
     found = registry_status(_project())
     click.echo(_json(found) if as_json else render_status(found))

@@ -22,8 +22,10 @@ from ratchet.features.source_rows import SourceRows
 from ratchet.project.code_digest import code_digest
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
+from ratchet.storage.arrow import to_array
 from ratchet.storage.dated import Dated, Part
-from ratchet.storage.partitions import Files, by_date, digest, files, partition_date, read_manifest, to_array, update
+from ratchet.storage.digests import digest
+from ratchet.storage.partitions import Files, by_date, files, partition_date, read_manifest, update
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.use_case.contract import UseCase, View
 

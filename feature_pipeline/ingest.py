@@ -11,7 +11,8 @@ from ratchet.project.code_digest import code_digest
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.sources.batches import Found, delivered_rows, find, loader_code, notes_of, read
-from ratchet.storage.partitions import Files, digest, update
+from ratchet.storage.digests import digest
+from ratchet.storage.partitions import Files, update
 
 CODE = code_digest(__name__)
 

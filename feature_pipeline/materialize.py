@@ -24,7 +24,9 @@ from ratchet.features.source_rows import SourceRows
 from ratchet.project.code_digest import code_digest
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
-from ratchet.storage.partitions import digest, read_json, unit_digests, write_json
+from ratchet.storage.digests import digest
+from ratchet.storage.files import read_json, write_json
+from ratchet.storage.partitions import unit_digests
 from ratchet.use_case.columns import EVENT_TIMESTAMP, UPCOMING
 from ratchet.use_case.contract import View
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from ratchet.core.errors import DataError, SettingsError
 from ratchet.core.text import closest
-from ratchet.storage.partitions import digest
+from ratchet.storage.digests import digest
 from ratchet.use_case.contract import ROW_ID, Rule
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.sources import unreadable
 from ratchet.sources.batches import delivered_rows
-from ratchet.storage.partitions import Files, by_date, digest, files, read_manifest, unit_digests, update
+from ratchet.storage.digests import digest
+from ratchet.storage.partitions import Files, by_date, files, read_manifest, unit_digests, update
 from ratchet.use_case.contract import ROW_ID
 
 CODE = code_digest(__name__)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.features.service import service_spec
-from ratchet.model_registry.promotion import Champion, champion_version, resolve_champion
+from ratchet.model_registry.champion import Champion, champion_version, resolve_champion
 from ratchet.project.project import Project
 
 

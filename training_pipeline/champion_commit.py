@@ -16,7 +16,7 @@ from ratchet.core.environment import ENVIRONMENT_PREFIX
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.core.telemetry import QUIET
-from ratchet.model_registry.promotion import Champion
+from ratchet.model_registry.champion import Champion
 from ratchet.project.project import Project
 from ratchet.project.versions import checked_out
 from training_pipeline.dataset import Answers, Holdout

@@ -15,14 +15,14 @@ from ratchet.gate.evidence import Score
 from ratchet.gate.reasons import find_reason
 from ratchet.gate.record import GateRecord, build_record, write
 from ratchet.gate.signing import sign
-from ratchet.model_registry.promotion import Champion, champion_version, resolve_champion
+from ratchet.model_registry.champion import Champion, champion_version, resolve_champion
 from ratchet.models.metrics import METRICS
 from ratchet.models.model import Model, load
 from ratchet.models.model_files import checksums
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.project.versions import code_version, data_version
-from ratchet.storage.partitions import write_json
+from ratchet.storage.files import write_json
 from training_pipeline.champion_commit import with_answers
 from training_pipeline.dataset import Holdout, read_holdout
 from training_pipeline.evidence import collect

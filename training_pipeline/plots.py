@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from ratchet.models.metrics import Floats, equally_full
-from ratchet.storage.partitions import atomic
+from ratchet.storage.files import atomic
 from ratchet.use_case.contract import Task
 
 GROUPS = 20

@@ -25,7 +25,7 @@ from ratchet.project.project import Project
 from ratchet.sources.batches import batches_of, read
 from ratchet.sources.unreadable import Found, readable
 from ratchet.sources.unreadable import found as unreadable
-from ratchet.storage.partitions import connect
+from ratchet.storage.duckdb import connect
 from ratchet.use_case.contract import ROW_ID, Batch, SourceTable, UseCase
 
 if TYPE_CHECKING:

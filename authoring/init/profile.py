@@ -18,7 +18,7 @@ from authoring.init.answers import UnansweredError
 from ratchet.core.errors import SourceError
 from ratchet.core.text import did_you_mean
 from ratchet.sources.csv_parsing import first_misfit, identifier, parse, parses, present
-from ratchet.storage.partitions import to_columns
+from ratchet.storage.arrow import to_columns
 from ratchet.use_case.contract import INSTANT
 
 ColumnKind = Literal["whole", "number", "boolean", "time", "text", "empty"]

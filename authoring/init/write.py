@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ratchet.core.errors import SettingsError, StoreError
-from ratchet.storage.partitions import write_text
+from ratchet.storage.files import write_text
 
 
 @dataclass(frozen=True)

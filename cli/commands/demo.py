@@ -21,7 +21,7 @@ from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 from ratchet.project.versions import alone, code_version
 from ratchet.steps import STEPS
-from ratchet.storage.partitions import atomic
+from ratchet.storage.files import atomic
 
 WORSE_TREES = 5
 WAIT = 600.0
@@ -71,7 +71,8 @@ def bring_up_to_date(project: Project, step: str) -> set[str]:
 
 def ask_in_person(project: Project) -> None:
     """Promote what `register` reported as waiting for a person, the baseline first. A rollback that holds is left alone."""
-    from ratchet.model_registry.promotion import WAITS, promote, status
+    from ratchet.model_registry.promotion import WAITS, promote
+    from ratchet.model_registry.status import status
 
     found = status(project)
     registered = [model["version"] for model in (reports.read(project, "register") or {}).values()]
@@ -116,7 +117,7 @@ def select_source(project: Project, source: str, path: str) -> None:
 
 def print_story(project: Project) -> None:
     """Offer a worse candidate and a drifted window, unless this champion has met both already."""
-    from ratchet.model_registry.promotion import resolve_champion
+    from ratchet.model_registry.champion import resolve_champion
 
     champion = resolve_champion(project)
     story = reports.read(project, summary.STORY)
@@ -144,7 +145,8 @@ def _drift(planted: reports.Report) -> str:
 
 def offer_worse(project: Project) -> dict[str, Any]:
     """Fit a candidate with far too few trees, ask for it in spite of its verdict, and take the request back."""
-    from ratchet.model_registry.promotion import promote, resolve_champion
+    from ratchet.model_registry.champion import resolve_champion
+    from ratchet.model_registry.promotion import promote
     from ratchet.models.model import load, save
     from training_pipeline import evaluate as gate
     from training_pipeline import train as fit
@@ -169,7 +171,7 @@ def offer_worse(project: Project) -> dict[str, Any]:
 def plant_drift(project: Project) -> dict[str, Any]:
     """Report on the newest window as if only the rows with the highest predictions had been asked for."""
     from inference_pipeline.monitor.drift import PREDICTION, drift_report, scored_window
-    from ratchet.model_registry.promotion import resolve_champion
+    from ratchet.model_registry.champion import resolve_champion
 
     champion = resolve_champion(project)
     window = scored_window(project, champion)

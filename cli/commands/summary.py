@@ -12,7 +12,7 @@ from ratchet.models.metrics import METRICS
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 from ratchet.steps import STEPS
-from ratchet.storage.partitions import write_json
+from ratchet.storage.files import write_json
 
 Summary = dict[str, Any]
 SUMMARY, REQUEST, STORY = "summary.json", "request.json", "demo"
@@ -109,7 +109,7 @@ def render_status(status: Mapping[str, Any]) -> str:
 
 def _registry(project: Project) -> dict[str, Any]:
     """What the registry says; where it does not answer, its `problem`, and nothing else."""
-    from ratchet.model_registry.promotion import status
+    from ratchet.model_registry.status import status
 
     try:
         return status(project)

@@ -50,7 +50,7 @@ def ui(port: int) -> None:
 
 def _own_database(project: Project) -> str:
     """The checkout's own registry, which is not made here, but follows a move of the checkout. Raises RegistryError."""
-    from ratchet.model_registry.registry import open_registry
+    from ratchet.model_registry.opening import open_registry
 
     path = project.shared_state / "mlflow.db"
     with open_registry(project, "promotion"):

@@ -13,14 +13,14 @@ from inference_pipeline.champion import champion_throughout
 from ratchet.core.clock import Period, midnight
 from ratchet.feature_store.reads import historical
 from ratchet.features.service import service_spec
-from ratchet.model_registry.promotion import Champion
+from ratchet.model_registry.champion import Champion
 from ratchet.prediction_log import log as prediction_log
 from ratchet.project.code_digest import code_digest
 from ratchet.project.project import PeriodName, Project
 from ratchet.project.step_reports import Report
-from ratchet.storage import partitions as tables
 from ratchet.storage.dated import Dated
-from ratchet.storage.partitions import Files
+from ratchet.storage.digests import digest
+from ratchet.storage.partitions import Files, by_date, files, unit_digests, update
 
 CODE = code_digest(__name__)
 DAY = timedelta(days=1)
@@ -35,7 +35,7 @@ def predict(project: Project, period: PeriodName = "fresh") -> Report:
     with champion_throughout(project) as champion:
         span = project.period(period)
         score = partial(_score, project, champion, span)
-        changes = tables.update(project.predictions, _wanted(project, champion, span), score)
+        changes = update(project.predictions, _wanted(project, champion, span), score)
     return {
         "rows": sum(changes.rows.values()),
         "model_version": champion.version,
@@ -49,20 +49,20 @@ def _wanted(project: Project, champion: Champion, span: Period) -> dict[str, str
     """Every UTC date of the period → digest of code, champion, requests and all feature rows that may be joined to them."""
     contract, features = champion.model.contract, project.features
     model = (CODE, champion.version, champion.model.digest, contract.fingerprint)
-    requests = tables.unit_digests(features / "requests")
+    requests = unit_digests(features / "requests")
     versions = service_spec(project.use_case).views
     views = [(view.max_age, _dated(features / "views" / versions[view.name])) for view in project.use_case.views]
 
     def inputs(day: date) -> str:
         joined = [units.within(day - max_age - DAY if max_age else None, day) for max_age, units in views]
-        return tables.digest(model, str(_within(span, day, day)), requests.get(day.isoformat()), joined)
+        return digest(model, str(_within(span, day, day)), requests.get(day.isoformat()), joined)
 
     return {day.isoformat(): inputs(day) for day in span.dates()}
 
 
 def _dated(directory: Path) -> Dated:
     """The units of a view by the date that is their name, and the one without a date."""
-    units = tables.unit_digests(directory)
+    units = unit_digests(directory)
     return Dated.of((unit if unit[:1].isdigit() else "", unit, content) for unit, content in units.items())
 
 
@@ -73,10 +73,10 @@ def _within(span: Period, first: date, last: date) -> Period:
 
 def _score(project: Project, champion: Champion, span: Period, stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
     first, last = date.fromisoformat(stale[0]), date.fromisoformat(stale[-1])
-    if not tables.files(project.features / "requests", first, last):
+    if not files(project.features / "requests", first, last):
         yield from ((unit, {}) for unit in stale)
         return
-    found = tables.by_date(_predictions(project, champion, _within(span, first, last)), "time")
+    found = by_date(_predictions(project, champion, _within(span, first, last)), "time")
     for unit in stale:
         rows = found.get(date.fromisoformat(unit))
         yield unit, {f"date={unit}/part": rows} if rows is not None else {}

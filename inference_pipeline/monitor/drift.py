@@ -15,12 +15,13 @@ from inference_pipeline.monitor import drift_page as comparison
 from inference_pipeline.monitor.drift_page import MISSING
 from ratchet.core.errors import DataError
 from ratchet.core.settings import DriftSettings
-from ratchet.model_registry.promotion import Champion
+from ratchet.model_registry.champion import Champion
 from ratchet.models.model_files import REFERENCE
 from ratchet.prediction_log import log as prediction_log
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
-from ratchet.storage.partitions import to_columns, write_json
+from ratchet.storage.arrow import to_columns
+from ratchet.storage.files import write_json
 from ratchet.use_case.contract import Array, Columns
 
 PREDICTION = "prediction"

@@ -18,7 +18,7 @@ from evidently.widgets import CounterData, counter
 
 from inference_pipeline.monitor.psi import psi
 from ratchet.core.progress import counted
-from ratchet.storage.partitions import write_json, write_text
+from ratchet.storage.files import write_json, write_text
 from ratchet.use_case.contract import Array, Columns, Kind
 
 HTML, JSON = "drift.html", "drift.json"

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from ratchet.core.errors import RequestError
 from ratchet.features.service import request_schema
-from ratchet.storage import partitions as tables
+from ratchet.storage.arrow import to_array
 from ratchet.use_case.contract import Array, UseCase
 
 MAX_INSTANCES = 1000
@@ -82,7 +82,7 @@ def _timestamp(sent: Any) -> datetime | None:
 
 def _column(field: pa.Field, values: list[Any]) -> Array:
     try:
-        return tables.to_array(pa.chunked_array([pa.array(values, field.type)]), exact=True)
+        return to_array(pa.chunked_array([pa.array(values, field.type)]), exact=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise RequestError(
             f"does not fit {field.type} ({error})", subject=f"instances[].{field.name}", remedy="Send a value that does"

@@ -22,7 +22,7 @@ from ratchet.features.service import (
 )
 from ratchet.project.project import Project
 from ratchet.storage import sqlite
-from ratchet.storage.partitions import atomic
+from ratchet.storage.files import atomic
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID, UPCOMING
 from ratchet.use_case.contract import Lookup, UseCase
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from ratchet.storage.partitions import files, literal, timestamptz
+from ratchet.storage.duckdb import literal, timestamptz
+from ratchet.storage.partitions import files
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 
 

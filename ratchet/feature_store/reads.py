@@ -22,7 +22,9 @@ from ratchet.features.service import (
     service_spec,
 )
 from ratchet.project.project import Project
-from ratchet.storage.partitions import files, timestamptz, to_array, to_columns
+from ratchet.storage.arrow import to_array, to_columns
+from ratchet.storage.duckdb import timestamptz
+from ratchet.storage.partitions import files
 from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID, UPCOMING
 from ratchet.use_case.contract import Array, Columns, Lookup
 

@@ -21,7 +21,7 @@ from ratchet.features.expressions import CompiledExpression, compile_labels, com
 from ratchet.features.leak_evidence import LeakComparison, LeakEvidence
 from ratchet.features.source_rows import SourceRows
 from ratchet.project.project import Project
-from ratchet.storage.partitions import timestamptz
+from ratchet.storage.duckdb import timestamptz
 from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_KNOWN_AT
 from ratchet.use_case.contract import ROW_ID, SourceTable
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from ratchet.core.errors import SettingsError
 from ratchet.features.code_fingerprint import composition
 from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
-from ratchet.storage.partitions import digest
+from ratchet.storage.digests import digest
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import Kind, Lookup, UseCase, View
 

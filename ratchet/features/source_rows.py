@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratchet.features.expressions import CompiledExpression
 from ratchet.project.project import Project
-from ratchet.storage.partitions import connect, scan, timestamptz
+from ratchet.storage.duckdb import connect, scan, timestamptz
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import SourceTable, UseCase
 

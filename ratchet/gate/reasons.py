@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 from ratchet.core.errors import GateError
 from ratchet.gate.signing import Signed, check_signature, sign
 from ratchet.project.project import Project
-from ratchet.storage.partitions import write_text
+from ratchet.storage.files import write_text
 
 REASONS_FILE = "reasons.json"
 

@@ -19,7 +19,7 @@ from ratchet.gate.reasons import check_reason, how_to_accept
 from ratchet.gate.signing import Signed, check_signature
 from ratchet.project.project import Project
 from ratchet.project.versions import CodeVersion
-from ratchet.storage.partitions import write_text
+from ratchet.storage.files import write_text
 
 if TYPE_CHECKING:
     from ratchet.models.model import Contract

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from ratchet.core.errors import GateError
 from ratchet.core.settings import Frozen
 from ratchet.project.project import Project
-from ratchet.storage.partitions import atomic
+from ratchet.storage.files import atomic
 
 
 class Signed(Frozen):

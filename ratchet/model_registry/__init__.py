@@ -1,6 +1,6 @@
 """The model registry, through MLflow.
 
-registry → versions, aliases and tags · promotion → who may serve · promotion_history → which version served when, signed ·
-mlflow_logging → runs and versions · model_card → a version's page · embedded → the database in state/ ·
-sensors, sensor_files → what changed since the last run
+opening, registry, version, tags → the registered model: versions, aliases, files · embedded → the database in state/
+promotion → who may serve · champion → what serves · promotion_history → which version served when, signed · status → for people
+mlflow_logging → runs and versions · model_card → a version's page · sensors, sensor_files → what changed since the last run
 """

@@ -12,7 +12,7 @@ from pathlib import Path
 from ratchet.core.errors import RegistryUnavailableError
 from ratchet.project.project import Project
 from ratchet.storage import sqlite
-from ratchet.storage.partitions import atomic, write_json
+from ratchet.storage.files import atomic, write_json
 
 _ARTIFACTS = "mlartifacts"
 _LOCATIONS = (

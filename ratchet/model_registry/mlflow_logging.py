@@ -23,11 +23,12 @@ from ratchet.core.settings import PARAMS_FILE
 from ratchet.gate.record import GateRecord
 from ratchet.model_registry.embedded import artifacts
 from ratchet.model_registry.model_card import model_card, registered_model_card
-from ratchet.model_registry.registry import COMMIT, DIGEST, DIRTY, EXPERIMENT, KIND, RECORD, STATUS, VERDICT, Version
+from ratchet.model_registry.tags import COMMIT, DIGEST, DIRTY, EXPERIMENT, KIND, RECORD, STATUS, VERDICT
+from ratchet.model_registry.version import Version
 from ratchet.models.model import TRUSTED, Contract, Model, frame
 from ratchet.models.model_files import FILES, PLOTS, REFERENCE
 from ratchet.project.project import Project
-from ratchet.storage.partitions import to_columns
+from ratchet.storage.arrow import to_columns
 
 REQUIREMENTS = ("scikit-learn", "lightgbm", "skops", "numpy", "pandas")
 

@@ -8,74 +8,27 @@ can be asked for again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate.record import GateRecord, Waiver, admit
-from ratchet.gate.signing import begin_anew, sign
+from ratchet.gate.signing import sign
+from ratchet.model_registry.champion import existing_version, last_promotion, load_version, verify_return
+from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.promotion_history import Entry, Snapshot, kind_of, previous
-from ratchet.model_registry.registry import (
-    CHAMPION,
-    COMMIT,
-    DIRTY,
-    EXPERIMENT,
-    KIND,
-    PREVIOUS,
-    REQUESTED,
-    STATUS,
-    VERDICT,
-    WAIVER,
-    Registry,
-    Version,
-    open_registry,
-)
+from ratchet.model_registry.registry import Registry
 from ratchet.model_registry.sensor_files import write_requested
+from ratchet.model_registry.tags import CHAMPION, PREVIOUS, REQUESTED, STATUS, WAIVER
+from ratchet.model_registry.version import Version
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
-from ratchet.storage.partitions import write_json
+from ratchet.storage.files import write_json
 
 if TYPE_CHECKING:
-    from ratchet.models.model import Contract, Model
+    from ratchet.models.model import Contract
 
 POLICY, WAITS = "policy", "waits for a person"
-
-
-@dataclass(frozen=True)
-class Champion:
-    """The model that serves, with the evidence that let it through."""
-
-    version: int
-    model: Model
-    record: GateRecord
-    directory: Path
-
-
-def resolve_champion(project: Project) -> Champion:
-    """The only way to a model. Raises RegistryError unless the last promotion of the signed history is still what it was."""
-    with open_registry(project, "promotion") as registry:
-        snapshot = registry.snapshot()
-        version = _still_there(registry, snapshot, _last_promotion(registry, snapshot))
-        try:
-            champion = _load(registry, version)
-            _verify_return(registry, snapshot, version)
-        except GateError as error:
-            raise RegistryError(
-                error.problem,
-                subject=f"{registry.name} version {version.number}, which serves",
-                remedy=f"`ratchet --use-case {project.settings.use_case} stage register` puts back what it lost, if the last "
-                f"training made it. Otherwise {_way_out(registry, snapshot)}",
-            ) from error
-        return champion
-
-
-def champion_version(project: Project) -> int | None:
-    """Which version serves by the signed history; its model is not looked at. None where nothing does."""
-    with open_registry(project, "promotion") as registry:
-        entry = registry.snapshot().champion
-    return entry.version if entry else None
 
 
 def reconcile(project: Project) -> Report:
@@ -156,7 +109,7 @@ def rollback(project: Project, *, by: str, reason: str) -> Report:
     """Return to the version that served before, and hold it. Raises RegistryError where there is none, or no reason."""
     _require_reason(project, by, reason)
     with open_registry(project, "promotion") as registry:
-        champion, target = _last_promotion(registry, registry.snapshot()), _way_back(registry)
+        champion, target = last_promotion(registry, registry.snapshot()), _way_back(registry)
     if target is None:
         raise RegistryError(
             f"there is no version to return to: version {champion.version} is the first that served, or the one before it "
@@ -216,69 +169,6 @@ def release(project: Project, *, by: str, reason: str) -> Report:
         return _reconcile(registry)
 
 
-def status(project: Project) -> dict[str, Any]:
-    """What is asked for, what serves, what holds the policy back, every version and the promotion history."""
-    with open_registry(project, "promotion") as registry:
-        snapshot = registry.snapshot()
-        versions = registry.versions().values()
-    champion, hold = snapshot.champion, snapshot.hold
-    return {
-        "requested": snapshot.aliases.get(REQUESTED),
-        "champion": champion and champion.version,
-        "previous": snapshot.aliases.get(PREVIOUS),
-        "hold": hold and {"by": hold.by, "reason": hold.reason, "at": hold.at.isoformat()},
-        "versions": [_line(version) for version in versions],
-        "history": [entry.model_dump(mode="json", exclude={"signature", "model_name"}) for entry in snapshot.history],
-    }
-
-
-def _line(version: Version) -> dict[str, Any]:
-    tags = version.tags
-    return {
-        "version": version.number,
-        "kind": tags.get(KIND),
-        "digest": version.digest[:12],
-        "verdict": tags.get(VERDICT),
-        "commit": tags.get(COMMIT),
-        "dirty": tags.get(DIRTY) == "true",
-        "experiment": tags.get(EXPERIMENT) or None,
-        "status": tags.get(STATUS),
-    }
-
-
-def _last_promotion(registry: Registry, snapshot: Snapshot) -> Entry:
-    if snapshot.champion is None:
-        raise RegistryError(
-            "no model has been promoted yet",
-            subject=f"model {registry.name}",
-            remedy="`ratchet status` says of each version why it does not serve, and what to do; where it lists none, run "
-            f"`dvc repro monitor@{registry.project.settings.use_case}`",
-        )
-    return snapshot.champion
-
-
-def _still_there(registry: Registry, snapshot: Snapshot, champion: Entry) -> Version:
-    """The version that serves. Raises RegistryError where it was deleted."""
-    version = registry.versions().get(champion.version)
-    if version is None:
-        raise RegistryError(
-            f"version {champion.version}, which was promoted last, has been deleted",
-            subject=f"model {registry.name}",
-            remedy=f"To go on, {_way_out(registry, snapshot)}",
-        )
-    return version
-
-
-def _way_out(registry: Registry, snapshot: Snapshot) -> str:
-    """What to do where the version that serves is gone or spoilt."""
-    champion = snapshot.champion
-    back = "`ratchet rollback --reason …`, or " if champion and champion.previous in registry.versions() else ""
-    return (
-        f"ask for a version that `ratchet status` lists: {back}`ratchet promote VERSION`; if none may serve, "
-        f"{begin_anew(registry.project)}"
-    )
-
-
 def _reconcile(registry: Registry) -> Report:
     _take_a_moved_champion_as_request(registry)
     refused = _consider(registry)
@@ -314,26 +204,12 @@ def _examine(registry: Registry, snapshot: Snapshot, version: Version) -> Waiver
 
     Raises GateError unless it may: one that has served may return, any other must win its place.
     """
-    record = _load(registry, version).record
+    record = load_version(registry, version).record
     if version.number in snapshot.served:
-        _verify_return(registry, snapshot, version)
+        verify_return(registry, snapshot, version)
         return None
     champion = snapshot.champion.digest if snapshot.champion else None
     return admit(record, version.digest, champion, registry.waiver(version), registry.project)
-
-
-def _load(registry: Registry, version: Version) -> Champion:
-    """A version's model and the verified record that it was loaded by. Raises GateError."""
-    if not version.digest:
-        raise registry.refusal(version, "was not registered through the gate")
-    record = registry.record(version)
-    model, directory = registry.model(version, record)
-    return Champion(version.number, model, record, directory)
-
-
-def _verify_return(registry: Registry, snapshot: Snapshot, version: Version) -> None:
-    if snapshot.served[version.number] != version.digest:
-        raise registry.refusal(version, "was another model when it served")
 
 
 def _entry(project: Project, snapshot: Snapshot, version: Version, waiver: Waiver | None) -> Entry:
@@ -362,7 +238,7 @@ def _settle(registry: Registry, refused: dict[str, Any] | None) -> dict[str, Any
         if number in versions:
             registry.tag(versions[number], STATUS, text)
     if champion:
-        _still_there(registry, snapshot, champion)
+        existing_version(registry, snapshot, champion)
     registry.point(CHAMPION, champion.version if champion else None, snapshot)
     _write_serving_file(registry.project, champion)
     write_requested(registry)

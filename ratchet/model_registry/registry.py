@@ -8,89 +8,31 @@ Reading aliases and history needs no model: sklearn and LightGBM are imported on
 
 from __future__ import annotations
 
-import re
 import shutil
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import local_file_uri_to_path
-from sqlalchemy.exc import SQLAlchemyError
 
 from ratchet.core.errors import GateError, RegistryError, RegistryUnavailableError
 from ratchet.gate.record import GateRecord, Waiver, verify
 from ratchet.gate.signing import begin_anew, sign
 from ratchet.model_registry import embedded as embedded_registry
-from ratchet.model_registry.embedded import database
 from ratchet.model_registry.promotion_history import REQUEST, Entry, PromotionRequest, Snapshot, parsed
+from ratchet.model_registry.tags import DIGEST, RECORD, REQUESTED, WAIVER
+from ratchet.model_registry.version import Version, version_of
 from ratchet.models.model_files import checksums
 from ratchet.project.project import Project
 
 if TYPE_CHECKING:
     from ratchet.models.model import Model
 
-REQUESTED, CHAMPION, PREVIOUS = "requested", "champion", "previous"
-WAIVER = "ratchet.waiver"
-DIGEST, KIND, STATUS = "ratchet.digest", "ratchet.kind", "ratchet.status"
-RECORD, VERDICT = "ratchet.gate.record", "ratchet.verdict"
-COMMIT, DIRTY, EXPERIMENT = "ratchet.commit", "ratchet.dirty", "ratchet.experiment"
 ABSENT = "RESOURCE_DOES_NOT_EXIST"
-LOCK_SECONDS = 120
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version; its digest is empty where it was made by hand, without a digest or a run."""
-
-    number: int
-    digest: str
-    run_id: str
-    source: str
-    tags: Mapping[str, str]
-
-
-@contextmanager
-def open_registry(project: Project, room: Literal["promotion", "registration"]) -> Iterator[Registry]:
-    """The registry, with this process alone in the `room` of the checkout. Only registration makes the embedded one.
-
-    Raises RegistryUnavailableError where the registry does not answer, or was there and is gone.
-    """
-    try:
-        with _alone(project, room):
-            yield Registry(project, create=room == "registration")
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-        raise RegistryUnavailableError(
-            f"does not answer as it should ({' '.join(str(error).split())[:400]})",
-            subject=f"model registry {project.environment.tracking_uri or database(project)}",
-            remedy=_remedy(project, error),
-        ) from error
-
-
-def _alone(project: Project, room: str) -> AbstractContextManager[object]:
-    """The lock of a room. Where state/ is absent nobody can be in it, and a reader makes no state/ that would be in the way
-    of the one that is put back."""
-    folder = project.shared_state
-    if room == "registration" or project.environment.tracking_uri:
-        folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"{room}.lock", timeout=LOCK_SECONDS) if folder.is_dir() else nullcontext()
-
-
-def _remedy(project: Project, error: Exception) -> str:
-    again = "and run the same again: nothing is left half done"
-    if project.environment.tracking_uri:
-        return f"Start it, or fix RATCHET_TRACKING_URI, {again}"
-    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-        return f"It is no whole database: restore it; {embedded_registry.begin_without(project)} and the database"
-    return f"See that {database(project).parent} has room and can be written, and that nobody else holds the database, {again}"
 
 
 class Registry:
@@ -152,7 +94,7 @@ class Registry:
         if not self._exists:
             return {}
         found = self._client.search_model_versions(f"name = '{self.name}'", max_results=10_000)
-        versions = sorted((_version(version) for version in found), key=lambda version: version.number)
+        versions = sorted((version_of(version) for version in found), key=lambda version: version.number)
         return {version.number: version for version in versions}
 
     def version(self, number: int) -> Version:
@@ -347,9 +289,3 @@ class Registry:
     def append(self, entry: Entry) -> None:
         """The one write that promotes; everything else follows from the history."""
         self._client.set_registered_model_tag(self.name, entry.tag, entry.model_dump_json())
-
-
-def _version(found: ModelVersion) -> Version:
-    digest = found.tags.get(DIGEST, "")
-    is_ours = re.fullmatch("[0-9a-f]{64}", digest) and found.run_id
-    return Version(int(found.version), digest if is_ours else "", found.run_id, found.source, found.tags)

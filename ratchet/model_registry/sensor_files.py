@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ratchet.core.errors import RegistryError
-from ratchet.model_registry.registry import CHAMPION, REQUESTED, Registry
+from ratchet.model_registry.registry import Registry
+from ratchet.model_registry.tags import CHAMPION, REQUESTED
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
-from ratchet.storage.partitions import read_json, write_json
+from ratchet.storage.files import read_json, write_json
 
 
 def write_requested(registry: Registry) -> dict[str, int | str | None]:

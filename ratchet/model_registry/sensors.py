@@ -14,7 +14,8 @@ import ratchet
 from ratchet.model_registry import embedded
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
-from ratchet.storage.partitions import digest, read_json, write_json
+from ratchet.storage.digests import digest
+from ratchet.storage.files import read_json, write_json
 
 FileState = tuple[str, int, int, int]
 """Path, inode number, size in bytes, and time of the last change in nanoseconds."""
@@ -35,7 +36,7 @@ def sense(projects: Sequence[Project]) -> Report:
 
 
 def _sense(projects: Sequence[Project]) -> Report:
-    from ratchet.model_registry.registry import open_registry
+    from ratchet.model_registry.opening import open_registry
     from ratchet.model_registry.sensor_files import write_missing, write_requested
 
     found = {}

@@ -29,7 +29,8 @@ from pydantic import AwareDatetime
 from ratchet.core.errors import DataError, RegistryError
 from ratchet.core.settings import Frozen
 from ratchet.models.model_files import ARCHIVE, CONTRACT, PLOTS, REFERENCE
-from ratchet.storage.partitions import digest, write_table
+from ratchet.storage.digests import digest
+from ratchet.storage.partitions import write_table
 from ratchet.use_case.columns import LABEL_COLUMNS
 from ratchet.use_case.contract import Columns, Kind, Postprocess, Task, UseCase, as_it_is
 

@@ -27,11 +27,13 @@ from ratchet.core.clock import Period
 from ratchet.core.errors import DataError, StoreError, StoreUnavailableError
 from ratchet.features.service import request_schema, service_spec
 from ratchet.project.project import Project
-from ratchet.storage import partitions as tables
+from ratchet.storage.arrow import from_columns, to_columns
+from ratchet.storage.digests import digest
+from ratchet.storage.partitions import files
 from ratchet.use_case.contract import INSTANT, Array, Columns, UseCase
 
 if TYPE_CHECKING:
-    from ratchet.model_registry.promotion import Champion
+    from ratchet.model_registry.champion import Champion
 
 ARM = "champion"
 _STRUCTS = ("keys", "request", "features", "feature_timestamps")
@@ -72,11 +74,11 @@ def _feature_fields(use_case: UseCase) -> Iterator[pa.Field]:
             yield spec.schemas[lookup.view].field(name).with_name(f"{lookup.prefix}__{name}")
 
 
-def batch_ids(digest: str, columns: Columns) -> list[str]:
+def batch_ids(model_digest: str, columns: Columns) -> list[str]:
     """An id per row that follows from the model's digest, the request and its UTC date."""
     days = np.datetime_as_string(columns["event_timestamp"], unit="D")
     requests = columns["request_id"]
-    return [f"{day}-b{tables.digest(digest, request)[:16]}" for day, request in zip(days, requests, strict=True)]
+    return [f"{day}-b{digest(model_digest, request)[:16]}" for day, request in zip(days, requests, strict=True)]
 
 
 def online_ids(time: datetime, rows: int) -> list[str]:
@@ -116,7 +118,7 @@ def entries(
 def _struct(columns: Columns, field: pa.Field) -> pa.Array:
     sources = {_source(field.name, part.name): part for part in field.type}
     schema = pa.schema([part.with_name(source) for source, part in sources.items()])
-    arrays = [column.combine_chunks() for column in tables.from_columns(columns, schema).columns]
+    arrays = [column.combine_chunks() for column in from_columns(columns, schema).columns]
     return pa.StructArray.from_arrays(arrays, fields=list(sources.values()))
 
 
@@ -131,7 +133,7 @@ def served(use_case: UseCase, log: pa.Table) -> dict[str, Array]:
         _source(struct, name): values
         for struct in _STRUCTS
         if struct in log.column_names
-        for name, values in tables.to_columns(pa.Table.from_struct_array(log.column(struct))).items()
+        for name, values in to_columns(pa.Table.from_struct_array(log.column(struct))).items()
     }
     return use_case.complete(use_case.with_constants(columns))
 
@@ -182,7 +184,7 @@ def read(project: Project, period: Period) -> pa.Table:
 
 def _batch_parts(project: Project, dates: Sequence[date]) -> Iterator[pa.Table]:
     schema = log_schema(project.use_case)
-    for path in tables.files(project.predictions, dates[0], dates[-1]):
+    for path in files(project.predictions, dates[0], dates[-1]):
         try:
             yield pq.read_table(path, partitioning=None).cast(schema)
         except (pa.ArrowInvalid, ValueError) as error:
@@ -256,7 +258,7 @@ def _date_of(prediction_id: str) -> date:
 
 def _find_batch(project: Project, day: date, prediction_id: str) -> Iterator[dict[str, Any]]:
     wanted = pc.field("prediction_id") == prediction_id
-    for path in tables.files(project.predictions, day, day):
+    for path in files(project.predictions, day, day):
         for row in pq.read_table(path, partitioning=None, filters=wanted).to_pylist():
             yield json.loads(_line(row))
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate.record import GateRecord, verify
-from ratchet.model_registry.registry import Registry, Version, open_registry
+from ratchet.model_registry.opening import open_registry
+from ratchet.model_registry.registry import Registry
+from ratchet.model_registry.version import Version
 from ratchet.models.model import read_contract
 from ratchet.prediction_log import log as prediction_log
 from ratchet.project.project import Project

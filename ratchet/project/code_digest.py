@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from ratchet.core.syntax import syntax
-from ratchet.storage.partitions import digest
+from ratchet.storage.digests import digest
 
 _DISTRIBUTIONS = {
     "ibis": ("ibis-framework", "duckdb"),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ratchet.project.project import Project
-from ratchet.storage.partitions import read_json, write_json
+from ratchet.storage.files import read_json, write_json
 
 Report = dict[str, Any]
 Step = Callable[[Project], Report]

@@ -19,7 +19,8 @@ import yaml
 from ratchet.core.errors import StoreError, VersionError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.project.project import Project
-from ratchet.storage.partitions import atomic, digest, md5, write_text
+from ratchet.storage.digests import digest, md5
+from ratchet.storage.files import atomic, write_text
 
 LOCK_FILE = "dvc.lock"
 """Where DVC writes what each stage read and wrote; it changes with the data, not with the code."""

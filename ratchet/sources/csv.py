@@ -19,7 +19,7 @@ from ratchet.core.errors import SettingsError, SourceError
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.sources.csv_lines import count_rows, holds_rows
 from ratchet.sources.csv_parsing import read_columns
-from ratchet.storage.partitions import digest, md5
+from ratchet.storage.digests import digest, md5
 from ratchet.use_case.contract import INSTANT, Batch, Loader, Unread
 
 AS_OF, KNOWN_AT = "as_of", "known_at"

@@ -1,1 +1,1 @@
-"""Where rows are kept: partitioned Parquet with atomic writes, contents by date, and SQLite by path."""
+"""Where rows are kept: whole files, partitioned Parquet, contents by date, Arrow and NumPy, DuckDB, SQLite by path."""

@@ -9,7 +9,7 @@ from datetime import date
 from functools import cached_property
 from itertools import accumulate
 
-from ratchet.storage.partitions import digest
+from ratchet.storage.digests import digest
 
 _LAST = chr(0x10FFFF)
 """After every name."""

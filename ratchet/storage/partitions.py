@@ -7,32 +7,24 @@ While units are computed a journal grows by a line for each; it becomes part of 
 
 from __future__ import annotations
 
-import glob
-import hashlib
 import json
 import os
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ratchet.core import progress
-from ratchet.core.errors import StoreError, StoreUnavailableError
-from ratchet.use_case.contract import Array, Columns
-
-if TYPE_CHECKING:
-    import ibis.backends.duckdb
-
-    from ratchet.core.environment import Environment
+from ratchet.core.errors import StoreError
+from ratchet.storage.digests import digest, md5
+from ratchet.storage.files import atomic, read_json, unwritable, write_json
 
 MANIFEST = "_manifest.json"
 Manifest = dict[str, dict[str, Any]]
@@ -52,67 +44,10 @@ class Changes:
     rows: dict[str, int]
 
 
-@contextmanager
-def atomic(path: Path, *, replace: bool = True) -> Iterator[Path]:
-    """A temporary sibling of `path` to write to; it takes the place of `path` when the block ends without error.
-
-    Unless it may `replace`, a file that is there by then stays, whoever made it. Raises StoreError where it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        if replace:
-            temporary.replace(path)
-        else:
-            with suppress(FileExistsError):
-                path.hardlink_to(temporary)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        with suppress(OSError):  # where its folder is none, it is not there either
-            temporary.unlink(missing_ok=True)
-
-
-def _unwritable(path: Path, error: OSError) -> StoreUnavailableError:
-    return StoreUnavailableError(
-        f"cannot be written ({error})",
-        subject=str(path),
-        remedy="Make room or fix the folder's permissions, and run again: nothing is half-written",
-    )
-
-
-def write_text(path: Path, text: str) -> None:
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Sorted, indented, strict JSON (no NaN), atomically."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, default=str) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def write_table(path: Path, table: pa.Table) -> None:
     """Parquet with fixed settings: the same rows in the same order are the same bytes."""
     with atomic(path) as temporary:
         pq.write_table(table.combine_chunks(), temporary, compression="zstd", row_group_size=1 << 17)
-
-
-def md5(path: Path) -> str:
-    """A file's MD5, which is how DVC names its content."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "md5").hexdigest()
-
-
-def digest(*parts: object) -> str:
-    """One name for a list of inputs; it changes when any of them does."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -143,7 +78,7 @@ def _record(journal: Path, unit: str, entry: Mapping[str, Any]) -> None:
         with journal.open("ab") as handle:
             handle.write(f"\n{json.dumps({unit: entry})}".encode())  # a line that a killed run was writing ends here
     except OSError as error:
-        raise _unwritable(journal, error) from error
+        raise unwritable(journal, error) from error
 
 
 def update(directory: Path, wanted: Mapping[str, str], compute: Compute) -> Changes:
@@ -248,71 +183,3 @@ def partition_date(path: str) -> date | None:
     folder, is_within, _ = path.partition("/")
     is_date = is_within and folder.startswith("date=")
     return date.fromisoformat(folder.removeprefix("date=")) if is_date else None
-
-
-def literal(path: str) -> str:
-    """A path for DuckDB, which takes `*`, `?` and `[` in one for a pattern of several files."""
-    return glob.escape(path)
-
-
-def to_columns(table: pa.Table) -> dict[str, Array]:
-    """Arrow to NumPy, the same in training, batch and online.
-
-    Numbers and booleans become float64 with NaN for null, instants datetime64[us] in UTC, everything else object with None.
-    """
-    return {name: to_array(column) for name, column in zip(table.column_names, table.columns, strict=True)}
-
-
-def to_array(column: pa.ChunkedArray, *, exact: bool = False) -> Array:
-    """One of `to_columns`. If it must be `exact`, raises ArrowInvalid for whole numbers that float64 takes for others."""
-    kind = column.type
-    if pa.types.is_timestamp(kind):
-        return np.asarray(column.cast(pa.timestamp("us")).to_numpy())
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
-        number = column.cast(pa.int8()) if pa.types.is_boolean(kind) else column
-        return np.asarray(number.cast(pa.float64(), safe=exact).fill_null(float("nan")).to_numpy(), dtype=np.float64)
-    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=object)
-
-
-def from_columns(columns: Columns, schema: pa.Schema) -> pa.Table:
-    """NumPy to Arrow, the way back from `to_columns`: NaN, NaT and None become null; other columns are left out."""
-    return pa.table([_from_array(columns[field.name], field.type) for field in schema], schema=schema)
-
-
-def _from_array(array: Array, kind: pa.DataType) -> pa.Array:
-    if pa.types.is_timestamp(kind):
-        return pa.array(array.astype("datetime64[us]")).cast(kind)
-    return pa.array(array, from_pandas=True).cast(kind)
-
-
-def connect(environment: Environment) -> ibis.backends.duckdb.Backend:
-    """An in-memory DuckDB in UTC, within the settings' threads and memory."""
-    import ibis
-
-    connection = ibis.duckdb.connect(threads=environment.threads, memory_limit=environment.memory_limit)
-    connection.raw_sql("SET TimeZone='UTC'")
-    return connection
-
-
-def timestamptz(instant: datetime) -> str:
-    """An instant in DuckDB's SQL."""
-    return f"TIMESTAMPTZ '{instant.isoformat()}'"
-
-
-def scan(
-    connection: ibis.backends.duckdb.Backend,
-    directory: Path,
-    schema: pa.Schema,
-    first: date | None = None,
-    last: date | None = None,
-) -> ibis.Table:
-    """The rows of `directory` between two UTC dates; an empty table of `schema` where there is no file."""
-    import ibis
-
-    found = files(directory, first, last)
-    return read_parquet(connection, found) if found else ibis.memtable(schema.empty_table())
-
-
-def read_parquet(connection: ibis.backends.duckdb.Backend, paths: Sequence[str]) -> ibis.Table:
-    """The rows of these very files: DuckDB itself takes `?`, `*` and `[` for patterns, and `name=value` folders for columns."""
-    return connection.read_parquet([literal(path) for path in paths], hive_partitioning=False)

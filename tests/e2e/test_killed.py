@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ratchet.model_registry.promotion import status
+from ratchet.model_registry.status import status
 from ratchet.project.project import Project
 from tests.support.checkout import environment, noshow_checkout, run
 from tests.support.killing import contents

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from ratchet.core.errors import RegistryError
-from ratchet.model_registry.promotion import champion_version, promote, reconcile, resolve_champion, rollback, status
+from ratchet.model_registry.champion import champion_version, resolve_champion
+from ratchet.model_registry.promotion import promote, reconcile, rollback
+from ratchet.model_registry.status import status
 from ratchet.project.project import Project
-from ratchet.storage.partitions import read_json
+from ratchet.storage.files import read_json
 from tests.support.interruptions import counted, fail_at, killed
 from tests.support.projects import NOSHOW_END
 from tests.support.registry import (

@@ -12,7 +12,9 @@ from cli.commands.demo import ask_in_person, finish_story, select_source
 from cli.commands.summary import Summary, render
 from cli.person import current_user
 from ratchet.core.settings import PARAMS_FILE, SourceSettings
-from ratchet.model_registry.promotion import resolve_champion, rollback, status
+from ratchet.model_registry.champion import resolve_champion
+from ratchet.model_registry.promotion import rollback
+from ratchet.model_registry.status import status
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 from tests.support.checkout import ROOT

@@ -13,7 +13,7 @@ import pytest
 
 from inference_pipeline.monitor.drift import drift_report
 from ratchet.core.errors import DataError
-from ratchet.model_registry.promotion import Champion
+from ratchet.model_registry.champion import Champion
 from ratchet.models.model_files import REFERENCE
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report

@@ -18,19 +18,13 @@ from inference_pipeline.online.model_slot import ModelSlot
 from ratchet.core.environment import Environment
 from ratchet.core.errors import RegistryError
 from ratchet.model_registry import embedded as embedded_registry
-from ratchet.model_registry.promotion import (
-    champion_version,
-    promote,
-    reconcile,
-    release,
-    resolve_champion,
-    rollback,
-    status,
-)
+from ratchet.model_registry.champion import champion_version, resolve_champion
+from ratchet.model_registry.promotion import promote, reconcile, release, rollback
 from ratchet.model_registry.sensors import sense
+from ratchet.model_registry.status import status
 from ratchet.models.model import frame
 from ratchet.project.project import Project
-from ratchet.storage.partitions import read_json
+from ratchet.storage.files import read_json
 from tests.support.champions import fixed_predictor
 from tests.support.models import noshow_columns
 from tests.support.projects import noshow_project

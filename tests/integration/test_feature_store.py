@@ -26,7 +26,7 @@ from ratchet.feature_store.reads import OnlineFeatures, historical, request_time
 from ratchet.features.service import request_schema, service_spec
 from ratchet.project.project import Project
 from ratchet.storage import sqlite
-from ratchet.storage.partitions import write_text
+from ratchet.storage.files import write_text
 from ratchet.use_case.contract import Array
 from tests.support.accepted import accept_all
 from tests.support.checkout import ROOT

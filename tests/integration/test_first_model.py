@@ -19,10 +19,11 @@ from ratchet.core.errors import GateError, RatchetError, RegistryError
 from ratchet.feature_store.definitions import apply
 from ratchet.gate import record as gate_record
 from ratchet.gate.record import GateRecord
-from ratchet.model_registry.promotion import champion_version, promote, resolve_champion, rollback
+from ratchet.model_registry.champion import champion_version, resolve_champion
+from ratchet.model_registry.promotion import promote, rollback
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
-from ratchet.storage.partitions import read_json
+from ratchet.storage.files import read_json
 from tests.support.accepted import accept_all
 from tests.support.mistakes import with_examples
 from tests.support.projects import committed, noshow_project

@@ -21,7 +21,7 @@ from ratchet.core.settings import Schedules
 from ratchet.project.project import Project
 from ratchet.project.step_reports import read
 from ratchet.project.versions import alone, data_version
-from ratchet.storage.partitions import atomic
+from ratchet.storage.files import atomic
 from tests.support.checkout import commit, environment, noshow_checkout, run, write_params
 from tests.support.killing import contents
 from tests.support.prefect_server import START_SECONDS, PrefectServer, prefect_server

@@ -8,16 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from ratchet.core.errors import RegistryError
-from ratchet.model_registry.promotion import (
-    champion_version,
-    promote,
-    reconcile,
-    release,
-    resolve_champion,
-    rollback,
-    status,
-)
+from ratchet.model_registry.champion import champion_version, resolve_champion
+from ratchet.model_registry.promotion import promote, reconcile, release, rollback
 from ratchet.model_registry.sensors import sense
+from ratchet.model_registry.status import status
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 from tests.support.registry import artifacts, baseline, candidate, client, offer_model, statuses, stored_record

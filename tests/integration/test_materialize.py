@@ -26,7 +26,7 @@ from ratchet.feature_store.definitions import apply, online_database, open_store
 from ratchet.feature_store.reads import OnlineFeatures
 from ratchet.features.service import service_spec
 from ratchet.project.project import Project
-from ratchet.storage.partitions import to_columns
+from ratchet.storage.arrow import to_columns
 from ratchet.use_case.contract import Columns, Lookup, Tables, View
 from ratchet.use_case.windows import UTC_INSTANT, trailing
 from tests.support import parcels

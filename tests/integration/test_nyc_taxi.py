@@ -16,7 +16,7 @@ from ratchet.core.clock import Period
 from ratchet.core.settings import Periods
 from ratchet.features.leak_check import leak_check
 from ratchet.project.project import Project
-from ratchet.storage.partitions import read_json
+from ratchet.storage.files import read_json
 from ratchet.use_case.contract import ROW_ID
 from tests.support.checkout import commit, plain_checkout, run
 from tests.support.rows import ids_below

@@ -12,7 +12,7 @@ import pytest
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import VersionError
-from ratchet.model_registry.promotion import Champion
+from ratchet.model_registry.champion import Champion
 from ratchet.models.model import Contract
 from ratchet.project.project import Project
 from tests.support.champions import noshow_champion

@@ -9,19 +9,13 @@ from typing import Any
 import pytest
 
 from ratchet.core.errors import GateError, RegistryError
-from ratchet.model_registry.promotion import (
-    champion_version,
-    promote,
-    reconcile,
-    release,
-    resolve_champion,
-    rollback,
-    status,
-)
+from ratchet.model_registry.champion import champion_version, resolve_champion
+from ratchet.model_registry.promotion import promote, reconcile, release, rollback
 from ratchet.model_registry.sensors import sense
+from ratchet.model_registry.status import status
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
-from ratchet.storage.partitions import read_json
+from ratchet.storage.files import read_json
 from tests.support.projects import NOSHOW_END
 from tests.support.records import good_score
 from tests.support.registry import (

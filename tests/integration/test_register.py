@@ -14,10 +14,12 @@ import pytest
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate import record as gate_record
 from ratchet.gate.evidence import Gain
-from ratchet.model_registry.promotion import promote, resolve_champion, rollback, status
+from ratchet.model_registry.champion import resolve_champion
+from ratchet.model_registry.promotion import promote, rollback
+from ratchet.model_registry.status import status
 from ratchet.models.model import Model
 from ratchet.project.project import Project
-from ratchet.storage.partitions import read_json
+from ratchet.storage.files import read_json
 from tests.support.interruptions import counted, fail_at, killed
 from tests.support.models import save_noshow
 from tests.support.projects import NOSHOW_END

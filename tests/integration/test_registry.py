@@ -18,7 +18,9 @@ from mlflow.models import get_model_info
 from inference_pipeline.online.model_slot import ModelSlot
 from ratchet.core.environment import Environment
 from ratchet.core.errors import RegistryError
-from ratchet.model_registry.promotion import promote, reconcile, resolve_champion, rollback, status
+from ratchet.model_registry.champion import resolve_champion
+from ratchet.model_registry.promotion import promote, reconcile, rollback
+from ratchet.model_registry.status import status
 from ratchet.models.model import frame
 from ratchet.project.project import Project
 from tests.support.champions import fixed_predictor

@@ -14,7 +14,7 @@ import pytest
 from ratchet.model_registry.sensors import sense
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
-from ratchet.storage.partitions import write_json
+from ratchet.storage.files import write_json
 from tests.support.projects import params
 from tests.support.registry import artifacts, candidate, move
 from training_pipeline.register import register

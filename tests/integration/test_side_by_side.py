@@ -15,7 +15,8 @@ from inference_pipeline.batch.predict import predict
 from inference_pipeline.online.example import example_request
 from ratchet.feature_store.definitions import feast_project
 from ratchet.features.service import service_spec
-from ratchet.model_registry.promotion import rollback, status
+from ratchet.model_registry.promotion import rollback
+from ratchet.model_registry.status import status
 from ratchet.project.project import Project
 from ratchet.storage.partitions import files
 from tests.support.checkout import ROOT

@@ -15,7 +15,8 @@ from cli.commands.summary import Summary, build, render, render_status, write
 from cli.headlines import HEADLINES
 from ratchet.core.environment import Environment
 from ratchet.core.errors import VersionError
-from ratchet.model_registry.promotion import promote, rollback, status
+from ratchet.model_registry.promotion import promote, rollback
+from ratchet.model_registry.status import status
 from ratchet.models.metrics import METRICS
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project

@@ -17,8 +17,10 @@ import pytest
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate.record import Waiver
 from ratchet.gate.signing import sign
-from ratchet.model_registry.promotion import promote, reconcile, resolve_champion, rollback, status
-from ratchet.model_registry.registry import DIGEST, RECORD
+from ratchet.model_registry.champion import resolve_champion
+from ratchet.model_registry.promotion import promote, reconcile, rollback
+from ratchet.model_registry.status import status
+from ratchet.model_registry.tags import DIGEST, RECORD
 from ratchet.models.model import load
 from ratchet.models.model_files import CONTRACT, REFERENCE
 from ratchet.project.project import Project

@@ -17,7 +17,10 @@ from feature_pipeline.validate import validate
 from ratchet.core.errors import DataError, StoreError
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
-from ratchet.storage.partitions import MANIFEST, connect, md5, read_manifest, scan, unit_digests, write_json
+from ratchet.storage.digests import md5
+from ratchet.storage.duckdb import connect, scan
+from ratchet.storage.files import write_json
+from ratchet.storage.partitions import MANIFEST, read_manifest, unit_digests
 from tests.support.feed import deliver, deliver_shops, feed_project, payment
 from tests.support.killing import contents, survives
 from tests.support.projects import noshow_project

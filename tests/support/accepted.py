@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ratchet.project.project import Project
-from ratchet.storage.partitions import Files, digest, update
+from ratchet.storage.digests import digest
+from ratchet.storage.partitions import Files, update
 from ratchet.use_case.contract import ROW_ID
 
 Batches = Mapping[tuple[str, str], pa.Table]

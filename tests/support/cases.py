@@ -12,7 +12,7 @@ from ratchet.core.settings import PARAMS_FILE, DriftSettings, Periods, Settings,
 from ratchet.features.expressions import CompiledExpression
 from ratchet.features.source_rows import SourceRows
 from ratchet.project.project import Project
-from ratchet.storage.partitions import connect, scan
+from ratchet.storage.duckdb import connect, scan
 from tests.support.checkout import ROOT
 
 CHURN = Periods(

@@ -6,7 +6,7 @@ import numpy as np
 
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.requests import RequestReader
-from ratchet.model_registry.promotion import Champion
+from ratchet.model_registry.champion import Champion
 from ratchet.prediction_log import log as prediction_log
 from ratchet.prediction_log.log import OnlineLog
 from ratchet.project.project import Project

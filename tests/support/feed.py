@@ -16,7 +16,7 @@ from ratchet.core.clock import FixedClock, Period
 from ratchet.core.errors import SourceError
 from ratchet.core.settings import Periods, Settings, SourceSettings
 from ratchet.project.project import Project
-from ratchet.storage.partitions import md5
+from ratchet.storage.digests import md5
 from ratchet.use_case.contract import Batch, SourceTable, Tables, UseCase, expect
 
 INSTANT = pa.timestamp("us", "UTC")

@@ -13,7 +13,7 @@ from ibis import _
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ratchet.core.clock import Period, local_time
-from ratchet.storage.partitions import digest
+from ratchet.storage.digests import digest
 from ratchet.use_case.contract import Batch, Columns, Lookup, SourceTable, Tables, UseCase, View, expect
 
 TIMEZONE = "Australia/Adelaide"

@@ -15,8 +15,8 @@ from ratchet.core.settings import SourceSettings
 from ratchet.gate import record as gate_record
 from ratchet.gate.evidence import Gain
 from ratchet.model_registry import embedded as embedded_registry
-from ratchet.model_registry.promotion import status
-from ratchet.model_registry.registry import open_registry
+from ratchet.model_registry.opening import open_registry
+from ratchet.model_registry.status import status
 from ratchet.models.model import Model
 from ratchet.project.project import Project
 from ratchet.storage import sqlite

@@ -10,7 +10,9 @@ from cli.commands.summary import build
 from ratchet.core.errors import RatchetError
 from ratchet.features.service import service_spec
 from ratchet.gate.reasons import accept
-from ratchet.model_registry.promotion import champion_version, promote, release, rollback, status
+from ratchet.model_registry.champion import champion_version
+from ratchet.model_registry.promotion import promote, release, rollback
+from ratchet.model_registry.status import status
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 from ratchet.steps import STEPS

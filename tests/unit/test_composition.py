@@ -12,7 +12,7 @@ import pytest
 
 from ratchet.core.errors import SettingsError
 from ratchet.features.code_fingerprint import composition
-from ratchet.storage.partitions import digest
+from ratchet.storage.digests import digest
 
 FEATURES = '''
 from __future__ import annotations

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError
-from ratchet.storage.partitions import to_columns
+from ratchet.storage.arrow import to_columns
 from ratchet.use_case.contract import Array, Batch
 from use_cases.nyc_taxi.simulator import simulator
 from use_cases.nyc_taxi.tables import TIMEZONE, TRIPS, WEATHER, ZONES

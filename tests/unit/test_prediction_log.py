@@ -14,11 +14,11 @@ import pytest
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import DataError, StoreError
-from ratchet.model_registry.promotion import Champion
+from ratchet.model_registry.champion import Champion
 from ratchet.prediction_log import log as prediction_log
 from ratchet.prediction_log.log import OnlineLog
 from ratchet.project.project import Project
-from ratchet.storage import partitions as tables
+from ratchet.storage.partitions import write_table
 from ratchet.use_case.contract import Array
 from tests.support.champions import joined_columns, noshow_champion
 from tests.support.projects import noshow_project
@@ -106,7 +106,7 @@ def test_a_very_long_value_does_not_make_the_log_unreadable(project: Project, ch
 def test_both_halves_are_read_as_one(project: Project, champion: Champion) -> None:
     """Batch and online rows of a period come together, by time; those outside it stay out."""
     batch = batch_rows(project, champion, joined_columns(100, start=NOW - timedelta(hours=3)))
-    tables.write_table(project.predictions / f"date={NOW.date()}" / "part.parquet", batch)
+    write_table(project.predictions / f"date={NOW.date()}" / "part.parquet", batch)
     OnlineLog(project).append(online_rows(project, champion, joined_columns(2)), NOW.date())
     found = prediction_log.read(project, TODAY)
     assert 6 + 2 == found.num_rows
@@ -127,7 +127,7 @@ def test_an_id_finds_its_row_in_either_half(project: Project, champion: Champion
     columns = joined_columns(20, start=NOW)
     online, batch = online_rows(project, champion, columns), batch_rows(project, champion, columns)
     OnlineLog(project).append(online, NOW.date())
-    tables.write_table(project.predictions / f"date={NOW.date()}" / "part.parquet", batch)
+    write_table(project.predictions / f"date={NOW.date()}" / "part.parquet", batch)
     for rows in (online, batch):
         wanted = rows.slice(7, 1).to_pylist()[0]
         found = prediction_log.find_prediction(project, wanted["prediction_id"])

@@ -11,7 +11,7 @@ from inference_pipeline.online.model_slot import ModelSlot
 from inference_pipeline.online.predictor import Predictor
 from ratchet.core.errors import GateError, RegistryError, RegistryUnavailableError, StoreUnavailableError
 from ratchet.project.project import Project
-from ratchet.storage.partitions import write_json
+from ratchet.storage.files import write_json
 from tests.support.champions import fixed_predictor
 from tests.support.projects import noshow_project
 

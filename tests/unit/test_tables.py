@@ -17,26 +17,21 @@ from hypothesis import strategies as st
 
 from ratchet.core.environment import Environment
 from ratchet.core.errors import StoreError
+from ratchet.storage.arrow import to_array, to_columns
+from ratchet.storage.digests import digest, md5
+from ratchet.storage.duckdb import connect, scan
+from ratchet.storage.files import atomic, read_json, write_json
 from ratchet.storage.partitions import (
     MANIFEST,
     Changes,
     Compute,
     Files,
-    atomic,
     by_date,
-    connect,
-    digest,
     files,
-    md5,
     partition_date,
-    read_json,
     read_manifest,
-    scan,
-    to_array,
-    to_columns,
     unit_digests,
     update,
-    write_json,
     write_table,
 )
 from tests.support.killing import contents, survives

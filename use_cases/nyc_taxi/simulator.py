@@ -18,7 +18,7 @@ from pydantic import Field
 
 from ratchet.core.clock import Instants, Period, local_time, utc_time
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
-from ratchet.storage.partitions import digest
+from ratchet.storage.digests import digest
 from ratchet.use_case.contract import Array, Batch
 from use_cases.nyc_taxi import sources, tables
 from use_cases.nyc_taxi.sources import Read

@@ -29,7 +29,7 @@ from ratchet.core.clock import Period
 from ratchet.core.errors import SourceError
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.sources.csv_lines import count_rows
-from ratchet.storage.partitions import digest, md5
+from ratchet.storage.digests import digest, md5
 from ratchet.use_case.contract import Batch, Unread
 from use_cases.nyc_taxi import tables
 from use_cases.nyc_taxi.tables import WEATHER, ZONES, Month, months

@@ -1,0 +1,101 @@
+"""The champion: the version that serves by the signed history, verified before it is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ratchet.core.errors import GateError, RegistryError
+from ratchet.gate.record import GateRecord
+from ratchet.gate.signing import begin_anew
+from ratchet.model_registry.opening import open_registry
+from ratchet.model_registry.promotion_history import Entry, Snapshot
+from ratchet.model_registry.registry import Registry
+from ratchet.model_registry.version import Version
+from ratchet.project.project import Project
+
+if TYPE_CHECKING:
+    from ratchet.models.model import Model
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model that serves, with the evidence that let it through."""
+
+    version: int
+    model: Model
+    record: GateRecord
+    directory: Path
+
+
+def resolve_champion(project: Project) -> Champion:
+    """The only way to a model. Raises RegistryError unless the last promotion of the signed history is still what it was."""
+    with open_registry(project, "promotion") as registry:
+        snapshot = registry.snapshot()
+        version = existing_version(registry, snapshot, last_promotion(registry, snapshot))
+        try:
+            champion = load_version(registry, version)
+            verify_return(registry, snapshot, version)
+        except GateError as error:
+            raise RegistryError(
+                error.problem,
+                subject=f"{registry.name} version {version.number}, which serves",
+                remedy=f"`ratchet --use-case {project.settings.use_case} stage register` puts back what it lost, if the last "
+                f"training made it. Otherwise {way_out(registry, snapshot)}",
+            ) from error
+        return champion
+
+
+def champion_version(project: Project) -> int | None:
+    """Which version serves by the signed history; its model is not looked at. None where nothing does."""
+    with open_registry(project, "promotion") as registry:
+        entry = registry.snapshot().champion
+    return entry.version if entry else None
+
+
+def last_promotion(registry: Registry, snapshot: Snapshot) -> Entry:
+    if snapshot.champion is None:
+        raise RegistryError(
+            "no model has been promoted yet",
+            subject=f"model {registry.name}",
+            remedy="`ratchet status` says of each version why it does not serve, and what to do; where it lists none, run "
+            f"`dvc repro monitor@{registry.project.settings.use_case}`",
+        )
+    return snapshot.champion
+
+
+def existing_version(registry: Registry, snapshot: Snapshot, champion: Entry) -> Version:
+    """The version that serves. Raises RegistryError where it was deleted."""
+    version = registry.versions().get(champion.version)
+    if version is None:
+        raise RegistryError(
+            f"version {champion.version}, which was promoted last, has been deleted",
+            subject=f"model {registry.name}",
+            remedy=f"To go on, {way_out(registry, snapshot)}",
+        )
+    return version
+
+
+def way_out(registry: Registry, snapshot: Snapshot) -> str:
+    """What to do where the version that serves is gone or spoilt."""
+    champion = snapshot.champion
+    back = "`ratchet rollback --reason …`, or " if champion and champion.previous in registry.versions() else ""
+    return (
+        f"ask for a version that `ratchet status` lists: {back}`ratchet promote VERSION`; if none may serve, "
+        f"{begin_anew(registry.project)}"
+    )
+
+
+def load_version(registry: Registry, version: Version) -> Champion:
+    """A version's model and the verified record that it was loaded by. Raises GateError."""
+    if not version.digest:
+        raise registry.refusal(version, "was not registered through the gate")
+    record = registry.record(version)
+    model, directory = registry.model(version, record)
+    return Champion(version.number, model, record, directory)
+
+
+def verify_return(registry: Registry, snapshot: Snapshot, version: Version) -> None:
+    if snapshot.served[version.number] != version.digest:
+        raise registry.refusal(version, "was another model when it served")

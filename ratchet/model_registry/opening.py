@@ -1,0 +1,55 @@
+"""The registry, opened: for one process at a time, and with its failures translated."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Literal
+
+from filelock import FileLock
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from ratchet.core.errors import RegistryUnavailableError
+from ratchet.model_registry import embedded as embedded_registry
+from ratchet.model_registry.embedded import database
+from ratchet.model_registry.registry import Registry
+from ratchet.project.project import Project
+
+LOCK_SECONDS = 120
+
+
+@contextmanager
+def open_registry(project: Project, room: Literal["promotion", "registration"]) -> Iterator[Registry]:
+    """The registry, with this process alone in the `room` of the checkout. Only registration makes the embedded one.
+
+    Raises RegistryUnavailableError where the registry does not answer, or was there and is gone.
+    """
+    try:
+        with _alone(project, room):
+            yield Registry(project, create=room == "registration")
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise RegistryUnavailableError(
+            f"does not answer as it should ({' '.join(str(error).split())[:400]})",
+            subject=f"model registry {project.environment.tracking_uri or database(project)}",
+            remedy=_remedy(project, error),
+        ) from error
+
+
+def _alone(project: Project, room: str) -> AbstractContextManager[object]:
+    """The lock of a room. Where state/ is absent nobody can be in it, and a reader makes no state/ that would be in the way
+    of the one that is put back."""
+    folder = project.shared_state
+    if room == "registration" or project.environment.tracking_uri:
+        folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"{room}.lock", timeout=LOCK_SECONDS) if folder.is_dir() else nullcontext()
+
+
+def _remedy(project: Project, error: Exception) -> str:
+    again = "and run the same again: nothing is left half done"
+    if project.environment.tracking_uri:
+        return f"Start it, or fix RATCHET_TRACKING_URI, {again}"
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        return f"It is no whole database: restore it; {embedded_registry.begin_without(project)} and the database"
+    return f"See that {database(project).parent} has room and can be written, and that nobody else holds the database, {again}"

@@ -1,0 +1,9 @@
+"""Names in the model registry: the aliases of a registered model, and the tags of its versions."""
+
+from __future__ import annotations
+
+REQUESTED, CHAMPION, PREVIOUS = "requested", "champion", "previous"
+WAIVER = "ratchet.waiver"
+DIGEST, KIND, STATUS = "ratchet.digest", "ratchet.kind", "ratchet.status"
+RECORD, VERDICT = "ratchet.gate.record", "ratchet.verdict"
+COMMIT, DIRTY, EXPERIMENT = "ratchet.commit", "ratchet.dirty", "ratchet.experiment"

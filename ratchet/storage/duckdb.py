@@ -1,0 +1,57 @@
+"""DuckDB, and Parquet files in it under their very names."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from ratchet.storage.partitions import files
+
+if TYPE_CHECKING:
+    import ibis
+    import ibis.backends.duckdb
+
+    from ratchet.core.environment import Environment
+
+
+def literal(path: str) -> str:
+    """A path for DuckDB, which takes `*`, `?` and `[` in one for a pattern of several files."""
+    return glob.escape(path)
+
+
+def connect(environment: Environment) -> ibis.backends.duckdb.Backend:
+    """An in-memory DuckDB in UTC, within the settings' threads and memory."""
+    import ibis
+
+    connection = ibis.duckdb.connect(threads=environment.threads, memory_limit=environment.memory_limit)
+    connection.raw_sql("SET TimeZone='UTC'")
+    return connection
+
+
+def timestamptz(instant: datetime) -> str:
+    """An instant in DuckDB's SQL."""
+    return f"TIMESTAMPTZ '{instant.isoformat()}'"
+
+
+def scan(
+    connection: ibis.backends.duckdb.Backend,
+    directory: Path,
+    schema: pa.Schema,
+    first: date | None = None,
+    last: date | None = None,
+) -> ibis.Table:
+    """The rows of `directory` between two UTC dates; an empty table of `schema` where there is no file."""
+    import ibis
+
+    found = files(directory, first, last)
+    return read_parquet(connection, found) if found else ibis.memtable(schema.empty_table())
+
+
+def read_parquet(connection: ibis.backends.duckdb.Backend, paths: Sequence[str]) -> ibis.Table:
+    """The rows of these very files: DuckDB itself takes `?`, `*` and `[` for patterns, and `name=value` folders for columns."""
+    return connection.read_parquet([literal(path) for path in paths], hive_partitioning=False)

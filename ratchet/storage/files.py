@@ -1,0 +1,60 @@
+"""Files that appear whole or not at all, and JSON in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ratchet.core.errors import StoreUnavailableError
+
+
+@contextmanager
+def atomic(path: Path, *, replace: bool = True) -> Iterator[Path]:
+    """A temporary sibling of `path` to write to; it takes the place of `path` when the block ends without error.
+
+    Unless it may `replace`, a file that is there by then stays, whoever made it. Raises StoreError where it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        if replace:
+            temporary.replace(path)
+        else:
+            with suppress(FileExistsError):
+                path.hardlink_to(temporary)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        with suppress(OSError):  # where its folder is none, it is not there either
+            temporary.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> StoreUnavailableError:
+    """What to raise where a file cannot be written."""
+    return StoreUnavailableError(
+        f"cannot be written ({error})",
+        subject=str(path),
+        remedy="Make room or fix the folder's permissions, and run again: nothing is half-written",
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Sorted, indented, strict JSON (no NaN), atomically."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, default=str) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
