@@ -39,11 +39,8 @@ def collect(
     losses = {role: row_losses(task, rows["label"], predicted) for role, (predicted, _) in answers.items()}
     scores = {role: score(model, rows["label"], *answers[role]) for role, model in models.items()}
     blocks = block_codes(rows, policy.block, use_case.timezone)
-    gains = {
-        role: paired_gain(task, losses["candidate"], losses[role], blocks, policy, seed)
-        for role in (("champion",) if "champion" in models else ("reference", "constant"))
-        if role in losses
-    }
+    others = [role for role in (("champion",) if "champion" in models else ("reference", "constant")) if role in losses]
+    gains = {role: paired_gain(task, losses["candidate"], losses[role], blocks, policy, seed) for role in others}
     return Evidence(
         task=task,
         requests=len(holdout.request_times),
@@ -60,14 +57,19 @@ def collect(
         slice_columns=policy.slices,
         slices=tuple(slice_scores(task, rows, policy.slices, losses["candidate"], losses["reference"])),
         gain=gains.get("champion"),
-        first=None
-        if "champion" in models
-        else FirstGains(over_reference=gains["reference"], over_constant=gains.get("constant")),
+        first=_first_gains(gains),
         linear_fit=_linear_fit(models["candidate"], holdout),
         reason=None,
         objection="",
         leaks=leaks,
     )
+
+
+def _first_gains(gains: Mapping[str, Gain]) -> FirstGains | None:
+    """What the first model to serve gains; None where there is a champion."""
+    if "champion" in gains:
+        return None
+    return FirstGains(over_reference=gains["reference"], over_constant=gains.get("constant"))
 
 
 def predict_or_explain(model: Model, holdout: Holdout) -> tuple[Floats, str]:

@@ -70,3 +70,15 @@ def test_a_use_case_imports_no_other(name: str) -> None:
     others = {f"use_cases.{other}" for other in NAMES if other != name}
     found = {text for path in (ROOT / "use_cases" / name).rglob("*.py") for text in literals(path)}
     assert not [text for text in found if any(text.startswith(f"{other}.") for other in others)]
+
+
+def test_modules_and_functions_are_short() -> None:
+    """No module has more than 300 lines, and no function more than 40."""
+    modules = {
+        path: path.read_text(encoding="utf-8") for room in (*ROOMS, "use_cases") for path in (ROOT / room).rglob("*.py")
+    }
+    assert [] == [path.name for path, text in modules.items() if len(text.splitlines()) > 300]
+    functions = (
+        node for text in modules.values() for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)
+    )
+    assert [] == [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 40]
