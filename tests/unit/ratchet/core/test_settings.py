@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from ratchet.core.environment import Environment
 from ratchet.core.errors import SettingsError
 from ratchet.core.settings import WATCHED, DriftSettings, GateSettings, Periods, Settings, parse
+from tests.support.checkout import ROOT
 
-ROOT = Path(__file__).parents[2]
 DAYS = st.dates(date(2000, 1, 1), date(2100, 1, 1))
 
 

@@ -161,7 +161,7 @@ class TestUpdate:
 
     def test_may_be_killed_anywhere(self, tmp_path: Path) -> None:
         """After a kill at any rename, removal or line of the journal, a rerun leaves the bytes of an undisturbed run."""
-        assert survives("tests.unit.test_tables", tmp_path) > 8
+        assert survives("tests.unit.ratchet.storage.test_partitions", tmp_path) > 8
 
     def test_what_a_broken_off_run_computed_is_not_computed_again(self, tmp_path: Path) -> None:
         """The journal vouches for it, also where it breaks off within a line: only the unit of that line is computed again."""

@@ -155,7 +155,7 @@ def test_a_full_disk_leaves_nothing_half_written(project: Project) -> None:
 
 def test_may_be_killed_anywhere(tmp_path: Path) -> None:
     """After a kill at any write, a rerun leaves the bytes of an undisturbed run."""
-    assert survives("tests.unit.test_ingest", tmp_path) > 5
+    assert survives("tests.unit.feature_pipeline.test_ingest", tmp_path) > 5
 
 
 def test_a_feed_that_is_no_file(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def small(root: Path) -> Project:
 
 def test_killed_anywhere_it_ends_right_when_run_again(tmp_path: Path) -> None:
     """Killed at each write of an update and run again, every file is as an undisturbed run leaves it."""
-    assert survives("tests.integration.test_featurize", tmp_path) > 10
+    assert survives("tests.integration.feature_pipeline.test_featurize", tmp_path) > 10
 
 
 def test_view_row_is_the_expression_of_what_was_known(finished: Project) -> None:

@@ -311,7 +311,7 @@ class TestRuns:
 
     def test_may_be_killed_anywhere(self, tmp_path: Path) -> None:
         """After a kill at any write, a rerun leaves the bytes of an undisturbed run."""
-        assert survives("tests.integration.test_validate", tmp_path) > 5
+        assert survives("tests.integration.feature_pipeline.test_validate", tmp_path) > 5
 
 
 def _until(project: Project, end: date) -> Project:
