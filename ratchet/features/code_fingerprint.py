@@ -20,6 +20,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path, PurePath
 from types import CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import Any
@@ -60,6 +61,8 @@ class _Composition:
         if isinstance(value, np.ndarray | np.generic):
             content = self.of(value.tolist()) if value.dtype.hasobject else hashlib.sha256(value.tobytes()).hexdigest()
             return [str(value.dtype), value.shape, content]
+        if isinstance(value, Enum):  # before 3.11.4 it is pickled in another way
+            return ["enum", self.of(type(value)), self.of(value.value)]
         if isinstance(value, PurePath):
             return ["path", value.name]  # the folders differ between machines
         if id(value) in self.met:

@@ -16,9 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
-from ratchet.model_registry.promotion import release, rollback
 from ratchet.models.metrics import METRICS
-from ratchet.project.project import Project
 from ratchet.steps import STEPS
 from tests.support.checkout import commit, noshow_checkout, run, write_params
 from tests.support.rows import ids_below
@@ -32,6 +30,14 @@ from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 for name in sys.argv[1:]:
     reports.run(Project.load(Path(), "noshow"), name, STEPS[name].load())
+"""
+ROLL_BACK_AND_RELEASE = """
+from pathlib import Path
+from ratchet.model_registry.promotion import release, rollback
+from ratchet.project.project import Project
+project = Project.load(Path(), "noshow")
+rollback(project, by="ann", reason="slow")
+release(project, by="ann", reason="fixed")
 """
 
 
@@ -185,9 +191,7 @@ def test_a_promotion_in_mlflow_is_scored_by_the_next_run(copy: Path) -> None:
 
 def test_an_experiment_never_serves_by_policy(copy: Path) -> None:
     """`dvc exp run` trains a model that beats what serves: it is registered under the experiment's name, and waits."""
-    project = Project.load(copy, "noshow")
-    rollback(project, by="ann", reason="slow")
-    release(project, by="ann", reason="fixed")
+    run(copy, "python", "-c", ROLL_BACK_AND_RELEASE)
     setting = "use_cases.noshow.training.lightgbm.learning_rate=0.2"
     run(copy, "dvc", "exp", "run", "--name", "faster", "--set-param", setting, "train@noshow")
     run_steps(copy, "evaluate", "register")

@@ -137,5 +137,6 @@ class TestErrors:
         classes = {
             name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, RatchetError)
         }
-        drawn = {line.split()[1] for line in (errors.__doc__ or "").splitlines() if line.startswith(("├── ", "└── "))}
+        lines = [line.removeprefix("│   ") for line in (errors.__doc__ or "").splitlines()]
+        drawn = {line.split()[1] for line in lines if line.startswith(("├── ", "└── "))}
         assert classes == drawn | {"RatchetError"}
