@@ -28,6 +28,7 @@ from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_store.definitions import apply
 from ratchet.feature_store.reads import historical
 from ratchet.model_registry import promotion
+from ratchet.model_registry.champion import resolve_champion
 from ratchet.prediction_log import log as prediction_log
 from ratchet.prediction_log.trace import trace
 from ratchet.project.project import PeriodName, Project
@@ -80,7 +81,7 @@ assert predict(project)["rows"]
 
 def test_every_request_of_the_period_is_scored(serving_project: Project) -> None:
     """One log row per request, in order of time, each with what the champion says of its point-in-time features."""
-    report, champion = predict(serving_project), promotion.resolve_champion(serving_project)
+    report, champion = predict(serving_project), resolve_champion(serving_project)
     joined = serving_project.use_case.complete(historical(serving_project, serving_project.period("fresh")))
     log = prediction_log.read(serving_project, serving_project.period("fresh")).sort_by(
         [("time", "ascending"), ("request_id", "ascending")]
@@ -105,7 +106,7 @@ def test_other_code_scores_everything_again(serving_project: Project, tmp_path: 
     project = copied(serving_project, tmp_path / "project")
     for room in ("ratchet", "inference_pipeline", "use_cases", "tests"):
         shutil.copytree(ROOT / room, tmp_path / "code" / room, ignore=shutil.ignore_patterns("__pycache__"))
-    tables = tmp_path / "code" / "ratchet" / "storage" / "partitions.py"
+    tables = tmp_path / "code" / "ratchet" / "storage" / "arrow.py"
     text, before = tables.read_text(encoding="utf-8"), written(project)
     tables.write_text(text.replace("return {name: to_array(column)", "return {name: one_higher(column)") + ONE_HIGHER)
     predict_in(tmp_path / "code", project)
@@ -113,7 +114,7 @@ def test_other_code_scores_everything_again(serving_project: Project, tmp_path: 
     assert [] == [path for path in before if after[path] == before[path]]
     period = project.period("fresh")
     joined = {name: one_higher(values) for name, values in historical(project, period).items()}
-    champion = promotion.resolve_champion(project)
+    champion = resolve_champion(project)
     log = prediction_log.read(project, period).sort_by([("time", "ascending"), ("request_id", "ascending")])
     expected = champion.model.predict(project.use_case.complete(joined))
     np.testing.assert_array_equal(expected, log.column("prediction").to_numpy())
@@ -140,7 +141,7 @@ def test_other_features_or_requests_are_scored_again(serving_project: Project, t
         for one in (serving_project, project)
     )
     assert (before.to_numpy() != after.to_numpy()).any()
-    np.testing.assert_array_equal(promotion.resolve_champion(project).model.predict(joined), after.to_numpy())
+    np.testing.assert_array_equal(resolve_champion(project).model.predict(joined), after.to_numpy())
 
 
 def test_a_date_that_is_lost_comes_back_as_it_was(serving_project: Project) -> None:
@@ -246,7 +247,7 @@ def test_a_trace_needs_the_model_that_answered(serving_project: Project, unserve
 
 def test_a_model_of_other_features_is_refused(serving_project: Project) -> None:
     """A champion that was trained on features which this code does not compute scores nothing, and the error says so."""
-    champion = promotion.resolve_champion(serving_project)
+    champion = resolve_champion(serving_project)
     before = written(serving_project)
     offer_candidate(serving_project, champion.model, fingerprint="0" * 64)
     with pytest.raises(
