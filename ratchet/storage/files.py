@@ -17,7 +17,8 @@ from ratchet.core.errors import StoreUnavailableError
 def atomic(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """A temporary sibling of `path` to write to; it takes the place of `path` when the block ends without error.
 
-    Unless it may `replace`, a file that is there by then stays, whoever made it. Raises StoreError where it cannot be written.
+    Unless it may `replace`, a file that is there by then stays, whoever made it. Raises StoreUnavailableError
+    where it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:

@@ -49,7 +49,7 @@ def moved(served: Project, tmp_path: Path) -> Project:
     return replace(served, root=served.root.rename(tmp_path / "a ?b #c %41"))
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_the_pages_are_there_until_they_are_stopped(moved: Project, stop: signal.Signals) -> None:
     """The link leads to the model of this checkout, wherever it is; few processes serve it, and none of them is left."""
     port = free_port()
