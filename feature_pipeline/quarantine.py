@@ -17,11 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_pipeline.rules import failing_rows, rules_digest
-from ratchet.feature_store.point_in_time_join import names
 from ratchet.project.project import Project
 from ratchet.sources import unreadable
 from ratchet.storage.digests import digest
-from ratchet.storage.duckdb import connect, literal
+from ratchet.storage.duckdb import connect, literal, names
 from ratchet.use_case.contract import ROW_ID, UNREADABLE, SourceTable
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from ratchet.storage.duckdb import literal, timestamptz
+from ratchet.storage.duckdb import literal, names, quoted, timestamptz
 from ratchet.storage.partitions import files
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 
@@ -80,16 +80,6 @@ def parquet(paths: Sequence[str]) -> str:
     """The rows of these very Parquet files, whatever DuckDB might take for a pattern in their paths."""
     listed = ", ".join("'" + literal(path).replace("'", "''") + "'" for path in paths)
     return f"read_parquet([{listed}], hive_partitioning = false)"
-
-
-def names(columns: Sequence[str]) -> str:
-    """Columns, quoted, with commas between."""
-    return ", ".join(quoted(name) for name in columns)
-
-
-def quoted(name: str) -> str:
-    """A name as SQL takes it, whatever it holds."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _values(alias: str, join: Join) -> list[str]:

@@ -15,6 +15,7 @@ from ratchet.use_case.contract import Tables, UseCase, View
 
 if TYPE_CHECKING:
     import ibis
+    from ibis.expr.operations import Node
 
 MARGIN = timedelta(days=1)
 """An example may use source rows of its own day and its neighbours; a day's view rows lie no further from theirs."""
@@ -29,11 +30,9 @@ class CompiledExpression:
     lookback: timedelta | None = timedelta(0)
     lookahead: timedelta = timedelta(0)
 
-    @cached_property
+    @property
     def sql(self) -> str:
-        import ibis
-
-        return str(ibis.to_sql(self.expression, dialect="duckdb"))
+        return _sql(self.expression.op())
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -52,6 +51,14 @@ class CompiledExpression:
         if self.lookback is None or self.lookback + MARGIN > first - date.min:
             return None, youngest
         return first - self.lookback - MARGIN, youngest
+
+
+@lru_cache(maxsize=256)
+def _sql(operation: Node) -> str:
+    """The SQL of an expression, which takes Ibis as long to write as DuckDB to run."""
+    import ibis
+
+    return str(ibis.to_sql(operation.to_expr(), dialect="duckdb"))
 
 
 @lru_cache(maxsize=64)

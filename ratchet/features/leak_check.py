@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from functools import reduce
-from operator import or_
 from typing import TYPE_CHECKING
 
 from ratchet.core.clock import TICK
@@ -21,7 +19,7 @@ from ratchet.features.expressions import CompiledExpression, compile_labels, com
 from ratchet.features.leak_evidence import LeakComparison, LeakEvidence
 from ratchet.features.source_rows import SourceRows
 from ratchet.project.project import Project
-from ratchet.storage.duckdb import timestamptz
+from ratchet.storage.duckdb import quoted, timestamptz
 from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_KNOWN_AT
 from ratchet.use_case.contract import ROW_ID, SourceTable
 
@@ -131,10 +129,7 @@ class _Trial:
             f"SELECT DISTINCT {timestamp} AS timestamp FROM ({compiled.sql}) WHERE {timestamp} < {timestamptz(end)}"
         )
         self.source_rows.bind(None, None)
-        found = self.source_rows.connection.con.sql(
-            f"SELECT quantile_disc(timestamp, {shares}) AS timestamps FROM ({distinct})"
-        )
-        return sorted(set(found.to_arrow_table()["timestamps"][0].as_py() or ()))
+        return sorted(set(self.source_rows.value(f"SELECT quantile_disc(timestamp, {shares}) FROM ({distinct})") or ()))
 
     def _compare(self, after: datetime, until: datetime, dates: tuple[date | None, date | None]) -> LeakComparison:
         """Compare the rows after one instant, up to another, with the cut-off at the last of them.
@@ -145,31 +140,32 @@ class _Trial:
         source_rows, suspect = self.source_rows, self.suspect
         bounds = (suspect.compiled, after, until, suspect.timestamp)
         source_rows.bind(*dates)
-        full = source_rows.snapshot(*bounds)
-        last = source_rows.value(full[suspect.timestamp].max())
+        full = source_rows.snapshot(*bounds).get_name()
+        last = source_rows.value(f"SELECT max({suspect.timestamp}) FROM {full}")
         if last is None:
             return LeakComparison.nothing()
         instant = last + TICK if suspect.inclusive else last
         later = self._later(instant)
         source_rows.bind(*dates, prepare=lambda table, whole: self.cut(table, whole, instant))
-        known = source_rows.snapshot(*bounds)
-        lost, gained = (one.difference(other, distinct=False) for one, other in ((full, known), (known, full)))
+        known = source_rows.snapshot(*bounds).get_name()
         return LeakComparison(
             cut_offs=(until,),
-            compared=source_rows.value(full.count()),
+            compared=source_rows.value(f"SELECT count(*) FROM {full}"),
             later=later,
             hidden=later - self._later(instant),
-            changed=source_rows.value(lost.count()) + source_rows.value(gained.count()),
+            changed=sum(
+                source_rows.value(f"SELECT count(*) FROM (FROM {one} EXCEPT ALL FROM {other})")
+                for one, other in ((full, known), (known, full))
+            ),
         )
 
     def _later(self, instant: datetime) -> int:
         """Source rows that an instant finds unknown, or not known in full."""
         count = 0
         for table in self.source_rows.tables:
-            rows = self.source_rows.connection.table(table.name)
-            columns = {table.event_time, table.known_at} & {table.event_time, *late_columns(table)} - {None}
-            unknown = [rows[column] >= instant for column in columns]
-            count += int(self.source_rows.value(rows.filter(reduce(or_, unknown)).count())) if unknown else 0
+            columns = {table.event_time, table.known_at} & {table.event_time, *late_columns(table)}
+            unknown = " OR ".join(f"{quoted(column)} >= {timestamptz(instant)}" for column in columns if column)
+            count += self.source_rows.value(f"SELECT count(*) FROM {quoted(table.name)} WHERE {unknown or False}")
         return count
 
 
@@ -186,9 +182,8 @@ def labels_known_at_once(project: Project, opened: Opened) -> int:
     compiled = compile_labels(project.use_case)
     source_rows = opened(project, compiled)
     source_rows.bind(None, None)
-    rows = compiled.expression
-    late = rows["label_known_at"] > rows[EVENT_TIMESTAMP]
-    return int(source_rows.value(rows.filter(~late.fill_null(False)).count()))
+    late = f"coalesce({LABEL_KNOWN_AT} > {EVENT_TIMESTAMP}, false)"
+    return int(source_rows.value(f"SELECT count(*) FROM ({compiled.sql}) WHERE NOT {late}"))
 
 
 def _null(column: ibis.Value) -> ibis.Value:

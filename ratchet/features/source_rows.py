@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratchet.features.expressions import CompiledExpression
 from ratchet.project.project import Project
-from ratchet.storage.duckdb import connect, scan, timestamptz
+from ratchet.storage.duckdb import connect, quoted, scan, timestamptz
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import SourceTable, UseCase
 
@@ -47,7 +47,8 @@ class SourceRows:
         """Let the tables hold their rows of the UTC dates `first` to `last`; reference tables are always whole."""
         for table in self.tables:
             dates = (None, None) if table.is_reference else (first, last)
-            self.connection.create_view(table.name, prepare(table, self._rows(table, *dates)), overwrite=True)
+            rows = self.connection.compile(prepare(table, self._rows(table, *dates)))
+            self.connection.raw_sql(f"CREATE OR REPLACE VIEW {quoted(table.name)} AS {rows}")
 
     def snapshot(
         self,
@@ -63,13 +64,13 @@ class SourceRows:
         bounds = [f"{timestamp} > {timestamptz(after)}"] if after else []
         bounds += [f"{timestamp} <= {timestamptz(until)}"] if until else []
         where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
-        table = self.connection.create_table(name, schema=compiled.expression.schema())
-        self.connection.raw_sql(f"INSERT INTO {name} SELECT * FROM ({compiled.sql}){where}")
-        return table
+        self.connection.raw_sql(f"CREATE TABLE {name} AS SELECT * FROM ({compiled.sql}){where}")
+        return self.connection.table(name)
 
-    def value(self, expression: ibis.Scalar) -> Any:
-        """A single value, as Python has it."""
-        return self.connection.to_pyarrow(expression).as_py()
+    def value(self, sql: str) -> Any:
+        """The single value that a query gives, as Python has it."""
+        (value,) = self.connection.con.sql(sql).to_arrow_table().column(0).to_pylist()
+        return value
 
 
 def read_by(use_case: UseCase, compiled: CompiledExpression) -> list[SourceTable]:

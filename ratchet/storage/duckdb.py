@@ -38,6 +38,16 @@ def timestamptz(instant: datetime) -> str:
     return f"TIMESTAMPTZ '{instant.isoformat()}'"
 
 
+def names(columns: Sequence[str]) -> str:
+    """Columns, quoted, with commas between."""
+    return ", ".join(quoted(name) for name in columns)
+
+
+def quoted(name: str) -> str:
+    """A name as SQL takes it, whatever it holds."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def scan(
     connection: ibis.backends.duckdb.Backend,
     directory: Path,
@@ -47,9 +57,12 @@ def scan(
 ) -> ibis.Table:
     """The rows of `directory` between two UTC dates; an empty table of `schema` where there is no file."""
     import ibis
+    from ibis.util import gen_name
 
     found = files(directory, first, last)
-    return read_parquet(connection, found) if found else ibis.memtable(schema.empty_table())
+    if found:
+        return read_parquet(connection, found)
+    return connection.create_table(gen_name("nothing"), schema=ibis.Schema.from_pyarrow(schema), temp=True)
 
 
 def read_parquet(connection: ibis.backends.duckdb.Backend, paths: Sequence[str]) -> ibis.Table:
