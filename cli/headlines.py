@@ -42,6 +42,11 @@ def _materialize(report: Report) -> str:
     return f"{sum(report['views'].values()):,} keys of {len(report['views'])} views in the online store"
 
 
+def _dataset(report: Report) -> str:
+    rows = report["rows"]
+    return f"{rows['fitting']:,} rows to fit on and {rows['holdout']:,} to judge on, of {rows['requests']:,} requests"
+
+
 def _train(report: Report) -> str:
     rows = report["rows"]
     return f"{report['best_iteration']:,} trees from {sum(rows.values()):,} rows"
@@ -94,6 +99,7 @@ HEADLINES: Mapping[str, Callable[[Report], str]] = {
     "validate": _validate,
     "featurize": _featurize,
     "materialize": _materialize,
+    "dataset": _dataset,
     "train": _train,
     "evaluate": _evaluate,
     "register": _register,

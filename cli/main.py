@@ -172,7 +172,7 @@ def _run_stage(project: Project, name: str) -> Report:
     from ratchet.project.step_reports import run
     from ratchet.project.versions import alone
 
-    with alone(project, wait=STAGE_WAIT):
+    with alone(project, STEPS[name].keeps_out, wait=STAGE_WAIT):
         return run(project, name, lambda project: STEPS[name].load()(project))
 
 

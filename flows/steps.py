@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-from prefect import Task, task
+from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
@@ -18,8 +17,17 @@ from prefect.runtime import flow_run
 from ratchet.core.errors import RatchetError
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report, run
-from ratchet.project.versions import LOCK_FILE, alone, commit_stages, data_version, inputs
-from ratchet.steps import Pipeline, Step, steps_of
+from ratchet.project.versions import (
+    LOCK_FILE,
+    Inputs,
+    Pipeline,
+    alone,
+    code_version,
+    commit_stages,
+    features_version,
+    inputs,
+)
+from ratchet.steps import Step, steps_of
 
 _TIMEOUT = 3600.0
 _PAUSES = [10.0, 60.0]
@@ -37,11 +45,45 @@ def _unexpected(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool
 
 
 def run_pipeline(pipeline: Pipeline, use_case: str | None) -> None:
-    """Run every step of a pipeline for a use case: the one named, or that which params.yaml selects when the flow begins."""
-    steps = steps_of(pipeline)
-    with recorded(pipeline, use_case, [step.name for step in steps]) as name:
-        for step in steps:
-            task_of(step)(name)
+    """Run every step of a pipeline for a use case: the one named, or that which params.yaml selects when the flow begins.
+
+    Other runs of this pipeline wait until it has ended, those of another pipeline while a step keeps them out. What was made is
+    recorded as made from the settings and the code that stood there at the beginning, or not at all.
+    """
+    project, steps = Project.load(use_case=use_case), steps_of(pipeline)
+    name = project.settings.use_case
+    began = inputs(project, _stages(steps, name))
+    _say_what_code_runs(project)
+    with alone(project, [pipeline], _TIMEOUT):
+        for together in recorded_together(pipeline, steps):
+            others = {other for step in together for other in step.keeps_out} - {pipeline}
+            with alone(project, others, _TIMEOUT):
+                for step in together:
+                    task_of(step)(name)
+                keep_version(pipeline, name, _stages(together, name), began)
+
+
+def recorded_together(pipeline: Pipeline, steps: Sequence[Step]) -> list[list[Step]]:
+    """The steps in order, apart after each that keeps another pipeline out: it is recorded at once, and the other goes on."""
+    groups: list[list[Step]] = [[]]
+    for step in steps:
+        groups[-1].append(step)
+        if {*step.keeps_out} - {pipeline}:
+            groups.append([])
+    return [group for group in groups if group]
+
+
+def _stages(steps: Sequence[Step], use_case: str) -> list[str]:
+    return [f"{step.name}@{use_case}" for step in steps]
+
+
+def _say_what_code_runs(project: Project) -> None:
+    code = code_version(project.root)
+    if code.dirty:
+        get_run_logger().warning(
+            "This run is not of a clean commit (%s, with uncommitted changes): no policy lets what it trains serve.",
+            code.commit or "none",
+        )
 
 
 def task_of(step: Step) -> Task[[str], None]:
@@ -81,22 +123,6 @@ def _flat(report: Report, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)
 
 
-@contextmanager
-def recorded(flow: str, use_case: str | None, stages: Sequence[str]) -> Iterator[str]:
-    """The use case of all of a flow's steps: the one named, or that which params.yaml selects when the flow begins.
-
-    From the first step until the stages are recorded no other run of the use case changes its data; others wait for it. They
-    are recorded as made from the settings and the code that stood there at the beginning, or not at all.
-    """
-    project = Project.load(use_case=use_case)
-    name = project.settings.use_case
-    own = [f"{stage}@{name}" for stage in stages]
-    began = inputs(project, own)
-    with alone(project, _TIMEOUT):
-        yield name
-        keep_version(flow, name, own, began)
-
-
 @task(
     task_run_name="keep_version-{use_case}",
     retries=len(_PAUSES),
@@ -105,8 +131,11 @@ def recorded(flow: str, use_case: str | None, stages: Sequence[str]) -> Iterator
     persist_result=False,
     cache_policy=NO_CACHE,
 )
-def keep_version(flow: str, use_case: str, stages: Sequence[str], began: Mapping[str, str]) -> None:
-    """Record the stages in DVC as they stand, and keep that dvc.lock with the run: by it the data can be had again."""
+def keep_version(flow: str, use_case: str, stages: Sequence[str], began: Inputs) -> None:
+    """Record the stages in DVC as they stand, and keep that dvc.lock with the run: by it the data can be had again.
+
+    `began` is what people edit as it was when the flow began, for all of its stages.
+    """
     project = Project.load(use_case=use_case)
     kept = project.state / "runs" / flow / flow_run.id / LOCK_FILE
     commit_stages(project, stages, kept, began)
@@ -124,6 +153,6 @@ def _key(project: Project, name: str) -> str:
 def _recipe(project: Project, kept: Path) -> str:
     lock = kept.relative_to(project.root).as_posix()
     return (
-        f"Data version `{data_version(project)}`. To have the data of this run again, from the root of the checkout:\n\n"
+        f"Data version `{features_version(project)}`. To have the data of this run again, from the root of the checkout:\n\n"
         f"```\nratchet --use-case {project.settings.use_case} restore {lock}\n```\n"
     )

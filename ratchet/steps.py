@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
+
+from ratchet.project.versions import Pipeline
 
 if TYPE_CHECKING:
     from ratchet.project.step_reports import Step as StepFunction
-
-Pipeline = Literal["feature", "training", "inference"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Step:
     entry_point: str
     """`module:function`"""
     pipelines: tuple[Pipeline, ...]
+    keeps_out: tuple[Pipeline, ...] = ()
+    """The pipelines that may change nothing of the use case meanwhile."""
 
     @property
     def module(self) -> str:
@@ -36,16 +38,17 @@ class Step:
 
 
 _ALL = (
-    Step("ingest", "feature_pipeline.ingest:ingest", ("feature",)),
-    Step("validate", "feature_pipeline.validate:validate", ("feature",)),
-    Step("featurize", "feature_pipeline.featurize:featurize", ("feature",)),
-    Step("materialize", "feature_pipeline.materialize:materialize", ("feature",)),
-    Step("train", "training_pipeline.train:train", ("training",)),
-    Step("evaluate", "training_pipeline.evaluate:evaluate", ("training",)),
-    Step("register", "training_pipeline.register:register", ("training",)),
+    Step("ingest", "feature_pipeline.ingest:ingest", ("feature",), ("feature",)),
+    Step("validate", "feature_pipeline.validate:validate", ("feature",), ("feature",)),
+    Step("featurize", "feature_pipeline.featurize:featurize", ("feature",), ("feature",)),
+    Step("materialize", "feature_pipeline.materialize:materialize", ("feature",), ("feature",)),
+    Step("dataset", "training_pipeline.dataset:dataset", ("training",), ("training", "feature")),
+    Step("train", "training_pipeline.train:train", ("training",), ("training",)),
+    Step("evaluate", "training_pipeline.evaluate:evaluate", ("training",), ("training",)),
+    Step("register", "training_pipeline.register:register", ("training",), ("training",)),
     Step("reconcile", "ratchet.model_registry.promotion:reconcile", ("training", "inference")),
-    Step("predict", "inference_pipeline.batch.predict:predict", ("inference",)),
-    Step("monitor", "inference_pipeline.monitor.drift:monitor", ("inference",)),
+    Step("predict", "inference_pipeline.batch.predict:predict", ("inference",), ("inference", "feature")),
+    Step("monitor", "inference_pipeline.monitor.drift:monitor", ("inference",), ("inference",)),
 )
 STEPS = {step.name: step for step in _ALL}
 """Name → step, in the order in which they run. `reconcile` also runs before scoring: a version may be requested meanwhile."""

@@ -6,7 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,21 +15,23 @@ from ratchet.core.environment import ENVIRONMENT_PREFIX
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.core.telemetry import QUIET
-from ratchet.model_registry.champion import Champion
+from ratchet.model_registry.champion import Champion, champion_fingerprint, resolve_champion
 from ratchet.project.project import Project
 from ratchet.project.versions import checked_out
-from training_pipeline.dataset import Answers, Holdout
+from training_pipeline.frozen_set import Answers, Holdout
 
 logger = logging.getLogger(__name__)
 MODULE = "training_pipeline.score_holdout"
 
 
-def with_answers(project: Project, champion: Champion, holdout: Holdout) -> Holdout:
-    """The holdout, with what the champion's own code predicts for it where this code computes other features."""
-    if champion.model.contract.fingerprint == holdout.fingerprint:
-        return holdout
+def ask_champion(project: Project, holdout: Holdout) -> tuple[str | None, Answers]:
+    """The digest of the model that serves and what its own code predicts for the holdout, where this code computes other
+    features; None where nothing has to be asked."""
+    if champion_fingerprint(project) in (None, holdout.fingerprint):
+        return None, Answers.none("")
+    champion = resolve_champion(project)
     answers = predict_or_explain(project, champion, holdout.after(champion.model.contract.trained_until))
-    return replace(holdout, answers={champion.model.digest: answers})
+    return champion.model.digest, answers
 
 
 def predict_or_explain(project: Project, champion: Champion, holdout: Holdout) -> Answers:

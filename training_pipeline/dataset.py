@@ -1,110 +1,90 @@
-"""Labelled rows of the feature store, split by time: what models are fitted on, and what they are judged on."""
+"""Freeze what a training run fits and judges on, in seconds: a fit of hours then needs nothing of the feature store."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ratchet.core.clock import TICK, Period
 from ratchet.core.errors import DataError
-from ratchet.feature_store.reads import request_times, training_set
+from ratchet.feature_store.reads import labelled_requests, request_times
+from ratchet.features.leak_check import leak_check
+from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.features.service import service_spec
 from ratchet.models.metrics import usable
-from ratchet.models.model import Contract
 from ratchet.project.project import Project
-from ratchet.project.versions import code_version, data_version
-from ratchet.use_case.contract import Array, Columns, UseCase
+from ratchet.project.step_reports import Report
+from ratchet.project.versions import features_version
+from ratchet.storage.arrow import to_array
+from ratchet.storage.files import replacing, write_json
+from ratchet.storage.partitions import write_table
+from ratchet.use_case.columns import EVENT_TIMESTAMP
+from training_pipeline.champion_commit import ask_champion
+from training_pipeline.frozen_set import (
+    ANSWERS,
+    FINDINGS,
+    FITTING,
+    HOLDOUT,
+    ORIGIN,
+    REQUESTS,
+    Findings,
+    Origin,
+    data_version,
+    read_holdout,
+)
 
 
-@dataclass(frozen=True)
-class TrainingSet:
-    """Rows to fit on, which of them early stopping holds back at first, and the contract that they imply."""
+def dataset(project: Project) -> Report:
+    """Write dataset/, then evaluation/, each whole or not at all.
 
-    use_case: UseCase
-    rows: Columns
-    is_stopping: Array
-    contract: Contract
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Predictions by request_id, made elsewhere; `obstacle` says why there are none."""
-
-    predicted: pd.Series[float]
-    obstacle: str = ""
-
-    @classmethod
-    def none(cls, obstacle: str) -> Answers:
-        return cls(pd.Series(dtype=np.float64), obstacle)
-
-
-@dataclass(frozen=True)
-class Holdout:
-    """Rows to judge on: requests of the period with their labels, and which feature service computed them.
-
-    `request_times` are those of all requests, with a label or without; `answers` are by digest those of models that read
-    another feature service.
+    Fitting sees all requests before the holdout whose labels were known strictly before it began; judging all of the
+    holdout whose labels are known by now. Raises DataError for labels that nothing can be learnt from, StoreError without
+    features.
     """
-
-    rows: Columns
-    request_times: Array
-    period: Period
-    fingerprint: str
-    rolled_forward: bool = False
-    answers: Mapping[str, Answers] = field(default_factory=dict)
-
-    def after(self, instant: datetime) -> Holdout:
-        """What is left of it from an instant on, up to which a model has been trained."""
-        if instant <= self.period.start:
-            return self
-        start, period = np.datetime64(instant.replace(tzinfo=None), "us"), Period(instant, self.period.end)
-        rows = select(self.rows, self.rows["event_timestamp"] >= start)
-        times = self.request_times[self.request_times >= start]
-        return replace(self, rows=rows, request_times=times, period=period, rolled_forward=True)
-
-
-def select(columns: Columns, rows: Array) -> dict[str, Array]:
-    """The rows of a mask or of indices."""
-    return {name: column[rows] for name, column in columns.items()}
+    origin = _origin(project)
+    fitting = _labelled(project, Period(origin.start, origin.holdout), origin.holdout - TICK)
+    _require_two_labels(fitting, origin)
+    known = min(project.clock.now(), project.period("all").end)
+    holdout = _labelled(project, Period(origin.holdout, origin.end), known)
+    times = request_times(project, Period(origin.holdout, origin.end))
+    with replacing(project.dataset) as folder:
+        write_table(folder / FITTING, fitting)
+        write_table(folder / HOLDOUT, holdout)
+        write_table(folder / REQUESTS, times)
+        write_json(folder / ORIGIN, origin.model_dump(mode="json"))
+    findings = _find(project)
+    return {
+        "rows": {"fitting": fitting.num_rows, "holdout": holdout.num_rows, "requests": times.num_rows},
+        "data_version": findings.data_version,
+        "features_version": origin.features_version,
+        "leaks": findings.leaks.changed,
+    }
 
 
-def read_training_set(project: Project) -> TrainingSet:
-    """All requests before the holdout whose labels were known strictly before it began. Raises DataError, StoreError."""
-    stopping, until = project.period("early_stopping").start, project.period("holdout").start
-    period = Period(project.period("train").start, until)
-    rows = _labelled(project, period, until - TICK)
-    is_stopping = rows["event_timestamp"] >= np.datetime64(stopping.replace(tzinfo=None), "us")
-    for name, part in (("training", ~is_stopping), ("early-stopping", is_stopping)):
-        if len(np.unique(rows["label"][part])) < 2:
-            raise DataError(
-                f"has fewer than two different labels among its {part.sum()} rows",
-                subject=f"the {name} period",
-                remedy="Give params.yaml longer periods, or the sources more rows",
-            )
-    return TrainingSet(project.use_case, rows, is_stopping, _contract(project, period))
+def _origin(project: Project) -> Origin:
+    spec = service_spec(project.use_case)
+    return Origin(
+        features_version=features_version(project),
+        feature_service=spec.name,
+        fingerprint=spec.fingerprint,
+        start=project.period("train").start,
+        early_stopping=project.period("early_stopping").start,
+        holdout=project.period("holdout").start,
+        end=project.period("holdout").end,
+    )
 
 
-def read_holdout(project: Project) -> Holdout:
-    """All requests of the holdout period whose labels are known by now, from what was delivered up to the last period's end.
-
-    Raises DataError, StoreError.
-    """
-    period = project.period("holdout")
-    rows = _labelled(project, period, min(project.clock.now(), project.period("all").end))
-    return Holdout(rows, request_times(project, period), period, service_spec(project.use_case).fingerprint)
-
-
-def _labelled(project: Project, period: Period, as_of: datetime) -> Columns:
+def _labelled(project: Project, period: Period, as_of: datetime) -> pa.Table:
     """The period's requests whose label was known at `as_of`. Raises DataError for a label that says nothing."""
-    rows, task = training_set(project, period, as_of), project.use_case.task
-    wrong = rows["label"][~usable(task, rows["label"])]
+    rows, task = labelled_requests(project, period, as_of), project.use_case.task
+    labels = to_array(rows["label"])
+    wrong = labels[~usable(task, labels)]
     if len(wrong):
         raise DataError(
-            f"{len(wrong):,} of {len(rows['label']):,} are {'neither 0 nor 1' if task == 'binary' else 'no finite number'}, "
+            f"{len(wrong):,} of {len(labels):,} are {'neither 0 nor 1' if task == 'binary' else 'no finite number'}, "
             f"such as {wrong[0]:g}",
             subject=f"labels of {period}",
             remedy="Let a rule quarantine these rows, or `examples` leave the label null where the outcome is not known",
@@ -112,22 +92,40 @@ def _labelled(project: Project, period: Period, as_of: datetime) -> Columns:
     return rows
 
 
-def _contract(project: Project, trained: Period) -> Contract:
-    use_case, spec, code = project.use_case, service_spec(project.use_case), code_version(project.root)
-    return Contract(
-        model_name=project.namespace,
-        use_case=project.settings.use_case,
-        source=project.settings.source.name,
-        task=use_case.task,
-        kind="baseline",
-        feature_service=spec.name,
-        fingerprint=spec.fingerprint,
-        inputs=dict(use_case.inputs),
-        trained_from=trained.start,
-        trained_until=trained.end,
+def _require_two_labels(fitting: pa.Table, origin: Origin) -> None:
+    labels, is_stopping = to_array(fitting["label"]), pc.greater_equal(fitting[EVENT_TIMESTAMP], origin.early_stopping)
+    held_back = np.asarray(is_stopping)
+    for name, part in (("training", ~held_back), ("early-stopping", held_back)):
+        if len(np.unique(labels[part])) < 2:
+            raise DataError(
+                f"has fewer than two different labels among its {part.sum()} rows",
+                subject=f"the {name} period",
+                remedy="Give params.yaml longer periods, or the sources more rows",
+            )
+
+
+def _find(project: Project) -> Findings:
+    """Look for leaks, and ask the champion where only its own code can."""
+    champion, answers = ask_champion(project, read_holdout(project))
+    findings = Findings(
         data_version=data_version(project),
-        commit=code.commit,
-        dirty=code.dirty,
-        experiment=code.experiment,
-        params={},
+        leaks=find_leaks(project),
+        champion=champion,
+        obstacle=answers.obstacle,
     )
+    with replacing(project.evaluation) as folder:
+        answered = {
+            "request_id": pa.array([*answers.predicted.index], pa.string()),
+            "prediction": answers.predicted.to_numpy(),
+        }
+        write_table(folder / ANSWERS, pa.table(answered))
+        write_json(folder / FINDINGS, findings.model_dump(mode="json"))
+    return findings
+
+
+def find_leaks(project: Project) -> LeakEvidence:
+    """Recompute features on sources cut off at instants spread evenly over the training and holdout periods."""
+    period = Period(project.period("train").start, project.period("holdout").end)
+    cuts = project.settings.gate.leak_cut_offs
+    cut_offs = [period.start + (period.end - period.start) * i / (cuts + 1) for i in range(1, cuts + 1)]
+    return leak_check(project, cut_offs)

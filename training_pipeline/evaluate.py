@@ -8,24 +8,21 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from ratchet.core.clock import Period
-from ratchet.features.leak_check import leak_check
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.gate.evidence import Score
 from ratchet.gate.reasons import find_reason
 from ratchet.gate.record import GateRecord, build_record, write
 from ratchet.gate.signing import sign
-from ratchet.model_registry.champion import Champion, champion_version, resolve_champion
+from ratchet.model_registry.champion import champion_version, resolve_champion
 from ratchet.models.metrics import METRICS
 from ratchet.models.model import Model, load
 from ratchet.models.model_files import checksums
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
-from ratchet.project.versions import code_version, data_version
+from ratchet.project.versions import code_version
 from ratchet.storage.files import write_json
-from training_pipeline.champion_commit import with_answers
-from training_pipeline.dataset import Holdout, read_holdout
 from training_pipeline.evidence import collect
+from training_pipeline.frozen_set import Answers, Holdout, data_version, read_findings, read_holdout
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ def evaluate(project: Project) -> Report:
     """
     baseline = load(project.models / "baseline", project.use_case)
     serving = resolve_champion(project) if champion_version(project) is not None else None
-    trial = prepare(project, serving)
+    trial = read_trial(project, serving.model if serving else None)
     first = evaluate_model(project, trial, project.models / "baseline", constant(baseline), None)
     champion = serving.model if serving else None if first.verdict == "refused" else baseline
     candidate = evaluate_model(project, trial, project.models / "candidate", baseline, champion)
@@ -60,10 +57,16 @@ def evaluate(project: Project) -> Report:
     return report
 
 
-def prepare(project: Project, serving: Champion | None = None) -> Trial:
-    """Read the holdout, ask the champion where only its own code can, and look for leaks, once for all models."""
-    holdout = read_holdout(project)
-    return Trial(with_answers(project, serving, holdout) if serving else holdout, find_leaks(project))
+def read_trial(project: Project, serving: Model | None = None) -> Trial:
+    """What was frozen, with the answers of the model that serves where it reads other features."""
+    findings, answers = read_findings(project)
+    holdout = replace(read_holdout(project), answers=answers)
+    if serving and serving.contract.fingerprint != holdout.fingerprint and serving.digest not in answers:
+        unasked = Answers.none(
+            "another model served when the holdout was frozen: `ratchet stage dataset`, and evaluate again"
+        )
+        holdout = replace(holdout, answers={serving.digest: unasked})
+    return Trial(holdout, findings.leaks)
 
 
 def evaluate_model(
@@ -89,14 +92,6 @@ def evaluate_model(
 def constant(baseline: Model) -> Model:
     """What the baseline itself is measured over: its last rung, the same answer for every row."""
     return replace(baseline, pipeline=Pipeline([("estimator", baseline.pipeline[-1].constant())]))
-
-
-def find_leaks(project: Project) -> LeakEvidence:
-    """Recompute features on sources cut off at instants spread evenly over the training and holdout periods."""
-    period = Period(project.period("train").start, project.period("holdout").end)
-    cuts = project.settings.gate.leak_cut_offs
-    cut_offs = [period.start + (period.end - period.start) * i / (cuts + 1) for i in range(1, cuts + 1)]
-    return leak_check(project, cut_offs)
 
 
 def _summary(record: GateRecord) -> dict[str, Any]:

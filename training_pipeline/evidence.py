@@ -19,7 +19,7 @@ from ratchet.gate.plausibility import LinearFit, linear_fit
 from ratchet.models.metrics import METRICS, Codes, Floats, finite, metrics, row_losses
 from ratchet.models.model import Model
 from ratchet.use_case.contract import Array, Columns, Kind, Task, UseCase
-from training_pipeline.dataset import Answers, Holdout
+from training_pipeline.frozen_set import Answers, Holdout
 
 MOST_DRAWN = 1 << 22
 """Counts of drawn blocks that are held at once: 32 MiB, however many customers are blocks."""

@@ -25,7 +25,7 @@ from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.use_case.contract import Array, Columns, Kind
 from training_pipeline import plots
-from training_pipeline.dataset import TrainingSet, read_training_set, select
+from training_pipeline.frozen_set import TrainingSet, read_training_set, select
 
 FIXED = {"deterministic": True, "force_row_wise": True, "verbose": -1}
 """So that the same rows are the same trees, whatever the number of threads."""

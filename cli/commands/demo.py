@@ -94,7 +94,7 @@ def _steps_told(lines: Iterable[str]) -> Iterator[str]:
 
 def finish_story(project: Project, wait: float = WAIT) -> summary.Summary:
     """Tell the rest of the story and sum it up, on data that no other run changes meanwhile. Raises VersionError."""
-    with alone(project, wait):
+    with alone(project, ("training", "inference"), wait):
         print_story(project)
         found = summary.build(project)
         summary.write(project, found)
@@ -150,7 +150,7 @@ def offer_worse(project: Project) -> dict[str, Any]:
     from ratchet.models.model import load, save
     from training_pipeline import evaluate as gate
     from training_pipeline import train as fit
-    from training_pipeline.dataset import read_training_set
+    from training_pipeline.frozen_set import read_training_set
     from training_pipeline.register import offer
 
     champion, directory = resolve_champion(project), project.state / "demo" / "worse"
@@ -158,7 +158,7 @@ def offer_worse(project: Project) -> dict[str, Any]:
     worse = fit.fit_candidate(training, WORSE_TREES, settings.training, project.environment.threads)
     save(worse, directory, fit.reference_rows(worse, training.rows, settings.drift.reference_rows), {})
     baseline = load(project.models / "baseline", project.use_case)
-    record = gate.evaluate_model(project, gate.prepare(project), directory, baseline, champion.model)
+    record = gate.evaluate_model(project, gate.read_trial(project), directory, baseline, champion.model)
     version = offer(project, directory, record)
     try:
         promote(project, version, by="make demo", reason="to see what happens")

@@ -22,10 +22,10 @@ from ratchet.features.service import (
     service_spec,
 )
 from ratchet.project.project import Project
-from ratchet.storage.arrow import to_array, to_columns
+from ratchet.storage.arrow import to_columns
 from ratchet.storage.duckdb import timestamptz
 from ratchet.storage.partitions import files
-from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID, UPCOMING
+from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID, UPCOMING
 from ratchet.use_case.contract import Array, Columns, Lookup
 
 _NEVER = np.datetime64(0, "us")
@@ -41,18 +41,17 @@ def historical(project: Project, period: Period) -> dict[str, Array]:
     return to_columns(_historical(project, period))
 
 
-def training_set(project: Project, period: Period, as_of: datetime) -> dict[str, Array]:
-    """`historical`, of the requests whose label was known at `as_of`, with on-demand columns, which see none, and labels."""
+def labelled_requests(project: Project, period: Period, as_of: datetime) -> pa.Table:
+    """`historical`, of the requests whose label was known at `as_of`, with their labels; without on-demand columns."""
     known = _labels(project, period, as_of)
-    joined = _in_order(_historical(project, period).join(known, REQUEST_ID, join_type="inner"))
-    completed = project.use_case.complete(to_columns(joined.drop_columns([*LABEL_COLUMNS])))
-    return {**completed, **to_columns(joined.select([*LABEL_COLUMNS]))}
+    return _in_order(_historical(project, period).join(known, REQUEST_ID, join_type="inner"))
 
 
-def request_times(project: Project, period: Period) -> Array:
-    """When each request of a period was made, whether its label is known or not."""
+def request_times(project: Project, period: Period) -> pa.Table:
+    """The event_timestamp of each request of a period, whether its label is known or not, in order."""
     requests = between(project.features / "requests", [EVENT_TIMESTAMP], period.start, period.end - TICK)
-    return to_array(Query(requests).run(project.environment.threads, project.environment.memory_limit)[EVENT_TIMESTAMP])
+    found = Query(requests).run(project.environment.threads, project.environment.memory_limit)
+    return found.sort_by(EVENT_TIMESTAMP)
 
 
 class OnlineFeatures:

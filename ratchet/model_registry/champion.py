@@ -12,6 +12,7 @@ from ratchet.gate.signing import begin_anew
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.promotion_history import Entry, Snapshot
 from ratchet.model_registry.registry import Registry
+from ratchet.model_registry.tags import FINGERPRINT
 from ratchet.model_registry.version import Version
 from ratchet.project.project import Project
 
@@ -52,6 +53,14 @@ def champion_version(project: Project) -> int | None:
     with open_registry(project, "promotion") as registry:
         entry = registry.snapshot().champion
     return entry.version if entry else None
+
+
+def champion_fingerprint(project: Project) -> str | None:
+    """Which features the version that serves says that it reads; its model is not looked at. None where nothing serves."""
+    with open_registry(project, "promotion") as registry:
+        entry = registry.snapshot().champion
+        version = registry.versions().get(entry.version) if entry else None
+    return version.tags.get(FINGERPRINT, "") if version else "" if entry else None
 
 
 def last_promotion(registry: Registry, snapshot: Snapshot) -> Entry:

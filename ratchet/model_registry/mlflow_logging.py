@@ -23,7 +23,7 @@ from ratchet.core.settings import PARAMS_FILE
 from ratchet.gate.record import GateRecord
 from ratchet.model_registry.embedded import artifacts
 from ratchet.model_registry.model_card import model_card, registered_model_card
-from ratchet.model_registry.tags import COMMIT, DIGEST, DIRTY, EXPERIMENT, KIND, RECORD, STATUS, VERDICT
+from ratchet.model_registry.tags import COMMIT, DIGEST, DIRTY, EXPERIMENT, FINGERPRINT, KIND, RECORD, STATUS, VERDICT
 from ratchet.model_registry.version import Version
 from ratchet.models.model import TRUSTED, Contract, Model, frame
 from ratchet.models.model_files import FILES, PLOTS, REFERENCE
@@ -93,8 +93,9 @@ def _tags(model: Model) -> dict[str, str]:
         DIRTY: str(contract.dirty).lower(),
         EXPERIMENT: contract.experiment or "",
         "ratchet.data_version": contract.data_version,
+        "ratchet.features_version": contract.features_version,
         "ratchet.features.service": contract.feature_service,
-        "ratchet.fingerprint": contract.fingerprint,
+        FINGERPRINT: contract.fingerprint,
     }
 
 
@@ -146,7 +147,7 @@ def _dataset(project: Project, model: Model, directory: Path) -> DatasetInput:
         name=contract.model_name,
         digest=contract.data_version,
         source_type="local",
-        source=json.dumps({"uri": project.features.relative_to(project.root).as_posix()}),
+        source=json.dumps({"uri": project.dataset.relative_to(project.root).as_posix()}),
         schema=json.dumps(columns),
         profile=json.dumps(period),
     )

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 REQUESTED, CHAMPION, PREVIOUS = "requested", "champion", "previous"
 WAIVER = "ratchet.waiver"
-DIGEST, KIND, STATUS = "ratchet.digest", "ratchet.kind", "ratchet.status"
+DIGEST, KIND, STATUS, FINGERPRINT = "ratchet.digest", "ratchet.kind", "ratchet.status", "ratchet.fingerprint"
 RECORD, VERDICT = "ratchet.gate.record", "ratchet.verdict"
 COMMIT, DIRTY, EXPERIMENT = "ratchet.commit", "ratchet.dirty", "ratchet.experiment"

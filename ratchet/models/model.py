@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +28,7 @@ from ratchet.core.errors import DataError, RegistryError
 from ratchet.core.settings import Frozen
 from ratchet.models.model_files import ARCHIVE, CONTRACT, PLOTS, REFERENCE
 from ratchet.storage.digests import digest
+from ratchet.storage.files import replacing
 from ratchet.storage.partitions import write_table
 from ratchet.use_case.columns import LABEL_COLUMNS
 from ratchet.use_case.contract import Columns, Kind, Postprocess, Task, UseCase, as_it_is
@@ -46,7 +45,11 @@ EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
 
 
 class Contract(Frozen):
-    """What a model needs and where it comes from. No label known at or after `trained_until` was used."""
+    """What a model needs and where it comes from. No label known at or after `trained_until` was used.
+
+    `data_version` names the frozen set that it was fitted on, `features_version` the features that this came from; both as DVC
+    names a directory.
+    """
 
     model_name: str
     use_case: str
@@ -59,6 +62,7 @@ class Contract(Frozen):
     trained_from: AwareDatetime
     trained_until: AwareDatetime
     data_version: str
+    features_version: str
     commit: str | None
     dirty: bool
     experiment: str | None
@@ -122,7 +126,7 @@ def save(model: Model, directory: Path, reference: pa.Table, plots: Mapping[str,
 
     `plots` are pictures of its training, name → PNG; they go to plots/.
     """
-    with _replacing(directory) as temporary:
+    with replacing(directory) as temporary:
         (temporary / ARCHIVE).write_bytes(_archive(model.pipeline))
         (temporary / CONTRACT).write_text(model.contract.model_dump_json(indent=2) + "\n", encoding="utf-8")
         write_table(temporary / REFERENCE, reference)
@@ -202,20 +206,3 @@ def _archive(pipeline: Any) -> bytes:
 def _renamed(file: str, names: dict[str, int]) -> str:
     address, _, suffix = file.partition(".")
     return f"{names.setdefault(address, len(names) + 1)}.{suffix}"
-
-
-@contextmanager
-def _replacing(directory: Path) -> Iterator[Path]:
-    """A temporary sibling folder that takes the place of `directory` when the block ends without error."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    stem = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")
-    temporary, replaced = stem.with_suffix(".tmp"), stem.with_suffix(".old")
-    temporary.mkdir()
-    try:
-        yield temporary
-        if directory.exists():
-            directory.replace(replaced)
-        temporary.replace(directory)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)

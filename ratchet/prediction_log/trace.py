@@ -41,6 +41,7 @@ def trace(project: Project, prediction_id: str) -> dict[str, Any]:
         "run": version.run_id,
         "feature_service": {"name": contract.feature_service, "fingerprint": contract.fingerprint},
         "data_version": contract.data_version,
+        "features_version": contract.features_version,
         "code": {"commit": contract.commit, "dirty": contract.dirty},
     }
 

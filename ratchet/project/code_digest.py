@@ -102,7 +102,10 @@ def _unimported(place: Path) -> Path | None:
 
 @cache
 def _folder(top: str) -> Path | None:
-    """The folder from which a package is imported; None for the standard library's, and for what is not there."""
+    """The folder from which a package is imported; None for the standard library's, and for what is not there.
+
+    The inside of a package is no such folder: who runs a file of it by its path, as Prefect does, may import from there.
+    """
     if top in sys.stdlib_module_names:
         return None
     try:
@@ -110,7 +113,8 @@ def _folder(top: str) -> Path | None:
     except ValueError:  # made by hand, not imported
         return None
     places = [*(spec.submodule_search_locations or ()), spec.origin] if spec else []
-    return Path(places[0]).parent if places and places[0] else None
+    folder = Path(places[0]).parent if places and places[0] else None
+    return None if folder and (folder / "__init__.py").is_file() else folder
 
 
 def _source(name: str, file: Path) -> _Source:

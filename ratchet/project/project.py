@@ -106,6 +106,16 @@ class Project:
         return self.data / "features"
 
     @property
+    def dataset(self) -> Path:
+        """dataset/: the rows that a training run fits and judges on, frozen."""
+        return self.data / "dataset"
+
+    @property
+    def evaluation(self) -> Path:
+        """evaluation/: what else `evaluate` needs of the features, frozen beside the dataset."""
+        return self.data / "evaluation"
+
+    @property
     def models(self) -> Path:
         """models/baseline/ and models/candidate/, before the registry has them."""
         return self.data / "models"

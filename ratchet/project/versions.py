@@ -9,10 +9,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from typing import Literal, get_args
 
 import yaml
 
@@ -22,8 +23,11 @@ from ratchet.project.project import Project
 from ratchet.storage.digests import digest, md5
 from ratchet.storage.files import atomic, write_text
 
+Pipeline = Literal["training", "inference", "feature"]
 LOCK_FILE = "dvc.lock"
 """Where DVC writes what each stage read and wrote; it changes with the data, not with the code."""
+PIPELINES: tuple[Pipeline, ...] = get_args(Pipeline)
+"""In the order in which `alone` keeps them out, so that no two runs wait for each other."""
 _REPOSITORY = "repository.lock"
 _WAIT = 120.0
 
@@ -50,7 +54,7 @@ def directory_md5(directory: Path) -> str:
     return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
-def data_version(project: Project) -> str:
+def features_version(project: Project) -> str:
     """The version of the features, requests and labels as they are. Raises StoreError where there are none."""
     if not project.features.is_dir():
         raise StoreError("is not there", subject=str(project.features), remedy="Run `dvc repro featurize`")
@@ -100,41 +104,60 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def inputs(project: Project, stages: Sequence[str]) -> dict[str, str]:
-    """What people edit and dvc.yaml names of the stages, settings and files of code → the digest of each as it is.
+@dataclass(frozen=True)
+class Inputs:
+    """What people edit of some stages: settings, and files of code → a name of the content of each."""
 
-    Data are no part of it: paths with a source's name, or the source's own.
+    stages: Sequence[str]
+    content: Mapping[str, str]
+
+
+def inputs(project: Project, stages: Sequence[str]) -> Inputs:
+    """The inputs that dvc.yaml names of the stages, as they are now.
+
+    Data are no part of it: paths with a source's name, or the source's own. Git knows the content of what is committed, so
+    that only what differs from the commit is read. Raises VersionError where there is no git.
     """
     declared = yaml.safe_load((project.root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     bodies = [body.get("do", body) for body in (declared.get(stage.partition("@")[0], {}) for stage in stages)]
     named = {name.removeprefix("use_cases.${key}.") for body in bodies for name in body.get("params", ())}
     code = {path for body in bodies for path in body.get("deps", ()) if "${item" not in path}
     settings = {f"{PARAMS_FILE}: {name}": digest(_setting(project, name)) for name in {*named, "source"}}
-    files = _files(project.root, {path.replace("${key}", project.settings.use_case) for path in code})
-    return {**settings, **{path.relative_to(project.root).as_posix(): md5(path) for path in files}}
+    paths = sorted(path.replace("${key}", project.settings.use_case) for path in code)
+    return Inputs(stages, {**settings, **_committed(project.root, paths), **_uncommitted(project.root, paths)})
 
 
 def _setting(project: Project, name: str) -> object:
     return reduce(getattr, name.split("."), project.settings)
 
 
-def _files(root: Path, names: Iterable[str]) -> Iterator[Path]:
-    """Those named, and those in folders named; compiled Python is no code, as .dvcignore has it."""
-    for path in (root / name for name in names):
-        found = path.rglob("*") if path.is_dir() else [path]
-        yield from (file for file in found if file.is_file() and "__pycache__" not in file.parts)
+def _committed(root: Path, paths: Sequence[str]) -> dict[str, str]:
+    """The files of the commit that is checked out → git's names of their content; none where nothing is committed yet."""
+    listed = _git(root, "ls-tree", "-r", "-z", "--format=%(objectname) %(path)", "HEAD", "--", *paths) or ""
+    return {path: name for name, _, path in (line.partition(" ") for line in listed.split("\0") if line)}
 
 
-def commit_stages(
-    project: Project, stages: Sequence[str], keep: Path, began: Mapping[str, str], wait: float = _WAIT
-) -> None:
+def _uncommitted(root: Path, paths: Sequence[str]) -> dict[str, str]:
+    """The files that differ from the commit, or are not in it and not ignored → the name that git would give the content,
+    empty where there is none any more."""
+    changed = _git(root, "diff", "--name-only", "-z", "HEAD", "--", *paths) or ""
+    added = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *paths)
+    if added is None:
+        raise VersionError("is no git repository", subject=str(root), remedy="Run from a clone of one")
+    found = [path for path in f"{changed}\0{added}".split("\0") if path]
+    there = [path for path in found if (root / path).is_file()]
+    names = (_git(root, "hash-object", "--", *there) or "").split() if there else []
+    return {**dict.fromkeys(found, ""), **dict(zip(there, names, strict=True))}
+
+
+def commit_stages(project: Project, stages: Sequence[str], keep: Path, began: Inputs, wait: float = _WAIT) -> None:
     """Record in DVC what the stages' outputs are now, and keep a copy of dvc.lock at `keep`.
 
-    `began` are the stages' inputs before they ran; DVC would take those of now for them. One run at a time: it waits up to
-    `wait` seconds for others. Raises VersionError.
+    `began` are the inputs of these stages and of those that ran with them, before any ran; DVC would take those of now for
+    them. One run at a time: it waits up to `wait` seconds for others. Raises VersionError.
     """
     with _held(project.shared_state / _REPOSITORY, wait):
-        _require_unedited(began, inputs(project, stages))
+        _require_unedited(began.content, inputs(project, began.stages).content)
         _dvc(project, "commit", "--force", *stages)
         with atomic(keep) as temporary:
             shutil.copyfile(project.root / LOCK_FILE, temporary)
@@ -162,7 +185,7 @@ def restore(project: Project, lock: Path, wait: float = _WAIT) -> None:
             f"names no stage of {project.settings.use_case}", subject=str(lock), remedy="Name its use case (--use-case)"
         )
     current = project.root / LOCK_FILE
-    with alone(project, wait), _held(project.shared_state / _REPOSITORY, wait):
+    with alone(project, PIPELINES, wait), _held(project.shared_state / _REPOSITORY, wait):
         stages = {**(_locked(current) if current.exists() else {}), **own}
         write_text(current, yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False))
         _dvc(project, "checkout", *own)
@@ -181,13 +204,15 @@ def _locked(lock: Path) -> dict[str, object]:
 
 
 @contextmanager
-def alone(project: Project, wait: float) -> Iterator[None]:
-    """While the block runs, no other run changes what this use case and source keep.
+def alone(project: Project, pipelines: Iterable[Pipeline], wait: float) -> Iterator[None]:
+    """While the block runs, no other run of these pipelines changes what they keep of this use case and source.
 
     A step reads files one after the other, and DVC records what it read when it has ended: had another run changed them in
-    between, the record would name data that the step never saw. It waits up to `wait` seconds; raises VersionError.
+    between, the record would name data that the step never saw. It waits up to `wait` seconds for each; raises VersionError.
     """
-    with _held(project.state / "run.lock", wait):
+    with ExitStack() as held:
+        for pipeline in sorted(pipelines, key=PIPELINES.index):
+            held.enter_context(_held(project.state / f"{pipeline}.lock", wait))
         yield
 
 

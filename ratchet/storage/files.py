@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,6 +37,23 @@ def atomic(path: Path, *, replace: bool = True) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # where its folder is none, it is not there either
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(directory: Path) -> Iterator[Path]:
+    """A temporary sibling folder that takes the place of `directory` when the block ends without error."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    stem = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")
+    temporary, replaced = stem.with_suffix(".tmp"), stem.with_suffix(".old")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if directory.exists():
+            directory.replace(replaced)
+        temporary.replace(directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def unwritable(path: Path, error: OSError) -> StoreUnavailableError:

@@ -17,7 +17,7 @@ from ratchet.project.project import Project
 from ratchet.use_case.contract import Array
 from tests.support.noshow import use_case
 from tests.support.projects import noshow_project
-from training_pipeline.dataset import TrainingSet
+from training_pipeline.frozen_set import TrainingSet
 from training_pipeline.train import fit_baseline, fit_candidate
 
 TRAINED_FROM, TRAINED_UNTIL = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 5, 1, tzinfo=UTC)
@@ -63,6 +63,7 @@ def noshow_contract(project: Project | None = None, fingerprint: str = "f" * 64)
         trained_from=TRAINED_FROM,
         trained_until=TRAINED_UNTIL,
         data_version="d" * 32 + ".dir",
+        features_version="e" * 32 + ".dir",
         commit="c" * 40,
         dirty=False,
         experiment=None,

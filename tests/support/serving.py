@@ -18,7 +18,7 @@ import pyarrow as pa
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.settings import PARAMS_FILE
-from ratchet.feature_store.reads import training_set
+from ratchet.feature_store.reads import labelled_requests
 from ratchet.features.service import service_spec
 from ratchet.models.model import Model, save
 from ratchet.project.project import Project
@@ -27,7 +27,7 @@ from tests.support.accepted import accept_all
 from tests.support.models import noshow_contract
 from tests.support.projects import noshow_project, params
 from tests.support.records import noshow_record
-from training_pipeline.dataset import TrainingSet
+from training_pipeline.frozen_set import TrainingSet, complete
 from training_pipeline.register import offer
 from training_pipeline.train import fit_baseline, fit_candidate
 
@@ -116,7 +116,8 @@ def offer_candidate(project: Project, champion: Model, fingerprint: str = "") ->
 
 
 def _rows(project: Project) -> Columns:
-    return training_set(project, project.period("train"), project.period("holdout").start)
+    known = labelled_requests(project, project.period("train"), project.period("holdout").start)
+    return complete(project.use_case, known)
 
 
 def _training_set(project: Project, rows: Columns, fingerprint: str = "") -> TrainingSet:

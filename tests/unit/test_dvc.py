@@ -15,7 +15,7 @@ from tests.support.checkout import ROOT
 
 NAMES = sorted(path.parent.name for path in (ROOT / "use_cases").glob("*/__init__.py") if path.parent.name != "shared")
 PIPELINES = ("feature_pipeline", "training_pipeline", "inference_pipeline")
-COMPUTING = ("ingest", "validate", "featurize", "train", "evaluate", "predict", "monitor")
+COMPUTING = ("ingest", "validate", "featurize", "dataset", "train", "evaluate", "predict", "monitor")
 """Stages that call functions of a use case."""
 
 

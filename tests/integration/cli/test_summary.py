@@ -240,6 +240,9 @@ def test_the_status_names_the_code_of_each_version(project: Project) -> None:
 def test_the_demo_waits_for_a_run_that_is_at_work(project: Project) -> None:
     """Nothing is offered, and no report written, while a flow may change the data from which both are made."""
     before = status(project), contents(project.reports)
-    with alone(project, wait=0), pytest.raises(VersionError, match=r"run\.lock: is held by another run"):
+    with (
+        alone(project, ["training"], wait=0),
+        pytest.raises(VersionError, match=r"training\.lock: is held by another run"),
+    ):
         finish_story(project, wait=0)
     assert before == (status(project), contents(project.reports))

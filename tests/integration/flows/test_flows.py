@@ -20,7 +20,7 @@ from ratchet.core.errors import VersionError
 from ratchet.core.settings import Schedules
 from ratchet.project.project import Project
 from ratchet.project.step_reports import read
-from ratchet.project.versions import alone, data_version
+from ratchet.project.versions import PIPELINES, Pipeline, alone, features_version
 from ratchet.storage.files import atomic
 from tests.support.checkout import commit, environment, noshow_checkout, run, write_params
 from tests.support.killing import contents
@@ -29,7 +29,7 @@ from tests.support.webhook import webhook
 
 STAGES = {
     "feature": ["ingest", "validate", "featurize", "materialize"],
-    "training": ["train", "evaluate", "register", "reconcile"],
+    "training": ["dataset", "train", "evaluate", "register", "reconcile"],
     "inference": ["reconcile", "predict", "monitor"],
 }
 SCHEDULES = {"feature/noshow": "5 * * * *", "training/noshow": "0 3 * * 1", "inference/noshow": "20 * * * *"}
@@ -201,7 +201,7 @@ def test_dvc_finds_the_stages_of_every_flow_clean(ran: PrefectServer, checkout: 
 def test_the_data_of_a_run_can_be_had_again(ran: PrefectServer, checkout: Path) -> None:
     """Its artifact names the data version, and a command that brings that data back exactly."""
     noshow, found = project(checkout), ran.newest_run("feature")
-    before, version = contents(noshow.features), data_version(noshow)
+    before, version = contents(noshow.features), features_version(noshow)
     shown = ran.artifacts(found)[f"{PREFIX}-feature-data-version"]
     assert f"`{version}`" in shown
     shutil.rmtree(noshow.data)
@@ -209,30 +209,54 @@ def test_the_data_of_a_run_can_be_had_again(ran: PrefectServer, checkout: Path) 
     assert "ratchet" == ratchet
     run(checkout, "python", "-m", "cli", *arguments)
     assert before == contents(noshow.features)
-    assert version == data_version(noshow)
+    assert version == features_version(noshow)
 
 
-def is_at_work(project: Project) -> bool:
-    """Whether a run of the use case keeps others out."""
+SLOW_FIT = """
+
+fit_at_once = fit_candidate
+
+
+def fit_candidate(*given):
+    import pathlib
+    import time
+
+    pathlib.Path("state/fitting").touch()
+    while not pathlib.Path("state/go_on").exists():
+        time.sleep(0.1)
+    return fit_at_once(*given)
+"""
+
+
+def is_kept_out(project: Project, pipeline: Pipeline) -> bool:
+    """Whether a run of the use case keeps others of the pipeline out."""
     try:
-        with alone(project, wait=0):
+        with alone(project, [pipeline], wait=0):
             return False
     except VersionError:
         return True
 
 
-def test_a_flow_keeps_others_out_while_it_runs(ran: PrefectServer, checkout: Path) -> None:
-    """From its first step until its data are recorded, of the use case that was selected when it began."""
-    noshow = project(checkout)
+def test_while_one_flow_fits_those_of_other_pipelines_go_on(ran: PrefectServer, checkout: Path) -> None:
+    """It keeps runs of its own pipeline out until its data are recorded, of the use case that was selected when it began; and
+    what both have made is recorded as it is."""
+    noshow, train = project(checkout), checkout / "training_pipeline" / "train.py"
+    train.write_text(train.read_text(encoding="utf-8") + SLOW_FIT, encoding="utf-8")
+    commit(checkout, "Fit slowly")
     select(checkout, "noshow")
-    with subprocess.Popen(["python", "-m", "flows.inference"], cwd=checkout, env=environment()) as flow:
-        while not is_at_work(noshow):
+    with subprocess.Popen(["python", "-m", "flows.training"], cwd=checkout, env=environment()) as training:
+        while not (checkout / "state" / "fitting").exists():
             with suppress(subprocess.TimeoutExpired):
-                raise AssertionError(f"it ended with {flow.wait(0.1)} and kept nobody out")
+                raise AssertionError(f"it ended with {training.wait(0.1)} and fitted nothing")
+        run(checkout, "python", "-m", "flows.feature")
+        assert None is training.poll()
+        assert [True, False, False] == [is_kept_out(noshow, pipeline) for pipeline in PIPELINES]
         select(checkout, "another")
-        assert 0 == flow.wait()
-    assert not is_at_work(noshow)
-    assert CLEAN in run(checkout, "dvc", "status", *(f"{stage}@noshow" for stage in STAGES["inference"])).stdout
+        (checkout / "state" / "go_on").touch()
+        assert 0 == training.wait()
+    assert not is_kept_out(noshow, "training")
+    stages = [f"{stage}@noshow" for flow in ("feature", "training") for stage in STAGES[flow]]
+    assert CLEAN in run(checkout, "dvc", "status", *stages).stdout
 
 
 def test_a_step_that_fails_fails_its_flow(

@@ -20,8 +20,8 @@ from tests.support.checkout import commit, run
 from tests.support.models import TRAINED_UNTIL, noshow_columns, noshow_contract
 from tests.support.projects import NOSHOW_END, noshow_project, params
 from training_pipeline import score_holdout
-from training_pipeline.champion_commit import predict_or_explain, with_answers
-from training_pipeline.dataset import Holdout
+from training_pipeline.champion_commit import predict_or_explain
+from training_pipeline.frozen_set import Holdout
 
 ROWS = 50
 OLD_CODE = f"""
@@ -77,18 +77,12 @@ def holdout(rows: int = ROWS) -> Holdout:
 def test_the_code_of_its_own_commit_answers(project: Project, made_by: Commit) -> None:
     """Predictions come by request from the committed module, in whatever order, and afterwards nothing is left of it."""
     champion = made_by(ANSWER)
-    answers = with_answers(project, champion, holdout()).answers[champion.model.digest]
+    answers = predict_or_explain(project, champion, holdout())
     assert answers.obstacle == ""
     expected = pd.Series([row / ROWS for row in range(ROWS)], index=holdout().rows["request_id"])
     pd.testing.assert_series_equal(expected, answers.predicted.sort_index(), check_names=False, check_index_type=False)
     assert 1 == len(run(project.root, "git", "worktree", "list").stdout.splitlines())
     assert [] == [*project.state.glob("own_code*")]
-
-
-def test_a_champion_on_the_present_features_is_not_asked_elsewhere(project: Project) -> None:
-    """Where the fingerprints agree nothing is checked out, and nothing has to be committed."""
-    champion = with_contract(noshow_champion(project), fingerprint=holdout().fingerprint, dirty=True)
-    assert {} == with_answers(project, champion, holdout()).answers
 
 
 def test_a_request_without_an_answer_is_an_obstacle(project: Project, made_by: Commit) -> None:

@@ -31,8 +31,9 @@ from tests.support.mistakes import outcome_in_the_request, with_examples
 from tests.support.projects import noshow_project
 from tests.support.registry import copied
 from tests.support.variants import with_use_case
-from training_pipeline.dataset import read_holdout, read_training_set
-from training_pipeline.evaluate import constant, evaluate, evaluate_model, find_leaks, prepare
+from training_pipeline.dataset import dataset, find_leaks
+from training_pipeline.evaluate import constant, evaluate, evaluate_model, read_trial
+from training_pipeline.frozen_set import read_findings, read_training_set
 from training_pipeline.register import register
 from training_pipeline.train import fit_candidate, train
 
@@ -44,6 +45,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     accept_all(project)
     featurize(project)
     materialize(project)
+    dataset(project)
     train(project)
     evaluate(project)
     return project
@@ -76,6 +78,7 @@ def test_a_label_known_at_the_first_instant_of_the_holdout_is_not_trained_on(tmp
     accept_all(project)
     featurize(project)
     apply(project)
+    dataset(project)
     known = pq.read_table(project.features / "labels", columns=["label_known_at"])["label_known_at"].to_pylist()
     assert project.period("holdout").start in known
     assert read_training_set(project).rows["label_known_at"].max() < np.datetime64("2024-05-14T00:00")
@@ -105,7 +108,7 @@ def test_all_labelled_requests_of_the_holdout_are_judged(built: Project) -> None
 def test_a_leak_alone_refuses(built: Project) -> None:
     """Requests that carry the outcome are found on the project's own rows, and the record fails for nothing else."""
     leaks, baseline = find_leaks(outcome_in_the_request(built)), _model(built, "baseline")
-    trial = replace(prepare(built), leaks=leaks)
+    trial = replace(read_trial(built), leaks=leaks)
     record = evaluate_model(built, trial, built.models / "candidate", baseline, baseline)
     assert "refused" == record.verdict
     assert ["leaks"] == [check.name for check in record.checks if check.status == "failed"]
@@ -114,7 +117,6 @@ def test_a_leak_alone_refuses(built: Project) -> None:
 def test_a_contract_says_whether_its_code_was_committed(built: Project, tmp_path: Path) -> None:
     """Outside a repository there is no commit; in one the contract names it, and says what was changed since."""
     project = copied(built, tmp_path / "copy")
-    apply(project)
     (project.root / ".gitignore").write_text("/data/\n/state/\n/feature_repo/\n", encoding="utf-8")
     run(project.root, "git", "init", "--quiet")
     commit(project.root, "Begin")
@@ -158,7 +160,7 @@ def test_worse_candidate_offered_outside_the_pipeline_is_refused(built: Project,
     champion, baseline = _model(built, "candidate"), _model(built, "baseline")
     worse = fit_candidate(read_training_set(built), 2, built.settings.training, threads=1)
     save(worse, tmp_path / "worse", pa.table({"prediction": [0.0]}))
-    record = evaluate_model(built, prepare(built), tmp_path / "worse", baseline, champion)
+    record = evaluate_model(built, read_trial(built), tmp_path / "worse", baseline, champion)
     assert record.verdict == "refused"
     assert "ratchet:non-inferior" in {check.name for check in record.checks if check.status == "failed"}
 
@@ -170,6 +172,8 @@ def test_candidate_is_held_against_what_serves(built: Project, tmp_path: Path) -
     register(project)
     for version in (1, 2):  # uncommitted, so that the policy leaves them to a person
         promote(project, version, by="ann")
+    dataset(project)
+    assert {} == read_findings(project)[1]
     champion, again = _model(project, "candidate"), evaluate(project)["candidate"]
     assert [check["name"] for check in again["checks"] if check["status"] == "failed"] == [
         "ratchet:another-model",
@@ -186,7 +190,7 @@ def test_champion_that_trained_into_the_holdout_rolls_it_forward(built: Project)
     champion = _model(built, "candidate")
     later = built.period("holdout").start.replace(month=6)
     seen = replace(champion, contract=champion.contract.model_copy(update={"trained_until": later}))
-    record = evaluate_model(built, prepare(built), built.models / "candidate", _model(built, "baseline"), seen)
+    record = evaluate_model(built, read_trial(built), built.models / "candidate", _model(built, "baseline"), seen)
     assert (record.evidence.start, record.evidence.rolled_forward) == (later, True)
     assert record.evidence.n < _record(built, "candidate").evidence.n
 
@@ -196,7 +200,7 @@ def test_period_without_two_different_labels_is_a_clear_error(built: Project) ->
     periods = built.settings.periods
     short = periods.model_copy(update={"early_stopping": periods.holdout.replace(day=14)})
     with pytest.raises(DataError, match="the early-stopping period: has fewer than two different labels"):
-        train(built.with_settings(periods=short))
+        dataset(built.with_settings(periods=short))
 
 
 def test_settings_reach_the_estimator(built: Project) -> None:
@@ -226,7 +230,6 @@ def test_label_that_says_nothing_is_a_clear_error(tmp_path: Path, task: Task, va
     featurize(project)
     apply(project)
     with pytest.raises(DataError) as error:
-        read_training_set(project)
+        dataset(project)
     assert problem == error.value.problem
-    with pytest.raises(DataError, match=problem.partition("are ")[2]):
-        read_holdout(project)
+    assert not project.dataset.exists()

@@ -30,11 +30,12 @@ from ratchet.storage.partitions import files
 from ratchet.use_case.contract import Array
 from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.projects import committed
+from training_pipeline.dataset import dataset
 from training_pipeline.evaluate import evaluate
 from training_pipeline.register import register
 from training_pipeline.train import train
 
-STEPS = (ingest, validate, featurize, materialize, train, evaluate, register, reconcile, predict, monitor)
+STEPS = (ingest, validate, featurize, materialize, dataset, train, evaluate, register, reconcile, predict, monitor)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from ratchet.use_case.contract import Columns, Task
 from tests.support.models import TRAINED_UNTIL, noshow_baseline, noshow_candidate, noshow_columns, noshow_contract
 from tests.support.noshow import use_case
 from training_pipeline import evidence as evidence_module
-from training_pipeline.dataset import Answers, Holdout, select
 from training_pipeline.evidence import (
     block_codes,
     collect,
@@ -32,6 +31,7 @@ from training_pipeline.evidence import (
     relative_gain,
     slice_scores,
 )
+from training_pipeline.frozen_set import Answers, Holdout, select
 
 POLICY = GateSettings(slices=("clinic",), block="week", min_rows=500, min_slice_rows=100, min_blocks=3, resamples=300)
 TASKS: tuple[Task, ...] = ("regression", "binary")

@@ -22,10 +22,11 @@ from ratchet.core.environment import Environment
 from ratchet.core.errors import StoreError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_store.definitions import apply, open_store
-from ratchet.feature_store.reads import OnlineFeatures, historical, request_times, training_set
+from ratchet.feature_store.reads import OnlineFeatures, historical, labelled_requests, request_times
 from ratchet.features.service import request_schema, service_spec
 from ratchet.project.project import Project
 from ratchet.storage import sqlite
+from ratchet.storage.arrow import to_columns
 from ratchet.storage.files import write_text
 from ratchet.use_case.contract import Array
 from tests.support.accepted import accept_all
@@ -33,7 +34,6 @@ from tests.support.checkout import ROOT
 from tests.support.parcels import END, parcels_project
 from tests.support.projects import noshow_project, params
 from tests.support.registry import copied
-from tests.support.variants import with_use_case
 
 MARCH = Period(datetime(2024, 3, 10, 12, tzinfo=UTC), datetime(2024, 3, 12, tzinfo=UTC))
 
@@ -84,37 +84,30 @@ def test_two_halves_are_the_whole(project: Project) -> None:
 
 def test_labels_are_those_known_by_then(project: Project) -> None:
     """A label counts from the timestamp it is known; in the end every request has one."""
-    everything = training_set(project, MARCH, MARCH.end + timedelta(days=9))
-    known = training_set(project, MARCH, MARCH.end)
+    everything = to_columns(labelled_requests(project, MARCH, MARCH.end + timedelta(days=9)))
+    known = to_columns(labelled_requests(project, MARCH, MARCH.end))
     assert len(everything["label"]) == len(historical(project, MARCH)["request_id"])
     assert set(known["request_id"]) == set(everything["request_id"][everything["label_known_at"] <= stamp(MARCH.end)])
     assert 0 < len(known["label"]) < len(everything["label"])
 
 
-def test_training_set_is_labelled_and_complete(project: Project) -> None:
-    """Training rows are the historical ones that have a known label, in their order, with on-demand columns."""
+def test_labelled_requests_are_historical_ones(project: Project) -> None:
+    """They are those that have a known label, in their order."""
     stored = pq.read_table(project.features / "labels", partitioning=None).to_pydict()
     by_id = dict(zip(stored["request_id"], stored["label"], strict=True))
-    columns, joined = training_set(project, MARCH, MARCH.end), historical(project, MARCH)
+    columns, joined = to_columns(labelled_requests(project, MARCH, MARCH.end)), historical(project, MARCH)
     kept = np.isin(joined["request_id"], columns["request_id"])
     for name, column in joined.items():
         np.testing.assert_array_equal(column[kept], columns[name])
     assert [by_id[request] for request in columns["request_id"]] == columns["label"].tolist()
-    assert {*joined, "label", "label_known_at", "night"} == set(columns)
-
-
-def test_on_demand_columns_see_no_label(project: Project, tmp_path: Path) -> None:
-    """A use case whose function would take the outcome for an input gets what it will get online: nothing."""
-    peeping = with_use_case(copied(project, tmp_path / "copy"), on_demand=lambda row: {"night": float("label" in row)})
-    apply(peeping)
-    assert 0.0 == training_set(peeping, MARCH, MARCH.end)["night"]
+    assert {*joined, "label", "label_known_at"} == set(columns)
 
 
 def test_all_requests_of_a_period_are_counted(project: Project) -> None:
     """Those without a label, too."""
     times = historical(project, MARCH)["event_timestamp"]
-    np.testing.assert_array_equal(times, np.sort(request_times(project, MARCH)))
-    assert len(times) > len(training_set(project, MARCH, MARCH.end)["label"])
+    np.testing.assert_array_equal(times, to_columns(request_times(project, MARCH))["event_timestamp"])
+    assert len(times) > labelled_requests(project, MARCH, MARCH.end).num_rows
 
 
 def test_period_without_requests_is_an_error(project: Project) -> None:

@@ -30,6 +30,7 @@ from tests.support.projects import committed, noshow_project
 from tests.support.registry import client, create_registry
 from tests.support.remedies import follow
 from tests.support.variants import with_use_case
+from training_pipeline.dataset import dataset
 from training_pipeline.evaluate import evaluate
 from training_pipeline.register import offer, register
 from training_pipeline.train import train
@@ -46,6 +47,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     reports.run(project, "validate", lambda _: {"rows": {}, "reasons": {}})
     featurize(project)
     materialize(project)
+    dataset(project)
     train(project)
     create_registry(project)  # once for all
     return project
@@ -109,6 +111,7 @@ def test_labels_of_pure_noise_let_nothing_serve(trained: Project, tmp_path: Path
     noise = ((number * 7919) % 13 < 4).cast("float64")
     project = with_examples(copied(trained, tmp_path), lambda rows: rows.mutate(label=noise))
     featurize(project)
+    dataset(project)
     train(project)
     reports.run(project, "evaluate", evaluate)
     reports.run(project, "register", register)
@@ -191,6 +194,7 @@ def test_changed_features_lead_to_the_reason_why_the_new_model_does_not_serve(ju
     with pytest.raises(GateError, match="was trained on feature service") as error:
         load_champion(changed)
     apply(changed)
+    dataset(changed)
     train(changed)
     reports.run(changed, "evaluate", evaluate)
     assert "`ratchet summary`" in error.value.remedy

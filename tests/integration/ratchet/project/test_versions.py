@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +16,14 @@ from ratchet.core.errors import StoreError, VersionError
 from ratchet.core.settings import DriftSettings, GateSettings, SourceSettings
 from ratchet.project.project import Project
 from ratchet.project.versions import (
+    PIPELINES,
     CodeVersion,
+    Inputs,
     alone,
     code_version,
     commit_stages,
-    data_version,
     directory_md5,
+    features_version,
     inputs,
     restore,
 )
@@ -73,22 +75,22 @@ class TestData:
         record(project, "one")
         locked = yaml.safe_load(kept(project, "one").read_text(encoding="utf-8"))
         expected = locked["stages"][STAGE]["outs"][0]["md5"]
-        assert expected == data_version(project) == directory_md5(project.features)
+        assert expected == features_version(project) == directory_md5(project.features)
 
     def test_any_change_is_another_version(self, project: Project) -> None:
         """Content, name and absence of a file all count."""
         versions = []
         for name, text in (("a", "1"), ("a", "2"), ("b", "2")):
             write(project, **{name: text})
-            versions.append(data_version(project))
+            versions.append(features_version(project))
         (project.features / "a").unlink()
-        versions.append(data_version(project))
+        versions.append(features_version(project))
         assert 4 == len(set(versions))
 
     def test_no_features_is_an_error(self, project: Project) -> None:
         """There is no version of nothing."""
         with pytest.raises(StoreError, match="Run `dvc repro featurize`"):
-            data_version(project)
+            features_version(project)
 
 
 class TestKeeping:
@@ -129,7 +131,7 @@ class TestKeeping:
             write(project, a=name)
             (project.root / "model").write_text(name, encoding="utf-8")
             commit_stages(project, [STAGE, "train@other"], kept(project, name), inputs(project, [STAGE]))
-        with alone(project.with_settings(use_case="other"), wait=0):
+        with alone(project.with_settings(use_case="other"), PIPELINES, wait=0):
             restore(project, kept(project, "one"))
         assert "one" == (project.features / "a").read_text(encoding="utf-8")
         assert "two" == (project.root / "model").read_text(encoding="utf-8")
@@ -222,12 +224,34 @@ class TestInputs:
         (templated.root / name).write_text("x", encoding="utf-8")
         assert began == inputs(templated, TRAIN)
 
+    def test_a_commit_changes_no_content(self, templated: Project) -> None:
+        """What was edited before the run may be committed while it goes on."""
+        (templated.root / "training_pipeline" / "train.py").write_text("x = 1", encoding="utf-8")
+        began = inputs(templated, TRAIN)
+        commit(templated.root, "Edit")
+        assert began == inputs(templated, TRAIN)
+
+    def test_a_file_that_was_deleted_counts(self, templated: Project) -> None:
+        """Also one that was committed."""
+        path = templated.root / "training_pipeline" / "train.py"
+        path.write_text("x = 1", encoding="utf-8")
+        commit(templated.root, "Begin")
+        began = inputs(templated, TRAIN)
+        path.unlink()
+        assert {"training_pipeline/train.py"} == edited(began, inputs(templated, TRAIN))
+
+    def test_without_git_nothing_is_known(self, templated: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+        """That is an error: an edit would not be seen."""
+        monkeypatch.setenv("PATH", "")
+        with pytest.raises(VersionError, match="git"):
+            inputs(templated, TRAIN)
+
 
 TRAIN = ["train@tests.support.noshow"]
 
 
-def edited(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
-    return {name for name in {*before, *after} if before.get(name) != after.get(name)}
+def edited(before: Inputs, after: Inputs) -> set[str]:
+    return {name for name, _ in before.content.items() ^ after.content.items()}
 
 
 @pytest.fixture
@@ -238,6 +262,8 @@ def templated(tmp_path: Path) -> Project:
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(declared), encoding="utf-8")
     for folder in ("training_pipeline", "use_cases/tests.support.noshow"):
         (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
+    run(tmp_path, "git", "init", "--quiet")
     return noshow_project(tmp_path).with_settings(source=SourceSettings(name="clinic", path="delivered"))
 
 
@@ -245,9 +271,9 @@ HOLD = """
 import sys
 from pathlib import Path
 from ratchet.project.project import Project
-from ratchet.project.versions import alone
+from ratchet.project.versions import PIPELINES, alone
 
-with alone(Project.load(Path(sys.argv[1])), wait=0):
+with alone(Project.load(Path(sys.argv[1])), PIPELINES, wait=0):
     print("alone", flush=True)
     sys.stdin.read()
 """
@@ -274,7 +300,7 @@ class TestAlone:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         refused = subprocess.run(ingest, cwd=project.root, env=environment, capture_output=True, text=True, check=False)
         assert 1 == refused.returncode
-        assert f"ratchet: {project.state}/run.lock: is held by another run, also after 5 seconds" in refused.stderr
+        assert f"ratchet: {project.state}/feature.lock: is held by another run, also after 5 seconds" in refused.stderr
         assert not project.raw.exists()
         other_run.communicate("")
         subprocess.run(ingest, cwd=project.root, env=environment, capture_output=True, check=True)
@@ -282,11 +308,11 @@ class TestAlone:
 
     def test_a_run_that_is_killed_keeps_nobody_out(self, project: Project, other_run: subprocess.Popen[str]) -> None:
         """The lock dies with its process."""
-        with pytest.raises(VersionError, match=r"Wait until that run has ended"), alone(project, wait=0):
+        with pytest.raises(VersionError, match=r"Wait until that run has ended"), alone(project, ["feature"], wait=0):
             pass
         other_run.kill()
         other_run.wait()
-        with alone(project, wait=0):
+        with alone(project, ["feature"], wait=0):
             pass
 
     @pytest.mark.usefixtures("other_run")
@@ -296,7 +322,7 @@ class TestAlone:
             project.with_settings(use_case="another"),
             project.with_settings(source=SourceSettings(name="hospital", path="x")),
         ):
-            with alone(other, wait=0):
+            with alone(other, PIPELINES, wait=0):
                 pass
 
     @pytest.mark.usefixtures("other_run")
@@ -305,7 +331,7 @@ class TestAlone:
         write(project, a="1")
         record(project, "one")
         (project.features / "a").unlink()
-        with pytest.raises(VersionError, match=r"run\.lock: is held by another run"):
+        with pytest.raises(VersionError, match=r"\.lock: is held by another run"):
             restore(project, kept(project, "one"), wait=0)
         assert not (project.features / "a").exists()
 
@@ -313,7 +339,7 @@ class TestAlone:
         """What stands in the way is named."""
         project.state.parent.mkdir(parents=True)
         project.state.write_text("a file", encoding="utf-8")
-        with pytest.raises(VersionError, match=r"run\.lock: cannot be locked"), alone(project, wait=0):
+        with pytest.raises(VersionError, match=r"feature\.lock: cannot be locked"), alone(project, ["feature"], wait=0):
             pass
 
 

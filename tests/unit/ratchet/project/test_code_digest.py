@@ -142,6 +142,15 @@ def test_modules_are_found_however_they_are_imported(tmp_path: Path, monkeypatch
     assert ["shop", *(f"shop.{way}" for way in ways)] == sorted(closure("shop.step"))
 
 
+def test_who_runs_a_file_by_its_path_runs_the_same_code() -> None:
+    """Prefect's worker does, and Python then also imports from the inside of the package that the file is part of."""
+    script = (
+        "import json, sys; from ratchet.project.code_digest import code_digest;"
+        "sys.path[:0] = sys.argv[1:2]; print(json.dumps([code_digest(step) for step in sys.argv[2:]]))"
+    )
+    assert [code_digest(step) for step in STEPS] == answer(script, ROOT / "flows", *STEPS, cwd=ROOT)
+
+
 def test_what_is_not_there_has_no_digest() -> None:
     """A digest of nothing would never change."""
     with pytest.raises(ModuleNotFoundError, match=r"feature_pipeline\.nothing"):

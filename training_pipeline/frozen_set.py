@@ -1,0 +1,198 @@
+"""What a training run fits and judges on, as the stage `dataset` froze it: features may go on changing meanwhile.
+
+The folder dataset/ is the frozen set, and its DVC name is the data version of the models: joined requests with their labels,
+those before the holdout apart from those of it. The folder evaluation/ holds what else `evaluate` needs and only features and
+accepted rows can tell: what the leak check found, and what a champion predicts that reads other features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import AwareDatetime, ValidationError
+
+from ratchet.core.clock import Period
+from ratchet.core.errors import StoreError
+from ratchet.core.settings import Frozen
+from ratchet.features.leak_evidence import LeakEvidence
+from ratchet.features.service import service_spec
+from ratchet.models.model import Contract
+from ratchet.project.project import Project
+from ratchet.project.versions import code_version, directory_md5
+from ratchet.storage.arrow import to_array, to_columns
+from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_COLUMNS
+from ratchet.use_case.contract import Array, Columns, UseCase
+
+FITTING, HOLDOUT, REQUESTS, ORIGIN = "fitting.parquet", "holdout.parquet", "requests.parquet", "origin.json"
+FINDINGS, ANSWERS = "findings.json", "answers.parquet"
+
+
+class Origin(Frozen):
+    """Where a frozen set comes from: the version of the features, their service, and the instants that split the rows."""
+
+    features_version: str
+    feature_service: str
+    fingerprint: str
+    start: AwareDatetime
+    early_stopping: AwareDatetime
+    holdout: AwareDatetime
+    end: AwareDatetime
+
+
+class Findings(Frozen):
+    """What was found beside the frozen set of a data version; `champion` is the digest of the model that was asked for
+    answers, if one was."""
+
+    data_version: str
+    leaks: LeakEvidence
+    champion: str | None = None
+    obstacle: str = ""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Rows to fit on, which of them early stopping holds back at first, and the contract that they imply."""
+
+    use_case: UseCase
+    rows: Columns
+    is_stopping: Array
+    contract: Contract
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Predictions by request_id, made elsewhere; `obstacle` says why there are none."""
+
+    predicted: pd.Series[float]
+    obstacle: str = ""
+
+    @classmethod
+    def none(cls, obstacle: str) -> Answers:
+        return cls(pd.Series(dtype=np.float64), obstacle)
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Rows to judge on: requests of the period with their labels, and which feature service computed them.
+
+    `request_times` are those of all requests, with a label or without; `answers` are by digest those of models that read
+    another feature service.
+    """
+
+    rows: Columns
+    request_times: Array
+    period: Period
+    fingerprint: str
+    rolled_forward: bool = False
+    answers: Mapping[str, Answers] = field(default_factory=dict)
+
+    def after(self, instant: datetime) -> Holdout:
+        """What is left of it from an instant on, up to which a model has been trained."""
+        if instant <= self.period.start:
+            return self
+        start, period = np.datetime64(instant.replace(tzinfo=None), "us"), Period(instant, self.period.end)
+        rows = select(self.rows, self.rows[EVENT_TIMESTAMP] >= start)
+        times = self.request_times[self.request_times >= start]
+        return replace(self, rows=rows, request_times=times, period=period, rolled_forward=True)
+
+
+def select(columns: Columns, rows: Array) -> dict[str, Array]:
+    """The rows of a mask or of indices."""
+    return {name: column[rows] for name, column in columns.items()}
+
+
+def data_version(project: Project) -> str:
+    """DVC's name of the frozen set. Raises StoreError where there is none."""
+    _origin(project)
+    return directory_md5(project.dataset)
+
+
+def read_training_set(project: Project) -> TrainingSet:
+    """The rows before the holdout. Raises StoreError where none are frozen, or those of other features."""
+    origin, rows = _origin(project), _rows(project, FITTING)
+    is_stopping = rows[EVENT_TIMESTAMP] >= np.datetime64(origin.early_stopping.replace(tzinfo=None), "us")
+    return TrainingSet(project.use_case, rows, is_stopping, _contract(project, origin))
+
+
+def read_holdout(project: Project) -> Holdout:
+    """The rows to judge on, without answers. Raises StoreError where none are frozen, or those of other features."""
+    origin = _origin(project)
+    with _readable(project):
+        times = to_array(pq.read_table(project.dataset / REQUESTS)[EVENT_TIMESTAMP])
+    return Holdout(_rows(project, HOLDOUT), times, Period(origin.holdout, origin.end), origin.fingerprint)
+
+
+def read_findings(project: Project) -> tuple[Findings, dict[str, Answers]]:
+    """What was found beside this very set, and the answers by the digest of the model that gave them. Raises StoreError."""
+    with _readable(project):
+        findings = Findings.model_validate_json((project.evaluation / FINDINGS).read_bytes())
+        predicted = pd.read_parquet(project.evaluation / ANSWERS).set_index("request_id")["prediction"]
+    if findings.data_version != data_version(project):
+        raise _not_frozen(project, "was made beside another frozen set")
+    answers = Answers(predicted, findings.obstacle)
+    return findings, {findings.champion: answers} if findings.champion else {}
+
+
+def _origin(project: Project) -> Origin:
+    with _readable(project):
+        origin = Origin.model_validate_json((project.dataset / ORIGIN).read_bytes())
+    if origin.fingerprint != service_spec(project.use_case).fingerprint:
+        raise _not_frozen(project, f"holds the features of {origin.feature_service}, which this code does not compute")
+    return origin
+
+
+def _rows(project: Project, name: str) -> Columns:
+    with _readable(project):
+        table = pq.read_table(project.dataset / name)
+    return complete(project.use_case, table)
+
+
+def complete(use_case: UseCase, labelled: pa.Table) -> Columns:
+    """Labelled requests with on-demand columns, which see no label."""
+    completed = use_case.complete(to_columns(labelled.drop_columns([*LABEL_COLUMNS])))
+    return {**completed, **to_columns(labelled.select([*LABEL_COLUMNS]))}
+
+
+@contextmanager
+def _readable(project: Project) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ValidationError) as error:
+        raise _not_frozen(project, f"cannot be read ({' '.join(str(error).split())[:200]})") from error
+
+
+def _not_frozen(project: Project, problem: str) -> StoreError:
+    return StoreError(
+        problem,
+        subject=f"the frozen set of {project.namespace}",
+        remedy=f"Run `ratchet --use-case {project.settings.use_case} stage dataset`",
+    )
+
+
+def _contract(project: Project, origin: Origin) -> Contract:
+    use_case, code = project.use_case, code_version(project.root)
+    return Contract(
+        model_name=project.namespace,
+        use_case=project.settings.use_case,
+        source=project.settings.source.name,
+        task=use_case.task,
+        kind="baseline",
+        feature_service=origin.feature_service,
+        fingerprint=origin.fingerprint,
+        inputs=dict(use_case.inputs),
+        trained_from=origin.start,
+        trained_until=origin.holdout,
+        data_version=data_version(project),
+        features_version=origin.features_version,
+        commit=code.commit,
+        dirty=code.dirty,
+        experiment=code.experiment,
+        params={},
+    )
