@@ -31,6 +31,8 @@ class Project:
     settings: Settings
     environment: Environment = field(default_factory=Environment)
     clock: Clock = field(default_factory=SystemClock)
+    given: UseCase | None = None
+    """A use case in the place of the one that the settings name."""
 
     @classmethod
     def load(cls, root: Path | None = None, use_case: str | None = None) -> Project:
@@ -49,7 +51,7 @@ class Project:
 
     @cached_property
     def use_case(self) -> UseCase:
-        return load_use_case(self.settings.use_case)
+        return self.given or load_use_case(self.settings.use_case)
 
     @property
     def loader(self) -> Loader:

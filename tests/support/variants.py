@@ -11,16 +11,12 @@ from ratchet.project.project import Project
 
 def with_use_case(project: Project, **changes: Any) -> Project:
     """The project with some fields of its use case changed."""
-    other = replace(project)
-    other.__dict__["use_case"] = replace(project.use_case, **changes)  # what its cached property would hold
-    return other
+    return replace(project, given=replace(project.use_case, **changes))
 
 
 def with_gate(project: Project, **changes: Any) -> Project:
     """The project with some settings of its gate changed."""
-    other = project.with_settings(gate=project.settings.gate.model_copy(update=changes))
-    other.__dict__["use_case"] = project.use_case
-    return other
+    return project.with_settings(gate=project.settings.gate.model_copy(update=changes))
 
 
 def with_table(project: Project, name: str, **changes: Any) -> Project:

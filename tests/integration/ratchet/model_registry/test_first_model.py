@@ -68,11 +68,9 @@ def judged(judged_once: Project, tmp_path: Path) -> Project:
 
 
 def copied(project: Project, folder: Path) -> Project:
-    """The project with all its files elsewhere; the use case stays the one that it has."""
+    """The project with all its files elsewhere."""
     shutil.copytree(project.root, folder / "copy")
-    other = replace(project, root=folder / "copy")
-    other.__dict__["use_case"] = project.use_case
-    return other
+    return replace(project, root=folder / "copy")
 
 
 def grouped_by_nothing(project: Project) -> Project:
