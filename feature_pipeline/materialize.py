@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from ratchet.core.clock import TICK
 from ratchet.core.progress import counted
-from ratchet.feature_store.definitions import apply, databases, online_database, open_store
+from ratchet.feature_store.definitions import apply, databases, open_store
+from ratchet.feature_store.online_store import online_store
 from ratchet.feature_store.upcoming import pack
 from ratchet.features.expressions import compile_view
 from ratchet.features.leak_check import known_before
@@ -50,7 +51,7 @@ def materialize(project: Project) -> Report:
     features = {name: unit_digests(project.features / "views" / name) for name in spec.views.values()}
     inputs = digest(CODE, spec.fingerprint, until, features, unit_digests(project.accepted))
     marker = project.state / "materialized.json"
-    report = _report_of(marker, inputs) if online_database(project).exists() else None
+    report = _report_of(marker, inputs) if online_store(project.environment, project.state).exists() else None
     if report is None:
         marker.unlink(missing_ok=True)
     apply(project)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import yaml
 
 from ratchet.core.errors import StoreError, StoreUnavailableError
 from ratchet.feature_store.feast_import import feast_module
+from ratchet.feature_store.online_store import online_store
 from ratchet.features.service import (
     ServiceSpec,
     label_schema,
@@ -30,11 +30,6 @@ if TYPE_CHECKING:
     import feast
 
 REMEDY = "Run `ratchet stage materialize`"
-
-
-def online_database(project: Project) -> Path:
-    """The SQLite file of the online store."""
-    return project.state / "feast_online.db"
 
 
 def feast_project(project: Project) -> str:
@@ -90,8 +85,7 @@ def apply(project: Project) -> None:
         temporary.write_text(yaml.safe_dump(_settings(project), sort_keys=False), encoding="utf-8")
     store, wanted = _connect(project, create=True), list(definitions(project).values())
     with databases(project):
-        with closing(sqlite.connect(online_database(project), create=True)) as database:
-            database.execute("PRAGMA journal_mode=WAL")  # readers go on while materialize writes
+        online_store(project.environment, project.state).create()
         store.apply(wanted, objects_to_delete=_obsolete(store, wanted), partial=False)
 
 
@@ -100,17 +94,21 @@ def databases(project: Project) -> Iterator[None]:
     """Raises StoreError where the database of the registry or of the online store does not do what the block asks of it."""
     from sqlalchemy.exc import SQLAlchemyError
 
+    online = online_store(project.environment, project.state)
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error) as error:
-        is_registry = isinstance(error, SQLAlchemyError)
-        raise StoreUnavailableError(
-            f"cannot be opened or written ({' '.join(str(error).split())[:400]})",
-            subject="feature registry" if is_registry else "online store",
-            remedy="Start its database, or correct RATCHET_FEAST_REGISTRY"
-            if is_registry and project.environment.feast_registry
-            else f"See that {project.state} has room and can be written, and run again",
-        ) from error
+    except SQLAlchemyError as error:
+        is_named = project.environment.feast_registry
+        room = f"See that {project.state} has room and can be written, and run again"
+        remedy = "Start its database, or correct RATCHET_FEAST_REGISTRY" if is_named else room
+        raise _unavailable(error, "feature registry", remedy) from error
+    except online.errors as error:
+        raise _unavailable(error, "online store", online.remedy) from error
+
+
+def _unavailable(error: Exception, subject: str, remedy: str) -> StoreUnavailableError:
+    problem = f"cannot be opened or written ({' '.join(str(error).split())[:400]})"
+    return StoreUnavailableError(problem, subject=subject, remedy=remedy)
 
 
 def open_store(project: Project) -> feast.FeatureStore:
@@ -133,20 +131,6 @@ def feature_service(store: feast.FeatureStore, spec: ServiceSpec) -> feast.Featu
         raise StoreError(
             "was never applied, or the use case's features changed since", subject=spec.name, remedy=REMEDY
         ) from error
-
-
-def open_online(store: feast.FeatureStore, project: Project) -> None:
-    """Let Feast read the online store that is there: it would make one that is not, in which every feature is absent.
-
-    Raises StoreError where there is none.
-    """
-    path = online_database(project)
-    if not path.exists():
-        raise StoreUnavailableError("is not there", subject=f"online store {path}", remedy=REMEDY)
-    with databases(project):
-        store.provider.online_store._conn = sqlite.connect(
-            path, detect_types=sqlite3.PARSE_DECLTYPES | sqlite3.PARSE_COLNAMES, check_same_thread=False
-        )
 
 
 def _connect(project: Project, *, create: bool = False) -> feast.FeatureStore:
@@ -190,7 +174,7 @@ def _settings(project: Project, *, create: bool = False) -> dict[str, Any]:
             "threads": environment.threads,
             "memory_limit": environment.memory_limit,
         },
-        "online_store": {"sqlite": {"type": "sqlite", "path": str(online_database(project))}}[environment.online_store],
+        "online_store": online_store(environment, project.state).settings(),
         "materialization": {"pull_latest_features": True},
         "data_quality_monitoring": {"auto_baseline": False},
         "entity_key_serialization_version": 3,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +12,8 @@ import pyarrow.compute as pc
 
 from ratchet.core.clock import TICK, Period
 from ratchet.core.errors import StoreError, StoreUnavailableError
-from ratchet.feature_store.definitions import feature_service, open_online, open_store
+from ratchet.feature_store.definitions import databases, feature_service, open_store
+from ratchet.feature_store.online_store import online_store
 from ratchet.feature_store.point_in_time_join import Query, between
 from ratchet.feature_store.upcoming import bring_forward
 from ratchet.features.service import (
@@ -61,7 +61,9 @@ class OnlineFeatures:
         self._use_case = project.use_case
         self._spec = service_spec(project.use_case)
         self._store = open_store(project)
-        open_online(self._store, project)
+        self._online = online_store(project.environment, project.state)
+        with databases(project):
+            self._online.attach(self._store)
         self._service = feature_service(self._store, self._spec)
 
     def read(self, requests: Columns) -> dict[str, Array]:
@@ -76,7 +78,7 @@ class OnlineFeatures:
         keys = self._keys(requests)
         try:
             found = self._store.get_online_features(self._service, _filled(keys), full_feature_names=True)
-        except sqlite3.Error as error:
+        except self._online.errors as error:
             raise StoreUnavailableError(
                 f"cannot be read ({error})", subject="online store", remedy="Run `ratchet stage materialize`"
             ) from error

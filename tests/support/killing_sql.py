@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from feature_pipeline.materialize import materialize
-from ratchet.feature_store.definitions import online_database
 from ratchet.feature_store.feast_import import feast_module
+from ratchet.feature_store.online_sqlite import SqliteOnlineStore
 from tests.support.killing import in_child
 from tests.support.parcels import parcels_project
 
@@ -30,7 +30,7 @@ Rows = set[tuple[Any, ...]]
 
 def online_rows(root: Path) -> dict[str, Rows]:
     """Everything that the online store holds, by table."""
-    with sqlite3.connect(online_database(parcels_project(root))) as database:
+    with sqlite3.connect(SqliteOnlineStore(parcels_project(root).state).path) as database:
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         columns = "entity_key, feature_name, value, event_ts"
         return {name: set(database.execute(f'SELECT {columns} FROM "{name}"')) for name in tables}

@@ -26,10 +26,10 @@ PINNED = {
     ),
     "evidently": ("0.7.23", "inference_pipeline/monitor/drift_page.py registers our PSI through evidently.legacy"),
     "skops": ("0.16.0", "ratchet/models/model.py numbers the addresses in schema.json of an archive, for equal bytes"),
-    "feast": ("0.67.0", "ratchet/feature_store/definitions.py hands the SQLite store an open connection"),
+    "feast": ("0.67.0", "ratchet/feature_store/online_sqlite.py hands the SQLite store an open connection"),
 }
 USED = {("training_pipeline/train.py", "_ConfigAliases"), ("training_pipeline/train.py", "_get_all_param_aliases")} | {
-    ("ratchet/feature_store/definitions.py", "_conn")
+    ("ratchet/feature_store/online_sqlite.py", "_conn")
 }
 """File and name of a library; the other two of PINNED are no private names, but promised by nobody."""
 

@@ -22,7 +22,8 @@ from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.clock import FixedClock
 from ratchet.core.errors import StoreError
-from ratchet.feature_store.definitions import apply, online_database, open_store
+from ratchet.feature_store.definitions import apply, open_store
+from ratchet.feature_store.online_sqlite import SqliteOnlineStore
 from ratchet.feature_store.reads import OnlineFeatures
 from ratchet.features.service import service_spec
 from ratchet.project.project import Project
@@ -319,5 +320,5 @@ def test_online_values_need_features(tmp_path: Path) -> None:
 
 def test_readers_go_on_while_it_writes(finished: Project) -> None:
     """The online store is in write-ahead mode, in which a writer keeps no reader waiting."""
-    header = online_database(finished).read_bytes()[18:20]
+    header = SqliteOnlineStore(finished.state).path.read_bytes()[18:20]
     assert b"\x02\x02" == header

@@ -1,0 +1,63 @@
+"""The online store as a SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ratchet.core.errors import StoreUnavailableError
+from ratchet.storage import sqlite
+
+if TYPE_CHECKING:
+    import feast
+
+
+class SqliteOnlineStore:
+    """Write-ahead, so that readers go on while `materialize` writes."""
+
+    errors = (sqlite3.Error,)
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "feast_online.db"
+        self.remedy = f"See that {folder} has room and can be written, and run again"
+
+    def settings(self) -> dict[str, Any]:
+        _count_seconds_in_utc()
+        return {"type": "sqlite", "path": str(self.path)}
+
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    def create(self) -> None:
+        with closing(sqlite.connect(self.path, create=True)) as database:
+            database.execute("PRAGMA journal_mode=WAL")
+
+    def attach(self, store: feast.FeatureStore) -> None:
+        if not self.exists():
+            raise StoreUnavailableError(
+                "is not there", subject=f"online store {self.path}", remedy="Run `ratchet stage materialize`"
+            )
+        store.provider.online_store._conn = sqlite.connect(
+            self.path, detect_types=sqlite3.PARSE_DECLTYPES | sqlite3.PARSE_COLNAMES, check_same_thread=False
+        )
+
+
+@cache
+def _count_seconds_in_utc() -> None:
+    """Feast makes sqlite3 read naive UTC times as local ones: an hour of each year would come back as another one."""
+    import feast.infra.online_stores.sqlite  # noqa: F401 - it registers its own when it is imported
+
+    sqlite3.register_adapter(datetime, _to_seconds)
+    sqlite3.register_converter("timestamp", _from_seconds)
+
+
+def _to_seconds(instant: datetime) -> int:
+    return int((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp())
+
+
+def _from_seconds(stored: bytes) -> datetime:
+    return datetime.fromtimestamp(int(stored), UTC).replace(tzinfo=None)

@@ -1,0 +1,74 @@
+"""What every online store does, whichever RATCHET_ONLINE_STORE selects."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_args
+
+import pandas as pd
+import pytest
+
+from feature_pipeline.featurize import featurize
+from ratchet.core.environment import Environment
+from ratchet.core.errors import StoreUnavailableError
+from ratchet.feature_store.definitions import apply, open_store
+from ratchet.feature_store.online_store import ONLINE_STORES, OnlineStore, online_store
+from ratchet.features.service import service_spec
+from ratchet.project.project import Project
+from ratchet.use_case.columns import UPCOMING
+from tests.support.accepted import accept_all
+from tests.support.parcels import parcels_project
+from tests.support.registry import copied
+
+SINCE = datetime(2024, 10, 27, 1, 30, tzinfo=UTC)  # an hour that local clocks in Europe show twice
+ROWS = {"depot": [1], "parcels": [3], "grams": [7.0], UPCOMING: ["[]"], "event_timestamp": [SINCE]}
+
+
+@pytest.fixture(scope="module")
+def featurized(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = parcels_project(tmp_path_factory.mktemp("parcels"))
+    accept_all(project)
+    featurize(project)
+    return project
+
+
+@pytest.fixture(params=ONLINE_STORES)
+def project(request: pytest.FixtureRequest, featurized: Project, tmp_path: Path) -> Project:
+    """A project that selects a store, in which nothing was applied yet."""
+    copy = copied(featurized, tmp_path / "copy")
+    return replace(copy, environment=copy.environment.model_copy(update={"online_store": request.param}))
+
+
+def store(project: Project) -> OnlineStore:
+    return online_store(project.environment, project.state)
+
+
+def test_every_store_that_can_be_selected_is_there() -> None:
+    """The setting knows the names of the table, and no others."""
+    assert set(ONLINE_STORES) == set(get_args(Environment.model_fields["online_store"].annotation))
+
+
+def test_a_reader_makes_none(project: Project) -> None:
+    """One that is absent is an error, and stays absent: in a new one every feature would be missing."""
+    apply(project)
+    other = online_store(project.environment, project.state / "elsewhere")
+    with pytest.raises(StoreUnavailableError, match="stage materialize"):
+        other.attach(open_store(project))
+    assert not other.exists()
+
+
+def test_making_it_again_keeps_what_it_holds(project: Project) -> None:
+    """`apply` runs before every `materialize`; rows come back with their instants, to the second, in UTC."""
+    apply(project)
+    feature_store = open_store(project)
+    view = next(name for name in service_spec(project.use_case).views.values() if name.startswith("depot"))
+    feature_store.write_to_online_store(view, pd.DataFrame(ROWS))
+    store(project).create()
+    apply(project)
+    reader = open_store(project)
+    store(project).attach(reader)
+    found = reader.get_online_features([f"{view}:{UPCOMING}"], {"depot": [1, 2]}).to_dict(include_event_timestamps=True)
+    assert ["[]", None] == found[UPCOMING]
+    assert int(SINCE.timestamp()) == found[f"{UPCOMING}__ts"][0]
