@@ -178,13 +178,13 @@ def _run_stage(project: Project, name: str) -> Report:
 
 def _predictor(prediction_id: str) -> Project:
     """The project that made a prediction: one service answers for all of them, and an id names none."""
-    from ratchet.prediction_log.log import holds
+    from ratchet.prediction_log.log import PredictionLog
     from ratchet.project.project import Project
 
     selected = _project()
-    if holds(selected, prediction_id):
+    if PredictionLog.open(selected).holds(prediction_id):
         return selected
-    return next((other for other in Project.load_all() if holds(other, prediction_id)), selected)
+    return next((other for other in Project.load_all() if PredictionLog.open(other).holds(prediction_id)), selected)
 
 
 def _json(value: Any) -> str:

@@ -14,7 +14,7 @@ from ratchet.core.clock import Period, midnight
 from ratchet.feature_store.reads import historical
 from ratchet.features.service import service_spec
 from ratchet.model_registry.champion import Champion
-from ratchet.prediction_log import log as prediction_log
+from ratchet.prediction_log.schema import batch_ids, log_entries, log_schema
 from ratchet.project.code_digest import code_digest
 from ratchet.project.project import PeriodName, Project
 from ratchet.project.step_reports import Report
@@ -85,11 +85,11 @@ def _score(project: Project, champion: Champion, span: Period, stale: Sequence[s
 def _predictions(project: Project, champion: Champion, period: Period) -> pa.Table:
     """Log rows of the period's requests, as of each one's own timestamp."""
     columns = project.use_case.complete(historical(project, period))
-    return prediction_log.entries(
-        prediction_log.log_schema(project.use_case),
+    return log_entries(
+        log_schema(project.use_case),
         champion,
         columns,
         champion.model.predict(columns),
-        ids=prediction_log.batch_ids(champion.model.digest, columns),
+        ids=batch_ids(champion.model.digest, columns),
         times=columns["event_timestamp"],
     )

@@ -17,7 +17,8 @@ from ratchet.core.errors import DataError
 from ratchet.core.settings import DriftSettings
 from ratchet.model_registry.champion import Champion
 from ratchet.models.model_files import REFERENCE
-from ratchet.prediction_log import log as prediction_log
+from ratchet.prediction_log.log import PredictionLog
+from ratchet.prediction_log.schema import served
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_columns
@@ -52,9 +53,9 @@ def _figures(report: Report) -> Report:
 
 def scored_window(project: Project, champion: Champion) -> dict[str, Array]:
     """What the champion was given in the fresh period, in batch and online, and what it answered."""
-    log = prediction_log.read(project, project.period("fresh"))
+    log = PredictionLog.open(project).read(project.period("fresh"))
     own = log.filter(pc.field("model_digest") == champion.model.digest)
-    return {**prediction_log.served(project.use_case, own), PREDICTION: own.column(PREDICTION).to_numpy()}
+    return {**served(project.use_case, own), PREDICTION: own.column(PREDICTION).to_numpy()}
 
 
 def drift_report(project: Project, champion: Champion, window: Columns, directory: Path) -> Report:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from ratchet.core.errors import StoreError
-from ratchet.prediction_log import log as prediction_log
+from ratchet.prediction_log.log import PredictionLog
 from ratchet.project.project import Project
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import UseCase
@@ -20,7 +20,7 @@ def example_request(project: Project) -> dict[str, Any]:
     replaced there. Raises StoreError where none was scored.
     """
     fresh = project.period("fresh")
-    requests = prediction_log.read(project, fresh).column("request").to_pylist()
+    requests = PredictionLog.open(project).read(fresh).column("request").to_pylist()
     if not requests:
         raise StoreError(
             "holds no request of the fresh period",

@@ -12,8 +12,8 @@ from inference_pipeline.champion import load_champion
 from inference_pipeline.online.requests import RequestReader
 from ratchet.feature_store.reads import OnlineFeatures
 from ratchet.model_registry.champion import Champion
-from ratchet.prediction_log import log as prediction_log
-from ratchet.prediction_log.log import OnlineLog
+from ratchet.prediction_log.online_log import OnlineLog
+from ratchet.prediction_log.schema import log_entries, log_schema, online_ids
 from ratchet.project.project import Project
 from ratchet.use_case.contract import Columns
 
@@ -40,9 +40,9 @@ class Predictor:
         now, rows = self.project.clock.now(), len(requests["event_timestamp"])
         columns = self.project.use_case.complete({**requests, **self.features.read(requests)})
         predictions = self.champion.model.predict(columns)
-        ids = prediction_log.online_ids(now, rows)
+        ids = online_ids(now, rows)
         times = np.full(rows, np.datetime64(now.replace(tzinfo=None), "us"))
-        entries = prediction_log.entries(self.log_schema, self.champion, columns, predictions, ids=ids, times=times)
+        entries = log_entries(self.log_schema, self.champion, columns, predictions, ids=ids, times=times)
         self.log.append(entries, now.date())
         return {
             "predictions": predictions.tolist(),
@@ -59,6 +59,6 @@ def load_predictor(project: Project) -> Predictor:
         load_champion(project),
         RequestReader(project.use_case),
         OnlineFeatures(project),
-        OnlineLog(project),
-        prediction_log.log_schema(project.use_case),
+        OnlineLog(project.online_log),
+        log_schema(project.use_case),
     )

@@ -1,1 +1,4 @@
-"""The prediction log: log → what was asked and answered · trace → the way back from a prediction."""
+"""The prediction log.
+
+schema → what is kept of a prediction · online_log → appended while serving · log → both halves, read · trace → the way back
+"""

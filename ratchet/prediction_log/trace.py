@@ -11,7 +11,7 @@ from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.registry import Registry
 from ratchet.model_registry.version import Version
 from ratchet.models.model import read_contract
-from ratchet.prediction_log import log as prediction_log
+from ratchet.prediction_log.log import PredictionLog
 from ratchet.project.project import Project
 
 
@@ -20,7 +20,7 @@ def trace(project: Project, prediction_id: str) -> dict[str, Any]:
 
     Raises StoreError for an id that is not in the prediction log, RegistryError or GateError for a model that is gone.
     """
-    row = prediction_log.find_prediction(project, prediction_id)
+    row = PredictionLog.open(project).find(prediction_id)
     with open_registry(project, "promotion") as registry:
         version = _version(registry, row)
         record = registry.record(version)

@@ -7,8 +7,8 @@ import numpy as np
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.requests import RequestReader
 from ratchet.model_registry.champion import Champion
-from ratchet.prediction_log import log as prediction_log
-from ratchet.prediction_log.log import OnlineLog
+from ratchet.prediction_log import schema as prediction_schema
+from ratchet.prediction_log.online_log import OnlineLog
 from ratchet.project.project import Project
 from ratchet.use_case.contract import Array, Columns
 from tests.support.models import noshow_candidate, noshow_columns, noshow_contract, save_noshow
@@ -46,6 +46,6 @@ class FixedFeatures:
 
 def fixed_predictor(project: Project) -> Predictor:
     """A predictor that needs no store."""
-    schema = prediction_log.log_schema(project.use_case)
+    schema = prediction_schema.log_schema(project.use_case)
     reader = RequestReader(project.use_case)
-    return Predictor(project, noshow_champion(project), reader, FixedFeatures(), OnlineLog(project), schema)
+    return Predictor(project, noshow_champion(project), reader, FixedFeatures(), OnlineLog(project.online_log), schema)

@@ -24,7 +24,7 @@ from ratchet.core.clock import FixedClock, Period
 from ratchet.core.settings import Periods
 from ratchet.feature_store.reads import OnlineFeatures, historical
 from ratchet.model_registry.promotion import reconcile
-from ratchet.prediction_log import log as prediction_log
+from ratchet.prediction_log.log import PredictionLog
 from ratchet.project.project import Project
 from ratchet.storage.partitions import files
 from ratchet.use_case.contract import Array
@@ -74,7 +74,7 @@ def test_the_candidate_beats_the_baseline_and_serves(case: Case) -> None:
 def test_every_request_of_the_fresh_period_is_in_the_log(case: Case) -> None:
     """And what the champion was given does not drift."""
     period = case.project.period("fresh")
-    log = prediction_log.read(case.project, period).to_pylist()
+    log = PredictionLog.open(case.project).read(period).to_pylist()
     expected = historical(case.project, period)["request_id"].tolist()
     assert sorted(expected) == sorted(row["request_id"] for row in log if row["request_id"])
     assert len(expected) == case.reports["predict"]["rows"]
@@ -115,6 +115,6 @@ def _body(project: Project, timestamp: datetime) -> bytes:
 
 def _predictions(project: Project, request_ids: Array) -> list[float]:
     """What batch predicted for some requests."""
-    log = prediction_log.read(project, project.period("fresh")).to_pylist()
+    log = PredictionLog.open(project).read(project.period("fresh")).to_pylist()
     predicted = {row["request_id"]: row["prediction"] for row in log}
     return [predicted[request_id] for request_id in request_ids]

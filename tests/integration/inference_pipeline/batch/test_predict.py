@@ -29,7 +29,7 @@ from ratchet.feature_store.definitions import apply
 from ratchet.feature_store.reads import historical
 from ratchet.model_registry import promotion
 from ratchet.model_registry.champion import resolve_champion
-from ratchet.prediction_log import log as prediction_log
+from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.trace import trace
 from ratchet.project.project import PeriodName, Project
 from ratchet.project.step_reports import Step
@@ -83,8 +83,10 @@ def test_every_request_of_the_period_is_scored(serving_project: Project) -> None
     """One log row per request, in order of time, each with what the champion says of its point-in-time features."""
     report, champion = predict(serving_project), resolve_champion(serving_project)
     joined = serving_project.use_case.complete(historical(serving_project, serving_project.period("fresh")))
-    log = prediction_log.read(serving_project, serving_project.period("fresh")).sort_by(
-        [("time", "ascending"), ("request_id", "ascending")]
+    log = (
+        PredictionLog.open(serving_project)
+        .read(serving_project.period("fresh"))
+        .sort_by([("time", "ascending"), ("request_id", "ascending")])
     )
     assert joined["request_id"].tolist() == log.column("request_id").to_pylist()
     np.testing.assert_array_equal(champion.model.predict(joined), log.column("prediction").to_numpy())
@@ -115,7 +117,7 @@ def test_other_code_scores_everything_again(serving_project: Project, tmp_path: 
     period = project.period("fresh")
     joined = {name: one_higher(values) for name, values in historical(project, period).items()}
     champion = resolve_champion(project)
-    log = prediction_log.read(project, period).sort_by([("time", "ascending"), ("request_id", "ascending")])
+    log = PredictionLog.open(project).read(period).sort_by([("time", "ascending"), ("request_id", "ascending")])
     expected = champion.model.predict(project.use_case.complete(joined))
     np.testing.assert_array_equal(expected, log.column("prediction").to_numpy())
     predict(project)
@@ -137,7 +139,7 @@ def test_other_features_or_requests_are_scored_again(serving_project: Project, t
     predict(project)
     joined = project.use_case.complete(historical(project, period))
     before, after = (
-        prediction_log.read(one, period).sort_by([("time", "ascending"), ("request_id", "ascending")])["prediction"]
+        PredictionLog.open(one).read(period).sort_by([("time", "ascending"), ("request_id", "ascending")])["prediction"]
         for one in (serving_project, project)
     )
     assert (before.to_numpy() != after.to_numpy()).any()
@@ -161,10 +163,10 @@ def test_another_champion_scores_everything_again(serving_project: Project) -> N
     """After a move every row is the new champion's, under new ids; after a move back the bytes are the first ones."""
     predict(serving_project)
     before, period = contents(serving_project.predictions), serving_project.period("fresh")
-    ids = set(prediction_log.read(serving_project, period).column("prediction_id").to_pylist())
+    ids = set(PredictionLog.open(serving_project).read(period).column("prediction_id").to_pylist())
     promotion.rollback(serving_project, by="test", reason="to see it followed")
     assert 1 == predict(serving_project)["model_version"]
-    log = prediction_log.read(serving_project, period)
+    log = PredictionLog.open(serving_project).read(period)
     assert {1} == set(log.column("model_version").to_pylist())
     assert not ids & set(log.column("prediction_id").to_pylist())
     promotion.promote(serving_project, 2, by="test", reason="and back")
@@ -212,7 +214,7 @@ def test_what_another_model_scored_is_not_monitored(serving_project: Project) ->
 def test_a_trace_says_when_the_evidence_cannot_be_checked(serving_project: Project) -> None:
     """Without the public key the way back is still shown, and so is that nothing vouches for the gate record."""
     predict(serving_project)
-    log = prediction_log.read(serving_project, serving_project.period("fresh"))
+    log = PredictionLog.open(serving_project).read(serving_project.period("fresh"))
     with hidden(serving_project.shared_state / "keys" / "gate.pub"):
         record = trace(serving_project, log.column("prediction_id")[0].as_py())["gate_record"]
     assert not record["verified"]
@@ -222,7 +224,7 @@ def test_a_trace_says_when_the_evidence_cannot_be_checked(serving_project: Proje
 def test_the_command_fails_where_the_evidence_cannot_be_checked(serving_project: Project) -> None:
     """It shows the way all the same, and says in one line what is not to be relied on, and why."""
     predict(serving_project)
-    log = prediction_log.read(serving_project, serving_project.period("fresh"))
+    log = PredictionLog.open(serving_project).read(serving_project.period("fresh"))
     (serving_project.root / PARAMS_FILE).write_text(params(serving_project.settings), encoding="utf-8")
     command = [sys.executable, "-m", "cli", "trace", log.column("prediction_id")[0].as_py()]
     environment = {**os.environ, "PYTHONPATH": os.fspath(ROOT)}
@@ -238,7 +240,7 @@ def test_the_command_fails_where_the_evidence_cannot_be_checked(serving_project:
 def test_a_trace_needs_the_model_that_answered(serving_project: Project, unserved: Project) -> None:
     """In a registry that never held the model the version's number leads nowhere, and the error says so."""
     predict(serving_project)
-    log = prediction_log.read(serving_project, serving_project.period("fresh"))
+    log = PredictionLog.open(serving_project).read(serving_project.period("fresh"))
     unserved.predictions.parent.mkdir(parents=True)
     unserved.predictions.symlink_to(serving_project.predictions)
     with pytest.raises(RegistryError, match="holds no model"):

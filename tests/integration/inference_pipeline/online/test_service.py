@@ -13,7 +13,7 @@ from inference_pipeline.batch.predict import predict
 from inference_pipeline.online.example import example_request
 from ratchet.core.clock import Period, SystemClock
 from ratchet.model_registry import promotion
-from ratchet.prediction_log import log as prediction_log
+from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.trace import trace
 from ratchet.project.project import Project
 from tests.support.serving import Server
@@ -25,7 +25,7 @@ Rows = list[dict[str, Any]]
 def scored(serving_project: Project) -> Rows:
     """What batch said of every fresh request, in the order of their timestamps."""
     predict(serving_project)
-    return list(prediction_log.read(serving_project, serving_project.period("fresh")).to_pylist())
+    return list(PredictionLog.open(serving_project).read(serving_project.period("fresh")).to_pylist())
 
 
 def ask(server: Server, rows: Rows) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def as_instance(row: dict[str, Any]) -> dict[str, Any]:
 def logged_today(project: Project) -> Rows:
     now = SystemClock().now()
     day = Period(now - timedelta(days=1), now + timedelta(days=1))
-    return list(prediction_log.read(project, day).to_pylist())
+    return list(PredictionLog.open(project).read(day).to_pylist())
 
 
 def test_online_answers_as_batch_does(server: Server, scored: Rows) -> None:
@@ -87,7 +87,7 @@ def test_the_example_is_answered_with_features(server: Server, scored: Rows) -> 
     """The example is a request as it is sent, of a timestamp for which the online store has features."""
     answer = server.client.post(f"{server.model}:predict", json=example_request(server.project))
     (prediction_id,) = answer.json()["prediction_ids"]
-    assert None not in prediction_log.find_prediction(server.project, prediction_id)["features"].values()
+    assert None not in PredictionLog.open(server.project).find(prediction_id)["features"].values()
 
 
 def test_errors_are_ours_through_bentoml(server: Server) -> None:

@@ -24,7 +24,7 @@ from tests.support.remedies import follow
 from tests.support.variants import with_use_case
 
 BIKES = Answers(label="cnt", time="at", known_after="1h", timezone="UTC", entity=("none",))
-PREPARING = ("ingest", "validate", "featurize", "materialize", "train")
+PREPARING = ("ingest", "validate", "featurize", "materialize", "dataset", "train")
 
 
 @pytest.fixture(scope="module")

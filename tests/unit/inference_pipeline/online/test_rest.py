@@ -26,7 +26,7 @@ from ratchet.core.errors import (
     RequestError,
     StoreUnavailableError,
 )
-from ratchet.prediction_log import log as prediction_log
+from ratchet.prediction_log.log import PredictionLog
 from ratchet.project.project import Project
 from ratchet.use_case.contract import Array
 from tests.support.champions import fixed_predictor
@@ -81,7 +81,7 @@ def test_an_answer_has_a_prediction_and_an_id_for_each_instance(client: TestClie
     assert {"predictions", "prediction_ids", "model_name", "model_version"} == answer.keys()
     assert ("noshow-clinic", 1) == (answer["model_name"], answer["model_version"])
     assert answer["predictions"][0] == answer["predictions"][1]
-    found = [prediction_log.find_prediction(project, prediction_id) for prediction_id in answer["prediction_ids"]]
+    found = [PredictionLog.open(project).find(prediction_id) for prediction_id in answer["prediction_ids"]]
     assert answer["predictions"] == [row["prediction"] for row in found]
     assert [12, 12, 29] == [row["request"]["booked_days_ahead"] for row in found]
     assert "2024-07-20T00:00:00+00:00" == found[0]["request"]["event_timestamp"]

@@ -15,8 +15,9 @@ import pytest
 from ratchet.core.clock import Period
 from ratchet.core.errors import DataError, StoreError
 from ratchet.model_registry.champion import Champion
-from ratchet.prediction_log import log as prediction_log
-from ratchet.prediction_log.log import OnlineLog
+from ratchet.prediction_log import schema as prediction_schema
+from ratchet.prediction_log.log import PredictionLog
+from ratchet.prediction_log.online_log import OnlineLog
 from ratchet.project.project import Project
 from ratchet.storage.partitions import write_table
 from ratchet.use_case.contract import Array
@@ -39,30 +40,30 @@ def champion(project: Project) -> Champion:
 
 def online_rows(project: Project, champion: Champion, columns: dict[str, Array], at: datetime = NOW) -> pa.Table:
     rows = len(columns["event_timestamp"])
-    return prediction_log.entries(
-        prediction_log.log_schema(project.use_case),
+    return prediction_schema.log_entries(
+        prediction_schema.log_schema(project.use_case),
         champion,
         columns,
         champion.model.predict(columns),
-        ids=prediction_log.online_ids(at, rows),
+        ids=prediction_schema.online_ids(at, rows),
         times=np.full(rows, np.datetime64(at.replace(tzinfo=None), "us")),
     )
 
 
 def batch_rows(project: Project, champion: Champion, columns: dict[str, Array]) -> pa.Table:
-    return prediction_log.entries(
-        prediction_log.log_schema(project.use_case),
+    return prediction_schema.log_entries(
+        prediction_schema.log_schema(project.use_case),
         champion,
         columns,
         champion.model.predict(columns),
-        ids=prediction_log.batch_ids(champion.model.digest, columns),
+        ids=prediction_schema.batch_ids(champion.model.digest, columns),
         times=columns["event_timestamp"],
     )
 
 
 def test_the_schema_is_fixed(project: Project) -> None:
     """Every use case's log has the same columns; the fields of the structs are its own."""
-    schema = prediction_log.log_schema(project.use_case)
+    schema = prediction_schema.log_schema(project.use_case)
     assert [
         "prediction_id",
         "time",
@@ -85,10 +86,10 @@ def test_the_schema_is_fixed(project: Project) -> None:
 def test_what_was_served_comes_back_bit_for_bit(project: Project, champion: Champion) -> None:
     """The log holds all that the model was given: the same columns go in and come out, absent values included."""
     columns = joined_columns()
-    OnlineLog(project).append(online_rows(project, champion, columns), NOW.date())
-    log = prediction_log.read(project, TODAY)
+    OnlineLog(project.online_log).append(online_rows(project, champion, columns), NOW.date())
+    log = PredictionLog.open(project).read(TODAY)
     order = np.argsort(log.column("request_id").to_numpy(zero_copy_only=False))
-    served = prediction_log.served(project.use_case, log)
+    served = prediction_schema.served(project.use_case, log)
     for name in [*project.use_case.inputs, "event_timestamp", "patient_history__event_timestamp"]:
         np.testing.assert_array_equal(columns[name], served[name][order])
     np.testing.assert_array_equal(champion.model.predict(columns), log.column("prediction").to_numpy()[order])
@@ -98,8 +99,8 @@ def test_a_very_long_value_does_not_make_the_log_unreadable(project: Project, ch
     """As long as a body may be: it comes back whole, and so do the rows around it."""
     columns = joined_columns(3)
     columns["patient"][1] = "é" * 500_000
-    OnlineLog(project).append(online_rows(project, champion, columns), NOW.date())
-    keys = prediction_log.read(project, TODAY).column("keys").to_pylist()
+    OnlineLog(project.online_log).append(online_rows(project, champion, columns), NOW.date())
+    keys = PredictionLog.open(project).read(TODAY).column("keys").to_pylist()
     assert set(columns["patient"]) == {row["patient"] for row in keys}
 
 
@@ -107,8 +108,8 @@ def test_both_halves_are_read_as_one(project: Project, champion: Champion) -> No
     """Batch and online rows of a period come together, by time; those outside it stay out."""
     batch = batch_rows(project, champion, joined_columns(100, start=NOW - timedelta(hours=3)))
     write_table(project.predictions / f"date={NOW.date()}" / "part.parquet", batch)
-    OnlineLog(project).append(online_rows(project, champion, joined_columns(2)), NOW.date())
-    found = prediction_log.read(project, TODAY)
+    OnlineLog(project.online_log).append(online_rows(project, champion, joined_columns(2)), NOW.date())
+    found = PredictionLog.open(project).read(TODAY)
     assert 6 + 2 == found.num_rows
     assert found.column("time").to_pylist() == sorted(found.column("time").to_pylist())
 
@@ -116,9 +117,9 @@ def test_both_halves_are_read_as_one(project: Project, champion: Champion) -> No
 def test_a_batch_id_follows_from_model_request_and_date() -> None:
     """The same model gives the same request the same id; another model another one."""
     columns = joined_columns(50)
-    ids = prediction_log.batch_ids("digest", columns)
-    assert ids == prediction_log.batch_ids("digest", columns)
-    assert 50 == len(set(ids) - set(prediction_log.batch_ids("another", columns)))
+    ids = prediction_schema.batch_ids("digest", columns)
+    assert ids == prediction_schema.batch_ids("digest", columns)
+    assert 50 == len(set(ids) - set(prediction_schema.batch_ids("another", columns)))
     assert all(name.startswith("2024-01-01-b") for name in ids)
 
 
@@ -126,11 +127,11 @@ def test_an_id_finds_its_row_in_either_half(project: Project, champion: Champion
     """An id leads to the row as it was written, instants as text."""
     columns = joined_columns(20, start=NOW)
     online, batch = online_rows(project, champion, columns), batch_rows(project, champion, columns)
-    OnlineLog(project).append(online, NOW.date())
+    OnlineLog(project.online_log).append(online, NOW.date())
     write_table(project.predictions / f"date={NOW.date()}" / "part.parquet", batch)
     for rows in (online, batch):
         wanted = rows.slice(7, 1).to_pylist()[0]
-        found = prediction_log.find_prediction(project, wanted["prediction_id"])
+        found = PredictionLog.open(project).find(wanted["prediction_id"])
         assert (wanted["prediction"], wanted["time"].isoformat()) == (found["prediction"], found["time"])
         assert wanted["keys"] == found["keys"]
 
@@ -139,41 +140,41 @@ def test_an_id_finds_its_row_in_either_half(project: Project, champion: Champion
 def test_what_is_no_id_is_said_to_be_none(project: Project, prediction_id: str) -> None:
     """Text of another shape is refused before any file is looked at."""
     with pytest.raises(StoreError, match="is not an id of a prediction"):
-        prediction_log.find_prediction(project, prediction_id)
+        PredictionLog.open(project).find(prediction_id)
 
 
 def test_an_unknown_id_is_an_error(project: Project) -> None:
     """An id that nobody gave is not in the log."""
     with pytest.raises(StoreError, match="is not in the prediction log"):
-        prediction_log.find_prediction(project, "2024-07-20-o00")
+        PredictionLog.open(project).find("2024-07-20-o00")
 
 
 def test_the_last_line_of_a_killed_process_is_left_out(project: Project, champion: Champion) -> None:
     """A torn line was never answered for: the whole ones before it are read."""
-    OnlineLog(project).append(online_rows(project, champion, joined_columns(3)), NOW.date())
+    OnlineLog(project.online_log).append(online_rows(project, champion, joined_columns(3)), NOW.date())
     (segment,) = project.online_log.rglob("*.jsonl")
     with segment.open("ab") as handle:
         handle.write(b'{"prediction_id": "2024-07-20-o00", "ti')
-    assert 3 == prediction_log.read(project, TODAY).num_rows
+    assert 3 == PredictionLog.open(project).read(TODAY).num_rows
     with pytest.raises(StoreError, match="is not in the prediction log"):
-        prediction_log.find_prediction(project, "2024-07-20-o00")
+        PredictionLog.open(project).find("2024-07-20-o00")
 
 
 def test_a_damaged_line_is_an_error(project: Project, champion: Champion) -> None:
     """What was written whole and cannot be read is never left out in silence."""
     rows = online_rows(project, champion, joined_columns(3))
-    OnlineLog(project).append(rows, NOW.date())
+    OnlineLog(project.online_log).append(rows, NOW.date())
     (segment,) = project.online_log.rglob("*.jsonl")
     segment.write_bytes(segment.read_bytes().replace(b'"time"', b'"time', 1))
     with pytest.raises(StoreError, match="cannot be read"):
-        prediction_log.read(project, TODAY)
+        PredictionLog.open(project).read(TODAY)
     with pytest.raises(StoreError, match="cannot be read"):
-        prediction_log.find_prediction(project, rows.column("prediction_id")[0].as_py())
+        PredictionLog.open(project).find(rows.column("prediction_id")[0].as_py())
 
 
 def test_a_log_that_cannot_be_written_is_an_error(project: Project, champion: Champion) -> None:
     """No room, no answer: appending raises, and goes on in another segment once there is room again."""
-    log, rows = OnlineLog(project), online_rows(project, champion, joined_columns(1))
+    log, rows = OnlineLog(project.online_log), online_rows(project, champion, joined_columns(1))
     log.append(rows, NOW.date())
     folder = project.online_log / f"date={NOW.date()}"
     hidden = folder.rename(folder.with_name("hidden"))
@@ -188,13 +189,13 @@ def test_a_log_that_cannot_be_written_is_an_error(project: Project, champion: Ch
 
 def test_a_full_disk_tears_no_line_that_is_read(project: Project, champion: Champion) -> None:
     """A write that ends half-way is an error; what it left is no row, and what comes after it is whole."""
-    log, rows = OnlineLog(project), online_rows(project, champion, joined_columns(1))
+    log, rows = OnlineLog(project.online_log), online_rows(project, champion, joined_columns(1))
     log.append(rows, NOW.date())
     (segment,) = project.online_log.rglob("*.jsonl")
     with file_size_limit(segment.stat().st_size + 100), pytest.raises(StoreError, match="written in part"):
         log.append(online_rows(project, champion, joined_columns(1)), NOW.date())
     log.append(online_rows(project, champion, joined_columns(1)), NOW.date())
-    assert 2 == prediction_log.read(project, TODAY).num_rows
+    assert 2 == PredictionLog.open(project).read(TODAY).num_rows
 
 
 @contextmanager
@@ -212,8 +213,8 @@ def test_an_answer_that_is_no_number_is_not_logged(project: Project, champion: C
     """A model that answers with NaN is stopped before anybody believes it."""
     columns = joined_columns(2)
     with pytest.raises(DataError, match="not a finite number"):
-        prediction_log.entries(
-            prediction_log.log_schema(project.use_case),
+        prediction_schema.log_entries(
+            prediction_schema.log_schema(project.use_case),
             champion,
             columns,
             np.array([0.5, np.nan]),
@@ -225,9 +226,9 @@ def test_an_answer_that_is_no_number_is_not_logged(project: Project, champion: C
 def test_rows_of_an_earlier_contract_stay_readable(project: Project, champion: Champion) -> None:
     """A feature that no longer exists is left out of what is read together, but not of what an id leads to."""
     rows = online_rows(project, champion, joined_columns(1))
-    OnlineLog(project).append(rows, NOW.date())
+    OnlineLog(project.online_log).append(rows, NOW.date())
     (segment,) = project.online_log.rglob("*.jsonl")
     segment.write_bytes(segment.read_bytes().replace(b'"features": {', b'"features": {"gone": 1.5, '))
-    assert 1 == prediction_log.read(project, TODAY).num_rows
-    found = prediction_log.find_prediction(project, rows.column("prediction_id")[0].as_py())
+    assert 1 == PredictionLog.open(project).read(TODAY).num_rows
+    found = PredictionLog.open(project).find(rows.column("prediction_id")[0].as_py())
     assert 1.5 == found["features"]["gone"]

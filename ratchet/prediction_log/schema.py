@@ -1,0 +1,124 @@
+"""What the prediction log keeps of a prediction, and the way from a model's columns to it and back.
+
+An id begins with the UTC date of its partition, so that finding one reads one date.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from ratchet.core.errors import DataError
+from ratchet.features.service import request_schema, service_spec
+from ratchet.storage.arrow import from_columns, to_columns
+from ratchet.storage.digests import digest
+from ratchet.use_case.contract import INSTANT, Array, Columns, UseCase
+
+if TYPE_CHECKING:
+    from ratchet.model_registry.champion import Champion
+
+ARM = "champion"
+_STRUCTS = ("keys", "request", "features", "feature_timestamps")
+
+
+def log_schema(use_case: UseCase) -> pa.Schema:
+    """The log's columns; the fields of its structs follow from the use case. It compiles the views: keep the result.
+
+    A struct without fields, as of a use case that looks nothing up, is left out: Parquet has no such thing.
+    """
+    request = request_schema(use_case)
+    keys = sorted({column for lookup in use_case.lookups for column in lookup.keys.values()})
+    columns = pa.schema(
+        {
+            "prediction_id": pa.string(),
+            "time": INSTANT,
+            "request_id": pa.string(),
+            "model_name": pa.string(),
+            "model_version": pa.int64(),
+            "model_digest": pa.string(),
+            "feature_service": pa.string(),
+            "keys": pa.struct([request.field(name) for name in keys]),
+            "request": pa.struct([request.field(name) for name in [*use_case.request_fields(), "event_timestamp"]]),
+            "features": pa.struct([*_feature_fields(use_case)]),
+            "feature_timestamps": pa.struct([pa.field(lookup.prefix, INSTANT) for lookup in use_case.lookups]),
+            "prediction": pa.float64(),
+            "arm": pa.string(),
+        }
+    )
+    return pa.schema([field for field in columns if not (field.name in _STRUCTS and not field.type.num_fields)])
+
+
+def _feature_fields(use_case: UseCase) -> Iterator[pa.Field]:
+    spec = service_spec(use_case)
+    for lookup in use_case.lookups:
+        for name in spec.features[lookup.view]:
+            yield spec.schemas[lookup.view].field(name).with_name(f"{lookup.prefix}__{name}")
+
+
+def batch_ids(model_digest: str, columns: Columns) -> list[str]:
+    """An id per row that follows from the model's digest, the request and its UTC date."""
+    days = np.datetime_as_string(columns["event_timestamp"], unit="D")
+    requests = columns["request_id"]
+    return [f"{day}-b{digest(model_digest, request)[:16]}" for day, request in zip(days, requests, strict=True)]
+
+
+def online_ids(time: datetime, rows: int) -> list[str]:
+    """As many new ids of the UTC date of `time`."""
+    return [f"{time.date().isoformat()}-o{uuid.uuid4().hex}" for _ in range(rows)]
+
+
+def log_entries(
+    schema: pa.Schema, champion: Champion, columns: Columns, predictions: Array, *, ids: Sequence[str], times: Array
+) -> pa.Table:
+    """Log rows, in `schema`, of requests joined with their features (`columns`). `times` are UTC instants, datetime64.
+
+    Raises DataError where the model answered with something that is no number.
+    """
+    if not np.isfinite(predictions).all():
+        raise DataError(
+            "answered with something that is not a finite number",
+            subject=f"model version {champion.version}",
+            remedy="Roll back (`ratchet rollback`), and look at the row's features",
+        )
+    contract, rows = champion.model.contract, len(predictions)
+    values: dict[str, Any] = {
+        "prediction_id": list(ids),
+        "time": pa.array(times.astype("datetime64[us]")).cast(INSTANT),
+        "request_id": columns["request_id"],
+        "model_name": [contract.model_name] * rows,
+        "model_version": [champion.version] * rows,
+        "model_digest": [champion.model.digest] * rows,
+        "feature_service": [contract.feature_service] * rows,
+        "prediction": predictions,
+        "arm": [ARM] * rows,
+        **{name: _struct(columns, schema.field(name)) for name in _STRUCTS if name in schema.names},
+    }
+    return pa.table(values, schema=schema)
+
+
+def _struct(columns: Columns, field: pa.Field) -> pa.Array:
+    sources = {_source(field.name, part.name): part for part in field.type}
+    schema = pa.schema([part.with_name(source) for source, part in sources.items()])
+    arrays = [column.combine_chunks() for column in from_columns(columns, schema).columns]
+    return pa.StructArray.from_arrays(arrays, fields=list(sources.values()))
+
+
+def _source(struct: str, part: str) -> str:
+    """The column that a struct's field is kept from."""
+    return f"{part}__event_timestamp" if struct == "feature_timestamps" else part
+
+
+def served(use_case: UseCase, log: pa.Table) -> dict[str, Array]:
+    """What the model was given, row by row: requests joined with their features, and the on-demand columns."""
+    columns = {
+        _source(struct, name): values
+        for struct in _STRUCTS
+        if struct in log.column_names
+        for name, values in to_columns(pa.Table.from_struct_array(log.column(struct))).items()
+    }
+    return use_case.complete(use_case.with_constants(columns))
