@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from inference_pipeline.online.protocols import PROTOCOLS
 from ratchet.core.errors import StoreError
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.project.project import Project
@@ -28,11 +29,12 @@ def example_request(project: Project) -> dict[str, Any]:
             remedy="Run `ratchet stage predict`",
         )
     whole = [request for request in requests if None not in request.values()]
-    return {"instances": [moved((whole or requests)[-1], project.use_case, fresh.end)]}
+    instance = moved((whole or requests)[-1], project.use_case, fresh.end)
+    return dict(PROTOCOLS["v1"].body([instance]))
 
 
 def moved(request: Mapping[str, Any], use_case: UseCase, at: datetime) -> dict[str, Any]:
-    """An instance of a V1 body from a logged request, asked at another instant; its other times keep their distance to it."""
+    """A request from a logged one, asked at another instant; its other times keep their distance to it."""
     shift = at - request[EVENT_TIMESTAMP]
     fields = {name: request[name] for name in use_case.request_fields()} | {
         use_case.event_timestamp: request[EVENT_TIMESTAMP]

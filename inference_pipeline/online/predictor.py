@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from inference_pipeline.champion import load_champion
-from inference_pipeline.online.requests import RequestReader
+from inference_pipeline.online.protocols import PROTOCOLS
+from inference_pipeline.online.protocols.port import Predictions, Reader
 from ratchet.feature_store.reads import OnlineFeatures
 from ratchet.model_registry.champion import Champion
 from ratchet.prediction_log.online_log import OnlineLog
@@ -30,13 +32,14 @@ class Predictor:
 
     project: Project
     champion: Champion
-    reader: RequestReader
+    readers: Mapping[str, Reader]
+    """By the name of the protocol."""
     features: Features
     log: OnlineLog
     log_schema: pa.Schema
 
-    def answer(self, requests: Columns) -> dict[str, Any]:
-        """The V1 answer. Raises StoreError where features or log are out of reach: nothing is answered unlogged."""
+    def predict(self, requests: Columns) -> Predictions:
+        """Logged predictions. Raises StoreError where features or log are out of reach: nothing is answered unlogged."""
         now, rows = self.project.clock.now(), len(requests["event_timestamp"])
         columns = self.project.use_case.complete({**requests, **self.features.read(requests)})
         predictions = self.champion.model.predict(columns)
@@ -44,12 +47,7 @@ class Predictor:
         times = np.full(rows, np.datetime64(now.replace(tzinfo=None), "us"))
         entries = log_entries(self.log_schema, self.champion, columns, predictions, ids=ids, times=times)
         self.log.append(entries, now.date())
-        return {
-            "predictions": predictions.tolist(),
-            "prediction_ids": ids,
-            "model_name": self.champion.model.contract.model_name,
-            "model_version": self.champion.version,
-        }
+        return Predictions(predictions, ids, self.champion.model.contract.model_name, self.champion.version)
 
 
 def load_predictor(project: Project) -> Predictor:
@@ -57,7 +55,7 @@ def load_predictor(project: Project) -> Predictor:
     return Predictor(
         project,
         load_champion(project),
-        RequestReader(project.use_case),
+        {name: protocol.reader(project.use_case) for name, protocol in PROTOCOLS.items()},
         OnlineFeatures(project),
         OnlineLog(project.online_log),
         log_schema(project.use_case),

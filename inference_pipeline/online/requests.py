@@ -1,65 +1,67 @@
-"""What a caller sends: KServe's V1 body, held to the use case's request model without any leniency."""
+"""What a caller sends, held to the use case's request model without any leniency."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator
 from pydantic_core import PydanticCustomError
 
 from ratchet.core.errors import RequestError
 from ratchet.features.service import request_schema
 from ratchet.storage.arrow import to_array
-from ratchet.use_case.contract import Array, UseCase
+from ratchet.use_case.contract import Array, Columns, UseCase
 
-MAX_INSTANCES = 1000
-_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_MISFIT = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
+Place = Callable[[int, str], str]
+"""A row and a field → how the caller knows the value."""
 _EARLIEST, _LATEST = np.datetime64("1970-01-01", "us"), np.datetime64("2100-01-01", "us")
 
 
-class RequestReader:
-    """From bytes to the columns, in the types, that the feature store gives batch for the same requests."""
+class Requests:
+    """A use case's requests, whatever protocol they come by: a model of one, and the columns that the feature store gives batch
+    for the same requests."""
 
     def __init__(self, use_case: UseCase) -> None:
+        self.instance = _instance_model(use_case)
         self._use_case = use_case
         self._schema = request_schema(use_case)
-        self._body: Any = _body_model(use_case)
 
-    def read(self, body: bytes) -> dict[str, Array]:
-        """One row per instance. Raises pydantic's ValidationError or a RequestError, which name the fields."""
-        rows = [self._row(instance) for instance in self._body.model_validate_json(body).instances]
-        columns = {field.name: _column(field, [row.get(field.name) for row in rows]) for field in self._schema}
-        self._check_timestamps(columns["event_timestamp"])
+    def columns(self, instances: Sequence[BaseModel], place: Place) -> Columns:
+        """One row per instance. Raises RequestError for the first value that no column can hold, named by its place."""
+        rows = [self._row(instance) for instance in instances]
+        columns = {field.name: _column(field, [row.get(field.name) for row in rows], place) for field in self._schema}
+        self._check_timestamps(columns["event_timestamp"], place)
         return columns
 
     def _row(self, instance: BaseModel) -> dict[str, Any]:
         fields = instance.model_dump()
         return {**self._use_case.constants, **fields, "event_timestamp": fields[self._use_case.event_timestamp]}
 
-    def _check_timestamps(self, timestamps: Array) -> None:
+    def _check_timestamps(self, timestamps: Array, place: Place) -> None:
         outside = ~((timestamps >= _EARLIEST) & (timestamps < _LATEST))
         if outside.any():
             raise RequestError(
                 f"must lie from {_EARLIEST} up to {_LATEST}, UTC",
-                subject=f"instances[{outside.argmax()}].{self._use_case.event_timestamp}",
+                subject=place(int(outside.argmax()), self._use_case.event_timestamp),
                 remedy="Send the timestamp that the prediction is about",
             )
 
 
-def _body_model(use_case: UseCase) -> type[BaseModel]:
-    """`{"instances": [...]}` of the use case's requests: no conversions, no unknown fields, finite numbers only."""
-    members: dict[str, Any] = {"model_config": _STRICT, "__module__": __name__}
+def _instance_model(use_case: UseCase) -> type[BaseModel]:
+    """The use case's request: no conversions, no unknown fields, finite numbers only."""
+    members: dict[str, Any] = {"model_config": STRICT, "__module__": __name__}
     times = [name for name, field in use_case.request.model_fields.items() if _is_time(field.annotation)]
     if times:
         members["timestamps"] = field_validator(*times, mode="before")(_timestamp)
-    instance = type("Instance", (use_case.request,), members)
-    instances = (list[instance], Field(min_length=1, max_length=MAX_INSTANCES))  # type: ignore[valid-type]
-    return create_model("Body", __config__=_STRICT, instances=instances)
+    return type("Instance", (use_case.request,), members)
 
 
 def _is_time(annotation: Any) -> bool:
@@ -80,10 +82,20 @@ def _timestamp(sent: Any) -> datetime | None:
     raise PydanticCustomError("rfc_3339", expected)
 
 
-def _column(field: pa.Field, values: list[Any]) -> Array:
+def _column(field: pa.Field, values: Sequence[Any], place: Place) -> Array:
     try:
-        return to_array(pa.chunked_array([pa.array(values, field.type)]), exact=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-        raise RequestError(
-            f"does not fit {field.type} ({error})", subject=f"instances[].{field.name}", remedy="Send a value that does"
-        ) from error
+        return _as_array(field, values)
+    except _MISFIT:
+        pass
+    for row, value in enumerate(values):
+        try:
+            _as_array(field, [value])
+        except _MISFIT as error:
+            raise RequestError(
+                f"does not fit {field.type} ({error})", subject=place(row, field.name), remedy="Send a value that does"
+            ) from error
+    raise AssertionError(f"every value of {field.name} fits, and all of them do not")
+
+
+def _as_array(field: pa.Field, values: Sequence[Any]) -> Array:
+    return to_array(pa.chunked_array([pa.array(values, field.type)]), exact=True)

@@ -1,8 +1,10 @@
-"""KServe's V1 protocol: POST /v1/models/{name}:predict, GET /v1/models/{name}, GET /v1/models and GET /."""
+"""The service over HTTP: the paths of every protocol, and GET /, which is no protocol's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from anyio import CapacityLimiter, to_thread
@@ -14,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from inference_pipeline.online.protocols import PROTOCOLS
 from ratchet.core.errors import GateError, RatchetError, RegistryError, RequestError, UnavailableError
 
 if TYPE_CHECKING:
@@ -36,12 +39,7 @@ STATUS_CODES: Mapping[type[RatchetError], int] = {
 def application() -> Starlette:
     """The routes, and the one place where errors become status codes. `attach` says which models they speak of."""
     return Starlette(
-        routes=[
-            Route("/v1/models/{name}:predict", predict, methods=["POST"]),
-            Route("/v1/models/{name}", status, methods=["GET"]),
-            Route("/v1/models", models, methods=["GET"]),
-            Route("/", alive, methods=["GET"]),
-        ],
+        routes=[*chain.from_iterable(map(_routes, PROTOCOLS)), Route("/", alive, methods=["GET"])],
         exception_handlers={
             HTTPException: _refused,  # type: ignore[dict-item] # Starlette types handlers by the base of all exceptions
             ValidationError: _invalid,  # type: ignore[dict-item]
@@ -49,6 +47,16 @@ def application() -> Starlette:
             ClientDisconnect: _gone,  # type: ignore[dict-item]
         },
     )
+
+
+def _routes(protocol: str) -> Iterator[Route]:
+    spoken = PROTOCOLS[protocol]
+    for path, endpoint, method in (
+        (spoken.predict_path, predict, "POST"),
+        (spoken.status_path, status, "GET"),
+        (spoken.list_path, models, "GET"),
+    ):
+        yield Route(path, partial(endpoint, protocol), methods=[method])
 
 
 def attach(app: Starlette, served: Sequence[ModelSlot]) -> None:
@@ -62,28 +70,19 @@ async def alive(_request: Request) -> Response:
     return JSONResponse({"status": "alive"})
 
 
-async def models(request: Request) -> Response:
-    return JSONResponse({"models": sorted(request.app.state.models)})
+async def models(protocol: str, request: Request) -> Response:
+    return JSONResponse(PROTOCOLS[protocol].listing(list(request.app.state.models)))
 
 
-async def status(request: Request) -> Response:
-    champion = _serving(request).predictor.champion
-    contract = champion.model.contract
-    return JSONResponse(
-        {
-            "name": contract.model_name,
-            "ready": True,
-            "version": champion.version,
-            "digest": champion.model.digest,
-            "feature_service": contract.feature_service,
-        }
-    )
+async def status(protocol: str, request: Request) -> Response:
+    return JSONResponse(PROTOCOLS[protocol].status(_serving(request).predictor.champion))
 
 
-async def predict(request: Request) -> Response:
+async def predict(protocol: str, request: Request) -> Response:
     predictor, limiter = _serving(request).predictor, request.app.state.one_at_a_time
-    requests = predictor.reader.read(await _body(request))
-    return JSONResponse(await to_thread.run_sync(predictor.answer, requests, limiter=limiter))
+    requests = predictor.readers[protocol](await _body(request))
+    predictions = await to_thread.run_sync(predictor.predict, requests, limiter=limiter)
+    return JSONResponse(PROTOCOLS[protocol].answer(predictions))
 
 
 def _serving(request: Request) -> ModelSlot:

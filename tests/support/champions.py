@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from inference_pipeline.online.predictor import Predictor
-from inference_pipeline.online.requests import RequestReader
+from inference_pipeline.online.protocols import PROTOCOLS
 from ratchet.model_registry.champion import Champion
 from ratchet.prediction_log import schema as prediction_schema
 from ratchet.prediction_log.online_log import OnlineLog
@@ -47,5 +47,5 @@ class FixedFeatures:
 def fixed_predictor(project: Project) -> Predictor:
     """A predictor that needs no store."""
     schema = prediction_schema.log_schema(project.use_case)
-    reader = RequestReader(project.use_case)
-    return Predictor(project, noshow_champion(project), reader, FixedFeatures(), OnlineLog(project.online_log), schema)
+    readers = {name: protocol.reader(project.use_case) for name, protocol in PROTOCOLS.items()}
+    return Predictor(project, noshow_champion(project), readers, FixedFeatures(), OnlineLog(project.online_log), schema)

@@ -21,7 +21,7 @@ from authoring.check import check
 from authoring.init.answers import Answers
 from inference_pipeline.online.example import example_request
 from inference_pipeline.online.predictor import load_predictor
-from inference_pipeline.online.requests import RequestReader
+from inference_pipeline.online.protocols import PROTOCOLS
 from ratchet.prediction_log.trace import trace
 from ratchet.project.project import Project
 from ratchet.steps import STEPS
@@ -62,7 +62,8 @@ def answered(project: Project) -> dict[str, Any]:
     """What the service would answer to the request that it is tried with, and the way back from it."""
     body = example_request(project)
     predictor = load_predictor(project)
-    answer = predictor.answer(RequestReader(project.use_case).read(json.dumps(body).encode()))
+    asked = PROTOCOLS["v1"].reader(project.use_case)(json.dumps(body).encode())
+    answer = PROTOCOLS["v1"].answer(predictor.predict(asked))
     return {**answer, "trace": trace(project, answer["prediction_ids"][0])}
 
 

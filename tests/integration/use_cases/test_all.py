@@ -19,7 +19,7 @@ from feature_pipeline.validate import validate
 from inference_pipeline.batch.predict import predict
 from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.predictor import load_predictor
-from inference_pipeline.online.requests import RequestReader
+from inference_pipeline.online.protocols import PROTOCOLS
 from ratchet.core.clock import FixedClock, Period
 from ratchet.core.settings import Periods
 from ratchet.feature_store.reads import OnlineFeatures, historical
@@ -88,12 +88,12 @@ def test_online_answers_as_batch_did(case: Case) -> None:
     """Asked at a timestamp of which there are requests: the same features, and the same predictions."""
     project = replace(case.project, clock=FixedClock(case.timestamp))
     materialize(project)
-    asked = RequestReader(project.use_case).read(_body(project, case.timestamp))
+    asked = PROTOCOLS["v1"].reader(project.use_case)(_body(project, case.timestamp))
     joined = historical(project, Period(case.timestamp, case.timestamp + timedelta(microseconds=1)))
     assert len(asked["event_timestamp"]) > 5
     for name, values in OnlineFeatures(project).read(asked).items():
         np.testing.assert_array_equal(joined[name], values, err_msg=name)
-    assert _predictions(project, joined["request_id"]) == load_predictor(project).answer(asked)["predictions"]
+    assert _predictions(project, joined["request_id"]) == load_predictor(project).predict(asked).values.tolist()
 
 
 def _body(project: Project, timestamp: datetime) -> bytes:

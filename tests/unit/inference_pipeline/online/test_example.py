@@ -13,7 +13,7 @@ from ibis import _
 from pydantic import AwareDatetime, create_model
 
 from inference_pipeline.online.example import moved
-from inference_pipeline.online.requests import RequestReader
+from inference_pipeline.online.protocols import PROTOCOLS
 from tests.support import parcels
 
 ASKED = datetime(2024, 3, 30, 9, 15, 0, 250, tzinfo=UTC)
@@ -37,7 +37,7 @@ def logged(**times: datetime | None) -> dict[str, Any]:
 def test_other_times_keep_their_distance(due: timedelta) -> None:
     """A request of several times is asked at the given instant, with the others as far before or after it as they were."""
     instance = moved(logged(due_at=ASKED + due, paid_at=ASKED - timedelta(days=1)), USE_CASE, END)
-    columns = RequestReader(USE_CASE).read(json.dumps({"instances": [instance]}).encode())
+    columns = PROTOCOLS["v1"].reader(USE_CASE)(json.dumps({"instances": [instance]}).encode())
     end = np.datetime64(END.replace(tzinfo=None), "us")
     expected = {"event_timestamp": end, "due_at": end + np.timedelta64(due), "paid_at": end - np.timedelta64(1, "D")}
     assert expected == {name: columns[name][0] for name in expected}

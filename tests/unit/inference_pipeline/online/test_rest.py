@@ -17,7 +17,8 @@ from starlette.types import Message
 
 from inference_pipeline.online.model_slot import ModelSlot
 from inference_pipeline.online.predictor import Predictor
-from inference_pipeline.online.requests import MAX_INSTANCES, RequestReader
+from inference_pipeline.online.protocols import PROTOCOLS
+from inference_pipeline.online.protocols.v1 import MAX_INSTANCES
 from inference_pipeline.online.rest import MAX_BODY, application, attach
 from ratchet.core.errors import (
     GateError,
@@ -160,7 +161,7 @@ def asked(sent: Any) -> Array:
         parcels, request=request, examples=lambda tables: parcels.examples(tables).mutate(seen_at=_.event_timestamp)
     )
     instance = {"sender": 1, "receiver": 1, "sent_at": "2025-07-01T09:00:00Z", "seen_at": sent}
-    columns = RequestReader(seen).read(json.dumps({"instances": [instance]}).encode())
+    columns = PROTOCOLS["v1"].reader(seen)(json.dumps({"instances": [instance]}).encode())
     return columns["seen_at"]
 
 
@@ -189,11 +190,13 @@ def test_a_timestamp_of_rfc_3339_is_taken(sent: str) -> None:
 
 @pytest.mark.parametrize("sender", [2**53 + 1, -(2**53) - 1, 2**63, 10**30])
 def test_a_number_that_would_be_taken_for_another_is_refused(sender: int) -> None:
-    """Neither its neighbour's features nor a server error: the field is named."""
-    instance = {"sender": sender, "receiver": 1, "sent_at": "2024-03-01T12:00:00Z"}
+    """Neither its neighbour's features nor a server error: the row and the field are named."""
+    instance = {"sender": 1, "receiver": 1, "sent_at": "2024-03-01T12:00:00Z"}
     with pytest.raises(RequestError, match="does not fit int64") as raised:
-        RequestReader(parcels).read(json.dumps({"instances": [instance]}).encode())
-    assert raised.value.subject == "instances[].sender"
+        PROTOCOLS["v1"].reader(parcels)(
+            json.dumps({"instances": [instance] * 3 + [{**instance, "sender": sender}]}).encode()
+        )
+    assert raised.value.subject == "instances[3].sender"
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999"])
@@ -201,10 +204,10 @@ def test_a_field_that_takes_fractions_takes_finite_ones_alone(project: Project, 
     """What Python's JSON would write of a failed division is no number, and the field is named."""
     request = create_model("Weighed", __base__=project.use_case.request, weight=(float, ...))
     weighed = with_examples(project, lambda rows: rows.mutate(weight=1.5), request)
-    reader, text = RequestReader(weighed.use_case), json.dumps({"instances": [{**INSTANCE, "weight": 0.25}]})
-    assert [0.25] == reader.read(text.encode())["weight"].tolist()
+    reader, text = PROTOCOLS["v1"].reader(weighed.use_case), json.dumps({"instances": [{**INSTANCE, "weight": 0.25}]})
+    assert [0.25] == reader(text.encode())["weight"].tolist()
     with pytest.raises(ValidationError, match=r"instances\.0\.weight\n.*finite number"):
-        reader.read(text.replace("0.25", literal).encode())
+        reader(text.replace("0.25", literal).encode())
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999", '"NaN"', "[]", "{}"])
