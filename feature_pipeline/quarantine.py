@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_pipeline.rules import failing_rows, rules_digest
+from feature_pipeline.expectations import failing_rows, rules_digest
 from ratchet.project.project import Project
 from ratchet.sources import unreadable
 from ratchet.storage.digests import digest

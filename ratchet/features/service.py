@@ -11,8 +11,8 @@ from types import FunctionType
 import pyarrow as pa
 
 from ratchet.core.errors import SettingsError
-from ratchet.features.code_fingerprint import composition
 from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
+from ratchet.features.function_fingerprint import composition
 from ratchet.storage.digests import digest
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import Kind, Lookup, UseCase, View

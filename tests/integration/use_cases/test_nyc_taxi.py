@@ -9,8 +9,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from feature_pipeline.expectations import failing_rows
 from feature_pipeline.ingest import ingest
-from feature_pipeline.rules import failing_rows
 from feature_pipeline.validate import validate
 from ratchet.core.clock import Period
 from ratchet.core.settings import Periods

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from feature_pipeline.rules import failing_rows, rules_digest
+from feature_pipeline.expectations import failing_rows, rules_digest
 from ratchet.core.errors import DataError, SettingsError
 from ratchet.use_case.contract import Rule, expect
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ratchet.core.errors import SettingsError
-from ratchet.features.code_fingerprint import composition
+from ratchet.features.function_fingerprint import composition
 from ratchet.storage.digests import digest
 
 FEATURES = '''
