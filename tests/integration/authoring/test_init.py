@@ -114,12 +114,13 @@ def labels(project: Project) -> tuple[dict[str, int], set[str], set[str]]:
     return reports["validate"]["rows"], set(found[0]), set(found[1])
 
 
-def test_outcomes_that_are_not_known_yet_are_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pending", [range(0, 3000, 20), range(2700, 3000)], ids=["scattered", "newest"])
+def test_outcomes_that_are_not_known_yet_are_waited_for(tmp_path: Path, pending: range) -> None:
     """Rows without outcome are accepted as requests without a label; delivered again with it, the same requests have one."""
     rows = pyarrow.csv.read_csv(rides(tmp_path / "clean.csv"), convert_options=AS_TEXT)
-    is_pending = pa.array([number % 20 == 0 for number in range(len(rows))])
-    pending = {name: pc.if_else(is_pending, None, rows[name]) for name in ("ended_at", "minutes", "fare")}
-    csv = write_csv(tmp_path / "data.csv", {**rows.to_pydict(), **pending})
+    is_pending = pa.array([number in pending for number in range(len(rows))])
+    unknown = {name: pc.if_else(is_pending, None, rows[name]) for name in ("ended_at", "minutes", "fare")}
+    csv = write_csv(tmp_path / "data.csv", {**rows.to_pydict(), **unknown})
     begun(checkout(tmp_path), "waiting", csv, BEGUN["rides"][1])
     with project_of(tmp_path, "waiting") as project:
         assert [] == check(project)
@@ -127,8 +128,9 @@ def test_outcomes_that_are_not_known_yet_are_waited_for(tmp_path: Path) -> None:
         write_csv(csv, rows.to_pydict())
         later = labels(project)
     assert (accepted, requests, requests) == later
-    assert set(range(0, len(rows), 20)) > numbers(requests - labelled) > set()
-    assert {number % 20 for number in numbers(labelled)} == {*range(1, 20)}
+    waiting = numbers(requests - labelled)
+    assert {number for number in pending if number >= min(waiting)} == waiting
+    assert len(rows) - 1 in numbers(requests)
 
 
 def numbers(row_ids: set[str]) -> set[int]:
