@@ -24,9 +24,9 @@ def format_duration(span: timedelta) -> str:
     return " ".join(f"{count:g} {unit}{'s' * (count != 1)}" for unit, count in counts.items() if count) or "no time"
 
 
-def count_of(count: int, thing: str) -> str:
-    """`1 row`, or `2,000 rows`."""
-    return f"{count:,} {thing}{'s' * (count != 1)}"
+def count_of(count: int, thing: str, things: str = "") -> str:
+    """`1 row`, `2,000 rows`, or `2 batches` with their plural as `things`."""
+    return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
