@@ -97,7 +97,10 @@ def weak_baseline(name: str, decided: Decided, found: Baseline) -> Iterator[str]
         )
         label, place = decided.label.name, f"`baseline=` of use_cases/{name}/__init__.py"
         remedy = f"group by an input that {label} depends on, such as bands of a number, in {place}"
-        yield f"{by} says no more of {label} than chance, so that the gate would refuse the baseline: {remedy}"
+        refused = (
+            "so that the gate would refuse the baseline, and a candidate serves only if it beats one value for all rows"
+        )
+        yield f"{by} says no more of {label} than chance, {refused}: {remedy}"
 
 
 def _is_almost_number(profile: Profile, column: Column) -> bool:

@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -105,6 +106,18 @@ def test_what_is_written_of_a_dirty_file_is_right(dirt: Callable[[Columns], Colu
     begun(checkout(tmp_path), "dirty", write_csv(tmp_path / "data.csv", {**rows}), replace(answers, entity=entity))
     with project_of(tmp_path, "dirty") as project:
         assert [] == check(project)
+
+
+@pytest.mark.parametrize("seed", [None, 0, 1, 2])
+def test_init_and_check_agree_on_a_baseline_of_chance(seed: int | None, tmp_path: Path) -> None:
+    """Of shuffled labels both say that it explains nothing, whatever it groups by, and of the others neither does."""
+    rows = pyarrow.csv.read_csv(rides(tmp_path / "clean.csv"), convert_options=AS_TEXT).to_pydict()
+    if seed is not None:
+        rows["minutes"] = np.random.default_rng(seed).permutation(rows["minutes"])
+    said = begun(checkout(tmp_path), "noise", write_csv(tmp_path / "data.csv", rows), BEGUN["rides"][1])
+    with project_of(tmp_path, "noise") as project:
+        found = [finding.what for finding in check(project)]
+    assert ("than chance" in said) == ("baseline-explains-nothing" in found) == (seed is not None)
 
 
 def labels(project: Project) -> tuple[dict[str, int], set[str], set[str]]:
