@@ -108,16 +108,24 @@ def test_what_is_written_of_a_dirty_file_is_right(dirt: Callable[[Columns], Colu
         assert [] == check(project)
 
 
-@pytest.mark.parametrize("seed", [None, 0, 1, 2])
-def test_init_and_check_agree_on_a_baseline_of_chance(seed: int | None, tmp_path: Path) -> None:
-    """Of shuffled labels both say that it explains nothing, whatever it groups by, and of the others neither does."""
-    rows = pyarrow.csv.read_csv(rides(tmp_path / "clean.csv"), convert_options=AS_TEXT).to_pydict()
-    if seed is not None:
-        rows["minutes"] = np.random.default_rng(seed).permutation(rows["minutes"])
-    said = begun(checkout(tmp_path), "noise", write_csv(tmp_path / "data.csv", rows), BEGUN["rides"][1])
+def noise(path: Path, seed: int) -> Path:
+    """Of 300 machines by number what they make, which follows from nothing."""
+    rng, rows = np.random.default_rng(seed), 3000
+    asked = np.datetime64("2024-01-01", "m") + np.sort(rng.integers(0, 150 * 24 * 60, rows))
+    times = {"asked_at": np.datetime_as_string(asked), "done_at": np.datetime_as_string(asked + 90)}
+    machine, made = rng.integers(0, 300, rows), rng.normal(0, 2, rows).round(2)
+    return write_csv(path, {"id": np.arange(rows), **times, "machine": machine, "made": made})
+
+
+@pytest.mark.parametrize(("seed", "by"), [(1, "weekday"), (2, "machine_band")])
+def test_init_and_check_agree_on_a_baseline_of_chance(seed: int, by: str, tmp_path: Path) -> None:
+    """Both say that it explains nothing, whether it groups by columns or by the bands of a number."""
+    answers = Answers(label="made", time="asked_at", known_at="done_at", timezone="UTC", entity=("machine",))
+    said = begun(checkout(tmp_path), "noise", noise(tmp_path / "data.csv", seed), answers)
     with project_of(tmp_path, "noise") as project:
         found = [finding.what for finding in check(project)]
-    assert ("than chance" in said) == ("baseline-explains-nothing" in found) == (seed is not None)
+    assert f"baseline groups by {by}, and that says no more of made than chance" in said
+    assert ["baseline-explains-nothing"] == found
 
 
 def labels(project: Project) -> tuple[dict[str, int], set[str], set[str]]:

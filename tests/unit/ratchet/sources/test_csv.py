@@ -309,7 +309,7 @@ class TestRefusals:
         schema = pa.schema({"id": pa.int64(), "who": pa.string()})
         rows = read('id,who\n1,ann\n2,b,ob\n\n3\n4,"eve, ""\nhers"""\n5,"x" y\n', tmp_path, schema)
         assert [1, None, None, 4, None] == [row["id"] for row in rows]
-        expected = [{}, {"whole_row": "2,b,ob"}, {"whole_row": "3"}, {}, {"whole_row": "5,x y"}]
+        expected = [{}, {"whole_row": "2,b,ob"}, {"whole_row": "3"}, {}, {"whole_row": '5,"x" y'}]
         assert expected == unreadable(rows)
 
     @pytest.mark.parametrize(
