@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ratchet.core.text import count_of
+
 if TYPE_CHECKING:
     from ratchet.project.step_reports import Report
 
@@ -24,7 +26,9 @@ def run_and_report(name: str, work: Callable[[], Report], headline: Callable[[Re
 
 
 def _ingest(report: Report) -> str:
-    return _counts(report["rows"])
+    left = len(report["unread"])
+    said = f"; {count_of(left, 'entry', 'entries')} of the source not read: ingest.json says why" if left else ""
+    return f"{_counts(report['rows'])}{said}"
 
 
 def _validate(report: Report) -> str:

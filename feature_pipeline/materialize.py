@@ -77,7 +77,7 @@ def _report_of(marker: Path, inputs: str) -> Report | None:
 def _write(project: Project, store: feast.FeatureStore, view: View, until: datetime) -> int:
     spec, environment = service_spec(project.use_case), project.environment
     name, schema = spec.views[view.name], spec.schemas[view.name]
-    parts = (_latest(store, name, view, until), _upcoming(project, view, until))
+    parts = (_latest(store, name, view, until), _following(project, view, until))
     known = pa.concat_tables([part.select(schema.names).cast(schema) for part in parts])
     rows = (
         pack(known, view.keys).run(environment.threads, environment.memory_limit).combine_chunks()
@@ -89,7 +89,7 @@ def _write(project: Project, store: feast.FeatureStore, view: View, until: datet
 
 
 def _latest(store: feast.FeatureStore, name: str, view: View, until: datetime) -> pa.Table:
-    """The last row of each key that is not older than max_age."""
+    """The last row before `until` of each key that is not older than max_age."""
     registered = store.get_feature_view(name)
     job = store.provider.offline_store.pull_latest_from_table_or_query(
         config=store.config,
@@ -99,17 +99,21 @@ def _latest(store: feast.FeatureStore, name: str, view: View, until: datetime) -
         timestamp_field=EVENT_TIMESTAMP,
         created_timestamp_column=None,
         start_date=until - view.max_age if view.max_age else EPOCH,
-        end_date=until,
+        end_date=until - TICK,
     )
     return job.to_arrow()
 
 
-def _upcoming(project: Project, view: View, until: datetime) -> pa.Table:
-    """The rows of each key that are later than `until` and follow from what was known then."""
+def _following(project: Project, view: View, until: datetime) -> pa.Table:
+    """The rows of each key from `until` on that follow from what was known then.
+
+    The one exactly at `until` is computed, too: where the period ends at a UTC midnight, the offline store has nothing of the
+    day that begins there.
+    """
     compiled, day = compile_view(project.use_case, view), until.astimezone(UTC).date()
     source_rows = SourceRows.of(project, compiled)
     source_rows.bind(
         *compiled.source_dates(day, day), prepare=lambda table, rows: known_before(table, rows, until + TICK)
     )
-    rows = source_rows.snapshot(compiled, after=until)
+    rows = source_rows.snapshot(compiled, after=until - TICK)
     return source_rows.connection.to_pyarrow(rows.filter([rows[key].notnull() for key in view.keys]))

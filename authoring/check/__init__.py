@@ -6,7 +6,7 @@ use case makes of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from authoring.check.baseline import check_baseline
@@ -26,16 +26,21 @@ from authoring.check.views import check_keys, check_usable, check_views
 from ratchet.core.errors import RatchetError
 from ratchet.project.project import Project
 from ratchet.use_case.columns import LABEL_COLUMNS, REQUEST_ID
-from ratchet.use_case.contract import Array, Columns, UseCase
+from ratchet.use_case.contract import Array, Columns, Unread, UseCase
 
 
 @dataclass(frozen=True)
 class Checkup:
-    """What was found, and how much was looked at."""
+    """What was found, how much was looked at, and what of the source is not read."""
 
     findings: list[Finding]
     rows: int = 0
     batches: int = 0
+    unread: Sequence[Unread] = ()
+
+    @classmethod
+    def of(cls, sample: Sample, findings: Iterable[Finding]) -> Checkup:
+        return cls([*findings], sample.rows, sample.batches, sample.unread)
 
 
 def check(project: Project) -> list[Finding]:
@@ -60,9 +65,9 @@ def checkup(project: Project) -> Checkup:
         return Checkup([failure("the loader", project.loader, error, where)])
     unusable = list(check_usable(sample, where))
     if unusable:
-        return Checkup(unusable, sample.rows, sample.batches)
+        return Checkup.of(sample, unusable)
     rows = [*check_keys(sample, where), *check_pending(sample, where), *check_unreadable(sample, where)]
-    return Checkup([*rows, *_derived(sample, where, is_right=not rows)], sample.rows, sample.batches)
+    return Checkup.of(sample, [*rows, *_derived(sample, where, is_right=not rows)])
 
 
 def _derived(sample: Sample, where: Declaration, *, is_right: bool) -> Iterator[Finding]:

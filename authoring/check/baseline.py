@@ -35,7 +35,8 @@ def check_baseline(use_case: UseCase, columns: Columns, every: int, where: Decla
         f"Set `baseline=(({best!r},), ())`: of all inputs, {best!r} explains most of {use_case.label} by itself"
         if best
         else f"No input explains {use_case.label} by groups of {LEAST} rows or more. Cut a number into bands in `on_demand`, "
-        "make these an input and group by them; or set `baseline=((),)`, one value for all rows",
+        "make these an input and group by them. Or set `baseline=((),)`, one value for all rows, which the gate refuses as "
+        "well: then the first to serve is a candidate that beats it, if one does",
     )
 
 

@@ -22,11 +22,11 @@ from ratchet.feature_store.point_in_time_join import Query
 from ratchet.features.expressions import CompiledExpression, compile_view
 from ratchet.features.source_rows import SourceRows, read_by
 from ratchet.project.project import Project
-from ratchet.sources.batches import batches_of, read
+from ratchet.sources.batches import find, read
 from ratchet.sources.unreadable import Found, readable
 from ratchet.sources.unreadable import found as unreadable
 from ratchet.storage.duckdb import connect, names
-from ratchet.use_case.contract import ROW_ID, Batch, SourceTable, UseCase
+from ratchet.use_case.contract import ROW_ID, Batch, SourceTable, Unread, UseCase
 
 if TYPE_CHECKING:
     import ibis
@@ -72,6 +72,7 @@ class Sample:
     repeated: Mapping[str, Repeated]
     read: Mapping[str, Read]
     batches: int
+    unread: Sequence[Unread] = ()
     thinned: int = 1
 
     @property
@@ -111,7 +112,8 @@ class Sample:
 
 def take_sample(project: Project) -> Sample:
     """Read the latest batches of the active source, as many as it takes. Raises SourceError."""
-    found = batches_of(project)
+    source = find(project)
+    found = source.batches
     latest, read = {}, {}
     for table in project.use_case.tables:
         own = [batch for batch in found.values() if batch.table == table.name]
@@ -122,7 +124,7 @@ def take_sample(project: Project) -> Sample:
         table.name: _clean(project, table, kept[table.name], repeated[table.name].share)
         for table in project.use_case.tables
     }
-    return Sample(project, tables, repeated, read, batches=len(found), thinned=thinned)
+    return Sample(project, tables, repeated, read, len(found), source.unread, thinned)
 
 
 def _latest(project: Project, table: SourceTable, batches: Sequence[Batch]) -> tuple[pa.Table, Read]:

@@ -42,18 +42,26 @@ def choose(
     """At most two inputs, entities among them, or the bands of a number where they explain twice as much."""
     there = ~np.isnan(label)
     found = {name: values[there] for name, values in _groups(profile, inputs, entities, calendar, asked).items()}
-    best, explained = _best(found, label[there])
+    dense = {name: groups.merged(each, ROWS_IN_GROUP) if name in entities else each for name, each in found.items()}
+    best, explained = _best(dense, label[there])
     bands, by_bands = _best_bands(profile, inputs, there, label[there])
     if bands and by_bands > 2 * explained:
-        return Baseline((f"{bands[0]}_band",), bands, is_chance=False)
-    chosen = groups.codes([found[name] for name in best]) if best else np.zeros(int(there.sum()), np.int64)
-    return Baseline(best, None, groups.spread(groups.merged(chosen, groups.LEAST), label[there]).is_chance)
+        name, cuts = bands
+        band = np.digitize(profile.numbers(name)[there], cuts)
+        return Baseline((f"{name}_band",), bands, _is_chance([band], label[there]))
+    return Baseline(best, None, _is_chance([found[name] for name in best], label[there]))
+
+
+def _is_chance(columns: Sequence[Array], label: Floats) -> bool:
+    """Whether neither all of the columns nor the first of them say more of the label, as `ratchet check` asks it."""
+    levels = [columns[:size] for size in range(len(columns), 0, -1)]
+    return all(groups.spread(groups.merged(groups.codes(level), 2), label).is_chance for level in levels)
 
 
 def _groups(
     profile: Profile, inputs: Sequence[Column], entities: Sequence[str], calendar: Sequence[str], asked: Instants | None
 ) -> Groups:
-    """Inputs of few different values, each row's value as a number; of an entity those with enough rows, and all others."""
+    """Inputs of few different values, and entities: each row's value as a number."""
     few = [
         column.name
         for column in inputs
@@ -63,7 +71,6 @@ def _groups(
     found: dict[str, Array] = {
         name: worth.codes(profile.text[name].to_numpy()) for name in dict.fromkeys([*few, *named])
     }
-    found |= {name: groups.merged(found[name], ROWS_IN_GROUP) for name in named}
     if asked is not None:
         day = asked.astype("datetime64[D]")
         times = {"hour": (asked - day).astype("timedelta64[h]"), "weekday": (day.astype(np.int64) + 3) % 7}

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from authoring.init.answers import Answers, UnansweredError
 from authoring.init.profile import REPEATED, Column, Profile, misfit, named
 from authoring.init.time_choices import known_of, time_of, timezone_of
+from ratchet.core.text import count_of
 from ratchet.sources.csv import AS_OF, AT_ONCE, KNOWN_AT
 from ratchet.use_case.contract import Task
 
@@ -113,8 +114,8 @@ def _task(profile: Profile, label: Column, positive: str | None, answers: Answer
             form="COLUMN of numbers, or COLUMN=VALUE for a yes or no",
             among=[f"{label.name}={value}" for value in label.counts],
         )
-    if label.infinite:
-        problem = f"{label.name} is infinite in {label.infinite:,} row{'s' * (label.infinite != 1)}"
+    if label.impossible:
+        problem = f"{label.name} is infinite in {count_of(label.impossible, 'row')}"
         raise UnansweredError(
             problem, subject=profile.subject, field="label", form="COLUMN of finite numbers, or leave such cells empty"
         )

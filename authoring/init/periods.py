@@ -20,6 +20,8 @@ WEEK, LONG = np.timedelta64(7, "D"), np.timedelta64(70, "D")
 """Where there are so many days, a whole week of them is fresh."""
 LEAST = 50
 """Rows without which a period shows nothing."""
+RAREST = 0.01
+"""The share of rows, at either end of the time that a file spans, whose times may be typing errors."""
 SNAPSHOT_DAYS = 100
 
 
@@ -46,17 +48,18 @@ class Chosen:
 
 
 def from_times(asked: Days, known: Days, warm_up: timedelta, subject: str) -> Chosen:
-    """From the local days on which labelled rows were asked for and known, NaT where they are not. Raises SettingsError.
+    """From the local days on which rows were asked for and their labels known, NaT where they are not. Raises SettingsError.
 
-    Training begins after `warm_up`, when there is history to learn from. The rarest thousandth of days at either end is left
-    out: a typing error is no reason for a period of decades.
+    The newest request is the last of the fresh ones, whether its label is known or not. Training begins after `warm_up`, when
+    there is history to learn from. Days far from nearly all others are left out: a typing error is no reason for a period of
+    decades.
     """
-    days = asked
-    there = ~np.isnat(asked) & ~np.isnat(known)
-    asked, known = asked[there], known[there]
+    inside = ~np.isnat(asked) & ~is_far(asked)
+    requests, is_labelled = asked[inside], inside & ~np.isnat(known)
+    asked, known = asked[is_labelled], known[is_labelled]
     if len(asked) < 4 * LEAST:
         raise _too_few(subject, f"has only {len(asked)} rows with a time and a label")
-    first, end = _day(asked, 0.001), _day(asked, 0.999) + DAY
+    first, end = asked.min(), requests.max() + DAY
     start = first + np.timedelta64(warm_up.days, "D")
     usable = (asked >= start) & (known < end)
     fresh = _day(asked[usable], FRESH)
@@ -68,16 +71,16 @@ def from_times(asked: Days, known: Days, warm_up: timedelta, subject: str) -> Ch
     train, early, rows = (
         int(each.sum()) for each in (fitted & (asked < stopping), fitted & (asked >= stopping), judged)
     )
-    requests = int(((days >= holdout) & (days < fresh)).sum())
-    scored = int(((days >= fresh) & (days < end)).sum())
+    judged_requests = int(((requests >= holdout) & (requests < fresh)).sum())
+    scored = int((requests >= fresh).sum())
     bounds = [start, stopping, holdout, fresh, end]
     if np.isnat(bounds).any() or min(train, early, rows) < LEAST or any(np.diff(bounds) < DAY):
         history = f", of which {warm_up.days} days are history for --entity" if warm_up else ""
         purpose = "to train, stop early and judge on rows whose labels were known"
         problem = f"spans {first} to {end - DAY}{history}: too little {purpose}"
         raise _too_few(subject, problem)
-    one, two, three, four, five = (day.item() for day in bounds)
-    return Chosen(one, two, three, four, five, train, early, rows, len(np.unique(asked[judged])), requests, scored)
+    days = [day.item() for day in bounds]
+    return Chosen(*days, train, early, rows, len(np.unique(asked[judged])), judged_requests, scored)
 
 
 def from_snapshot(snapshot: date, rows: int, subject: str) -> Chosen:
@@ -88,6 +91,16 @@ def from_snapshot(snapshot: date, rows: int, subject: str) -> Chosen:
     stopping, holdout, fresh = (start + timedelta(days=day) for day in (70, 79, 95))
     train, early, judged, scored = (rows * days // SNAPSHOT_DAYS for days in (70, 9, 16, 5))
     return Chosen(start, stopping, holdout, fresh, end, train, early, judged, 16, judged, scored)
+
+
+def is_far(days: Days) -> Days:
+    """Which days, or instants, lie farther from nearly all others than half of the time that these span."""
+    there = days[~np.isnat(days)]
+    if not len(there):
+        return np.zeros(len(days), bool)
+    first, last = (_day(there, share) for share in (RAREST, 1 - RAREST))
+    margin = (last - first) // 2 + DAY
+    return (days < first - margin) | (days > last + margin)
 
 
 def _day(days: Days, quantile: float) -> Any:

@@ -11,10 +11,11 @@ import numpy as np
 
 from authoring.init import baseline, periods
 from authoring.init.choices import Decided
+from authoring.init.delay import delay_of
 from authoring.init.explained_variance import Floats
 from authoring.init.periods import Chosen
 from authoring.init.profile import REPEATED, Column, Profile
-from authoring.init.warnings import infinite, notes, weak_baseline
+from authoring.init.warnings import impossible, notes, outliers, weak_baseline
 from ratchet.core.clock import Instants, local_time
 from ratchet.core.errors import SourceError
 
@@ -22,7 +23,6 @@ TIMES = ("hour", "weekday")
 """What `ratchet.core.clock.calendar` gives."""
 WINDOWS = (("1d", "7d"), ("7d", "28d"), ("28d", "84d"), ("91d", "364d"))
 SLICES = 8
-MICROSECONDS_A_DAY = 86_400_000_000
 
 
 Timestamps = tuple[Instants, Instants]
@@ -59,11 +59,12 @@ class Plan:
 
 
 def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -> Plan:
-    """Raises SettingsError where there are too few rows, and SourceError where too many are infinite."""
+    """Raises SettingsError where there are too few rows, and SourceError where a value is impossible in too many."""
     label = label_values(profile, decided)
     fields, not_inputs = request_columns(profile, decided)
     kept = _kept(profile, decided, fields)
-    _check_finite(profile, (*fields, *kept))
+    used = (*fields, *kept) if snapshot else (*fields, *kept, profile.column(decided.time))
+    _check_possible(profile, used)
     timestamps = None if snapshot else _asked_and_known(profile, decided)
     asked = timestamps[0] if timestamps else None
     windows = WINDOWS[0] if asked is None else _windows(asked)
@@ -84,7 +85,7 @@ def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -
         bands=measured_by.bands,
         windows=windows,
         tile="1h" if "hour" in calendar else "1d",
-        delay=_delay(profile, decided),
+        delay=delay_of(profile, decided).text,
         scale=_scale(label),
         baseline=measured_by.by,
         slices=_slices(profile, fields, chosen),
@@ -92,21 +93,22 @@ def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -
         chosen=chosen,
         notes=(
             *notes(profile, decided, fields, kept, label),
-            *infinite((*fields, *kept)),
+            *impossible(used),
+            *outliers(profile, decided),
             *weak_baseline(name, decided, measured_by),
         ),
     )
 
 
-def _check_finite(profile: Profile, columns: tuple[Column, ...]) -> None:
-    """A few infinite values are dirt, whose rows are quarantined; more than that stand for something."""
-    found = [column for column in columns if column.infinite > REPEATED * profile.rows]
+def _check_possible(profile: Profile, columns: tuple[Column, ...]) -> None:
+    """A few impossible values are dirt, whose rows are quarantined; more than that stand for something."""
+    found = [column for column in columns if column.impossible > REPEATED * profile.rows]
     if found:
-        counts = " and ".join(f"{column.name} in {column.infinite:,}" for column in found)
+        counts = " and ".join(f"{column.name} is {column.why_impossible} in {column.impossible:,}" for column in found)
         raise SourceError(
-            f"has infinite values: {counts} of {profile.rows:,} rows",
+            f"{counts} of {profile.rows:,} rows",
             subject=profile.subject,
-            remedy="Leave such cells empty, or write the number that they stand for",
+            remedy="Leave such cells empty, or write the value that they stand for",
         )
 
 
@@ -129,8 +131,9 @@ def _asked_and_known(profile: Profile, decided: Decided) -> Timestamps:
 
 def _windows(asked: Instants) -> tuple[str, str]:
     """The longest for which the file has ten times the days."""
-    days = np.nanquantile(asked.astype(np.int64)[~np.isnat(asked)], [0.001, 0.999]) / MICROSECONDS_A_DAY
-    return next((each for each in reversed(WINDOWS) if int(each[1][:-1]) <= (days[1] - days[0]) / 10), WINDOWS[0])
+    near = asked[~np.isnat(asked) & ~periods.is_far(asked)]
+    days = float((near.max() - near.min()) / periods.DAY)
+    return next((each for each in reversed(WINDOWS) if int(each[1][:-1]) <= days / 10), WINDOWS[0])
 
 
 def _chosen(
@@ -208,16 +211,6 @@ def _block(decided: Decided, chosen: Chosen) -> str:
     if decided.scattered_by:
         return decided.scattered_by
     return "day" if chosen.holdout_days >= 7 or not decided.entities else decided.entities[0]
-
-
-def _delay(profile: Profile, decided: Decided) -> str:
-    """The longest time until a label was known, in whole hours or days."""
-    if decided.known_after:
-        hours = decided.known_after / timedelta(hours=1)
-    else:
-        asked, known = (profile.values(name).to_numpy() for name in (decided.time, decided.known_at))
-        hours = float(np.nanmax((known - asked) / np.timedelta64(1, "h")))
-    return f"{math.ceil(hours)}h" if hours <= 48 else f"{math.ceil(hours / 24)}d"
 
 
 def _scale(label: Floats) -> int:

@@ -15,9 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from authoring.init.answers import UnansweredError
+from ratchet.core.clock import END, FIRST
 from ratchet.core.errors import SourceError
 from ratchet.core.text import did_you_mean
 from ratchet.sources.csv_parsing import first_misfit, identifier, parse, parses, present
+from ratchet.sources.unreadable import impossible, lost
 from ratchet.storage.arrow import to_columns
 from ratchet.use_case.contract import INSTANT
 
@@ -45,7 +47,7 @@ LONGEST_NAME = 60
 class Column:
     """One column: `filled` rows have a value, `distinct` different ones; `counts` are those of at most twenty values.
 
-    `least` and `most` are of its finite numbers; `infinite` counts the rows that have no such one.
+    `least` and `most` are of its finite numbers; `impossible` counts infinite ones, and times that no later step can take.
     """
 
     name: str
@@ -56,7 +58,12 @@ class Column:
     counts: dict[str, int]
     least: float | None = None
     most: float | None = None
-    infinite: int = 0
+    impossible: int = 0
+
+    @property
+    def why_impossible(self) -> str:
+        """What an impossible value of it is."""
+        return f"not between {FIRST:%Y} and {END:%Y}" if self.kind == "time" else "infinite"
 
     @property
     def is_category(self) -> bool:
@@ -95,7 +102,10 @@ class Profile:
         return next(column for column in self.columns if column.name == name)
 
     def values(self, name: str, timezone: str = "UTC") -> pa.ChunkedArray:
-        return parse(self.text[name], TYPES[self.column(name).kind], timezone)
+        """A column's values, null for times that no later step can take."""
+        kind = self.column(name).kind
+        values = parse(self.text[name], TYPES[kind], timezone)
+        return pc.if_else(impossible(values), None, values) if kind == "time" else values
 
     def given(self, name: str) -> pa.ChunkedArray:
         """A column's text, null where it says that nothing is known."""
@@ -202,19 +212,21 @@ def _kind(given: pa.ChunkedArray) -> ColumnKind:
     """Codes with leading zeros, and numbers too long to be exact, are text."""
     if given.null_count == len(given):
         return "empty"
-    if any(pc.any(pc.match_substring_regex(given, pattern)).as_py() for pattern in (_CODE, _TOO_LONG)):
-        return "text"
-    kinds: tuple[ColumnKind, ...] = ("whole", "boolean", "number", "time")
+    is_code = any(pc.any(pc.match_substring_regex(given, pattern)).as_py() for pattern in (_CODE, _TOO_LONG))
+    kinds: tuple[ColumnKind, ...] = ("time",) if is_code else ("whole", "boolean", "number", "time")
     return next((kind for kind in kinds if parses(given, TYPES[kind])), "text")
 
 
 def _range(given: pa.ChunkedArray, kind: ColumnKind) -> tuple[float | None, float | None, int]:
-    """The least and the greatest finite number, and how many are infinite."""
-    if kind not in ("whole", "number"):
+    """The least and the greatest finite number, and how many values are impossible."""
+    if kind not in ("whole", "number", "time"):
         return None, None, 0
-    values = parse(given, pa.float64(), "UTC")
+    values = parse(given, TYPES[kind], "UTC")
+    count = pc.sum(impossible(values)).as_py() or 0
+    if kind == "time":
+        return None, None, count
     found = pc.min_max(values.filter(pc.is_finite(values))).as_py()
-    return found["min"], found["max"], pc.sum(pc.is_inf(values)).as_py() or 0
+    return found["min"], found["max"], count
 
 
 def misfit(profile: Profile, column: Column, kind: ColumnKind) -> str:
@@ -224,6 +236,13 @@ def misfit(profile: Profile, column: Column, kind: ColumnKind) -> str:
     text = profile.text[column.name]
     row = first_misfit(text, TYPES[kind], "UTC")
     return f"{text[row].as_py()!r} in row {row + 1} after the header"
+
+
+def is_nearly(profile: Profile, column: Column, kind: ColumnKind) -> bool:
+    """Whether most of a column's cells are of that kind."""
+    given = present(profile.text[column.name])
+    misfits = pc.sum(lost(given, parse(given, TYPES[kind], "UTC"))).as_py() or 0
+    return 2 * misfits < len(given) - given.null_count
 
 
 def named(profile: Profile, text: str, field: str) -> Column:

@@ -9,7 +9,8 @@ from zoneinfo import available_timezones
 import numpy as np
 
 from authoring.init.answers import Answers, UnansweredError, duration
-from authoring.init.profile import Profile, misfit, named
+from authoring.init.profile import Column, Profile, is_nearly, misfit, named
+from ratchet.core.errors import SourceError
 from ratchet.sources.csv import KNOWN_AT
 
 
@@ -20,6 +21,7 @@ def time_of(profile: Profile, answers: Answers) -> str:
     known = _instant(profile, answers.known_at, "known_at") if answers.known_at else ""
     names = [column.name for column in profile.times if column.name != known]
     if not names:
+        _check_cells(profile, known)
         raise UnansweredError(
             "no column says when a row was known. Set its time by --time and --known-at or --known-after, if there is one; "
             "with a snapshot date instead, rows are split by entity, and the gate record will carry 'no time evidence'",
@@ -36,15 +38,33 @@ def time_of(profile: Profile, answers: Answers) -> str:
 def _instant(profile: Profile, text: str, field: str) -> str:
     column = named(profile, text, field)
     if column.kind != "time":
+        if is_nearly(profile, column, "time"):
+            raise _bad_cell(profile, column)
         raise UnansweredError(
-            f"{column.name} does not hold times alone, but {misfit(profile, column, 'time')}; a time is written 2024-01-31 or "
-            "2024-01-31T18:30:00",
+            _no_times(profile, column),
             subject=profile.subject,
             field=field,
             form="COLUMN",
             among=[other.name for other in profile.times],
         )
     return column.name
+
+
+def _check_cells(profile: Profile, known_at: str) -> None:
+    """Raises SourceError for a column of which a few cells alone are no times."""
+    for column in profile.columns:
+        if column.name != known_at and column.kind != "time" and is_nearly(profile, column, "time"):
+            raise _bad_cell(profile, column)
+
+
+def _bad_cell(profile: Profile, column: Column) -> SourceError:
+    remedy = "Fix that cell and any other like it in the file, or leave it empty"
+    return SourceError(_no_times(profile, column), subject=profile.subject, remedy=remedy)
+
+
+def _no_times(profile: Profile, column: Column) -> str:
+    found = misfit(profile, column, "time")
+    return f"{column.name} does not hold times alone, but {found}; a time is written 2024-01-31 or 2024-01-31T18:30:00"
 
 
 def known_of(profile: Profile, answers: Answers, time: str) -> tuple[str, timedelta | None]:

@@ -12,8 +12,11 @@ import pyarrow.compute as pc
 from authoring.init import explained_variance as worth
 from authoring.init.baseline import Baseline
 from authoring.init.choices import Decided
+from authoring.init.delay import delay_of
 from authoring.init.explained_variance import Floats
+from authoring.init.periods import is_far
 from authoring.init.profile import Column, Profile, misfit
+from ratchet.core.text import count_of
 from ratchet.sources.csv_parsing import parses, present
 
 SUSPICIOUS = 0.98
@@ -33,24 +36,55 @@ def notes(
     for column in filter(partial(_is_almost_number, profile), profile.columns):
         found = misfit(profile, column, "number")
         yield f"{column.name} is text, because of {found}; a number is digits with a point, or nothing where it lacks"
-    unknown = int(np.isnan(label).sum())
-    if unknown:
-        known = "deliver the file again under its name once it is known"
-        yield f"{unknown} rows have no {decided.label.name}: they are scored as requests without a label; {known}"
+    yield from _unlabelled(profile, decided, label)
     repeated = profile.repeated(decided.key)
     if repeated:
-        yield f"{repeated} rows repeat the key {', '.join(decided.key)} of another, or lack one: they will be quarantined"
+        key = ", ".join(decided.key)
+        yield f"{count_of(repeated, 'row')} with the key {key} of another row, or without one: quarantined"
     if not decided.scattered_by:
         yield f"taken as known at {decided.time}: {', '.join(column.name for column in fields)}; name by --late what is not"
     for column in filter(partial(_says_it_all, profile, label), fields):
         yield f"{column.name} nearly decides {decided.label.name}: is it known before? If not, --late {column.name}"
 
 
-def infinite(columns: Sequence[Column]) -> Iterator[str]:
-    """A line for each column with infinite values, which are no numbers that a model can learn from."""
+def _unlabelled(profile: Profile, decided: Decided, label: Floats) -> Iterator[str]:
+    """Of rows without a label, and of those of which nothing says when their label was known."""
+    waiting, name, again = (
+        "scored as requests without a label",
+        decided.label.name,
+        "deliver the file again under its name",
+    )
+    unknown = np.isnan(label)
+    if unknown.any():
+        yield f"{count_of(int(unknown.sum()), 'row')} without {name}: {waiting}; {again} once it is known"
+    if decided.known_after:
+        return
+    undated = ~unknown & profile.values(decided.known_at).is_null().to_numpy()
+    if undated.any():
+        row, nobody = count_of(int(undated.sum()), "row"), f"nothing says from when that {name} was known"
+        yield f"{row} with {name}, but without {decided.known_at}: {waiting}, since {nobody}; {again} once it does"
+
+
+def impossible(columns: Sequence[Column]) -> Iterator[str]:
+    """A line for each column with values that no later step can take: infinite numbers, and times of other centuries."""
     for column in columns:
-        if column.infinite:
-            yield f"{column.name} is infinite in {column.infinite} rows: they will be quarantined"
+        if column.impossible:
+            yield f"{column.name} is {column.why_impossible} in {count_of(column.impossible, 'row')}: quarantined"
+
+
+def outliers(profile: Profile, decided: Decided) -> Iterator[str]:
+    """A line for each of what too few rows say to be taken into account."""
+    if decided.scattered_by:
+        return
+    asked = profile.values(decided.time).to_numpy()
+    far = asked[is_far(asked)]
+    if len(far):
+        first = far[0].astype("datetime64[D]")
+        yield f"{decided.time} is far from all others in {count_of(len(far), 'row')}, such as {first}: not in `periods`"
+    delay = delay_of(profile, decided)
+    if delay.exceeded:
+        row, place = count_of(delay.exceeded, "row"), f"`delay={delay.text!r}`"
+        yield f"{decided.known_at} is far more than {delay.text} later than {decided.time} in {row}: not in {place}"
 
 
 def weak_baseline(name: str, decided: Decided, found: Baseline) -> Iterator[str]:
@@ -63,7 +97,10 @@ def weak_baseline(name: str, decided: Decided, found: Baseline) -> Iterator[str]
         )
         label, place = decided.label.name, f"`baseline=` of use_cases/{name}/__init__.py"
         remedy = f"group by an input that {label} depends on, such as bands of a number, in {place}"
-        yield f"{by} says no more of {label} than chance, so that the gate would refuse the baseline: {remedy}"
+        refused = (
+            "so that the gate would refuse the baseline, and a candidate serves only if it beats one value for all rows"
+        )
+        yield f"{by} says no more of {label} than chance, {refused}: {remedy}"
 
 
 def _is_almost_number(profile: Profile, column: Column) -> bool:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from ratchet.use_case.contract import Unread
+
+
+MOST_NAMED = 3
+"""Entries of a source that are not read."""
 
 
 @click.command()
@@ -13,13 +22,25 @@ def check() -> None:
     """Look for what usually goes wrong with the active use case, on a sample of its data: in seconds, with the line to
     change for each mistake."""
     from authoring.check import checkup
+    from ratchet.core.text import count_of
     from ratchet.project.project import Project
 
     began = time.monotonic()
     found = checkup(Project.load(use_case=click.get_current_context().obj))
     for finding in found.findings:
         click.echo(f"{finding}\n")
+    if found.unread:
+        click.echo(note_of(found.unread))
     count, seconds = len(found.findings), time.monotonic() - began
-    result = f"{count} thing{'s' * (count > 1)} to change" if count else "nothing found"
-    click.echo(f"{result} (looked at {found.rows:,} rows of {found.batches} batches in {seconds:.1f} s)")
+    result = f"{count_of(count, 'thing')} to change" if count else "nothing found"
+    click.echo(
+        f"{result} (looked at {found.rows:,} rows of {count_of(found.batches, 'batch', 'batches')} in {seconds:.1f} s)"
+    )
     sys.exit(1 if count else 0)
+
+
+def note_of(unread: Sequence[Unread]) -> str:
+    """What of a source is not read, and why: the first few by name."""
+    named = "; ".join(f"{each.name!r} {each.reason}" for each in unread[:MOST_NAMED])
+    more = len(unread) - MOST_NAMED
+    return f"note: not read of the source: {named}" + (f"; and {more:,} more, see ingest's report" if more > 0 else "")

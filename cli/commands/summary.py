@@ -18,7 +18,7 @@ Summary = dict[str, Any]
 SUMMARY, REQUEST, STORY = "summary.json", "request.json", "demo"
 _ARROWS = {"lower": "↓", "higher": "↑"}
 _DRIFT = ("verdict", "share", "columns", "mean_prediction", "window", "html", "json")
-_SUMMARISED = ("validate", "evaluate", "register", "predict", "monitor")
+_SUMMARISED = ("ingest", "validate", "evaluate", "register", "predict", "monitor")
 
 
 def build(project: Project) -> Summary:
@@ -26,7 +26,7 @@ def build(project: Project) -> Summary:
 
     What a step that has not run would say is None, and so is what serves where the registry does not answer.
     """
-    validate, evaluate, register, predict, monitor = (reports.read(project, step) for step in _SUMMARISED)
+    ingest, validate, evaluate, register, predict, monitor = (reports.read(project, step) for step in _SUMMARISED)
     root, registry = project.root, _registry(project)
     serving = _serving(registry)
     return {
@@ -39,6 +39,7 @@ def build(project: Project) -> Summary:
         "missing": [step for step in STEPS if reports.read(project, step) is None],
         "rows": validate and validate["rows"],
         "reasons": validate and validate["reasons"],
+        "unread": ingest and ingest["unread"],
         "holdout": evaluate and _holdout(evaluate, serving),
         "gate": evaluate and {name: evaluate["candidate"][name] for name in ("verdict", "gain", "checks")},
         "baseline_gate": evaluate and {name: evaluate["baseline"][name] for name in ("verdict", "checks")},
@@ -168,6 +169,8 @@ def _rows(summary: Summary) -> Iterator[str]:
         yield f"{name:<12} {count:>10,}"
     for reason, count in sorted(summary["reasons"].items(), key=lambda item: -item[1]):
         yield f"  {count:>8,}  {reason}"
+    if unread := summary["unread"]:
+        yield f"entries of the source that were not read: {len(unread):,}; {summary['reports']}/ingest.json says why"
 
 
 def _scores(summary: Summary) -> Iterator[str]:

@@ -24,6 +24,11 @@ def format_duration(span: timedelta) -> str:
     return " ".join(f"{count:g} {unit}{'s' * (count != 1)}" for unit, count in counts.items() if count) or "no time"
 
 
+def count_of(count: int, thing: str, things: str = "") -> str:
+    """`1 row`, `2,000 rows`, or `2 batches` with their plural as `things`."""
+    return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"
+
+
 def closest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most like this one, if one is."""
     return next(iter(difflib.get_close_matches(name, sorted(known), n=1)), None)

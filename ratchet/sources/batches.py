@@ -32,11 +32,6 @@ class Found:
     unread: Sequence[Unread]
 
 
-def batches_of(project: Project) -> dict[str, Batch]:
-    """`{table}/{name}` → the batch, for every table of the use case. Raises SourceError."""
-    return dict(find(project).batches)
-
-
 def find(project: Project) -> Found:
     """What the active source has, with batches for every table of the use case. Raises SourceError."""
     source, period = project.settings.source, project.period("all")

@@ -133,7 +133,7 @@ def _why_unread(file: Path) -> str | None:
     if file.suffix.lower() != ".csv":
         return "has a name that does not end in .csv"
     if not file.name.isprintable() or "\\" in file.name:
-        return "has a name that other systems cannot write"
+        return "must be renamed: its name has a character that a batch cannot have"
     return None if holds_rows(file) else "holds no row"
 
 

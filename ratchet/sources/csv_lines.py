@@ -10,7 +10,7 @@ import codecs
 import csv
 import mmap
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,12 +39,12 @@ Span = tuple[int, int]
 class Lines:
     """How many data rows a file holds, which of its cells span several lines, and which rows have a stray quote.
 
-    `stray` are numbers of rows, from 0, in which text follows the quote that closes a cell.
+    `stray` maps the numbers of rows, from 0, in which text follows the quote that closes a cell to the line of that quote.
     """
 
     rows: int
     spanning: Sequence[Span]
-    stray: frozenset[int]
+    stray: Mapping[int, str]
 
 
 def scan(path: Path) -> Lines:
@@ -54,12 +54,13 @@ def scan(path: Path) -> Lines:
     later with text after it.
     """
     if not path.stat().st_size:
-        return Lines(0, (), frozenset())
+        return Lines(0, (), {})
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         _check_encoding(path, content)
         spanning, stray = _quoted_cells(path, content)
         *rows, total = _lines_before(content, spanning, [*stray, len(content)]) - 1
-    return Lines(max(int(total), 0), spanning, frozenset(map(int, rows)))
+        lines = {int(row): _line_around(content, quote) for row, quote in zip(rows, stray, strict=True)}
+    return Lines(max(int(total), 0), spanning, lines)
 
 
 def count_rows(path: Path) -> int:
@@ -129,6 +130,17 @@ def _line(content: mmap.mmap, offset: int) -> int:
     """The number of the line at an offset, from 1, as an editor shows it."""
     before = content[:offset]
     return 1 + before.count(b"\n") + before.count(b"\r") - before.count(b"\r\n")
+
+
+def _line_around(content: mmap.mmap, offset: int) -> str:
+    """The text of the line that an offset is in."""
+    begin, reach = -1, 1 << 12
+    while begin < 0 < reach:
+        start = max(0, offset - reach)
+        begin = max(content.rfind(end, start, offset) for end in (b"\n", b"\r"))
+        reach = 2 * reach if start else 0
+    end = _LINE_END.search(content, offset)
+    return content[begin + 1 : end.start() if end else len(content)].decode("utf-8").removeprefix("\ufeff")
 
 
 def _lines_before(content: mmap.mmap, spanning: Sequence[Span], offsets: Sequence[int]) -> npt.NDArray[np.int64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -130,22 +130,17 @@ def _no_csv(path: Path, error: Exception) -> SourceError:
     )
 
 
-def _with_broken(rows: pa.Table, left_out: Mapping[int, str], stray: Collection[int]) -> Text:
+def _with_broken(rows: pa.Table, left_out: Mapping[int, str], stray: Mapping[int, str]) -> Text:
     """The rows that were left out put back in their places, without values, and those with a stray quote emptied."""
     if not left_out and not stray:
         return Text(rows, {})
     is_parsed = np.ones(rows.num_rows + len(left_out), bool)
     is_parsed[[*left_out]] = False
     places = np.where(is_parsed, np.cumsum(is_parsed) - 1, 0)
-    misread = [row for row in stray if row >= 0 and row not in left_out]
-    broken = {**left_out, **{row: _line_of(rows.slice(int(places[row]), 1)) for row in misread}}
-    is_parsed[misread] = False
+    misread = {row: line for row, line in stray.items() if row >= 0 and row not in left_out}
+    broken = {**left_out, **misread}
+    is_parsed[[*misread]] = False
     return Text(rows.take(pa.array(places, mask=~is_parsed)), dict(sorted(broken.items())))
-
-
-def _line_of(row: pa.Table) -> str:
-    """The cells of a row with a stray quote, as they were understood."""
-    return ",".join(cell or "" for cell in row.to_pylist()[0].values())
 
 
 def read_columns(path: Path, schema: pa.Schema, timezone: str) -> tuple[pa.Table, list[str]]:

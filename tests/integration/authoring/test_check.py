@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import ibis
 import numpy as np
@@ -19,9 +20,10 @@ from authoring.check import check, checkup
 from authoring.check.finding import Finding
 from authoring.check.labels import check_inputs
 from authoring.check.source_lines import Declaration
+from ratchet.core.clock import Period
 from ratchet.core.settings import GateSettings
 from ratchet.project.project import Project
-from ratchet.use_case.contract import INSTANT, Array, Batch, SourceTable, Tables, View
+from ratchet.use_case.contract import INSTANT, Array, Batch, SourceTable, Tables, Unread, View
 from ratchet.use_case.windows import just_after
 from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.checkout import ROOT
@@ -195,6 +197,16 @@ def test_baseline_of_chance_is_named_with_a_column_that_helps(noshow: Project) -
     assert place(found).startswith("noshow.py: baseline=")
     assert "`baseline=(('patient',), ())`" in found.remedy
     assert [] == check(with_use_case(noshow, baseline=(("patient",), ())))
+
+
+def test_what_is_not_read_is_no_mistake(noshow: Project) -> None:
+    """Of a source that holds more than batches, it is handed on to be said beside the findings."""
+
+    def more(path: str, options: Mapping[str, Any], period: Period) -> list[Any]:
+        return [*noshow.loader(path, options, period), Unread("a.tsv", "is none")]
+
+    found = checkup(with_use_case(noshow, sources={noshow.settings.source.name: more}))
+    assert ([], (Unread("a.tsv", "is none"),)) == (found.findings, tuple(found.unread))
 
 
 def test_label_that_looks_far_ahead_has_rows_enough(noshow: Project) -> None:

@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -108,6 +109,26 @@ def test_what_is_written_of_a_dirty_file_is_right(dirt: Callable[[Columns], Colu
         assert [] == check(project)
 
 
+def noise(path: Path, seed: int) -> Path:
+    """Of 300 machines by number what they make, which follows from nothing."""
+    rng, rows = np.random.default_rng(seed), 3000
+    asked = np.datetime64("2024-01-01", "m") + np.sort(rng.integers(0, 150 * 24 * 60, rows))
+    times = {"asked_at": np.datetime_as_string(asked), "done_at": np.datetime_as_string(asked + 90)}
+    machine, made = rng.integers(0, 300, rows), rng.normal(0, 2, rows).round(2)
+    return write_csv(path, {"id": np.arange(rows), **times, "machine": machine, "made": made})
+
+
+@pytest.mark.parametrize(("seed", "by"), [(1, "weekday"), (2, "machine_band")])
+def test_init_and_check_agree_on_a_baseline_of_chance(seed: int, by: str, tmp_path: Path) -> None:
+    """Both say that it explains nothing, whether it groups by columns or by the bands of a number."""
+    answers = Answers(label="made", time="asked_at", known_at="done_at", timezone="UTC", entity=("machine",))
+    said = begun(checkout(tmp_path), "noise", noise(tmp_path / "data.csv", seed), answers)
+    with project_of(tmp_path, "noise") as project:
+        found = [finding.what for finding in check(project)]
+    assert f"baseline groups by {by}, and that says no more of made than chance" in said
+    assert ["baseline-explains-nothing"] == found
+
+
 def labels(project: Project) -> tuple[dict[str, int], set[str], set[str]]:
     """Rows by where validate put them, the requests, and those of them with a label, after the feature pipeline."""
     reports = {name: STEPS[name].load()(project) for name in ("ingest", "validate", "featurize")}
@@ -115,12 +136,13 @@ def labels(project: Project) -> tuple[dict[str, int], set[str], set[str]]:
     return reports["validate"]["rows"], set(found[0]), set(found[1])
 
 
-def test_outcomes_that_are_not_known_yet_are_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pending", [range(0, 3000, 20), range(2700, 3000)], ids=["scattered", "newest"])
+def test_outcomes_that_are_not_known_yet_are_waited_for(tmp_path: Path, pending: range) -> None:
     """Rows without outcome are accepted as requests without a label; delivered again with it, the same requests have one."""
     rows = pyarrow.csv.read_csv(rides(tmp_path / "clean.csv"), convert_options=AS_TEXT)
-    is_pending = pa.array([number % 20 == 0 for number in range(len(rows))])
-    pending = {name: pc.if_else(is_pending, None, rows[name]) for name in ("ended_at", "minutes", "fare")}
-    csv = write_csv(tmp_path / "data.csv", {**rows.to_pydict(), **pending})
+    is_pending = pa.array([number in pending for number in range(len(rows))])
+    unknown = {name: pc.if_else(is_pending, None, rows[name]) for name in ("ended_at", "minutes", "fare")}
+    csv = write_csv(tmp_path / "data.csv", {**rows.to_pydict(), **unknown})
     begun(checkout(tmp_path), "waiting", csv, BEGUN["rides"][1])
     with project_of(tmp_path, "waiting") as project:
         assert [] == check(project)
@@ -128,8 +150,9 @@ def test_outcomes_that_are_not_known_yet_are_waited_for(tmp_path: Path) -> None:
         write_csv(csv, rows.to_pydict())
         later = labels(project)
     assert (accepted, requests, requests) == later
-    assert set(range(0, len(rows), 20)) > numbers(requests - labelled) > set()
-    assert {number % 20 for number in numbers(labelled)} == {*range(1, 20)}
+    waiting = numbers(requests - labelled)
+    assert {number for number in pending if number >= min(waiting)} == waiting
+    assert len(rows) - 1 in numbers(requests)
 
 
 def numbers(row_ids: set[str]) -> set[int]:

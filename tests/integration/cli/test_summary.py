@@ -89,6 +89,15 @@ def test_a_regression_has_its_own_columns(summary: Summary) -> None:
     assert ["candidate", "5.0000", "-"] == candidate.split()
 
 
+def test_entries_that_were_not_read_are_counted(summary: Summary) -> None:
+    """Below the rows, with the report in which the reasons stand; nothing where all was read."""
+    *_, line = section({**summary, "unread": {"a.tsv": "is hidden", "b": "is a folder"}}, "Rows")
+    assert ": 2;" in line
+    assert f"{summary['reports']}/ingest.json" in line
+    assert {} == summary["unread"]
+    assert "ingest.json" not in "".join(section(summary, "Rows"))
+
+
 def test_the_expected_rate_is_told(summary: Summary) -> None:
     """Drift names the mean probability in training and now."""
     mean = summary["drift"]["mean_prediction"]

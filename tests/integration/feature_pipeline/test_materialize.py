@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,47 @@ def test_online_values_are_those_of_the_join_at_every_age(half_past: Project) ->
     assert set(expected) == set(found)
     for name, column in expected.items():
         np.testing.assert_array_equal(column, found[name], err_msg=name)
+
+
+@pytest.mark.parametrize("timezone", ["UTC", "Europe/Berlin"])
+def test_online_values_at_the_periods_end_are_those_of_the_join_over_a_longer_period(
+    tmp_path: Path, timezone: str
+) -> None:
+    """Also of the row exactly at the end, though the offline store of the shorter period has nothing of the day it begins."""
+    ending = window_project(tmp_path, timezone, date(2024, 4, 5))
+    end = ending.period("all").end
+    quiet = (pc.field("arrived_at") <= end) | (pc.field("arrived_at") > end + timedelta(days=3))
+    days = {("parcels", f"day-{day:02d}"): parcel_rows(day, 60).filter(quiet) for day in range(25, 38)}
+    accept(ending, {("depots", "depots"): parcels.depot_rows(), **days})
+    featurize(ending)
+    materialize(ending)
+    senders = list(range(4))
+    ages = [timedelta(), timedelta(seconds=1), timedelta(hours=12), timedelta(days=1), timedelta(days=1, hours=12)]
+    found = [OnlineFeatures(ending).read(requests(end + age, senders, senders)) for age in ages]
+
+    longer = window_project(tmp_path, timezone, date(2024, 4, 9))
+    featurize(longer)
+    expected = [as_of(longer, requests(end + age, senders, senders)) for age in ages]
+    assert end in [instant.replace(tzinfo=UTC) for instant in expected[0]["hourly__event_timestamp"].tolist()]
+    for joined, online in zip(expected, found, strict=True):
+        assert set(joined) == set(online)
+        for name, column in joined.items():
+            np.testing.assert_array_equal(column, online[name], err_msg=name)
+
+
+def window_project(root: Path, timezone: str, end: date) -> Project:
+    """Parcels of a few weeks up to a local day, with windows in tiles of an hour and of a day."""
+    project = parcels_project(root)
+    periods = project.settings.periods.model_copy(update={"start": date(2024, 3, 28), "end": end})
+    table = project.use_case.table("parcels")
+    views = [
+        trailing(name, ("sender",), table, tile=tile, windows=windows, delay="2d", sums={"parcels": 1})
+        for name, tile, windows in [("hourly", "1h", ("2h", "24h")), ("daily", "1d", ("1d", "7d"))]
+    ]
+    lookups = tuple(Lookup(view.name, {"sender": "sender"}) for view in views)
+    ended = project.with_settings(periods=periods)
+    ended.__dict__["use_case"] = project.use_case
+    return with_use_case(ended, timezone=timezone, views=tuple(views), lookups=lookups)
 
 
 def test_windows_fall_each_in_its_own_time(half_past: Project) -> None:

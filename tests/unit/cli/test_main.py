@@ -10,10 +10,12 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from cli.commands.check import note_of
 from cli.headlines import HEADLINES
 from cli.main import ratchet
 from cli.reference import reference
 from ratchet.steps import STEPS
+from ratchet.use_case.contract import Unread
 from tests.support.checkout import ROOT
 
 HEAVY = {
@@ -89,6 +91,24 @@ def test_sensors_say_what_is_open_in_a_line() -> None:
     assert "nothing requested or lost in 2 models" == HEADLINES["sensors"]({"taxi": quiet, "churn": quiet})
     asked = HEADLINES["sensors"]({"taxi": quiet, "churn": {**quiet, "requested": 3, "missing": ["a" * 64]}})
     assert "churn: requested 3, 1 lost" == asked
+
+
+@pytest.mark.parametrize(("names", "said"), [(["a.tsv"], "1 entry of"), (["a.tsv", ".b.csv"], "2 entries of")])
+def test_ingest_says_that_something_was_not_read(names: list[str], said: str) -> None:
+    """How much of the source, and where the reasons stand; nothing where all was."""
+    report = {"rows": {"rides": 6100}, "unread": dict.fromkeys(names, "is hidden")}
+    line = HEADLINES["ingest"](report)
+    assert said in line
+    assert "ingest.json" in line
+    assert "6,100 rides" == HEADLINES["ingest"]({**report, "unread": {}})
+
+
+def test_check_names_what_is_not_read() -> None:
+    """The first few with their reasons, and how many there are beside."""
+    unread = [Unread(f"{number}.tsv", "has another suffix") for number in range(5)]
+    assert "'0.tsv' has another suffix" in note_of(unread)
+    assert "2 more" in note_of(unread)
+    assert "more" not in note_of(unread[:3])
 
 
 def test_a_new_feature_service_is_applied() -> None:

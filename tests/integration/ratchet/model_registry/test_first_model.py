@@ -35,6 +35,7 @@ from training_pipeline.evaluate import evaluate
 from training_pipeline.register import offer, register
 from training_pipeline.train import train
 
+Baseline = tuple[tuple[str, ...], ...]
 QUICK = {"leak_cut_offs": 1, "resamples": 200}
 
 
@@ -73,9 +74,9 @@ def copied(project: Project, folder: Path) -> Project:
     return replace(project, root=folder / "copy")
 
 
-def grouped_by_nothing(project: Project) -> Project:
-    """The project with a baseline that groups by what says nothing of the label, trained and judged."""
-    project = with_use_case(project, baseline=(("hour",), ()))
+def grouped_by_nothing(project: Project, baseline: Baseline = (("hour",), ())) -> Project:
+    """The project with a baseline that groups by what says nothing of the label, or not at all, trained and judged."""
+    project = with_use_case(project, baseline=baseline)
     train(project)
     reports.run(project, "evaluate", evaluate)
     return project
@@ -89,9 +90,12 @@ def failed(made: GateRecord) -> set[str]:
     return {check.name for check in made.checks if check.status == "failed"}
 
 
-def test_a_good_candidate_is_the_first_where_the_baseline_explains_nothing(trained: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize("baseline", [(("hour",), ()), ((),)], ids=["of an hour", "constant"])
+def test_a_good_candidate_is_the_first_where_the_baseline_explains_nothing(
+    trained: Project, tmp_path: Path, baseline: Baseline
+) -> None:
     """The baseline is refused, the candidate is compared with it and with a constant, and serves; there is no way back."""
-    project = grouped_by_nothing(copied(trained, tmp_path))
+    project = grouped_by_nothing(copied(trained, tmp_path), baseline)
     assert "first:over-constant" in failed(record(project, "baseline"))
     candidate = record(project, "candidate")
     assert (None, "superior") == (candidate.champion, candidate.verdict)

@@ -7,8 +7,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -88,7 +89,7 @@ def rides_with(path: Path, column: str, cells: Mapping[int, str]) -> Path:
 def test_many_infinite_values_are_refused_by_name(tmp_path: Path, column: str, text: str) -> None:
     """Where a third of a feature is infinite, the column, how often and what to do are said, and nothing is written."""
     csv = rides_with(tmp_path / "data.csv", column, dict.fromkeys(range(0, 3000, 3), text))
-    with pytest.raises(SourceError, match=rf"{column[:4].lower()}\w* in 1,000 of 3,000 rows.*empty"):
+    with pytest.raises(SourceError, match=rf"{column[:4].lower()}\w* is infinite in 1,000 of 3,000 rows.*empty"):
         begun(checkout(tmp_path), "rides", csv, replace(RIDES, time="asked_at"))
     assert not (tmp_path / "use_cases").exists()
 
@@ -100,6 +101,84 @@ def test_few_infinite_values_are_quarantined(tmp_path: Path) -> None:
     text = (tmp_path / "use_cases" / "rides" / "__init__.py").read_text(encoding="utf-8")
     assert "distance_km is infinite in 3 rows" in said
     assert not {"inf", "nan"} & set(re.findall(r"\w+", text))
+
+
+@pytest.mark.parametrize("column", ["asked_at", "ended_at"])
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00", "1900-01-01", "9999-12-31T23:59:59"])
+def test_time_of_another_century_is_quarantined(tmp_path: Path, column: str, text: str) -> None:
+    """A note counts it, and neither the periods nor the delay follow from it."""
+    clean = begun(checkout(tmp_path), "rides", rides(tmp_path / "clean.csv"), replace(RIDES, time="asked_at"))
+    csv = rides_with(tmp_path / "data.csv", column, {5: text})
+    said = begun(tmp_path, "old", csv, replace(RIDES, time="asked_at"))
+    assert f"note: {column} is not between 1970 and 2100 in 1 row: quarantined" in said.splitlines()
+    assert delay_and_periods(clean) == delay_and_periods(said)
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "note"),
+    [
+        ("asked_at", "1998-03-01T08:00:00", "asked_at is far from all others in 1 row, such as 1998-03-01"),
+        ("asked_at", "2034-03-01T08:00:00", "asked_at is far from all others in 1 row, such as 2034-03-01"),
+        ("ended_at", "2043-03-01T08:00:00", "ended_at is far more than 2h later than asked_at in 1 row"),
+    ],
+)
+def test_one_absurd_time_decides_nothing(tmp_path: Path, column: str, text: str, note: str) -> None:
+    """Of this century or the last, a note names it, and periods and delay are those of the other rows."""
+    clean = begun(checkout(tmp_path), "rides", rides(tmp_path / "clean.csv"), replace(RIDES, time="asked_at"))
+    csv = rides_with(tmp_path / "data.csv", column, {1500: text})
+    said = begun(tmp_path, "odd", csv, replace(RIDES, time="asked_at"))
+    assert note in said
+    assert delay_and_periods(clean) == delay_and_periods(said)
+
+
+def delay_and_periods(said: str) -> list[str]:
+    """What was said of them, without the number of rows."""
+    return [
+        line.rpartition(":")[0] or line for line in said.splitlines() if re.match("  (predicts|trains|judges) ", line)
+    ]
+
+
+def test_times_that_are_mostly_of_another_century_are_refused(tmp_path: Path) -> None:
+    """They stand for something, such as for an outcome that is not known yet, which is an empty cell."""
+    csv = rides_with(tmp_path / "data.csv", "ended_at", dict.fromkeys(range(0, 3000, 10), "9999-12-31"))
+    with pytest.raises(SourceError, match=r"ended_at is not between 1970 and 2100 in 300 of 3,000 rows.*empty"):
+        begun(checkout(tmp_path), "rides", csv, replace(RIDES, time="asked_at"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"time": "asked_at"}, {"time": "", "known_at": "ended_at"}, {"time": "ended_at", "known_at": "asked_at"}],
+)
+def test_bad_cell_among_times_is_named(tmp_path: Path, changes: dict[str, str]) -> None:
+    """Rather than another column, which would be asked for in its place."""
+    csv = rides_with(tmp_path / "data.csv", "asked_at", {7: '2024-03-01T06:08:00"left at door"'})
+    with pytest.raises(SourceError, match=r"left at door.*in row 8 .*Fix that cell"):
+        begun(checkout(tmp_path), "rides", csv, replace(RIDES, **changes))
+
+
+@pytest.mark.parametrize(
+    ("empty", "note"),
+    [
+        (("ended_at", "minutes"), "300 rows without minutes: scored"),
+        (("ended_at",), "300 rows with minutes, but without ended_at: scored"),
+    ],
+)
+def test_newest_rows_that_wait_for_their_outcome_are_scored(tmp_path: Path, empty: tuple[str, ...], note: str) -> None:
+    """The periods end with the newest request, and the others are of rows whose label was known."""
+    rows = pyarrow.csv.read_csv(rides(tmp_path / "clean.csv")).to_pydict()
+    known = {name: [*rows[name][:2700], *[None] * 300] for name in empty}
+    csv = write_csv(tmp_path / "data.csv", {**rows, **known})
+    said = begun(checkout(tmp_path), "rides", csv, replace(RIDES, time="asked_at"))
+    periods = {name: str(day) for name, day in settings_of(tmp_path, "rides")["periods"].items()}
+    assert note in said
+    assert str(rows["asked_at"][-1] + timedelta(days=1))[:10] == periods["end"]
+    assert periods["holdout"] < periods["fresh"] < str(rows["asked_at"][2700])
+
+
+def settings_of(root: Path, name: str) -> dict[str, Any]:
+    """The section of a use case in params.yaml."""
+    section: dict[str, Any] = yaml.safe_load((root / "params.yaml").read_text())["use_cases"][name]
+    return section
 
 
 @pytest.mark.parametrize(
@@ -361,10 +440,10 @@ class TestCommand:
         assert [line for line in said if line.startswith("note")] == [
             "note: left out: nothing (empty, one value only, another time, or too many different values)",
             (
-                "note: 1 rows have no minutes: they are scored as requests without a label; deliver the file again under its "
-                "name once it is known"
+                "note: 1 row without minutes: scored as requests without a label; deliver the file again under its name once "
+                "it is known"
             ),
-            "note: 2 rows repeat the key ride_id of another, or lack one: they will be quarantined",
+            "note: 2 rows with the key ride_id of another row, or without one: quarantined",
             "note: taken as known at asked_at: zone, distance_km, class_, bike, fare; name by --late what is not",
             "note: fare nearly decides minutes: is it known before? If not, --late fare",
         ]

@@ -118,7 +118,7 @@ class TestWrongDeliveries:
     def test_with_a_name_that_no_file_can_have_are_refused(self, batch: str, tmp_path: Path) -> None:
         """A loader names its batches so that each can be kept in a file of that name."""
         with pytest.raises(SourceError, match="cannot be kept in a file"):
-            batches.batches_of(delivering(tmp_path, Batch("payments", batch, "", lambda: (SCHEMA.empty_table(), []))))
+            batches.find(delivering(tmp_path, Batch("payments", batch, "", lambda: (SCHEMA.empty_table(), []))))
 
 
 def delivering(root: Path, *found: Batch | Unread) -> Project:
@@ -130,7 +130,7 @@ def test_what_is_not_read_is_no_batch(tmp_path: Path) -> None:
     """A loader may name what it leaves out, among its batches."""
     found = [Batch(table, "one", "", lambda: (SCHEMA.empty_table(), [])) for table in ("payments", "shops")]
     project = delivering(tmp_path, *found, Unread("notes.txt", "is no payment"))
-    assert ["payments/one", "shops/one"] == [*batches.batches_of(project)]
+    assert ["payments/one", "shops/one"] == [*batches.find(project).batches]
     assert (Unread("notes.txt", "is no payment"),) == tuple(batches.find(project).unread)
 
 

@@ -157,19 +157,20 @@ class TestDeliveries:
     def test_leave_out_other_files_by_name(self, tmp_path: Path) -> None:
         """Whatever lies in the folder is a batch, or is named with the reason why it is none."""
         (tmp_path / "folder.csv").mkdir()
-        for name in ("a.csv", ".hidden.csv", "b.csv.gz", "readme.txt", "c\n.csv"):
+        for name in ("a.csv", ".hidden.csv", "b.csv.gz", "readme.txt", "c\n.csv", "d\t.csv"):
             (tmp_path / name).write_text(ROW, encoding="utf-8")
         (tmp_path / "header.csv").write_text("id,amount,paid,who,at\n\n", encoding="utf-8")
         (tmp_path / "empty.csv").write_bytes(b"")
         os.close(os.open(os.fsencode(tmp_path) + b"/J\xf6rg.csv", os.O_CREAT))
         found = csv_source("payments", SCHEMA, timezone="UTC")(str(tmp_path), {}, JULY)
         unread = {each.name: each.reason.split()[-1] for each in found if isinstance(each, Unread)}
-        assert {"hidden", "folder", ".csv", "row", "write"} == {*unread.values()}
+        assert {"hidden", "folder", ".csv", "row", "have"} == {*unread.values()}
         assert unread == {
             ".hidden.csv": "hidden",
-            "J\\xf6rg.csv": "write",
+            "J\\xf6rg.csv": "have",
             "b.csv.gz": ".csv",
-            "c\n.csv": "write",
+            "c\n.csv": "have",
+            "d\t.csv": "have",
             "empty.csv": "row",
             "folder.csv": "folder",
             "header.csv": "row",
@@ -308,7 +309,7 @@ class TestRefusals:
         schema = pa.schema({"id": pa.int64(), "who": pa.string()})
         rows = read('id,who\n1,ann\n2,b,ob\n\n3\n4,"eve, ""\nhers"""\n5,"x" y\n', tmp_path, schema)
         assert [1, None, None, 4, None] == [row["id"] for row in rows]
-        expected = [{}, {"whole_row": "2,b,ob"}, {"whole_row": "3"}, {}, {"whole_row": "5,x y"}]
+        expected = [{}, {"whole_row": "2,b,ob"}, {"whole_row": "3"}, {}, {"whole_row": '5,"x" y'}]
         assert expected == unreadable(rows)
 
     @pytest.mark.parametrize(

@@ -72,9 +72,17 @@ class TestCount:
         assert holds_rows(path)
 
     def test_says_which_cells_and_rows_are_odd(self, path: Path) -> None:
-        """Cells of several lines by their bytes, rows with text after a closing quote by their number."""
+        """Cells of several lines by their bytes, rows with text after a closing quote by their number, with their line."""
         lines = scan(written(path, 'a,b\n1,"x\ny"\n2,"5" disk"\n3,"z"  \n'))
-        assert ([(6, 11)], {1}) == (lines.spanning, lines.stray)
+        assert ([(6, 11)], {1: '2,"5" disk"'}) == (lines.spanning, lines.stray)
+
+    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+    @pytest.mark.parametrize("before", ["", "x" * 9000])
+    def test_shows_a_line_with_a_stray_quote_as_it_is(self, path: Path, end: str, before: str) -> None:
+        """With all of its quotes, whatever ends lines, however long it is, and without a last line end."""
+        odd = f'{before},"left at "door" x'
+        lines = scan(written(path, end.join(["a,b", "1,x", odd, "2,y", odd])))
+        assert {1: odd, 3: odd} == lines.stray
 
 
 class TestQuotes:

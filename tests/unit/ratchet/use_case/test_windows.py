@@ -195,7 +195,8 @@ class TestOnline:
         until = START + written
         timestamp = min([until + age, *(row["known_at"] for row in rows if row["known_at"] > until)])
         everything, known = compute(rows), compute([row for row in rows if row["known_at"] <= until])
-        held = [*newest(everything, until).values(), *(row for row in known if row["event_timestamp"] > until)]
+        following = [row for row in known if row["event_timestamp"] >= until]
+        held = [*newest(everything, until - TICK).values(), *following]
         joined = {sender: row for sender, row in newest(everything, timestamp).items() if is_fresh(row, timestamp)}
         assert joined == {row["sender"]: row for row in served(held, timestamp) if is_fresh(row, timestamp)}
         for sender, row in joined.items():
