@@ -23,7 +23,7 @@ from ratchet.core.settings import PARAMS_FILE
 from ratchet.gate.record import GateRecord
 from ratchet.model_registry.embedded import artifacts
 from ratchet.model_registry.model_card import model_card, registered_model_card
-from ratchet.model_registry.tags import COMMIT, DIGEST, DIRTY, EXPERIMENT, KIND, RECORD, STATUS, VERDICT
+from ratchet.model_registry.tags import COMMIT, DIGEST, DIRTY, EXPERIMENT, FINGERPRINT, KIND, RECORD, STATUS, VERDICT
 from ratchet.model_registry.version import Version
 from ratchet.models.model import TRUSTED, Contract, Model, frame
 from ratchet.models.model_files import FILES, PLOTS, REFERENCE
@@ -94,7 +94,7 @@ def _tags(model: Model) -> dict[str, str]:
         EXPERIMENT: contract.experiment or "",
         "ratchet.data_version": contract.data_version,
         "ratchet.features.service": contract.feature_service,
-        "ratchet.fingerprint": contract.fingerprint,
+        FINGERPRINT: contract.fingerprint,
     }
 
 
