@@ -230,7 +230,7 @@ def _settle(registry: Registry, refused: dict[str, Any] | None) -> dict[str, Any
         if number in versions:
             registry.tag(versions[number], STATUS, text)
     if champion:
-        existing_version(registry, snapshot, champion)
+        registry.complete(existing_version(registry, snapshot, champion))
     registry.point(CHAMPION, champion.version if champion else None, snapshot)
     _write_serving_file(registry.project, champion)
     write_requested(registry)

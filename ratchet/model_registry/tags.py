@@ -5,6 +5,7 @@ from __future__ import annotations
 REQUESTED, CHAMPION, PREVIOUS = "requested", "champion", "previous"
 WAIVER = "ratchet.waiver"
 DIGEST, KIND, STATUS = "ratchet.digest", "ratchet.kind", "ratchet.status"
+LOGGED = "ratchet.logged"
 RECORD, VERDICT = "ratchet.gate.record", "ratchet.verdict"
 FINGERPRINT = "ratchet.fingerprint"
 COMMIT, DIRTY, EXPERIMENT = "ratchet.commit", "ratchet.dirty", "ratchet.experiment"
