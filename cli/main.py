@@ -66,7 +66,7 @@ def summary(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def status(as_json: bool) -> None:
     """Which model serves, which is requested, and why a request was refused."""
-    from cli.commands.summary import render_status
+    from cli.commands.status import render_status
     from ratchet.model_registry.status import status as registry_status
 
     found = registry_status(_project())

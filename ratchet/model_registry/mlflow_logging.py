@@ -24,7 +24,18 @@ from ratchet.gate.record import GateRecord
 from ratchet.model_registry.embedded import artifacts
 from ratchet.model_registry.logged_files import logged_tag
 from ratchet.model_registry.model_card import model_card, registered_model_card
-from ratchet.model_registry.tags import COMMIT, DIGEST, DIRTY, EXPERIMENT, FINGERPRINT, KIND, RECORD, STATUS, VERDICT
+from ratchet.model_registry.tags import (
+    COMMIT,
+    DIGEST,
+    DIRTY,
+    EXPERIMENT,
+    FAILED,
+    FINGERPRINT,
+    KIND,
+    RECORD,
+    STATUS,
+    VERDICT,
+)
 from ratchet.model_registry.version import Version
 from ratchet.models.model import TRUSTED, Contract, Model, frame
 from ratchet.models.model_files import FILES, PLOTS, REFERENCE
@@ -84,7 +95,8 @@ def _log_record(client: MlflowClient, run_id: str, record: GateRecord) -> dict[s
     """Keep the record with its run under the digest of its text, beside those before it; the tags that make it count."""
     name = record_name(record)
     client.log_text(run_id, record.model_dump_json(indent=2) + "\n", f"gate/{name}.json")
-    return {VERDICT: record.verdict, RECORD: name}
+    failed = ", ".join(check.name for check in record.checks if check.status == "failed")
+    return {VERDICT: record.verdict, RECORD: name, FAILED: failed}
 
 
 def _tags(model: Model) -> dict[str, str]:

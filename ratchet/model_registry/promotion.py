@@ -8,6 +8,7 @@ can be asked for again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -177,7 +178,18 @@ def release(project: Project, *, by: str, reason: str) -> Report:
 def _reconcile(registry: Registry) -> Report:
     _take_a_moved_champion_as_request(registry)
     refused = _consider(registry)
-    return {"champion": _settle(registry, refused), "refused": refused}
+    try:
+        return {"champion": _settle(registry, refused), "refused": refused}
+    except RegistryError as error:
+        if refused is None:
+            raise
+        raise _with_refusal(error, refused) from error
+
+
+def _with_refusal(error: RegistryError, refused: Mapping[str, Any]) -> RegistryError:
+    """What is wrong with the version that serves, and why the requested one does not take its place."""
+    asked = f"Version {refused['version']}, which is requested, is refused: {refused['reason']}. {refused['remedy']}"
+    return type(error)(error.problem, subject=error.subject, remedy=f"{asked.rstrip('.')}. {error.remedy}")
 
 
 def _take_a_moved_champion_as_request(registry: Registry) -> None:
