@@ -58,13 +58,11 @@ def _train(report: Report) -> str:
 
 def _evaluate(report: Report) -> str:
     candidate, skill = report["candidate"], _number(report["candidate"]["skill"])
-    return f"candidate {candidate['verdict']}: skill {skill} over the baseline on {candidate['metrics']['n']:,} rows"
+    return f"candidate {verdict_of(candidate)}: skill {skill} over the baseline on {candidate['metrics']['n']:,} rows"
 
 
 def _register(report: Report) -> str:
-    return ", ".join(
-        f"{name} is version {of['version'] or '-'}, {of['status'].partition('. ')[0]}" for name, of in report.items()
-    )
+    return ", ".join(f"{name} is {place_of(of).partition('. ')[0]}" for name, of in report.items())
 
 
 def _reconcile(report: Report) -> str:
@@ -116,6 +114,19 @@ HEADLINES: Mapping[str, Callable[[Report], str]] = {
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
+def verdict_of(judged: Mapping[str, Any]) -> str:
+    """The verdict; of the model that it was compared with itself, that it serves."""
+    failed = {check["name"] for check in judged["checks"] if check["status"] == "failed"}
+    return "is the model that serves" if "ratchet:another-model" in failed else str(judged["verdict"])
+
+
+def place_of(registered: Mapping[str, Any]) -> str:
+    """Version and status of a model that was offered; a baseline is offered only where nothing serves."""
+    if registered["version"] is None:
+        return "not registered, because a model serves already"
+    return f"version {registered['version']}, {registered['status']}"
 
 
 def _number(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from cli.commands.serve import serve
 from cli.commands.ui import ui
 from cli.headlines import HEADLINES, run_and_report
 from cli.person import current_user
-from ratchet.core.errors import GateError, RatchetError
+from ratchet.core.errors import GateError, RatchetError, SettingsError
 from ratchet.core.telemetry import disable_telemetry
 from ratchet.steps import STEPS
 
@@ -66,7 +67,7 @@ def summary(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def status(as_json: bool) -> None:
     """Which model serves, which is requested, and why a request was refused."""
-    from cli.commands.summary import render_status
+    from cli.commands.status import render_status
     from ratchet.model_registry.status import status as registry_status
 
     found = registry_status(_project())
@@ -191,10 +192,23 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=2, default=str)
 
 
+def _require_home() -> None:
+    """Raises SettingsError where this user has no home folder: MLflow cannot be imported without one."""
+    try:
+        Path.home()
+    except RuntimeError as error:
+        raise SettingsError(
+            f"is not set, and user {os.getuid()} has no home folder otherwise",
+            subject="HOME",
+            remedy="Set it to a folder that this user may write, and LOGNAME to a name, which DVC needs",
+        ) from error
+
+
 def main() -> None:
     """Run the command; an expected failure is one line on stderr and exit code 1."""
     disable_telemetry()
     try:
+        _require_home()
         ratchet()
     except RatchetError as error:
         sys.exit(f"ratchet: {error}")

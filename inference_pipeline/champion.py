@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ratchet.core.errors import GateError, RegistryError
-from ratchet.features.service import service_spec
+from ratchet.core.errors import RegistryError
+from ratchet.model_registry.admission import computes_features, other_features, ways_to_serve
 from ratchet.model_registry.champion import Champion, champion_version, resolve_champion
 from ratchet.project.project import Project
 
@@ -14,26 +14,9 @@ from ratchet.project.project import Project
 def load_champion(project: Project) -> Champion:
     """What serves. Raises RegistryError or GateError where nothing may, or where its feature service is not this code's."""
     champion = resolve_champion(project)
-    contract, service = champion.model.contract, service_spec(project.use_case)
-    if contract.fingerprint != service.fingerprint:
-        raise GateError(
-            f"was trained on feature service {contract.feature_service}, and this code computes {service.name}",
-            subject=f"model {contract.model_name} version {champion.version}",
-            remedy=_way_on(project, champion),
-        )
+    if not computes_features(project, champion.model.contract):
+        raise other_features(project, champion, ways_to_serve(project, champion))
     return champion
-
-
-def _way_on(project: Project, champion: Champion) -> str:
-    """A new model on the present features, or the features that the champion has."""
-    commit = champion.model.contract.commit
-    back = f": `git checkout {commit[:12]}`" if commit and not champion.model.contract.dirty else ""
-    step = f"monitor@{project.settings.use_case}"
-    return (
-        f"Run `dvc repro {step}`: it trains a model on the present features, which serves if it is better. If it is "
-        "refused, `ratchet summary` shows why; then improve it, or go back to the code that the champion was "
-        f"trained with{back}"
-    )
 
 
 @contextmanager

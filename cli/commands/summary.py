@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cli.headlines import place_of, verdict_of
 from ratchet.core.errors import RegistryError
 from ratchet.models.metrics import METRICS
 from ratchet.project import step_reports as reports
@@ -16,6 +17,7 @@ from ratchet.storage.files import write_json
 
 Summary = dict[str, Any]
 SUMMARY, REQUEST, STORY = "summary.json", "request.json", "demo"
+_ROLES = {"serving": "serves now"}
 _ARROWS = {"lower": "↓", "higher": "↑"}
 _DRIFT = ("verdict", "share", "columns", "mean_prediction", "window", "html", "json")
 _SUMMARISED = ("ingest", "validate", "evaluate", "register", "predict", "monitor")
@@ -45,6 +47,7 @@ def build(project: Project) -> Summary:
         "baseline_gate": evaluate and {name: evaluate["baseline"][name] for name in ("verdict", "checks")},
         "versions": {name: {**of, **_now(registry, of["version"])} for name, of in (register or {}).items()},
         "registry": registry.get("problem"),
+        "warning": registry["warning"],
         "serving": serving,
         "requested": _requested(registry),
         "hold": registry["hold"],
@@ -91,23 +94,6 @@ def render(summary: Summary) -> str:
     return "\n\n".join("\n".join(block) for block in blocks if len(block) > 1)
 
 
-def render_status(status: Mapping[str, Any]) -> str:
-    """Aliases, versions and history for a person to read."""
-    lines = [f"{name:<9} {status[name] or '-'}" for name in ("requested", "champion", "previous")]
-    lines += [f"on hold   {hold['by']} rolled back: {hold['reason']}"] if (hold := status["hold"]) else []
-    lines += ["", "version  kind      verdict       code          status"]
-    for version in status["versions"]:
-        shown = {name: value or "-" for name, value in version.items()}
-        shown["code"] = "uncommitted" if version["dirty"] else shown["commit"][:12]
-        lines.append("{version:>7}  {kind:<8}  {verdict:<12}  {code:<12}  {status}".format(**shown))
-    lines += ["", "promotions"]
-    lines += [
-        f"  {entry['at'][:19]}  version {entry['version']} by {entry['by']}: {entry['reason']}"
-        for entry in status["history"]
-    ]
-    return "\n".join(lines)
-
-
 def _registry(project: Project) -> dict[str, Any]:
     """What the registry says; where it does not answer, its `problem`, and nothing else."""
     from ratchet.model_registry.status import status
@@ -115,7 +101,7 @@ def _registry(project: Project) -> dict[str, Any]:
     try:
         return status(project)
     except RegistryError as error:
-        nothing = dict.fromkeys(("requested", "champion", "hold"))
+        nothing = dict.fromkeys(("requested", "champion", "hold", "warning"))
         return {**nothing, "versions": [], "history": [], "problem": str(error)}
 
 
@@ -139,14 +125,14 @@ def _now(registry: Mapping[str, Any], number: int | None) -> dict[str, Any]:
 
 
 def _holdout(evaluate: Mapping[str, Any], serving: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Each model's figures; the champion is the model that serves now, as it did on these rows."""
-    judged = [evaluate[name] for name in ("champion", "baseline", "candidate") if evaluate[name]]
-    by_digest = {model["digest"]: model["metrics"] for model in judged}
-    return {
-        "baseline": evaluate["baseline"]["metrics"],
-        "candidate": evaluate["candidate"]["metrics"],
-        "champion": by_digest.get(serving["digest"]) if serving else None,
+    """Each model's figures on these rows. The champion is the one that the candidate was compared with, as in `dvc metrics
+    show`; what serves now may be another, of which there are figures where it is one of these models."""
+    judged = {name: evaluate[name] for name in ("baseline", "candidate", "champion") if evaluate[name]}
+    by_digest = {model["digest"]: model["metrics"] for model in judged.values()}
+    figures = {
+        name: judged[name]["metrics"] if name in judged else None for name in ("baseline", "candidate", "champion")
     }
+    return {**figures, "serving": by_digest.get(serving["digest"]) if serving else None}
 
 
 def _unless_missing(step: str, lines: Callable[[Summary], Iterator[str]], summary: Summary) -> Iterator[str]:
@@ -183,7 +169,7 @@ def _scores(summary: Summary) -> Iterator[str]:
     for role, metrics in summary["holdout"].items():
         if metrics:
             cells = (f"  {_number(metrics.get(name)):>{max(len(head), 8)}}" for name, head in heads.items())
-            yield f"{role:<12}" + "".join(cells)
+            yield f"{_ROLES.get(role, role):<12}" + "".join(cells)
 
 
 def _number(value: float | None) -> str:
@@ -192,16 +178,13 @@ def _number(value: float | None) -> str:
 
 def _gate(summary: Summary) -> Iterator[str]:
     gate, versions = summary["gate"], summary["versions"]
-    is_champion = any(
-        check["name"] == "ratchet:another-model" and check["status"] == "failed" for check in gate["checks"]
-    )
-    yield "candidate: the very model that serves" if is_champion else f"candidate: {gate['verdict']}"
+    yield f"candidate: {verdict_of(gate)}"
     yield from (_check(check) for check in gate["checks"])
     if summary["baseline_gate"]["verdict"] == "refused":
         yield "baseline: refused"
         yield from (_check(check) for check in summary["baseline_gate"]["checks"] if check["status"] == "failed")
     for name, version in versions.items():
-        yield f"{name}: version {version['version'] or '-'}, {version['status']}"
+        yield f"{name}: {place_of(version)}"
 
 
 def _check(check: Mapping[str, Any]) -> str:
@@ -212,6 +195,9 @@ def _check(check: Mapping[str, Any]) -> str:
 
 def _served(summary: Summary) -> Iterator[str]:
     serving, requested, scored = summary["serving"], summary["requested"], summary["predictions"]["model_version"]
+    if summary["warning"] and "register" not in summary["missing"]:
+        yield summary["warning"]
+        return
     yield f"version {serving['version']} serves" if serving else "no version serves"
     if serving and serving["dirty"]:
         yield "its code was never committed: nobody can make it again, or judge it once the features have changed"

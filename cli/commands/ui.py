@@ -34,11 +34,11 @@ def ui(port: int) -> None:
     from ratchet.project.project import Project
 
     project = Project.load(use_case=click.get_current_context().obj)
-    uri, page = project.environment.tracking_uri, f"#/models/{project.namespace}"
+    uri = project.environment.tracking_uri
     if uri.startswith("http"):
-        click.echo(f"{uri.rstrip('/')}/{page}")
+        click.echo(f"{uri.rstrip('/')}/#/models/{project.namespace}")
         return
-    backend, log = uri or _own_database(project), project.shared_state / "ui.log"
+    page, backend, log = _page(project), uri or _own_database(project), project.shared_state / "ui.log"
     if not _is_free(port):
         raise RegistryError("is used by another program", subject=f"port {port}", remedy="Name a free one with --port")
     with _server(project.shared_state, backend, port, log) as server:
@@ -48,14 +48,18 @@ def ui(port: int) -> None:
     raise RegistryError("has ended", subject="MLflow's server", remedy=f"See {log}")
 
 
-def _own_database(project: Project) -> str:
-    """The checkout's own registry, which is not made here, but follows a move of the checkout. Raises RegistryError."""
+def _page(project: Project) -> str:
+    """The page of the use case's model or, where it has none, the list of all. The registry follows a move of the checkout."""
     from ratchet.model_registry.opening import open_registry
 
+    with open_registry(project, "promotion") as registry:
+        return f"#/models/{project.namespace}" if registry.versions() else "#/models"
+
+
+def _own_database(project: Project) -> str:
+    """The checkout's own registry, which is not made here. Raises RegistryError where there is none."""
     path = project.shared_state / "mlflow.db"
-    with open_registry(project, "promotion"):
-        is_there = path.exists()
-    if not is_there:
+    if not path.exists():
         raise RegistryError("there is no model registry yet", subject=str(path), remedy="Run `dvc repro` first")
     return sqlite.url(path)
 

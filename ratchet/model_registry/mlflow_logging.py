@@ -22,8 +22,20 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.gate.record import GateRecord
 from ratchet.model_registry.embedded import artifacts
+from ratchet.model_registry.logged_files import logged_tag
 from ratchet.model_registry.model_card import model_card, registered_model_card
-from ratchet.model_registry.tags import COMMIT, DIGEST, DIRTY, EXPERIMENT, FINGERPRINT, KIND, RECORD, STATUS, VERDICT
+from ratchet.model_registry.tags import (
+    COMMIT,
+    DIGEST,
+    DIRTY,
+    EXPERIMENT,
+    FAILED,
+    FINGERPRINT,
+    KIND,
+    RECORD,
+    STATUS,
+    VERDICT,
+)
 from ratchet.model_registry.version import Version
 from ratchet.models.model import TRUSTED, Contract, Model, frame
 from ratchet.models.model_files import FILES, PLOTS, REFERENCE
@@ -37,7 +49,10 @@ def log(client: MlflowClient, project: Project, model: Model, directory: Path, r
     """Everything about the model in `directory`, which exists for others only once the last line has made its version."""
     tags = _tags(model)
     run_id, experiment = _start_run(client, project, model, directory, record, tags)
-    logged = _log_model(client, model, directory, run_id, experiment)
+    logged = client.create_logged_model(experiment, model.contract.kind, run_id, model_type=model.contract.task)
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    tags |= _log_model(client, model, directory, logged)
+    client.finalize_logged_model(logged.model_id, "READY")
     _log_files(client, project, directory, run_id)
     tags |= {STATUS: "candidate", **_log_record(client, run_id, record)}
     name = project.namespace
@@ -50,15 +65,14 @@ def log_again(
     client: MlflowClient, version: Version, model: Model, directory: Path, record: GateRecord
 ) -> dict[str, str]:
     """Put an equal model's files and record in the place of the version's own; the tags that then hold, the record's last."""
-    log_files(client, version, directory)
-    return {**_tags(model), **_log_record(client, version.run_id, record)}
+    files = log_files(client, version, model, directory)
+    return {**_tags(model), **files, **_log_record(client, version.run_id, record)}
 
 
-def log_files(client: MlflowClient, version: Version, directory: Path) -> None:
-    """Put a model's files in the place of the version's own."""
-    for logged in client.get_run(version.run_id).outputs.model_outputs:
-        for name in FILES:
-            client.log_model_artifact(logged.model_id, str(directory / name))
+def log_files(client: MlflowClient, version: Version, model: Model, directory: Path) -> dict[str, str]:
+    """Put a model, with all of MLflow's format, in the place of the version's own; the tag that then holds."""
+    (output,) = client.get_run(version.run_id).outputs.model_outputs
+    return _log_model(client, model, directory, client.get_logged_model(output.model_id))
 
 
 def describe(client: MlflowClient, project: Project, version: Version, record: GateRecord, contract: Contract) -> None:
@@ -81,7 +95,8 @@ def _log_record(client: MlflowClient, run_id: str, record: GateRecord) -> dict[s
     """Keep the record with its run under the digest of its text, beside those before it; the tags that make it count."""
     name = record_name(record)
     client.log_text(run_id, record.model_dump_json(indent=2) + "\n", f"gate/{name}.json")
-    return {VERDICT: record.verdict, RECORD: name}
+    failed = ", ".join(check.name for check in record.checks if check.status == "failed")
+    return {VERDICT: record.verdict, RECORD: name, FAILED: failed}
 
 
 def _tags(model: Model) -> dict[str, str]:
@@ -165,27 +180,25 @@ def _signature(model: Model, directory: Path) -> ModelSignature:
     return ModelSignature(Schema(inputs), Schema([TensorSpec(np.dtype(np.float64), shape)]))
 
 
-def _log_model(client: MlflowClient, model: Model, directory: Path, run_id: str, experiment: str) -> LoggedModel:
-    """A folder that MLflow's tools load as they do any sklearn model, and `ratchet.model.load` by its own rules."""
-    contract = model.contract
-    logged = client.create_logged_model(experiment, contract.kind, run_id, model_type=contract.task)
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+def _log_model(client: MlflowClient, model: Model, directory: Path, logged: LoggedModel) -> dict[str, str]:
+    """A folder that MLflow's tools load as they do any sklearn model, and `ratchet.models.model.load` by its own rules; the tag
+    that names its files."""
     with TemporaryDirectory() as temporary:
         folder = Path(temporary, "model")
         mlflow.sklearn.save_model(
             model.pipeline,
             folder,
-            mlflow_model=MlflowModel(run_id=run_id, model_uuid=logged.model_id, model_id=logged.model_id),
+            mlflow_model=MlflowModel(run_id=logged.source_run_id, model_uuid=logged.model_id, model_id=logged.model_id),
             serialization_format="skops",
             skops_trusted_types=list(TRUSTED),
             signature=_signature(model, directory),
             pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
-            pyfunc_predict_fn="predict_proba" if contract.task == "binary" else "predict",
+            pyfunc_predict_fn="predict_proba" if model.contract.task == "binary" else "predict",
         )
         for name in FILES:
             shutil.copyfile(directory / name, folder / name)
         client.log_model_artifacts(logged.model_id, str(folder))
-    return client.finalize_logged_model(logged.model_id, "READY")
+        return logged_tag(folder)
 
 
 def _log_files(client: MlflowClient, project: Project, directory: Path, run_id: str) -> None:

@@ -8,13 +8,15 @@ can be asked for again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ratchet.core.errors import GateError, RegistryError
-from ratchet.gate.record import GateRecord, Waiver, admit
+from ratchet.gate.record import GateRecord, Waiver
 from ratchet.gate.signing import sign
-from ratchet.model_registry.champion import existing_version, last_promotion, load_version, verify_return
+from ratchet.model_registry.admission import examine, load_servable
+from ratchet.model_registry.champion import existing_version, last_promotion
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.promotion_history import Entry, Snapshot, kind_of, previous
 from ratchet.model_registry.registry import Registry
@@ -106,10 +108,14 @@ def _waiver(project: Project, version: Version, by: str, reason: str | None, unt
 
 
 def rollback(project: Project, *, by: str, reason: str) -> Report:
-    """Return to the version that served before, and hold it. Raises RegistryError where there is none, or no reason."""
+    """Return to the version that served before, and hold it. Raises RegistryError where there is none, or no reason, and
+    GateError, with nothing requested, where this code cannot serve it."""
     _require_reason(project, by, reason)
     with open_registry(project, "promotion") as registry:
-        champion, target = last_promotion(registry, registry.snapshot()), _way_back(registry)
+        snapshot = registry.snapshot()
+        champion, target = last_promotion(registry, snapshot), _way_back(registry)
+        if target not in (None, champion.version):
+            load_servable(registry, snapshot, registry.version(target))
     if target is None:
         raise RegistryError(
             f"there is no version to return to: version {champion.version} is the first that served, or the one before it "
@@ -172,7 +178,18 @@ def release(project: Project, *, by: str, reason: str) -> Report:
 def _reconcile(registry: Registry) -> Report:
     _take_a_moved_champion_as_request(registry)
     refused = _consider(registry)
-    return {"champion": _settle(registry, refused), "refused": refused}
+    try:
+        return {"champion": _settle(registry, refused), "refused": refused}
+    except RegistryError as error:
+        if refused is None:
+            raise
+        raise _with_refusal(error, refused) from error
+
+
+def _with_refusal(error: RegistryError, refused: Mapping[str, Any]) -> RegistryError:
+    """What is wrong with the version that serves, and why the requested one does not take its place."""
+    asked = f"Version {refused['version']}, which is requested, is refused: {refused['reason']}. {refused['remedy']}"
+    return type(error)(error.problem, subject=error.subject, remedy=f"{asked.rstrip('.')}. {error.remedy}")
 
 
 def _take_a_moved_champion_as_request(registry: Registry) -> None:
@@ -191,25 +208,12 @@ def _consider(registry: Registry) -> dict[str, Any] | None:
         return None
     version = registry.version(requested)
     try:
-        waiver = _examine(registry, snapshot, version)
+        waiver = examine(registry, snapshot, version)
     except GateError as error:
         return {"version": requested, "reason": error.problem, "remedy": error.remedy}
     registry.point(CHAMPION, requested, snapshot)
     registry.append(_entry(registry.project, snapshot, version, waiver))
     return None
-
-
-def _examine(registry: Registry, snapshot: Snapshot, version: Version) -> Waiver | None:
-    """The waiver under which the version may serve, if it needs one.
-
-    Raises GateError unless it may: one that has served may return, any other must win its place.
-    """
-    record = load_version(registry, version).record
-    if version.number in snapshot.served:
-        verify_return(registry, snapshot, version)
-        return None
-    champion = snapshot.champion.digest if snapshot.champion else None
-    return admit(record, version.digest, champion, registry.waiver(version), registry.project)
 
 
 def _entry(project: Project, snapshot: Snapshot, version: Version, waiver: Waiver | None) -> Entry:
@@ -238,7 +242,7 @@ def _settle(registry: Registry, refused: dict[str, Any] | None) -> dict[str, Any
         if number in versions:
             registry.tag(versions[number], STATUS, text)
     if champion:
-        existing_version(registry, snapshot, champion)
+        registry.complete(existing_version(registry, snapshot, champion))
     registry.point(CHAMPION, champion.version if champion else None, snapshot)
     _write_serving_file(registry.project, champion)
     write_requested(registry)

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.utils.file_utils import local_file_uri_to_path
 
-from ratchet.core.errors import GateError, RegistryError, RegistryUnavailableError
+from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate.record import GateRecord, Waiver, verify
-from ratchet.gate.signing import begin_anew, sign
+from ratchet.gate.signing import sign
 from ratchet.model_registry import embedded as embedded_registry
+from ratchet.model_registry.logged_files import is_whole, require_artifacts
 from ratchet.model_registry.promotion_history import REQUEST, Entry, PromotionRequest, Snapshot, parsed
 from ratchet.model_registry.tags import DIGEST, RECORD, REQUESTED, WAIVER
 from ratchet.model_registry.version import Version, version_of
@@ -130,8 +130,7 @@ class Registry:
         elif is_evidence:
             self._put_back(found, model, directory, record)
         else:
-            for key, value in mlflow_run.log_again(self._client, found, model, directory, record).items():
-                self.tag(found, key, value)
+            self._tag(found, mlflow_run.log_again(self._client, found, model, directory, record))
         version = self.find(model.digest)
         assert version is not None
         if not is_evidence:
@@ -143,22 +142,37 @@ class Registry:
         """Give a version what it lost of its own record and of the very files that the record names."""
         from ratchet.model_registry import mlflow_logging as mlflow_run
 
+        version = self.complete(version)
         if self.holds(version):
             return
         if mlflow_run.record_name(record) == version.tags.get(RECORD):
-            mlflow_run.log_again(self._client, version, model, directory, record)
+            self._tag(version, mlflow_run.log_again(self._client, version, model, directory, record))
         elif checksums(directory) == self.record(version).files:
-            mlflow_run.log_files(self._client, version, directory)
+            self._tag(version, mlflow_run.log_files(self._client, version, model, directory))
+
+    def complete(self, version: Version) -> Version:
+        """The version, with what MLflow lost of its model put back from the copy under state/, where that is what the record
+        names."""
+        from ratchet.model_registry import mlflow_logging as mlflow_run
+
+        if is_whole(version, self._uri):
+            return version
+        try:
+            model, directory = self.model(version, self.record(version))
+        except (GateError, RegistryError):
+            return version
+        self._tag(version, mlflow_run.log_files(self._client, version, model, directory))
+        return self.versions()[version.number]
 
     def holds(self, version: Version) -> bool:
-        """Whether record and files of a version are there, as they were judged."""
+        """Whether record and files of a version are there, as they were judged, and all that MLflow loads it by."""
         try:
             record = self.record(version)
             verify(record, version.digest, self.project)
             self.files(version, record)
         except (GateError, RegistryError):
             return False
-        return True
+        return is_whole(version, self._uri)
 
     def _close_runs(self, version: Version) -> None:
         """Finish the version's run, and mark as killed what others left open."""
@@ -192,17 +206,7 @@ class Registry:
         """Raises RegistryError where the folder with the artifacts of all versions is away: that says nothing of this one."""
         experiment = self._client.get_run(version.run_id).info.experiment_id
         location = self._client.get_experiment(experiment).artifact_location
-        if location.startswith("file:"):
-            folder = Path(local_file_uri_to_path(location))
-            try:
-                folder.stat()
-            except FileNotFoundError as error:
-                raise RegistryUnavailableError(
-                    f"its artifacts are looked for in {folder}, which is not there",
-                    subject=f"{self.name} version {version.number}",
-                    remedy=f"Put it back at {embedded_registry.artifacts(self.project)}; if it is lost for good, "
-                    f"{begin_anew(self.project)}",
-                ) from error
+        require_artifacts(self.project, location, f"{self.name} version {version.number}")
 
     def waiver(self, version: Version) -> Waiver | None:
         return parsed(Waiver, version.tags.get(WAIVER))
@@ -259,6 +263,10 @@ class Registry:
 
     def _how_to_register(self) -> str:
         return f"dvc repro register@{self.project.settings.use_case}"
+
+    def _tag(self, version: Version, tags: Mapping[str, str]) -> None:
+        for key, value in tags.items():
+            self.tag(version, key, value)
 
     def tag(self, version: Version, key: str, value: str) -> None:
         if version.tags.get(key) != value:

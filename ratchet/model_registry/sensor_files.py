@@ -14,9 +14,11 @@ from ratchet.storage.files import read_json, write_json
 
 
 def write_requested(registry: Registry) -> dict[str, int | str | None]:
-    """Write and return which version each alias and the history name, or null where it is the one that serves."""
+    """Write and return which version each alias and the history name, or null where it is the one that serves. `champion` is
+    "deleted" where a version serves and the alias names none."""
     served, aliases = _serving(registry.project).get("version"), registry.aliases()
-    asked = {name: aliases.get(name) for name in (REQUESTED, CHAMPION)} | {"history": _named_by_history(registry)}
+    champion = aliases.get(CHAMPION, "deleted" if served else None)
+    asked = {REQUESTED: aliases.get(REQUESTED), CHAMPION: champion, "history": _named_by_history(registry)}
     waiting = {name: version if version != served else None for name, version in asked.items()}
     write_json(registry.project.requested_file, waiting)
     return waiting

@@ -4,29 +4,51 @@ from __future__ import annotations
 
 from typing import Any
 
+from ratchet.core.errors import RegistryError
+from ratchet.gate.checks import PLAUSIBLE
+from ratchet.gate.reasons import how_to_accept
+from ratchet.model_registry.champion import existing_version
 from ratchet.model_registry.opening import open_registry
-from ratchet.model_registry.tags import COMMIT, DIRTY, EXPERIMENT, KIND, PREVIOUS, REQUESTED, STATUS, VERDICT
+from ratchet.model_registry.promotion import WAITS
+from ratchet.model_registry.promotion_history import Snapshot
+from ratchet.model_registry.registry import Registry
+from ratchet.model_registry.tags import COMMIT, DIRTY, EXPERIMENT, FAILED, KIND, PREVIOUS, REQUESTED, STATUS, VERDICT
 from ratchet.model_registry.version import Version
 from ratchet.project.project import Project
 
 
 def status(project: Project) -> dict[str, Any]:
-    """What is asked for, what serves, what holds the policy back, every version and the promotion history."""
+    """What is asked for, what serves, what holds the policy back, what is lost, every version and the promotion history."""
     with open_registry(project, "promotion") as registry:
         snapshot = registry.snapshot()
         versions = registry.versions().values()
+        warning = _warning(registry, snapshot)
     champion, hold = snapshot.champion, snapshot.hold
     return {
         "requested": snapshot.aliases.get(REQUESTED),
         "champion": champion and champion.version,
         "previous": snapshot.aliases.get(PREVIOUS),
         "hold": hold and {"by": hold.by, "reason": hold.reason, "at": hold.at.isoformat()},
-        "versions": [_line(version) for version in versions],
+        "warning": warning,
+        "versions": [_line(project, snapshot, version) for version in versions],
         "history": [entry.model_dump(mode="json", exclude={"signature", "model_name"}) for entry in snapshot.history],
     }
 
 
-def _line(version: Version) -> dict[str, Any]:
+def _warning(registry: Registry, snapshot: Snapshot) -> str | None:
+    """What is not there that should be, and what to do."""
+    try:
+        if snapshot.champion:
+            existing_version(registry, snapshot, snapshot.champion)
+    except RegistryError as error:
+        return str(error)
+    if registry.versions():
+        return None
+    how = f"`dvc repro monitor@{registry.project.settings.use_case}` trains and registers"
+    return f"MLflow has no version of {registry.name}: {how}, and also brings back what was deleted"
+
+
+def _line(project: Project, snapshot: Snapshot, version: Version) -> dict[str, Any]:
     tags = version.tags
     return {
         "version": version.number,
@@ -37,4 +59,28 @@ def _line(version: Version) -> dict[str, Any]:
         "dirty": tags.get(DIRTY) == "true",
         "experiment": tags.get(EXPERIMENT) or None,
         "status": tags.get(STATUS),
+        "failed": tags.get(FAILED) or None,
+        "next": None if version.number in snapshot.served else _next(project, version),
     }
+
+
+def _next(project: Project, version: Version) -> str | None:
+    """How a version that never served, or a better one, comes to serve; None where its status says so."""
+    verdict, failed = version.tags.get(VERDICT), (version.tags.get(FAILED) or "").split(", ")
+    ask = f"`ratchet promote {version.number}"
+    if version.tags.get(STATUS, "").startswith(WAITS):
+        return None
+    if not version.digest:
+        return "it was not registered through the gate, and never serves"
+    if verdict == "non-inferior":
+        return f"not shown to be better, only not to be worse. A person may ask for it: {ask} --reason … --until YYYY-MM-DD`"
+    if verdict != "refused":
+        return f"{ask}` asks for it, and says what to do where it is refused"
+    repro = f"`dvc repro monitor@{project.settings.use_case}`"
+    if all(name.startswith(PLAUSIBLE) for name in failed):
+        return (
+            f"too good to be true. Sign why a caller knows its inputs in time: {how_to_accept(project)}; then {repro}"
+        )
+    return (
+        f"a refused model never serves. Train a better one: {repro}; `ratchet summary` shows each check of the last one"
+    )

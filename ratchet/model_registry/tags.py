@@ -4,6 +4,8 @@ from __future__ import annotations
 
 REQUESTED, CHAMPION, PREVIOUS = "requested", "champion", "previous"
 WAIVER = "ratchet.waiver"
-DIGEST, KIND, STATUS, FINGERPRINT = "ratchet.digest", "ratchet.kind", "ratchet.status", "ratchet.fingerprint"
-RECORD, VERDICT = "ratchet.gate.record", "ratchet.verdict"
+DIGEST, KIND, STATUS = "ratchet.digest", "ratchet.kind", "ratchet.status"
+LOGGED = "ratchet.logged"
+RECORD, VERDICT, FAILED = "ratchet.gate.record", "ratchet.verdict", "ratchet.failed"
+FINGERPRINT = "ratchet.fingerprint"
 COMMIT, DIRTY, EXPERIMENT = "ratchet.commit", "ratchet.dirty", "ratchet.experiment"

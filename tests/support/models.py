@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ratchet.core.settings import TrainingSettings
+from ratchet.features.service import service_spec
 from ratchet.models.model import Contract, Model, save
 from ratchet.models.model_files import ARCHIVE
 from ratchet.project.project import Project
@@ -49,8 +50,10 @@ def noshow_columns(rows: int = 1200, seed: int = 0, start: datetime = TRAINED_FR
     }
 
 
-def noshow_contract(project: Project | None = None, fingerprint: str = "f" * 64) -> Contract:
+def noshow_contract(project: Project | None = None, fingerprint: str = "") -> Contract:
+    """That of a model on the features which the project's code computes, unless another fingerprint is given."""
     project = project or noshow_project(Path())
+    fingerprint = fingerprint or service_spec(project.use_case).fingerprint
     return Contract(
         model_name=project.namespace,
         use_case=project.settings.use_case,

@@ -19,7 +19,6 @@ from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_store.reads import labelled_requests
-from ratchet.features.service import service_spec
 from ratchet.models.model import Model, save
 from ratchet.project.project import Project
 from ratchet.use_case.contract import Columns
@@ -108,10 +107,10 @@ def offer_baseline(project: Project) -> Model:
     return _offer(project, model, rows, champion=None)
 
 
-def offer_candidate(project: Project, champion: Model, fingerprint: str = "") -> Model:
-    """A tree model that takes the champion's place, on the features of the present code or of another."""
+def offer_candidate(project: Project, champion: Model) -> Model:
+    """A tree model that takes the champion's place."""
     rows = _rows(project)
-    model = fit_candidate(_training_set(project, rows, fingerprint), TREES, project.settings.training, threads=1)
+    model = fit_candidate(_training_set(project, rows), TREES, project.settings.training, threads=1)
     return _offer(project, model, rows, champion.digest)
 
 
@@ -120,9 +119,8 @@ def _rows(project: Project) -> Columns:
     return complete(project.use_case, known)
 
 
-def _training_set(project: Project, rows: Columns, fingerprint: str = "") -> TrainingSet:
-    contract = noshow_contract(project, fingerprint or service_spec(project.use_case).fingerprint)
-    return TrainingSet(project.use_case, rows, np.zeros(len(rows["label"]), bool), contract)
+def _training_set(project: Project, rows: Columns) -> TrainingSet:
+    return TrainingSet(project.use_case, rows, np.zeros(len(rows["label"]), bool), noshow_contract(project))
 
 
 def _offer(project: Project, model: Model, rows: Columns, champion: str | None) -> Model:

@@ -11,11 +11,12 @@ from operator import getitem
 import pytest
 
 from cli.commands.demo import finish_story
-from cli.commands.summary import Summary, build, render, render_status, write
+from cli.commands.status import render_status
+from cli.commands.summary import Summary, build, render, write
 from cli.headlines import HEADLINES
 from ratchet.core.environment import Environment
 from ratchet.core.errors import VersionError
-from ratchet.model_registry.promotion import promote, rollback
+from ratchet.model_registry.promotion import promote, release, rollback
 from ratchet.model_registry.status import status
 from ratchet.models.metrics import METRICS
 from ratchet.project import step_reports as reports
@@ -24,6 +25,7 @@ from ratchet.project.versions import alone
 from ratchet.steps import STEPS
 from tests.support.killing import contents
 from tests.support.projects import noshow_project, run_through
+from tests.support.registry import NO_GAIN, WORSE, baseline, candidate, client, offer_model
 
 SHOWN = {"rows": "validate", "holdout": "evaluate", "gate": "evaluate", "drift": "monitor"}
 """What the summary takes from the report of which step."""
@@ -47,14 +49,14 @@ def section(summary: Summary, title: str) -> list[str]:
 
 
 def test_every_model_has_every_figure_of_the_task(summary: Summary) -> None:
-    """Baseline, candidate and champion are measured on the same rows, by log loss, AUC, Brier score and calibration."""
+    """All are measured on the same rows. The champion is the one that the candidate was compared with; the candidate serves."""
     roles = summary["holdout"]
-    assert {"baseline", "candidate", "champion"} == roles.keys()
+    assert ["baseline", "candidate", "champion", "serving"] == [*roles]
     for figures in roles.values():
         assert {"log_loss", "auc", "brier", "calibration_error", "n", "from", "to"} == figures.keys()
         assert all(0 <= figures[name] <= 1 for name in METRICS["binary"])
     assert 1 == len({(figures["n"], figures["from"], figures["to"]) for figures in roles.values()})
-    assert roles["candidate"] == roles["champion"]
+    assert (roles["champion"], roles["serving"]) == (roles["baseline"], roles["candidate"])
     assert roles["candidate"]["auc"] > roles["baseline"]["auc"]
 
 
@@ -73,9 +75,11 @@ def test_columns_have_names_and_directions_and_stand_below_them(summary: Summary
     assert what.endswith(": missed (probability)")
     assert ["log loss ↓", "AUC ↑", "Brier score ↓", "calibration error ↓"] == re.split(r"\s{2,}", heads.strip())
     ends = [found.end() for found in re.finditer("[↓↑]", heads)]
-    for role, line in zip(("baseline", "candidate", "champion"), lines, strict=True):
+    heads = ("baseline", "candidate", "champion", "serves now")
+    for head, role, line in zip(heads, summary["holdout"], lines, strict=True):
         figures = summary["holdout"][role]
-        assert [role, *(f"{figures[name]:.4f}" for name in METRICS["binary"])] == line.split()
+        assert line.strip().startswith(head)
+        assert [f"{figures[name]:.4f}" for name in METRICS["binary"]] == line.removeprefix(f"  {head}").split()
         assert ends == [found.end() for found in re.finditer(r"\d\.\d{4}", line)]
 
 
@@ -199,7 +203,14 @@ def test_what_serves_now_is_named(summary: Summary, rolled_back: Summary) -> Non
     """After a rollback version, statuses and the champion's figures are those of the version that was returned to."""
     assert (2, 1) == (summary["serving"]["version"], rolled_back["serving"]["version"])
     assert "served" == rolled_back["versions"]["candidate"]["status"]
-    assert rolled_back["holdout"]["baseline"] == rolled_back["holdout"]["champion"]
+    assert rolled_back["holdout"]["baseline"] == rolled_back["holdout"]["serving"]
+
+
+def test_the_champion_of_the_summary_is_that_of_dvc_metrics(project: Project, rolled_back: Summary) -> None:
+    """The one that the candidate was compared with, whatever serves by now."""
+    metrics = json.loads((project.reports / "metrics" / "holdout.json").read_text(encoding="utf-8"))
+    for role in ("baseline", "candidate", "champion"):
+        assert metrics[role].items() <= rolled_back["holdout"][role].items()
 
 
 def test_predictions_of_another_version_are_said_to_be(summary: Summary, rolled_back: Summary) -> None:
@@ -244,6 +255,83 @@ def test_the_status_names_the_code_of_each_version(project: Project) -> None:
     assert ["uncommitted", "c" * 12] == [
         line.split()[3] for line in render_status({**found, "versions": versions}).splitlines()[5:7]
     ]
+
+
+def test_the_status_tells_entries_of_the_history_apart(served: Project) -> None:
+    """A release is none of the promotions."""
+    rollback(served, by="ann", reason="slow")
+    release(served, by="ann", reason="seen")
+    history = render_status(status(served)).partition("\nhistory\n")[2].splitlines()
+    assert ["promotion", "promotion", "rollback", "release"] == [line.split()[1] for line in history]
+
+
+def test_the_status_says_why_a_version_does_not_serve_and_what_to_do(served: Project) -> None:
+    """The checks that failed stand in its line; below are the commands, one line for all that the same helps."""
+    for trees in (5, 7):
+        offer_model(served, candidate(trees), candidate().digest, gain=WORSE)
+    offer_model(served, candidate(9), candidate().digest, gain=NO_GAIN)
+    text = render_status(status(served))
+    refused = [line for line in text.splitlines() if "failed ratchet:non-inferior, ratchet:superior" in line]
+    assert ["3", "4"] == [line.split()[0] for line in refused]
+    told = text.partition("\nwhat to do next\n")[2].partition("\n\n")[0].splitlines()
+    assert 2 == len(told)
+    assert told[0].strip().startswith("versions 3, 4: ")
+    assert "dvc repro monitor@" in told[0]
+    assert "`ratchet promote 5 --reason … --until YYYY-MM-DD`" in told[1]
+
+
+def test_a_superior_version_that_was_refused_is_led_to_what_helps(served: Project) -> None:
+    """Its evidence is about another champion."""
+    offer_model(served, candidate(5), None)
+    assert "`ratchet promote 3`" in status(served)["versions"][-1]["next"]
+
+
+def test_a_version_that_waits_says_so_once(served: Project) -> None:
+    """Its status has the commands already."""
+    rollback(served, by="ann", reason="slow")
+    offer_model(served, candidate(5), baseline().digest)
+    assert status(served)["versions"][-1]["next"] is None
+
+
+def test_a_champion_that_was_deleted_is_told(served: Project) -> None:
+    """Status and summary say what is gone, and what to do."""
+    client(served).delete_model_version(served.namespace, "2")
+    text = render_status(status(served))
+    told = next(line for line in text.splitlines() if "has been deleted" in line)
+    assert "version 2" in told
+    assert "`ratchet rollback" in told
+    reports.run(served, "register", lambda _: {})
+    assert [f"  {told}"] == section(build(served), "Serving")
+
+
+def test_a_registered_model_that_was_deleted_is_told(served: Project) -> None:
+    """An empty table says nothing: the command is named that brings it back."""
+    client(served).delete_registered_model(served.namespace)
+    text = render_status(status(served))
+    assert "`dvc repro monitor@" in text
+    assert "verdict" not in text
+    reports.run(served, "register", lambda _: {})
+    assert section(build(served), "Serving")[0].strip() in text
+
+
+@pytest.mark.parametrize("failed", [[], ["ratchet:another-model", "ratchet:superior"]])
+def test_the_model_that_serves_is_no_refused_candidate(summary: Summary, failed: list[str]) -> None:
+    """Judged again it is compared with itself, and fails to be better: summary and step say what it is."""
+    checks = [{**summary["gate"]["checks"][0], "name": name, "status": "failed"} for name in failed]
+    judged = {"verdict": "refused", "checks": checks, "skill": 0.1, "metrics": {"n": 9}}
+    line = HEADLINES["evaluate"]({"candidate": judged})
+    told = section({**summary, "gate": judged}, "Gate")[0]
+    assert bool(failed) == ("is the model that serves" in line) == ("is the model that serves" in told)
+    assert bool(failed) != ("refused" in line)
+
+
+def test_a_baseline_that_was_not_offered_is_told_in_words() -> None:
+    """It has no number, and needs none: a model serves already."""
+    baseline = {"version": None, "digest": "a" * 64, "status": "not registered"}
+    line = HEADLINES["register"]({"baseline": baseline, "candidate": {**baseline, "version": 3, "status": "serving"}})
+    assert "baseline is not registered" in line
+    assert "candidate is version 3, serving" in line
+    assert "-" not in line
 
 
 def test_the_demo_waits_for_a_run_that_is_at_work(project: Project) -> None:

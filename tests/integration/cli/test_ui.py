@@ -20,6 +20,7 @@ from ratchet.project.project import Project
 from tests.support.checkout import ROOT
 from tests.support.mlflow_server import free_port
 from tests.support.projects import params
+from tests.support.registry import with_namespace
 
 
 def started(project: Project, *arguments: str, **variables: str) -> subprocess.Popen[str]:
@@ -66,6 +67,13 @@ def test_the_pages_are_there_until_they_are_stopped(moved: Project, stop: signal
         assert [] == [one for one in running if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
     assert not (moved.root / "mlruns").exists()
     assert [moved.root] == [*moved.root.parent.iterdir()]
+
+
+def test_a_use_case_without_a_model_is_shown_the_list(served: Project) -> None:
+    """A link to its own page would lead to an error."""
+    port = free_port()
+    with showing(with_namespace(served), port) as (_, link):
+        assert f"http://127.0.0.1:{port}/#/models" == link
 
 
 def test_a_port_that_is_taken_is_named(served: Project) -> None:

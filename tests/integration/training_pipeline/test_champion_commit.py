@@ -17,7 +17,7 @@ from ratchet.models.model import Contract
 from ratchet.project.project import Project
 from tests.support.champions import noshow_champion
 from tests.support.checkout import commit, run
-from tests.support.models import TRAINED_UNTIL, noshow_columns, noshow_contract
+from tests.support.models import TRAINED_UNTIL, noshow_candidate, noshow_columns, noshow_contract, save_noshow
 from tests.support.projects import NOSHOW_END, noshow_project, params
 from training_pipeline import score_holdout
 from training_pipeline.champion_commit import predict_or_explain
@@ -123,7 +123,11 @@ def test_code_that_computes_other_features_answers_nothing(project: Project, mon
     """A commit whose features are not those of the model's contract refuses before it touches a table."""
     (project.root / "params.yaml").write_text(params(project.settings), encoding="utf-8")
     monkeypatch.chdir(project.root)
-    directory, (start, end) = noshow_champion(project).directory, (TRAINED_UNTIL.isoformat(), NOSHOW_END.isoformat())
+    model = noshow_candidate(noshow_contract(project, fingerprint="f" * 64))
+    directory, (start, end) = (
+        save_noshow(model, project.root / "champion"),
+        (TRAINED_UNTIL.isoformat(), NOSHOW_END.isoformat()),
+    )
     with pytest.raises(VersionError, match=r"computes noshow_.* and not noshow_ffffffff\. Install those"):
         score_holdout.main(str(directory), "accepted", start, end, "out.parquet")
     assert not project.data.exists()

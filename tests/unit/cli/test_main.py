@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 
 from cli.commands.check import note_of
 from cli.headlines import HEADLINES
-from cli.main import ratchet
+from cli.main import main, ratchet
 from cli.reference import reference
 from ratchet.steps import STEPS
 from ratchet.use_case.contract import Unread
@@ -127,6 +128,24 @@ def test_an_expected_failure_is_one_line(tmp_path: Path) -> None:
     assert done.stderr == (
         f"ratchet: {tmp_path / 'params.yaml'}: is not there. Run from the root of the checkout, or restore the file.\n"
     )
+
+
+def test_a_user_without_a_home_is_told_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the command: one line, before anything is imported that asks for the folder."""
+
+    def nobody(_uid: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(sys, "argv", ["ratchet", "status"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert str(ended.value.code).startswith("ratchet: HOME: ")
+    assert "LOGNAME" in str(ended.value.code)
+    assert "" == capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", [["stage", "ingest"], ["sensors"]])

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
+import mlflow
 import pytest
 
 from ratchet.core.errors import RegistryError
+from ratchet.model_registry import embedded
 from ratchet.model_registry.champion import champion_version, resolve_champion
 from ratchet.model_registry.promotion import promote, reconcile, release, rollback
 from ratchet.model_registry.sensors import sense
 from ratchet.model_registry.status import status
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
-from tests.support.registry import artifacts, baseline, candidate, client, offer_model, statuses, stored_record
+from ratchet.storage import sqlite
+from tests.support.models import save_noshow
+from tests.support.registry import (
+    WORSE,
+    artifacts,
+    baseline,
+    candidate,
+    client,
+    move,
+    offer_model,
+    statuses,
+    stored_record,
+)
 from tests.support.remedies import follow
 from training_pipeline.register import register
 
@@ -51,15 +66,118 @@ def registered(served: Project) -> Project:
     return served
 
 
-@pytest.mark.parametrize("lose", [lose_files, spoil_files, lose_record])
+def lose_folder(project: Project, version: int) -> None:
+    """All that MLflow has of the model goes, and this checkout's copy."""
+    shutil.rmtree(project.state / "models", ignore_errors=True)
+    shutil.rmtree(artifacts(project, version))
+
+
+def lose_description(project: Project, version: int) -> None:
+    """Only the file goes that MLflow loads a model by."""
+    (artifacts(project, version) / "MLmodel").unlink()
+
+
+def loaded_by_mlflow(project: Project) -> object:
+    """The model that everybody gets who asks MLflow for the champion."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(sqlite.url(embedded.database(project)))
+    try:
+        return mlflow.pyfunc.load_model(f"models:/{project.namespace}@champion")
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+@pytest.mark.parametrize("lose", [lose_files, spoil_files, lose_record, lose_folder])
 def test_what_a_serving_version_lost_is_noticed_and_put_back(registered: Project, lose: Lose) -> None:
     """The sensor names its digest; the command in the message gives the version back its own files and record."""
     lose(registered, 2)
     assert sense([registered])[registered.namespace]["missing"] == [candidate().digest]
     assert follow(registered, open_problem(registered).remedy.partition("Otherwise")[0]) is None
     assert resolve_champion(registered).version == 2
+    assert loaded_by_mlflow(registered)
     assert sense([registered])[registered.namespace]["missing"] == []
     assert len(status(registered)["history"]) == 2
+
+
+def remove(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def change_archive(folder: Path) -> None:
+    (folder / "model.skops").write_bytes((folder / "model.skops").read_bytes()[::-1])
+
+
+def empty_description(folder: Path) -> None:
+    (folder / "MLmodel").write_text("", encoding="utf-8")
+
+
+def remove_requirements(folder: Path) -> None:
+    (folder / "requirements.txt").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "step"),
+    [
+        (remove, register),
+        (remove, reconcile),
+        (change_archive, reconcile),
+        (empty_description, reconcile),
+        (remove_requirements, reconcile),
+    ],
+)
+def test_what_mlflow_lost_is_put_back_from_the_copy(
+    registered: Project, spoil: Callable[[Path], None], step: Callable[[Project], object]
+) -> None:
+    """Though what serves is whole for Ratchet itself; the run that notices puts it back to the byte, and then is quiet."""
+    resolve_champion(registered)  # makes the copy
+    folder = artifacts(registered, 2)
+    archive = (folder / "model.skops").read_bytes()
+    spoil(folder)
+    assert sense([registered])[registered.namespace]["missing"] == [candidate().digest]
+    step(registered)
+    assert sense([registered])[registered.namespace]["missing"] == []
+    assert archive == (folder / "model.skops").read_bytes()
+    assert loaded_by_mlflow(registered)
+
+
+def test_a_file_of_somebody_else_s_is_no_loss(registered: Project) -> None:
+    """What was logged is there."""
+    (artifacts(registered, 2) / "notes.txt").write_text("good", encoding="utf-8")
+    assert sense([registered])[registered.namespace]["missing"] == []
+
+
+def test_a_champion_of_which_the_last_training_knows_nothing_is_put_back_too(registered: Project) -> None:
+    """The copy is what is needed, not the trained model."""
+    resolve_champion(registered)
+    save_noshow(candidate(5), registered.models / "candidate")
+    remove(artifacts(registered, 2))
+    reconcile(registered)
+    assert loaded_by_mlflow(registered)
+
+
+@pytest.mark.parametrize("spoil", [lose_folder, lose_description])
+def test_nothing_is_written_where_the_folder_of_all_artifacts_is_away(registered: Project, spoil: Lose) -> None:
+    """It may come back: no other takes its place."""
+    resolve_champion(registered)
+    spoil(registered, 2)
+    shutil.move(registered.shared_state / "mlartifacts", registered.shared_state / "away")
+    reconcile(registered)
+    assert not (registered.shared_state / "mlartifacts").exists()
+
+
+@pytest.mark.parametrize("is_deleted", [True, False])
+def test_the_alias_that_everybody_loads_is_restored(registered: Project, is_deleted: bool) -> None:
+    """Deleted, or moved to a version that is refused: the sensor makes reconcile run, and that puts it back."""
+    before = registered.requested_file.read_bytes() if registered.requested_file.exists() else b""
+    if is_deleted:
+        client(registered).delete_registered_model_alias(registered.namespace, "champion")
+    else:
+        move(registered, "champion", offer_model(registered, candidate(5), candidate().digest, gain=WORSE))
+    assert sense([registered])[registered.namespace]["champion"] == ("deleted" if is_deleted else 3)
+    assert registered.requested_file.read_bytes() != before
+    reconcile(registered)
+    assert 2 == client(registered).get_model_version_by_alias(registered.namespace, "champion").version
+    assert sense([registered])[registered.namespace]["champion"] is None
 
 
 def test_the_baseline_that_a_rollback_leads_to_is_put_back_too(registered: Project) -> None:
@@ -133,7 +251,7 @@ def test_releasing_and_promoting_in_any_order_leaves_the_hold_of_a_rollback_alon
 @pytest.mark.parametrize(("by", "reason"), [("ann", ""), ("ann", " \t"), ("", "slow")])
 def test_no_hold_begins_or_ends_without_a_name_and_a_reason(served: Project, by: str, reason: str) -> None:
     """The history would say of neither why; nothing is written."""
-    for move in (rollback, release):
+    for entry in (rollback, release):
         with pytest.raises(RegistryError, match="name and a reason"):
-            move(served, by=by, reason=reason)
+            entry(served, by=by, reason=reason)
     assert len(status(served)["history"]) == 2

@@ -347,6 +347,16 @@ def test_a_serving_version_that_was_deleted_is_named(served: Project) -> None:
     assert resolve_champion(served).version == 1
 
 
+def test_where_the_serving_version_was_deleted_a_refusal_says_what_the_requested_one_lacks(served: Project) -> None:
+    """A non-inferior one needs a reason and a date; with both it serves."""
+    version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
+    client(served).delete_model_version(served.namespace, "2")
+    with pytest.raises(RegistryError, match=r"version 2, .* has been deleted.*not to be worse.*--reason … --until"):
+        promote(served, version, by="ann")
+    promote(served, version, by="ann", reason="it is gone", until=NOSHOW_END + timedelta(days=30))
+    assert resolve_champion(served).version == version
+
+
 def test_nothing_serves_in_an_empty_registry(unserved: Project) -> None:
     """Before the first promotion there is no model, and the error says what to run."""
     assert reconcile(unserved) == {"champion": None, "refused": None}

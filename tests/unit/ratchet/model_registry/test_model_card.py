@@ -62,7 +62,7 @@ def test_a_card_says_what_was_decided_and_how_to_go_on() -> None:
         "Gain over the champion: 0.05, between 0.02 and 0.08 at confidence 0.95",
         "Skill over the baseline: 0.2",
         "data version " + "d" * 32,
-        r"feature service noshow\_ffffffff",
+        rf"feature service noshow\_{CONTRACT.fingerprint:.8}",
         "commit `cccccccccccc`",
         "alias `requested`",
         "`ratchet promote 7`",

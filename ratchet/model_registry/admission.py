@@ -1,0 +1,118 @@
+"""May a version serve? Its record and files hold, this code computes its features, and it has served or won its place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ratchet.core.errors import GateError
+from ratchet.features.service import service_spec
+from ratchet.gate.record import Waiver, admit
+from ratchet.model_registry.champion import Champion, load_version, verify_return
+from ratchet.model_registry.opening import open_registry
+from ratchet.model_registry.promotion_history import Snapshot
+from ratchet.model_registry.registry import Registry
+from ratchet.model_registry.tags import FINGERPRINT, VERDICT
+from ratchet.model_registry.version import Version
+from ratchet.project.project import Project
+
+if TYPE_CHECKING:
+    from ratchet.models.model import Contract
+
+
+def examine(registry: Registry, snapshot: Snapshot, version: Version) -> Waiver | None:
+    """The waiver under which the version may serve, if it needs one.
+
+    Raises GateError unless it may: one that has served may return, any other must win its place.
+    """
+    record = load_servable(registry, snapshot, version).record
+    if version.number in snapshot.served:
+        verify_return(registry, snapshot, version)
+        return None
+    champion = snapshot.champion.digest if snapshot.champion else None
+    return admit(record, version.digest, champion, registry.waiver(version), registry.project)
+
+
+def load_servable(registry: Registry, snapshot: Snapshot, version: Version) -> Champion:
+    """A version's model and record. Raises GateError where they do not hold, or this code computes other features."""
+    loaded = load_version(registry, version)
+    if not computes_features(registry.project, loaded.model.contract):
+        raise other_features(registry.project, loaded, _ways_to_ask(registry, snapshot, loaded))
+    return loaded
+
+
+def computes_features(project: Project, contract: Contract) -> bool:
+    """Whether this code computes the features that the model was trained on: no step and no service asks any other model."""
+    return contract.fingerprint == service_spec(project.use_case).fingerprint
+
+
+def other_features(project: Project, loaded: Champion, remedy: str) -> GateError:
+    """The error for a model whose features this code does not compute."""
+    contract = loaded.model.contract
+    return GateError(
+        f"was trained on feature service {contract.feature_service}, and this code computes "
+        f"{service_spec(project.use_case).name}",
+        subject=f"model {contract.model_name} version {loaded.version}",
+        remedy=remedy,
+    )
+
+
+def ways_to_serve(project: Project, champion: Champion) -> str:
+    """What helps where the code was changed under the version that serves; each way holds under a rollback, too."""
+    with open_registry(project, "promotion") as registry:
+        snapshot = registry.snapshot()
+        return f"{_onward(registry, snapshot)}. Or go back to the features of version {champion.version}: {_back(champion)}"
+
+
+def _onward(registry: Registry, snapshot: Snapshot) -> str:
+    """How a version on the present features comes to serve: one that may do so now, a better one, or the first."""
+    if number := _promotable(registry, snapshot):
+        return f"`ratchet promote {number}` lets a version on the present features serve"
+    if versions := _on_present_features(registry):
+        return f"Version {versions[0].number} is on the present features, but {_objection(registry, snapshot, versions[0])}"
+    held = "`ratchet release --reason …`, which ends the hold of the rollback, then " if snapshot.hold else ""
+    return (
+        f"Run {held}`dvc repro monitor@{registry.project.settings.use_case}`: it trains a model on the present features, which "
+        "serves if it is better. If it is refused, `ratchet summary` shows why"
+    )
+
+
+def _objection(registry: Registry, snapshot: Snapshot, version: Version) -> str:
+    try:
+        examine(registry, snapshot, version)
+    except GateError as error:
+        return f"{error.problem}. {error.remedy.rstrip('.')}"
+    return f"does not serve yet: `ratchet promote {version.number}`"
+
+
+def _ways_to_ask(registry: Registry, snapshot: Snapshot, refused: Champion) -> str:
+    """What to do instead of asking for a version whose features this code does not compute."""
+    number = _promotable(registry, snapshot)
+    other = f"Ask for a version on the present features: `ratchet promote {number}`. " if number else ""
+    return f"{other}For version {refused.version}: {_back(refused)}, ask for it there, and start the service there"
+
+
+def _back(loaded: Champion) -> str:
+    contract = loaded.model.contract
+    if contract.commit and not contract.dirty:
+        return f"`git checkout {contract.commit[:12]}`"
+    return "restore the code that it was trained with, which was never committed"
+
+
+def _promotable(registry: Registry, snapshot: Snapshot) -> int | None:
+    """The newest version that this code can serve and that would be let through now; the one that serves left out."""
+    serves = snapshot.champion and snapshot.champion.version
+    for version in _on_present_features(registry):
+        if version.number != serves and (version.number in snapshot.served or version.tags.get(VERDICT) != "refused"):
+            try:
+                examine(registry, snapshot, version)
+            except GateError:
+                continue
+            return version.number
+    return None
+
+
+def _on_present_features(registry: Registry) -> list[Version]:
+    """Newest first, by a tag that anybody may write: whoever relies on one examines it."""
+    fingerprint = service_spec(registry.project.use_case).fingerprint
+    versions = reversed(registry.versions().values())
+    return [version for version in versions if version.tags.get(FINGERPRINT) == fingerprint]

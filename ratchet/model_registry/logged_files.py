@@ -1,0 +1,65 @@
+"""The folder in which MLflow keeps a version's model, in MLflow's own format: is it whole?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from mlflow.utils.file_utils import local_file_uri_to_path
+
+from ratchet.core.errors import RegistryUnavailableError
+from ratchet.gate.signing import begin_anew
+from ratchet.model_registry import embedded
+from ratchet.model_registry.tags import LOGGED
+from ratchet.model_registry.version import Version
+from ratchet.project.project import Project
+
+
+def logged_tag(folder: Path) -> dict[str, str]:
+    """The tag that says which files were logged: file name → SHA-256, as JSON."""
+    return {LOGGED: json.dumps(_digests(folder), sort_keys=True)}
+
+
+def is_whole(version: Version, tracking_uri: str) -> bool:
+    """Whether every file that was logged is there. Where the folder is on this machine, its content is what it was, too."""
+    logged = _parse(version.tags.get(LOGGED, ""))
+    if version.source.startswith("file:"):
+        there = _digests(Path(local_file_uri_to_path(version.source)))
+        return bool(logged) and logged.items() <= there.items()
+    return bool(logged) and logged.keys() <= _listed(version.source, tracking_uri)
+
+
+def require_artifacts(project: Project, location: str, subject: str) -> None:
+    """Raises RegistryUnavailableError where the folder at this address is on this machine, and away."""
+    if not location.startswith("file:"):
+        return
+    folder = Path(local_file_uri_to_path(location))
+    try:
+        folder.stat()
+    except FileNotFoundError as error:
+        raise RegistryUnavailableError(
+            f"its artifacts are looked for in {folder}, which is not there",
+            subject=subject,
+            remedy=f"Put it back at {embedded.artifacts(project)}; if it is lost for good, {begin_anew(project)}",
+        ) from error
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _listed(source: str, tracking_uri: str) -> set[str]:
+    from mlflow.artifacts import list_artifacts
+
+    return {Path(file.path).name for file in list_artifacts(artifact_uri=source, tracking_uri=tracking_uri) or ()}
+
+
+def _parse(text: str) -> dict[str, str]:
+    """What the tag says; nothing where it is not there, or was edited."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

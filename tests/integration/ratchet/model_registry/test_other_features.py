@@ -1,0 +1,162 @@
+"""What this code cannot serve never comes to serve, and where the code was changed under the champion every way on helps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from inference_pipeline.champion import load_champion
+from ratchet.core.errors import GateError
+from ratchet.features.service import service_spec
+from ratchet.model_registry.champion import champion_version, resolve_champion
+from ratchet.model_registry.promotion import promote, reconcile, rollback
+from ratchet.model_registry.status import status
+from ratchet.models.model import Model
+from ratchet.project.project import Project
+from tests.support.models import noshow_candidate, noshow_contract
+from tests.support.registry import WORSE, client, move, offer_model, statuses
+from tests.support.remedies import follow
+from tests.support.variants import with_use_case
+
+
+@pytest.fixture
+def changed(served: Project) -> Project:
+    """The project `served`, versions 1 and 2 of which were trained on more features than its code now computes."""
+    inputs = {name: kind for name, kind in served.use_case.inputs.items() if name != "hour"}
+    return with_use_case(served, inputs=inputs)
+
+
+def on_its_features(project: Project, trees: int = 5) -> Model:
+    """A model on the features that the project's code computes."""
+    contract = noshow_contract(project).model_copy(update={"inputs": dict(project.use_case.inputs)})
+    return noshow_candidate(contract, rows=600, trees=trees)
+
+
+def offered(project: Project, trees: int = 5, **evidence: object) -> int:
+    """The version of such a model, which beats what serves."""
+    return offer_model(project, on_its_features(project, trees), resolve_champion(project).model.digest, **evidence)
+
+
+def ask_to_go_back(project: Project) -> None:
+    rollback(project, by="ann", reason="slow")
+
+
+def ask_for_the_second(project: Project) -> None:
+    promote(project, 2, by="ann", reason="it was better")
+
+
+@pytest.mark.parametrize("ask", [ask_to_go_back, ask_for_the_second])
+def test_nobody_can_ask_for_what_this_code_cannot_serve(changed: Project, ask: Callable[[Project], None]) -> None:
+    """The error names both feature services and the commit of the version, and what served goes on serving."""
+    assert offered(changed) == champion_version(changed) == 3
+    with pytest.raises(GateError) as caught:
+        ask(changed)
+    text, spec = str(caught.value), service_spec(changed.use_case)
+    assert spec.name in text
+    assert resolve_champion(changed).model.contract.feature_service == spec.name
+    assert f"`git checkout {'c' * 12}`" in caught.value.remedy
+    assert (3, 3) == (load_champion(changed).version, len(status(changed)["history"]))
+
+
+def test_a_rollback_that_cannot_be_leaves_no_request(changed: Project, served: Project) -> None:
+    """A reconcile by the former code grants nothing that nobody asks for any more."""
+    offered(changed)
+    with pytest.raises(GateError):
+        ask_to_go_back(changed)
+    assert 3 == status(changed)["requested"]
+    assert 3 == reconcile(served)["champion"]["version"]
+
+
+def test_the_refusal_names_a_version_that_can_serve(changed: Project) -> None:
+    """Where another version on the present features served, its command leads there."""
+    offered(changed)
+    offered(changed, trees=7)
+    promote(changed, 3, by="ann")
+    with pytest.raises(GateError) as caught:
+        promote(changed, 1, by="ann")
+    assert follow(changed, caught.value.remedy) is None
+    assert 4 == load_champion(changed).version
+
+
+@pytest.mark.parametrize("alias", ["requested", "champion"])
+def test_a_hand_in_mlflow_makes_nothing_serve_that_this_code_cannot(changed: Project, alias: str) -> None:
+    """The reconcile refuses it on the version, and `champion` is where it was."""
+    offered(changed)
+    move(changed, alias, 2)
+    assert "feature service" in reconcile(changed)["refused"]["reason"]
+    assert "refused" in statuses(changed)[1]
+    assert 3 == client(changed).get_model_version_by_alias(changed.namespace, "champion").version
+    assert 3 == load_champion(changed).version
+
+
+def test_no_policy_promotes_what_this_code_cannot_serve(served: Project, changed: Project) -> None:
+    """A superior model that was trained before the code changed, and is registered after it."""
+    offer_model(changed, on_its_features(served), resolve_champion(changed).model.digest)
+    assert 2 == champion_version(changed)
+    assert "feature service" in statuses(changed)[-1]
+
+
+def objection(project: Project) -> GateError:
+    with pytest.raises(GateError, match="was trained on feature service") as caught:
+        load_champion(project)
+    return caught.value
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_where_the_code_changed_under_the_champion_a_version_that_can_serve_is_named(
+    served: Project, changed: Project, is_held: bool
+) -> None:
+    """The code of before rolled back to, or promoted, what today's cannot serve: the command leads to what it can."""
+    offered(changed)
+    if is_held:
+        rollback(served, by="ann", reason="slow")
+    else:
+        offered(served, trees=7)
+    assert is_held == (status(served)["hold"] is not None)
+    remedy = objection(changed).remedy
+    assert f"`git checkout {'c' * 12}`" in remedy
+    assert follow(changed, remedy) is None
+    assert 3 == load_champion(changed).version
+
+
+def test_a_superior_model_that_waits_for_the_end_of_a_hold_is_named(served: Project, changed: Project) -> None:
+    """A training after the rollback made it; asking for it ends the hold."""
+    rollback(served, by="ann", reason="slow")
+    version = offered(changed)
+    assert 1 == champion_version(changed)
+    assert follow(changed, objection(changed).remedy) is None
+    assert version == load_champion(changed).version
+
+
+def test_a_refused_model_on_the_present_features_is_named_with_its_reason(changed: Project) -> None:
+    """Training again would make the same one."""
+    offered(changed, gain=WORSE)
+    text = objection(changed).remedy
+    assert "Version 3" in text
+    assert "ratchet:non-inferior" in text
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_the_first_model_on_the_present_features_is_trained(served: Project, changed: Project, is_held: bool) -> None:
+    """Under a hold it is released first, or what is trained would wait."""
+    if is_held:
+        rollback(served, by="ann", reason="slow")
+    commands = re.findall(r"`((?:ratchet|dvc) [^`]+)`", objection(changed).remedy)
+    assert is_held == any(command.startswith("ratchet release") for command in commands)
+    assert any(command.startswith("dvc repro monitor@") for command in commands)
+    if is_held:
+        assert follow(changed, f"`{commands[0]}`") is None
+        assert offered(changed) == load_champion(changed).version
+
+
+def test_uncommitted_features_have_no_commit_to_go_back_to(served: Project, changed: Project) -> None:
+    """The message says so, and names no commit."""
+    model = on_its_features(served)
+    model = replace(model, contract=model.contract.model_copy(update={"dirty": True}))
+    promote(served, offer_model(served, model, resolve_champion(served).model.digest), by="ann")
+    remedy = objection(changed).remedy
+    assert "never committed" in remedy
+    assert "git checkout" not in remedy
