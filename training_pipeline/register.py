@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ratchet.core.errors import GateError
@@ -11,7 +12,7 @@ from ratchet.model_registry import promotion
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.sensor_files import write_missing
 from ratchet.model_registry.tags import STATUS
-from ratchet.models.model import load
+from ratchet.models.model import Model, load
 from ratchet.models.model_files import checksums
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
@@ -20,19 +21,19 @@ from ratchet.project.step_reports import Report
 def register(project: Project) -> Report:
     """The baseline where nothing serves yet or it is registered, then the candidate. Running it again changes nothing."""
     serves = promotion.reconcile(project)["champion"]
-    for name in ("baseline", "candidate"):
-        if name == "candidate" or not serves or _is_registered(project, project.models / name):
-            offer(project, project.models / name, gate_record.read(project.gate / f"{name}.json"))
-    report = _report(project)
+    models = {name: load(project.models / name, project.use_case) for name in ("baseline", "candidate")}
+    for name, model in models.items():
+        if name == "candidate" or not serves or _is_registered(project, model):
+            _offer(project, model, project.models / name, gate_record.read(project.gate / f"{name}.json"))
+    report = _report(project, models)
     with open_registry(project, "registration") as registry:
         write_missing(registry)
     return report
 
 
-def _is_registered(project: Project, directory: Path) -> bool:
-    digest = load(directory, project.use_case).digest
+def _is_registered(project: Project, model: Model) -> bool:
     with open_registry(project, "registration") as registry:
-        return registry.find(digest) is not None
+        return registry.find(model.digest) is not None
 
 
 def offer(project: Project, directory: Path, record: GateRecord) -> int:
@@ -40,26 +41,28 @@ def offer(project: Project, directory: Path, record: GateRecord) -> int:
 
     Raises GateError where the record is not of this very model, to the byte.
     """
-    model = load(directory, project.use_case)
+    return _offer(project, load(directory, project.use_case), directory, record)
+
+
+def _offer(project: Project, model: Model, directory: Path, record: GateRecord) -> int:
     gate_record.verify(record, model.digest, project)
     if checksums(directory) != record.files:
         raise GateError("its files are not those that were judged", subject=str(directory), remedy="Evaluate it again")
     with open_registry(project, "registration") as registry:
-        version = registry.log(directory, record).number
+        version = registry.log(model, directory, record).number
         has_served = version in registry.snapshot().served
     if record.verdict == "superior" and not has_served:
         promotion.promote_by_policy(project, version, model.contract, record)
     return version
 
 
-def _report(project: Project) -> Report:
-    digests = {name: load(project.models / name, project.use_case).digest for name in ("baseline", "candidate")}
+def _report(project: Project, models: Mapping[str, Model]) -> Report:
     with open_registry(project, "registration") as registry:
-        found = {name: registry.find(digest) for name, digest in digests.items()}
+        found = {name: registry.find(model.digest) for name, model in models.items()}
     return {
         name: {
             "version": version.number if version else None,
-            "digest": digests[name],
+            "digest": models[name].digest,
             "status": version.tags.get(STATUS) if version else "not registered",
         }
         for name, version in found.items()

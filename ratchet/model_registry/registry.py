@@ -113,16 +113,14 @@ class Registry:
     def find(self, digest: str) -> Version | None:
         return next((version for version in self.versions().values() if version.digest == digest), None)
 
-    def log(self, directory: Path, record: GateRecord) -> Version:
+    def log(self, model: Model, directory: Path, record: GateRecord) -> Version:
         """The version of the model in `directory`, found or made in one go; may be killed at any point and called again.
 
         Files and record of a version that has served are evidence: they stay, or are put back where they were lost. Those of
         any other give way to what is offered.
         """
         from ratchet.model_registry import mlflow_logging as mlflow_run
-        from ratchet.models.model import load
 
-        model = load(directory, self.project.use_case)
         found = self.find(model.digest)
         is_evidence = found is not None and found.number in self.snapshot().served
         if found is None:
