@@ -165,7 +165,7 @@ def _signature(model: Model, directory: Path) -> ModelSignature:
 
 
 def _log_model(client: MlflowClient, model: Model, directory: Path, run_id: str, experiment: str) -> LoggedModel:
-    """A folder that MLflow's tools load as they do any sklearn model, and `ratchet.model.load` by its own rules."""
+    """A folder that MLflow's tools load as they do any sklearn model, and `ratchet.models.model.load` by its own rules."""
     contract = model.contract
     logged = client.create_logged_model(experiment, contract.kind, run_id, model_type=contract.task)
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
