@@ -45,8 +45,8 @@ class Batch:
     `digest` changes whenever what `read` reads changes (files, options, the period), and is cheap; the loader's code and the
     use case's are no part of it, because ingest sees to them. `read` returns the batch in the table's canonical schema, with a
     note for every column that was cast, filled or dropped on the way. A value that its column cannot hold is null there and
-    kept in the column UNREADABLE, which `ratchet.sources.unreadable` adds: its row is quarantined. `count` says how many rows the
-    source holds, from anything but what `read` makes of it; None where the loader makes the rows itself.
+    kept in the column UNREADABLE, which `ratchet.sources.unreadable` adds: its row is quarantined. `count` says how many rows
+    the source holds, from anything but what `read` makes of it; None where the loader makes the rows itself.
     """
 
     table: str
