@@ -79,8 +79,9 @@ def from_times(asked: Days, known: Days, warm_up: timedelta, subject: str) -> Ch
         purpose = "to train, stop early and judge on rows whose labels were known"
         problem = f"spans {first} to {end - DAY}{history}: too little {purpose}"
         raise _too_few(subject, problem)
-    days = [day.item() for day in bounds]
-    return Chosen(*days, train, early, rows, len(np.unique(asked[judged])), judged_requests, scored)
+    one, two, three, four, five = (day.item() for day in bounds)
+    judged_days = len(np.unique(asked[judged]))
+    return Chosen(one, two, three, four, five, train, early, rows, judged_days, judged_requests, scored)
 
 
 def from_snapshot(snapshot: date, rows: int, subject: str) -> Chosen:
@@ -93,14 +94,14 @@ def from_snapshot(snapshot: date, rows: int, subject: str) -> Chosen:
     return Chosen(start, stopping, holdout, fresh, end, train, early, judged, 16, judged, scored)
 
 
-def is_far(days: Days) -> Days:
+def is_far(days: Days) -> npt.NDArray[np.bool_]:
     """Which days, or instants, lie farther from nearly all others than half of the time that these span."""
     there = days[~np.isnat(days)]
     if not len(there):
         return np.zeros(len(days), bool)
     first, last = (_day(there, share) for share in (RAREST, 1 - RAREST))
     margin = (last - first) // 2 + DAY
-    return (days < first - margin) | (days > last + margin)
+    return np.asarray((days < first - margin) | (days > last + margin), dtype=bool)
 
 
 def _day(days: Days, quantile: float) -> Any:

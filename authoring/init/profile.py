@@ -242,7 +242,7 @@ def is_nearly(profile: Profile, column: Column, kind: ColumnKind) -> bool:
     """Whether most of a column's cells are of that kind."""
     given = present(profile.text[column.name])
     misfits = pc.sum(lost(given, parse(given, TYPES[kind], "UTC"))).as_py() or 0
-    return 2 * misfits < len(given) - given.null_count
+    return bool(2 * misfits < len(given) - given.null_count)
 
 
 def named(profile: Profile, text: str, field: str) -> Column:

@@ -59,7 +59,7 @@ def _unlabelled(profile: Profile, decided: Decided, label: Floats) -> Iterator[s
         yield f"{count_of(int(unknown.sum()), 'row')} without {name}: {waiting}; {again} once it is known"
     if decided.known_after:
         return
-    undated = ~unknown & profile.values(decided.known_at).is_null().to_numpy()
+    undated = ~unknown & profile.given(decided.known_at).is_null().to_numpy()
     if undated.any():
         row, nobody = count_of(int(undated.sum()), "row"), f"nothing says from when that {name} was known"
         yield f"{row} with {name}, but without {decided.known_at}: {waiting}, since {nobody}; {again} once it does"

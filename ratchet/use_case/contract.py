@@ -45,8 +45,8 @@ class Batch:
     `digest` changes whenever what `read` reads changes (files, options, the period), and is cheap; the loader's code and the
     use case's are no part of it, because ingest sees to them. `read` returns the batch in the table's canonical schema, with a
     note for every column that was cast, filled or dropped on the way. A value that its column cannot hold is null there and
-    kept in the column UNREADABLE, which `ratchet.unreadable` adds: its row is quarantined. `count` says how many rows the
-    source holds, from anything but what `read` makes of it; None where the loader makes the rows itself.
+    kept in the column UNREADABLE, which `ratchet.sources.unreadable` adds: its row is quarantined. `count` says how many rows
+    the source holds, from anything but what `read` makes of it; None where the loader makes the rows itself.
     """
 
     table: str
@@ -121,9 +121,10 @@ class View:
 
     `compute` maps accepted source tables to a table of `keys` (integers or strings), `event_timestamp` (whole seconds; one row
     for a key at a time) and the features (numbers, booleans or strings). Every row may use only source rows whose `known_at`
-    is strictly before its `event_timestamp` (`ratchet.windows.just_after` is the first such second) and whose `event_time` is
-    at most `lookback` before it (None: all of history). Sums are of integers: those of floats depend on threads. A request gets
-    the last row that is not later than itself, and nothing of one that is older than `max_age`, in training and in serving.
+    is strictly before its `event_timestamp` (`ratchet.use_case.windows.just_after` is the first such second) and whose
+    `event_time` is at most `lookback` before it (None: all of history). Sums are of integers: those of floats depend on
+    threads. A request gets the last row that is not later than itself, and nothing of one that is older than `max_age`, in
+    training and in serving.
     """
 
     name: str

@@ -111,6 +111,7 @@ def test_time_of_another_century_is_quarantined(tmp_path: Path, column: str, tex
     csv = rides_with(tmp_path / "data.csv", column, {5: text})
     said = begun(tmp_path, "old", csv, replace(RIDES, time="asked_at"))
     assert f"note: {column} is not between 1970 and 2100 in 1 row: quarantined" in said.splitlines()
+    assert "scored as requests" not in said
     assert delay_and_periods(clean) == delay_and_periods(said)
 
 
