@@ -26,11 +26,12 @@ def check() -> None:
     from ratchet.project.project import Project
 
     began = time.monotonic()
-    found = checkup(Project.load(use_case=click.get_current_context().obj))
+    project = Project.load(use_case=click.get_current_context().obj)
+    found = checkup(project)
     for finding in found.findings:
         click.echo(f"{finding}\n")
     if found.unread:
-        click.echo(note_of(found.unread))
+        click.echo(note_of(found.unread, str(project.reports.relative_to(project.root))))
     count, seconds = len(found.findings), time.monotonic() - began
     result = f"{count_of(count, 'thing')} to change" if count else "nothing found"
     click.echo(
@@ -39,8 +40,10 @@ def check() -> None:
     sys.exit(1 if count else 0)
 
 
-def note_of(unread: Sequence[Unread]) -> str:
-    """What of a source is not read, and why: the first few by name."""
+def note_of(unread: Sequence[Unread], reports: str) -> str:
+    """What of a source is not read, and why: the first few by name, and where ingest lists the others."""
     named = "; ".join(f"{each.name!r} {each.reason}" for each in unread[:MOST_NAMED])
     more = len(unread) - MOST_NAMED
-    return f"note: not read of the source: {named}" + (f"; and {more:,} more, see ingest's report" if more > 0 else "")
+    return f"note: not read of the source: {named}" + (
+        f"; and {more:,} more: `ratchet stage ingest` lists them in {reports}/ingest.json" if more > 0 else ""
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pwd
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -107,9 +108,9 @@ def test_ingest_says_that_something_was_not_read(names: list[str], said: str) ->
 def test_check_names_what_is_not_read() -> None:
     """The first few with their reasons, and how many there are beside."""
     unread = [Unread(f"{number}.tsv", "has another suffix") for number in range(5)]
-    assert "'0.tsv' has another suffix" in note_of(unread)
-    assert "2 more" in note_of(unread)
-    assert "more" not in note_of(unread[:3])
+    assert "'0.tsv' has another suffix" in note_of(unread, "reports/rides")
+    assert re.search(r"2 more.* reports/rides/ingest\.json", note_of(unread, "reports/rides"))
+    assert "more" not in note_of(unread[:3], "reports/rides")
 
 
 def test_a_new_feature_service_is_applied() -> None:
