@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from inference_pipeline.champion import load_champion
 from inference_pipeline.online.requests import RequestReader
 from ratchet.feature_store.reads import OnlineFeatures
+from ratchet.model_registry.admission import load_champion
 from ratchet.model_registry.champion import Champion
 from ratchet.prediction_log import log as prediction_log
 from ratchet.prediction_log.log import OnlineLog

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ratchet.core.errors import GateError
 from ratchet.features.service import service_spec
 from ratchet.gate.record import Waiver, admit
-from ratchet.model_registry.champion import Champion, load_version, verify_return
+from ratchet.model_registry.champion import Champion, load_version, resolve_champion, verify_return
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.promotion_history import Snapshot
 from ratchet.model_registry.registry import Registry
@@ -56,11 +56,22 @@ def other_features(project: Project, loaded: Champion, remedy: str) -> GateError
     )
 
 
-def ways_to_serve(project: Project, champion: Champion) -> str:
-    """What helps where the code was changed under the version that serves; each way holds under a rollback, too."""
-    with open_registry(project, "promotion") as registry:
-        snapshot = registry.snapshot()
-        return f"{_onward(registry, snapshot)}. Or go back to the features of version {champion.version}: {_back(champion)}"
+def load_champion(project: Project) -> Champion:
+    """What serves. Raises RegistryError or GateError where nothing may, or where its features are not those of this code."""
+    champion = resolve_champion(project)
+    contract = champion.model.contract
+    if not computes_features(project, contract):
+        with open_registry(project, "promotion") as registry:
+            commit = None if contract.dirty else contract.commit
+            ways = ways_to_serve(registry, registry.snapshot(), champion.version, commit)
+        raise other_features(project, champion, ways)
+    return champion
+
+
+def ways_to_serve(registry: Registry, snapshot: Snapshot, version: int, commit: str | None) -> str:
+    """What helps where the code was changed under the version that serves; each way holds under a rollback, too. The commit is
+    the version's own, if it was made from one."""
+    return f"{_onward(registry, snapshot)}. Or go back to the features of version {version}: {_back(commit)}"
 
 
 def _onward(registry: Registry, snapshot: Snapshot) -> str:
@@ -86,15 +97,15 @@ def _objection(registry: Registry, snapshot: Snapshot, version: Version) -> str:
 
 def _ways_to_ask(registry: Registry, snapshot: Snapshot, refused: Champion) -> str:
     """What to do instead of asking for a version whose features this code does not compute."""
-    number = _promotable(registry, snapshot)
+    number, contract = _promotable(registry, snapshot), refused.model.contract
+    commit = None if contract.dirty else contract.commit
     other = f"Ask for a version on the present features: `ratchet promote {number}`. " if number else ""
-    return f"{other}For version {refused.version}: {_back(refused)}, ask for it there, and start the service there"
+    return f"{other}For version {refused.version}: {_back(commit)}, ask for it there, and start the service there"
 
 
-def _back(loaded: Champion) -> str:
-    contract = loaded.model.contract
-    if contract.commit and not contract.dirty:
-        return f"`git checkout {contract.commit[:12]}`"
+def _back(commit: str | None) -> str:
+    if commit:
+        return f"`git checkout {commit[:12]}`"
     return "restore the code that it was trained with, which was never committed"
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from inference_pipeline.champion import load_champion
 from ratchet.core.errors import GateError
 from ratchet.features.service import service_spec
+from ratchet.model_registry.admission import load_champion
 from ratchet.model_registry.champion import champion_version, resolve_champion
 from ratchet.model_registry.promotion import promote, reconcile, rollback
 from ratchet.model_registry.status import status
@@ -117,6 +117,8 @@ def test_where_the_code_changed_under_the_champion_a_version_that_can_serve_is_n
         offered(served, trees=7)
     assert is_held == (status(served)["hold"] is not None)
     remedy = objection(changed).remedy
+    assert remedy in status(changed)["warning"]
+    assert status(served)["warning"] is None
     assert f"`git checkout {'c' * 12}`" in remedy
     assert follow(changed, remedy) is None
     assert 3 == load_champion(changed).version
