@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from ratchet.core.errors import GateError
 from ratchet.features.service import service_spec
 from ratchet.gate.record import Waiver, admit
-from ratchet.model_registry.champion import Champion, load_version, resolve_champion, verify_return
+from ratchet.model_registry.champion import Champion, load_version, on_present_features, resolve_champion, verify_return
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.promotion_history import Snapshot
 from ratchet.model_registry.registry import Registry
-from ratchet.model_registry.tags import FINGERPRINT, VERDICT
+from ratchet.model_registry.tags import VERDICT
 from ratchet.model_registry.version import Version
 from ratchet.project.project import Project
 
@@ -78,7 +78,7 @@ def _onward(registry: Registry, snapshot: Snapshot) -> str:
     """How a version on the present features comes to serve: one that may do so now, a better one, or the first."""
     if number := _promotable(registry, snapshot):
         return f"`ratchet promote {number}` lets a version on the present features serve"
-    if versions := _on_present_features(registry):
+    if versions := on_present_features(registry):
         return f"Version {versions[0].number} is on the present features, but {_objection(registry, snapshot, versions[0])}"
     held = "`ratchet release --reason …`, which ends the hold of the rollback, then " if snapshot.hold else ""
     return (
@@ -112,7 +112,7 @@ def _back(commit: str | None) -> str:
 def _promotable(registry: Registry, snapshot: Snapshot) -> int | None:
     """The newest version that this code can serve and that would be let through now; the one that serves left out."""
     serves = snapshot.champion and snapshot.champion.version
-    for version in _on_present_features(registry):
+    for version in on_present_features(registry):
         if version.number != serves and (version.number in snapshot.served or version.tags.get(VERDICT) != "refused"):
             try:
                 examine(registry, snapshot, version)
@@ -120,10 +120,3 @@ def _promotable(registry: Registry, snapshot: Snapshot) -> int | None:
                 continue
             return version.number
     return None
-
-
-def _on_present_features(registry: Registry) -> list[Version]:
-    """Newest first, by a tag that anybody may write: whoever relies on one examines it."""
-    fingerprint = service_spec(registry.project.use_case).fingerprint
-    versions = reversed(registry.versions().values())
-    return [version for version in versions if version.tags.get(FINGERPRINT) == fingerprint]

@@ -81,6 +81,13 @@ def test_the_refusal_names_a_version_that_can_serve(changed: Project) -> None:
     assert 4 == load_champion(changed).version
 
 
+def test_where_the_serving_version_was_deleted_no_rollback_is_proposed_that_cannot_be(changed: Project) -> None:
+    """The version before is on features that this code does not compute."""
+    offered(changed)
+    client(changed).delete_model_version(changed.namespace, "3")
+    assert "`ratchet rollback" not in (status(changed)["warning"] or "")
+
+
 @pytest.mark.parametrize("alias", ["requested", "champion"])
 def test_a_hand_in_mlflow_makes_nothing_serve_that_this_code_cannot(changed: Project, alias: str) -> None:
     """The reconcile refuses it on the version, and `champion` is where it was."""
