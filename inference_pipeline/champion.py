@@ -1,4 +1,4 @@
-"""The model that batch, online and monitoring use: the verified champion, if this code computes the features that it needs."""
+"""The champion for a step of batch scoring or monitoring, whose outputs are made by it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ratchet.core.errors import RegistryError
-from ratchet.model_registry.admission import computes_features, other_features, ways_to_serve
-from ratchet.model_registry.champion import Champion, champion_version, resolve_champion
+from ratchet.model_registry.admission import load_champion
+from ratchet.model_registry.champion import Champion, champion_version
 from ratchet.project.project import Project
-
-
-def load_champion(project: Project) -> Champion:
-    """What serves. Raises RegistryError or GateError where nothing may, or where its feature service is not this code's."""
-    champion = resolve_champion(project)
-    if not computes_features(project, champion.model.contract):
-        raise other_features(project, champion, ways_to_serve(project, champion))
-    return champion
 
 
 @contextmanager

@@ -197,9 +197,9 @@ def _served(summary: Summary) -> Iterator[str]:
     serving, requested, scored = summary["serving"], summary["requested"], summary["predictions"]["model_version"]
     if summary["warning"] and "register" not in summary["missing"]:
         yield summary["warning"]
-        return
-    yield f"version {serving['version']} serves" if serving else "no version serves"
-    if serving and serving["dirty"]:
+    else:
+        yield f"version {serving['version']} serves" if serving else "no version serves"
+    if serving and serving.get("dirty"):
         yield "its code was never committed: nobody can make it again, or judge it once the features have changed"
     if requested:
         said = requested["status"] or ""

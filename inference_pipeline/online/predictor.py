@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from inference_pipeline.champion import load_champion
 from inference_pipeline.online.protocols import PROTOCOLS
 from inference_pipeline.online.protocols.port import Predictions, Reader
 from ratchet.feature_store.reads import OnlineFeatures
+from ratchet.model_registry.admission import load_champion
 from ratchet.model_registry.champion import Champion
 from ratchet.prediction_log.online_log import OnlineLog
 from ratchet.prediction_log.schema import log_entries, log_schema, online_ids

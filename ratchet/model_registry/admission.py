@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from ratchet.core.errors import GateError
 from ratchet.features.service import service_spec
 from ratchet.gate.record import Waiver, admit
-from ratchet.model_registry.champion import Champion, load_version, verify_return
+from ratchet.model_registry.champion import Champion, load_version, on_present_features, resolve_champion, verify_return
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.promotion_history import Snapshot
 from ratchet.model_registry.registry import Registry
-from ratchet.model_registry.tags import FINGERPRINT, VERDICT
+from ratchet.model_registry.tags import VERDICT
 from ratchet.model_registry.version import Version
 from ratchet.project.project import Project
 
@@ -56,18 +56,29 @@ def other_features(project: Project, loaded: Champion, remedy: str) -> GateError
     )
 
 
-def ways_to_serve(project: Project, champion: Champion) -> str:
-    """What helps where the code was changed under the version that serves; each way holds under a rollback, too."""
-    with open_registry(project, "promotion") as registry:
-        snapshot = registry.snapshot()
-        return f"{_onward(registry, snapshot)}. Or go back to the features of version {champion.version}: {_back(champion)}"
+def load_champion(project: Project) -> Champion:
+    """What serves. Raises RegistryError or GateError where nothing may, or where its features are not those of this code."""
+    champion = resolve_champion(project)
+    contract = champion.model.contract
+    if not computes_features(project, contract):
+        with open_registry(project, "promotion") as registry:
+            commit = None if contract.dirty else contract.commit
+            ways = ways_to_serve(registry, registry.snapshot(), champion.version, commit)
+        raise other_features(project, champion, ways)
+    return champion
+
+
+def ways_to_serve(registry: Registry, snapshot: Snapshot, version: int, commit: str | None) -> str:
+    """What helps where the code was changed under the version that serves; each way holds under a rollback, too. The commit is
+    the version's own, if it was made from one."""
+    return f"{_onward(registry, snapshot)}. Or go back to the features of version {version}: {_back(commit)}"
 
 
 def _onward(registry: Registry, snapshot: Snapshot) -> str:
     """How a version on the present features comes to serve: one that may do so now, a better one, or the first."""
     if number := _promotable(registry, snapshot):
         return f"`ratchet promote {number}` lets a version on the present features serve"
-    if versions := _on_present_features(registry):
+    if versions := on_present_features(registry):
         return f"Version {versions[0].number} is on the present features, but {_objection(registry, snapshot, versions[0])}"
     held = "`ratchet release --reason …`, which ends the hold of the rollback, then " if snapshot.hold else ""
     return (
@@ -86,22 +97,22 @@ def _objection(registry: Registry, snapshot: Snapshot, version: Version) -> str:
 
 def _ways_to_ask(registry: Registry, snapshot: Snapshot, refused: Champion) -> str:
     """What to do instead of asking for a version whose features this code does not compute."""
-    number = _promotable(registry, snapshot)
+    number, contract = _promotable(registry, snapshot), refused.model.contract
+    commit = None if contract.dirty else contract.commit
     other = f"Ask for a version on the present features: `ratchet promote {number}`. " if number else ""
-    return f"{other}For version {refused.version}: {_back(refused)}, ask for it there, and start the service there"
+    return f"{other}For version {refused.version}: {_back(commit)}, ask for it there, and start the service there"
 
 
-def _back(loaded: Champion) -> str:
-    contract = loaded.model.contract
-    if contract.commit and not contract.dirty:
-        return f"`git checkout {contract.commit[:12]}`"
+def _back(commit: str | None) -> str:
+    if commit:
+        return f"`git checkout {commit[:12]}`"
     return "restore the code that it was trained with, which was never committed"
 
 
 def _promotable(registry: Registry, snapshot: Snapshot) -> int | None:
     """The newest version that this code can serve and that would be let through now; the one that serves left out."""
     serves = snapshot.champion and snapshot.champion.version
-    for version in _on_present_features(registry):
+    for version in on_present_features(registry):
         if version.number != serves and (version.number in snapshot.served or version.tags.get(VERDICT) != "refused"):
             try:
                 examine(registry, snapshot, version)
@@ -109,10 +120,3 @@ def _promotable(registry: Registry, snapshot: Snapshot) -> int | None:
                 continue
             return version.number
     return None
-
-
-def _on_present_features(registry: Registry) -> list[Version]:
-    """Newest first, by a tag that anybody may write: whoever relies on one examines it."""
-    fingerprint = service_spec(registry.project.use_case).fingerprint
-    versions = reversed(registry.versions().values())
-    return [version for version in versions if version.tags.get(FINGERPRINT) == fingerprint]

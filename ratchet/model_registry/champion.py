@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ratchet.core.errors import GateError, RegistryError
+from ratchet.features.service import service_spec
 from ratchet.gate.record import GateRecord
 from ratchet.gate.signing import begin_anew
 from ratchet.model_registry.opening import open_registry
@@ -88,12 +89,20 @@ def existing_version(registry: Registry, snapshot: Snapshot, champion: Entry) ->
 
 def way_out(registry: Registry, snapshot: Snapshot) -> str:
     """What to do where the version that serves is gone or spoilt."""
-    champion = snapshot.champion
-    back = "`ratchet rollback --reason …`, or " if champion and champion.previous in registry.versions() else ""
+    champion, servable = snapshot.champion, [version.number for version in on_present_features(registry)]
+    back = "`ratchet rollback --reason …`, or " if champion and champion.previous in servable else ""
     return (
         f"ask for a version that `ratchet status` lists: {back}`ratchet promote VERSION`; if none may serve, "
         f"{begin_anew(registry.project)}"
     )
+
+
+def on_present_features(registry: Registry) -> list[Version]:
+    """The versions whose features this code computes, newest first, by a tag that anybody may write: whoever relies on one
+    examines it."""
+    fingerprint = service_spec(registry.project.use_case).fingerprint
+    versions = reversed(registry.versions().values())
+    return [version for version in versions if version.tags.get(FINGERPRINT) == fingerprint]
 
 
 def load_version(registry: Registry, version: Version) -> Champion:

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from ratchet.core.errors import RegistryError
+from ratchet.core.errors import RegistryError, SettingsError
+from ratchet.features.service import service_spec
 from ratchet.gate.checks import PLAUSIBLE
 from ratchet.gate.reasons import how_to_accept
+from ratchet.model_registry.admission import ways_to_serve
 from ratchet.model_registry.champion import existing_version
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.promotion import WAITS
 from ratchet.model_registry.promotion_history import Snapshot
 from ratchet.model_registry.registry import Registry
-from ratchet.model_registry.tags import COMMIT, DIRTY, EXPERIMENT, FAILED, KIND, PREVIOUS, REQUESTED, STATUS, VERDICT
+from ratchet.model_registry.tags import (
+    COMMIT,
+    DIRTY,
+    EXPERIMENT,
+    FAILED,
+    FINGERPRINT,
+    KIND,
+    PREVIOUS,
+    REQUESTED,
+    STATUS,
+    VERDICT,
+)
 from ratchet.model_registry.version import Version
 from ratchet.project.project import Project
 
@@ -37,15 +50,30 @@ def status(project: Project) -> dict[str, Any]:
 
 def _warning(registry: Registry, snapshot: Snapshot) -> str | None:
     """What is not there that should be, and what to do."""
-    try:
-        if snapshot.champion:
-            existing_version(registry, snapshot, snapshot.champion)
-    except RegistryError as error:
-        return str(error)
+    if snapshot.champion:
+        try:
+            return _other_features(registry, snapshot, existing_version(registry, snapshot, snapshot.champion))
+        except RegistryError as error:
+            return str(error)
     if registry.versions():
         return None
     how = f"`dvc repro monitor@{registry.project.settings.use_case}` trains and registers"
     return f"MLflow has no version of {registry.name}: {how}, and also brings back what was deleted"
+
+
+def _other_features(registry: Registry, snapshot: Snapshot, version: Version) -> str | None:
+    """That this code cannot serve the champion, as far as its tags tell, and what helps."""
+    try:
+        spec = service_spec(registry.project.use_case)
+    except SettingsError:
+        return None  # whoever computes features is told
+    if version.tags.get(FINGERPRINT) == spec.fingerprint:
+        return None
+    commit = None if version.tags.get(DIRTY) == "true" else version.tags.get(COMMIT)
+    return (
+        f"version {version.number} was promoted last, but this code computes {spec.name}, and not the features that it was "
+        f"trained on: nothing scores with it. {ways_to_serve(registry, snapshot, version.number, commit)}"
+    )
 
 
 def _line(project: Project, snapshot: Snapshot, version: Version) -> dict[str, Any]:

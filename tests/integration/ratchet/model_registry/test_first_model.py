@@ -14,11 +14,11 @@ from ibis import _
 from cli.commands.summary import build, render, write
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
-from inference_pipeline.champion import load_champion
 from ratchet.core.errors import GateError, RatchetError, RegistryError
 from ratchet.feature_store.definitions import apply
 from ratchet.gate import record as gate_record
 from ratchet.gate.record import GateRecord
+from ratchet.model_registry.admission import load_champion
 from ratchet.model_registry.champion import champion_version, resolve_champion
 from ratchet.model_registry.promotion import promote, rollback
 from ratchet.project import step_reports as reports

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from inference_pipeline.champion import load_champion
 from ratchet.core.errors import GateError
 from ratchet.features.service import service_spec
+from ratchet.model_registry.admission import load_champion
 from ratchet.model_registry.champion import champion_version, resolve_champion
 from ratchet.model_registry.promotion import promote, reconcile, rollback
 from ratchet.model_registry.status import status
@@ -81,6 +81,13 @@ def test_the_refusal_names_a_version_that_can_serve(changed: Project) -> None:
     assert 4 == load_champion(changed).version
 
 
+def test_where_the_serving_version_was_deleted_no_rollback_is_proposed_that_cannot_be(changed: Project) -> None:
+    """The version before is on features that this code does not compute."""
+    offered(changed)
+    client(changed).delete_model_version(changed.namespace, "3")
+    assert "`ratchet rollback" not in (status(changed)["warning"] or "")
+
+
 @pytest.mark.parametrize("alias", ["requested", "champion"])
 def test_a_hand_in_mlflow_makes_nothing_serve_that_this_code_cannot(changed: Project, alias: str) -> None:
     """The reconcile refuses it on the version, and `champion` is where it was."""
@@ -117,6 +124,8 @@ def test_where_the_code_changed_under_the_champion_a_version_that_can_serve_is_n
         offered(served, trees=7)
     assert is_held == (status(served)["hold"] is not None)
     remedy = objection(changed).remedy
+    assert remedy in status(changed)["warning"]
+    assert status(served)["warning"] is None
     assert f"`git checkout {'c' * 12}`" in remedy
     assert follow(changed, remedy) is None
     assert 3 == load_champion(changed).version

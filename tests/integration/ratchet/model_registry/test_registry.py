@@ -20,6 +20,7 @@ from ratchet.core.environment import Environment
 from ratchet.core.errors import RegistryError
 from ratchet.model_registry.champion import resolve_champion
 from ratchet.model_registry.promotion import promote, reconcile, rollback
+from ratchet.model_registry.sensors import sense
 from ratchet.model_registry.status import status
 from ratchet.models.model import frame
 from ratchet.project.project import Project
@@ -151,10 +152,17 @@ def test_a_registry_that_cannot_be_written_is_one_clear_error(unserved: Project)
 
 
 def test_the_whole_story_through_a_real_server(empty_registry: Project, mlflow_server: str, tmp_path: Path) -> None:
-    """Over HTTP, with artifacts on the server: two versions, a request by the server's own API, a refusal and a rollback."""
+    """Over HTTP, with artifacts on the server: two versions, a loss, a request by the server's own API, a refusal,
+    a rollback."""
     project = replace(copied(empty_registry, tmp_path / "project"), environment=Environment(tracking_uri=mlflow_server))
     register(trained(project))
     assert resolve_champion(project).model.digest == candidate().digest
+    lost = [sense([project])[project.namespace]["missing"]]
+    for description in [*(tmp_path / "artifacts").rglob("MLmodel")]:
+        description.unlink()
+    lost.append(sense([project])[project.namespace]["missing"])
+    reconcile(project)
+    assert [[], [candidate().digest], []] == [*lost, sense([project])[project.namespace]["missing"]]
     offer_model(project, candidate(5), baseline().digest)
     assert status(project)["versions"][2]["status"].startswith("refused: it compares with")
     client(project).set_registered_model_alias(project.namespace, "champion", "1")
