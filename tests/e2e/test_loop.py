@@ -109,7 +109,7 @@ def test_the_summary_has_its_keys(loop: Path) -> None:
     assert {"raw", "accepted", "quarantined"} <= summary["rows"].keys()
     keys = {"log_loss", "auc", "brier", "calibration_error", "n", "from", "to"}
     assert all(keys == summary["holdout"][role].keys() for role in summary["holdout"])
-    assert summary["holdout"].keys() == {"baseline", "candidate", "champion"}
+    assert summary["holdout"].keys() == {"baseline", "candidate", "champion", "serving"}
     assert summary["gate"]["verdict"] == "superior"
     assert summary["gate"]["checks"]
     assert summary["drift"]["verdict"] == report(loop, "monitor")["verdict"]
