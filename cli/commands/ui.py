@@ -38,7 +38,7 @@ def ui(port: int) -> None:
     if uri.startswith("http"):
         click.echo(f"{uri.rstrip('/')}/#/models/{project.namespace}")
         return
-    page, backend, log = _page(project), uri or _own_database(project), project.shared_state / "ui.log"
+    page, backend, log = page_of(project), uri or _own_database(project), project.shared_state / "ui.log"
     if not _is_free(port):
         raise RegistryError("is used by another program", subject=f"port {port}", remedy="Name a free one with --port")
     with _server(project.shared_state, backend, port, log) as server:
@@ -48,7 +48,7 @@ def ui(port: int) -> None:
     raise RegistryError("has ended", subject="MLflow's server", remedy=f"See {log}")
 
 
-def _page(project: Project) -> str:
+def page_of(project: Project) -> str:
     """The page of the use case's model or, where it has none, the list of all. The registry follows a move of the checkout."""
     from ratchet.model_registry.opening import open_registry
 

@@ -7,6 +7,7 @@ import hashlib
 import io
 import itertools
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -51,8 +52,14 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(loop: Path, tmp_path: Path) -> Path:
-    """A copy of that checkout, in another folder, to be changed by one test."""
-    return Path(shutil.copytree(loop, tmp_path / "copy", symlinks=True))
+    """A copy of that checkout, in another folder, to be changed by one test. Data and DVC's cache, which are replaced and never
+    changed, share their bytes with it."""
+
+    def copy(source: str, target: str) -> None:
+        shared = {"data", "cache"} & {*Path(source).relative_to(loop).parts[:2]}
+        (os.link if shared else shutil.copy2)(source, target)
+
+    return Path(shutil.copytree(loop, tmp_path / "copy", symlinks=True, copy_function=copy))
 
 
 def content(folder: Path) -> dict[str, str]:
