@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ratchet.core.errors import StoreUnavailableError
+from ratchet.feature_store.feast_import import feast_module
 from ratchet.storage import sqlite
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class SqliteOnlineStore:
 @cache
 def _count_seconds_in_utc() -> None:
     """Feast makes sqlite3 read naive UTC times as local ones: an hour of each year would come back as another one."""
+    feast_module()
     import feast.infra.online_stores.sqlite  # noqa: F401 - it registers its own when it is imported
 
     sqlite3.register_adapter(datetime, _to_seconds)

@@ -151,14 +151,14 @@ class Registry:
     def complete(self, version: Version) -> Version:
         """The version, with what MLflow lost of its model put back from the copy under state/, where that is what the record
         names."""
-        from ratchet.model_registry import mlflow_logging as mlflow_run
-
         if is_whole(version, self._uri):
             return version
         try:
             model, directory = self.model(version, self.record(version))
         except (GateError, RegistryError):
             return version
+        from ratchet.model_registry import mlflow_logging as mlflow_run
+
         self._tag(version, mlflow_run.log_files(self._client, version, model, directory))
         return self.versions()[version.number]
 
