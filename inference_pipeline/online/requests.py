@@ -85,16 +85,19 @@ def _timestamp(sent: Any) -> datetime | None:
 def _column(field: pa.Field, values: Sequence[Any], place: Place) -> Array:
     try:
         return _as_array(field, values)
+    except _MISFIT as error:
+        row = next(row for row, value in enumerate(values) if not _fits(field, value))
+        raise RequestError(
+            f"does not fit {field.type} ({error})", subject=place(row, field.name), remedy="Send a value that does"
+        ) from error
+
+
+def _fits(field: pa.Field, value: Any) -> bool:
+    try:
+        _as_array(field, [value])
     except _MISFIT:
-        pass
-    for row, value in enumerate(values):
-        try:
-            _as_array(field, [value])
-        except _MISFIT as error:
-            raise RequestError(
-                f"does not fit {field.type} ({error})", subject=place(row, field.name), remedy="Send a value that does"
-            ) from error
-    raise AssertionError(f"every value of {field.name} fits, and all of them do not")
+        return False
+    return True
 
 
 def _as_array(field: pa.Field, values: Sequence[Any]) -> Array:
