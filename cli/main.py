@@ -21,7 +21,7 @@ from cli.headlines import HEADLINES, run_and_report
 from cli.person import current_user
 from ratchet.core.errors import GateError, RatchetError, SettingsError
 from ratchet.core.telemetry import disable_telemetry
-from ratchet.steps import STEPS
+from ratchet.project.steps import STEPS
 
 if TYPE_CHECKING:
     from ratchet.project.project import Project
@@ -144,7 +144,7 @@ def stage(name: str, as_json: bool) -> None:
 @click.argument("lock", type=click.Path(path_type=Path))
 def restore(lock: Path) -> None:
     """Put the data of a use case back as LOCK has them, the dvc.lock that a flow kept with its run."""
-    from ratchet.project.versions import restore as put_back
+    from ratchet.project.dvc import restore as put_back
 
     put_back(_project(), lock)
 
@@ -170,8 +170,8 @@ def _project() -> Project:
 
 
 def _run_stage(project: Project, name: str) -> Report:
+    from ratchet.project.locks import alone
     from ratchet.project.step_reports import run
-    from ratchet.project.versions import alone
 
     with alone(project, STEPS[name].keeps_out, wait=STAGE_WAIT):
         return run(project, name, lambda project: STEPS[name].load()(project))

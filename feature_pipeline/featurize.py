@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
+from ratchet.code.code_digest import code_digest
 from ratchet.core.clock import Period, midnight
 from ratchet.core.errors import DataError, StoreError
 from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
 from ratchet.features.service import ServiceSpec, request_schema, service_spec
 from ratchet.features.source_rows import SourceRows
-from ratchet.project.code_digest import code_digest
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_array

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ratchet.project.code_digest import code_digest
+from ratchet.code.code_digest import code_digest
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.sources.batches import Found, delivered_rows, find, loader_code, notes_of, read

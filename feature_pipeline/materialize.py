@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyarrow as pa
 
+from ratchet.code.code_digest import code_digest
 from ratchet.core.clock import TICK
 from ratchet.core.progress import counted
 from ratchet.feature_store.definitions import apply, databases, open_store
@@ -22,7 +23,6 @@ from ratchet.features.expressions import compile_view
 from ratchet.features.leak_check import known_before
 from ratchet.features.service import service_spec
 from ratchet.features.source_rows import SourceRows
-from ratchet.project.code_digest import code_digest
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.storage.digests import digest

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_pipeline.quarantine import DUPLICATE_KEY, Quarantine, leave_out, read_rows
+from ratchet.code.code_digest import code_digest
 from ratchet.core.errors import DataError
-from ratchet.project.code_digest import code_digest
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.sources import unreadable

@@ -14,20 +14,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 
+from ratchet.code.git import LOCK_FILE, code_version
 from ratchet.core.errors import RatchetError
+from ratchet.project.dvc import commit_stages, features_version
+from ratchet.project.inputs import Inputs, inputs
+from ratchet.project.locks import Pipeline, alone
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report, run
-from ratchet.project.versions import (
-    LOCK_FILE,
-    Inputs,
-    Pipeline,
-    alone,
-    code_version,
-    commit_stages,
-    features_version,
-    inputs,
-)
-from ratchet.steps import Step, steps_of
+from ratchet.project.steps import Step, steps_of
 
 _TIMEOUT = 3600.0
 _PAUSES = [10.0, 60.0]

@@ -11,13 +11,13 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from ratchet.code.git import checked_out
 from ratchet.core.environment import ENVIRONMENT_PREFIX
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.core.telemetry import QUIET
 from ratchet.model_registry.champion import Champion, champion_fingerprint, resolve_champion
 from ratchet.project.project import Project
-from ratchet.project.versions import checked_out
 from training_pipeline.frozen_set import Answers, Holdout
 
 logger = logging.getLogger(__name__)

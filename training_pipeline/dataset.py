@@ -15,9 +15,9 @@ from ratchet.features.leak_check import leak_check
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.features.service import service_spec
 from ratchet.models.metrics import usable
+from ratchet.project.dvc import features_version
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
-from ratchet.project.versions import features_version
 from ratchet.storage.arrow import to_array
 from ratchet.storage.files import replacing, write_json
 from ratchet.storage.partitions import write_table

@@ -8,6 +8,7 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
+from ratchet.code.git import code_version
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.gate.evidence import Score
 from ratchet.gate.reasons import find_reason
@@ -19,7 +20,6 @@ from ratchet.models.model import Model, load
 from ratchet.models.model_files import checksums
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
-from ratchet.project.versions import code_version
 from ratchet.storage.files import write_json
 from training_pipeline.evidence import collect
 from training_pipeline.frozen_set import Answers, Holdout, data_version, read_findings, read_holdout

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import AwareDatetime, ValidationError
 
+from ratchet.code.git import code_version
 from ratchet.core.clock import Period
 from ratchet.core.errors import StoreError
 from ratchet.core.settings import Frozen
@@ -25,8 +26,8 @@ from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.features.service import service_spec
 from ratchet.models.model import Contract
 from ratchet.project.project import Project
-from ratchet.project.versions import code_version, directory_md5
 from ratchet.storage.arrow import to_array, to_columns
+from ratchet.storage.digests import directory_md5
 from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_COLUMNS
 from ratchet.use_case.contract import Array, Columns, UseCase
 

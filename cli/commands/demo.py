@@ -14,13 +14,14 @@ from ruamel.yaml import YAML
 from cli.commands import summary
 from cli.headlines import run_and_report
 from cli.person import current_user
+from ratchet.code.git import code_version
 from ratchet.core.errors import GateError, RatchetError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.core.telemetry import disable_telemetry
 from ratchet.project import step_reports as reports
+from ratchet.project.locks import alone
 from ratchet.project.project import Project
-from ratchet.project.versions import alone, code_version
-from ratchet.steps import STEPS
+from ratchet.project.steps import STEPS
 from ratchet.storage.files import atomic
 
 WORSE_TREES = 5

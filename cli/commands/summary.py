@@ -12,7 +12,7 @@ from ratchet.core.errors import RegistryError
 from ratchet.models.metrics import METRICS
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
-from ratchet.steps import STEPS
+from ratchet.project.steps import STEPS
 from ratchet.storage.files import write_json
 
 Summary = dict[str, Any]

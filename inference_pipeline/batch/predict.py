@@ -10,12 +10,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from inference_pipeline.champion import champion_throughout
+from ratchet.code.code_digest import code_digest
 from ratchet.core.clock import Period, midnight
 from ratchet.feature_store.reads import historical
 from ratchet.features.service import service_spec
 from ratchet.model_registry.champion import Champion
 from ratchet.prediction_log.schema import batch_ids, log_entries, log_schema
-from ratchet.project.code_digest import code_digest
 from ratchet.project.project import PeriodName, Project
 from ratchet.project.step_reports import Report
 from ratchet.storage.dated import Dated

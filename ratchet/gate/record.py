@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import AwareDatetime, Field, ValidationError
 
+from ratchet.code.git import CodeVersion
 from ratchet.core.errors import GateError
 from ratchet.core.settings import GateSettings
 from ratchet.gate.checks import PLAUSIBLE, Check, Verdict, run_checks, verdict_of
@@ -18,7 +19,6 @@ from ratchet.gate.evidence import Evidence
 from ratchet.gate.reasons import check_reason, how_to_accept
 from ratchet.gate.signing import Signed, check_signature
 from ratchet.project.project import Project
-from ratchet.project.versions import CodeVersion
 from ratchet.storage.files import write_text
 
 if TYPE_CHECKING:

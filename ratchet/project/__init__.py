@@ -1,5 +1,5 @@
 """A checkout at work.
 
-project → settings, use case and paths · step_reports → what a step reports · versions → git, DVC and the lock of a use case ·
-code_digest → which code a result follows from
+project → settings, use case and paths · steps → the one list of them · step_reports → what a step reports
+locks → one run of a pipeline at a time · inputs → what people edit · dvc → recording and restoring data
 """

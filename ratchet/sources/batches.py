@@ -11,8 +11,8 @@ from types import FunctionType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ratchet.code.code_digest import code_digest
 from ratchet.core.errors import SourceError
-from ratchet.project.code_digest import code_digest
 from ratchet.project.project import Project
 from ratchet.sources import unreadable
 from ratchet.use_case.contract import UNREADABLE, Batch, SourceTable, Unread, UseCase, use_case_module

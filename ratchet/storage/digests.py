@@ -1,4 +1,4 @@
-"""Digests: of a file, as DVC names its content, and of a list of inputs."""
+"""Digests: of a file and of a directory, as DVC names their content, and of a list of inputs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ def md5(path: Path) -> str:
     """A file's MD5, which is how DVC names its content."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "md5").hexdigest()
+
+
+def directory_md5(directory: Path) -> str:
+    """The name that DVC gives to a directory's content, computed from the files as they are."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    entries = [{"md5": md5(path), "relpath": path.relative_to(directory).as_posix()} for path in files]
+    listing = json.dumps(sorted(entries, key=lambda entry: entry["relpath"]))
+    return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
 def digest(*parts: object) -> str:

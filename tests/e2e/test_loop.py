@@ -18,7 +18,7 @@ import pytest
 from mlflow import MlflowClient
 
 from ratchet.models.metrics import METRICS
-from ratchet.steps import STEPS
+from ratchet.project.steps import STEPS
 from tests.support.checkout import commit, noshow_checkout, run, write_params
 from tests.support.rows import ids_below
 
@@ -26,7 +26,7 @@ MODEL = "noshow-clinic"
 ONE_PROCESS = """
 import sys
 from pathlib import Path
-from ratchet.steps import STEPS
+from ratchet.project.steps import STEPS
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 for name in sys.argv[1:]:

@@ -12,7 +12,7 @@ import pyarrow.dataset
 import pytest
 
 from ratchet.project.project import Project
-from ratchet.steps import STEPS
+from ratchet.project.steps import STEPS
 from tests.support.checkout import ROOT
 from tests.support.projects import noshow_project
 

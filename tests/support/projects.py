@@ -13,7 +13,7 @@ from ratchet.core.environment import Environment
 from ratchet.core.settings import DriftSettings, GateSettings, Periods, Settings, SourceSettings, TrainingSettings
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
-from ratchet.steps import STEPS
+from ratchet.project.steps import STEPS
 
 NOSHOW_END = datetime(2024, 8, 1, tzinfo=UTC)
 

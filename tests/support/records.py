@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from ratchet.code.git import CodeVersion
 from ratchet.features.leak_evidence import LeakComparison, LeakEvidence
 from ratchet.gate.evidence import Evidence, FirstGains, Gain, Score, SliceScore
 from ratchet.gate.plausibility import LinearFit
@@ -14,7 +15,6 @@ from ratchet.gate.signing import sign
 from ratchet.models.model import Model
 from ratchet.models.model_files import checksums
 from ratchet.project.project import Project
-from ratchet.project.versions import CodeVersion
 from tests.support.models import TRAINED_UNTIL
 
 NO_LEAK = LeakComparison(cut_offs=(TRAINED_UNTIL,), compared=500, later=60, hidden=50, changed=0)

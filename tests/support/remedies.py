@@ -15,7 +15,7 @@ from ratchet.model_registry.promotion import promote, release, rollback
 from ratchet.model_registry.status import status
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
-from ratchet.steps import STEPS
+from ratchet.project.steps import STEPS
 
 Words = list[str]
 

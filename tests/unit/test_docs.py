@@ -12,7 +12,7 @@ from tests.support.checkout import ROOT
 
 ROOMS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 NAME = re.compile(rf"`((?:{'|'.join(ROOMS)})(?:\.\w+)+)[`(]")
-"""A dotted name of this repository's packages, in backticks, such as `ratchet.steps.STEPS`."""
+"""A dotted name of this repository's packages, in backticks, such as `ratchet.project.steps.STEPS`."""
 
 
 def test_files_to_change_are_there() -> None:

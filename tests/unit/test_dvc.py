@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from ratchet.code.code_digest import closure
 from ratchet.core.settings import GateSettings
-from ratchet.project.code_digest import closure
-from ratchet.steps import STEPS
+from ratchet.project.steps import STEPS
 from tests.support.checkout import ROOT
 
 NAMES = sorted(path.parent.name for path in (ROOT / "use_cases").glob("*/__init__.py") if path.parent.name != "shared")

@@ -25,7 +25,7 @@ from inference_pipeline.online.predictor import load_predictor
 from inference_pipeline.online.protocols import PROTOCOLS
 from ratchet.prediction_log.trace import trace
 from ratchet.project.project import Project
-from ratchet.steps import STEPS
+from ratchet.project.steps import STEPS
 from tests.support.begun import begun, project_of
 from tests.support.checkout import ROOT
 from tests.support.csv_files import checkout, rides, subscribers, visits, write_csv

@@ -20,9 +20,9 @@ from ratchet.model_registry.promotion import promote, release, rollback
 from ratchet.model_registry.status import status
 from ratchet.models.metrics import METRICS
 from ratchet.project import step_reports as reports
+from ratchet.project.locks import alone
 from ratchet.project.project import Project
-from ratchet.project.versions import alone
-from ratchet.steps import STEPS
+from ratchet.project.steps import STEPS
 from tests.support.killing import contents
 from tests.support.projects import noshow_project, run_through
 from tests.support.registry import NO_GAIN, WORSE, baseline, candidate, client, offer_model

@@ -18,9 +18,10 @@ import yaml
 from flows.deploy import deploy
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import Schedules
+from ratchet.project.dvc import features_version
+from ratchet.project.locks import PIPELINES, Pipeline, alone
 from ratchet.project.project import Project
 from ratchet.project.step_reports import read
-from ratchet.project.versions import PIPELINES, Pipeline, alone, features_version
 from ratchet.storage.files import atomic
 from tests.support.checkout import commit, environment, noshow_checkout, run, write_params
 from tests.support.killing import contents

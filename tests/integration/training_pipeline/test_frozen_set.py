@@ -14,7 +14,7 @@ from feature_pipeline.featurize import featurize
 from ratchet.core.errors import StoreError
 from ratchet.feature_store.definitions import apply
 from ratchet.project.project import Project
-from ratchet.project.versions import directory_md5
+from ratchet.storage.digests import directory_md5
 from tests.support.accepted import accept_all
 from tests.support.models import noshow_candidate
 from tests.support.projects import noshow_project

@@ -16,7 +16,7 @@ from cli.commands.check import note_of
 from cli.headlines import HEADLINES
 from cli.main import main, ratchet
 from cli.reference import reference
-from ratchet.steps import STEPS
+from ratchet.project.steps import STEPS
 from ratchet.use_case.contract import Unread
 from tests.support.checkout import ROOT
 
@@ -43,7 +43,7 @@ def ratchet_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 def test_help_loads_no_heavy_library() -> None:
     """Asking for help imports neither the nine parts nor a data frame."""
-    script = "import sys, cli.main, ratchet.steps; print(*sys.modules)"
+    script = "import sys, cli.main, ratchet.project.steps; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert HEAVY & set(loaded.stdout.split()) == set()
 

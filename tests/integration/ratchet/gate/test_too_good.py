@@ -17,7 +17,7 @@ from ratchet.gate.checks import PLAUSIBLE
 from ratchet.gate.reasons import reasons_file
 from ratchet.gate.record import admit, read, verify
 from ratchet.project.project import Project
-from ratchet.steps import STEPS
+from ratchet.project.steps import STEPS
 from tests.support.begun import begun, project_of
 from tests.support.csv_files import bikes, checkout
 from tests.support.remedies import follow

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ratchet.code.git import CodeVersion
 from ratchet.core.errors import GateError
 from ratchet.gate.checks import PLAUSIBLE, run_checks, verdict_of
 from ratchet.gate.evidence import Evidence
@@ -16,7 +17,6 @@ from ratchet.gate.reasons import Reason, accept, find_reason, reasons_file
 from ratchet.gate.record import GateRecord, admit, build_record, verify
 from ratchet.gate.signing import sign
 from ratchet.project.project import Project
-from ratchet.project.versions import CodeVersion
 from tests.support.models import noshow_baseline
 from tests.support.projects import noshow_project
 from tests.support.records import good_evidence, good_score

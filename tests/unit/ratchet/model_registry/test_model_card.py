@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ratchet.code.git import CodeVersion
 from ratchet.core.settings import GateSettings
 from ratchet.gate.evidence import Gain, SliceScore
 from ratchet.gate.record import GateRecord, build_record
 from ratchet.model_registry.model_card import LIMIT, model_card, registered_model_card
-from ratchet.project.versions import CodeVersion
 from tests.support.models import noshow_contract
 from tests.support.noshow import use_case
 from tests.support.records import good_evidence, good_score

@@ -10,7 +10,7 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from ratchet.project.versions import Pipeline
+from ratchet.project.locks import Pipeline
 
 if TYPE_CHECKING:
     from ratchet.project.step_reports import Step as StepFunction

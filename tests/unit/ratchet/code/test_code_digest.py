@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ratchet.project.code_digest import closure, code_digest
+from ratchet.code.code_digest import closure, code_digest
 from ratchet.project.project import Project
 from ratchet.sources.batches import loader_code
 from tests.support.checkout import ROOT
@@ -27,7 +27,7 @@ STEPS = (
 )
 EDIT = """
 import json, pathlib, sys
-from ratchet.project.code_digest import closure, code_digest
+from ratchet.code.code_digest import closure, code_digest
 
 def digest():
     code_digest.cache_clear()
@@ -145,7 +145,7 @@ def test_modules_are_found_however_they_are_imported(tmp_path: Path, monkeypatch
 def test_who_runs_a_file_by_its_path_runs_the_same_code() -> None:
     """Prefect's worker does, and Python then also imports from the inside of the package that the file is part of."""
     script = (
-        "import json, sys; from ratchet.project.code_digest import code_digest;"
+        "import json, sys; from ratchet.code.code_digest import code_digest;"
         "sys.path[:0] = sys.argv[1:2]; print(json.dumps([code_digest(step) for step in sys.argv[2:]]))"
     )
     assert [code_digest(step) for step in STEPS] == answer(script, ROOT / "flows", *STEPS, cwd=ROOT)
@@ -160,7 +160,7 @@ def test_what_is_not_there_has_no_digest() -> None:
 def test_another_version_of_a_library_is_other_code(code: Path, tmp_path: Path) -> None:
     """Also of an engine that is imported by its front alone: DuckDB behind Ibis, LightGBM behind skops."""
     script = (
-        "import json, sys; from ratchet.project.code_digest import code_digest;"
+        "import json, sys; from ratchet.code.code_digest import code_digest;"
         "print(json.dumps([code_digest(step) for step in sys.argv[1:]]))"
     )
     steps = ("feature_pipeline.featurize", "inference_pipeline.batch.predict")

@@ -1,0 +1,72 @@
+"""What people edit of some stages, so that a run can tell whether it was edited meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+import yaml
+
+from ratchet.code.git import git
+from ratchet.core.errors import VersionError
+from ratchet.core.settings import PARAMS_FILE
+from ratchet.project.project import Project
+from ratchet.storage.digests import digest
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What people edit of some stages: settings, and files of code → a name of the content of each."""
+
+    stages: Sequence[str]
+    content: Mapping[str, str]
+
+
+def inputs(project: Project, stages: Sequence[str]) -> Inputs:
+    """The inputs that dvc.yaml names of the stages, as they are now.
+
+    Data are no part of it: paths with a source's name, or the source's own. Git knows the content of what is committed, so
+    that only what differs from the commit is read. Raises VersionError where there is no git.
+    """
+    declared = yaml.safe_load((project.root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    bodies = [body.get("do", body) for body in (declared.get(stage.partition("@")[0], {}) for stage in stages)]
+    named = {name.removeprefix("use_cases.${key}.") for body in bodies for name in body.get("params", ())}
+    code = {path for body in bodies for path in body.get("deps", ()) if "${item" not in path}
+    settings = {f"{PARAMS_FILE}: {name}": digest(_setting(project, name)) for name in {*named, "source"}}
+    paths = sorted(path.replace("${key}", project.settings.use_case) for path in code)
+    return Inputs(stages, {**settings, **_committed(project.root, paths), **_uncommitted(project.root, paths)})
+
+
+def _setting(project: Project, name: str) -> object:
+    return reduce(getattr, name.split("."), project.settings)
+
+
+def _committed(root: Path, paths: Sequence[str]) -> dict[str, str]:
+    """The files of the commit that is checked out → git's names of their content; none where nothing is committed yet."""
+    listed = git(root, "ls-tree", "-r", "-z", "--format=%(objectname) %(path)", "HEAD", "--", *paths) or ""
+    return {path: name for name, _, path in (line.partition(" ") for line in listed.split("\0") if line)}
+
+
+def _uncommitted(root: Path, paths: Sequence[str]) -> dict[str, str]:
+    """The files that differ from the commit, or are not in it and not ignored → the name that git would give the content,
+    empty where there is none any more."""
+    changed = git(root, "diff", "--name-only", "-z", "HEAD", "--", *paths) or ""
+    added = git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *paths)
+    if added is None:
+        raise VersionError("is no git repository", subject=str(root), remedy="Run from a clone of one")
+    found = [path for path in f"{changed}\0{added}".split("\0") if path]
+    there = [path for path in found if (root / path).is_file()]
+    names = (git(root, "hash-object", "--", *there) or "").split() if there else []
+    return {**dict.fromkeys(found, ""), **dict(zip(there, names, strict=True))}
+
+
+def require_unedited(began: Mapping[str, str], now: Mapping[str, str]) -> None:
+    edited = sorted(name for name in {*began, *now} if began.get(name) != now.get(name))
+    if edited:
+        raise VersionError(
+            "edited while the run went on: what it made is not recorded as theirs",
+            subject=", ".join(edited),
+            remedy="Run the flow again",
+        )

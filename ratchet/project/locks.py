@@ -1,0 +1,53 @@
+"""One run of a pipeline at a time, for each use case and source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Literal, get_args
+
+from ratchet.core.errors import VersionError
+from ratchet.project.project import Project
+
+Pipeline = Literal["training", "inference", "feature"]
+PIPELINES: tuple[Pipeline, ...] = get_args(Pipeline)
+"""In the order in which `alone` keeps them out, so that no two runs wait for each other."""
+
+
+@contextmanager
+def alone(project: Project, pipelines: Iterable[Pipeline], wait: float) -> Iterator[None]:
+    """While the block runs, no other run of these pipelines changes what they keep of this use case and source.
+
+    A step reads files one after the other, and DVC records what it read when it has ended: had another run changed them in
+    between, the record would name data that the step never saw. It waits up to `wait` seconds for each; raises VersionError.
+    """
+    with ExitStack() as stack:
+        for pipeline in sorted(pipelines, key=PIPELINES.index):
+            stack.enter_context(held(project.state / f"{pipeline}.lock", wait))
+        yield
+
+
+@contextmanager
+def held(path: Path, wait: float) -> Iterator[None]:
+    """Hold a lock, which dies with its process."""
+    import filelock
+
+    lock = filelock.FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=wait)
+    except filelock.Timeout as error:
+        raise VersionError(
+            f"is held by another run, also after {wait:g} seconds",
+            subject=str(path),
+            remedy="Wait until that run has ended, and run again",
+        ) from error
+    except OSError as error:
+        raise VersionError(
+            f"cannot be locked ({error})", subject=str(path), remedy="Fix the folder's permissions, and run again"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

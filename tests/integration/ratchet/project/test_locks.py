@@ -1,0 +1,102 @@
+"""Two runs of one pipeline exclude each other; others do not wait."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ratchet.core.errors import VersionError
+from ratchet.core.settings import SourceSettings
+from ratchet.project.dvc import restore
+from ratchet.project.locks import PIPELINES, alone
+from ratchet.project.project import Project
+from tests.support.checkout import ROOT
+from tests.support.projects import params
+from tests.support.recorded import kept, record, recorded_project, write
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A git and DVC repository with one stage, whose output is the features."""
+    return recorded_project(tmp_path)
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from ratchet.project.project import Project
+from ratchet.project.locks import PIPELINES, alone
+
+with alone(Project.load(Path(sys.argv[1])), PIPELINES, wait=0):
+    print("alone", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other_run(project: Project) -> Iterator[subprocess.Popen[str]]:
+    """Another process, which is at work on the same use case until its input ends."""
+    (project.root / "params.yaml").write_text(params(project.settings), encoding="utf-8")
+    command, pipe = [sys.executable, "-c", HOLD, str(project.root)], subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert "alone" == process.stdout.readline().strip()
+        yield process
+        process.kill()
+
+
+class TestAlone:
+    def test_a_step_does_not_begin_while_another_run_is_at_work(
+        self, project: Project, other_run: subprocess.Popen[str]
+    ) -> None:
+        """What the other run reads stays as it is; who was kept waiting is told so in one line, and can run afterwards."""
+        ingest = [sys.executable, "-m", "cli", "stage", "ingest"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        refused = subprocess.run(ingest, cwd=project.root, env=environment, capture_output=True, text=True, check=False)
+        assert 1 == refused.returncode
+        assert f"ratchet: {project.state}/feature.lock: is held by another run, also after 5 seconds" in refused.stderr
+        assert not project.raw.exists()
+        other_run.communicate("")
+        subprocess.run(ingest, cwd=project.root, env=environment, capture_output=True, check=True)
+        assert project.raw.exists()
+
+    def test_a_run_that_is_killed_keeps_nobody_out(self, project: Project, other_run: subprocess.Popen[str]) -> None:
+        """The lock dies with its process."""
+        with pytest.raises(VersionError, match=r"Wait until that run has ended"), alone(project, ["feature"], wait=0):
+            pass
+        other_run.kill()
+        other_run.wait()
+        with alone(project, ["feature"], wait=0):
+            pass
+
+    @pytest.mark.usefixtures("other_run")
+    def test_other_use_cases_are_none_of_its_business(self, project: Project) -> None:
+        """Runs of two use cases, or of two sources of one, go side by side."""
+        for other in (
+            project.with_settings(use_case="another"),
+            project.with_settings(source=SourceSettings(name="hospital", path="x")),
+        ):
+            with alone(other, PIPELINES, wait=0):
+                pass
+
+    @pytest.mark.usefixtures("other_run")
+    def test_earlier_data_wait_until_nobody_is_at_work(self, project: Project) -> None:
+        """Nothing is put back under a run that reads it."""
+        write(project, a="1")
+        record(project, "one")
+        (project.features / "a").unlink()
+        with pytest.raises(VersionError, match=r"\.lock: is held by another run"):
+            restore(project, kept(project, "one"), wait=0)
+        assert not (project.features / "a").exists()
+
+    def test_a_folder_that_may_not_be_written_is_a_clear_error(self, project: Project) -> None:
+        """What stands in the way is named."""
+        project.state.parent.mkdir(parents=True)
+        project.state.write_text("a file", encoding="utf-8")
+        with pytest.raises(VersionError, match=r"feature\.lock: cannot be locked"), alone(project, ["feature"], wait=0):
+            pass
