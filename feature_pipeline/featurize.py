@@ -69,7 +69,7 @@ def featurize(project: Project) -> Report:
     """
     spec, sources = service_spec(project.use_case), _sources(project)
     views = {spec.views[view.name]: _view_output(project, view, spec, sources) for view in project.use_case.views}
-    _remove_all_but(project.features / "views", views)
+    _remove_all_but(project.paths.features / "views", views)
     rows = {name: _bring_up_to_date(project, output, sources) for name, output in views.items()}
     requests = _bring_up_to_date(project, _example_output(project, "requests", compile_requests), sources)
     _check_requests(project, requests)
@@ -90,7 +90,7 @@ def _view_output(project: Project, view: View, spec: ServiceSpec, sources: Sourc
     oldest = (period.start - view.max_age).date() if view.max_age else date.min
     first = min(first, max(oldest, _first_date(compiled, sources) or first))
     return Output(
-        directory=project.features / "views" / spec.views[view.name],
+        directory=project.paths.features / "views" / spec.views[view.name],
         compiled=compiled,
         period=Period(midnight(first), midnight(last + DAY)),
         order=(*view.keys, EVENT_TIMESTAMP),
@@ -106,7 +106,7 @@ def _first_date(compiled: CompiledExpression, sources: Sources) -> date | None:
 def _example_output(project: Project, name: str, derive: Callable[[UseCase], CompiledExpression]) -> Output:
     """The part of the examples that belongs to the period."""
     order = (EVENT_TIMESTAMP, REQUEST_ID)
-    return Output(project.features / name, derive(project.use_case), project.period("all"), order)
+    return Output(project.paths.features / name, derive(project.use_case), project.period("all"), order)
 
 
 def _bring_up_to_date(project: Project, output: Output, sources: Sources) -> int:
@@ -172,11 +172,11 @@ def _check_view(rows: pa.Table, output: Output) -> None:
 
 
 def _check_requests(project: Project, found: int) -> None:
-    directory = project.features / "requests"
+    directory = project.paths.features / "requests"
     if not found:
         raise DataError(
             f"no accepted row is a request of {project.period('all')}",
-            subject=str(project.accepted),
+            subject=str(project.paths.accepted),
             remedy="Deliver rows of that period, or set `periods` in params.yaml to what was delivered",
         )
     requests = pyarrow.dataset.dataset(files(directory))
@@ -221,9 +221,9 @@ def _chunks(days: Sequence[date]) -> Iterator[list[date]]:
 
 
 def _sources(project: Project) -> Sources:
-    manifest = read_manifest(project.accepted)
+    manifest = read_manifest(project.paths.accepted)
     if not manifest:
-        raise StoreError("holds no tables", subject=str(project.accepted), remedy="Run `ratchet stage validate`")
+        raise StoreError("holds no tables", subject=str(project.paths.accepted), remedy="Run `ratchet stage validate`")
     found: dict[str, list[Part]] = {table.name: [] for table in project.use_case.tables}
     for unit in manifest.values():
         for path, content in unit["files"].items():

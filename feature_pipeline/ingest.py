@@ -30,7 +30,7 @@ def ingest(project: Project) -> Report:
             batch = found.batches[unit]
             yield unit, {unit: read(project.use_case, batch)}
 
-    changes = update(project.raw, wanted, compute)
+    changes = update(project.paths.raw, wanted, compute)
     return _report(project, found, changes.rows)
 
 
@@ -41,7 +41,7 @@ def _report(project: Project, found: Found, rows: Mapping[str, int]) -> Report:
     notes: dict[str, dict[str, list[str]]] = {}
     for unit, batch in found.batches.items():
         totals[batch.table] = totals.get(batch.table, 0) + rows[unit]
-        path = project.raw / f"{unit}.parquet"
+        path = project.paths.raw / f"{unit}.parquet"
         delivered[batch.table] = delivered.get(batch.table, 0) + delivered_rows(path)
         if noted := notes_of(path):
             notes.setdefault(batch.table, {})[batch.name] = noted

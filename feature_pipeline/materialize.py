@@ -48,10 +48,10 @@ def materialize(project: Project) -> Report:
     """
     spec = service_spec(project.use_case)
     until = min(project.period("all").end, project.clock.now())
-    features = {name: unit_digests(project.features / "views" / name) for name in spec.views.values()}
-    inputs = digest(CODE, spec.fingerprint, until, features, unit_digests(project.accepted))
-    marker = project.state / "materialized.json"
-    report = _report_of(marker, inputs) if online_store(project.environment, project.state).exists() else None
+    features = {name: unit_digests(project.paths.features / "views" / name) for name in spec.views.values()}
+    inputs = digest(CODE, spec.fingerprint, until, features, unit_digests(project.paths.accepted))
+    marker = project.paths.state / "materialized.json"
+    report = _report_of(marker, inputs) if online_store(project.environment, project.paths.state).exists() else None
     if report is None:
         marker.unlink(missing_ok=True)
     apply(project)

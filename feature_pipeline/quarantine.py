@@ -48,7 +48,7 @@ class Quarantine:
 
     def rejected(self, batch: str, earlier: Sequence[str]) -> pa.Table:
         """The rows to quarantine, in delivered order and raw schema plus `reasons`. Raises DataError."""
-        raw = read_rows(self._path(self.project.raw, batch))
+        raw = read_rows(self._path(self.project.paths.raw, batch))
         rows = unreadable.readable(raw)
         reasons = _unreadable(raw) | self._broken(rows, batch)
         reasons |= {row_id: [DUPLICATE_KEY] for row_id in self._repeated(leave_out(rows, list(reasons)), earlier)}
@@ -87,7 +87,7 @@ class Quarantine:
         """Add the accepted keys of these batches to those that are known."""
         if not batches:
             return
-        for name, folder in (("raw", self.project.raw), ("rejected", self.project.quarantine)):
+        for name, folder in (("raw", self.project.paths.raw), ("rejected", self.project.paths.quarantine)):
             paths = [literal(str(self._path(folder, batch))) for batch in batches]
             self._connection.read_parquet(paths, hive_partitioning=False).create_view(name, replace=True)
         keys = names(self.table.key)

@@ -28,13 +28,13 @@ _KINDS = ("raw", "accepted", "quarantined", "duplicates")
 
 def validate(project: Project) -> Report:
     """Bring quarantine and accepted tables up to the raw ones. Raises DataError."""
-    raw = unit_digests(project.raw)
+    raw = unit_digests(project.paths.raw)
     judges = {table.name: Quarantine(project, table) for table in project.use_case.tables}
     wanted = _chained(raw, {name: digest(CODE, judge.digest) for name, judge in judges.items()})
-    update(project.quarantine, wanted, lambda stale: _rejected(judges, list(raw), stale))
-    rejected = unit_digests(project.quarantine)
+    update(project.paths.quarantine, wanted, lambda stale: _rejected(judges, list(raw), stale))
+    rejected = unit_digests(project.paths.quarantine)
     wanted = {unit: digest(CODE, raw[unit], rejected[unit]) for unit in raw}
-    update(project.accepted, wanted, lambda stale: ((unit, _accepted(project, unit)) for unit in stale))
+    update(project.paths.accepted, wanted, lambda stale: ((unit, _accepted(project, unit)) for unit in stale))
     return _report(project)
 
 
@@ -69,8 +69,8 @@ def _rejected(
 def _accepted(project: Project, unit: str) -> Files:
     """The rows of a batch that are not in quarantine, by the UTC date of their event."""
     name, batch = _split(unit)
-    quarantined = pq.read_table(project.quarantine / f"{unit}.parquet", columns=[ROW_ID], partitioning=None)
-    raw = read_rows(project.raw / f"{unit}.parquet")
+    quarantined = pq.read_table(project.paths.quarantine / f"{unit}.parquet", columns=[ROW_ID], partitioning=None)
+    raw = read_rows(project.paths.raw / f"{unit}.parquet")
     rows = leave_out(unreadable.readable(raw), quarantined[ROW_ID].to_pylist())
     event_time = project.use_case.table(name).event_time
     if event_time is None:
@@ -89,7 +89,7 @@ def _report(project: Project) -> Report:
 def _reasons(project: Project, table: str) -> Counter[str]:
     columns = (
         pq.read_table(path, columns=["reasons"], partitioning=None)["reasons"]
-        for path in files(project.quarantine / table)
+        for path in files(project.paths.quarantine / table)
     )
     return Counter(reason for column in columns for reason in pc.list_flatten(column).to_pylist())
 
@@ -97,11 +97,11 @@ def _reasons(project: Project, table: str) -> Counter[str]:
 def _counts(project: Project, table: str, duplicates: int) -> dict[str, int]:
     raw, accepted, rejected = (
         sum(entry["rows"] for unit, entry in read_manifest(folder).items() if _split(unit)[0] == table)
-        for folder in (project.raw, project.accepted, project.quarantine)
+        for folder in (project.paths.raw, project.paths.accepted, project.paths.quarantine)
     )
     delivered = sum(
-        delivered_rows(project.raw / f"{unit}.parquet")
-        for unit in read_manifest(project.raw)
+        delivered_rows(project.paths.raw / f"{unit}.parquet")
+        for unit in read_manifest(project.paths.raw)
         if _split(unit)[0] == table
     )
     if delivered != raw:

@@ -100,7 +100,7 @@ def task_of(step: Step) -> Task[[str], None]:
         project = Project.load(use_case=use_case)
         report = run(project, step.name, lambda project: step.load()(project))
         rows = [{"what": what, "value": value} for what, value in _flat(report)]
-        create_table_artifact(rows, key=_key(project, step.name), description=f"{project.namespace}: {step.name}")
+        create_table_artifact(rows, key=_key(project, step.name), description=f"{project.scope.namespace}: {step.name}")
 
     return run_step
 
@@ -131,17 +131,17 @@ def keep_version(flow: str, use_case: str, stages: Sequence[str], began: Inputs)
     `began` is what people edit as it was when the flow began, for all of its stages.
     """
     project = Project.load(use_case=use_case)
-    kept = project.state / "runs" / flow / flow_run.id / LOCK_FILE
+    kept = project.paths.state / "runs" / flow / flow_run.id / LOCK_FILE
     commit_stages(project, stages, kept, began)
     name = f"{flow}-data-version"
     create_markdown_artifact(
-        _recipe(project, kept), key=_key(project, name), description=f"{project.namespace}: {name}"
+        _recipe(project, kept), key=_key(project, name), description=f"{project.scope.namespace}: {name}"
     )
 
 
 def _key(project: Project, name: str) -> str:
     """The key of an artifact: Prefect takes small letters, digits and dashes."""
-    return f"{project.namespace}-{name}".lower().replace("_", "-")
+    return f"{project.scope.namespace}-{name}".lower().replace("_", "-")
 
 
 def _recipe(project: Project, kept: Path) -> str:

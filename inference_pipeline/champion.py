@@ -21,6 +21,6 @@ def champion_throughout(project: Project) -> Iterator[Champion]:
     if champion_version(project) != champion.version:
         raise RegistryError(
             "gave way to another version while this ran",
-            subject=f"model {project.namespace} version {champion.version}",
+            subject=f"model {project.scope.namespace} version {champion.version}",
             remedy="Run the same again, with what serves now",
         )

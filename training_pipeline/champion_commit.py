@@ -41,7 +41,7 @@ def predict_or_explain(project: Project, champion: Champion, holdout: Holdout) -
         remedy = "go back to its features, commit, train and promote, and then change them"
         return Answers.none(f"{contract.feature_service} was computed by code that was never committed: {remedy}")
     logger.info("scoring version %d by its own code, commit %s", champion.version, contract.commit)
-    folder = project.state / "own_code"
+    folder = project.paths.state / "own_code"
     try:
         with checked_out(project.root, contract.commit, folder):
             predicted = _score(project, champion, holdout, folder)
@@ -58,7 +58,7 @@ def _score(project: Project, champion: Champion, holdout: Holdout, folder: Path)
     _write_params(project, champion.model.contract.use_case, folder / PARAMS_FILE)
     out, period = folder / "predictions.parquet", holdout.period
     instants = (period.start.isoformat(), period.end.isoformat())
-    command = [sys.executable, "-m", MODULE, str(champion.directory), str(project.accepted), *instants, str(out)]
+    command = [sys.executable, "-m", MODULE, str(champion.directory), str(project.paths.accepted), *instants, str(out)]
     done = subprocess.run(command, cwd=folder, env=_environment(project), capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr.strip() or "nothing").splitlines()[-1]

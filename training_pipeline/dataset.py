@@ -50,7 +50,7 @@ def dataset(project: Project) -> Report:
     known = min(project.clock.now(), project.period("all").end)
     holdout = _labelled(project, Period(origin.holdout, origin.end), known)
     times = request_times(project, Period(origin.holdout, origin.end))
-    with replacing(project.dataset) as folder:
+    with replacing(project.paths.dataset) as folder:
         write_table(folder / FITTING, fitting)
         write_table(folder / HOLDOUT, holdout)
         write_table(folder / REQUESTS, times)
@@ -113,7 +113,7 @@ def _find(project: Project) -> Findings:
         champion=champion,
         obstacle=answers.obstacle,
     )
-    with replacing(project.evaluation) as folder:
+    with replacing(project.paths.evaluation) as folder:
         answered = {
             "request_id": pa.array([*answers.predicted.index], pa.string()),
             "prediction": answers.predicted.to_numpy(),

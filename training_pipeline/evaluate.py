@@ -39,21 +39,21 @@ def evaluate(project: Project) -> Report:
     The candidate is compared with the model that serves; where none does, with the baseline, which will be the first to. Where
     the baseline is refused, the candidate may be the first, if it beats the baseline and a constant.
     """
-    baseline = load(project.models / "baseline", project.use_case)
+    baseline = load(project.paths.models / "baseline", project.use_case)
     serving = resolve_champion(project) if champion_version(project) is not None else None
     trial = read_trial(project, serving.model if serving else None)
-    first = evaluate_model(project, trial, project.models / "baseline", constant(baseline), None)
+    first = evaluate_model(project, trial, project.paths.models / "baseline", constant(baseline), None)
     champion = serving.model if serving else None if first.verdict == "refused" else baseline
-    candidate = evaluate_model(project, trial, project.models / "candidate", baseline, champion)
+    candidate = evaluate_model(project, trial, project.paths.models / "candidate", baseline, champion)
     records = {"baseline": first, "candidate": candidate}
     for name, record in records.items():
-        write(record, project.gate / f"{name}.json")
+        write(record, project.paths.gate / f"{name}.json")
     compared = candidate.evidence.champion
     report = {
         **{name: _summary(record) for name, record in records.items()},
         "champion": {"digest": compared.digest, "metrics": _metrics(candidate, compared)} if compared else None,
     }
-    write_json(project.reports / "metrics" / "holdout.json", _figures(candidate, report))
+    write_json(project.paths.reports / "metrics" / "holdout.json", _figures(candidate, report))
     return report
 
 

@@ -112,7 +112,7 @@ def select(columns: Columns, rows: Array) -> dict[str, Array]:
 def data_version(project: Project) -> str:
     """DVC's name of the frozen set. Raises StoreError where there is none."""
     _origin(project)
-    return directory_md5(project.dataset)
+    return directory_md5(project.paths.dataset)
 
 
 def read_training_set(project: Project) -> TrainingSet:
@@ -126,15 +126,15 @@ def read_holdout(project: Project) -> Holdout:
     """The rows to judge on, without answers. Raises StoreError where none are frozen, or those of other features."""
     origin = _origin(project)
     with _readable(project):
-        times = to_array(pq.read_table(project.dataset / REQUESTS)[EVENT_TIMESTAMP])
+        times = to_array(pq.read_table(project.paths.dataset / REQUESTS)[EVENT_TIMESTAMP])
     return Holdout(_rows(project, HOLDOUT), times, Period(origin.holdout, origin.end), origin.fingerprint)
 
 
 def read_findings(project: Project) -> tuple[Findings, dict[str, Answers]]:
     """What was found beside this very set, and the answers by the digest of the model that gave them. Raises StoreError."""
     with _readable(project):
-        findings = Findings.model_validate_json((project.evaluation / FINDINGS).read_bytes())
-        predicted = pd.read_parquet(project.evaluation / ANSWERS).set_index("request_id")["prediction"]
+        findings = Findings.model_validate_json((project.paths.evaluation / FINDINGS).read_bytes())
+        predicted = pd.read_parquet(project.paths.evaluation / ANSWERS).set_index("request_id")["prediction"]
     if findings.data_version != data_version(project):
         raise _not_frozen(project, "was made beside another frozen set")
     answers = Answers(predicted, findings.obstacle)
@@ -143,7 +143,7 @@ def read_findings(project: Project) -> tuple[Findings, dict[str, Answers]]:
 
 def _origin(project: Project) -> Origin:
     with _readable(project):
-        origin = Origin.model_validate_json((project.dataset / ORIGIN).read_bytes())
+        origin = Origin.model_validate_json((project.paths.dataset / ORIGIN).read_bytes())
     if origin.fingerprint != service_spec(project.use_case).fingerprint:
         raise _not_frozen(project, f"holds the features of {origin.feature_service}, which this code does not compute")
     return origin
@@ -151,7 +151,7 @@ def _origin(project: Project) -> Origin:
 
 def _rows(project: Project, name: str) -> Columns:
     with _readable(project):
-        table = pq.read_table(project.dataset / name)
+        table = pq.read_table(project.paths.dataset / name)
     return complete(project.use_case, table)
 
 
@@ -172,7 +172,7 @@ def _readable(project: Project) -> Iterator[None]:
 def _not_frozen(project: Project, problem: str) -> StoreError:
     return StoreError(
         problem,
-        subject=f"the frozen set of {project.namespace}",
+        subject=f"the frozen set of {project.scope.namespace}",
         remedy=f"Run `ratchet --use-case {project.settings.use_case} stage dataset`",
     )
 
@@ -180,7 +180,7 @@ def _not_frozen(project: Project, problem: str) -> StoreError:
 def _contract(project: Project, origin: Origin) -> Contract:
     use_case, code = project.use_case, code_version(project.root)
     return Contract(
-        model_name=project.namespace,
+        model_name=project.scope.namespace,
         use_case=project.settings.use_case,
         source=project.settings.source.name,
         task=use_case.task,

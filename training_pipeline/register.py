@@ -21,10 +21,10 @@ from ratchet.project.step_reports import Report
 def register(project: Project) -> Report:
     """The baseline where nothing serves yet or it is registered, then the candidate. Running it again changes nothing."""
     serves = promotion.reconcile(project)["champion"]
-    models = {name: load(project.models / name, project.use_case) for name in ("baseline", "candidate")}
+    models = {name: load(project.paths.models / name, project.use_case) for name in ("baseline", "candidate")}
     for name, model in models.items():
         if name == "candidate" or not serves or _is_registered(project, model):
-            _offer(project, model, project.models / name, gate_record.read(project.gate / f"{name}.json"))
+            _offer(project, model, project.paths.models / name, gate_record.read(project.paths.gate / f"{name}.json"))
     report = _report(project, models)
     with open_registry(project, "registration") as registry:
         write_missing(registry)

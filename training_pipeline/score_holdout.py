@@ -44,8 +44,8 @@ def main(directory: str, accepted: str, start: str, end: str, out: str) -> None:
 
 def _compute_features(project: Project, accepted: Path) -> None:
     """By the feature pipeline's own stage, whose words on stderr are the last where it fails."""
-    project.data.mkdir(parents=True)
-    project.accepted.symlink_to(accepted)
+    project.paths.data.mkdir(parents=True)
+    project.paths.accepted.symlink_to(accepted)
     if subprocess.run([sys.executable, "-m", "cli", "stage", "featurize"], check=False).returncode:
         sys.exit(1)
     apply(project)

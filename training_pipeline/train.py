@@ -50,8 +50,8 @@ def train(project: Project) -> Report:
     pictures = _pictures(stopped, candidate)
     for name, model, plotted in (("baseline", baseline, {}), ("candidate", candidate, pictures)):
         reference = reference_rows(model, training.rows, project.settings.drift.reference_rows)
-        save(model, project.models / name, reference, plotted)
-    plots.write(project.reports / "plots", pictures)
+        save(model, project.paths.models / name, reference, plotted)
+    plots.write(project.paths.reports / "plots", pictures)
     stopping = int(training.is_stopping.sum())
     return {
         "rows": {"train": len(training.is_stopping) - stopping, "early_stopping": stopping},

@@ -31,7 +31,7 @@ def check() -> None:
     for finding in found.findings:
         click.echo(f"{finding}\n")
     if found.unread:
-        click.echo(note_of(found.unread, str(project.reports.relative_to(project.root))))
+        click.echo(note_of(found.unread, str(project.paths.reports.relative_to(project.root))))
     count, seconds = len(found.findings), time.monotonic() - began
     result = f"{count_of(count, 'thing')} to change" if count else "nothing found"
     click.echo(

@@ -154,11 +154,11 @@ def offer_worse(project: Project) -> dict[str, Any]:
     from training_pipeline.frozen_set import read_training_set
     from training_pipeline.register import offer
 
-    champion, directory = resolve_champion(project), project.state / "demo" / "worse"
+    champion, directory = resolve_champion(project), project.paths.state / "demo" / "worse"
     training, settings = read_training_set(project), project.settings
     worse = fit.fit_candidate(training, WORSE_TREES, settings.training, project.environment.threads)
     save(worse, directory, fit.reference_rows(worse, training.rows, settings.drift.reference_rows), {})
-    baseline = load(project.models / "baseline", project.use_case)
+    baseline = load(project.paths.models / "baseline", project.use_case)
     record = gate.evaluate_model(project, gate.read_trial(project), directory, baseline, champion.model)
     version = offer(project, directory, record)
     try:
@@ -179,7 +179,7 @@ def plant_drift(project: Project) -> dict[str, Any]:
     rows = max(len(window[PREDICTION]) // 3, project.settings.drift.min_rows)
     highest = np.argsort(-window[PREDICTION], kind="stable")[:rows]
     planted = {name: values[np.sort(highest)] for name, values in window.items()}
-    report = drift_report(project, champion, planted, project.reports / "planted_drift")
+    report = drift_report(project, champion, planted, project.paths.reports / "planted_drift")
     return {
         "what": f"the {rows:,} rows with the highest predictions",
         "verdict": report["verdict"],

@@ -19,6 +19,6 @@ def serve(port: int) -> None:
     selected = Project.load(use_case=click.get_current_context().obj)
     for project in Project.load_all():
         _ = project.loader  # what is wrong is told here in a line; from BentoML's worker it would be a traceback
-    os.environ["BENTOML_HOME"] = str(selected.shared_state / "bentoml")
+    os.environ["BENTOML_HOME"] = str(selected.paths.shared_state / "bentoml")
     command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", "127.0.0.1", "--port", str(port)]
     os.execv(command[0], command)  # noqa: S606 - a list, never a shell; a signal to this process must reach the service

@@ -32,8 +32,8 @@ def build(project: Project) -> Summary:
     root, registry = project.root, _registry(project)
     serving = _serving(registry)
     return {
-        "model": project.namespace,
-        "reports": str(project.reports.relative_to(root)),
+        "model": project.scope.namespace,
+        "reports": str(project.paths.reports.relative_to(root)),
         "use_case": project.settings.use_case,
         "task": project.use_case.task,
         "label": project.use_case.label,
@@ -53,7 +53,7 @@ def build(project: Project) -> Summary:
         "hold": registry["hold"],
         "predictions": {
             "rows": predict and predict["rows"],
-            "path": str(project.predictions.relative_to(root)),
+            "path": str(project.paths.predictions.relative_to(root)),
             "model_version": predict and predict["model_version"],
         },
         "drift": monitor and {name: monitor[name] for name in _DRIFT},
@@ -72,7 +72,7 @@ def write(project: Project, summary: Summary) -> None:
     files = {SUMMARY: summary}
     if summary["predictions"]["rows"]:
         files[REQUEST] = example_request(project)
-    for folder in (project.reports, project.shared_reports):
+    for folder in (project.paths.reports, project.paths.shared_reports):
         for name, content in files.items():
             write_json(folder / name, content)
 

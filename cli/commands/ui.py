@@ -36,12 +36,12 @@ def ui(port: int) -> None:
     project = Project.load(use_case=click.get_current_context().obj)
     uri = project.environment.tracking_uri
     if uri.startswith("http"):
-        click.echo(f"{uri.rstrip('/')}/#/models/{project.namespace}")
+        click.echo(f"{uri.rstrip('/')}/#/models/{project.scope.namespace}")
         return
-    page, backend, log = page_of(project), uri or _own_database(project), project.shared_state / "ui.log"
+    page, backend, log = page_of(project), uri or _own_database(project), project.paths.shared_state / "ui.log"
     if not _is_free(port):
         raise RegistryError("is used by another program", subject=f"port {port}", remedy="Name a free one with --port")
-    with _server(project.shared_state, backend, port, log) as server:
+    with _server(project.paths.shared_state, backend, port, log) as server:
         _await_start(server, port, log)
         click.echo(f"http://{HOST}:{port}/{page}\nCtrl-C stops it.")
         server.wait()
@@ -53,12 +53,12 @@ def page_of(project: Project) -> str:
     from ratchet.model_registry.opening import open_registry
 
     with open_registry(project, "promotion") as registry:
-        return f"#/models/{project.namespace}" if registry.versions() else "#/models"
+        return f"#/models/{project.scope.namespace}" if registry.versions() else "#/models"
 
 
 def _own_database(project: Project) -> str:
     """The checkout's own registry, which is not made here. Raises RegistryError where there is none."""
-    path = project.shared_state / "mlflow.db"
+    path = project.paths.shared_state / "mlflow.db"
     if not path.exists():
         raise RegistryError("there is no model registry yet", subject=str(path), remedy="Run `dvc repro` first")
     return sqlite.url(path)

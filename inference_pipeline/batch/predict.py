@@ -35,7 +35,7 @@ def predict(project: Project, period: PeriodName = "fresh") -> Report:
     with champion_throughout(project) as champion:
         span = project.period(period)
         score = partial(_score, project, champion, span)
-        changes = update(project.predictions, _wanted(project, champion, span), score)
+        changes = update(project.paths.predictions, _wanted(project, champion, span), score)
     return {
         "rows": sum(changes.rows.values()),
         "model_version": champion.version,
@@ -47,7 +47,7 @@ def predict(project: Project, period: PeriodName = "fresh") -> Report:
 
 def _wanted(project: Project, champion: Champion, span: Period) -> dict[str, str]:
     """Every UTC date of the period → digest of code, champion, requests and all feature rows that may be joined to them."""
-    contract, features = champion.model.contract, project.features
+    contract, features = champion.model.contract, project.paths.features
     model = (CODE, champion.version, champion.model.digest, contract.fingerprint)
     requests = unit_digests(features / "requests")
     versions = service_spec(project.use_case).views
@@ -73,7 +73,7 @@ def _within(span: Period, first: date, last: date) -> Period:
 
 def _score(project: Project, champion: Champion, span: Period, stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
     first, last = date.fromisoformat(stale[0]), date.fromisoformat(stale[-1])
-    if not files(project.features / "requests", first, last):
+    if not files(project.paths.features / "requests", first, last):
         yield from ((unit, {}) for unit in stale)
         return
     found = by_date(_predictions(project, champion, _within(span, first, last)), "time")

@@ -35,8 +35,8 @@ def monitor(project: Project) -> Report:
     scored too few rows to tell.
     """
     with champion_throughout(project) as champion:
-        report = drift_report(project, champion, scored_window(project, champion), project.reports)
-    write_json(project.reports / "metrics" / "drift.json", _figures(report))
+        report = drift_report(project, champion, scored_window(project, champion), project.paths.reports)
+    write_json(project.paths.reports / "metrics" / "drift.json", _figures(report))
     return report
 
 

@@ -25,7 +25,7 @@ def example_request(project: Project) -> dict[str, Any]:
     if not requests:
         raise StoreError(
             "holds no request of the fresh period",
-            subject=str(project.predictions),
+            subject=str(project.paths.predictions),
             remedy="Run `ratchet stage predict`",
         )
     whole = [request for request in requests if None not in request.values()]

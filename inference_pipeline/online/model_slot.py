@@ -57,13 +57,13 @@ class ModelSlot:
         kind = RegistryError if _is_refusal(reason) else RegistryUnavailableError
         return kind(
             f"no model serves ({reason})",
-            subject=self.project.namespace,
+            subject=self.project.scope.namespace,
             remedy="Loading is tried again every few seconds",
         )
 
     def _announced(self) -> bytes | None:
         """What reconcile wrote last; read before loading, so that a move meanwhile is seen by the next call."""
-        path = self.project.serving_file
+        path = self.project.paths.serving_file
         return path.read_bytes() if path.exists() else None
 
 

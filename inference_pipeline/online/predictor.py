@@ -57,6 +57,6 @@ def load_predictor(project: Project) -> Predictor:
         load_champion(project),
         {name: protocol.reader(project.use_case) for name, protocol in PROTOCOLS.items()},
         OnlineFeatures(project),
-        OnlineLog(project.online_log),
+        OnlineLog(project.paths.online_log),
         log_schema(project.use_case),
     )

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from ratchet.core.errors import SettingsError
+from ratchet.core.scope import Scope
 from ratchet.core.text import closest
 
 PARAMS_FILE = "params.yaml"
@@ -121,6 +122,10 @@ class Settings(Frozen):
     gate: GateSettings = GateSettings()
     drift: DriftSettings = DriftSettings()
     schedules: Schedules = Schedules()
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.use_case, self.source.name)
 
     @classmethod
     def load(cls, path: Path, use_case: str | None = None) -> Settings:

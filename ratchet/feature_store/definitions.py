@@ -34,7 +34,7 @@ REMEDY = "Run `ratchet stage materialize`"
 
 def feast_project(project: Project) -> str:
     """The name of its Feast project."""
-    return project.namespace.replace("-", "_")
+    return project.scope.namespace.replace("-", "_")
 
 
 def feature_repo(project: Project) -> Path:
@@ -55,7 +55,7 @@ def definitions(project: Project) -> dict[str, Any]:
     entities = _entities(project.use_case, spec)
     views = {
         view.name: _feature_view(
-            _from_repo(project, project.features / "views" / spec.views[view.name]),
+            _from_repo(project, project.paths.features / "views" / spec.views[view.name]),
             spec.schemas[view.name],
             [entities[key] for key in view.keys],
             view.max_age,
@@ -66,7 +66,7 @@ def definitions(project: Project) -> dict[str, Any]:
     by_id = {"requests": request_schema(project.use_case), "labels": label_schema(project.use_case)}
     for name, schema in by_id.items():
         views[name] = _feature_view(
-            _from_repo(project, project.features / name), schema, [entities[REQUEST_ID]], None, online=False
+            _from_repo(project, project.paths.features / name), schema, [entities[REQUEST_ID]], None, online=False
         )
     return {
         **{f"entity_{name}": entity for name, entity in entities.items()},
@@ -79,13 +79,13 @@ def definitions(project: Project) -> dict[str, Any]:
 
 def apply(project: Project) -> None:
     """Make the registry hold exactly the active use case's definitions, and the online store their tables."""
-    project.state.mkdir(parents=True, exist_ok=True)
+    project.paths.state.mkdir(parents=True, exist_ok=True)
     with atomic(feature_repo(project) / "feature_store.yaml") as temporary:
         temporary.touch(mode=0o600)  # a registry's address may hold its password
         temporary.write_text(yaml.safe_dump(_settings(project), sort_keys=False), encoding="utf-8")
     store, wanted = _connect(project, create=True), list(definitions(project).values())
     with databases(project):
-        online_store(project.environment, project.state).create()
+        online_store(project.environment, project.paths.state).create()
         store.apply(wanted, objects_to_delete=_obsolete(store, wanted), partial=False)
 
 
@@ -94,12 +94,12 @@ def databases(project: Project) -> Iterator[None]:
     """Raises StoreError where the database of the registry or of the online store does not do what the block asks of it."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    online = online_store(project.environment, project.state)
+    online = online_store(project.environment, project.paths.state)
     try:
         yield
     except SQLAlchemyError as error:
         is_named = project.environment.feast_registry
-        room = f"See that {project.state} has room and can be written, and run again"
+        room = f"See that {project.paths.state} has room and can be written, and run again"
         remedy = "Start its database, or correct RATCHET_FEAST_REGISTRY" if is_named else room
         raise _unavailable(error, "feature registry", remedy) from error
     except online.errors as error:
@@ -151,7 +151,7 @@ def _connect(project: Project, *, create: bool = False) -> feast.FeatureStore:
 def _registry_path(project: Project) -> Path | None:
     """The registry's SQLite file: the embedded one, or one that RATCHET_FEAST_REGISTRY names; None where it names a server."""
     named = project.environment.feast_registry
-    return sqlite.path_of(named) if named else project.state / "feast_registry.db"
+    return sqlite.path_of(named) if named else project.paths.state / "feast_registry.db"
 
 
 def _from_repo(project: Project, directory: Path) -> Path:
@@ -174,7 +174,7 @@ def _settings(project: Project, *, create: bool = False) -> dict[str, Any]:
             "threads": environment.threads,
             "memory_limit": environment.memory_limit,
         },
-        "online_store": online_store(environment, project.state).settings(),
+        "online_store": online_store(environment, project.paths.state).settings(),
         "materialization": {"pull_latest_features": True},
         "data_quality_monitoring": {"auto_baseline": False},
         "entity_key_serialization_version": 3,

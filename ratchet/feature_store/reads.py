@@ -49,7 +49,7 @@ def labelled_requests(project: Project, period: Period, as_of: datetime) -> pa.T
 
 def request_times(project: Project, period: Period) -> pa.Table:
     """The event_timestamp of each request of a period, whether its label is known or not, in order."""
-    requests = between(project.features / "requests", [EVENT_TIMESTAMP], period.start, period.end - TICK)
+    requests = between(project.paths.features / "requests", [EVENT_TIMESTAMP], period.start, period.end - TICK)
     found = Query(requests).run(project.environment.threads, project.environment.memory_limit)
     return found.sort_by(EVENT_TIMESTAMP)
 
@@ -61,7 +61,7 @@ class OnlineFeatures:
         self._use_case = project.use_case
         self._spec = service_spec(project.use_case)
         self._store = open_store(project)
-        self._online = online_store(project.environment, project.state)
+        self._online = online_store(project.environment, project.paths.state)
         with databases(project):
             self._online.attach(self._store)
         self._service = feature_service(self._store, self._spec)
@@ -118,7 +118,7 @@ class OnlineFeatures:
 
 def _historical(project: Project, period: Period) -> pa.Table:
     store = open_store(project)
-    requests = project.features / "requests"
+    requests = project.paths.features / "requests"
     nothing = StoreError(f"holds no request of {period}", subject=str(requests), remedy="Run `ratchet stage featurize`")
     if not files(requests, period.start.date(), (period.end - TICK).date()):
         raise nothing
@@ -132,7 +132,9 @@ def _historical(project: Project, period: Period) -> pa.Table:
 
 def _labels(project: Project, period: Period, as_of: datetime) -> pa.Table:
     schema = label_schema(project.use_case)
-    rows = between(project.features / "labels", schema.names, period.start, period.end - TICK, nothing="no_labels")
+    rows = between(
+        project.paths.features / "labels", schema.names, period.start, period.end - TICK, nothing="no_labels"
+    )
     known = f"label_known_at <= {timestamptz(as_of)}"
     query = f"SELECT request_id, label, label_known_at FROM ({rows}) WHERE {known} ORDER BY request_id"
     return Query(query, {"no_labels": schema.empty_table()}).run(

@@ -39,7 +39,7 @@ class SourceRows:
         connection = connect(project.environment)
 
         def rows(table: SourceTable, first: date | None, last: date | None) -> ibis.Table:
-            return scan(connection, project.accepted / table.name, table.stored_schema, first, last)
+            return scan(connection, project.paths.accepted / table.name, table.stored_schema, first, last)
 
         return cls(connection, read_by(project.use_case, compiled), rows)
 

@@ -52,7 +52,7 @@ def accept(project: Project, feature_service: str, fingerprint: str, *, by: str,
             remedy="Give --reason and --by, each in a word at least",
         )
     document = Reason(
-        model_name=project.namespace,
+        model_name=project.scope.namespace,
         feature_service=feature_service,
         fingerprint=fingerprint,
         by=by.strip(),
@@ -68,7 +68,7 @@ def accept(project: Project, feature_service: str, fingerprint: str, *, by: str,
 def find_reason(project: Project, fingerprint: str) -> tuple[Reason | None, str]:
     """The reason that covers a model of this feature service, and if there is none, why the one in the file does not count."""
     try:
-        own = [reason for reason in _read(project) if reason.model_name == project.namespace]
+        own = [reason for reason in _read(project) if reason.model_name == project.scope.namespace]
         for reason in own:
             check_reason(reason, fingerprint, project)
     except GateError as error:
@@ -79,7 +79,7 @@ def find_reason(project: Project, fingerprint: str) -> tuple[Reason | None, str]
 def check_reason(reason: Reason, fingerprint: str, project: Project) -> None:
     """Raises GateError unless a person signed it, with this project's key, for this model and feature service."""
     check_signature(reason, project, f"Sign a new one by {how_to_accept(project)}")
-    if reason.model_name != project.namespace:
+    if reason.model_name != project.scope.namespace:
         raise _refusal(f"it was signed for {reason.model_name}", project)
     if reason.fingerprint != fingerprint:
         raise _refusal(f"it was signed for other inputs or features ({reason.feature_service})", project)

@@ -110,7 +110,7 @@ def verify(record: GateRecord, digest: str, project: Project) -> None:
     check_signature(record, project, how_to_judge_again(project))
     if record.candidate != digest:
         raise _refusal(f"it is about model {record.candidate[:12]}, not {digest[:12]}", project)
-    if record.model_name != project.namespace:
+    if record.model_name != project.scope.namespace:
         raise _refusal(f"it is about {record.model_name}", project)
     if record.evidence.reason:
         check_reason(record.evidence.reason, record.fingerprint, project)
@@ -164,7 +164,7 @@ def how_to_judge_again(project: Project) -> str:
 
 def _refusal(problem: str, project: Project, remedy: str = "") -> GateError:
     remedy = remedy or how_to_judge_again(project)
-    return GateError(problem, subject=f"gate record of {project.namespace}", remedy=remedy)
+    return GateError(problem, subject=f"gate record of {project.scope.namespace}", remedy=remedy)
 
 
 def _compares_with_another(record: GateRecord, serving: str | None, project: Project) -> GateError:
@@ -201,12 +201,12 @@ def _checked(waiver: Waiver | None, digest: str, project: Project) -> Waiver:
     if waiver is None:
         raise GateError(
             "not shown to be better, only not to be worse",
-            subject=f"gate record of {project.namespace}",
+            subject=f"gate record of {project.scope.namespace}",
             remedy=f"{HOW_TO_WAIVE}, or train a better one",
         )
     check_signature(waiver, project, HOW_TO_WAIVE)
     about = (waiver.model_name, waiver.candidate)
-    if about != (project.namespace, digest) or waiver.expires <= project.clock.now():
+    if about != (project.scope.namespace, digest) or waiver.expires <= project.clock.now():
         raise GateError(
             f"it is for {waiver.model_name} {waiver.candidate[:12]} until {waiver.expires.isoformat()}",
             subject=f"waiver by {waiver.by}",

@@ -61,7 +61,7 @@ def _payload(document: Signed) -> bytes:
 
 def _key_path(project: Project) -> Path:
     """The private key; the public one lies beside it, with the suffix .pub."""
-    return Path(project.environment.signing_key or project.shared_state / "keys" / "gate.key")
+    return Path(project.environment.signing_key or project.paths.shared_state / "keys" / "gate.key")
 
 
 def _private_key(project: Project) -> Ed25519PrivateKey:
@@ -91,7 +91,7 @@ def _pair(path: Path, public: Ed25519PublicKey) -> None:
 def begin_anew(project: Project) -> str:
     """What to do where a key, or what it signed, is gone for good."""
     stage = f"evaluate@{project.settings.use_case}"
-    return f"delete the registered model {project.namespace} in MLflow and run `dvc repro --force --downstream {stage}`"
+    return f"delete the registered model {project.scope.namespace} in MLflow and run `dvc repro --force --downstream {stage}`"
 
 
 def _make_key(path: Path, project: Project) -> None:

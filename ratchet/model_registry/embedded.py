@@ -27,7 +27,7 @@ _LOCATIONS = (
 
 def database(project: Project) -> Path:
     """MLflow's own database, or the SQLite file that RATCHET_TRACKING_URI names."""
-    return sqlite.path_of(project.environment.tracking_uri) or project.shared_state / "mlflow.db"
+    return sqlite.path_of(project.environment.tracking_uri) or project.paths.shared_state / "mlflow.db"
 
 
 def is_a_file(project: Project) -> bool:
@@ -45,12 +45,12 @@ def tracking_uri(project: Project) -> str:
 
 def artifacts(project: Project) -> Path:
     """Where the artifacts of embedded experiments are."""
-    return project.shared_state / _ARTIFACTS
+    return project.paths.shared_state / _ARTIFACTS
 
 
 def marker(project: Project) -> Path:
     """The file that says that models were registered from this checkout: from then on an absent database is a loss."""
-    return project.shared_state / "registered.json"
+    return project.paths.shared_state / "registered.json"
 
 
 def begin_without(project: Project) -> str:
@@ -102,7 +102,7 @@ def follow_move(project: Project) -> None:
 
     Raises sqlite3.Error at once where the database cannot be opened: MLflow would try for an hour.
     """
-    here, end = artifacts(project).as_uri(), f"/{project.shared_state.name}/{_ARTIFACTS}"
+    here, end = artifacts(project).as_uri(), f"/{project.paths.shared_state.name}/{_ARTIFACTS}"
     with closing(sqlite.connect(database(project))) as connection:
         known = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
         is_own = not project.environment.tracking_uri and artifacts(project).is_dir()

@@ -55,7 +55,7 @@ def log(client: MlflowClient, project: Project, model: Model, directory: Path, r
     client.finalize_logged_model(logged.model_id, "READY")
     _log_files(client, project, directory, run_id)
     tags |= {STATUS: "candidate", **_log_record(client, run_id, record)}
-    name = project.namespace
+    name = project.scope.namespace
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
     client.create_model_version(name, logged.artifact_location, run_id, tags, model_id=logged.model_id)
@@ -77,7 +77,7 @@ def log_files(client: MlflowClient, version: Version, model: Model, directory: P
 
 def describe(client: MlflowClient, project: Project, version: Version, record: GateRecord, contract: Contract) -> None:
     """Show on the version's page what the record says, and on the model's what it predicts, unless they show it."""
-    name, number = project.namespace, str(version.number)
+    name, number = project.scope.namespace, str(version.number)
     about = registered_model_card(project.use_case, project.settings.source.name)
     if client.get_registered_model(name).description != about:
         client.update_registered_model(name, about)
@@ -128,12 +128,12 @@ def _start_run(
 
 def _experiment(client: MlflowClient, project: Project) -> str:
     """The namespace's experiment; a server of its own decides itself where artifacts go."""
-    found = client.get_experiment_by_name(project.namespace)
+    found = client.get_experiment_by_name(project.scope.namespace)
     if found is not None:
         return str(found.experiment_id)
     environment = project.environment
     local = "" if environment.tracking_uri.startswith("http") else artifacts(project).as_uri()
-    return str(client.create_experiment(project.namespace, environment.artifact_location or local or None))
+    return str(client.create_experiment(project.scope.namespace, environment.artifact_location or local or None))
 
 
 def _metrics(record: GateRecord, now: int) -> list[Metric]:
@@ -162,7 +162,7 @@ def _dataset(project: Project, model: Model, directory: Path) -> DatasetInput:
         name=contract.model_name,
         digest=contract.data_version,
         source_type="local",
-        source=json.dumps({"uri": project.dataset.relative_to(project.root).as_posix()}),
+        source=json.dumps({"uri": project.paths.dataset.relative_to(project.root).as_posix()}),
         schema=json.dumps(columns),
         profile=json.dumps(period),
     )

@@ -40,7 +40,7 @@ def open_registry(project: Project, room: Literal["promotion", "registration"]) 
 def _alone(project: Project, room: str) -> AbstractContextManager[object]:
     """The lock of a room. Where state/ is absent nobody can be in it, and a reader makes no state/ that would be in the way
     of the one that is put back."""
-    folder = project.shared_state
+    folder = project.paths.shared_state
     if room == "registration" or project.environment.tracking_uri:
         folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / f"{room}.lock", timeout=LOCK_SECONDS) if folder.is_dir() else nullcontext()

@@ -56,7 +56,7 @@ def promote(
         still = "What served before still serves. " if report["champion"] else ""
         raise GateError(
             f"refused: {report['refused']['reason']}",
-            subject=f"{project.namespace} version {report['refused']['version']}",
+            subject=f"{project.scope.namespace} version {report['refused']['version']}",
             remedy=still + report["refused"]["remedy"],
         )
     return report
@@ -100,10 +100,10 @@ def _waiver(project: Project, version: Version, by: str, reason: str | None, unt
     if not (by.strip() and reason and reason.strip()):
         raise GateError(
             "an end date waives nothing without a name and a reason",
-            subject=f"{project.namespace} version {version.number}",
+            subject=f"{project.scope.namespace} version {version.number}",
             remedy="Give --by and --reason",
         )
-    waiver = Waiver(model_name=project.namespace, candidate=version.digest, by=by, reason=reason, expires=until)
+    waiver = Waiver(model_name=project.scope.namespace, candidate=version.digest, by=by, reason=reason, expires=until)
     return sign(waiver, project)
 
 
@@ -120,7 +120,7 @@ def rollback(project: Project, *, by: str, reason: str) -> Report:
         raise RegistryError(
             f"there is no version to return to: version {champion.version} is the first that served, or the one before it "
             "has been deleted",
-            subject=f"model {project.namespace}",
+            subject=f"model {project.scope.namespace}",
             remedy="Ask for another version that `ratchet status` lists: `ratchet promote VERSION`. Where it lists no other, "
             f"only a model that is better takes its place: change what it learns from, and `dvc repro "
             f"monitor@{project.settings.use_case}`",
@@ -132,7 +132,7 @@ def _require_reason(project: Project, by: str, reason: str) -> None:
     if not (by.strip() and reason.strip()):
         raise RegistryError(
             "the promotion history takes no entry without a name and a reason",
-            subject=f"model {project.namespace}",
+            subject=f"model {project.scope.namespace}",
             remedy="Give --reason and --by, each in a word at least",
         )
 
@@ -158,7 +158,7 @@ def release(project: Project, *, by: str, reason: str) -> Report:
         if held is None:
             raise RegistryError(
                 "no rollback holds the policy back",
-                subject=f"model {project.namespace}",
+                subject=f"model {project.scope.namespace}",
                 remedy="There is nothing to release: `ratchet status` shows what was promoted last",
             )
         entry = held.model_copy(
@@ -220,7 +220,7 @@ def _entry(project: Project, snapshot: Snapshot, version: Version, waiver: Waive
     """The next entry; a request that was not made through `ratchet` came from MLflow itself."""
     entries, request = snapshot.history, snapshot.request_for(version.number)
     entry = Entry(
-        model_name=project.namespace,
+        model_name=project.scope.namespace,
         number=len(entries) + 1,
         kind=kind_of(entries, version.number, by_policy=bool(request and request.by_policy)),
         version=version.number,
@@ -264,4 +264,4 @@ def _statuses(snapshot: Snapshot, refused: dict[str, Any] | None) -> dict[int, s
 def _write_serving_file(project: Project, champion: Entry | None) -> None:
     """What the scoring stage depends on; it is there, with nothing in it, even where nothing serves."""
     content = {"version": champion and champion.version, "digest": champion and champion.digest}
-    write_json(project.serving_file, {**content, "model": project.namespace})
+    write_json(project.paths.serving_file, {**content, "model": project.scope.namespace})

@@ -101,7 +101,7 @@ def _entry(number: int, name: str, text: str, project: Project) -> Entry:
     if entry is None or (entry.number, entry.tag) != (number, name):
         raise RegistryError(
             f"{name} is not entry {number}, signed with this checkout's key",
-            subject=f"promotion history of {project.namespace}",
+            subject=f"promotion history of {project.scope.namespace}",
             remedy="Use the key that signed it (RATCHET_SIGNING_KEY), or restore the tags of the registered model; "
             f"if that cannot be done, {begin_anew(project)}",
         )
@@ -116,7 +116,7 @@ def _verified(kind: type[Authored], text: str | None, project: Project) -> Autho
             check_signature(document, project)
     except GateError:
         return None
-    return document if document is not None and document.model_name == project.namespace else None
+    return document if document is not None and document.model_name == project.scope.namespace else None
 
 
 def parsed(kind: type[Document], text: str | bytes | None) -> Document | None:

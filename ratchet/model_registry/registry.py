@@ -43,7 +43,7 @@ class Registry:
 
     def __init__(self, project: Project, *, create: bool = False) -> None:
         self.project = project
-        self.name = project.namespace
+        self.name = project.scope.namespace
         self._exists = self._find(create)
 
     def _find(self, create: bool) -> bool:
@@ -231,7 +231,7 @@ class Registry:
 
         Raises GateError where they are gone or others.
         """
-        directory = self.project.state / "models" / version.digest
+        directory = self.project.paths.state / "models" / version.digest
         if checksums(directory) != record.files:
             self._download(version, record, directory)
         return directory

@@ -20,7 +20,7 @@ def write_requested(registry: Registry) -> dict[str, int | str | None]:
     champion = aliases.get(CHAMPION, "deleted" if served else None)
     asked = {REQUESTED: aliases.get(REQUESTED), CHAMPION: champion, "history": _named_by_history(registry)}
     waiting = {name: version if version != served else None for name, version in asked.items()}
-    write_json(registry.project.requested_file, waiting)
+    write_json(registry.project.paths.requested_file, waiting)
     return waiting
 
 
@@ -39,7 +39,7 @@ def write_missing(registry: Registry) -> list[str]:
     known = set(_registered(registry.project))
     held = {of.digest for of in registry.versions().values() if of.digest in known and registry.holds(of)}
     missing = sorted(known - held)
-    write_json(registry.project.missing_file, missing)
+    write_json(registry.project.paths.missing_file, missing)
     return missing
 
 
@@ -54,5 +54,5 @@ def _registered(project: Project) -> Iterator[str]:
 
 def _serving(project: Project) -> Report:
     """What `reconcile` wrote last; empty where it never ran."""
-    path = project.serving_file
+    path = project.paths.serving_file
     return dict(read_json(path)) if path.exists() else {}

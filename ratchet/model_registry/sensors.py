@@ -24,7 +24,7 @@ _TICK = 1_000_000_000  # nanoseconds; within a tick of the file system's clock a
 
 def sense(projects: Sequence[Project]) -> Report:
     """Look at every project's registered model; what is open or lost, by the model's name."""
-    memory = projects[0].shared_state / "sensed.json"
+    memory = projects[0].paths.shared_state / "sensed.json"
     states = _file_states(projects)
     last = dict(read_json(memory)) if states and memory.exists() else {}
     if states and last.get("seen") == _seen(states, projects):
@@ -42,7 +42,7 @@ def _sense(projects: Sequence[Project]) -> Report:
     found = {}
     for project in projects:
         with open_registry(project, "promotion") as registry:
-            found[project.namespace] = {**write_requested(registry), "missing": write_missing(registry)}
+            found[project.scope.namespace] = {**write_requested(registry), "missing": write_missing(registry)}
     return found
 
 
@@ -59,13 +59,17 @@ def _file_states(projects: Sequence[Project]) -> list[FileState]:
 def _read(projects: Sequence[Project]) -> Iterator[Path]:
     """What the sensors read: the code that does it, the registry, the key, and what each project last did with them."""
     yield from Path(ratchet.__file__).parent.rglob("*.py")
-    shared, database = projects[0].shared_state, embedded.database(projects[0])
+    shared, database = projects[0].paths.shared_state, embedded.database(projects[0])
     yield from (database, database.with_name(f"{database.name}-wal"), embedded.marker(projects[0]))
-    folders = [embedded.artifacts(projects[0]), shared / "keys", *(project.state / "models" for project in projects)]
+    folders = [
+        embedded.artifacts(projects[0]),
+        shared / "keys",
+        *(project.paths.state / "models" for project in projects),
+    ]
     for folder in folders:
         yield from folder.rglob("*")
     for project in projects:
-        yield from (project.serving_file, project.reports / "register.json")
+        yield from (project.paths.serving_file, project.paths.reports / "register.json")
 
 
 def _state(path: Path) -> FileState:
@@ -75,5 +79,5 @@ def _state(path: Path) -> FileState:
 
 def _seen(states: Sequence[FileState], projects: Sequence[Project]) -> str:
     """Changes with what the sensors read, and with what they wrote."""
-    written = [path for project in projects for path in (project.requested_file, project.missing_file)]
+    written = [path for project in projects for path in (project.paths.requested_file, project.paths.missing_file)]
     return digest(states, [path.read_text(encoding="utf-8") if path.exists() else None for path in written])

@@ -41,7 +41,7 @@ class PredictionLog:
     @classmethod
     def open(cls, project: Project) -> PredictionLog:
         """The log of a project."""
-        return cls(project.predictions, project.online_log, lambda: log_schema(project.use_case))
+        return cls(project.paths.predictions, project.paths.online_log, lambda: log_schema(project.use_case))
 
     @cached_property
     def _schema(self) -> pa.Schema:

@@ -24,9 +24,9 @@ _WAIT = 120.0
 
 def features_version(project: Project) -> str:
     """The version of the features, requests and labels as they are. Raises StoreError where there are none."""
-    if not project.features.is_dir():
-        raise StoreError("is not there", subject=str(project.features), remedy="Run `dvc repro featurize`")
-    return directory_md5(project.features)
+    if not project.paths.features.is_dir():
+        raise StoreError("is not there", subject=str(project.paths.features), remedy="Run `dvc repro featurize`")
+    return directory_md5(project.paths.features)
 
 
 def commit_stages(project: Project, stages: Sequence[str], keep: Path, began: Inputs, wait: float = _WAIT) -> None:
@@ -35,7 +35,7 @@ def commit_stages(project: Project, stages: Sequence[str], keep: Path, began: In
     `began` are the inputs of these stages and of those that ran with them, before any ran; DVC would take those of now for
     them. One run at a time: it waits up to `wait` seconds for others. Raises VersionError.
     """
-    with held(project.shared_state / _REPOSITORY, wait):
+    with held(project.paths.shared_state / _REPOSITORY, wait):
         require_unedited(began.content, inputs(project, began.stages).content)
         _dvc(project, "commit", "--force", *stages)
         with atomic(keep) as temporary:
@@ -54,7 +54,7 @@ def restore(project: Project, lock: Path, wait: float = _WAIT) -> None:
             f"names no stage of {project.settings.use_case}", subject=str(lock), remedy="Name its use case (--use-case)"
         )
     current = project.root / LOCK_FILE
-    with alone(project, PIPELINES, wait), held(project.shared_state / _REPOSITORY, wait):
+    with alone(project, PIPELINES, wait), held(project.paths.shared_state / _REPOSITORY, wait):
         stages = {**(_locked(current) if current.exists() else {}), **own}
         write_text(current, yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False))
         _dvc(project, "checkout", *own)

@@ -24,7 +24,7 @@ def alone(project: Project, pipelines: Iterable[Pipeline], wait: float) -> Itera
     """
     with ExitStack() as stack:
         for pipeline in sorted(pipelines, key=PIPELINES.index):
-            stack.enter_context(held(project.state / f"{pipeline}.lock", wait))
+            stack.enter_context(held(project.paths.state / f"{pipeline}.lock", wait))
         yield
 
 

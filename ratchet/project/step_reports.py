@@ -24,17 +24,17 @@ def run(project: Project, name: str, step: Step) -> Report:
     started = time.perf_counter()
     report = step(project)
     if report != read(project, name):
-        write_json(project.reports / f"{name}.json", report)
-        write_json(project.state / "seconds" / f"{name}.json", round(time.perf_counter() - started, 3))
+        write_json(project.paths.reports / f"{name}.json", report)
+        write_json(project.paths.state / "seconds" / f"{name}.json", round(time.perf_counter() - started, 3))
     return report
 
 
 def read(project: Project, name: str) -> Report | None:
     """The last report of a step, or None where it has not run."""
-    path = project.reports / f"{name}.json"
+    path = project.paths.reports / f"{name}.json"
     return dict(read_json(path)) if path.exists() else None
 
 
 def seconds(project: Project) -> dict[str, float]:
     """How long each step took when it last ran."""
-    return {path.stem: float(read_json(path)) for path in sorted((project.state / "seconds").glob("*.json"))}
+    return {path.stem: float(read_json(path)) for path in sorted((project.paths.state / "seconds").glob("*.json"))}

@@ -57,7 +57,7 @@ def mlflow_server(tmp_path: Path, empty_registry: Project) -> Iterator[str]:
     """The address of a real MLflow server with an empty database and artifacts of its own."""
     from tests.support.mlflow_server import serving
 
-    with serving(tmp_path, empty_registry.shared_state / "mlflow.db") as address:
+    with serving(tmp_path, empty_registry.paths.shared_state / "mlflow.db") as address:
         yield address
 
 

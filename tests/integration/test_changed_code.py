@@ -46,7 +46,7 @@ def test_a_step_of_other_code_does_everything_again(
     project: Project, monkeypatch: pytest.MonkeyPatch, step: str, outputs: str
 ) -> None:
     """All that it wrote is written again; and once more, nothing is."""
-    found = [*project.data.glob(outputs), *project.state.glob(outputs)]
+    found = [*project.paths.data.glob(outputs), *project.paths.state.glob(outputs)]
 
     def run() -> int:
         """How many of its files a run of the step writes."""
@@ -71,8 +71,8 @@ def test_an_edited_loader_reads_its_batches_again(tmp_path: Path) -> None:
         """The sum of a column that the loader makes, and when the raw files were written."""
         command = [sys.executable, "-B", "-c", INGEST, str(project.root)]
         subprocess.run(command, cwd=tmp_path / "code", capture_output=True, check=True)
-        rows = pyarrow.dataset.dataset(sorted(map(str, project.raw.rglob("*.parquet")))).to_table()
-        written = {path.stat().st_mtime_ns for path in project.raw.rglob("*.parquet")}
+        rows = pyarrow.dataset.dataset(sorted(map(str, project.paths.raw.rglob("*.parquet")))).to_table()
+        written = {path.stat().st_mtime_ns for path in project.paths.raw.rglob("*.parquet")}
         return pc.sum(rows["booked_days_ahead"]).as_py(), written
 
     text = loader.read_text(encoding="utf-8")

@@ -40,8 +40,8 @@ def test_a_view_that_both_declare_is_computed_alike_and_kept_apart(noshow: Proje
     """It has one version and the same bytes, in two Feast projects."""
     one, other = service_spec(noshow.use_case), service_spec(reminders.use_case)
     assert (one.views, one.schemas) == (other.views, other.schemas)
-    assert contents(noshow.features / "views") == contents(reminders.features / "views")
-    assert not {*files(noshow.data)} & {*files(reminders.data)}
+    assert contents(noshow.paths.features / "views") == contents(reminders.paths.features / "views")
+    assert not {*files(noshow.paths.data)} & {*files(reminders.paths.data)}
     assert ("noshow_clinic", "reminders_clinic") == (feast_project(noshow), feast_project(reminders))
 
 
@@ -62,19 +62,19 @@ def test_one_process_answers_for_both(server: Server, noshow: Project, reminders
     """Each by its own name, model and prediction log."""
     for project in (noshow, reminders):
         predict(project)
-        answer = server.client.post(f"/v1/models/{project.namespace}:predict", json=example_request(project))
-        assert (200, project.namespace) == (answer.status_code, answer.json()["model_name"])
-        assert [*project.online_log.rglob("*.jsonl")]
+        answer = server.client.post(f"/v1/models/{project.scope.namespace}:predict", json=example_request(project))
+        assert (200, project.scope.namespace) == (answer.status_code, answer.json()["model_name"])
+        assert [*project.paths.online_log.rglob("*.jsonl")]
     assert ["noshow-clinic", "reminders-clinic"] == server.client.get("/v1/models").json()["models"]
 
 
 def test_a_prediction_is_traced_whoever_made_it(server: Server, reminders: Project) -> None:
     """An id leads to its model from wherever one asks; one that nobody gave is an error of the use case that is selected."""
-    url = f"/v1/models/{reminders.namespace}:predict"
+    url = f"/v1/models/{reminders.scope.namespace}:predict"
     (prediction_id,) = server.client.post(url, json=example_request(reminders)).json()["prediction_ids"]
     traced = ratchet_trace(reminders, prediction_id)
     assert 0 == traced.returncode, traced.stderr
-    assert reminders.namespace == json.loads(traced.stdout)["model"]["name"]
+    assert reminders.scope.namespace == json.loads(traced.stdout)["model"]["name"]
     assert "is not in the prediction log" in ratchet_trace(reminders, f"{prediction_id}0").stderr
 
 

@@ -26,7 +26,7 @@ def accept_all(project: Project, change: Callable[[pa.Table], pa.Table] = lambda
 def accept(project: Project, batches: Batches) -> None:
     """Make these the accepted rows: with row_id, by the UTC date of their event time."""
     wanted = {f"{table}/{batch}": digest(rows.to_pylist()) for (table, batch), rows in batches.items()}
-    update(project.accepted, wanted, lambda stale: [(unit, _files(project, unit, batches)) for unit in stale])
+    update(project.paths.accepted, wanted, lambda stale: [(unit, _files(project, unit, batches)) for unit in stale])
 
 
 def _files(project: Project, unit: str, batches: Batches) -> Files:

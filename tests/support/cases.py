@@ -53,7 +53,7 @@ def case_project(root: Path, use_case: str, periods: Periods, **options: int) ->
 def accepted_rows(project: Project, table: str) -> list[Row]:
     """All accepted rows of a table."""
     connection = connect(project.environment)
-    rows = scan(connection, project.accepted / table, project.use_case.table(table).stored_schema)
+    rows = scan(connection, project.paths.accepted / table, project.use_case.table(table).stored_schema)
     found: list[Row] = connection.to_pyarrow(rows).to_pylist()
     return found
 

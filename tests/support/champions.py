@@ -48,4 +48,6 @@ def fixed_predictor(project: Project) -> Predictor:
     """A predictor that needs no store."""
     schema = prediction_schema.log_schema(project.use_case)
     readers = {name: protocol.reader(project.use_case) for name, protocol in PROTOCOLS.items()}
-    return Predictor(project, noshow_champion(project), readers, FixedFeatures(), OnlineLog(project.online_log), schema)
+    return Predictor(
+        project, noshow_champion(project), readers, FixedFeatures(), OnlineLog(project.paths.online_log), schema
+    )

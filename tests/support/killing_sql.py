@@ -30,7 +30,7 @@ Rows = set[tuple[Any, ...]]
 
 def online_rows(root: Path) -> dict[str, Rows]:
     """Everything that the online store holds, by table."""
-    with sqlite3.connect(SqliteOnlineStore(parcels_project(root).state).path) as database:
+    with sqlite3.connect(SqliteOnlineStore(parcels_project(root).paths.state).path) as database:
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         columns = "entity_key, feature_name, value, event_ts"
         return {name: set(database.execute(f'SELECT {columns} FROM "{name}"')) for name in tables}
@@ -74,7 +74,7 @@ def _profile(root: Path, react: Callable[[int], None]) -> Callable[[], int]:
 
 def _state(root: Path) -> list[tuple[str, int, bytes]]:
     """The databases, their journals and write-ahead logs: size and header, which every transaction changes."""
-    files = sorted(parcels_project(root).state.glob("*.db*"))
+    files = sorted(parcels_project(root).paths.state.glob("*.db*"))
     return [(path.name, path.stat().st_size, path.read_bytes()[:100]) for path in files]
 
 

@@ -55,7 +55,7 @@ def noshow_contract(project: Project | None = None, fingerprint: str = "") -> Co
     project = project or noshow_project(Path())
     fingerprint = fingerprint or service_spec(project.use_case).fingerprint
     return Contract(
-        model_name=project.namespace,
+        model_name=project.scope.namespace,
         use_case=project.settings.use_case,
         source=project.settings.source.name,
         task="binary",

@@ -18,7 +18,7 @@ STAGE = "featurize@tests.support.noshow"
 def recorded_project(tmp_path: Path) -> Project:
     """A git and DVC repository with one stage, whose output is the features."""
     project = noshow_project(tmp_path)
-    output = str(project.features.relative_to(tmp_path))
+    output = str(project.paths.features.relative_to(tmp_path))
     do = {"cmd": "true", "deps": ["code.py"], "outs": [{output: {"persist": True}}]}
     stages = {"featurize": {"foreach": [project.settings.use_case], "do": do}}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
@@ -35,14 +35,14 @@ def recorded_project(tmp_path: Path) -> Project:
 def write(project: Project, **files: str) -> None:
     """Write files of features; `__` in a name is a folder."""
     for name, text in files.items():
-        path = project.features / name.replace("__", "/")
+        path = project.paths.features / name.replace("__", "/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
 
 def kept(project: Project, name: str) -> Path:
     """Where the dvc.lock of a run is kept."""
-    return project.state / "runs" / name / "dvc.lock"
+    return project.paths.state / "runs" / name / "dvc.lock"
 
 
 def record(project: Project, name: str) -> None:

@@ -63,14 +63,14 @@ def trained(project: Project, **made_by: Any) -> Project:
     models = {"baseline": (baseline(), None), "candidate": (candidate(), baseline().digest)}
     for name, (clean, champion) in models.items():
         model = replace(clean, contract=clean.contract.model_copy(update=made_by))
-        directory = save_noshow(model, project.models / name)
-        gate_record.write(noshow_record(project, model, champion, directory), project.gate / f"{name}.json")
+        directory = save_noshow(model, project.paths.models / name)
+        gate_record.write(noshow_record(project, model, champion, directory), project.paths.gate / f"{name}.json")
     return project
 
 
 def offer_model(project: Project, model: Model, champion: str | None, **evidence: Any) -> int:
     """The version of a model with a record that is superior to `champion` (a digest), but for changes to its evidence."""
-    directory = save_noshow(model, project.models / model.digest[:12])
+    directory = save_noshow(model, project.paths.models / model.digest[:12])
     return offer(project, directory, noshow_record(project, model, champion, directory, **evidence))
 
 
@@ -86,19 +86,19 @@ def statuses(project: Project) -> list[str]:
 
 def move(project: Project, alias: str, version: int) -> None:
     """What a click in MLflow's UI does."""
-    client(project).set_registered_model_alias(project.namespace, alias, str(version))
+    client(project).set_registered_model_alias(project.scope.namespace, alias, str(version))
 
 
 def stored_record(project: Project, version: int) -> Path:
     """The stored record of a version, where MLflow keeps it."""
-    run_id = client(project).get_model_version(project.namespace, str(version)).run_id
+    run_id = client(project).get_model_version(project.scope.namespace, str(version)).run_id
     folder = client(project).get_run(run_id).info.artifact_uri.removeprefix("file://")
     return next(Path(folder, "gate").iterdir())
 
 
 def artifacts(project: Project, version: int) -> Path:
     """The stored model of a version, where MLflow keeps it."""
-    return Path(client(project).get_model_version(project.namespace, str(version)).source.removeprefix("file://"))
+    return Path(client(project).get_model_version(project.scope.namespace, str(version)).source.removeprefix("file://"))
 
 
 def with_namespace(project: Project) -> Project:

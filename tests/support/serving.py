@@ -58,7 +58,7 @@ class Server:
 
     @property
     def model(self) -> str:
-        return f"/v1/models/{self.project.namespace}"
+        return f"/v1/models/{self.project.scope.namespace}"
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def _training_set(project: Project, rows: Columns) -> TrainingSet:
 
 
 def _offer(project: Project, model: Model, rows: Columns, champion: str | None) -> Model:
-    directory = project.models / model.digest[:12]
+    directory = project.paths.models / model.digest[:12]
     reference = {name: rows[name] for name in [*model.contract.inputs, "label"]}
     save(model, directory, pa.table({**reference, "prediction": model.predict(rows)}))
     offer(project, directory, noshow_record(project, model, champion, directory))

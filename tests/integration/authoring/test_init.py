@@ -132,7 +132,9 @@ def test_init_and_check_agree_on_a_baseline_of_chance(seed: int, by: str, tmp_pa
 def labels(project: Project) -> tuple[dict[str, int], set[str], set[str]]:
     """Rows by where validate put them, the requests, and those of them with a label, after the feature pipeline."""
     reports = {name: STEPS[name].load()(project) for name in ("ingest", "validate", "featurize")}
-    found = [pq.read_table(project.features / table)["request_id"].to_pylist() for table in ("requests", "labels")]
+    found = [
+        pq.read_table(project.paths.features / table)["request_id"].to_pylist() for table in ("requests", "labels")
+    ]
     return reports["validate"]["rows"], set(found[0]), set(found[1])
 
 

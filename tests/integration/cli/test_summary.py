@@ -150,13 +150,13 @@ def test_a_checkout_in_which_nothing_ran_has_a_summary(unserved: Project) -> Non
     assert "  dvc repro monitor@tests.support.noshow" in typed
     assert not any("serve" in line or "trace" in line for line in typed)
     write(unserved, found)
-    assert not unserved.shared_reports.exists()
+    assert not unserved.paths.shared_reports.exists()
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_report_that_is_away_leaves_the_others(project: Project, summary: Summary, step: str) -> None:
     """Whichever step has no report, the summary is written and read, and the step is named as missing."""
-    path = project.reports / f"{step}.json"
+    path = project.paths.reports / f"{step}.json"
     content = path.read_bytes()
     path.unlink()
     try:
@@ -208,7 +208,7 @@ def test_what_serves_now_is_named(summary: Summary, rolled_back: Summary) -> Non
 
 def test_the_champion_of_the_summary_is_that_of_dvc_metrics(project: Project, rolled_back: Summary) -> None:
     """The one that the candidate was compared with, whatever serves by now."""
-    metrics = json.loads((project.reports / "metrics" / "holdout.json").read_text(encoding="utf-8"))
+    metrics = json.loads((project.paths.reports / "metrics" / "holdout.json").read_text(encoding="utf-8"))
     for role in ("baseline", "candidate", "champion"):
         assert metrics[role].items() <= rolled_back["holdout"][role].items()
 
@@ -295,7 +295,7 @@ def test_a_version_that_waits_says_so_once(served: Project) -> None:
 
 def test_a_champion_that_was_deleted_is_told(served: Project) -> None:
     """Status and summary say what is gone, and what to do."""
-    client(served).delete_model_version(served.namespace, "2")
+    client(served).delete_model_version(served.scope.namespace, "2")
     text = render_status(status(served))
     told = next(line for line in text.splitlines() if "has been deleted" in line)
     assert "version 2" in told
@@ -306,7 +306,7 @@ def test_a_champion_that_was_deleted_is_told(served: Project) -> None:
 
 def test_a_registered_model_that_was_deleted_is_told(served: Project) -> None:
     """An empty table says nothing: the command is named that brings it back."""
-    client(served).delete_registered_model(served.namespace)
+    client(served).delete_registered_model(served.scope.namespace)
     text = render_status(status(served))
     assert "`dvc repro monitor@" in text
     assert "verdict" not in text
@@ -336,10 +336,10 @@ def test_a_baseline_that_was_not_offered_is_told_in_words() -> None:
 
 def test_the_demo_waits_for_a_run_that_is_at_work(project: Project) -> None:
     """Nothing is offered, and no report written, while a flow may change the data from which both are made."""
-    before = status(project), contents(project.reports)
+    before = status(project), contents(project.paths.reports)
     with (
         alone(project, ["training"], wait=0),
         pytest.raises(VersionError, match=r"training\.lock: is held by another run"),
     ):
         finish_story(project, wait=0)
-    assert before == (status(project), contents(project.reports))
+    assert before == (status(project), contents(project.paths.reports))

@@ -56,11 +56,11 @@ def test_the_pages_are_there_until_they_are_stopped(moved: Project, stop: signal
     """The link leads to the model of this checkout, wherever it is; few processes serve it, and none of them is left."""
     port = free_port()
     with showing(moved, port) as (process, link):
-        assert f"http://127.0.0.1:{port}/#/models/{moved.namespace}" == link
+        assert f"http://127.0.0.1:{port}/#/models/{moved.scope.namespace}" == link
         assert httpx.get(link, trust_env=False).is_success
-        asked = f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/registered-models/get?name={moved.namespace}"
+        asked = f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/registered-models/get?name={moved.scope.namespace}"
         model = httpx.get(asked, trust_env=False).json()["registered_model"]
-        assert moved.shared_state.as_uri() in model["latest_versions"][0]["source"]
+        assert moved.paths.shared_state.as_uri() in model["latest_versions"][0]["source"]
         running = psutil.Process(process.pid).children(recursive=True)
         assert len(running) <= 2  # the server and its worker
         process.send_signal(stop)
@@ -89,18 +89,18 @@ def test_a_port_that_is_taken_is_named(served: Project) -> None:
 
 def test_without_a_registry_nothing_is_made(served: Project) -> None:
     """What to run first is named, and no empty database appears."""
-    (served.shared_state / "mlflow.db").unlink()
-    (served.shared_state / "registered.json").unlink()
+    (served.paths.shared_state / "mlflow.db").unlink()
+    (served.paths.shared_state / "registered.json").unlink()
     with started(served) as process:
         out, error = process.communicate()
     assert (1, "") == (process.returncode, out)
     assert "dvc repro" in error
-    assert not (served.shared_state / "mlflow.db").exists()
+    assert not (served.paths.shared_state / "mlflow.db").exists()
 
 
 def test_another_server_is_pointed_to(served: Project) -> None:
     """Where RATCHET_TRACKING_URI names one, its own page of the model is named, and nothing is started."""
     with started(served, RATCHET_TRACKING_URI="https://mlflow.example.org/") as process:
         out, _ = process.communicate()
-    assert f"https://mlflow.example.org/#/models/{served.namespace}\n" == out
+    assert f"https://mlflow.example.org/#/models/{served.scope.namespace}\n" == out
     assert 0 == process.returncode

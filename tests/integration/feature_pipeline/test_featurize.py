@@ -43,7 +43,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def project(finished: Project, tmp_path: Path) -> Project:
     """A copy of it."""
-    shutil.copytree(finished.data, replace(finished, root=tmp_path).data)
+    shutil.copytree(finished.paths.data, replace(finished, root=tmp_path).paths.data)
     return parcels_project(tmp_path)
 
 
@@ -52,7 +52,7 @@ def read(directory: Path) -> list[dict[str, Any]]:
 
 
 def directory(project: Project, view: str) -> Path:
-    return project.features / "views" / service_spec(project.use_case).views[view]
+    return project.paths.features / "views" / service_spec(project.use_case).views[view]
 
 
 def written(project: Project, before: Mapping[str, int]) -> set[str]:
@@ -66,8 +66,8 @@ def dates(names: set[str], table: str) -> set[str]:
 
 def when_written(project: Project) -> dict[str, int]:
     """Table file → when it was written, in nanoseconds."""
-    found = project.features.rglob("*.parquet")
-    return {str(path.relative_to(project.features)): path.stat().st_mtime_ns for path in found}
+    found = project.paths.features.rglob("*.parquet")
+    return {str(path.relative_to(project.paths.features)): path.stat().st_mtime_ns for path in found}
 
 
 FIRST = {("depots", "depots"): parcels.depot_rows(), ("parcels", "first"): parcel_rows(1)}
@@ -110,21 +110,21 @@ def test_view_row_is_the_expression_of_what_was_known(finished: Project) -> None
 
 def test_same_interval_gives_the_same_bytes(project: Project, tmp_path: Path) -> None:
     """Computed again from nothing, every file has the bytes that it had."""
-    expected = contents(project.features)
-    shutil.rmtree(project.features)
+    expected = contents(project.paths.features)
+    shutil.rmtree(project.paths.features)
     featurize(project)
-    assert expected == contents(project.features)
+    assert expected == contents(project.paths.features)
 
 
 @pytest.mark.parametrize("day", ["2024-03-07", "2024-03-31", "2024-04-01"])
 def test_day_by_itself_is_what_it_was_among_others(project: Project, day: str) -> None:
     """One lost date is computed alone, to the bytes that it had when it was one of many."""
-    expected, before = contents(project.features), when_written(project)
+    expected, before = contents(project.paths.features), when_written(project)
     lost = {name for name in before if day in name}
     for name in lost:
-        (project.features / name).unlink()
+        (project.paths.features / name).unlink()
     featurize(project)
-    assert expected == contents(project.features)
+    assert expected == contents(project.paths.features)
     assert lost == written(project, before)
     assert 5 == len(lost)
 
@@ -156,10 +156,10 @@ def test_label_may_look_as_far_ahead_as_its_horizon(project: Project) -> None:
     """A lost date of labels that look ten days ahead is computed alone, to the bytes that it had among others."""
     later = with_use_case(project, examples=parcels_sent_later, horizon=timedelta(days=10))
     featurize(later)
-    expected = contents(later.features)
-    (later.features / "labels" / "date=2024-03-10" / "part.parquet").unlink()
+    expected = contents(later.paths.features)
+    (later.paths.features / "labels" / "date=2024-03-10" / "part.parquet").unlink()
     featurize(later)
-    assert expected == contents(later.features)
+    assert expected == contents(later.paths.features)
 
 
 def test_second_run_computes_nothing(project: Project) -> None:
@@ -187,18 +187,18 @@ def test_report_counts_rows(finished: Project) -> None:
     report, spec = featurize(finished), service_spec(finished.use_case)
     assert spec.fingerprint == report["fingerprint"]
     assert {spec.views[view]: len(read(directory(finished, view))) for view in spec.views} == report["views"]
-    assert [len(read(finished.features / "requests"))] == [report["requests"]]
-    assert [len(read(finished.features / "labels"))] == [report["labels"]]
+    assert [len(read(finished.paths.features / "requests"))] == [report["requests"]]
+    assert [len(read(finished.paths.features / "labels"))] == [report["labels"]]
 
 
 def test_requests_are_those_of_the_period(finished: Project) -> None:
     """Requests carry fields and constants, lie in the period to the microsecond, and under their UTC date."""
-    period, rows = finished.period("all"), read(finished.features / "requests")
+    period, rows = finished.period("all"), read(finished.paths.features / "requests")
     assert request_schema(finished.use_case).names == list(rows[0])
     assert {"post"} == {row["network"] for row in rows}
     assert period.start <= min(row["event_timestamp"] for row in rows)
     assert period.end > max(row["event_timestamp"] for row in rows)
-    for path in files(finished.features / "requests"):
+    for path in files(finished.paths.features / "requests"):
         found = {
             row["event_timestamp"].date().isoformat() for row in pq.read_table(path, partitioning=None).to_pylist()
         }
@@ -245,7 +245,7 @@ def test_changed_expression_makes_a_new_table(project: Project) -> None:
     changed = with_use_case(project, views=(replace(DEPOT, max_age=timedelta(days=1)),), lookups=LOOKUPS)
     featurize(changed)
     assert former != directory(changed, "depot")
-    assert [directory(changed, "depot")] == list((project.features / "views").iterdir())
+    assert [directory(changed, "depot")] == list((project.paths.features / "views").iterdir())
 
 
 def at_any_second(tables: Tables) -> ibis.Table:

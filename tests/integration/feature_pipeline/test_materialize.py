@@ -66,7 +66,7 @@ def project(featurized: Project, tmp_path: Path) -> Project:
 
 
 def copied(project: Project, root: Path) -> Project:
-    shutil.copytree(project.data, replace(project, root=root).data)
+    shutil.copytree(project.paths.data, replace(project, root=root).paths.data)
     return parcels_project(root)
 
 
@@ -272,9 +272,9 @@ def test_clock_before_the_end_decides(project: Project) -> None:
 def test_true_marker_saves_writing_again(project: Project) -> None:
     """A second run on the same features leaves marker and values, and reports the same."""
     first = materialize(project)
-    before = (project.state / "materialized.json").stat().st_mtime_ns
+    before = (project.paths.state / "materialized.json").stat().st_mtime_ns
     assert first == materialize(project)
-    assert before == (project.state / "materialized.json").stat().st_mtime_ns
+    assert before == (project.paths.state / "materialized.json").stat().st_mtime_ns
 
 
 def test_changed_features_are_written(project: Project) -> None:
@@ -296,11 +296,11 @@ def test_lost_online_store_is_written_again(project: Project) -> None:
     """Who reads makes none in its place, and a marker without the database that it speaks of is not believed."""
     materialize(project)
     expected = online_rows(project.root)
-    for path in project.state.glob("feast_online.db*"):
+    for path in project.paths.state.glob("feast_online.db*"):
         path.unlink()
     with pytest.raises(StoreError, match=r"feast_online\.db: is not there.*Run `ratchet stage materialize`"):
         OnlineFeatures(project)
-    assert [] == list(project.state.glob("feast_online.db*"))
+    assert [] == list(project.paths.state.glob("feast_online.db*"))
     materialize(project)
     assert expected == online_rows(project.root)
 
@@ -361,5 +361,5 @@ def test_online_values_need_features(tmp_path: Path) -> None:
 
 def test_readers_go_on_while_it_writes(finished: Project) -> None:
     """The online store is in write-ahead mode, in which a writer keeps no reader waiting."""
-    header = SqliteOnlineStore(finished.state).path.read_bytes()[18:20]
+    header = SqliteOnlineStore(finished.paths.state).path.read_bytes()[18:20]
     assert b"\x02\x02" == header

@@ -47,17 +47,17 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def reasons(project: Project) -> dict[str, list[str]]:
-    return {row["row_id"]: row["reasons"] for row in read(project.quarantine)}
+    return {row["row_id"]: row["reasons"] for row in read(project.paths.quarantine)}
 
 
 def accepted(project: Project) -> list[str]:
-    return [row["row_id"] for row in read(project.accepted)]
+    return [row["row_id"] for row in read(project.paths.accepted)]
 
 
 def scanned(project: Project, table: str, day: date) -> set[str]:
     """The accepted rows of a date, as later steps find them."""
     connection = connect(project.environment)
-    rows = scan(connection, project.accepted / table, project.use_case.table(table).stored_schema, day, day)
+    rows = scan(connection, project.paths.accepted / table, project.use_case.table(table).stored_schema, day, day)
     return {*connection.to_pyarrow(rows.row_id).to_pylist()}
 
 
@@ -96,7 +96,7 @@ class TestRows:
             "one:00000004": ["null_key", "null_event_time"],
         }
         assert expected == reasons(project)
-        assert [{"row_id": f"one:0000000{n}", **rows[n]} for n in (0, 5)] == read(project.accepted)
+        assert [{"row_id": f"one:0000000{n}", **rows[n]} for n in (0, 5)] == read(project.paths.accepted)
 
     def test_the_report_adds_up(self, project: Project) -> None:
         """Rows by table and reasons by rule, for kept batches as for computed ones."""
@@ -122,7 +122,7 @@ class TestRows:
             "payments/date=2024-01-02/one.parquet",
             "shops/all.parquet",
         }
-        assert expected == set(contents(project.accepted))
+        assert expected == set(contents(project.paths.accepted))
 
     def test_a_batch_without_one_good_row_is_accepted_as_none(self, project: Project) -> None:
         """Quarantine holds it all, and nothing is lost."""
@@ -142,9 +142,9 @@ class TestRows:
         """Where accepted and quarantined rows are not all raw ones, the step fails and names the table."""
         deliver(project, "one", [payment(1, MORNING), payment(2, MORNING), payment(3, MORNING, amount=-5.0)])
         run(project)
-        manifest = read_manifest(project.accepted)
+        manifest = read_manifest(project.paths.accepted)
         manifest["payments/one"]["rows"] = 1
-        write_json(project.accepted / MANIFEST, manifest)
+        write_json(project.paths.accepted / MANIFEST, manifest)
         with pytest.raises(DataError, match="table payments: 3 raw rows became 1 accepted and 1 quarantined ones"):
             validate(project)
 
@@ -152,12 +152,12 @@ class TestRows:
         """The rows that the source was counted to hold are those that are accepted or quarantined."""
         path = deliver(project, "one", [payment(1, MORNING), payment(2, MORNING)])
         run(project)
-        raw = project.raw / "payments" / "one.parquet"
+        raw = project.paths.raw / "payments" / "one.parquet"
         table = pq.read_table(raw, partitioning=None)
         pq.write_table(table.slice(1), raw)
-        manifest = read_manifest(project.raw)
+        manifest = read_manifest(project.paths.raw)
         manifest["payments/one"] |= {"rows": 1, "files": {"payments/one.parquet": md5(raw)}}
-        write_json(project.raw / MANIFEST, manifest)
+        write_json(project.paths.raw / MANIFEST, manifest)
         assert path.exists()
         with pytest.raises(DataError, match="table payments: 2 delivered rows became 1"):
             validate(project)
@@ -176,9 +176,9 @@ class TestUnreadable:
         report = run(project)
         assert {"raw": 3, "accepted": 2, "quarantined": 1, "duplicates": 0} == report["tables"]["payments"]
         assert {"one:00000001": ["unreadable_at", "unreadable_amount"]} == reasons(project)
-        kept = dict(read(project.quarantine)[0]["unreadable"])
+        kept = dict(read(project.paths.quarantine)[0]["unreadable"])
         assert {"amount": "inf", "at": "0001-01-01 00:00:00.000000Z"} == kept
-        assert project.use_case.table("payments").stored_schema.names == list(read(project.accepted)[0])
+        assert project.use_case.table("payments").stored_schema.names == list(read(project.paths.accepted)[0])
 
     def test_rows_take_no_key(self, project: Project) -> None:
         """A later row with the key of an unreadable one is accepted, in its batch and in others."""
@@ -265,12 +265,12 @@ class TestDuplicates:
         """Only what comes after a changed batch is judged again."""
         deliver(project, "one", [payment(1, MORNING)])
         run(project)
-        before = unit_digests(project.accepted)["payments/one"]
-        written = (project.quarantine / "payments" / "one.parquet").stat().st_mtime_ns
+        before = unit_digests(project.paths.accepted)["payments/one"]
+        written = (project.paths.quarantine / "payments" / "one.parquet").stat().st_mtime_ns
         deliver(project, "two", [payment(2, MORNING)])
         run(project)
-        assert before == unit_digests(project.accepted)["payments/one"]
-        assert written == (project.quarantine / "payments" / "one.parquet").stat().st_mtime_ns
+        assert before == unit_digests(project.paths.accepted)["payments/one"]
+        assert written == (project.paths.quarantine / "payments" / "one.parquet").stat().st_mtime_ns
 
     def test_agrees_with_a_plain_loop(self, project: Project) -> None:
         """Many random batches with few keys: what is accepted is what a loop over the rows accepts."""

@@ -202,14 +202,14 @@ def test_dvc_finds_the_stages_of_every_flow_clean(ran: PrefectServer, checkout: 
 def test_the_data_of_a_run_can_be_had_again(ran: PrefectServer, checkout: Path) -> None:
     """Its artifact names the data version, and a command that brings that data back exactly."""
     noshow, found = project(checkout), ran.newest_run("feature")
-    before, version = contents(noshow.features), features_version(noshow)
+    before, version = contents(noshow.paths.features), features_version(noshow)
     shown = ran.artifacts(found)[f"{PREFIX}-feature-data-version"]
     assert f"`{version}`" in shown
-    shutil.rmtree(noshow.data)
+    shutil.rmtree(noshow.paths.data)
     ratchet, *arguments = shown.split("```")[1].split()
     assert "ratchet" == ratchet
     run(checkout, "python", "-m", "cli", *arguments)
-    assert before == contents(noshow.features)
+    assert before == contents(noshow.paths.features)
     assert version == features_version(noshow)
 
 
@@ -264,7 +264,7 @@ def test_a_step_that_fails_fails_its_flow(
     ran: PrefectServer, checkout: Path, hook: tuple[str, SimpleQueue[dict[str, Any]]]
 ) -> None:
     """The state of the run has the one-line error, nothing is tried again, no version is recorded, and the webhook is told."""
-    before = (checkout / "dvc.lock").read_bytes(), contents(project(checkout).raw)
+    before = (checkout / "dvc.lock").read_bytes(), contents(project(checkout).paths.raw)
     write_params(checkout, rows_per_week=0)
     done = run(checkout, "python", "-m", "flows.feature", check=False)
     assert 0 != done.returncode
@@ -272,7 +272,7 @@ def test_a_step_that_fails_fails_its_flow(
     assert "FAILED" == found["state"]["type"]
     assert "batch appointments/week-000: holds no row" in found["state"]["message"]
     assert {} == ran.artifacts(found)
-    assert before == ((checkout / "dvc.lock").read_bytes(), contents(project(checkout).raw))
+    assert before == ((checkout / "dvc.lock").read_bytes(), contents(project(checkout).paths.raw))
     what, why, link = hook[1].get(timeout=START_SECONDS)["text"].splitlines()
     assert what.startswith("feature of ")
     assert found["name"] in why

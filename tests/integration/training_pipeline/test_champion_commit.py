@@ -82,7 +82,7 @@ def test_the_code_of_its_own_commit_answers(project: Project, made_by: Commit) -
     expected = pd.Series([row / ROWS for row in range(ROWS)], index=holdout().rows["request_id"])
     pd.testing.assert_series_equal(expected, answers.predicted.sort_index(), check_names=False, check_index_type=False)
     assert 1 == len(run(project.root, "git", "worktree", "list").stdout.splitlines())
-    assert [] == [*project.state.glob("own_code*")]
+    assert [] == [*project.paths.state.glob("own_code*")]
 
 
 def test_a_request_without_an_answer_is_an_obstacle(project: Project, made_by: Commit) -> None:
@@ -96,7 +96,7 @@ def test_code_that_fails_is_an_obstacle(project: Project, made_by: Commit) -> No
     champion = made_by("print('warning', file=sys.stderr); sys.exit(f'{os.getcwd()}/data: no rows')")
     answers = predict_or_explain(project, champion, holdout())
     assert f"its own code, commit {champion.model.contract.commit:.12}, failed (data: no rows)" == answers.obstacle
-    assert not (project.state / "own_code").exists()
+    assert not (project.paths.state / "own_code").exists()
 
 
 def test_the_old_code_meets_no_store_of_today(
@@ -130,7 +130,7 @@ def test_code_that_computes_other_features_answers_nothing(project: Project, mon
     )
     with pytest.raises(VersionError, match=r"computes noshow_.* and not noshow_ffffffff\. Install those"):
         score_holdout.main(str(directory), "accepted", start, end, "out.parquet")
-    assert not project.data.exists()
+    assert not project.paths.data.exists()
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_code_that_cannot_be_restored_is_an_obstacle(
 
 def test_what_a_killed_run_left_is_no_hindrance(project: Project, made_by: Commit) -> None:
     """A checkout that was never removed, half there and still locked, makes way for the next."""
-    champion, folder = made_by(ANSWER), project.state / "own_code"
+    champion, folder = made_by(ANSWER), project.paths.state / "own_code"
     run(project.root, "git", "worktree", "add", "--quiet", "--lock", "--detach", str(folder))
     (folder / ".git").unlink()
     (folder / "predictions.parquet").write_text("half", encoding="utf-8")

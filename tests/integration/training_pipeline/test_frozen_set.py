@@ -54,7 +54,7 @@ def frozen(frozen_once: Project, tmp_path: Path) -> Project:
 def test_it_needs_no_features_once_it_is_frozen(frozen: Project) -> None:
     """They may change, or go, while models are fitted and judged."""
     before, version = read_training_set(frozen), data_version(frozen)
-    for folder in (frozen.features, frozen.accepted, frozen.state):
+    for folder in (frozen.paths.features, frozen.paths.accepted, frozen.paths.state):
         shutil.rmtree(folder)
     after = read_training_set(frozen)
     assert (before.contract, version) == (after.contract, data_version(frozen))
@@ -66,15 +66,15 @@ def test_it_needs_no_features_once_it_is_frozen(frozen: Project) -> None:
 def test_its_version_is_dvc_s_name_of_it_and_it_says_which_features_it_came_from(frozen: Project) -> None:
     """By the two, data can be had again, and held against what they were made of."""
     contract = read_training_set(frozen).contract
-    assert contract.data_version == directory_md5(frozen.dataset)
-    assert contract.features_version == directory_md5(frozen.features)
+    assert contract.data_version == directory_md5(frozen.paths.dataset)
+    assert contract.features_version == directory_md5(frozen.paths.features)
 
 
 def test_the_same_features_freeze_to_the_same_bytes(frozen: Project) -> None:
     """No clock and no run is in it."""
-    before = directory_md5(frozen.dataset), directory_md5(frozen.evaluation)
+    before = directory_md5(frozen.paths.dataset), directory_md5(frozen.paths.evaluation)
     dataset(frozen)
-    assert before == (directory_md5(frozen.dataset), directory_md5(frozen.evaluation))
+    assert before == (directory_md5(frozen.paths.dataset), directory_md5(frozen.paths.evaluation))
 
 
 def test_on_demand_columns_see_no_label(frozen: Project) -> None:
@@ -89,7 +89,7 @@ def test_on_demand_columns_see_no_label(frozen: Project) -> None:
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"half")])
 def test_what_cannot_be_read_is_no_dataset(frozen: Project, name: str, spoil: Spoil) -> None:
     """The error names the step that makes it."""
-    spoil(frozen.dataset / name)
+    spoil(frozen.paths.dataset / name)
     with pytest.raises(StoreError, match="stage dataset"):
         read_holdout(frozen)
 
@@ -97,14 +97,14 @@ def test_what_cannot_be_read_is_no_dataset(frozen: Project, name: str, spoil: Sp
 @pytest.mark.parametrize("name", [FINDINGS, ANSWERS])
 def test_findings_that_cannot_be_read_are_none(frozen: Project, name: str) -> None:
     """Without a leak check nothing is judged."""
-    (frozen.evaluation / name).unlink()
+    (frozen.paths.evaluation / name).unlink()
     with pytest.raises(StoreError, match="stage dataset"):
         read_trial(frozen)
 
 
 def test_findings_beside_another_frozen_set_are_none(frozen: Project) -> None:
     """A run that was killed between the two leaves nothing that could be taken for a pair."""
-    origin = frozen.dataset / ORIGIN
+    origin = frozen.paths.dataset / ORIGIN
     origin.write_text(origin.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     with pytest.raises(StoreError, match="stage dataset"):
         read_findings(frozen)

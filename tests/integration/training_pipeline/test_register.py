@@ -34,22 +34,22 @@ WORSE = Gain(value=-0.05, lower=-0.08, upper=-0.02)
 def offer_next(project: Project, trees: int, **evidence: Any) -> None:
     """Train and judge another candidate, against the one that serves."""
     model = candidate(trees)
-    directory = save_noshow(model, project.models / "candidate")
+    directory = save_noshow(model, project.paths.models / "candidate")
     record = noshow_record(project, model, resolve_champion(project).model.digest, directory, **evidence)
-    gate_record.write(record, project.gate / "candidate.json")
+    gate_record.write(record, project.paths.gate / "candidate.json")
 
 
 def shown(project: Project, version: int) -> str:
     """What MLflow shows on a version's page."""
-    return str(client(project).get_model_version(project.namespace, str(version)).description)
+    return str(client(project).get_model_version(project.scope.namespace, str(version)).description)
 
 
 def facts(project: Project) -> dict[str, Any]:
     """All that a registration leaves: the registry's story, how its runs ended, and what DVC sees."""
-    experiment = client(project).get_experiment_by_name(project.namespace)
+    experiment = client(project).get_experiment_by_name(project.scope.namespace)
     runs = client(project).search_runs([experiment.experiment_id])
     ended = sorted(run.info.status for run in runs if run.info.status != "KILLED")
-    return {**status(project), "runs": ended, "file": read_json(project.serving_file)}
+    return {**status(project), "runs": ended, "file": read_json(project.paths.serving_file)}
 
 
 def test_the_baseline_is_version_1_and_the_candidate_beats_it(unserved: Project) -> None:
@@ -97,10 +97,10 @@ def test_a_version_shows_the_record_that_counts(served: Project) -> None:
     register(served)
     assert shown(served, 3).startswith("## Version 3, lightgbm: refused")
     offer_next(served, trees=5, gain=NO_GAIN)
-    client(served).update_model_version(served.namespace, "3", "a good one")
+    client(served).update_model_version(served.scope.namespace, "3", "a good one")
     register(served)
     assert shown(served, 3).startswith("## Version 3, lightgbm: non-inferior")
-    assert "`requested`" in client(served).get_registered_model(served.namespace).description
+    assert "`requested`" in client(served).get_registered_model(served.scope.namespace).description
 
 
 def test_the_card_of_a_version_that_served_stays(served: Project) -> None:
@@ -112,14 +112,14 @@ def test_the_card_of_a_version_that_served_stays(served: Project) -> None:
 
 def test_a_new_baseline_waits_while_another_model_serves(served: Project) -> None:
     """Only the first baseline is registered; a later one is what candidates are measured against, no more."""
-    save_noshow(candidate(6), served.models / "baseline")
+    save_noshow(candidate(6), served.paths.models / "baseline")
     report = register(served)
     assert report["baseline"] == {"version": None, "digest": candidate(6).digest, "status": "not registered"}
 
 
 def test_a_record_that_is_missing_stops_registration(unserved: Project) -> None:
     """Without a record nothing is registered."""
-    (trained(unserved).gate / "baseline.json").unlink()
+    (trained(unserved).paths.gate / "baseline.json").unlink()
     with pytest.raises(GateError, match="is no gate record"):
         register(unserved)
     assert status(unserved)["versions"] == []
@@ -127,7 +127,7 @@ def test_a_record_that_is_missing_stops_registration(unserved: Project) -> None:
 
 def test_a_record_for_another_model_stops_registration(unserved: Project) -> None:
     """A model that was trained again after it was judged has to be judged again."""
-    save_noshow(candidate(6), trained(unserved).models / "candidate")
+    save_noshow(candidate(6), trained(unserved).paths.models / "candidate")
     with pytest.raises(GateError, match="it is about model"):
         register(unserved)
     assert [version["kind"] for version in status(unserved)["versions"]] == ["baseline"]
@@ -176,7 +176,7 @@ def test_a_model_whose_logging_breaks_off_becomes_one_whole_version(served: Proj
 def offer_rebuilt(project: Project, model: Model, **evidence: Any) -> int:
     """Offer the same model again, from another commit: an equal digest in other bytes."""
     contract = model.contract.model_copy(update={"commit": "a" * 40})
-    directory = save_noshow(replace(model, contract=contract), project.models / "rebuilt")
+    directory = save_noshow(replace(model, contract=contract), project.paths.models / "rebuilt")
     return offer(project, directory, noshow_record(project, model, candidate().digest, directory, **evidence))
 
 
@@ -186,7 +186,7 @@ def test_a_rebuilt_model_takes_the_place_of_one_that_never_served(served: Projec
     assert refused == offer_rebuilt(served, candidate(5))
     champion = resolve_champion(served)
     assert (refused, "a" * 40) == (champion.version, champion.model.contract.commit)
-    tags = client(served).get_model_version(served.namespace, str(refused)).tags
+    tags = client(served).get_model_version(served.scope.namespace, str(refused)).tags
     assert ("a" * 40, "superior") == (tags["ratchet.commit"], tags["ratchet.verdict"])
 
 
@@ -200,7 +200,7 @@ def test_a_rebuilt_model_changes_nothing_of_one_that_served(served: Project) -> 
 
 def test_files_that_were_not_judged_are_not_registered(served: Project) -> None:
     """An equal model in other bytes than its record names makes no version."""
-    directory = save_noshow(candidate(5), served.models / "candidate")
+    directory = save_noshow(candidate(5), served.paths.models / "candidate")
     record = noshow_record(served, candidate(5), candidate().digest, directory)
     save_noshow(candidate(5), directory, rows=50)
     with pytest.raises(GateError, match="its files are not those that were judged"):
@@ -211,7 +211,7 @@ def test_files_that_were_not_judged_are_not_registered(served: Project) -> None:
 def test_offering_a_model_again_restores_what_was_lost_of_it(served: Project) -> None:
     """Whose files were deleted is refused and told to register it again, and that helps."""
     version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
-    source = client(served).get_model_version(served.namespace, str(version)).source
+    source = client(served).get_model_version(served.scope.namespace, str(version)).source
     shutil.rmtree(source.removeprefix("file://"))
     until = NOSHOW_END + timedelta(days=1)
     with pytest.raises(GateError, match="no longer holds the files"):
@@ -238,7 +238,7 @@ def test_a_rebuilt_model_whose_registration_breaks_off_is_never_half_of_each(ser
 
 def test_a_signing_key_that_is_gone_stops_registration(unserved: Project) -> None:
     """Without the key nothing can be promoted, and nothing is."""
-    (trained(unserved).shared_state / "keys" / "gate.key").unlink()
+    (trained(unserved).paths.shared_state / "keys" / "gate.key").unlink()
     with pytest.raises(GateError, match="the private key is gone"):
         register(unserved)
     assert status(unserved)["history"] == []
@@ -246,9 +246,9 @@ def test_a_signing_key_that_is_gone_stops_registration(unserved: Project) -> Non
 
 def test_after_the_loss_of_a_key_all_begins_anew(served: Project) -> None:
     """What the key signed counts no longer; without it, models that are judged again serve."""
-    shutil.rmtree(served.shared_state / "keys")
+    shutil.rmtree(served.paths.shared_state / "keys")
     with pytest.raises(RegistryError, match="delete the registered model noshow-clinic in MLflow"):
         resolve_champion(served)
-    client(served).delete_registered_model(served.namespace)
+    client(served).delete_registered_model(served.scope.namespace)
     register(trained(served))
     assert resolve_champion(served).model.digest == candidate().digest

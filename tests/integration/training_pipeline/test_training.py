@@ -52,11 +52,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def _record(project: Project, name: str) -> GateRecord:
-    return read(project.gate / f"{name}.json")
+    return read(project.paths.gate / f"{name}.json")
 
 
 def _model(project: Project, name: str) -> Model:
-    return load(project.models / name, project.use_case)
+    return load(project.paths.models / name, project.use_case)
 
 
 def test_no_label_known_in_the_holdout_is_trained_on(built: Project) -> None:
@@ -79,7 +79,7 @@ def test_a_label_known_at_the_first_instant_of_the_holdout_is_not_trained_on(tmp
     featurize(project)
     apply(project)
     dataset(project)
-    known = pq.read_table(project.features / "labels", columns=["label_known_at"])["label_known_at"].to_pylist()
+    known = pq.read_table(project.paths.features / "labels", columns=["label_known_at"])["label_known_at"].to_pylist()
     assert project.period("holdout").start in known
     assert read_training_set(project).rows["label_known_at"].max() < np.datetime64("2024-05-14T00:00")
 
@@ -97,7 +97,7 @@ def test_candidate_is_superior_to_the_baseline_and_both_are_signed(built: Projec
 def test_all_labelled_requests_of_the_holdout_are_judged(built: Project) -> None:
     """Every accepted row whose request falls into the holdout is evidence."""
     start, end = (np.datetime64(text) for text in ("2024-05-14T14:30", "2024-07-14T14:30"))
-    asked = pq.read_table(built.accepted / "appointments", columns=["reminder_at"])["reminder_at"].to_numpy()
+    asked = pq.read_table(built.paths.accepted / "appointments", columns=["reminder_at"])["reminder_at"].to_numpy()
     evidence = _record(built, "candidate").evidence
     assert evidence.n == ((asked >= start) & (asked < end)).sum()
     assert (evidence.start, evidence.end) == (built.period("holdout").start, built.period("holdout").end)
@@ -109,7 +109,7 @@ def test_a_leak_alone_refuses(built: Project) -> None:
     """Requests that carry the outcome are found on the project's own rows, and the record fails for nothing else."""
     leaks, baseline = find_leaks(outcome_in_the_request(built)), _model(built, "baseline")
     trial = replace(read_trial(built), leaks=leaks)
-    record = evaluate_model(built, trial, built.models / "candidate", baseline, baseline)
+    record = evaluate_model(built, trial, built.paths.models / "candidate", baseline, baseline)
     assert "refused" == record.verdict
     assert ["leaks"] == [check.name for check in record.checks if check.status == "failed"]
 
@@ -131,11 +131,11 @@ def test_a_contract_says_whether_its_code_was_committed(built: Project, tmp_path
 def test_model_directories_are_self_contained(built: Project) -> None:
     """Reference rows carry the model's own predictions, and the candidate brings its pictures."""
     for name in ("baseline", "candidate"):
-        table = pq.read_table(built.models / name / REFERENCE)
+        table = pq.read_table(built.paths.models / name / REFERENCE)
         model = _model(built, name)
         assert table.column_names == [*model.contract.inputs, "label", "prediction"]
         assert table.num_rows == built.settings.drift.reference_rows
-    plots = sorted(path.name for path in (built.models / "candidate" / "plots").iterdir())
+    plots = sorted(path.name for path in (built.paths.models / "candidate" / "plots").iterdir())
     assert plots == [
         f"{name}.png" for name in ("early_stopping", "importance", "precision_recall", "reliability", "roc")
     ]
@@ -144,11 +144,11 @@ def test_model_directories_are_self_contained(built: Project) -> None:
 def test_running_again_gives_the_same_bytes_and_reports(built: Project, tmp_path: Path) -> None:
     """Train and evaluate are functions of the feature store: what they wrote is written again."""
     kept = tmp_path / "kept"
-    shutil.copytree(built.data, kept)
+    shutil.copytree(built.paths.data, kept)
     reports = train(built), evaluate(built)
-    for folder in (built.models, built.gate):
+    for folder in (built.paths.models, built.paths.gate):
         for path in (found for found in folder.rglob("*") if found.is_file()):
-            assert (kept / path.relative_to(built.data)).read_bytes() == path.read_bytes()
+            assert (kept / path.relative_to(built.paths.data)).read_bytes() == path.read_bytes()
     assert reports[0]["models"] == {name: _model(built, name).digest for name in ("baseline", "candidate")}
     assert reports[0]["rows"]["train"] > reports[0]["rows"]["early_stopping"] > 0
     assert set(reports[1]["candidate"]["metrics"]) == {*METRICS["binary"], "n", "from", "to"}
@@ -190,7 +190,7 @@ def test_champion_that_trained_into_the_holdout_rolls_it_forward(built: Project)
     champion = _model(built, "candidate")
     later = built.period("holdout").start.replace(month=6)
     seen = replace(champion, contract=champion.contract.model_copy(update={"trained_until": later}))
-    record = evaluate_model(built, read_trial(built), built.models / "candidate", _model(built, "baseline"), seen)
+    record = evaluate_model(built, read_trial(built), built.paths.models / "candidate", _model(built, "baseline"), seen)
     assert (record.evidence.start, record.evidence.rolled_forward) == (later, True)
     assert record.evidence.n < _record(built, "candidate").evidence.n
 
@@ -232,4 +232,4 @@ def test_label_that_says_nothing_is_a_clear_error(tmp_path: Path, task: Task, va
     with pytest.raises(DataError) as error:
         dataset(project)
     assert problem == error.value.problem
-    assert not project.dataset.exists()
+    assert not project.paths.dataset.exists()

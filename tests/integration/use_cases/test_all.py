@@ -99,7 +99,9 @@ def test_online_answers_as_batch_did(case: Case) -> None:
 def _body(project: Project, timestamp: datetime) -> bytes:
     """What a caller would send for the stored requests of a timestamp, in the order of their ids."""
     use_case = project.use_case
-    rows = pq.read_table(files(project.features / "requests", timestamp.date(), timestamp.date()), partitioning=None)
+    rows = pq.read_table(
+        files(project.paths.features / "requests", timestamp.date(), timestamp.date()), partitioning=None
+    )
     asked = sorted(
         (row for row in rows.to_pylist() if row["event_timestamp"] == timestamp), key=lambda row: str(row["request_id"])
     )

@@ -91,7 +91,7 @@ class TestSyntheticCity:
     def test_loses_no_row_and_quarantines_what_is_dirty(self, city: Project) -> None:
         """Every raw row is accepted or in quarantine, and each kind of dirt is met."""
         report = validate(city)
-        assert ids_below(city.raw) == ids_below(city.accepted, city.quarantine)
+        assert ids_below(city.paths.raw) == ids_below(city.paths.accepted, city.paths.quarantine)
         assert {"duration_outside_1_to_60_minutes", "unreadable_pickup_at", "duplicate_key"} <= set(report["reasons"])
 
     def test_features_and_requests_know_no_future(self, city: Project) -> None:
@@ -119,7 +119,7 @@ def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = project.with_settings(periods=periods)
     ingest(project)
     validate(project)
-    return project.accepted / "trips"
+    return project.paths.accepted / "trips"
 
 
 @pytest.mark.skipif(real_months() is None, reason="needs the real months: set TLC_DATA to their folder")

@@ -47,7 +47,7 @@ def work(root: Path) -> None:
 def test_raw_rows_are_the_delivered_rows_with_their_identity(project: Project) -> None:
     """Nothing is judged or changed: rows in delivered order, in the stored schema, with the batch and place of each."""
     ingest(project)
-    raw = pq.read_table(project.raw / "payments" / "one.parquet")
+    raw = pq.read_table(project.paths.raw / "payments" / "one.parquet")
     assert project.use_case.table("payments").raw_schema == raw.schema
     expected = [{"row_id": f"one:0000000{place}", **row, "unreadable": None} for place, row in enumerate(TWO)]
     assert expected == raw.to_pylist()
@@ -62,22 +62,22 @@ def test_reports_rows_and_notes_also_when_nothing_was_read(project: Project) -> 
         "notes": {"payments": {"one": ["read from one.parquet"]}, "shops": {"all": ["read from all.parquet"]}},
     }
     assert expected == ingest(project)
-    before = contents(project.raw)
+    before = contents(project.paths.raw)
     assert expected == ingest(project)
-    assert before == contents(project.raw)
+    assert before == contents(project.paths.raw)
 
 
 def test_reads_only_what_changed(project: Project) -> None:
     """A new batch does not touch the files of others, and one that is gone takes its file with it."""
     deliver(project, "two", TWO[:1])
     ingest(project)
-    first = project.raw / "payments" / "one.parquet"
+    first = project.paths.raw / "payments" / "one.parquet"
     written = first.stat().st_mtime_ns
     deliver(project, "two", TWO)
     (project.root / "batches" / "shops" / "all.parquet").rename(project.root / "batches" / "shops" / "new.parquet")
     assert {"payments": 4, "shops": 2} == ingest(project)["rows"]
     assert written == first.stat().st_mtime_ns
-    assert ["payments/one", "payments/two", "shops/new"] == list(read_manifest(project.raw))
+    assert ["payments/one", "payments/two", "shops/new"] == list(read_manifest(project.paths.raw))
 
 
 def test_columns_may_come_in_any_order(project: Project) -> None:
@@ -85,7 +85,9 @@ def test_columns_may_come_in_any_order(project: Project) -> None:
     path = deliver(project, "one", TWO)
     pq.write_table(pq.read_table(path).select(["amount", "at", "shop", "id"]), path)
     ingest(project)
-    assert ["row_id", *PAYMENTS.names, "unreadable"] == pq.read_schema(project.raw / "payments" / "one.parquet").names
+    assert ["row_id", *PAYMENTS.names, "unreadable"] == pq.read_schema(
+        project.paths.raw / "payments" / "one.parquet"
+    ).names
 
 
 @pytest.mark.parametrize(
@@ -104,24 +106,24 @@ def test_columns_may_come_in_any_order(project: Project) -> None:
 def test_refuses_a_batch_of_another_shape(project: Project, change: object, message: str) -> None:
     """The error names the batch and every column that is wrong; what stood before stands."""
     ingest(project)
-    before = contents(project.raw)
+    before = contents(project.paths.raw)
     path = deliver(project, "one", TWO)
     assert callable(change)
     pq.write_table(change(pq.read_table(path)), path)
     with pytest.raises(SourceError, match=f"batch payments/one: {message}"):
         ingest(project)
-    assert before == contents(project.raw)
+    assert before == contents(project.paths.raw)
 
 
 def test_refuses_a_truncated_file(project: Project) -> None:
     """Half a file is named, and the rows that were read from the whole one stay."""
     ingest(project)
-    before = contents(project.raw)
+    before = contents(project.paths.raw)
     path = deliver(project, "one", TWO)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(SourceError, match=r"one\.parquet: is no whole Parquet file"):
         ingest(project)
-    assert before == contents(project.raw)
+    assert before == contents(project.paths.raw)
 
 
 def test_refuses_a_source_that_lacks_a_table(project: Project) -> None:
@@ -148,8 +150,10 @@ def test_a_full_disk_leaves_nothing_half_written(project: Project) -> None:
             ingest(project)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert ["one.parquet"] == [path.name for path in project.raw.rglob("*") if path.suffix in {".parquet", ".tmp"}]
-    assert ["payments/one"] == list(read_manifest(project.raw))
+    assert ["one.parquet"] == [
+        path.name for path in project.paths.raw.rglob("*") if path.suffix in {".parquet", ".tmp"}
+    ]
+    assert ["payments/one"] == list(read_manifest(project.paths.raw))
     assert {"payments": 5002, "shops": 2} == ingest(project)["rows"]
 
 

@@ -52,7 +52,7 @@ def hidden(path: Path) -> Iterator[None]:
 
 def written(project: Project) -> dict[str, int]:
     """Prediction files → when they were last written."""
-    return {str(path): path.stat().st_mtime_ns for path in project.predictions.rglob("*.parquet")}
+    return {str(path): path.stat().st_mtime_ns for path in project.paths.predictions.rglob("*.parquet")}
 
 
 ONE_HIGHER = """
@@ -121,7 +121,7 @@ def test_other_code_scores_everything_again(serving_project: Project, tmp_path: 
     expected = champion.model.predict(project.use_case.complete(joined))
     np.testing.assert_array_equal(expected, log.column("prediction").to_numpy())
     predict(project)
-    assert contents(serving_project.predictions) == contents(project.predictions)
+    assert contents(serving_project.paths.predictions) == contents(project.paths.predictions)
 
 
 @pytest.mark.parametrize("column", ["missed", "booked_days_ahead"])
@@ -149,20 +149,20 @@ def test_other_features_or_requests_are_scored_again(serving_project: Project, t
 def test_a_date_that_is_lost_comes_back_as_it_was(serving_project: Project) -> None:
     """Only what is missing is computed, alone, and to the same bytes; no label is needed for it."""
     predict(serving_project)
-    before = contents(serving_project.predictions)
-    lost, *kept = sorted(serving_project.predictions.rglob("*.parquet"))
+    before = contents(serving_project.paths.predictions)
+    lost, *kept = sorted(serving_project.paths.predictions.rglob("*.parquet"))
     times = {path: path.stat().st_mtime_ns for path in kept}
     lost.unlink()
-    with hidden(serving_project.features / "labels"):
+    with hidden(serving_project.paths.features / "labels"):
         predict(serving_project)
-    assert before == contents(serving_project.predictions)
+    assert before == contents(serving_project.paths.predictions)
     assert times == {path: path.stat().st_mtime_ns for path in kept}
 
 
 def test_another_champion_scores_everything_again(serving_project: Project) -> None:
     """After a move every row is the new champion's, under new ids; after a move back the bytes are the first ones."""
     predict(serving_project)
-    before, period = contents(serving_project.predictions), serving_project.period("fresh")
+    before, period = contents(serving_project.paths.predictions), serving_project.period("fresh")
     ids = set(PredictionLog.open(serving_project).read(period).column("prediction_id").to_pylist())
     promotion.rollback(serving_project, by="test", reason="to see it followed")
     assert 1 == predict(serving_project)["model_version"]
@@ -171,7 +171,7 @@ def test_another_champion_scores_everything_again(serving_project: Project) -> N
     assert not ids & set(log.column("prediction_id").to_pylist())
     promotion.promote(serving_project, 2, by="test", reason="and back")
     predict(serving_project)
-    assert before == contents(serving_project.predictions)
+    assert before == contents(serving_project.paths.predictions)
 
 
 class Overtaken(Project):
@@ -215,7 +215,7 @@ def test_a_trace_says_when_the_evidence_cannot_be_checked(serving_project: Proje
     """Without the public key the way back is still shown, and so is that nothing vouches for the gate record."""
     predict(serving_project)
     log = PredictionLog.open(serving_project).read(serving_project.period("fresh"))
-    with hidden(serving_project.shared_state / "keys" / "gate.pub"):
+    with hidden(serving_project.paths.shared_state / "keys" / "gate.pub"):
         record = trace(serving_project, log.column("prediction_id")[0].as_py())["gate_record"]
     assert not record["verified"]
     assert "there is no public key" in record["objection"]
@@ -228,7 +228,7 @@ def test_the_command_fails_where_the_evidence_cannot_be_checked(serving_project:
     (serving_project.root / PARAMS_FILE).write_text(params(serving_project.settings), encoding="utf-8")
     command = [sys.executable, "-m", "cli", "trace", log.column("prediction_id")[0].as_py()]
     environment = {**os.environ, "PYTHONPATH": os.fspath(ROOT)}
-    with hidden(serving_project.shared_state / "keys" / "gate.pub"):
+    with hidden(serving_project.paths.shared_state / "keys" / "gate.pub"):
         done = subprocess.run(
             command, cwd=serving_project.root, env=environment, capture_output=True, text=True, check=False
         )
@@ -241,8 +241,8 @@ def test_a_trace_needs_the_model_that_answered(serving_project: Project, unserve
     """In a registry that never held the model the version's number leads nowhere, and the error says so."""
     predict(serving_project)
     log = PredictionLog.open(serving_project).read(serving_project.period("fresh"))
-    unserved.predictions.parent.mkdir(parents=True)
-    unserved.predictions.symlink_to(serving_project.predictions)
+    unserved.paths.predictions.parent.mkdir(parents=True)
+    unserved.paths.predictions.symlink_to(serving_project.paths.predictions)
     with pytest.raises(RegistryError, match="holds no model"):
         trace(unserved, log.column("prediction_id")[0].as_py())
 

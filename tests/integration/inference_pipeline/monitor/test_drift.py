@@ -42,7 +42,7 @@ def window(champion: Champion, rows: int = 400, **changes: Array) -> dict[str, A
 
 
 def report(project: Project, champion: Champion, rows: dict[str, Array], name: str = "report") -> Report:
-    return drift_report(project, champion, rows, project.reports / name)
+    return drift_report(project, champion, rows, project.paths.reports / name)
 
 
 def test_the_same_population_is_no_drift(project: Project, champion: Champion) -> None:

@@ -93,7 +93,7 @@ def test_labels_are_those_known_by_then(project: Project) -> None:
 
 def test_labelled_requests_are_historical_ones(project: Project) -> None:
     """They are those that have a known label, in their order."""
-    stored = pq.read_table(project.features / "labels", partitioning=None).to_pydict()
+    stored = pq.read_table(project.paths.features / "labels", partitioning=None).to_pydict()
     by_id = dict(zip(stored["request_id"], stored["label"], strict=True))
     columns, joined = to_columns(labelled_requests(project, MARCH, MARCH.end)), historical(project, MARCH)
     kept = np.isin(joined["request_id"], columns["request_id"])
@@ -132,7 +132,7 @@ def test_reader_makes_no_tables_in_a_registry(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.db"
     environment = Environment(feast_registry=sqlite.url(elsewhere))
     for project in (parcels_project(tmp_path), replace(parcels_project(tmp_path), environment=environment)):
-        path = elsewhere if project.environment.feast_registry else project.state / "feast_registry.db"
+        path = elsewhere if project.environment.feast_registry else project.paths.state / "feast_registry.db"
         write_text(path, "")
         with pytest.raises(StoreError, match=r"holds nothing.*Run `ratchet stage materialize`"):
             open_store(project)
@@ -149,7 +149,7 @@ def test_store_may_be_moved(project: Project, tmp_path: Path) -> None:
     for columns, found in ((expected, historical(moved, MARCH)), (online, OnlineFeatures(moved).read(requests()))):
         for name, column in columns.items():
             np.testing.assert_array_equal(column, found[name])
-    shutil.rmtree(moved.state)
+    shutil.rmtree(moved.paths.state)
     materialize(moved)
     assert expected.keys() == historical(moved, MARCH).keys()
     assert [moved.root.name] == [path.name for path in tmp_path.iterdir() if not path.is_symlink()]
@@ -166,10 +166,10 @@ def test_registry_may_live_elsewhere(project: Project, tmp_path: Path) -> None:
     """RATCHET_FEAST_REGISTRY moves the registry by itself."""
     environment = Environment(feast_registry=f"sqlite:///{tmp_path}/registry.db")
     moved = replace(parcels_project(tmp_path), environment=environment)
-    shutil.copytree(project.data, moved.data)
+    shutil.copytree(project.paths.data, moved.paths.data)
     materialize(moved)
     assert (tmp_path / "registry.db").exists()
-    assert not (moved.state / "feast_registry.db").exists()
+    assert not (moved.paths.state / "feast_registry.db").exists()
     assert len(historical(moved, MARCH)["request_id"]) == len(historical(project, MARCH)["request_id"])
 
 

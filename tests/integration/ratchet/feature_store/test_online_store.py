@@ -42,7 +42,7 @@ def project(request: pytest.FixtureRequest, featurized: Project, tmp_path: Path)
 
 
 def store(project: Project) -> OnlineStore:
-    return online_store(project.environment, project.state)
+    return online_store(project.environment, project.paths.state)
 
 
 def test_every_store_that_can_be_selected_is_there() -> None:
@@ -53,7 +53,7 @@ def test_every_store_that_can_be_selected_is_there() -> None:
 def test_a_reader_makes_none(project: Project) -> None:
     """One that is absent is an error, and stays absent: in a new one every feature would be missing."""
     apply(project)
-    other = online_store(project.environment, project.state / "elsewhere")
+    other = online_store(project.environment, project.paths.state / "elsewhere")
     with pytest.raises(StoreUnavailableError, match="stage materialize"):
         other.attach(open_store(project))
     assert not other.exists()

@@ -98,9 +98,9 @@ def write(directory: Path, schema: pa.Schema, rows: Rows, *, dated: bool = True)
 def write_all(project: Project, views: Mapping[str, Rows], requests: Rows) -> None:
     spec = service_spec(project.use_case)
     for name, rows in views.items():
-        write(project.features / "views" / spec.views[name], spec.schemas[name], rows, dated=name != "position")
+        write(project.paths.features / "views" / spec.views[name], spec.schemas[name], rows, dated=name != "position")
     numbered = [{"request_id": f"{n:03d}", "network": "post", **request} for n, request in enumerate(requests)]
-    write(project.features / "requests", request_schema(project.use_case), numbered)
+    write(project.paths.features / "requests", request_schema(project.use_case), numbered)
 
 
 def oracle(project: Project, views: Mapping[str, Rows], request: Mapping[str, Any]) -> dict[str, Any]:

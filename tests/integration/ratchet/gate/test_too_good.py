@@ -90,7 +90,7 @@ def test_gate_passes_with_the_reason_in_its_record(leaking: Project) -> None:
     said = plausible(leaking)
     assert "accepted by" in said["plausible:linear-fit"]
     assert said["plausible:linear-fit"].startswith("passed")
-    record = read(leaking.gate / "candidate.json")
+    record = read(leaking.paths.gate / "candidate.json")
     reasons_file(leaking).rename(reasons_file(leaking).with_suffix(".away"))
     verify(record, record.candidate, leaking)
     reasons_file(leaking).with_suffix(".away").rename(reasons_file(leaking))
@@ -100,7 +100,7 @@ def test_gate_refuses_without_a_reason_and_tells_the_way(without_reason: Project
     """The columns are named; the command in the refusal, and judging again, has the checks pass."""
     said = plausible(without_reason)["plausible:linear-fit"]
     assert said.startswith("failed: of the label's variance explained by casual, registered")
-    record = read(without_reason.gate / "candidate.json")
+    record = read(without_reason.paths.gate / "candidate.json")
     with pytest.raises(GateError, match="it failed") as refused:
         admit(record, record.candidate, record.champion, None, without_reason)
     assert "refused" == record.verdict
@@ -110,7 +110,12 @@ def test_gate_refuses_without_a_reason_and_tells_the_way(without_reason: Project
 
 def test_gate_takes_no_edited_reason(without_reason: Project) -> None:
     """Somebody who writes the file by hand is named an editor, not believed."""
-    entry = {"model_name": without_reason.namespace, "feature_service": "x", "fingerprint": "9" * 64, "signature": "00"}
+    entry = {
+        "model_name": without_reason.scope.namespace,
+        "feature_service": "x",
+        "fingerprint": "9" * 64,
+        "signature": "00",
+    }
     text = json.dumps([{**entry, "by": "eve", "reason": "trust me", "at": "2024-01-01T00:00:00Z"}])
     reasons_file(without_reason).write_text(text, encoding="utf-8")
     said = plausible(without_reason)["plausible:linear-fit"]

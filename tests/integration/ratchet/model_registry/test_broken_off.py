@@ -67,7 +67,7 @@ def test_a_move_that_breaks_off_at_any_write_is_finished_by_the_next(
             move_on(disturbed)
         move_on(disturbed)
         assert status(disturbed) == status(undisturbed)
-        assert read_json(disturbed.serving_file) == read_json(undisturbed.serving_file)
+        assert read_json(disturbed.paths.serving_file) == read_json(undisturbed.paths.serving_file)
         assert resolve_champion(disturbed).version == champion_version(undisturbed)
 
 
@@ -94,4 +94,4 @@ def test_a_reconcile_killed_at_any_write_is_finished_by_the_next(served: Project
         killed(reconcile, disturbed, at=number)
         assert reconcile(disturbed) == report
         assert status(disturbed) == status(undisturbed)
-        assert read_json(disturbed.serving_file) == read_json(undisturbed.serving_file)
+        assert read_json(disturbed.paths.serving_file) == read_json(undisturbed.paths.serving_file)

@@ -105,11 +105,11 @@ def test_a_fresh_checkout_has_an_empty_registry_and_no_file(tmp_path: Path) -> N
     with pytest.raises(RegistryError, match="there is no version 1"):
         promote(project, 1, by="ann")
     assert set() == content(tmp_path)
-    assert {project.namespace: {"requested": None, "champion": None, "history": None, "missing": []}} == sense(
+    assert {project.scope.namespace: {"requested": None, "champion": None, "history": None, "missing": []}} == sense(
         [project]
     )
     assert {"champion": None, "refused": None} == reconcile(project)
-    assert {"requested": None, "champion": None, "history": None} == read_json(project.requested_file)
+    assert {"requested": None, "champion": None, "history": None} == read_json(project.paths.requested_file)
     assert not embedded_registry.database(project).exists()
 
 
@@ -182,7 +182,7 @@ def test_the_service_goes_on_while_the_registry_is_away(served: Project, tmp_pat
     predictor = fixed_predictor(served)
     serving = ModelSlot(served, lambda project: replace(predictor, champion=resolve_champion(project)))
     serving.refresh()
-    served.serving_file.unlink()
+    served.paths.serving_file.unlink()
     embedded_registry.database(served).rename(tmp_path / "away.db")
     serving.refresh()
     assert 2 == serving.predictor.champion.version
@@ -205,7 +205,7 @@ ODD = "a?b [1] #%20 & 'é'"
 def test_a_moved_registry_is_used_where_it_is(served: Project, tmp_path: Path) -> None:
     """Models, records and new runs are found in the folder that the checkout is in now, whatever its name."""
     moved = replace(served, root=served.root.rename(tmp_path / ODD))
-    shutil.rmtree(moved.state / "models")  # so that the registry itself has to give the files
+    shutil.rmtree(moved.paths.state / "models")  # so that the registry itself has to give the files
     assert 2 == resolve_champion(moved).version
     version = offer_model(moved, candidate(5), candidate().digest)
     assert (3, 3) == (version, resolve_champion(moved).version)
@@ -220,7 +220,7 @@ def test_after_a_move_mlflow_finds_the_models_too(served: Project, tmp_path: Pat
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(embedded_registry.tracking_uri(moved))
     rows = frame(candidate().contract.inputs, noshow_columns(20))
-    assert 20 == len(mlflow.pyfunc.load_model(f"models:/{moved.namespace}/2").predict(rows))
+    assert 20 == len(mlflow.pyfunc.load_model(f"models:/{moved.scope.namespace}/2").predict(rows))
     mlflow.set_tracking_uri(before)
 
 

@@ -83,7 +83,7 @@ def grouped_by_nothing(project: Project, baseline: Baseline = (("hour",), ())) -
 
 
 def record(project: Project, name: str) -> GateRecord:
-    return gate_record.read(project.gate / f"{name}.json")
+    return gate_record.read(project.paths.gate / f"{name}.json")
 
 
 def failed(made: GateRecord) -> set[str]:
@@ -124,7 +124,7 @@ def test_labels_of_pure_noise_let_nothing_serve(trained: Project, tmp_path: Path
         load_champion(project)
     summary = build(project)
     write(project, summary)
-    assert summary == read_json(project.reports / "summary.json")
+    assert summary == read_json(project.paths.reports / "summary.json")
     told = render(summary)
     assert "no version serves" in told
     assert "✗ first:over-" in told
@@ -150,7 +150,7 @@ def test_bounds_that_were_changed_ask_for_another_judgement_which_helps(judged: 
 
 def test_a_model_that_was_compared_with_one_that_does_not_serve_is_led_on(judged: Project) -> None:
     """The message names what to promote first, and the commands that judge again do both."""
-    version = offer(judged, judged.models / "candidate", record(judged, "candidate"))
+    version = offer(judged, judged.paths.models / "candidate", record(judged, "candidate"))
     refused = problem(judged, version)
     assert record(judged, "baseline").candidate[:12] in refused.remedy
     assert follow(judged, refused.remedy) is None
@@ -162,21 +162,21 @@ def test_a_lost_key_leads_to_beginning_anew(judged: Project, lost: tuple[str, ..
     """Whichever half is lost: what the error tells, done to the letter, ends with a model that serves."""
     register(judged)
     for name in lost:
-        (judged.shared_state / "keys" / name).unlink()
+        (judged.paths.shared_state / "keys" / name).unlink()
     with pytest.raises(RatchetError) as error:
         evaluate(judged)
     told = str(error.value)
-    assert re.search(rf"delete the registered model {judged.namespace} in MLflow", told)
-    client(judged).delete_registered_model(judged.namespace)
+    assert re.search(rf"delete the registered model {judged.scope.namespace} in MLflow", told)
+    client(judged).delete_registered_model(judged.scope.namespace)
     if "remove the .pub file" in told:
-        (judged.shared_state / "keys" / "gate.pub").unlink()
+        (judged.paths.shared_state / "keys" / "gate.pub").unlink()
     assert follow(judged, told) is None
     assert record(judged, "candidate").candidate == load_champion(judged).model.digest
 
 
 def test_a_lost_public_half_is_made_again(judged: Project) -> None:
     """The private half is there: no one has to begin anew."""
-    (judged.shared_state / "keys" / "gate.pub").unlink()
+    (judged.paths.shared_state / "keys" / "gate.pub").unlink()
     with pytest.raises(GateError) as error:
         gate_record.verify(record(judged, "baseline"), record(judged, "baseline").candidate, judged)
     follow(judged, error.value.remedy.partition(";")[0])

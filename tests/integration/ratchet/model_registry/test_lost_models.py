@@ -38,13 +38,13 @@ Lose = Callable[[Project, int], None]
 
 def lose_files(project: Project, version: int) -> None:
     """The model's files go, and this checkout's copy of them."""
-    shutil.rmtree(project.state / "models", ignore_errors=True)
+    shutil.rmtree(project.paths.state / "models", ignore_errors=True)
     (artifacts(project, version) / "model.skops").unlink()
 
 
 def spoil_files(project: Project, version: int) -> None:
     """The model's archive becomes another one."""
-    shutil.rmtree(project.state / "models", ignore_errors=True)
+    shutil.rmtree(project.paths.state / "models", ignore_errors=True)
     (artifacts(project, version) / "model.skops").write_bytes(b"other")
 
 
@@ -68,7 +68,7 @@ def registered(served: Project) -> Project:
 
 def lose_folder(project: Project, version: int) -> None:
     """All that MLflow has of the model goes, and this checkout's copy."""
-    shutil.rmtree(project.state / "models", ignore_errors=True)
+    shutil.rmtree(project.paths.state / "models", ignore_errors=True)
     shutil.rmtree(artifacts(project, version))
 
 
@@ -82,7 +82,7 @@ def loaded_by_mlflow(project: Project) -> object:
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(sqlite.url(embedded.database(project)))
     try:
-        return mlflow.pyfunc.load_model(f"models:/{project.namespace}@champion")
+        return mlflow.pyfunc.load_model(f"models:/{project.scope.namespace}@champion")
     finally:
         mlflow.set_tracking_uri(before)
 
@@ -91,11 +91,11 @@ def loaded_by_mlflow(project: Project) -> object:
 def test_what_a_serving_version_lost_is_noticed_and_put_back(registered: Project, lose: Lose) -> None:
     """The sensor names its digest; the command in the message gives the version back its own files and record."""
     lose(registered, 2)
-    assert sense([registered])[registered.namespace]["missing"] == [candidate().digest]
+    assert sense([registered])[registered.scope.namespace]["missing"] == [candidate().digest]
     assert follow(registered, open_problem(registered).remedy.partition("Otherwise")[0]) is None
     assert resolve_champion(registered).version == 2
     assert loaded_by_mlflow(registered)
-    assert sense([registered])[registered.namespace]["missing"] == []
+    assert sense([registered])[registered.scope.namespace]["missing"] == []
     assert len(status(registered)["history"]) == 2
 
 
@@ -133,9 +133,9 @@ def test_what_mlflow_lost_is_put_back_from_the_copy(
     folder = artifacts(registered, 2)
     archive = (folder / "model.skops").read_bytes()
     spoil(folder)
-    assert sense([registered])[registered.namespace]["missing"] == [candidate().digest]
+    assert sense([registered])[registered.scope.namespace]["missing"] == [candidate().digest]
     step(registered)
-    assert sense([registered])[registered.namespace]["missing"] == []
+    assert sense([registered])[registered.scope.namespace]["missing"] == []
     assert archive == (folder / "model.skops").read_bytes()
     assert loaded_by_mlflow(registered)
 
@@ -143,13 +143,13 @@ def test_what_mlflow_lost_is_put_back_from_the_copy(
 def test_a_file_of_somebody_else_s_is_no_loss(registered: Project) -> None:
     """What was logged is there."""
     (artifacts(registered, 2) / "notes.txt").write_text("good", encoding="utf-8")
-    assert sense([registered])[registered.namespace]["missing"] == []
+    assert sense([registered])[registered.scope.namespace]["missing"] == []
 
 
 def test_a_champion_of_which_the_last_training_knows_nothing_is_put_back_too(registered: Project) -> None:
     """The copy is what is needed, not the trained model."""
     resolve_champion(registered)
-    save_noshow(candidate(5), registered.models / "candidate")
+    save_noshow(candidate(5), registered.paths.models / "candidate")
     remove(artifacts(registered, 2))
     reconcile(registered)
     assert loaded_by_mlflow(registered)
@@ -160,30 +160,30 @@ def test_nothing_is_written_where_the_folder_of_all_artifacts_is_away(registered
     """It may come back: no other takes its place."""
     resolve_champion(registered)
     spoil(registered, 2)
-    shutil.move(registered.shared_state / "mlartifacts", registered.shared_state / "away")
+    shutil.move(registered.paths.shared_state / "mlartifacts", registered.paths.shared_state / "away")
     reconcile(registered)
-    assert not (registered.shared_state / "mlartifacts").exists()
+    assert not (registered.paths.shared_state / "mlartifacts").exists()
 
 
 @pytest.mark.parametrize("is_deleted", [True, False])
 def test_the_alias_that_everybody_loads_is_restored(registered: Project, is_deleted: bool) -> None:
     """Deleted, or moved to a version that is refused: the sensor makes reconcile run, and that puts it back."""
-    before = registered.requested_file.read_bytes() if registered.requested_file.exists() else b""
+    before = registered.paths.requested_file.read_bytes() if registered.paths.requested_file.exists() else b""
     if is_deleted:
-        client(registered).delete_registered_model_alias(registered.namespace, "champion")
+        client(registered).delete_registered_model_alias(registered.scope.namespace, "champion")
     else:
         move(registered, "champion", offer_model(registered, candidate(5), candidate().digest, gain=WORSE))
-    assert sense([registered])[registered.namespace]["champion"] == ("deleted" if is_deleted else 3)
-    assert registered.requested_file.read_bytes() != before
+    assert sense([registered])[registered.scope.namespace]["champion"] == ("deleted" if is_deleted else 3)
+    assert registered.paths.requested_file.read_bytes() != before
     reconcile(registered)
-    assert 2 == client(registered).get_model_version_by_alias(registered.namespace, "champion").version
-    assert sense([registered])[registered.namespace]["champion"] is None
+    assert 2 == client(registered).get_model_version_by_alias(registered.scope.namespace, "champion").version
+    assert sense([registered])[registered.scope.namespace]["champion"] is None
 
 
 def test_the_baseline_that_a_rollback_leads_to_is_put_back_too(registered: Project) -> None:
     """It is noticed before anybody needs it."""
     lose_files(registered, 1)
-    assert sense([registered])[registered.namespace]["missing"] == [baseline().digest]
+    assert sense([registered])[registered.scope.namespace]["missing"] == [baseline().digest]
     register(registered)
     assert rollback(registered, by="ann", reason="slow")["champion"]["version"] == 1
 
@@ -191,15 +191,15 @@ def test_the_baseline_that_a_rollback_leads_to_is_put_back_too(registered: Proje
 def test_nothing_but_the_very_files_that_were_judged_is_put_back(registered: Project) -> None:
     """What was trained meanwhile, with the same digest but other files, takes no place of evidence."""
     lose_files(registered, 2)
-    (registered.models / "candidate" / "reference.parquet").write_bytes(b"other")
+    (registered.paths.models / "candidate" / "reference.parquet").write_bytes(b"other")
     follow(registered, open_problem(registered).remedy.partition("Otherwise")[0])
-    assert sense([registered])[registered.namespace]["missing"] == [candidate().digest]
+    assert sense([registered])[registered.scope.namespace]["missing"] == [candidate().digest]
 
 
 @pytest.mark.parametrize("command", ["ratchet rollback", "ratchet promote"])
 def test_a_serving_version_that_was_deleted_gives_way_as_the_message_says(registered: Project, command: str) -> None:
     """Either way of it leads to the version before."""
-    client(registered).delete_model_version(registered.namespace, "2")
+    client(registered).delete_model_version(registered.scope.namespace, "2")
     remedy = open_problem(registered).remedy
     assert follow(registered, next(f"`{part}`" for part in remedy.split("`") if part.startswith(command))) is None
     assert resolve_champion(registered).version == 1
@@ -216,24 +216,24 @@ def test_what_waits_for_a_person_serves_by_the_command_that_stands_on_it(served:
 @pytest.mark.parametrize("tag", ["ratchet.history.000001", "ratchet.history.000002"])
 def test_an_edited_history_makes_reconcile_run_and_say_so(registered: Project, tag: str) -> None:
     """DVC sees it in the file that reconcile depends on; once the tag is restored the file is as it was."""
-    before = registered.requested_file.read_bytes()
-    text = client(registered).get_registered_model(registered.namespace).tags[tag]
-    client(registered).set_registered_model_tag(registered.namespace, tag, text.replace("policy", "nobody"))
+    before = registered.paths.requested_file.read_bytes()
+    text = client(registered).get_registered_model(registered.scope.namespace).tags[tag]
+    client(registered).set_registered_model_tag(registered.scope.namespace, tag, text.replace("policy", "nobody"))
     sense([registered])
-    assert registered.requested_file.read_bytes() != before
+    assert registered.paths.requested_file.read_bytes() != before
     with pytest.raises(RegistryError, match=tag):
         reconcile(registered)
-    client(registered).set_registered_model_tag(registered.namespace, tag, text)
+    client(registered).set_registered_model_tag(registered.scope.namespace, tag, text)
     sense([registered])
-    assert registered.requested_file.read_bytes() == before
+    assert registered.paths.requested_file.read_bytes() == before
 
 
 def test_a_history_that_ends_before_what_serves_is_noticed(registered: Project) -> None:
     """The last entry deleted by hand names another version than the serving file does."""
-    client(registered).delete_registered_model_tag(registered.namespace, "ratchet.history.000002")
-    assert sense([registered])[registered.namespace]["history"] == 1
+    client(registered).delete_registered_model_tag(registered.scope.namespace, "ratchet.history.000002")
+    assert sense([registered])[registered.scope.namespace]["history"] == 1
     reconcile(registered)
-    assert sense([registered])[registered.namespace]["history"] is None
+    assert sense([registered])[registered.scope.namespace]["history"] is None
 
 
 def test_releasing_and_promoting_in_any_order_leaves_the_hold_of_a_rollback_alone(served: Project) -> None:

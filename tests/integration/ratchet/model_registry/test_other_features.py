@@ -84,7 +84,7 @@ def test_the_refusal_names_a_version_that_can_serve(changed: Project) -> None:
 def test_where_the_serving_version_was_deleted_no_rollback_is_proposed_that_cannot_be(changed: Project) -> None:
     """The version before is on features that this code does not compute."""
     offered(changed)
-    client(changed).delete_model_version(changed.namespace, "3")
+    client(changed).delete_model_version(changed.scope.namespace, "3")
     assert "`ratchet rollback" not in (status(changed)["warning"] or "")
 
 
@@ -95,7 +95,7 @@ def test_a_hand_in_mlflow_makes_nothing_serve_that_this_code_cannot(changed: Pro
     move(changed, alias, 2)
     assert "feature service" in reconcile(changed)["refused"]["reason"]
     assert "refused" in statuses(changed)[1]
-    assert 3 == client(changed).get_model_version_by_alias(changed.namespace, "champion").version
+    assert 3 == client(changed).get_model_version_by_alias(changed.scope.namespace, "champion").version
     assert 3 == load_champion(changed).version
 
 

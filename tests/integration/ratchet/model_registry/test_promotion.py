@@ -78,15 +78,15 @@ NOTHING = {"requested": None, "champion": None, "history": None, "missing": []}
 @pytest.mark.parametrize("alias", ["requested", "champion"])
 def test_a_moved_alias_is_written_where_dvc_looks(served: Project, unserved: Project, alias: str) -> None:
     """It shows until it serves; where nothing is requested, or nothing was ever registered, nothing shows."""
-    names = [served.namespace, with_namespace(unserved).namespace]
+    names = [served.scope.namespace, with_namespace(unserved).scope.namespace]
     projects = [served, with_namespace(unserved)]
     assert dict.fromkeys(names, NOTHING) == sense(projects)
     move(served, alias, 1)
     assert {names[0]: {**NOTHING, alias: 1}, names[1]: NOTHING} == sense(projects)
     nothing = {name: None for name in NOTHING if name != "missing"}
-    assert {**nothing, alias: 1} == read_json(served.requested_file)
+    assert {**nothing, alias: 1} == read_json(served.paths.requested_file)
     reconcile(served)
-    assert nothing == read_json(served.requested_file)
+    assert nothing == read_json(served.paths.requested_file)
 
 
 def test_a_refused_request_stays_to_be_seen(served: Project) -> None:
@@ -94,7 +94,7 @@ def test_a_refused_request_stays_to_be_seen(served: Project) -> None:
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     move(served, "requested", version)
     reconcile(served)
-    assert {served.namespace: {**NOTHING, "requested": version}} == sense([served])
+    assert {served.scope.namespace: {**NOTHING, "requested": version}} == sense([served])
 
 
 @pytest.mark.parametrize("alias", ["requested", "champion"])
@@ -103,7 +103,7 @@ def test_the_alias_that_everybody_loads_never_stays_at_a_refused_version(served:
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     move(served, alias, version)
     assert reconcile(served)["refused"]["version"] == version
-    champion = client(served).get_model_version_by_alias(served.namespace, "champion")
+    champion = client(served).get_model_version_by_alias(served.scope.namespace, "champion")
     assert (champion.version, status(served)["champion"]) == (2, 2)
     assert "refused" in statuses(served)[-1]
 
@@ -113,10 +113,10 @@ def test_the_champion_is_what_the_history_says(served: Project) -> None:
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     move(served, "champion", version)
     assert (resolve_champion(served).version, champion_version(served)) == (2, 2)
-    client(served).delete_registered_model_alias(served.namespace, "champion")
+    client(served).delete_registered_model_alias(served.scope.namespace, "champion")
     assert resolve_champion(served).version == 2
     reconcile(served)
-    assert client(served).get_model_version_by_alias(served.namespace, "champion").version == 2
+    assert client(served).get_model_version_by_alias(served.scope.namespace, "champion").version == 2
 
 
 def test_the_very_model_that_serves_is_no_candidate(served: Project) -> None:
@@ -226,16 +226,16 @@ def test_there_is_nothing_to_release_without_a_rollback(served: Project) -> None
 def test_a_registry_that_lost_its_model_is_noticed_and_filled_again(served: Project) -> None:
     """The sensor names the digests that are gone; registering again brings them back, the baseline first."""
     reports.run(served, "register", register)
-    client(served).delete_registered_model(served.namespace)
-    assert sorted([baseline().digest, candidate().digest]) == sense([served])[served.namespace]["missing"]
+    client(served).delete_registered_model(served.scope.namespace)
+    assert sorted([baseline().digest, candidate().digest]) == sense([served])[served.scope.namespace]["missing"]
     reports.run(served, "register", register)
-    assert sense([served]) == {served.namespace: NOTHING}
+    assert sense([served]) == {served.scope.namespace: NOTHING}
     assert resolve_champion(served).model.digest == candidate().digest
 
 
 def test_a_previous_version_that_was_deleted_is_no_way_back(served: Project) -> None:
     """Deleting the version before in MLflow disturbs nothing, but there is nothing left to roll back to."""
-    client(served).delete_model_version(served.namespace, "1")
+    client(served).delete_model_version(served.scope.namespace, "1")
     assert reconcile(served)["champion"]["version"] == 2
     with pytest.raises(RegistryError, match="there is no version to return to"):
         rollback(served, by="ann", reason="slow")
@@ -255,7 +255,7 @@ def test_a_waiver_lets_an_equal_model_serve(served: Project) -> None:
     """A non-inferior model serves under a name, a reason and a date, which the history keeps when the tag is gone."""
     version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
     promote(served, version, by="ann", reason="half the size", until=NOSHOW_END + timedelta(days=30))
-    client(served).delete_model_version_tag(served.namespace, str(version), "ratchet.waiver")
+    client(served).delete_model_version_tag(served.scope.namespace, str(version), "ratchet.waiver")
     entry = status(served)["history"][-1]
     assert (entry["version"], entry["by"], entry["reason"]) == (version, "ann", "half the size")
     waiver = {name: entry["waiver"][name] for name in ("by", "reason", "expires")}
@@ -340,7 +340,7 @@ def test_the_history_says_who_and_why(served: Project) -> None:
 
 def test_a_serving_version_that_was_deleted_is_named(served: Project) -> None:
     """Reconcile says what is gone and what to do, and that leads back to a model that serves."""
-    client(served).delete_model_version(served.namespace, "2")
+    client(served).delete_model_version(served.scope.namespace, "2")
     with pytest.raises(RegistryError, match=r"version 2, which was promoted last, has been deleted.*`ratchet rollb"):
         reconcile(served)
     rollback(served, by="ann", reason="it is gone")
@@ -350,7 +350,7 @@ def test_a_serving_version_that_was_deleted_is_named(served: Project) -> None:
 def test_where_the_serving_version_was_deleted_a_refusal_says_what_the_requested_one_lacks(served: Project) -> None:
     """A non-inferior one needs a reason and a date; with both it serves."""
     version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
-    client(served).delete_model_version(served.namespace, "2")
+    client(served).delete_model_version(served.scope.namespace, "2")
     with pytest.raises(RegistryError, match=r"version 2, .* has been deleted.*not to be worse.*--reason … --until"):
         promote(served, version, by="ann")
     promote(served, version, by="ann", reason="it is gone", until=NOSHOW_END + timedelta(days=30))
@@ -361,7 +361,7 @@ def test_nothing_serves_in_an_empty_registry(unserved: Project) -> None:
     """Before the first promotion there is no model, and the error says what to run."""
     assert reconcile(unserved) == {"champion": None, "refused": None}
     assert champion_version(unserved) is None
-    assert read_json(unserved.serving_file) == {"version": None, "digest": None, "model": "noshow-clinic"}
+    assert read_json(unserved.paths.serving_file) == {"version": None, "digest": None, "model": "noshow-clinic"}
     with pytest.raises(RegistryError, match="no model has been promoted yet"):
         resolve_champion(unserved)
 

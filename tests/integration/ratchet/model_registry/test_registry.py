@@ -45,15 +45,15 @@ class HangingUp(TCPServer):
 
 
 def run_of(project: Project, version: int) -> Run:
-    return client(project).get_run(client(project).get_model_version(project.namespace, str(version)).run_id)
+    return client(project).get_run(client(project).get_model_version(project.scope.namespace, str(version)).run_id)
 
 
 @pytest.fixture
 def mlflow_uri(served: Project) -> Iterator[str]:
     """MLflow's own functions look at the project's registry."""
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{served.shared_state / 'mlflow.db'}")
-    yield f"models:/{served.namespace}@champion"
+    mlflow.set_tracking_uri(f"sqlite:///{served.paths.shared_state / 'mlflow.db'}")
+    yield f"models:/{served.scope.namespace}@champion"
     mlflow.set_tracking_uri(before)
 
 
@@ -106,7 +106,7 @@ def test_a_run_keeps_plots_parameters_and_the_lock_of_the_data(unserved: Project
     """Plots of the model, params.yaml and dvc.lock are with the run, so that its data can be restored."""
     (unserved.root / "params.yaml").write_text("use_case: noshow\n")
     (unserved.root / "dvc.lock").write_text("schema: '2.0'\n")
-    directory = save_noshow(candidate(), unserved.models / "candidate")
+    directory = save_noshow(candidate(), unserved.paths.models / "candidate")
     (directory / "plots").mkdir()
     (directory / "plots" / "calibration.svg").write_text("<svg/>")
     version = offer(unserved, directory, noshow_record(unserved, candidate(), directory=directory))
@@ -157,15 +157,15 @@ def test_the_whole_story_through_a_real_server(empty_registry: Project, mlflow_s
     project = replace(copied(empty_registry, tmp_path / "project"), environment=Environment(tracking_uri=mlflow_server))
     register(trained(project))
     assert resolve_champion(project).model.digest == candidate().digest
-    lost = [sense([project])[project.namespace]["missing"]]
+    lost = [sense([project])[project.scope.namespace]["missing"]]
     for description in [*(tmp_path / "artifacts").rglob("MLmodel")]:
         description.unlink()
-    lost.append(sense([project])[project.namespace]["missing"])
+    lost.append(sense([project])[project.scope.namespace]["missing"])
     reconcile(project)
-    assert [[], [candidate().digest], []] == [*lost, sense([project])[project.namespace]["missing"]]
+    assert [[], [candidate().digest], []] == [*lost, sense([project])[project.scope.namespace]["missing"]]
     offer_model(project, candidate(5), baseline().digest)
     assert status(project)["versions"][2]["status"].startswith("refused: it compares with")
-    client(project).set_registered_model_alias(project.namespace, "champion", "1")
+    client(project).set_registered_model_alias(project.scope.namespace, "champion", "1")
     assert reconcile(project)["champion"]["version"] == 1
     assert promote(project, 2, by="ann")["champion"]["version"] == 2
     assert rollback(project, by="ann", reason="a mistake")["champion"]["version"] == 1
@@ -188,11 +188,11 @@ def test_the_service_tells_silence_from_an_answer(served: Project) -> None:
     predictor = fixed_predictor(served)
     serving = ModelSlot(served, lambda _: replace(predictor, champion=resolve_champion(next(asked))))
     serving.refresh()
-    served.serving_file.unlink()
+    served.paths.serving_file.unlink()
     for _ in (away, broken):
         serving.refresh()
         assert 2 == serving.predictor.champion.version
-    client(served).delete_registered_model(served.namespace)
+    client(served).delete_registered_model(served.scope.namespace)
     serving.refresh()
     with pytest.raises(RegistryError, match=r"no model serves .*no model has been promoted"):
         _ = serving.predictor

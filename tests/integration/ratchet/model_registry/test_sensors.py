@@ -56,10 +56,10 @@ def modules_of_a_look(project: Project) -> set[str]:
 
 def test_nothing_is_imported_where_nothing_has_changed(looked_at: Project) -> None:
     """Neither MLflow nor the use case, and what was found stays."""
-    before = looked_at.requested_file.read_bytes(), looked_at.missing_file.read_bytes()
+    before = looked_at.paths.requested_file.read_bytes(), looked_at.paths.missing_file.read_bytes()
     loaded = modules_of_a_look(looked_at)
     assert {"mlflow", "sqlalchemy", looked_at.settings.use_case} & loaded == set()
-    assert before == (looked_at.requested_file.read_bytes(), looked_at.missing_file.read_bytes())
+    assert before == (looked_at.paths.requested_file.read_bytes(), looked_at.paths.missing_file.read_bytes())
     age(looked_at, 1)
     assert "mlflow" in modules_of_a_look(looked_at)
 
@@ -70,7 +70,7 @@ def request_the_first(project: Project) -> None:
 
 def lose_a_file(project: Project) -> None:
     (artifacts(project, 2) / "model.skops").unlink()
-    shutil.rmtree(project.state / "models")
+    shutil.rmtree(project.paths.state / "models")
 
 
 def spoil_a_record(project: Project) -> None:
@@ -79,15 +79,15 @@ def spoil_a_record(project: Project) -> None:
 
 
 def lose_the_key(project: Project) -> None:
-    shutil.rmtree(project.shared_state / "keys")
+    shutil.rmtree(project.paths.shared_state / "keys")
 
 
 def serve_nothing(project: Project) -> None:
-    write_json(project.serving_file, {"version": None, "digest": None})
+    write_json(project.paths.serving_file, {"version": None, "digest": None})
 
 
 def lose_an_answer(project: Project) -> None:
-    project.requested_file.unlink()
+    project.paths.requested_file.unlink()
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_every_change_is_seen(
     """Whatever it is, and whether it was made just now or a while ago."""
     change(looked_at)
     age(looked_at, seconds)
-    found = sense([looked_at])[looked_at.namespace]
+    found = sense([looked_at])[looked_at.scope.namespace]
     assert requested == found["requested"]
     assert lost == (candidate().digest in found["missing"])
-    assert looked_at.requested_file.exists()
+    assert looked_at.paths.requested_file.exists()

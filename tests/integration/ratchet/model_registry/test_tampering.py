@@ -96,9 +96,9 @@ def test_a_request_in_somebody_elses_name_is_nobodys(served: Project) -> None:
     """Who can write to MLflow can move an alias, but not have the history say that ann did."""
     rollback(served, by="ann", reason="slow")
     promote(served, 2, by="ann", reason="not so slow")
-    signed = client(served).get_registered_model(served.namespace).tags["ratchet.request"]
+    signed = client(served).get_registered_model(served.scope.namespace).tags["ratchet.request"]
     forged = signed.replace('"version":2', '"version":1').replace('"after":3', '"after":4')
-    client(served).set_registered_model_tag(served.namespace, "ratchet.request", forged)
+    client(served).set_registered_model_tag(served.scope.namespace, "ratchet.request", forged)
     move(served, "requested", 1)
     reconcile(served)
     entry = status(served)["history"][-1]
@@ -107,8 +107,8 @@ def test_a_request_in_somebody_elses_name_is_nobodys(served: Project) -> None:
 
 def test_a_version_made_by_hand_is_refused(served: Project) -> None:
     """Asking for a version that never saw the gate changes nothing but that version's status."""
-    source = client(served).get_model_version(served.namespace, "2").source
-    client(served).create_model_version(served.namespace, source)
+    source = client(served).get_model_version(served.scope.namespace, "2").source
+    client(served).create_model_version(served.scope.namespace, source)
     move(served, "requested", 3)
     refused = reconcile(served)["refused"]
     assert (3, "was not registered through the gate") == (refused["version"], refused["reason"])
@@ -120,9 +120,9 @@ def test_a_version_made_by_hand_is_refused(served: Project) -> None:
 )
 def test_a_version_made_by_hand_with_a_digest_is_refused(served: Project, run_id: str | None, reason: str) -> None:
     """Tags that look like ours help no version without a run that holds a record, and stop nobody else."""
-    source = client(served).get_model_version(served.namespace, "2").source
+    source = client(served).get_model_version(served.scope.namespace, "2").source
     tags = {"ratchet.digest": candidate(5).digest}
-    client(served).create_model_version(served.namespace, source, run_id, tags)
+    client(served).create_model_version(served.scope.namespace, source, run_id, tags)
     move(served, "requested", 3)
     refused = reconcile(served)["refused"]
     assert (3, reason) == (refused["version"], refused["reason"])
@@ -132,9 +132,9 @@ def test_a_version_made_by_hand_with_a_digest_is_refused(served: Project, run_id
 def test_an_old_request_put_back_is_nobodys(served: Project) -> None:
     """A signed request that was granted once does not name who moved the alias to the same version later."""
     promote(served, 1, by="ann", reason="slow")
-    signed = client(served).get_registered_model(served.namespace).tags["ratchet.request"]
+    signed = client(served).get_registered_model(served.scope.namespace).tags["ratchet.request"]
     promote(served, 2, by="bob", reason="not so slow")
-    client(served).set_registered_model_tag(served.namespace, "ratchet.request", signed)
+    client(served).set_registered_model_tag(served.scope.namespace, "ratchet.request", signed)
     move(served, "requested", 1)
     reconcile(served)
     entry = status(served)["history"][-1]
@@ -143,7 +143,7 @@ def test_an_old_request_put_back_is_nobodys(served: Project) -> None:
 
 def test_a_version_under_another_digest_does_not_return(served: Project) -> None:
     """A version that served once has no more right to serve when its digest was changed since."""
-    client(served).set_model_version_tag(served.namespace, "1", "ratchet.digest", candidate(5).digest)
+    client(served).set_model_version_tag(served.scope.namespace, "1", "ratchet.digest", candidate(5).digest)
     move(served, "requested", 1)
     reason = f"it is about model {baseline().digest[:12]}, not {candidate(5).digest[:12]}"
     assert reconcile(served)["refused"]["reason"] == reason
@@ -156,9 +156,9 @@ def test_a_version_that_became_another_model_does_not_return(unserved: Project) 
     refused = offer_model(unserved, candidate(5), candidate().digest, gain=WORSE)
     shutil.copy2(stored_record(unserved, refused), stored_record(unserved, 1).parent)
     shutil.copytree(artifacts(unserved, refused), artifacts(unserved, 1), dirs_exist_ok=True)
-    tags = client(unserved).get_model_version(unserved.namespace, str(refused)).tags
+    tags = client(unserved).get_model_version(unserved.scope.namespace, str(refused)).tags
     for name in (DIGEST, RECORD):
-        client(unserved).set_model_version_tag(unserved.namespace, "1", name, tags[name])
+        client(unserved).set_model_version_tag(unserved.scope.namespace, "1", name, tags[name])
     move(unserved, "champion", 1)
     assert "was another model when it served" == reconcile(unserved)["refused"]["reason"]
     assert 2 == resolve_champion(unserved).version
@@ -179,9 +179,9 @@ def test_an_edited_waiver_is_refused(served: Project) -> None:
     version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
     with pytest.raises(GateError):
         promote(served, version, by="ann", reason="half the size", until=NOSHOW_END)
-    tags = client(served).get_model_version(served.namespace, str(version)).tags
+    tags = client(served).get_model_version(served.scope.namespace, str(version)).tags
     longer = tags["ratchet.waiver"].replace("2024-", "2034-")
-    client(served).set_model_version_tag(served.namespace, str(version), "ratchet.waiver", longer)
+    client(served).set_model_version_tag(served.scope.namespace, str(version), "ratchet.waiver", longer)
     refused = reconcile(served)["refused"]
     assert refused["reason"] == "the signature does not fit: it was edited, or signed with another key"
 
@@ -197,7 +197,7 @@ def test_a_waiver_for_another_model_waives_nothing(served: Project) -> None:
         expires=NOSHOW_END + timedelta(days=1),
     )
     text = sign(waiver, served).model_dump_json()
-    client(served).set_model_version_tag(served.namespace, str(version), "ratchet.waiver", text)
+    client(served).set_model_version_tag(served.scope.namespace, str(version), "ratchet.waiver", text)
     with pytest.raises(GateError, match="refused: it is for noshow-hospital"):
         promote(served, version, by="eve")
 
@@ -205,9 +205,9 @@ def test_a_waiver_for_another_model_waives_nothing(served: Project) -> None:
 def test_a_forged_history_yields_no_model(served: Project) -> None:
     """An entry that this checkout's key did not sign stops readers and reconcile alike, and says so."""
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
-    tags = client(served).get_registered_model(served.namespace).tags
+    tags = client(served).get_registered_model(served.scope.namespace).tags
     forged = tags["ratchet.history.000002"].replace('"number":2,"version":2', f'"number":3,"version":{version}')
-    client(served).set_registered_model_tag(served.namespace, "ratchet.history.000003", forged)
+    client(served).set_registered_model_tag(served.scope.namespace, "ratchet.history.000003", forged)
     for step in (resolve_champion, reconcile):
         with pytest.raises(RegistryError, match=r"ratchet\.history\.000003 is not entry 3, signed"):
             step(served)
@@ -215,8 +215,10 @@ def test_a_forged_history_yields_no_model(served: Project) -> None:
 
 def test_a_replayed_history_entry_yields_no_model(served: Project) -> None:
     """A signed entry counts only in its own place."""
-    tags = client(served).get_registered_model(served.namespace).tags
-    client(served).set_registered_model_tag(served.namespace, "ratchet.history.000003", tags["ratchet.history.000001"])
+    tags = client(served).get_registered_model(served.scope.namespace).tags
+    client(served).set_registered_model_tag(
+        served.scope.namespace, "ratchet.history.000003", tags["ratchet.history.000001"]
+    )
     with pytest.raises(RegistryError, match=r"ratchet\.history\.000003 is not entry 3, signed"):
         resolve_champion(served)
 
@@ -225,10 +227,12 @@ def test_a_history_entry_of_another_model_yields_no_model(served: Project) -> No
     """An entry that let a model serve under another name lets none serve here, though version and digest are equal."""
     other = with_namespace(served)
     for model, champion, gain in ((baseline(), None, None), (candidate(), baseline().digest, WORSE)):
-        named = replace(model, contract=model.contract.model_copy(update={"model_name": other.namespace}))
+        named = replace(model, contract=model.contract.model_copy(update={"model_name": other.scope.namespace}))
         version = offer_model(other, named, champion, gain=gain)
-    tags = client(served).get_registered_model(served.namespace).tags
-    client(other).set_registered_model_tag(other.namespace, "ratchet.history.000002", tags["ratchet.history.000002"])
+    tags = client(served).get_registered_model(served.scope.namespace).tags
+    client(other).set_registered_model_tag(
+        other.scope.namespace, "ratchet.history.000002", tags["ratchet.history.000002"]
+    )
     move(other, "champion", version)
     for step in (resolve_champion, reconcile):
         with pytest.raises(RegistryError, match=r"ratchet\.history\.000002 is not entry 2, signed"):
@@ -296,12 +300,12 @@ def test_a_serving_model_whose_artifacts_changed_is_not_used(unserved: Project) 
     offer_model(unserved, baseline(), None)
     save_noshow(candidate(), artifacts(unserved, 1))
     assert resolve_champion(unserved).model.digest == baseline().digest
-    (unserved.state / "models" / baseline().digest / "model.skops").unlink()
+    (unserved.paths.state / "models" / baseline().digest / "model.skops").unlink()
     with pytest.raises(RegistryError, match="no longer holds the files that were judged"):
         resolve_champion(unserved)
 
 
 def test_a_spoilt_copy_is_fetched_again(served: Project) -> None:
     """The local copy of a model is worth no more than its digest."""
-    (served.state / "models" / candidate().digest / "model.skops").write_bytes(b"spoilt")
+    (served.paths.state / "models" / candidate().digest / "model.skops").write_bytes(b"spoilt")
     assert resolve_champion(served).model.digest == candidate().digest

@@ -32,7 +32,7 @@ class TestData:
         record(project, "one")
         locked = yaml.safe_load(kept(project, "one").read_text(encoding="utf-8"))
         expected = locked["stages"][STAGE]["outs"][0]["md5"]
-        assert expected == features_version(project) == directory_md5(project.features)
+        assert expected == features_version(project) == directory_md5(project.paths.features)
 
     def test_any_change_is_another_version(self, project: Project) -> None:
         """Content, name and absence of a file all count."""
@@ -40,7 +40,7 @@ class TestData:
         for name, text in (("a", "1"), ("a", "2"), ("b", "2")):
             write(project, **{name: text})
             versions.append(features_version(project))
-        (project.features / "a").unlink()
+        (project.paths.features / "a").unlink()
         versions.append(features_version(project))
         assert 4 == len(set(versions))
 
@@ -55,15 +55,15 @@ class TestKeeping:
         """Data of an earlier run can be had again, exactly, and that of the later one after it; the stage is clean."""
         write(project, a="1", b="1")
         record(project, "one")
-        first = contents(project.features)
-        (project.features / "b").unlink()
+        first = contents(project.paths.features)
+        (project.paths.features / "b").unlink()
         write(project, a="2", c__d="2")
         record(project, "two")
-        second = contents(project.features)
+        second = contents(project.paths.features)
         restore(project, kept(project, "one"))
-        assert first == contents(project.features)
+        assert first == contents(project.paths.features)
         restore(project, kept(project, "two"))
-        assert second == contents(project.features)
+        assert second == contents(project.paths.features)
         assert "Data and pipelines are up to date." in run(project.root, "dvc", "status").stdout
 
     def test_a_stage_that_had_not_run_is_left_alone(self, project: Project) -> None:
@@ -74,9 +74,9 @@ class TestKeeping:
         write(project, a="1")
         record(project, "one")
         (project.root / "model").write_text("kept", encoding="utf-8")
-        (project.features / "a").unlink()
+        (project.paths.features / "a").unlink()
         restore(project, kept(project, "one"))
-        assert "1" == (project.features / "a").read_text(encoding="utf-8")
+        assert "1" == (project.paths.features / "a").read_text(encoding="utf-8")
         assert "kept" == (project.root / "model").read_text(encoding="utf-8")
 
     def test_other_use_cases_stay_as_they_are(self, project: Project) -> None:
@@ -90,7 +90,7 @@ class TestKeeping:
             commit_stages(project, [STAGE, "train@other"], kept(project, name), inputs(project, [STAGE]))
         with alone(project.with_settings(use_case="other"), PIPELINES, wait=0):
             restore(project, kept(project, "one"))
-        assert "one" == (project.features / "a").read_text(encoding="utf-8")
+        assert "one" == (project.paths.features / "a").read_text(encoding="utf-8")
         assert "two" == (project.root / "model").read_text(encoding="utf-8")
         assert "Data and pipelines are up to date." in run(project.root, "dvc", "status").stdout
 
@@ -101,14 +101,14 @@ class TestKeeping:
         write(project, a="2")
         with pytest.raises(VersionError, match=f"dvc checkout {STAGE}: failed"):
             restore(project, kept(project, "one"))
-        assert "2" == (project.features / "a").read_text(encoding="utf-8")
+        assert "2" == (project.paths.features / "a").read_text(encoding="utf-8")
 
     def test_waits_no_longer_than_it_is_told(self, project: Project) -> None:
         """A repository held by another run is a clear error, and nothing is committed."""
         write(project, a="1")
-        project.shared_state.mkdir()
+        project.paths.shared_state.mkdir()
         with (
-            FileLock(project.shared_state / "repository.lock"),
+            FileLock(project.paths.shared_state / "repository.lock"),
             pytest.raises(VersionError, match=r"repository\.lock: is held by another run"),
         ):
             commit_stages(project, [STAGE], kept(project, "one"), inputs(project, [STAGE]), wait=0.1)

@@ -59,11 +59,14 @@ class TestAlone:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         refused = subprocess.run(ingest, cwd=project.root, env=environment, capture_output=True, text=True, check=False)
         assert 1 == refused.returncode
-        assert f"ratchet: {project.state}/feature.lock: is held by another run, also after 5 seconds" in refused.stderr
-        assert not project.raw.exists()
+        assert (
+            f"ratchet: {project.paths.state}/feature.lock: is held by another run, also after 5 seconds"
+            in refused.stderr
+        )
+        assert not project.paths.raw.exists()
         other_run.communicate("")
         subprocess.run(ingest, cwd=project.root, env=environment, capture_output=True, check=True)
-        assert project.raw.exists()
+        assert project.paths.raw.exists()
 
     def test_a_run_that_is_killed_keeps_nobody_out(self, project: Project, other_run: subprocess.Popen[str]) -> None:
         """The lock dies with its process."""
@@ -89,14 +92,14 @@ class TestAlone:
         """Nothing is put back under a run that reads it."""
         write(project, a="1")
         record(project, "one")
-        (project.features / "a").unlink()
+        (project.paths.features / "a").unlink()
         with pytest.raises(VersionError, match=r"\.lock: is held by another run"):
             restore(project, kept(project, "one"), wait=0)
-        assert not (project.features / "a").exists()
+        assert not (project.paths.features / "a").exists()
 
     def test_a_folder_that_may_not_be_written_is_a_clear_error(self, project: Project) -> None:
         """What stands in the way is named."""
-        project.state.parent.mkdir(parents=True)
-        project.state.write_text("a file", encoding="utf-8")
+        project.paths.state.parent.mkdir(parents=True)
+        project.paths.state.write_text("a file", encoding="utf-8")
         with pytest.raises(VersionError, match=r"feature\.lock: cannot be locked"), alone(project, ["feature"], wait=0):
             pass

@@ -42,7 +42,7 @@ class Registry:
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     project = noshow_project(tmp_path)
-    write_json(project.serving_file, {"version": 1})
+    write_json(project.paths.serving_file, {"version": 1})
     return project
 
 
@@ -53,7 +53,7 @@ def test_a_model_is_loaded_once_per_promotion(project: Project) -> None:
     serving.refresh()
     serving.refresh()
     assert 1 == serving.predictor.champion.version
-    write_json(project.serving_file, {"version": 2})
+    write_json(project.paths.serving_file, {"version": 2})
     serving.refresh()
     assert 2 == serving.predictor.champion.version
 
@@ -65,7 +65,7 @@ def test_what_is_loaded_stays_while_what_serves_cannot_be_learnt(project: Projec
     serving = ModelSlot(project, registry.load)
     serving.refresh()
     registry.broken = trouble
-    write_json(project.serving_file, {"version": 2})
+    write_json(project.paths.serving_file, {"version": 2})
     serving.refresh()
     assert 1 == serving.predictor.champion.version
     registry.broken = None
@@ -80,7 +80,7 @@ def test_what_no_longer_serves_does_not_answer(project: Project, answer: Excepti
     serving = ModelSlot(project, registry.load)
     serving.refresh()
     registry.broken = answer
-    write_json(project.serving_file, {"version": 2})
+    write_json(project.paths.serving_file, {"version": 2})
     serving.refresh()
     assert not serving.ready
     with pytest.raises(RegistryError, match=str(answer)):
@@ -94,12 +94,12 @@ def test_a_serving_file_that_cannot_be_read_is_tried_again(project: Project) -> 
     """Looking for a move never fails: the model that answers goes on, and the next move is followed."""
     serving = ModelSlot(project, Registry().load)
     serving.refresh()
-    project.serving_file.unlink()
-    project.serving_file.mkdir()
+    project.paths.serving_file.unlink()
+    project.paths.serving_file.mkdir()
     serving.refresh()
     assert 1 == serving.predictor.champion.version
-    project.serving_file.rmdir()
-    write_json(project.serving_file, {"version": 2})
+    project.paths.serving_file.rmdir()
+    write_json(project.paths.serving_file, {"version": 2})
     serving.refresh()
     assert 2 == serving.predictor.champion.version
 

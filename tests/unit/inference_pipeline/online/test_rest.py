@@ -65,11 +65,11 @@ def client_of(*served: ModelSlot) -> TestClient:
 
 
 def nothing_promoted(project: Project) -> Predictor:
-    raise RegistryError("no model has been promoted yet", subject=project.namespace, remedy="Run `dvc repro`")
+    raise RegistryError("no model has been promoted yet", subject=project.scope.namespace, remedy="Run `dvc repro`")
 
 
 def logged(project: Project) -> int:
-    return sum(path.read_bytes().count(b"\n") for path in project.online_log.rglob("*.jsonl"))
+    return sum(path.read_bytes().count(b"\n") for path in project.paths.online_log.rglob("*.jsonl"))
 
 
 def body(**changes: Any) -> dict[str, Any]:
@@ -321,8 +321,8 @@ def test_the_kind_of_failure_decides_the_status(tmp_path: Path, error: Exception
 def test_an_unlogged_prediction_is_not_answered(tmp_path: Path) -> None:
     """Where the log cannot be written the request fails with 503, and names the log."""
     project = noshow_project(tmp_path)
-    project.online_log.parent.mkdir(parents=True)
-    project.online_log.write_text("in the way")
+    project.paths.online_log.parent.mkdir(parents=True)
+    project.paths.online_log.write_text("in the way")
     answer = client_of(ModelSlot(project, fixed_predictor)).post(PATH, json=body())
     assert 503 == answer.status_code
     assert "could not be logged" in answer.json()["error"]

@@ -309,7 +309,7 @@ def test_refusal_names_the_failed_checks(project: Project) -> None:
 
 def _waiver(project: Project, **changes: Any) -> Waiver:
     fields = {
-        "model_name": project.namespace,
+        "model_name": project.scope.namespace,
         "candidate": MODEL.digest,
         "by": "ada",
         "reason": "half the size",
@@ -377,7 +377,7 @@ def test_key_of_another_checkout_is_refused(project: Project, tmp_path: Path) ->
 def test_lost_keys_are_errors(project: Project) -> None:
     """Without the public key nothing verifies; without the private one nothing is signed, and no new pair is made."""
     record = noshow_record(project, MODEL)
-    keys = project.shared_state / "keys"
+    keys = project.paths.shared_state / "keys"
     (keys / "gate.key").unlink()
     verify(record, MODEL.digest, project)
     with pytest.raises(GateError, match="the private key is gone"):
@@ -392,7 +392,7 @@ def test_halves_of_two_pairs_sign_nothing(project: Project, tmp_path: Path) -> N
     noshow_record(project, MODEL)
     elsewhere = noshow_project(tmp_path / "elsewhere")
     noshow_record(elsewhere, MODEL)
-    ours, theirs = (one.shared_state / "keys" / "gate.pub" for one in (project, elsewhere))
+    ours, theirs = (one.paths.shared_state / "keys" / "gate.pub" for one in (project, elsewhere))
     ours.write_bytes(theirs.read_bytes())
     with pytest.raises(GateError, match=r"gate\.pub: is no half of the same pair"):
         noshow_record(project, MODEL)
@@ -403,7 +403,7 @@ def test_halves_of_two_pairs_sign_nothing(project: Project, tmp_path: Path) -> N
 def test_spoilt_keys_are_errors(project: Project, content: bytes) -> None:
     """What is no key is named, whichever half it is."""
     record = noshow_record(project, MODEL)
-    keys = project.shared_state / "keys"
+    keys = project.paths.shared_state / "keys"
     for name in ("gate.pub", "gate.key"):
         (keys / name).write_bytes(content)
     with pytest.raises(GateError, match=r"gate\.pub: is no Ed25519 key"):
@@ -415,7 +415,7 @@ def test_spoilt_keys_are_errors(project: Project, content: bytes) -> None:
 def test_public_key_is_restored_from_the_private_one(project: Project) -> None:
     """A kill between the two halves of a new pair does no harm."""
     record = noshow_record(project, MODEL)
-    (project.shared_state / "keys" / "gate.pub").unlink()
+    (project.paths.shared_state / "keys" / "gate.pub").unlink()
     assert record == noshow_record(project, MODEL)
     verify(record, MODEL.digest, project)
 

@@ -86,7 +86,7 @@ def test_the_schema_is_fixed(project: Project) -> None:
 def test_what_was_served_comes_back_bit_for_bit(project: Project, champion: Champion) -> None:
     """The log holds all that the model was given: the same columns go in and come out, absent values included."""
     columns = joined_columns()
-    OnlineLog(project.online_log).append(online_rows(project, champion, columns), NOW.date())
+    OnlineLog(project.paths.online_log).append(online_rows(project, champion, columns), NOW.date())
     log = PredictionLog.open(project).read(TODAY)
     order = np.argsort(log.column("request_id").to_numpy(zero_copy_only=False))
     served = prediction_schema.served(project.use_case, log)
@@ -99,7 +99,7 @@ def test_a_very_long_value_does_not_make_the_log_unreadable(project: Project, ch
     """As long as a body may be: it comes back whole, and so do the rows around it."""
     columns = joined_columns(3)
     columns["patient"][1] = "é" * 500_000
-    OnlineLog(project.online_log).append(online_rows(project, champion, columns), NOW.date())
+    OnlineLog(project.paths.online_log).append(online_rows(project, champion, columns), NOW.date())
     keys = PredictionLog.open(project).read(TODAY).column("keys").to_pylist()
     assert set(columns["patient"]) == {row["patient"] for row in keys}
 
@@ -107,8 +107,8 @@ def test_a_very_long_value_does_not_make_the_log_unreadable(project: Project, ch
 def test_both_halves_are_read_as_one(project: Project, champion: Champion) -> None:
     """Batch and online rows of a period come together, by time; those outside it stay out."""
     batch = batch_rows(project, champion, joined_columns(100, start=NOW - timedelta(hours=3)))
-    write_table(project.predictions / f"date={NOW.date()}" / "part.parquet", batch)
-    OnlineLog(project.online_log).append(online_rows(project, champion, joined_columns(2)), NOW.date())
+    write_table(project.paths.predictions / f"date={NOW.date()}" / "part.parquet", batch)
+    OnlineLog(project.paths.online_log).append(online_rows(project, champion, joined_columns(2)), NOW.date())
     found = PredictionLog.open(project).read(TODAY)
     assert 6 + 2 == found.num_rows
     assert found.column("time").to_pylist() == sorted(found.column("time").to_pylist())
@@ -127,8 +127,8 @@ def test_an_id_finds_its_row_in_either_half(project: Project, champion: Champion
     """An id leads to the row as it was written, instants as text."""
     columns = joined_columns(20, start=NOW)
     online, batch = online_rows(project, champion, columns), batch_rows(project, champion, columns)
-    OnlineLog(project.online_log).append(online, NOW.date())
-    write_table(project.predictions / f"date={NOW.date()}" / "part.parquet", batch)
+    OnlineLog(project.paths.online_log).append(online, NOW.date())
+    write_table(project.paths.predictions / f"date={NOW.date()}" / "part.parquet", batch)
     for rows in (online, batch):
         wanted = rows.slice(7, 1).to_pylist()[0]
         found = PredictionLog.open(project).find(wanted["prediction_id"])
@@ -151,8 +151,8 @@ def test_an_unknown_id_is_an_error(project: Project) -> None:
 
 def test_the_last_line_of_a_killed_process_is_left_out(project: Project, champion: Champion) -> None:
     """A torn line was never answered for: the whole ones before it are read."""
-    OnlineLog(project.online_log).append(online_rows(project, champion, joined_columns(3)), NOW.date())
-    (segment,) = project.online_log.rglob("*.jsonl")
+    OnlineLog(project.paths.online_log).append(online_rows(project, champion, joined_columns(3)), NOW.date())
+    (segment,) = project.paths.online_log.rglob("*.jsonl")
     with segment.open("ab") as handle:
         handle.write(b'{"prediction_id": "2024-07-20-o00", "ti')
     assert 3 == PredictionLog.open(project).read(TODAY).num_rows
@@ -163,8 +163,8 @@ def test_the_last_line_of_a_killed_process_is_left_out(project: Project, champio
 def test_a_damaged_line_is_an_error(project: Project, champion: Champion) -> None:
     """What was written whole and cannot be read is never left out in silence."""
     rows = online_rows(project, champion, joined_columns(3))
-    OnlineLog(project.online_log).append(rows, NOW.date())
-    (segment,) = project.online_log.rglob("*.jsonl")
+    OnlineLog(project.paths.online_log).append(rows, NOW.date())
+    (segment,) = project.paths.online_log.rglob("*.jsonl")
     segment.write_bytes(segment.read_bytes().replace(b'"time"', b'"time', 1))
     with pytest.raises(StoreError, match="cannot be read"):
         PredictionLog.open(project).read(TODAY)
@@ -174,9 +174,9 @@ def test_a_damaged_line_is_an_error(project: Project, champion: Champion) -> Non
 
 def test_a_log_that_cannot_be_written_is_an_error(project: Project, champion: Champion) -> None:
     """No room, no answer: appending raises, and goes on in another segment once there is room again."""
-    log, rows = OnlineLog(project.online_log), online_rows(project, champion, joined_columns(1))
+    log, rows = OnlineLog(project.paths.online_log), online_rows(project, champion, joined_columns(1))
     log.append(rows, NOW.date())
-    folder = project.online_log / f"date={NOW.date()}"
+    folder = project.paths.online_log / f"date={NOW.date()}"
     hidden = folder.rename(folder.with_name("hidden"))
     folder.write_text("in the way")
     with pytest.raises(StoreError, match="could not be logged"):
@@ -189,9 +189,9 @@ def test_a_log_that_cannot_be_written_is_an_error(project: Project, champion: Ch
 
 def test_a_full_disk_tears_no_line_that_is_read(project: Project, champion: Champion) -> None:
     """A write that ends half-way is an error; what it left is no row, and what comes after it is whole."""
-    log, rows = OnlineLog(project.online_log), online_rows(project, champion, joined_columns(1))
+    log, rows = OnlineLog(project.paths.online_log), online_rows(project, champion, joined_columns(1))
     log.append(rows, NOW.date())
-    (segment,) = project.online_log.rglob("*.jsonl")
+    (segment,) = project.paths.online_log.rglob("*.jsonl")
     with file_size_limit(segment.stat().st_size + 100), pytest.raises(StoreError, match="written in part"):
         log.append(online_rows(project, champion, joined_columns(1)), NOW.date())
     log.append(online_rows(project, champion, joined_columns(1)), NOW.date())
@@ -226,8 +226,8 @@ def test_an_answer_that_is_no_number_is_not_logged(project: Project, champion: C
 def test_rows_of_an_earlier_contract_stay_readable(project: Project, champion: Champion) -> None:
     """A feature that no longer exists is left out of what is read together, but not of what an id leads to."""
     rows = online_rows(project, champion, joined_columns(1))
-    OnlineLog(project.online_log).append(rows, NOW.date())
-    (segment,) = project.online_log.rglob("*.jsonl")
+    OnlineLog(project.paths.online_log).append(rows, NOW.date())
+    (segment,) = project.paths.online_log.rglob("*.jsonl")
     segment.write_bytes(segment.read_bytes().replace(b'"features": {', b'"features": {"gone": 1.5, '))
     assert 1 == PredictionLog.open(project).read(TODAY).num_rows
     found = PredictionLog.open(project).find(rows.column("prediction_id")[0].as_py())

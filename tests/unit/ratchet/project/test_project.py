@@ -12,8 +12,10 @@ import pytest
 
 from ratchet.core import errors
 from ratchet.core.errors import RatchetError, SettingsError, SourceError
+from ratchet.core.scope import Scope
 from ratchet.core.settings import SourceSettings
 from ratchet.project import step_reports as reports
+from ratchet.project.paths import Paths
 from ratchet.project.project import PeriodName, Project
 from ratchet.use_case.contract import load_use_case
 from tests.support.parcels import parcels_project
@@ -33,13 +35,13 @@ class TestProject:
 
     def test_every_store_carries_use_case_and_source(self, tmp_path: Path) -> None:
         """Two sources share nothing but the checkout's own state."""
-        one = noshow_project(tmp_path)
-        other = one.with_settings(source=SourceSettings(name="hospital", path="x"))
-        names = [name for name, value in vars(Project).items() if isinstance(value, property)]
-        paths = [name for name in names if isinstance(getattr(one, name), Path)]
-        shared = {name for name in paths if getattr(one, name) == getattr(other, name)}
+        project = noshow_project(tmp_path)
+        one, other = (Paths(tmp_path, Scope("tests.support.noshow", source)) for source in ("clinic", "hospital"))
+        names = [name for name, value in vars(Paths).items() if isinstance(value, property)]
+        shared = {name for name in names if getattr(one, name) == getattr(other, name)}
         assert {"shared_state", "shared_reports"} == shared
-        assert ("noshow-clinic", "noshow-hospital") == (one.namespace, other.namespace)
+        assert ("noshow-clinic", "noshow-hospital") == (one.scope.namespace, other.scope.namespace)
+        assert one == project.paths
 
     def test_use_cases_live_side_by_side(self, tmp_path: Path) -> None:
         """Each section of params.yaml is a project, and any of them can be asked for by its name."""

@@ -25,7 +25,7 @@ def test_a_run_with_nothing_to_do_changes_nothing(tmp_path: Path) -> None:
     """The seconds stay those of the run that did the work; a new report brings its own."""
     project = noshow_project(tmp_path)
     reports.run(project, "ingest", lambda _: {"rows": 3})
-    path = project.state / "seconds" / "ingest.json"
+    path = project.paths.state / "seconds" / "ingest.json"
     path.write_text("1234.5", encoding="utf-8")
     reports.run(project, "ingest", lambda _: {"rows": 3})
     assert {"ingest": 1234.5} == reports.seconds(project)

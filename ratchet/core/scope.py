@@ -1,0 +1,24 @@
+"""What belongs together: one use case, fed by one source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A use case of params.yaml and the source that feeds it. Whatever is kept carries both names, so that two never mix."""
+
+    use_case: str
+    source: str
+
+    @property
+    def namespace(self) -> str:
+        """`{use case}-{source}`: the MLflow model's name and, with underscores, the Feast project's."""
+        return f"{self.use_case.rpartition('.')[2]}-{self.source}"
+
+    @property
+    def folder(self) -> Path:
+        """The folder of this scope in data/, state/ and reports/."""
+        return Path(self.use_case, self.source)

@@ -1,0 +1,104 @@
+"""Where everything of a checkout lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ratchet.core.scope import Scope
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The files and folders of a scope in the checkout at `root`; none of them need be there."""
+
+    root: Path
+    scope: Scope
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data" / self.scope.folder
+
+    @property
+    def raw(self) -> Path:
+        """raw/{table}/{batch}.parquet, as delivered, in canonical types."""
+        return self.data / "raw"
+
+    @property
+    def accepted(self) -> Path:
+        """accepted/{table}/date=…/{batch}.parquet; reference tables without a date."""
+        return self.data / "accepted"
+
+    @property
+    def quarantine(self) -> Path:
+        """quarantine/{table}/{batch}.parquet: rejected rows with `reasons`."""
+        return self.data / "quarantine"
+
+    @property
+    def features(self) -> Path:
+        """views/{view}/, requests/ and labels/, each by UTC date: the offline store."""
+        return self.data / "features"
+
+    @property
+    def dataset(self) -> Path:
+        """dataset/: the rows that a training run fits and judges on, frozen."""
+        return self.data / "dataset"
+
+    @property
+    def evaluation(self) -> Path:
+        """evaluation/: what else `evaluate` needs of the features, frozen beside the dataset."""
+        return self.data / "evaluation"
+
+    @property
+    def models(self) -> Path:
+        """models/baseline/ and models/candidate/, before the registry has them."""
+        return self.data / "models"
+
+    @property
+    def gate(self) -> Path:
+        """gate/baseline.json and gate/candidate.json: signed gate records."""
+        return self.data / "gate"
+
+    @property
+    def predictions(self) -> Path:
+        """Batch half of the prediction log: date=…/{part}.parquet."""
+        return self.data / "predictions"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports" / self.scope.folder
+
+    @property
+    def shared_reports(self) -> Path:
+        """Reports of whichever use case was summarised last."""
+        return self.root / "reports"
+
+    @property
+    def shared_state(self) -> Path:
+        """Databases, keys and locks of the whole checkout; never versioned."""
+        return self.root / "state"
+
+    @property
+    def state(self) -> Path:
+        """Databases and markers of this use case and source; never versioned by DVC."""
+        return self.shared_state / self.scope.folder
+
+    @property
+    def online_log(self) -> Path:
+        """Online half of the prediction log: date=…/{process}.jsonl."""
+        return self.state / "prediction_log"
+
+    @property
+    def serving_file(self) -> Path:
+        """Which model serves: written by reconcile, read by DVC as a dependency of predict."""
+        return self.state / "serving.json"
+
+    @property
+    def requested_file(self) -> Path:
+        """Which version people ask for that does not serve yet: written by the sensors, read by DVC for reconcile."""
+        return self.shared_state / "sensors" / f"{self.scope.namespace}.requested.json"
+
+    @property
+    def missing_file(self) -> Path:
+        """Which registered models the registry has lost: written by the sensors, read by DVC for register."""
+        return self.shared_state / "sensors" / f"{self.scope.namespace}.missing.json"
