@@ -24,6 +24,7 @@ from ratchet.core.telemetry import disable_telemetry
 from ratchet.project.steps import STEPS
 
 if TYPE_CHECKING:
+    from ratchet.model_registry.model_registry import ModelRegistry
     from ratchet.project.project import Project
     from ratchet.project.step_reports import Report
 
@@ -70,7 +71,7 @@ def status(as_json: bool) -> None:
     from cli.commands.status import render_status
     from ratchet.model_registry.status import status as registry_status
 
-    found = registry_status(_project())
+    found = registry_status(_model_registry())
     click.echo(_json(found) if as_json else render_status(found))
 
 
@@ -84,7 +85,7 @@ def promote(version: int, reason: str | None, until: datetime | None, by: str) -
     from ratchet.model_registry.promotion import promote as request
 
     day = until and until.replace(tzinfo=UTC)
-    report = request(_project(), version, by=by, reason=reason, until=day)
+    report = request(_model_registry(), version, by=by, reason=reason, until=day)
     click.echo(f"version {report['champion']['version']} serves")
 
 
@@ -95,7 +96,7 @@ def rollback(reason: str, by: str) -> None:
     """Return to the version that served before, and keep the policy from promoting until somebody releases it."""
     from ratchet.model_registry.promotion import rollback as return_to_previous
 
-    report = return_to_previous(_project(), by=by, reason=reason)
+    report = return_to_previous(_model_registry(), by=by, reason=reason)
     click.echo(f"version {report['champion']['version']} serves again")
     click.echo("No other version takes its place by policy until `ratchet release` or `ratchet promote VERSION`")
 
@@ -107,7 +108,7 @@ def release(reason: str, by: str) -> None:
     """End the hold of a rollback: superior candidates of later training runs are promoted again."""
     from ratchet.model_registry.promotion import release as end_hold
 
-    report = end_hold(_project(), by=by, reason=reason)
+    report = end_hold(_model_registry(), by=by, reason=reason)
     click.echo(f"version {report['champion']['version']} serves, and gives way to a better one")
 
 
@@ -117,9 +118,12 @@ def trace(prediction_id: str) -> None:
     """The way from a prediction of any use case back to its features, model, gate record, data version and commit.
 
     It is shown also where the gate record cannot be verified, and fails then."""
+    from ratchet.model_registry.model_registry import ModelRegistry
+    from ratchet.prediction_log.log import PredictionLog
     from ratchet.prediction_log.trace import trace as way_back
 
-    found = way_back(_predictor(prediction_id), prediction_id)
+    project = _predictor(prediction_id)
+    found = way_back(PredictionLog.open(project), ModelRegistry.open(project), prediction_id)
     click.echo(_json(found))
     if not found["gate_record"]["verified"]:
         raise GateError(
@@ -152,10 +156,12 @@ def restore(lock: Path) -> None:
 @ratchet.command()
 def sensors() -> None:
     """Read which versions are requested and which the registry has lost, and write it where DVC looks."""
+    from ratchet.model_registry.model_registry import ModelRegistry
     from ratchet.model_registry.sensors import sense
     from ratchet.project.project import Project
 
-    run_and_report("sensors", lambda: sense(Project.load_all()), HEADLINES["sensors"])
+    stores = [ModelRegistry.open(project) for project in Project.load_all()]
+    run_and_report("sensors", lambda: sense(stores), HEADLINES["sensors"])
 
 
 ratchet.add_command(init)
@@ -167,6 +173,12 @@ def _project() -> Project:
     from ratchet.project.project import Project
 
     return Project.load(use_case=click.get_current_context().obj)
+
+
+def _model_registry() -> ModelRegistry:
+    from ratchet.model_registry.model_registry import ModelRegistry
+
+    return ModelRegistry.open(_project())
 
 
 def _run_stage(project: Project, name: str) -> Report:

@@ -114,7 +114,7 @@ def _bring_up_to_date(project: Project, output: Output, sources: Sources) -> int
 
     def compute(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
         logger.info("%s: computing %d units", output.directory.name, len(stale))
-        source_rows = SourceRows.of(project, output.compiled)
+        source_rows = SourceRows.of(project.paths.accepted, project.use_case, project.environment, output.compiled)
         return _static_unit(source_rows, output) if stale == [STATIC] else _dated_units(source_rows, output, stale)
 
     return sum(update(output.directory, _wanted(project, output, sources), compute).rows.values())

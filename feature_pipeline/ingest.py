@@ -11,6 +11,7 @@ from ratchet.code.code_digest import code_digest
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.sources.batches import Found, delivered_rows, find, loader_code, notes_of, read
+from ratchet.sources.source import Source
 from ratchet.storage.digests import digest
 from ratchet.storage.partitions import Files, update
 
@@ -19,7 +20,8 @@ CODE = code_digest(__name__)
 
 def ingest(project: Project) -> Report:
     """Bring the raw tables up to the source's batches. Raises SourceError; tables that stand stay as they are."""
-    found, code = find(project), (CODE, loader_code(project))
+    source = Source.open(project)
+    found, code = find(source), (CODE, loader_code(source))
     wanted = {
         unit: digest(code, project.use_case.table(batch.table).schema.to_string(), batch.digest)
         for unit, batch in found.batches.items()

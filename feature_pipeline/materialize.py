@@ -17,6 +17,7 @@ from ratchet.code.code_digest import code_digest
 from ratchet.core.clock import TICK
 from ratchet.core.progress import counted
 from ratchet.feature_store.definitions import apply, databases, open_store
+from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.online_store import online_store
 from ratchet.feature_store.upcoming import pack
 from ratchet.features.expressions import compile_view
@@ -46,26 +47,34 @@ def materialize(project: Project) -> Report:
     not end everything is. A key without a newer row keeps its values, which age. Raises StoreError without features,
     or where the store cannot be written.
     """
-    spec = service_spec(project.use_case)
-    until = min(project.period("all").end, project.clock.now())
-    features = {name: unit_digests(project.paths.features / "views" / name) for name in spec.views.values()}
-    inputs = digest(CODE, spec.fingerprint, until, features, unit_digests(project.paths.accepted))
-    marker = project.paths.state / "materialized.json"
-    report = _report_of(marker, inputs) if online_store(project.environment, project.paths.state).exists() else None
+    features, until = FeatureStore.open(project), min(project.period("all").end, project.clock.now())
+    inputs, marker = _inputs(project, until), project.paths.state / "materialized.json"
+    is_there = online_store(features.environment, features.databases).exists()
+    report = _report_of(marker, inputs) if is_there else None
     if report is None:
         marker.unlink(missing_ok=True)
-    apply(project)
+    apply(features)
     if report is None:
-        store = open_store(project)
-        with databases(project):
-            views = project.use_case.views
-            rows = {
-                spec.views[view.name]: _write(project, store, view, until)
-                for view in counted(views, "online store", len(views))
-            }
-        report = {"service": spec.name, "fingerprint": spec.fingerprint, "views": rows, "until": until.isoformat()}
+        report = _write_views(project, features, until)
         write_json(marker, {"inputs": inputs, "report": report})
     return report
+
+
+def _inputs(project: Project, until: datetime) -> str:
+    """Changes with all that the online values follow from."""
+    spec = service_spec(project.use_case)
+    views = {name: unit_digests(project.paths.features / "views" / name) for name in spec.views.values()}
+    return digest(CODE, spec.fingerprint, until, views, unit_digests(project.paths.accepted))
+
+
+def _write_views(project: Project, features: FeatureStore, until: datetime) -> Report:
+    spec, views, store = service_spec(project.use_case), project.use_case.views, open_store(features)
+    with databases(features):
+        rows = {
+            spec.views[view.name]: _write(project, store, view, until)
+            for view in counted(views, "online store", len(views))
+        }
+    return {"service": spec.name, "fingerprint": spec.fingerprint, "views": rows, "until": until.isoformat()}
 
 
 def _report_of(marker: Path, inputs: str) -> Report | None:
@@ -111,7 +120,7 @@ def _following(project: Project, view: View, until: datetime) -> pa.Table:
     day that begins there.
     """
     compiled, day = compile_view(project.use_case, view), until.astimezone(UTC).date()
-    source_rows = SourceRows.of(project, compiled)
+    source_rows = SourceRows.of(project.paths.accepted, project.use_case, project.environment, compiled)
     source_rows.bind(
         *compiled.source_dates(day, day), prepare=lambda table, rows: known_before(table, rows, until + TICK)
     )

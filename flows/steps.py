@@ -16,7 +16,8 @@ from prefect.runtime import flow_run
 
 from ratchet.code.git import LOCK_FILE, code_version
 from ratchet.core.errors import RatchetError
-from ratchet.project.dvc import commit_stages, features_version
+from ratchet.feature_store.feature_store import FeatureStore
+from ratchet.project.dvc import commit_stages
 from ratchet.project.inputs import Inputs, inputs
 from ratchet.project.locks import Pipeline, alone
 from ratchet.project.project import Project
@@ -145,8 +146,8 @@ def _key(project: Project, name: str) -> str:
 
 
 def _recipe(project: Project, kept: Path) -> str:
-    lock = kept.relative_to(project.root).as_posix()
+    lock, version = kept.relative_to(project.root).as_posix(), FeatureStore.open(project).version()
     return (
-        f"Data version `{features_version(project)}`. To have the data of this run again, from the root of the checkout:\n\n"
+        f"Data version `{version}`. To have the data of this run again, from the root of the checkout:\n\n"
         f"```\nratchet --use-case {project.settings.use_case} restore {lock}\n```\n"
     )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from ratchet.core.errors import RegistryError
 from ratchet.model_registry.admission import load_champion
 from ratchet.model_registry.champion import Champion, champion_version
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.project.project import Project
 
 
@@ -16,9 +17,10 @@ def champion_throughout(project: Project) -> Iterator[Champion]:
     """`load_champion`, for a step whose outputs are the champion's. Raises RegistryError where it no longer serves at the end:
     DVC looks at what a step depends on when it has ended, and would take the outputs for those of the version that serves then.
     """
-    champion = load_champion(project)
+    registry = ModelRegistry.open(project)
+    champion = load_champion(registry)
     yield champion
-    if champion_version(project) != champion.version:
+    if champion_version(registry) != champion.version:
         raise RegistryError(
             "gave way to another version while this ran",
             subject=f"model {project.scope.namespace} version {champion.version}",

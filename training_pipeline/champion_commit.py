@@ -17,6 +17,7 @@ from ratchet.core.errors import VersionError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.core.telemetry import QUIET
 from ratchet.model_registry.champion import Champion, champion_fingerprint, resolve_champion
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.project.project import Project
 from training_pipeline.frozen_set import Answers, Holdout
 
@@ -27,9 +28,10 @@ MODULE = "training_pipeline.score_holdout"
 def ask_champion(project: Project, holdout: Holdout) -> tuple[str | None, Answers]:
     """The digest of the model that serves and what its own code predicts for the holdout, where this code computes other
     features; None where nothing has to be asked."""
-    if champion_fingerprint(project) in (None, holdout.fingerprint):
+    registry = ModelRegistry.open(project)
+    if champion_fingerprint(registry) in (None, holdout.fingerprint):
         return None, Answers.none("")
-    champion = resolve_champion(project)
+    champion = resolve_champion(registry)
     answers = predict_or_explain(project, champion, holdout.after(champion.model.contract.trained_until))
     return champion.model.digest, answers
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -10,12 +11,13 @@ import pyarrow.compute as pc
 
 from ratchet.core.clock import TICK, Period
 from ratchet.core.errors import DataError
+from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.reads import labelled_requests, request_times
 from ratchet.features.leak_check import leak_check
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.features.service import service_spec
+from ratchet.features.source_rows import SourceRows
 from ratchet.models.metrics import usable
-from ratchet.project.dvc import features_version
 from ratchet.project.project import Project
 from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_array
@@ -44,12 +46,13 @@ def dataset(project: Project) -> Report:
     holdout whose labels are known by now. Raises DataError for labels that nothing can be learnt from, StoreError without
     features.
     """
-    origin = _origin(project)
-    fitting = _labelled(project, Period(origin.start, origin.holdout), origin.holdout - TICK)
+    features = FeatureStore.open(project)
+    origin = _origin(project, features)
+    fitting = _labelled(features, Period(origin.start, origin.holdout), origin.holdout - TICK)
     _require_two_labels(fitting, origin)
     known = min(project.clock.now(), project.period("all").end)
-    holdout = _labelled(project, Period(origin.holdout, origin.end), known)
-    times = request_times(project, Period(origin.holdout, origin.end))
+    holdout = _labelled(features, Period(origin.holdout, origin.end), known)
+    times = request_times(features, Period(origin.holdout, origin.end))
     with replacing(project.paths.dataset) as folder:
         write_table(folder / FITTING, fitting)
         write_table(folder / HOLDOUT, holdout)
@@ -64,10 +67,10 @@ def dataset(project: Project) -> Report:
     }
 
 
-def _origin(project: Project) -> Origin:
+def _origin(project: Project, features: FeatureStore) -> Origin:
     spec = service_spec(project.use_case)
     return Origin(
-        features_version=features_version(project),
+        features_version=features.version(),
         feature_service=spec.name,
         fingerprint=spec.fingerprint,
         start=project.period("train").start,
@@ -77,9 +80,9 @@ def _origin(project: Project) -> Origin:
     )
 
 
-def _labelled(project: Project, period: Period, as_of: datetime) -> pa.Table:
+def _labelled(features: FeatureStore, period: Period, as_of: datetime) -> pa.Table:
     """The period's requests whose label was known at `as_of`. Raises DataError for a label that says nothing."""
-    rows, task = labelled_requests(project, period, as_of), project.use_case.task
+    rows, task = labelled_requests(features, period, as_of), features.use_case.task
     labels = to_array(rows["label"])
     wrong = labels[~usable(task, labels)]
     if len(wrong):
@@ -128,4 +131,5 @@ def find_leaks(project: Project) -> LeakEvidence:
     period = Period(project.period("train").start, project.period("holdout").end)
     cuts = project.settings.gate.leak_cut_offs
     cut_offs = [period.start + (period.end - period.start) * i / (cuts + 1) for i in range(1, cuts + 1)]
-    return leak_check(project, cut_offs)
+    accepted = partial(SourceRows.of, project.paths.accepted, project.use_case, project.environment)
+    return leak_check(project.use_case, accepted, cut_offs, project.period("all").end)

@@ -11,10 +11,11 @@ from sklearn.pipeline import Pipeline
 from ratchet.code.git import code_version
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.gate.evidence import Score
+from ratchet.gate.gate import Gate
 from ratchet.gate.reasons import find_reason
 from ratchet.gate.record import GateRecord, build_record, write
-from ratchet.gate.signing import sign
 from ratchet.model_registry.champion import champion_version, resolve_champion
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.models.metrics import METRICS
 from ratchet.models.model import Model, load
 from ratchet.models.model_files import checksums
@@ -40,7 +41,8 @@ def evaluate(project: Project) -> Report:
     the baseline is refused, the candidate may be the first, if it beats the baseline and a constant.
     """
     baseline = load(project.paths.models / "baseline", project.use_case)
-    serving = resolve_champion(project) if champion_version(project) is not None else None
+    registry = ModelRegistry.open(project)
+    serving = resolve_champion(registry) if champion_version(registry) is not None else None
     trial = read_trial(project, serving.model if serving else None)
     first = evaluate_model(project, trial, project.paths.models / "baseline", constant(baseline), None)
     champion = serving.model if serving else None if first.verdict == "refused" else baseline
@@ -82,11 +84,12 @@ def evaluate_model(
     holdout = trial.holdout.after(champion.contract.trained_until) if champion else trial.holdout
     policy, code = project.settings.gate, code_version(project.root)
     evidence = collect(project.use_case, holdout, models, policy, project.settings.training.seed, trial.leaks)
-    reason, objection = find_reason(project, model.contract.fingerprint)
+    gate = Gate.open(project)
+    reason, objection = find_reason(gate, model.contract.fingerprint)
     evidence = evidence.model_copy(update={"reason": reason, "objection": objection})
     data = data_version(project)
     record = build_record(model.contract, evidence, policy, files=files, data_version=data, code=code)
-    return sign(record, project)
+    return gate.key.sign(record)
 
 
 def constant(baseline: Model) -> Model:

@@ -9,6 +9,7 @@ from ratchet.core.errors import GateError
 from ratchet.gate import record as gate_record
 from ratchet.gate.record import GateRecord
 from ratchet.model_registry import promotion
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.sensor_files import write_missing
 from ratchet.model_registry.tags import STATUS
@@ -20,44 +21,45 @@ from ratchet.project.step_reports import Report
 
 def register(project: Project) -> Report:
     """The baseline where nothing serves yet or it is registered, then the candidate. Running it again changes nothing."""
-    serves = promotion.reconcile(project)["champion"]
+    store = ModelRegistry.open(project)
+    serves = promotion.reconcile(store)["champion"]
     models = {name: load(project.paths.models / name, project.use_case) for name in ("baseline", "candidate")}
     for name, model in models.items():
-        if name == "candidate" or not serves or _is_registered(project, model):
-            _offer(project, model, project.paths.models / name, gate_record.read(project.paths.gate / f"{name}.json"))
-    report = _report(project, models)
-    with open_registry(project, "registration") as registry:
+        if name == "candidate" or not serves or _is_registered(store, model):
+            _offer(store, model, project.paths.models / name, gate_record.read(project.paths.gate / f"{name}.json"))
+    report = _report(store, models)
+    with open_registry(store, "registration") as registry:
         write_missing(registry)
     return report
 
 
-def _is_registered(project: Project, model: Model) -> bool:
-    with open_registry(project, "registration") as registry:
+def _is_registered(store: ModelRegistry, model: Model) -> bool:
+    with open_registry(store, "registration") as registry:
         return registry.find(model.digest) is not None
 
 
-def offer(project: Project, directory: Path, record: GateRecord) -> int:
+def offer(store: ModelRegistry, directory: Path, record: GateRecord) -> int:
     """The version of the model in `directory`, which the policy promotes where its record shows it superior.
 
     Raises GateError where the record is not of this very model, to the byte.
     """
-    return _offer(project, load(directory, project.use_case), directory, record)
+    return _offer(store, load(directory, store.use_case), directory, record)
 
 
-def _offer(project: Project, model: Model, directory: Path, record: GateRecord) -> int:
-    gate_record.verify(record, model.digest, project)
+def _offer(store: ModelRegistry, model: Model, directory: Path, record: GateRecord) -> int:
+    gate_record.verify(record, model.digest, store.gate)
     if checksums(directory) != record.files:
         raise GateError("its files are not those that were judged", subject=str(directory), remedy="Evaluate it again")
-    with open_registry(project, "registration") as registry:
+    with open_registry(store, "registration") as registry:
         version = registry.log(model, directory, record).number
         has_served = version in registry.snapshot().served
     if record.verdict == "superior" and not has_served:
-        promotion.promote_by_policy(project, version, model.contract, record)
+        promotion.promote_by_policy(store, version, model.contract, record)
     return version
 
 
-def _report(project: Project, models: Mapping[str, Model]) -> Report:
-    with open_registry(project, "registration") as registry:
+def _report(store: ModelRegistry, models: Mapping[str, Model]) -> Report:
+    with open_registry(store, "registration") as registry:
         found = {name: registry.find(model.digest) for name, model in models.items()}
     return {
         name: {

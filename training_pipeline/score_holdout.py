@@ -18,6 +18,7 @@ import pyarrow as pa
 from ratchet.core.clock import Period
 from ratchet.core.errors import VersionError
 from ratchet.feature_store.definitions import apply
+from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.reads import historical
 from ratchet.features.service import service_spec
 from ratchet.models.model import load
@@ -36,19 +37,20 @@ def main(directory: str, accepted: str, start: str, end: str, out: str) -> None:
             subject="the code of the model",
             remedy="Install those that the model was trained with",
         )
-    _compute_features(project, Path(accepted))
+    features = FeatureStore.open(project)
+    _compute_features(project, features, Path(accepted))
     period = Period(datetime.fromisoformat(start), datetime.fromisoformat(end))
-    rows = project.use_case.complete(historical(project, period))
+    rows = project.use_case.complete(historical(features, period))
     write_table(Path(out), pa.table({"request_id": rows["request_id"], "prediction": model.predict(rows)}))
 
 
-def _compute_features(project: Project, accepted: Path) -> None:
+def _compute_features(project: Project, features: FeatureStore, accepted: Path) -> None:
     """By the feature pipeline's own stage, whose words on stderr are the last where it fails."""
     project.paths.data.mkdir(parents=True)
     project.paths.accepted.symlink_to(accepted)
     if subprocess.run([sys.executable, "-m", "cli", "stage", "featurize"], check=False).returncode:
         sys.exit(1)
-    apply(project)
+    apply(features)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from authoring.check.unreadable import check_unreadable
 from authoring.check.views import check_keys, check_usable, check_views
 from ratchet.core.errors import RatchetError
 from ratchet.project.project import Project
+from ratchet.sources.source import Source
 from ratchet.use_case.columns import LABEL_COLUMNS, REQUEST_ID
 from ratchet.use_case.contract import Array, Columns, Unread, UseCase
 
@@ -59,10 +60,16 @@ def checkup(project: Project) -> Checkup:
     except RatchetError as error:
         is_loaded = error.subject.startswith("batch ")
         return Checkup(
-            [Finding.of("source", where.function(project.loader) if is_loaded else where.setting("source"), error)]
+            [
+                Finding.of(
+                    "source",
+                    where.function(Source.open(project).loader) if is_loaded else where.setting("source"),
+                    error,
+                )
+            ]
         )
     except Exception as error:  # noqa: BLE001 - a use case's loader may raise anything
-        return Checkup([failure("the loader", project.loader, error, where)])
+        return Checkup([failure("the loader", Source.open(project).loader, error, where)])
     unusable = list(check_usable(sample, where))
     if unusable:
         return Checkup.of(sample, unusable)

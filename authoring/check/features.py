@@ -111,7 +111,7 @@ def _naming(subject: str, function: Callable[..., Any]) -> Iterator[None]:
 
 
 def _whole(sample: Sample, compiled: CompiledExpression, *keys: str) -> ibis.Table:
-    source_rows = sample.opened(sample.project, compiled)
+    source_rows = sample.opened(compiled)
     source_rows.bind(None, None)
     return present(source_rows.snapshot(compiled), *keys)
 

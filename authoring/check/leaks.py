@@ -31,7 +31,7 @@ def check_leaks(features: Features, where: Declaration) -> Iterator[Finding]:
     """The generic leak check, and for requests which of their fields it is that changes."""
     sample = features.sample
     use_case, cut_off = sample.project.use_case, _cut_off(features)
-    leaks = leak_check(sample.project, [cut_off], opened=sample.opened)
+    leaks = leak_check(use_case, sample.opened, [cut_off], sample.project.period("all").end)
     changed = leaks.changed
     for view in use_case.views:
         if view.name in leaks.unproved:
@@ -87,7 +87,7 @@ def _request_leak(features: Features, where: Declaration) -> Finding:
 def _early_label(features: Features, changed: int, where: Declaration) -> Finding:
     sample = features.sample
     place = where.function(sample.project.use_case.examples)
-    at_once = labels_known_at_once(sample.project, sample.opened)
+    at_once = labels_known_at_once(sample.project.use_case, sample.opened)
     if at_once:
         return Finding(
             "label-known-at-once",
@@ -128,7 +128,7 @@ class _Requests:
         sample = features.sample
         self.compiled = compile_requests(sample.project.use_case)
         self._fields = sample.project.use_case.request_fields()
-        self._source_rows: SourceRows = sample.opened(sample.project, self.compiled)
+        self._source_rows: SourceRows = sample.opened(self.compiled)
         self._source_rows.bind(None, None)
         self._at = at
         self._whole = self._recomputed()

@@ -106,7 +106,7 @@ def _busiest(features: Features) -> list[date]:
 def _computed(features: Features, compiled: CompiledExpression, day: date, *keys: str) -> ibis.Table:
     """A compiled expression's rows of a date, from the source rows that it says it needs."""
     sample, begin = features.sample, midnight(day)
-    source_rows = sample.opened(sample.project, compiled)
+    source_rows = sample.opened(compiled)
     source_rows.bind(*compiled.source_dates(day, day))
     return present(source_rows.snapshot(compiled, begin - TICK, begin + DAY - TICK), *keys)
 

@@ -23,6 +23,7 @@ from ratchet.features.expressions import CompiledExpression, compile_view
 from ratchet.features.source_rows import SourceRows, read_by
 from ratchet.project.project import Project
 from ratchet.sources.batches import find, read
+from ratchet.sources.source import Source
 from ratchet.sources.unreadable import Found, readable
 from ratchet.sources.unreadable import found as unreadable
 from ratchet.storage.duckdb import connect, names
@@ -97,7 +98,7 @@ class Sample:
         found = [pc.max(self.tables[table.name][table.event_time]).as_py() for table in tables]
         return max((instant for instant in found if instant), default=self.project.period("all").end)
 
-    def opened(self, _project: Project, compiled: CompiledExpression) -> SourceRows:
+    def opened(self, compiled: CompiledExpression) -> SourceRows:
         """The sample in place of the accepted rows."""
         return SourceRows(self.connection, read_by(self.project.use_case, compiled), self._rows)
 
@@ -112,7 +113,7 @@ class Sample:
 
 def take_sample(project: Project) -> Sample:
     """Read the latest batches of the active source, as many as it takes. Raises SourceError."""
-    source = find(project)
+    source = find(Source.open(project))
     found = source.batches
     latest, read = {}, {}
     for table in project.use_case.tables:

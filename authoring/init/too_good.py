@@ -13,6 +13,7 @@ from authoring.init.answers import Answers, UnansweredError
 from authoring.init.choices import Decided
 from authoring.init.plan import label_values, request_columns
 from authoring.init.profile import Column, Profile
+from ratchet.gate.gate import Gate
 from ratchet.gate.plausibility import linear_fit
 from ratchet.gate.reasons import Reason
 from ratchet.use_case.contract import Array
@@ -48,7 +49,7 @@ def sign_reason(root: Path, name: str, reason: str, by: str) -> Reason:
 
     with _imported(root, name) as module:
         service = service_spec(module.use_case)
-    return accept(Project.load(root, name), service.name, service.fingerprint, by=by, reason=reason)
+    return accept(Gate.open(Project.load(root, name)), service.name, service.fingerprint, by=by, reason=reason)
 
 
 @contextmanager

@@ -16,13 +16,14 @@ def accept(what: str, reason: str, by: str) -> None:
 
     The reason holds for the present inputs and features. It is kept in the use case's folder as reasons.json, for git."""
     from ratchet.features.service import service_spec
+    from ratchet.gate.gate import Gate
     from ratchet.gate.reasons import accept as sign_reason
-    from ratchet.gate.reasons import reasons_file
     from ratchet.project.project import Project
 
     project = Project.load(use_case=click.get_current_context().obj)
     spec = service_spec(project.use_case)
-    signed = sign_reason(project, spec.name, spec.fingerprint, by=by, reason=reason)
-    path = reasons_file(project).relative_to(project.root)
+    gate = Gate.open(project)
+    signed = sign_reason(gate, spec.name, spec.fingerprint, by=by, reason=reason)
+    path = gate.reasons_file.relative_to(project.root)
     click.echo(f"{signed.by} accepts {what} of {signed.feature_service}: {signed.reason}")
     click.echo(f"next: `git add {path}`, commit it, and `dvc repro monitor@{project.settings.use_case}`")

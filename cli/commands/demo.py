@@ -18,6 +18,7 @@ from ratchet.code.git import code_version
 from ratchet.core.errors import GateError, RatchetError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.core.telemetry import disable_telemetry
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.project import step_reports as reports
 from ratchet.project.locks import alone
 from ratchet.project.project import Project
@@ -75,12 +76,13 @@ def ask_in_person(project: Project) -> None:
     from ratchet.model_registry.promotion import WAITS, promote
     from ratchet.model_registry.status import status
 
-    found = status(project)
+    registry = ModelRegistry.open(project)
+    found = status(registry)
     registered = [model["version"] for model in (reports.read(project, "register") or {}).values()]
     waiting = [each for each in found["versions"] if each["version"] in registered and WAITS in str(each["status"])]
     for version in waiting if found["hold"] is None else ():
         reason = "make demo, on uncommitted code or settings"
-        promote(project, version["version"], by=current_user(), reason=reason)
+        promote(registry, version["version"], by=current_user(), reason=reason)
         click.echo(f"uncommitted, so no policy promotes it: version {version['version']} serves because you ask for it")
 
 
@@ -120,7 +122,7 @@ def print_story(project: Project) -> None:
     """Offer a worse candidate and a drifted window, unless this champion has met both already."""
     from ratchet.model_registry.champion import resolve_champion
 
-    champion = resolve_champion(project)
+    champion = resolve_champion(ModelRegistry.open(project))
     story = reports.read(project, summary.STORY)
     if story and story["champion"] == champion.model.digest:
         click.echo("Nothing to offer: this champion has met a worse candidate and a drifted window before.")
@@ -154,17 +156,18 @@ def offer_worse(project: Project) -> dict[str, Any]:
     from training_pipeline.frozen_set import read_training_set
     from training_pipeline.register import offer
 
-    champion, directory = resolve_champion(project), project.paths.state / "demo" / "worse"
+    registry, directory = ModelRegistry.open(project), project.paths.state / "demo" / "worse"
+    champion = resolve_champion(registry)
     training, settings = read_training_set(project), project.settings
     worse = fit.fit_candidate(training, WORSE_TREES, settings.training, project.environment.threads)
     save(worse, directory, fit.reference_rows(worse, training.rows, settings.drift.reference_rows), {})
     baseline = load(project.paths.models / "baseline", project.use_case)
     record = gate.evaluate_model(project, gate.read_trial(project), directory, baseline, champion.model)
-    version = offer(project, directory, record)
+    version = offer(registry, directory, record)
     try:
-        promote(project, version, by="make demo", reason="to see what happens")
+        promote(registry, version, by="make demo", reason="to see what happens")
     except GateError as refusal:
-        promote(project, champion.version, by="make demo", reason="the request is taken back")
+        promote(registry, champion.version, by="make demo", reason="the request is taken back")
         return {"version": version, "verdict": record.verdict, "reason": refusal.problem}
     raise AssertionError("a worse candidate was promoted: the gate is broken")
 
@@ -174,7 +177,7 @@ def plant_drift(project: Project) -> dict[str, Any]:
     from inference_pipeline.monitor.drift import PREDICTION, drift_report, scored_window
     from ratchet.model_registry.champion import resolve_champion
 
-    champion = resolve_champion(project)
+    champion = resolve_champion(ModelRegistry.open(project))
     window = scored_window(project, champion)
     rows = max(len(window[PREDICTION]) // 3, project.settings.drift.min_rows)
     highest = np.argsort(-window[PREDICTION], kind="stable")[:rows]

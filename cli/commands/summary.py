@@ -9,6 +9,7 @@ import click
 
 from cli.headlines import place_of, verdict_of
 from ratchet.core.errors import RegistryError
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.models.metrics import METRICS
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
@@ -99,7 +100,7 @@ def _registry(project: Project) -> dict[str, Any]:
     from ratchet.model_registry.status import status
 
     try:
-        return status(project)
+        return status(ModelRegistry.open(project))
     except RegistryError as error:
         nothing = dict.fromkeys(("requested", "champion", "hold", "warning"))
         return {**nothing, "versions": [], "history": [], "problem": str(error)}

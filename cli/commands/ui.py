@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from ratchet.core.errors import RegistryError
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.storage import sqlite
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def page_of(project: Project) -> str:
     """The page of the use case's model or, where it has none, the list of all. The registry follows a move of the checkout."""
     from ratchet.model_registry.opening import open_registry
 
-    with open_registry(project, "promotion") as registry:
+    with open_registry(ModelRegistry.open(project), "promotion") as registry:
         return f"#/models/{project.scope.namespace}" if registry.versions() else "#/models"
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from inference_pipeline.champion import champion_throughout
 from ratchet.code.code_digest import code_digest
 from ratchet.core.clock import Period, midnight
+from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.reads import historical
 from ratchet.features.service import service_spec
 from ratchet.model_registry.champion import Champion
@@ -84,7 +85,7 @@ def _score(project: Project, champion: Champion, span: Period, stale: Sequence[s
 
 def _predictions(project: Project, champion: Champion, period: Period) -> pa.Table:
     """Log rows of the period's requests, as of each one's own timestamp."""
-    columns = project.use_case.complete(historical(project, period))
+    columns = project.use_case.complete(historical(FeatureStore.open(project), period))
     return log_entries(
         log_schema(project.use_case),
         champion,

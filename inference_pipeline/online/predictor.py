@@ -11,9 +11,11 @@ import pyarrow as pa
 
 from inference_pipeline.online.protocols import PROTOCOLS
 from inference_pipeline.online.protocols.port import Predictions, Reader
+from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.reads import OnlineFeatures
 from ratchet.model_registry.admission import load_champion
 from ratchet.model_registry.champion import Champion
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.online_log import OnlineLog
 from ratchet.prediction_log.schema import log_entries, log_schema, online_ids
 from ratchet.project.project import Project
@@ -54,9 +56,9 @@ def load_predictor(project: Project) -> Predictor:
     """What serves, with the online store. Raises RegistryError, GateError or StoreError."""
     return Predictor(
         project,
-        load_champion(project),
+        load_champion(ModelRegistry.open(project)),
         {name: protocol.reader(project.use_case) for name, protocol in PROTOCOLS.items()},
-        OnlineFeatures(project),
+        OnlineFeatures(FeatureStore.open(project)),
         OnlineLog(project.paths.online_log),
         log_schema(project.use_case),
     )

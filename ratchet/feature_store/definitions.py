@@ -12,7 +12,9 @@ import pyarrow as pa
 import yaml
 
 from ratchet.core.errors import StoreError, StoreUnavailableError
+from ratchet.core.scope import Scope
 from ratchet.feature_store.feast_import import feast_module
+from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.online_store import online_store
 from ratchet.features.service import (
     ServiceSpec,
@@ -20,7 +22,6 @@ from ratchet.features.service import (
     request_schema,
     service_spec,
 )
-from ratchet.project.project import Project
 from ratchet.storage import sqlite
 from ratchet.storage.files import atomic
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID, UPCOMING
@@ -32,41 +33,36 @@ if TYPE_CHECKING:
 REMEDY = "Run `ratchet stage materialize`"
 
 
-def feast_project(project: Project) -> str:
+def feast_project(scope: Scope) -> str:
     """The name of its Feast project."""
-    return project.scope.namespace.replace("-", "_")
+    return scope.namespace.replace("-", "_")
 
 
-def feature_repo(project: Project) -> Path:
-    """Feast's own folder; the paths of tables in its registry begin there, so that a checkout may be moved."""
-    return project.root / "feature_repo"
-
-
-def repo_config(project: Project, *, create: bool = False) -> feast.RepoConfig:
+def repo_config(features: FeatureStore, *, create: bool = False) -> feast.RepoConfig:
     """Where Feast keeps what. Unless it may `create` them, the registry's tables must be there."""
-    settings = _settings(project, create=create)
+    settings = _settings(features, create=create)
     settings["registry"]["schema_mode"] = "auto" if create else "verify"
-    return feast_module().RepoConfig(**settings, repo_path=feature_repo(project))
+    return feast_module().RepoConfig(**settings, repo_path=features.repo)
 
 
-def definitions(project: Project) -> dict[str, Any]:
+def definitions(features: FeatureStore) -> dict[str, Any]:
     """Every Feast object of the active use case, by a name that is unique among them."""
-    spec = service_spec(project.use_case)
-    entities = _entities(project.use_case, spec)
+    spec = service_spec(features.use_case)
+    entities = _entities(features.use_case, spec)
     views = {
         view.name: _feature_view(
-            _from_repo(project, project.paths.features / "views" / spec.views[view.name]),
+            _from_repo(features, features.offline / "views" / spec.views[view.name]),
             spec.schemas[view.name],
             [entities[key] for key in view.keys],
             view.max_age,
         )
-        for view in project.use_case.views
+        for view in features.use_case.views
     }
-    roles = [_role(views[lookup.view], lookup) for lookup in project.use_case.lookups]
-    by_id = {"requests": request_schema(project.use_case), "labels": label_schema(project.use_case)}
+    roles = [_role(views[lookup.view], lookup) for lookup in features.use_case.lookups]
+    by_id = {"requests": request_schema(features.use_case), "labels": label_schema(features.use_case)}
     for name, schema in by_id.items():
         views[name] = _feature_view(
-            _from_repo(project, project.paths.features / name), schema, [entities[REQUEST_ID]], None, online=False
+            _from_repo(features, features.offline / name), schema, [entities[REQUEST_ID]], None, online=False
         )
     return {
         **{f"entity_{name}": entity for name, entity in entities.items()},
@@ -77,29 +73,29 @@ def definitions(project: Project) -> dict[str, Any]:
     }
 
 
-def apply(project: Project) -> None:
+def apply(features: FeatureStore) -> None:
     """Make the registry hold exactly the active use case's definitions, and the online store their tables."""
-    project.paths.state.mkdir(parents=True, exist_ok=True)
-    with atomic(feature_repo(project) / "feature_store.yaml") as temporary:
+    features.databases.mkdir(parents=True, exist_ok=True)
+    with atomic(features.repo / "feature_store.yaml") as temporary:
         temporary.touch(mode=0o600)  # a registry's address may hold its password
-        temporary.write_text(yaml.safe_dump(_settings(project), sort_keys=False), encoding="utf-8")
-    store, wanted = _connect(project, create=True), list(definitions(project).values())
-    with databases(project):
-        online_store(project.environment, project.paths.state).create()
+        temporary.write_text(yaml.safe_dump(_settings(features), sort_keys=False), encoding="utf-8")
+    store, wanted = _connect(features, create=True), list(definitions(features).values())
+    with databases(features):
+        online_store(features.environment, features.databases).create()
         store.apply(wanted, objects_to_delete=_obsolete(store, wanted), partial=False)
 
 
 @contextmanager
-def databases(project: Project) -> Iterator[None]:
+def databases(features: FeatureStore) -> Iterator[None]:
     """Raises StoreError where the database of the registry or of the online store does not do what the block asks of it."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    online = online_store(project.environment, project.paths.state)
+    online = online_store(features.environment, features.databases)
     try:
         yield
     except SQLAlchemyError as error:
-        is_named = project.environment.feast_registry
-        room = f"See that {project.paths.state} has room and can be written, and run again"
+        is_named = features.environment.feast_registry
+        room = f"See that {features.databases} has room and can be written, and run again"
         remedy = "Start its database, or correct RATCHET_FEAST_REGISTRY" if is_named else room
         raise _unavailable(error, "feature registry", remedy) from error
     except online.errors as error:
@@ -111,13 +107,13 @@ def _unavailable(error: Exception, subject: str, remedy: str) -> StoreUnavailabl
     return StoreUnavailableError(problem, subject=subject, remedy=remedy)
 
 
-def open_store(project: Project) -> feast.FeatureStore:
+def open_store(features: FeatureStore) -> feast.FeatureStore:
     """The applied feature store. Raises StoreError where the registry is absent or lacks the active feature service."""
-    registry = _registry_path(project)
-    if registry and not (project.environment.feast_registry or registry.exists()):
+    registry = _registry_path(features)
+    if registry and not (features.environment.feast_registry or registry.exists()):
         raise StoreUnavailableError("is not there", subject=f"feature registry {registry}", remedy=REMEDY)
-    store = _connect(project)
-    feature_service(store, service_spec(project.use_case))
+    store = _connect(features)
+    feature_service(store, service_spec(features.use_case))
     return store
 
 
@@ -133,36 +129,36 @@ def feature_service(store: feast.FeatureStore, spec: ServiceSpec) -> feast.Featu
         ) from error
 
 
-def _connect(project: Project, *, create: bool = False) -> feast.FeatureStore:
+def _connect(features: FeatureStore, *, create: bool = False) -> feast.FeatureStore:
     module = feast_module()  # before anything else of Feast is imported
     from feast.infra.registry.sql import FeastRegistrySchemaError
 
-    store = module.FeatureStore(config=repo_config(project, create=create))
+    store = module.FeatureStore(config=repo_config(features, create=create))
     try:
-        with databases(project):
+        with databases(features):
             store.list_projects()
     except FeastRegistrySchemaError as error:
         raise StoreError(
-            "holds nothing", subject=f"feature registry of {feast_project(project)}", remedy=REMEDY
+            "holds nothing", subject=f"feature registry of {feast_project(features.scope)}", remedy=REMEDY
         ) from error
     return store
 
 
-def _registry_path(project: Project) -> Path | None:
+def _registry_path(features: FeatureStore) -> Path | None:
     """The registry's SQLite file: the embedded one, or one that RATCHET_FEAST_REGISTRY names; None where it names a server."""
-    named = project.environment.feast_registry
-    return sqlite.path_of(named) if named else project.paths.state / "feast_registry.db"
+    named = features.environment.feast_registry
+    return sqlite.path_of(named) if named else features.databases / "feast_registry.db"
 
 
-def _from_repo(project: Project, directory: Path) -> Path:
-    return Path("..") / directory.relative_to(project.root)
+def _from_repo(features: FeatureStore, directory: Path) -> Path:
+    return Path("..") / directory.relative_to(features.repo.parent)
 
 
-def _settings(project: Project, *, create: bool = False) -> dict[str, Any]:
+def _settings(features: FeatureStore, *, create: bool = False) -> dict[str, Any]:
     """What feature_store.yaml says."""
-    environment, path = project.environment, _registry_path(project)
+    environment, path = features.environment, _registry_path(features)
     return {
-        "project": feast_project(project),
+        "project": feast_project(features.scope),
         "provider": "local",
         "registry": {
             "registry_type": "sql",
@@ -174,7 +170,7 @@ def _settings(project: Project, *, create: bool = False) -> dict[str, Any]:
             "threads": environment.threads,
             "memory_limit": environment.memory_limit,
         },
-        "online_store": online_store(environment, project.paths.state).settings(),
+        "online_store": online_store(environment, features.databases).settings(),
         "materialization": {"pull_latest_features": True},
         "data_quality_monitoring": {"auto_baseline": False},
         "entity_key_serialization_version": 3,

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from ratchet.core.clock import TICK, Period
 from ratchet.core.errors import StoreError, StoreUnavailableError
 from ratchet.feature_store.definitions import databases, feature_service, open_store
+from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.online_store import online_store
 from ratchet.feature_store.point_in_time_join import Query, between
 from ratchet.feature_store.upcoming import bring_forward
@@ -21,7 +22,6 @@ from ratchet.features.service import (
     request_schema,
     service_spec,
 )
-from ratchet.project.project import Project
 from ratchet.storage.arrow import to_columns
 from ratchet.storage.duckdb import timestamptz
 from ratchet.storage.partitions import files
@@ -32,37 +32,37 @@ _NEVER = np.datetime64(0, "us")
 """What Feast gives as the event timestamp of a key that it does not find."""
 
 
-def historical(project: Project, period: Period) -> dict[str, Array]:
+def historical(features: FeatureStore, period: Period) -> dict[str, Array]:
     """The requests of a period with the features known at each one's timestamp, by event_timestamp and request_id.
 
     Adds `{lookup}__{feature}` and `{lookup}__event_timestamp` (NaT without a value). Raises StoreError where the store is
     not applied or holds no request of the period.
     """
-    return to_columns(_historical(project, period))
+    return to_columns(_historical(features, period))
 
 
-def labelled_requests(project: Project, period: Period, as_of: datetime) -> pa.Table:
+def labelled_requests(features: FeatureStore, period: Period, as_of: datetime) -> pa.Table:
     """`historical`, of the requests whose label was known at `as_of`, with their labels; without on-demand columns."""
-    known = _labels(project, period, as_of)
-    return _in_order(_historical(project, period).join(known, REQUEST_ID, join_type="inner"))
+    known = _labels(features, period, as_of)
+    return _in_order(_historical(features, period).join(known, REQUEST_ID, join_type="inner"))
 
 
-def request_times(project: Project, period: Period) -> pa.Table:
+def request_times(features: FeatureStore, period: Period) -> pa.Table:
     """The event_timestamp of each request of a period, whether its label is known or not, in order."""
-    requests = between(project.paths.features / "requests", [EVENT_TIMESTAMP], period.start, period.end - TICK)
-    found = Query(requests).run(project.environment.threads, project.environment.memory_limit)
+    requests = between(features.offline / "requests", [EVENT_TIMESTAMP], period.start, period.end - TICK)
+    found = Query(requests).run(features.environment.threads, features.environment.memory_limit)
     return found.sort_by(EVENT_TIMESTAMP)
 
 
 class OnlineFeatures:
-    """The online store of a project, held open: the same columns as `historical` adds, as of now."""
+    """The online store, held open: the same columns as `historical` adds, as of now."""
 
-    def __init__(self, project: Project) -> None:
-        self._use_case = project.use_case
-        self._spec = service_spec(project.use_case)
-        self._store = open_store(project)
-        self._online = online_store(project.environment, project.paths.state)
-        with databases(project):
+    def __init__(self, features: FeatureStore) -> None:
+        self._use_case = features.use_case
+        self._spec = service_spec(features.use_case)
+        self._store = open_store(features)
+        self._online = online_store(features.environment, features.databases)
+        with databases(features):
             self._online.attach(self._store)
         self._service = feature_service(self._store, self._spec)
 
@@ -116,29 +116,27 @@ class OnlineFeatures:
         return {**columns, f"{lookup.prefix}__{EVENT_TIMESTAMP}": np.where(absent, np.datetime64("NaT", "us"), held)}
 
 
-def _historical(project: Project, period: Period) -> pa.Table:
-    store = open_store(project)
-    requests = project.paths.features / "requests"
+def _historical(features: FeatureStore, period: Period) -> pa.Table:
+    store = open_store(features)
+    requests = features.offline / "requests"
     nothing = StoreError(f"holds no request of {period}", subject=str(requests), remedy="Run `ratchet stage featurize`")
     if not files(requests, period.start.date(), (period.end - TICK).date()):
         raise nothing
-    entities = between(requests, request_schema(project.use_case).names, period.start, period.end - TICK)
-    service = feature_service(store, service_spec(project.use_case))
+    entities = between(requests, request_schema(features.use_case).names, period.start, period.end - TICK)
+    service = feature_service(store, service_spec(features.use_case))
     joined = store.get_historical_features(entities, service, full_feature_names=True).with_event_timestamps()
     if not joined.num_rows:
         raise nothing
     return _in_order(joined)
 
 
-def _labels(project: Project, period: Period, as_of: datetime) -> pa.Table:
-    schema = label_schema(project.use_case)
-    rows = between(
-        project.paths.features / "labels", schema.names, period.start, period.end - TICK, nothing="no_labels"
-    )
+def _labels(features: FeatureStore, period: Period, as_of: datetime) -> pa.Table:
+    schema = label_schema(features.use_case)
+    rows = between(features.offline / "labels", schema.names, period.start, period.end - TICK, nothing="no_labels")
     known = f"label_known_at <= {timestamptz(as_of)}"
     query = f"SELECT request_id, label, label_known_at FROM ({rows}) WHERE {known} ORDER BY request_id"
     return Query(query, {"no_labels": schema.empty_table()}).run(
-        project.environment.threads, project.environment.memory_limit
+        features.environment.threads, features.environment.memory_limit
     )
 
 

@@ -18,17 +18,16 @@ from ratchet.core.progress import counted
 from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
 from ratchet.features.leak_evidence import LeakComparison, LeakEvidence
 from ratchet.features.source_rows import SourceRows
-from ratchet.project.project import Project
 from ratchet.storage.duckdb import quoted, timestamptz
 from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_KNOWN_AT
-from ratchet.use_case.contract import ROW_ID, SourceTable
+from ratchet.use_case.contract import ROW_ID, SourceTable, UseCase
 
 if TYPE_CHECKING:
     import ibis
 
 CutOff = Callable[[SourceTable, "ibis.Table", datetime], "ibis.Table"]
-Opened = Callable[[Project, CompiledExpression], SourceRows]
-"""Where the accepted rows that a compiled expression reads are found."""
+Opened = Callable[[CompiledExpression], SourceRows]
+"""A compiled expression → the rows that it reads."""
 WINDOWS = (timedelta(days=8), timedelta(days=93))
 """How far around a cut-off is compared and read: a leak crosses it. The longer is for what has no row in the shorter, such as a
 monthly view."""
@@ -68,26 +67,28 @@ class _Suspect:
 
 
 def leak_check(
-    project: Project, cut_offs: Sequence[datetime], cut: CutOff = known_before, opened: Opened = SourceRows.of
+    use_case: UseCase, opened: Opened, cut_offs: Sequence[datetime], end: datetime, cut: CutOff = known_before
 ) -> LeakEvidence:
-    """Compare views, requests and labels at cut-offs, and look for labels that are known when they are asked for."""
-    suspects, end = _suspects(project), project.period("all").end
+    """Compare views, requests and labels at cut-offs, and look for labels that are known when they are asked for.
+
+    Where the cut-offs show nothing of a table, it is cut off at timestamps of its own rows before `end`.
+    """
+    suspects = _suspects(use_case)
     tables = {
-        name: _compare(_Trial(opened(project, suspect.compiled), suspect, cut), cut_offs, end)
+        name: _compare(_Trial(opened(suspect.compiled), suspect, cut), cut_offs, end)
         for name, suspect in counted(suspects.items(), "leak check", len(suspects))
     }
-    labels, at_once = tables["labels"], labels_known_at_once(project, opened)
+    labels, at_once = tables["labels"], labels_known_at_once(use_case, opened)
     tables["labels"] = labels.model_copy(update={"changed": labels.changed + at_once})
     return LeakEvidence(tables=tables)
 
 
-def _suspects(project: Project) -> dict[str, _Suspect]:
+def _suspects(use_case: UseCase) -> dict[str, _Suspect]:
     """What may leak: requests, labels, and the views that read more than reference tables.
 
     A request is asked for at its source row's own event_time. A label may be known long after its request, so that any source
     row may be one of its.
     """
-    use_case = project.use_case
     views = {view.name: compile_view(use_case, view) for view in use_case.views}
     dated = {table.name for table in use_case.tables if not table.is_reference}
     labels = replace(compile_labels(use_case), lookback=None)
@@ -177,10 +178,10 @@ def _compare(trial: _Trial, cut_offs: Sequence[datetime], end: datetime) -> Leak
     return LeakComparison.total([found, *(trial.at_own_row(at) for at in trial.own_moments(end))])
 
 
-def labels_known_at_once(project: Project, opened: Opened) -> int:
+def labels_known_at_once(use_case: UseCase, opened: Opened) -> int:
     """Labels not known strictly after the timestamp of their request."""
-    compiled = compile_labels(project.use_case)
-    source_rows = opened(project, compiled)
+    compiled = compile_labels(use_case)
+    source_rows = opened(compiled)
     source_rows.bind(None, None)
     late = f"coalesce({LABEL_KNOWN_AT} > {EVENT_TIMESTAMP}, false)"
     return int(source_rows.value(f"SELECT count(*) FROM ({compiled.sql}) WHERE NOT {late}"))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ratchet.core.environment import Environment
 from ratchet.features.expressions import CompiledExpression
-from ratchet.project.project import Project
 from ratchet.storage.duckdb import connect, quoted, scan, timestamptz
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import SourceTable, UseCase
@@ -34,14 +35,16 @@ class SourceRows:
         self._rows = rows
 
     @classmethod
-    def of(cls, project: Project, compiled: CompiledExpression) -> SourceRows:
-        """The project's accepted tables."""
-        connection = connect(project.environment)
+    def of(
+        cls, accepted: Path, use_case: UseCase, environment: Environment, compiled: CompiledExpression
+    ) -> SourceRows:
+        """The tables of the use case in the folder of accepted rows."""
+        connection = connect(environment)
 
         def rows(table: SourceTable, first: date | None, last: date | None) -> ibis.Table:
-            return scan(connection, project.paths.accepted / table.name, table.stored_schema, first, last)
+            return scan(connection, accepted / table.name, table.stored_schema, first, last)
 
-        return cls(connection, read_by(project.use_case, compiled), rows)
+        return cls(connection, read_by(use_case, compiled), rows)
 
     def bind(self, first: date | None, last: date | None, prepare: Prepare = _whole) -> None:
         """Let the tables hold their rows of the UTC dates `first` to `last`; reference tables are always whole."""

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
 from ratchet.core.errors import GateError
-from ratchet.gate.signing import Signed, check_signature, sign
-from ratchet.project.project import Project
+from ratchet.core.scope import Scope
+from ratchet.gate.gate import REASONS_FILE, Gate
+from ratchet.gate.signing import Signed
 from ratchet.storage.files import write_text
-
-REASONS_FILE = "reasons.json"
 
 
 class Reason(Signed):
@@ -36,64 +34,57 @@ class Reason(Signed):
 _Reasons = TypeAdapter(tuple[Reason, ...])
 
 
-def reasons_file(project: Project) -> Path:
-    """Where the reasons of the use case are: in its folder."""
-    name = project.settings.use_case
-    parts = name.split(".") if "." in name else ["use_cases", name]
-    return project.root.joinpath(*parts, REASONS_FILE)
-
-
-def accept(project: Project, feature_service: str, fingerprint: str, *, by: str, reason: str) -> Reason:
+def accept(gate: Gate, feature_service: str, fingerprint: str, *, by: str, reason: str) -> Reason:
     """Sign a reason and keep it, in the place of one for the same model. Raises GateError for one that says nothing."""
     if not (by.strip() and reason.strip()):
         raise GateError(
             "an empty reason answers for nothing",
-            subject=str(reasons_file(project)),
+            subject=str(gate.reasons_file),
             remedy="Give --reason and --by, each in a word at least",
         )
     document = Reason(
-        model_name=project.scope.namespace,
+        model_name=gate.scope.namespace,
         feature_service=feature_service,
         fingerprint=fingerprint,
         by=by.strip(),
         reason=" ".join(reason.split()),
-        at=project.clock.now(),
+        at=gate.clock.now(),
     )
-    signed = sign(document, project)
-    others = [other for other in _read(project) if other.model_name != signed.model_name]
-    _write(project, sorted([*others, signed], key=lambda each: each.model_name))
+    signed = gate.key.sign(document)
+    others = [other for other in _read(gate) if other.model_name != signed.model_name]
+    _write(gate, sorted([*others, signed], key=lambda each: each.model_name))
     return signed
 
 
-def find_reason(project: Project, fingerprint: str) -> tuple[Reason | None, str]:
+def find_reason(gate: Gate, fingerprint: str) -> tuple[Reason | None, str]:
     """The reason that covers a model of this feature service, and if there is none, why the one in the file does not count."""
     try:
-        own = [reason for reason in _read(project) if reason.model_name == project.scope.namespace]
+        own = [reason for reason in _read(gate) if reason.model_name == gate.scope.namespace]
         for reason in own:
-            check_reason(reason, fingerprint, project)
+            check_reason(reason, fingerprint, gate)
     except GateError as error:
-        return None, f"the reason in {reasons_file(project).relative_to(project.root)} does not count: {error.problem}"
+        return None, f"the reason in {gate.reasons_file.parent.name}/{REASONS_FILE} does not count: {error.problem}"
     return (own[0] if own else None), ""
 
 
-def check_reason(reason: Reason, fingerprint: str, project: Project) -> None:
-    """Raises GateError unless a person signed it, with this project's key, for this model and feature service."""
-    check_signature(reason, project, f"Sign a new one by {how_to_accept(project)}")
-    if reason.model_name != project.scope.namespace:
-        raise _refusal(f"it was signed for {reason.model_name}", project)
+def check_reason(reason: Reason, fingerprint: str, gate: Gate) -> None:
+    """Raises GateError unless a person signed it, with this checkout's key, for this model and feature service."""
+    gate.key.verify(reason, f"Sign a new one by {how_to_accept(gate.scope)}")
+    if reason.model_name != gate.scope.namespace:
+        raise _refusal(f"it was signed for {reason.model_name}", gate)
     if reason.fingerprint != fingerprint:
-        raise _refusal(f"it was signed for other inputs or features ({reason.feature_service})", project)
+        raise _refusal(f"it was signed for other inputs or features ({reason.feature_service})", gate)
     if not reason.reason.strip():
-        raise _refusal("it is empty", project)
+        raise _refusal("it is empty", gate)
 
 
-def how_to_accept(project: Project) -> str:
+def how_to_accept(scope: Scope) -> str:
     """The command that signs a reason."""
-    return f'`ratchet --use-case {project.settings.use_case} accept too-good --reason "…"`'
+    return f'`ratchet --use-case {scope.use_case} accept too-good --reason "…"`'
 
 
-def _read(project: Project) -> tuple[Reason, ...]:
-    path = reasons_file(project)
+def _read(gate: Gate) -> tuple[Reason, ...]:
+    path = gate.reasons_file
     try:
         return _Reasons.validate_json(path.read_bytes())
     except FileNotFoundError:
@@ -106,10 +97,10 @@ def _read(project: Project) -> tuple[Reason, ...]:
         ) from error
 
 
-def _write(project: Project, reasons: Sequence[Reason]) -> None:
+def _write(gate: Gate, reasons: Sequence[Reason]) -> None:
     content = [reason.model_dump(mode="json") for reason in reasons]
-    write_text(reasons_file(project), json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_text(gate.reasons_file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def _refusal(problem: str, project: Project) -> GateError:
-    return GateError(problem, subject=str(reasons_file(project)), remedy=f"Sign a new one by {how_to_accept(project)}")
+def _refusal(problem: str, gate: Gate) -> GateError:
+    return GateError(problem, subject=str(gate.reasons_file), remedy=f"Sign a new one by {how_to_accept(gate.scope)}")

@@ -13,12 +13,13 @@ from pydantic import AwareDatetime, Field, ValidationError
 
 from ratchet.code.git import CodeVersion
 from ratchet.core.errors import GateError
+from ratchet.core.scope import Scope
 from ratchet.core.settings import GateSettings
 from ratchet.gate.checks import PLAUSIBLE, Check, Verdict, run_checks, verdict_of
 from ratchet.gate.evidence import Evidence
+from ratchet.gate.gate import Gate
 from ratchet.gate.reasons import check_reason, how_to_accept
-from ratchet.gate.signing import Signed, check_signature
-from ratchet.project.project import Project
+from ratchet.gate.signing import Signed
 from ratchet.storage.files import write_text
 
 if TYPE_CHECKING:
@@ -102,38 +103,36 @@ def build_record(
     )
 
 
-def verify(record: GateRecord, digest: str, project: Project) -> None:
+def verify(record: GateRecord, digest: str, gate: Gate) -> None:
     """Raises GateError unless the record is about this very model, signed, and says what its own evidence says.
 
     So is the reason in it, if a person gave one: about this model and its features, and signed by itself.
     """
-    check_signature(record, project, how_to_judge_again(project))
+    gate.key.verify(record, how_to_judge_again(gate.scope))
     if record.candidate != digest:
-        raise _refusal(f"it is about model {record.candidate[:12]}, not {digest[:12]}", project)
-    if record.model_name != project.scope.namespace:
-        raise _refusal(f"it is about {record.model_name}", project)
+        raise _refusal(f"it is about model {record.candidate[:12]}, not {digest[:12]}", gate)
+    if record.model_name != gate.scope.namespace:
+        raise _refusal(f"it is about {record.model_name}", gate)
     if record.evidence.reason:
-        check_reason(record.evidence.reason, record.fingerprint, project)
+        check_reason(record.evidence.reason, record.fingerprint, gate)
     checks = run_checks(record.evidence, record.policy)
     if checks != record.checks or verdict_of(checks) != record.verdict:
-        raise _refusal("its verdict does not follow from its evidence", project)
+        raise _refusal("its verdict does not follow from its evidence", gate)
 
 
-def admit(
-    record: GateRecord, digest: str, serving: str | None, waiver: Waiver | None, project: Project
-) -> Waiver | None:
+def admit(record: GateRecord, digest: str, serving: str | None, waiver: Waiver | None, gate: Gate) -> Waiver | None:
     """The waiver that it took for the model to take the place of the one that serves (a digest, or None), if it took one.
 
     Raises GateError where the model may not.
     """
-    verify(record, digest, project)
-    if record.policy != project.settings.gate:
-        raise _refusal("it was judged by other bounds than params.yaml has now", project)
+    verify(record, digest, gate)
+    if record.policy != gate.policy:
+        raise _refusal("it was judged by other bounds than params.yaml has now", gate)
     if record.champion != serving:
-        raise _compares_with_another(record, serving, project)
+        raise _compares_with_another(record, serving, gate)
     if record.verdict == "refused":
-        raise _refused(record, project)
-    return _checked(waiver, digest, project) if record.verdict == "non-inferior" else None
+        raise _refused(record, gate)
+    return _checked(waiver, digest, gate) if record.verdict == "non-inferior" else None
 
 
 def read(path: Path) -> GateRecord:
@@ -152,9 +151,9 @@ def write(record: GateRecord, path: Path) -> None:
     write_text(path, record.model_dump_json(indent=2) + "\n")
 
 
-def how_to_judge_again(project: Project) -> str:
+def how_to_judge_again(scope: Scope) -> str:
     """How a version gets another record: the last one that was trained by two commands, any other by training it again."""
-    stage = f"ratchet --use-case {project.settings.use_case} stage"
+    stage = f"ratchet --use-case {scope.use_case} stage"
     return (
         f"Run `{stage} evaluate`, then `{stage} register`: they judge the models that were trained last again. An older "
         "version has to be trained again from its commit first, and one that has served keeps its record; `ratchet status` "
@@ -162,12 +161,12 @@ def how_to_judge_again(project: Project) -> str:
     )
 
 
-def _refusal(problem: str, project: Project, remedy: str = "") -> GateError:
-    remedy = remedy or how_to_judge_again(project)
-    return GateError(problem, subject=f"gate record of {project.scope.namespace}", remedy=remedy)
+def _refusal(problem: str, gate: Gate, remedy: str = "") -> GateError:
+    remedy = remedy or how_to_judge_again(gate.scope)
+    return GateError(problem, subject=f"gate record of {gate.scope.namespace}", remedy=remedy)
 
 
-def _compares_with_another(record: GateRecord, serving: str | None, project: Project) -> GateError:
+def _compares_with_another(record: GateRecord, serving: str | None, gate: Gate) -> GateError:
     compared, serves = (name[:12] if name else "nothing" for name in (record.champion, serving))
     first = (
         f"Promote the version with digest {compared} first (`ratchet status` lists it by number). Where that one is refused: "
@@ -175,38 +174,36 @@ def _compares_with_another(record: GateRecord, serving: str | None, project: Pro
         else ""
     )
     return _refusal(
-        f"it compares with {compared}, but {serves} serves", project, f"{first}{how_to_judge_again(project)}"
+        f"it compares with {compared}, but {serves} serves", gate, f"{first}{how_to_judge_again(gate.scope)}"
     )
 
 
-def _refused(record: GateRecord, project: Project) -> GateError:
+def _refused(record: GateRecord, gate: Gate) -> GateError:
     failed = [check.name for check in record.checks if check.status == "failed"]
-    remedy = (
-        f"`ratchet summary` shows each check of the last one. Train a better model: `dvc repro {_last_step(project)}`"
-    )
+    remedy = f"`ratchet summary` shows each check of the last one. Train a better model: `dvc repro {_last_step(gate.scope)}`"
     if all(name.startswith(PLAUSIBLE) for name in failed):
         columns = ", ".join(record.evidence.linear_fit.columns) or "what is known only after the outcome"
         remedy = (
             f"It is too good to be true. Take {columns} out of `inputs`, or sign why a caller knows it in time: "
-            f"{how_to_accept(project)}; then `dvc repro {_last_step(project)}`"
+            f"{how_to_accept(gate.scope)}; then `dvc repro {_last_step(gate.scope)}`"
         )
-    return _refusal(f"it failed {', '.join(failed)}", project, remedy)
+    return _refusal(f"it failed {', '.join(failed)}", gate, remedy)
 
 
-def _last_step(project: Project) -> str:
-    return f"monitor@{project.settings.use_case}"
+def _last_step(scope: Scope) -> str:
+    return f"monitor@{scope.use_case}"
 
 
-def _checked(waiver: Waiver | None, digest: str, project: Project) -> Waiver:
+def _checked(waiver: Waiver | None, digest: str, gate: Gate) -> Waiver:
     if waiver is None:
         raise GateError(
             "not shown to be better, only not to be worse",
-            subject=f"gate record of {project.scope.namespace}",
+            subject=f"gate record of {gate.scope.namespace}",
             remedy=f"{HOW_TO_WAIVE}, or train a better one",
         )
-    check_signature(waiver, project, HOW_TO_WAIVE)
+    gate.key.verify(waiver, HOW_TO_WAIVE)
     about = (waiver.model_name, waiver.candidate)
-    if about != (project.scope.namespace, digest) or waiver.expires <= project.clock.now():
+    if about != (gate.scope.namespace, digest) or waiver.expires <= gate.clock.now():
         raise GateError(
             f"it is for {waiver.model_name} {waiver.candidate[:12]} until {waiver.expires.isoformat()}",
             subject=f"waiver by {waiver.by}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -19,9 +19,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ratchet.core.errors import GateError
+from ratchet.core.scope import Scope
 from ratchet.core.settings import Frozen
-from ratchet.project.project import Project
 from ratchet.storage.files import atomic
+
+if TYPE_CHECKING:
+    from ratchet.project.project import Project
 
 
 class Signed(Frozen):
@@ -34,22 +37,83 @@ Document = TypeVar("Document", bound=Signed)
 Key = TypeVar("Key")
 
 
-def sign(document: Document, project: Project) -> Document:
-    """The document with its signature. Makes the key pair on first use; raises GateError where the private half is lost."""
-    return document.model_copy(update={"signature": _private_key(project).sign(_payload(document)).hex()})
+class SigningKey:
+    """The key pair of a checkout: the private half signs, the public one, beside it with the suffix .pub, verifies.
+
+    `scope` is named in what to do where a half is lost.
+    """
+
+    def __init__(self, path: Path, scope: Scope) -> None:
+        self.path = path
+        self._scope = scope
+
+    @classmethod
+    def open(cls, project: Project) -> SigningKey:
+        """The key of a project, which need not be there yet."""
+        named = project.environment.signing_key
+        return cls(Path(named) if named else project.paths.shared_state / "keys" / "gate.key", project.scope)
+
+    def sign(self, document: Document) -> Document:
+        """The document with its signature. Makes the pair on first use; raises GateError where the private half is lost."""
+        return document.model_copy(update={"signature": self._private().sign(_payload(document)).hex()})
+
+    def verify(self, document: Signed, remedy: str = "Have it signed again on this checkout") -> None:
+        """Raises GateError, with this remedy, unless the document is to the letter one that was signed with this key."""
+        try:
+            self._public().verify(bytes.fromhex(document.signature), _payload(document))
+        except (InvalidSignature, ValueError) as error:
+            raise GateError(
+                "the signature does not fit: it was edited, or signed with another key",
+                subject=type(document).__name__,
+                remedy=remedy,
+            ) from error
+
+    def _private(self) -> Ed25519PrivateKey:
+        if not self.path.exists():
+            self._make()
+        key = _parsed(self.path, lambda pem: load_pem_private_key(pem, None))
+        if not isinstance(key, Ed25519PrivateKey):
+            raise _no_key(self.path)
+        _pair(self._public_path, key.public_key())
+        return key
+
+    @property
+    def _public_path(self) -> Path:
+        return self.path.with_suffix(".pub")
+
+    def _make(self) -> None:
+        """A new private key, readable by its owner alone; of two processes that make one at once, the first wins."""
+        if self._public_path.exists():
+            raise GateError(
+                "the private key is gone, and records are checked with its public half",
+                subject=str(self.path),
+                remedy=f"Restore it; if it is lost for good, remove the .pub file too, {begin_anew(self._scope)}. Reasons and "
+                "waivers have to be signed again",
+            )
+        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        with atomic(self.path, replace=False) as temporary:
+            temporary.touch(mode=0o600)
+            temporary.write_bytes(pem)
+
+    def _public(self) -> Ed25519PublicKey:
+        path = self._public_path
+        if not path.exists():
+            raise GateError(
+                "there is no public key to check records with",
+                subject=str(path),
+                remedy=f"Restore it, or make it from the private half by `ratchet --use-case {self._scope.use_case} stage "
+                f"evaluate`; if both are lost for good, {begin_anew(self._scope)}",
+            )
+        key = _parsed(path, load_pem_public_key)
+        if not isinstance(key, Ed25519PublicKey):
+            raise _no_key(path)
+        return key
 
 
-def check_signature(document: Signed, project: Project, remedy: str = "Have it signed again on this checkout") -> None:
-    """Raises GateError, with this remedy, unless the document is to the letter one that was signed with this project's key."""
-    kind = type(document).__name__
-    try:
-        _public_key(project).verify(bytes.fromhex(document.signature), _payload(document))
-    except (InvalidSignature, ValueError) as error:
-        raise GateError(
-            "the signature does not fit: it was edited, or signed with another key",
-            subject=kind,
-            remedy=remedy,
-        ) from error
+def begin_anew(scope: Scope) -> str:
+    """What to do where a key, or what it signed, is gone for good."""
+    stage = f"evaluate@{scope.use_case}"
+    return f"delete the registered model {scope.namespace} in MLflow and run `dvc repro --force --downstream {stage}`"
 
 
 def _payload(document: Signed) -> bytes:
@@ -57,22 +121,6 @@ def _payload(document: Signed) -> bytes:
     return json.dumps(
         [type(document).__name__, content], sort_keys=True, separators=(",", ":"), allow_nan=False
     ).encode()
-
-
-def _key_path(project: Project) -> Path:
-    """The private key; the public one lies beside it, with the suffix .pub."""
-    return Path(project.environment.signing_key or project.paths.shared_state / "keys" / "gate.key")
-
-
-def _private_key(project: Project) -> Ed25519PrivateKey:
-    path = _key_path(project)
-    if not path.exists():
-        _make_key(path, project)
-    key = _parsed(path, lambda pem: load_pem_private_key(pem, None))
-    if not isinstance(key, Ed25519PrivateKey):
-        raise _no_key(path)
-    _pair(path.with_suffix(".pub"), key.public_key())
-    return key
 
 
 def _pair(path: Path, public: Ed25519PublicKey) -> None:
@@ -86,42 +134,6 @@ def _pair(path: Path, public: Ed25519PublicKey) -> None:
             subject=str(path),
             remedy="Restore the half that was replaced",
         )
-
-
-def begin_anew(project: Project) -> str:
-    """What to do where a key, or what it signed, is gone for good."""
-    stage = f"evaluate@{project.settings.use_case}"
-    return f"delete the registered model {project.scope.namespace} in MLflow and run `dvc repro --force --downstream {stage}`"
-
-
-def _make_key(path: Path, project: Project) -> None:
-    """A new private key, readable by its owner alone; of two processes that make one at once, the first wins."""
-    if path.with_suffix(".pub").exists():
-        raise GateError(
-            "the private key is gone, and records are checked with its public half",
-            subject=str(path),
-            remedy=f"Restore it; if it is lost for good, remove the .pub file too, {begin_anew(project)}. Reasons and waivers "
-            "have to be signed again",
-        )
-    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    with atomic(path, replace=False) as temporary:
-        temporary.touch(mode=0o600)
-        temporary.write_bytes(pem)
-
-
-def _public_key(project: Project) -> Ed25519PublicKey:
-    path = _key_path(project).with_suffix(".pub")
-    if not path.exists():
-        raise GateError(
-            "there is no public key to check records with",
-            subject=str(path),
-            remedy=f"Restore it, or make it from the private half by `ratchet --use-case {project.settings.use_case} stage "
-            f"evaluate`; if both are lost for good, {begin_anew(project)}",
-        )
-    key = _parsed(path, load_pem_public_key)
-    if not isinstance(key, Ed25519PublicKey):
-        raise _no_key(path)
-    return key
 
 
 def _parsed(path: Path, parse: Callable[[bytes], Key]) -> Key:

@@ -8,12 +8,12 @@ from ratchet.core.errors import GateError
 from ratchet.features.service import service_spec
 from ratchet.gate.record import Waiver, admit
 from ratchet.model_registry.champion import Champion, load_version, on_present_features, resolve_champion, verify_return
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.promotion_history import Snapshot
 from ratchet.model_registry.registry import Registry
 from ratchet.model_registry.tags import VERDICT
 from ratchet.model_registry.version import Version
-from ratchet.project.project import Project
 
 if TYPE_CHECKING:
     from ratchet.models.model import Contract
@@ -29,42 +29,42 @@ def examine(registry: Registry, snapshot: Snapshot, version: Version) -> Waiver 
         verify_return(registry, snapshot, version)
         return None
     champion = snapshot.champion.digest if snapshot.champion else None
-    return admit(record, version.digest, champion, registry.waiver(version), registry.project)
+    return admit(record, version.digest, champion, registry.waiver(version), registry.store.gate)
 
 
 def load_servable(registry: Registry, snapshot: Snapshot, version: Version) -> Champion:
     """A version's model and record. Raises GateError where they do not hold, or this code computes other features."""
     loaded = load_version(registry, version)
-    if not computes_features(registry.project, loaded.model.contract):
-        raise other_features(registry.project, loaded, _ways_to_ask(registry, snapshot, loaded))
+    if not computes_features(registry.store, loaded.model.contract):
+        raise other_features(registry.store, loaded, _ways_to_ask(registry, snapshot, loaded))
     return loaded
 
 
-def computes_features(project: Project, contract: Contract) -> bool:
+def computes_features(store: ModelRegistry, contract: Contract) -> bool:
     """Whether this code computes the features that the model was trained on: no step and no service asks any other model."""
-    return contract.fingerprint == service_spec(project.use_case).fingerprint
+    return contract.fingerprint == service_spec(store.use_case).fingerprint
 
 
-def other_features(project: Project, loaded: Champion, remedy: str) -> GateError:
+def other_features(store: ModelRegistry, loaded: Champion, remedy: str) -> GateError:
     """The error for a model whose features this code does not compute."""
     contract = loaded.model.contract
     return GateError(
         f"was trained on feature service {contract.feature_service}, and this code computes "
-        f"{service_spec(project.use_case).name}",
+        f"{service_spec(store.use_case).name}",
         subject=f"model {contract.model_name} version {loaded.version}",
         remedy=remedy,
     )
 
 
-def load_champion(project: Project) -> Champion:
+def load_champion(store: ModelRegistry) -> Champion:
     """What serves. Raises RegistryError or GateError where nothing may, or where its features are not those of this code."""
-    champion = resolve_champion(project)
+    champion = resolve_champion(store)
     contract = champion.model.contract
-    if not computes_features(project, contract):
-        with open_registry(project, "promotion") as registry:
+    if not computes_features(store, contract):
+        with open_registry(store, "promotion") as registry:
             commit = None if contract.dirty else contract.commit
             ways = ways_to_serve(registry, registry.snapshot(), champion.version, commit)
-        raise other_features(project, champion, ways)
+        raise other_features(store, champion, ways)
     return champion
 
 
@@ -82,7 +82,7 @@ def _onward(registry: Registry, snapshot: Snapshot) -> str:
         return f"Version {versions[0].number} is on the present features, but {_objection(registry, snapshot, versions[0])}"
     held = "`ratchet release --reason …`, which ends the hold of the rollback, then " if snapshot.hold else ""
     return (
-        f"Run {held}`dvc repro monitor@{registry.project.settings.use_case}`: it trains a model on the present features, which "
+        f"Run {held}`dvc repro monitor@{registry.store.scope.use_case}`: it trains a model on the present features, which "
         "serves if it is better. If it is refused, `ratchet summary` shows why"
     )
 

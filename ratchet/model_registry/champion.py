@@ -10,12 +10,12 @@ from ratchet.core.errors import GateError, RegistryError
 from ratchet.features.service import service_spec
 from ratchet.gate.record import GateRecord
 from ratchet.gate.signing import begin_anew
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.promotion_history import Entry, Snapshot
 from ratchet.model_registry.registry import Registry
 from ratchet.model_registry.tags import FINGERPRINT
 from ratchet.model_registry.version import Version
-from ratchet.project.project import Project
 
 if TYPE_CHECKING:
     from ratchet.models.model import Model
@@ -31,9 +31,9 @@ class Champion:
     directory: Path
 
 
-def resolve_champion(project: Project) -> Champion:
+def resolve_champion(store: ModelRegistry) -> Champion:
     """The only way to a model. Raises RegistryError unless the last promotion of the signed history is still what it was."""
-    with open_registry(project, "promotion") as registry:
+    with open_registry(store, "promotion") as registry:
         snapshot = registry.snapshot()
         version = existing_version(registry, snapshot, last_promotion(registry, snapshot))
         try:
@@ -43,22 +43,22 @@ def resolve_champion(project: Project) -> Champion:
             raise RegistryError(
                 error.problem,
                 subject=f"{registry.name} version {version.number}, which serves",
-                remedy=f"`ratchet --use-case {project.settings.use_case} stage register` puts back what it lost, if the last "
+                remedy=f"`ratchet --use-case {store.scope.use_case} stage register` puts back what it lost, if the last "
                 f"training made it. Otherwise {way_out(registry, snapshot)}",
             ) from error
         return champion
 
 
-def champion_version(project: Project) -> int | None:
+def champion_version(store: ModelRegistry) -> int | None:
     """Which version serves by the signed history; its model is not looked at. None where nothing does."""
-    with open_registry(project, "promotion") as registry:
+    with open_registry(store, "promotion") as registry:
         entry = registry.snapshot().champion
     return entry.version if entry else None
 
 
-def champion_fingerprint(project: Project) -> str | None:
+def champion_fingerprint(store: ModelRegistry) -> str | None:
     """Which features the version that serves says that it reads; its model is not looked at. None where nothing serves."""
-    with open_registry(project, "promotion") as registry:
+    with open_registry(store, "promotion") as registry:
         entry = registry.snapshot().champion
         version = registry.versions().get(entry.version) if entry else None
     return version.tags.get(FINGERPRINT, "") if version else "" if entry else None
@@ -70,7 +70,7 @@ def last_promotion(registry: Registry, snapshot: Snapshot) -> Entry:
             "no model has been promoted yet",
             subject=f"model {registry.name}",
             remedy="`ratchet status` says of each version why it does not serve, and what to do; where it lists none, run "
-            f"`dvc repro monitor@{registry.project.settings.use_case}`",
+            f"`dvc repro monitor@{registry.store.scope.use_case}`",
         )
     return snapshot.champion
 
@@ -93,14 +93,14 @@ def way_out(registry: Registry, snapshot: Snapshot) -> str:
     back = "`ratchet rollback --reason …`, or " if champion and champion.previous in servable else ""
     return (
         f"ask for a version that `ratchet status` lists: {back}`ratchet promote VERSION`; if none may serve, "
-        f"{begin_anew(registry.project)}"
+        f"{begin_anew(registry.store.scope)}"
     )
 
 
 def on_present_features(registry: Registry) -> list[Version]:
     """The versions whose features this code computes, newest first, by a tag that anybody may write: whoever relies on one
     examines it."""
-    fingerprint = service_spec(registry.project.use_case).fingerprint
+    fingerprint = service_spec(registry.store.use_case).fingerprint
     versions = reversed(registry.versions().values())
     return [version for version in versions if version.tags.get(FINGERPRINT) == fingerprint]
 

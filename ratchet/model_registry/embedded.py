@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ratchet.core.errors import RegistryUnavailableError
-from ratchet.project.project import Project
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.storage import sqlite
 from ratchet.storage.files import atomic, write_json
 
@@ -25,46 +25,46 @@ _LOCATIONS = (
 """Every column in which MLflow keeps the absolute address of an artifact."""
 
 
-def database(project: Project) -> Path:
+def database(store: ModelRegistry) -> Path:
     """MLflow's own database, or the SQLite file that RATCHET_TRACKING_URI names."""
-    return sqlite.path_of(project.environment.tracking_uri) or project.paths.shared_state / "mlflow.db"
+    return sqlite.path_of(store.address) or store.paths.shared_state / "mlflow.db"
 
 
-def is_a_file(project: Project) -> bool:
+def is_a_file(store: ModelRegistry) -> bool:
     """Whether the registry is a SQLite file, and no server."""
-    return not project.environment.tracking_uri or sqlite.path_of(project.environment.tracking_uri) is not None
+    return not store.address or sqlite.path_of(store.address) is not None
 
 
-def tracking_uri(project: Project) -> str:
+def tracking_uri(store: ModelRegistry) -> str:
     """The address of the registry; that of a file has the file's number, which SQLite ignores: MLflow keeps connections by
     address, and would go on reading a file of which another one has taken the place."""
-    if not is_a_file(project):
-        return project.environment.tracking_uri
-    return f"{sqlite.url(database(project))}&file={database(project).stat().st_ino}"
+    if not is_a_file(store):
+        return store.address
+    return f"{sqlite.url(database(store))}&file={database(store).stat().st_ino}"
 
 
-def artifacts(project: Project) -> Path:
+def artifacts(store: ModelRegistry) -> Path:
     """Where the artifacts of embedded experiments are."""
-    return project.paths.shared_state / _ARTIFACTS
+    return store.paths.shared_state / _ARTIFACTS
 
 
-def marker(project: Project) -> Path:
+def marker(store: ModelRegistry) -> Path:
     """The file that says that models were registered from this checkout: from then on an absent database is a loss."""
-    return project.paths.shared_state / "registered.json"
+    return store.paths.shared_state / "registered.json"
 
 
-def begin_without(project: Project) -> str:
+def begin_without(store: ModelRegistry) -> str:
     """What to do where the database is lost for good."""
-    return f"to begin anew, delete {marker(project)}"
+    return f"to begin anew, delete {marker(store)}"
 
 
-def exists(project: Project) -> bool:
+def exists(store: ModelRegistry) -> bool:
     """Whether the database is there. Raises RegistryUnavailableError where it is gone, or an empty file stands in its place."""
-    path, anew = database(project), begin_without(project)
+    path, anew = database(store), begin_without(store)
     try:
         size = path.stat().st_size
     except FileNotFoundError as error:
-        if not marker(project).exists():
+        if not marker(store).exists():
             return False
         raise RegistryUnavailableError(
             "is gone, and models were registered from this checkout",
@@ -78,34 +78,34 @@ def exists(project: Project) -> bool:
     return True
 
 
-def create(project: Project) -> None:
+def create(store: ModelRegistry) -> None:
     """Let MLflow make its tables aside: it cannot go on where a killed process, or a full disk, broke its migrations off.
 
     A database that is there by then, because it was put back meanwhile, stays.
     """
     from mlflow import MlflowClient
 
-    with atomic(database(project), replace=False) as temporary:
+    with atomic(database(store), replace=False) as temporary:
         uri = sqlite.url(temporary, create=True)
         MlflowClient(uri, registry_uri=uri).search_registered_models(max_results=1)
 
 
-def mark(project: Project) -> None:
+def mark(store: ModelRegistry) -> None:
     """Remember that models are registered from this checkout."""
-    if not marker(project).exists():
-        write_json(marker(project), {"since": project.clock.now().isoformat()})
+    if not marker(store).exists():
+        write_json(marker(store), {"since": store.gate.clock.now().isoformat()})
 
 
-def follow_move(project: Project) -> None:
+def follow_move(store: ModelRegistry) -> None:
     """Point MLflow to the artifacts in this checkout where its database still names the folder that the checkout was moved,
     or copied, from. Does nothing where the checkout has no artifacts of its own, or the database may be that of several.
 
     Raises sqlite3.Error at once where the database cannot be opened: MLflow would try for an hour.
     """
-    here, end = artifacts(project).as_uri(), f"/{project.paths.shared_state.name}/{_ARTIFACTS}"
-    with closing(sqlite.connect(database(project))) as connection:
+    here, end = artifacts(store).as_uri(), f"/{store.paths.shared_state.name}/{_ARTIFACTS}"
+    with closing(sqlite.connect(database(store))) as connection:
         known = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
-        is_own = not project.environment.tracking_uri and artifacts(project).is_dir()
+        is_own = not store.address and artifacts(store).is_dir()
         for (there,) in known if is_own else ():
             if there and there.endswith(end) and there != here:
                 with connection:

@@ -11,9 +11,9 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from ratchet.core.errors import RegistryUnavailableError
 from ratchet.gate.signing import begin_anew
 from ratchet.model_registry import embedded
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.tags import LOGGED
 from ratchet.model_registry.version import Version
-from ratchet.project.project import Project
 
 
 def logged_tag(folder: Path) -> dict[str, str]:
@@ -30,7 +30,7 @@ def is_whole(version: Version, tracking_uri: str) -> bool:
     return bool(logged) and logged.keys() <= _listed(version.source, tracking_uri)
 
 
-def require_artifacts(project: Project, location: str, subject: str) -> None:
+def require_artifacts(store: ModelRegistry, location: str, subject: str) -> None:
     """Raises RegistryUnavailableError where the folder at this address is on this machine, and away."""
     if not location.startswith("file:"):
         return
@@ -41,7 +41,7 @@ def require_artifacts(project: Project, location: str, subject: str) -> None:
         raise RegistryUnavailableError(
             f"its artifacts are looked for in {folder}, which is not there",
             subject=subject,
-            remedy=f"Put it back at {embedded.artifacts(project)}; if it is lost for good, {begin_anew(project)}",
+            remedy=f"Put it back at {embedded.artifacts(store)}; if it is lost for good, {begin_anew(store.scope)}",
         ) from error
 
 

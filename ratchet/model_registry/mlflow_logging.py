@@ -24,6 +24,7 @@ from ratchet.gate.record import GateRecord
 from ratchet.model_registry.embedded import artifacts
 from ratchet.model_registry.logged_files import logged_tag
 from ratchet.model_registry.model_card import model_card, registered_model_card
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.tags import (
     COMMIT,
     DIGEST,
@@ -39,23 +40,22 @@ from ratchet.model_registry.tags import (
 from ratchet.model_registry.version import Version
 from ratchet.models.model import TRUSTED, Contract, Model, frame
 from ratchet.models.model_files import FILES, PLOTS, REFERENCE
-from ratchet.project.project import Project
 from ratchet.storage.arrow import to_columns
 
 REQUIREMENTS = ("scikit-learn", "lightgbm", "skops", "numpy", "pandas")
 
 
-def log(client: MlflowClient, project: Project, model: Model, directory: Path, record: GateRecord) -> None:
+def log(client: MlflowClient, store: ModelRegistry, model: Model, directory: Path, record: GateRecord) -> None:
     """Everything about the model in `directory`, which exists for others only once the last line has made its version."""
     tags = _tags(model)
-    run_id, experiment = _start_run(client, project, model, directory, record, tags)
+    run_id, experiment = _start_run(client, store, model, directory, record, tags)
     logged = client.create_logged_model(experiment, model.contract.kind, run_id, model_type=model.contract.task)
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     tags |= _log_model(client, model, directory, logged)
     client.finalize_logged_model(logged.model_id, "READY")
-    _log_files(client, project, directory, run_id)
+    _log_files(client, store, directory, run_id)
     tags |= {STATUS: "candidate", **_log_record(client, run_id, record)}
-    name = project.scope.namespace
+    name = store.scope.namespace
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
     client.create_model_version(name, logged.artifact_location, run_id, tags, model_id=logged.model_id)
@@ -75,10 +75,12 @@ def log_files(client: MlflowClient, version: Version, model: Model, directory: P
     return _log_model(client, model, directory, client.get_logged_model(output.model_id))
 
 
-def describe(client: MlflowClient, project: Project, version: Version, record: GateRecord, contract: Contract) -> None:
+def describe(
+    client: MlflowClient, store: ModelRegistry, version: Version, record: GateRecord, contract: Contract
+) -> None:
     """Show on the version's page what the record says, and on the model's what it predicts, unless they show it."""
-    name, number = project.scope.namespace, str(version.number)
-    about = registered_model_card(project.use_case, project.settings.source.name)
+    name, number = store.scope.namespace, str(version.number)
+    about = registered_model_card(store.use_case, store.scope.source)
     if client.get_registered_model(name).description != about:
         client.update_registered_model(name, about)
     card = model_card(record, contract, version.number)
@@ -115,25 +117,24 @@ def _tags(model: Model) -> dict[str, str]:
 
 
 def _start_run(
-    client: MlflowClient, project: Project, model: Model, directory: Path, record: GateRecord, tags: dict[str, str]
+    client: MlflowClient, store: ModelRegistry, model: Model, directory: Path, record: GateRecord, tags: dict[str, str]
 ) -> tuple[str, str]:
     """Run and experiment, with what is known without the model's files."""
-    now = int(project.clock.now().timestamp() * 1000)
-    experiment = _experiment(client, project)
+    now = int(store.gate.clock.now().timestamp() * 1000)
+    experiment = _experiment(client, store)
     run_id = client.create_run(experiment, now, tags, run_name=model.contract.kind).info.run_id
     client.log_batch(run_id, _metrics(record, now), _params(model.contract))
-    client.log_inputs(run_id, [_dataset(project, model, directory)])
+    client.log_inputs(run_id, [_dataset(store, model, directory)])
     return run_id, experiment
 
 
-def _experiment(client: MlflowClient, project: Project) -> str:
+def _experiment(client: MlflowClient, store: ModelRegistry) -> str:
     """The namespace's experiment; a server of its own decides itself where artifacts go."""
-    found = client.get_experiment_by_name(project.scope.namespace)
+    found = client.get_experiment_by_name(store.scope.namespace)
     if found is not None:
         return str(found.experiment_id)
-    environment = project.environment
-    local = "" if environment.tracking_uri.startswith("http") else artifacts(project).as_uri()
-    return str(client.create_experiment(project.scope.namespace, environment.artifact_location or local or None))
+    local = "" if store.address.startswith("http") else artifacts(store).as_uri()
+    return str(client.create_experiment(store.scope.namespace, store.artifact_location or local or None))
 
 
 def _metrics(record: GateRecord, now: int) -> list[Metric]:
@@ -153,7 +154,7 @@ def _params(contract: Contract) -> list[Param]:
     return [Param(name, str(value)) for name, value in sorted(contract.params.items())]
 
 
-def _dataset(project: Project, model: Model, directory: Path) -> DatasetInput:
+def _dataset(store: ModelRegistry, model: Model, directory: Path) -> DatasetInput:
     """The training data, by the digest that DVC knows it by."""
     contract = model.contract
     columns = {"mlflow_colspec": _signature(model, directory).inputs.to_dict()}
@@ -162,7 +163,7 @@ def _dataset(project: Project, model: Model, directory: Path) -> DatasetInput:
         name=contract.model_name,
         digest=contract.data_version,
         source_type="local",
-        source=json.dumps({"uri": project.paths.dataset.relative_to(project.root).as_posix()}),
+        source=json.dumps({"uri": store.paths.dataset.relative_to(store.paths.root).as_posix()}),
         schema=json.dumps(columns),
         profile=json.dumps(period),
     )
@@ -201,10 +202,10 @@ def _log_model(client: MlflowClient, model: Model, directory: Path, logged: Logg
         return logged_tag(folder)
 
 
-def _log_files(client: MlflowClient, project: Project, directory: Path, run_id: str) -> None:
+def _log_files(client: MlflowClient, store: ModelRegistry, directory: Path, run_id: str) -> None:
     """Plots, and what restores the data: the lock of DVC and the parameters, where they are there."""
     if (directory / PLOTS).is_dir():
         client.log_artifacts(run_id, str(directory / PLOTS), PLOTS)
-    for path in (project.root / "dvc.lock", project.root / PARAMS_FILE):
+    for path in (store.paths.root / "dvc.lock", store.paths.root / PARAMS_FILE):
         if path.exists():
             client.log_artifact(run_id, str(path), "versions")

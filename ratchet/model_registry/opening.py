@@ -14,42 +14,42 @@ from sqlalchemy.exc import SQLAlchemyError
 from ratchet.core.errors import RegistryUnavailableError
 from ratchet.model_registry import embedded as embedded_registry
 from ratchet.model_registry.embedded import database
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.registry import Registry
-from ratchet.project.project import Project
 
 LOCK_SECONDS = 120
 
 
 @contextmanager
-def open_registry(project: Project, room: Literal["promotion", "registration"]) -> Iterator[Registry]:
+def open_registry(store: ModelRegistry, room: Literal["promotion", "registration"]) -> Iterator[Registry]:
     """The registry, with this process alone in the `room` of the checkout. Only registration makes the embedded one.
 
     Raises RegistryUnavailableError where the registry does not answer, or was there and is gone.
     """
     try:
-        with _alone(project, room):
-            yield Registry(project, create=room == "registration")
+        with _alone(store, room):
+            yield Registry(store, create=room == "registration")
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise RegistryUnavailableError(
             f"does not answer as it should ({' '.join(str(error).split())[:400]})",
-            subject=f"model registry {project.environment.tracking_uri or database(project)}",
-            remedy=_remedy(project, error),
+            subject=f"model registry {store.address or database(store)}",
+            remedy=_remedy(store, error),
         ) from error
 
 
-def _alone(project: Project, room: str) -> AbstractContextManager[object]:
+def _alone(store: ModelRegistry, room: str) -> AbstractContextManager[object]:
     """The lock of a room. Where state/ is absent nobody can be in it, and a reader makes no state/ that would be in the way
     of the one that is put back."""
-    folder = project.paths.shared_state
-    if room == "registration" or project.environment.tracking_uri:
+    folder = store.paths.shared_state
+    if room == "registration" or store.address:
         folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / f"{room}.lock", timeout=LOCK_SECONDS) if folder.is_dir() else nullcontext()
 
 
-def _remedy(project: Project, error: Exception) -> str:
+def _remedy(store: ModelRegistry, error: Exception) -> str:
     again = "and run the same again: nothing is left half done"
-    if project.environment.tracking_uri:
+    if store.address:
         return f"Start it, or fix RATCHET_TRACKING_URI, {again}"
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-        return f"It is no whole database: restore it; {embedded_registry.begin_without(project)} and the database"
-    return f"See that {database(project).parent} has room and can be written, and that nobody else holds the database, {again}"
+        return f"It is no whole database: restore it; {embedded_registry.begin_without(store)} and the database"
+    return f"See that {database(store).parent} has room and can be written, and that nobody else holds the database, {again}"

@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate.record import GateRecord, Waiver
-from ratchet.gate.signing import sign
 from ratchet.model_registry.admission import examine, load_servable
 from ratchet.model_registry.champion import existing_version, last_promotion
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.promotion_history import Entry, Snapshot, kind_of, previous
 from ratchet.model_registry.registry import Registry
 from ratchet.model_registry.sensor_files import write_requested
 from ratchet.model_registry.tags import CHAMPION, PREVIOUS, REQUESTED, STATUS, WAIVER
 from ratchet.model_registry.version import Version
-from ratchet.project.project import Project
-from ratchet.project.step_reports import Report
 from ratchet.storage.files import write_json
 
 if TYPE_CHECKING:
@@ -33,39 +31,39 @@ if TYPE_CHECKING:
 POLICY, WAITS = "policy", "waits for a person"
 
 
-def reconcile(project: Project) -> Report:
+def reconcile(store: ModelRegistry) -> dict[str, Any]:
     """Verify what is asked for, then let it serve or write the refusal on its version. Completes what was left half done."""
-    with open_registry(project, "promotion") as registry:
+    with open_registry(store, "promotion") as registry:
         return _reconcile(registry)
 
 
 def promote(
-    project: Project, version: int, *, by: str, reason: str | None = None, until: datetime | None = None
-) -> Report:
+    store: ModelRegistry, version: int, *, by: str, reason: str | None = None, until: datetime | None = None
+) -> dict[str, Any]:
     """A person asks for a version. `until` makes `reason` a waiver, under which a non-inferior version may serve.
 
     Raises GateError where the request is refused.
     """
-    with open_registry(project, "promotion") as registry:
+    with open_registry(store, "promotion") as registry:
         requested = registry.version(version)
         if until is not None:
-            registry.tag(requested, WAIVER, _waiver(project, requested, by, reason, until).model_dump_json())
+            registry.tag(requested, WAIVER, _waiver(store, requested, by, reason, until).model_dump_json())
         registry.request(version, by, reason or "none given")
         report = _reconcile(registry)
     if report["refused"]:
         still = "What served before still serves. " if report["champion"] else ""
         raise GateError(
             f"refused: {report['refused']['reason']}",
-            subject=f"{project.scope.namespace} version {report['refused']['version']}",
+            subject=f"{store.scope.namespace} version {report['refused']['version']}",
             remedy=still + report["refused"]["remedy"],
         )
     return report
 
 
-def promote_by_policy(project: Project, version: int, contract: Contract, record: GateRecord) -> Report:
+def promote_by_policy(store: ModelRegistry, version: int, contract: Contract, record: GateRecord) -> dict[str, Any]:
     """The policy asks for a superior version, unless a person has to: the reason is then written on the version."""
-    with open_registry(project, "promotion") as registry:
-        obstacle = _held(registry.snapshot(), version) or _uncommitted(project, version, contract, record)
+    with open_registry(store, "promotion") as registry:
+        obstacle = _held(registry.snapshot(), version) or _uncommitted(store, version, contract, record)
         if obstacle is None:
             registry.request(version, POLICY, "superior by its gate record", by_policy=True)
         else:
@@ -84,34 +82,34 @@ def _held(snapshot: Snapshot, version: int) -> str | None:
     )
 
 
-def _uncommitted(project: Project, version: int, contract: Contract, record: GateRecord) -> str | None:
+def _uncommitted(store: ModelRegistry, version: int, contract: Contract, record: GateRecord) -> str | None:
     """What the policy never promotes: experiments, and what nobody could make again from a commit."""
     experiment = contract.experiment or record.experiment
     if not (experiment or contract.dirty or record.dirty):
         return None
     made_by = f"the experiment {experiment}" if experiment else "uncommitted code or settings"
     return (
-        f"made by {made_by}. Commit and run `dvc repro --force --downstream train@{project.settings.use_case}`, or ask for "
+        f"made by {made_by}. Commit and run `dvc repro --force --downstream train@{store.scope.use_case}`, or ask for "
         f"it by name: `ratchet promote {version}`"
     )
 
 
-def _waiver(project: Project, version: Version, by: str, reason: str | None, until: datetime) -> Waiver:
+def _waiver(store: ModelRegistry, version: Version, by: str, reason: str | None, until: datetime) -> Waiver:
     if not (by.strip() and reason and reason.strip()):
         raise GateError(
             "an end date waives nothing without a name and a reason",
-            subject=f"{project.scope.namespace} version {version.number}",
+            subject=f"{store.scope.namespace} version {version.number}",
             remedy="Give --by and --reason",
         )
-    waiver = Waiver(model_name=project.scope.namespace, candidate=version.digest, by=by, reason=reason, expires=until)
-    return sign(waiver, project)
+    waiver = Waiver(model_name=store.scope.namespace, candidate=version.digest, by=by, reason=reason, expires=until)
+    return store.gate.key.sign(waiver)
 
 
-def rollback(project: Project, *, by: str, reason: str) -> Report:
+def rollback(store: ModelRegistry, *, by: str, reason: str) -> dict[str, Any]:
     """Return to the version that served before, and hold it. Raises RegistryError where there is none, or no reason, and
     GateError, with nothing requested, where this code cannot serve it."""
-    _require_reason(project, by, reason)
-    with open_registry(project, "promotion") as registry:
+    _require_reason(store, by, reason)
+    with open_registry(store, "promotion") as registry:
         snapshot = registry.snapshot()
         champion, target = last_promotion(registry, snapshot), _way_back(registry)
         if target not in (None, champion.version):
@@ -120,19 +118,19 @@ def rollback(project: Project, *, by: str, reason: str) -> Report:
         raise RegistryError(
             f"there is no version to return to: version {champion.version} is the first that served, or the one before it "
             "has been deleted",
-            subject=f"model {project.scope.namespace}",
+            subject=f"model {store.scope.namespace}",
             remedy="Ask for another version that `ratchet status` lists: `ratchet promote VERSION`. Where it lists no other, "
             f"only a model that is better takes its place: change what it learns from, and `dvc repro "
-            f"monitor@{project.settings.use_case}`",
+            f"monitor@{store.scope.use_case}`",
         )
-    return promote(project, target, by=by, reason=reason)
+    return promote(store, target, by=by, reason=reason)
 
 
-def _require_reason(project: Project, by: str, reason: str) -> None:
+def _require_reason(store: ModelRegistry, by: str, reason: str) -> None:
     if not (by.strip() and reason.strip()):
         raise RegistryError(
             "the promotion history takes no entry without a name and a reason",
-            subject=f"model {project.scope.namespace}",
+            subject=f"model {store.scope.namespace}",
             remedy="Give --reason and --by, each in a word at least",
         )
 
@@ -148,17 +146,17 @@ def _way_back(registry: Registry) -> int | None:
     return target if target in registry.versions() else None
 
 
-def release(project: Project, *, by: str, reason: str) -> Report:
+def release(store: ModelRegistry, *, by: str, reason: str) -> dict[str, Any]:
     """End the hold of a rollback: from now on the policy promotes again. Raises RegistryError where there is no hold, or no
     reason."""
-    _require_reason(project, by, reason)
-    with open_registry(project, "promotion") as registry:
+    _require_reason(store, by, reason)
+    with open_registry(store, "promotion") as registry:
         snapshot = registry.snapshot()
         held = snapshot.hold
         if held is None:
             raise RegistryError(
                 "no rollback holds the policy back",
-                subject=f"model {project.scope.namespace}",
+                subject=f"model {store.scope.namespace}",
                 remedy="There is nothing to release: `ratchet status` shows what was promoted last",
             )
         entry = held.model_copy(
@@ -168,14 +166,14 @@ def release(project: Project, *, by: str, reason: str) -> Report:
                 "by": by,
                 "reason": reason,
                 "waiver": None,
-                "at": project.clock.now(),
+                "at": store.gate.clock.now(),
             }
         )
-        registry.append(sign(entry, project))
+        registry.append(store.gate.key.sign(entry))
         return _reconcile(registry)
 
 
-def _reconcile(registry: Registry) -> Report:
+def _reconcile(registry: Registry) -> dict[str, Any]:
     _take_a_moved_champion_as_request(registry)
     refused = _consider(registry)
     try:
@@ -212,15 +210,15 @@ def _consider(registry: Registry) -> dict[str, Any] | None:
     except GateError as error:
         return {"version": requested, "reason": error.problem, "remedy": error.remedy}
     registry.point(CHAMPION, requested, snapshot)
-    registry.append(_entry(registry.project, snapshot, version, waiver))
+    registry.append(_entry(registry.store, snapshot, version, waiver))
     return None
 
 
-def _entry(project: Project, snapshot: Snapshot, version: Version, waiver: Waiver | None) -> Entry:
+def _entry(store: ModelRegistry, snapshot: Snapshot, version: Version, waiver: Waiver | None) -> Entry:
     """The next entry; a request that was not made through `ratchet` came from MLflow itself."""
     entries, request = snapshot.history, snapshot.request_for(version.number)
     entry = Entry(
-        model_name=project.scope.namespace,
+        model_name=store.scope.namespace,
         number=len(entries) + 1,
         kind=kind_of(entries, version.number, by_policy=bool(request and request.by_policy)),
         version=version.number,
@@ -229,9 +227,9 @@ def _entry(project: Project, snapshot: Snapshot, version: Version, waiver: Waive
         by=request.by if request else "MLflow",
         reason=request.reason if request else "an alias was moved",
         waiver=waiver,
-        at=project.clock.now(),
+        at=store.gate.clock.now(),
     )
-    return sign(entry, project)
+    return store.gate.key.sign(entry)
 
 
 def _settle(registry: Registry, refused: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -244,7 +242,7 @@ def _settle(registry: Registry, refused: dict[str, Any] | None) -> dict[str, Any
     if champion:
         registry.complete(existing_version(registry, snapshot, champion))
     registry.point(CHAMPION, champion.version if champion else None, snapshot)
-    _write_serving_file(registry.project, champion)
+    _write_serving_file(registry.store, champion)
     write_requested(registry)
     registry.point(PREVIOUS, champion.previous if champion and champion.previous in versions else None, snapshot)
     if champion is None:
@@ -261,7 +259,7 @@ def _statuses(snapshot: Snapshot, refused: dict[str, Any] | None) -> dict[int, s
     return statuses
 
 
-def _write_serving_file(project: Project, champion: Entry | None) -> None:
+def _write_serving_file(store: ModelRegistry, champion: Entry | None) -> None:
     """What the scoring stage depends on; it is there, with nothing in it, even where nothing serves."""
     content = {"version": champion and champion.version, "digest": champion and champion.digest}
-    write_json(project.paths.serving_file, {**content, "model": project.scope.namespace})
+    write_json(store.paths.serving_file, {**content, "model": store.scope.namespace})

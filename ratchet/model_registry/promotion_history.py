@@ -13,9 +13,9 @@ from pydantic import AwareDatetime, ValidationError
 
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.core.settings import Frozen
+from ratchet.gate.gate import Gate
 from ratchet.gate.record import Waiver
-from ratchet.gate.signing import Signed, begin_anew, check_signature
-from ratchet.project.project import Project
+from ratchet.gate.signing import Signed, begin_anew
 
 REQUEST, HISTORY = "ratchet.request", "ratchet.history."
 Kind = Literal["promotion", "rollback", "release"]
@@ -66,11 +66,11 @@ class Snapshot:
     request: PromotionRequest | None
 
     @classmethod
-    def read(cls, aliases: Mapping[str, int], tags: Mapping[str, str], project: Project) -> Snapshot:
+    def read(cls, aliases: Mapping[str, int], tags: Mapping[str, str], gate: Gate) -> Snapshot:
         """Raises RegistryError where the history has a gap, or an entry not signed with this checkout's key for this place."""
         names = sorted(name for name in tags if name.startswith(HISTORY))
-        history = tuple(_entry(number, name, tags[name], project) for number, name in enumerate(names, start=1))
-        return cls(aliases, history, _verified(PromotionRequest, tags.get(REQUEST), project))
+        history = tuple(_entry(number, name, tags[name], gate) for number, name in enumerate(names, start=1))
+        return cls(aliases, history, _verified(PromotionRequest, tags.get(REQUEST), gate))
 
     @property
     def champion(self) -> Entry | None:
@@ -96,27 +96,27 @@ class Snapshot:
         return {entry.version: entry.digest for entry in self.history}
 
 
-def _entry(number: int, name: str, text: str, project: Project) -> Entry:
-    entry = _verified(Entry, text, project)
+def _entry(number: int, name: str, text: str, gate: Gate) -> Entry:
+    entry = _verified(Entry, text, gate)
     if entry is None or (entry.number, entry.tag) != (number, name):
         raise RegistryError(
             f"{name} is not entry {number}, signed with this checkout's key",
-            subject=f"promotion history of {project.scope.namespace}",
+            subject=f"promotion history of {gate.scope.namespace}",
             remedy="Use the key that signed it (RATCHET_SIGNING_KEY), or restore the tags of the registered model; "
-            f"if that cannot be done, {begin_anew(project)}",
+            f"if that cannot be done, {begin_anew(gate.scope)}",
         )
     return entry
 
 
-def _verified(kind: type[Authored], text: str | None, project: Project) -> Authored | None:
+def _verified(kind: type[Authored], text: str | None, gate: Gate) -> Authored | None:
     """A document about this model, signed with this checkout's key; nothing where it is neither."""
     document = parsed(kind, text)
     try:
         if document is not None:
-            check_signature(document, project)
+            gate.key.verify(document)
     except GateError:
         return None
-    return document if document is not None and document.model_name == project.scope.namespace else None
+    return document if document is not None and document.model_name == gate.scope.namespace else None
 
 
 def parsed(kind: type[Document], text: str | bytes | None) -> Document | None:

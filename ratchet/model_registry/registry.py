@@ -20,14 +20,13 @@ from mlflow.exceptions import MlflowException
 
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate.record import GateRecord, Waiver, verify
-from ratchet.gate.signing import sign
 from ratchet.model_registry import embedded as embedded_registry
 from ratchet.model_registry.logged_files import is_whole, require_artifacts
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion_history import REQUEST, Entry, PromotionRequest, Snapshot, parsed
 from ratchet.model_registry.tags import DIGEST, RECORD, REQUESTED, WAIVER
 from ratchet.model_registry.version import Version, version_of
 from ratchet.models.model_files import checksums
-from ratchet.project.project import Project
 
 if TYPE_CHECKING:
     from ratchet.models.model import Model
@@ -36,27 +35,27 @@ ABSENT = "RESOURCE_DOES_NOT_EXIST"
 
 
 class Registry:
-    """The registered model of a project. Every method may raise what MLflow raises; `open_registry` translates it.
+    """The registered model, opened. Every method may raise what MLflow raises; `open_registry` translates it.
 
     An embedded registry that never was is read as an empty one, unless it is to be created.
     """
 
-    def __init__(self, project: Project, *, create: bool = False) -> None:
-        self.project = project
-        self.name = project.scope.namespace
+    def __init__(self, store: ModelRegistry, *, create: bool = False) -> None:
+        self.store = store
+        self.name = store.scope.namespace
         self._exists = self._find(create)
 
     def _find(self, create: bool) -> bool:
-        is_a_file = embedded_registry.is_a_file(self.project)
-        found = embedded_registry.exists(self.project) if is_a_file else True
+        is_a_file = embedded_registry.is_a_file(self.store)
+        found = embedded_registry.exists(self.store) if is_a_file else True
         if create:
             if not found:
-                embedded_registry.create(self.project)
-            embedded_registry.mark(self.project)
+                embedded_registry.create(self.store)
+            embedded_registry.mark(self.store)
         elif not found:
             return False
         if is_a_file:
-            embedded_registry.follow_move(self.project)
+            embedded_registry.follow_move(self.store)
         return True
 
     @cached_property
@@ -65,7 +64,7 @@ class Registry:
             raise RegistryError(
                 "nothing was registered yet", subject=f"model {self.name}", remedy=f"Run `{self._how_to_register()}`"
             )
-        return embedded_registry.tracking_uri(self.project)
+        return embedded_registry.tracking_uri(self.store)
 
     @cached_property
     def _client(self) -> MlflowClient:
@@ -76,7 +75,7 @@ class Registry:
         return self._aliases_and_tags()[0]
 
     def snapshot(self) -> Snapshot:
-        return Snapshot.read(*self._aliases_and_tags(), self.project)
+        return Snapshot.read(*self._aliases_and_tags(), self.store.gate)
 
     def _aliases_and_tags(self) -> tuple[dict[str, int], Mapping[str, str]]:
         if not self._exists:
@@ -124,7 +123,7 @@ class Registry:
         found = self.find(model.digest)
         is_evidence = found is not None and found.number in self.snapshot().served
         if found is None:
-            mlflow_run.log(self._client, self.project, model, directory, record)
+            mlflow_run.log(self._client, self.store, model, directory, record)
         elif is_evidence:
             self._put_back(found, model, directory, record)
         else:
@@ -132,7 +131,7 @@ class Registry:
         version = self.find(model.digest)
         assert version is not None
         if not is_evidence:
-            mlflow_run.describe(self._client, self.project, version, record, model.contract)
+            mlflow_run.describe(self._client, self.store, version, record, model.contract)
         self._close_runs(version)
         return version
 
@@ -166,7 +165,7 @@ class Registry:
         """Whether record and files of a version are there, as they were judged, and all that MLflow loads it by."""
         try:
             record = self.record(version)
-            verify(record, version.digest, self.project)
+            verify(record, version.digest, self.store.gate)
             self.files(version, record)
         except (GateError, RegistryError):
             return False
@@ -204,7 +203,7 @@ class Registry:
         """Raises RegistryError where the folder with the artifacts of all versions is away: that says nothing of this one."""
         experiment = self._client.get_run(version.run_id).info.experiment_id
         location = self._client.get_experiment(experiment).artifact_location
-        require_artifacts(self.project, location, f"{self.name} version {version.number}")
+        require_artifacts(self.store, location, f"{self.name} version {version.number}")
 
     def waiver(self, version: Version) -> Waiver | None:
         return parsed(Waiver, version.tags.get(WAIVER))
@@ -216,10 +215,10 @@ class Registry:
         """
         from ratchet.models.model import load
 
-        verify(record, version.digest, self.project)
+        verify(record, version.digest, self.store.gate)
         directory = self.files(version, record)
         try:
-            model = load(directory, self.project.use_case)
+            model = load(directory, self.store.use_case)
         except RegistryError as error:
             raise self.refusal(version, error.problem) from error
         if model.digest != version.digest:
@@ -231,7 +230,7 @@ class Registry:
 
         Raises GateError where they are gone or others.
         """
-        directory = self.project.paths.state / "models" / version.digest
+        directory = self.store.paths.state / "models" / version.digest
         if checksums(directory) != record.files:
             self._download(version, record, directory)
         return directory
@@ -255,12 +254,12 @@ class Registry:
             problem,
             subject=f"{self.name} version {version.number}",
             remedy="Ask for another version that `ratchet status` lists. The models that were trained last are offered again "
-            f"by `ratchet --use-case {self.project.settings.use_case} stage register`, which also puts back what one that has "
+            f"by `ratchet --use-case {self.store.scope.use_case} stage register`, which also puts back what one that has "
             "served lost",
         )
 
     def _how_to_register(self) -> str:
-        return f"dvc repro register@{self.project.settings.use_case}"
+        return f"dvc repro register@{self.store.scope.use_case}"
 
     def _tag(self, version: Version, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():
@@ -289,7 +288,7 @@ class Registry:
             reason=reason,
             after=len(snapshot.history),
         )
-        self._client.set_registered_model_tag(self.name, REQUEST, sign(request, self.project).model_dump_json())
+        self._client.set_registered_model_tag(self.name, REQUEST, self.store.gate.key.sign(request).model_dump_json())
         self.point(REQUESTED, number, snapshot)
 
     def append(self, entry: Entry) -> None:

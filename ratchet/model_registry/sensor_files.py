@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from ratchet.core.errors import RegistryError
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.registry import Registry
 from ratchet.model_registry.tags import CHAMPION, REQUESTED
-from ratchet.project import step_reports as reports
-from ratchet.project.project import Project
-from ratchet.project.step_reports import Report
 from ratchet.storage.files import read_json, write_json
 
 
 def write_requested(registry: Registry) -> dict[str, int | str | None]:
     """Write and return which version each alias and the history name, or null where it is the one that serves. `champion` is
     "deleted" where a version serves and the alias names none."""
-    served, aliases = _serving(registry.project).get("version"), registry.aliases()
+    served, aliases = _serving(registry.store).get("version"), registry.aliases()
     champion = aliases.get(CHAMPION, "deleted" if served else None)
     asked = {REQUESTED: aliases.get(REQUESTED), CHAMPION: champion, "history": _named_by_history(registry)}
     waiting = {name: version if version != served else None for name, version in asked.items()}
-    write_json(registry.project.paths.requested_file, waiting)
+    write_json(registry.store.paths.requested_file, waiting)
     return waiting
 
 
@@ -36,23 +35,24 @@ def _named_by_history(registry: Registry) -> int | str | None:
 def write_missing(registry: Registry) -> list[str]:
     """Write and return the digests of the models that were registered or serve, and that the registry no longer holds, with
     their record and files."""
-    known = set(_registered(registry.project))
+    known = set(_registered(registry.store))
     held = {of.digest for of in registry.versions().values() if of.digest in known and registry.holds(of)}
     missing = sorted(known - held)
-    write_json(registry.project.paths.missing_file, missing)
+    write_json(registry.store.paths.missing_file, missing)
     return missing
 
 
-def _registered(project: Project) -> Iterator[str]:
+def _registered(store: ModelRegistry) -> Iterator[str]:
     """The models that the last `register` and the last `reconcile` reported."""
-    for model in (reports.read(project, "register") or {}).values():
+    path = store.paths.register_report
+    for model in dict(read_json(path) if path.exists() else {}).values():
         if model["version"]:
             yield model["digest"]
-    if digest := _serving(project).get("digest"):
+    if digest := _serving(store).get("digest"):
         yield digest
 
 
-def _serving(project: Project) -> Report:
+def _serving(store: ModelRegistry) -> dict[str, Any]:
     """What `reconcile` wrote last; empty where it never ran."""
-    path = project.paths.serving_file
+    path = store.paths.serving_file
     return dict(read_json(path)) if path.exists() else {}

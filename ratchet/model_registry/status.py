@@ -10,6 +10,7 @@ from ratchet.gate.checks import PLAUSIBLE
 from ratchet.gate.reasons import how_to_accept
 from ratchet.model_registry.admission import ways_to_serve
 from ratchet.model_registry.champion import existing_version
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.promotion import WAITS
 from ratchet.model_registry.promotion_history import Snapshot
@@ -27,12 +28,11 @@ from ratchet.model_registry.tags import (
     VERDICT,
 )
 from ratchet.model_registry.version import Version
-from ratchet.project.project import Project
 
 
-def status(project: Project) -> dict[str, Any]:
+def status(store: ModelRegistry) -> dict[str, Any]:
     """What is asked for, what serves, what holds the policy back, what is lost, every version and the promotion history."""
-    with open_registry(project, "promotion") as registry:
+    with open_registry(store, "promotion") as registry:
         snapshot = registry.snapshot()
         versions = registry.versions().values()
         warning = _warning(registry, snapshot)
@@ -43,7 +43,7 @@ def status(project: Project) -> dict[str, Any]:
         "previous": snapshot.aliases.get(PREVIOUS),
         "hold": hold and {"by": hold.by, "reason": hold.reason, "at": hold.at.isoformat()},
         "warning": warning,
-        "versions": [_line(project, snapshot, version) for version in versions],
+        "versions": [_line(store, snapshot, version) for version in versions],
         "history": [entry.model_dump(mode="json", exclude={"signature", "model_name"}) for entry in snapshot.history],
     }
 
@@ -57,14 +57,14 @@ def _warning(registry: Registry, snapshot: Snapshot) -> str | None:
             return str(error)
     if registry.versions():
         return None
-    how = f"`dvc repro monitor@{registry.project.settings.use_case}` trains and registers"
+    how = f"`dvc repro monitor@{registry.store.scope.use_case}` trains and registers"
     return f"MLflow has no version of {registry.name}: {how}, and also brings back what was deleted"
 
 
 def _other_features(registry: Registry, snapshot: Snapshot, version: Version) -> str | None:
     """That this code cannot serve the champion, as far as its tags tell, and what helps."""
     try:
-        spec = service_spec(registry.project.use_case)
+        spec = service_spec(registry.store.use_case)
     except SettingsError:
         return None  # whoever computes features is told
     if version.tags.get(FINGERPRINT) == spec.fingerprint:
@@ -76,7 +76,7 @@ def _other_features(registry: Registry, snapshot: Snapshot, version: Version) ->
     )
 
 
-def _line(project: Project, snapshot: Snapshot, version: Version) -> dict[str, Any]:
+def _line(store: ModelRegistry, snapshot: Snapshot, version: Version) -> dict[str, Any]:
     tags = version.tags
     return {
         "version": version.number,
@@ -88,11 +88,11 @@ def _line(project: Project, snapshot: Snapshot, version: Version) -> dict[str, A
         "experiment": tags.get(EXPERIMENT) or None,
         "status": tags.get(STATUS),
         "failed": tags.get(FAILED) or None,
-        "next": None if version.number in snapshot.served else _next(project, version),
+        "next": None if version.number in snapshot.served else _next(store, version),
     }
 
 
-def _next(project: Project, version: Version) -> str | None:
+def _next(store: ModelRegistry, version: Version) -> str | None:
     """How a version that never served, or a better one, comes to serve; None where its status says so."""
     verdict, failed = version.tags.get(VERDICT), (version.tags.get(FAILED) or "").split(", ")
     ask = f"`ratchet promote {version.number}"
@@ -104,11 +104,9 @@ def _next(project: Project, version: Version) -> str | None:
         return f"not shown to be better, only not to be worse. A person may ask for it: {ask} --reason … --until YYYY-MM-DD`"
     if verdict != "refused":
         return f"{ask}` asks for it, and says what to do where it is refused"
-    repro = f"`dvc repro monitor@{project.settings.use_case}`"
+    repro = f"`dvc repro monitor@{store.scope.use_case}`"
     if all(name.startswith(PLAUSIBLE) for name in failed):
-        return (
-            f"too good to be true. Sign why a caller knows its inputs in time: {how_to_accept(project)}; then {repro}"
-        )
+        return f"too good to be true. Sign why a caller knows its inputs in time: {how_to_accept(store.scope)}; then {repro}"
     return (
         f"a refused model never serves. Train a better one: {repro}; `ratchet summary` shows each check of the last one"
     )

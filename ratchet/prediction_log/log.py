@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,8 +24,10 @@ from ratchet.core.clock import Period
 from ratchet.core.errors import StoreError
 from ratchet.prediction_log.online_log import line_of, segments, whole_lines
 from ratchet.prediction_log.schema import log_schema
-from ratchet.project.project import Project
 from ratchet.storage.partitions import files
+
+if TYPE_CHECKING:
+    from ratchet.project.project import Project
 
 _ID = re.compile(r"(?P<date>\d{4}-\d{2}-\d{2})-[bo][0-9a-f]+")
 

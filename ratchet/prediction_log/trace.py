@@ -6,22 +6,23 @@ from collections.abc import Iterator
 from typing import Any
 
 from ratchet.core.errors import GateError, RegistryError
+from ratchet.gate.gate import Gate
 from ratchet.gate.record import GateRecord, verify
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.registry import Registry
 from ratchet.model_registry.version import Version
 from ratchet.models.model import read_contract
 from ratchet.prediction_log.log import PredictionLog
-from ratchet.project.project import Project
 
 
-def trace(project: Project, prediction_id: str) -> dict[str, Any]:
+def trace(log: PredictionLog, store: ModelRegistry, prediction_id: str) -> dict[str, Any]:
     """What was asked and served, by which model, on which evidence, made from which data and code; all of it JSON-able.
 
     Raises StoreError for an id that is not in the prediction log, RegistryError or GateError for a model that is gone.
     """
-    row = PredictionLog.open(project).find(prediction_id)
-    with open_registry(project, "promotion") as registry:
+    row = log.find(prediction_id)
+    with open_registry(store, "promotion") as registry:
         version = _version(registry, row)
         record = registry.record(version)
         contract = read_contract(registry.files(version, record))
@@ -37,7 +38,7 @@ def trace(project: Project, prediction_id: str) -> dict[str, Any]:
             "trained_from": contract.trained_from.isoformat(),
             "trained_until": contract.trained_until.isoformat(),
         },
-        "gate_record": _gate_record(project, record, row["model_digest"]),
+        "gate_record": _gate_record(store.gate, record, row["model_digest"]),
         "run": version.run_id,
         "feature_service": {"name": contract.feature_service, "fingerprint": contract.fingerprint},
         "data_version": contract.data_version,
@@ -65,10 +66,10 @@ def _features(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"name": name, "value": value, "timestamp": row["feature_timestamps"][lookup]}
 
 
-def _gate_record(project: Project, record: GateRecord, digest: str) -> dict[str, Any]:
+def _gate_record(gate: Gate, record: GateRecord, digest: str) -> dict[str, Any]:
     """What the gate said, and whether signature, model and verdict hold: a record that does not is shown with the reason."""
     try:
-        verify(record, digest, project)
+        verify(record, digest, gate)
         objection = None
     except GateError as error:
         objection = str(error)

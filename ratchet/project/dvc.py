@@ -11,22 +11,14 @@ from pathlib import Path
 import yaml
 
 from ratchet.code.git import LOCK_FILE
-from ratchet.core.errors import StoreError, VersionError
+from ratchet.core.errors import VersionError
 from ratchet.project.inputs import Inputs, inputs, require_unedited
 from ratchet.project.locks import PIPELINES, alone, held
 from ratchet.project.project import Project
-from ratchet.storage.digests import directory_md5
 from ratchet.storage.files import atomic, write_text
 
 _REPOSITORY = "repository.lock"
 _WAIT = 120.0
-
-
-def features_version(project: Project) -> str:
-    """The version of the features, requests and labels as they are. Raises StoreError where there are none."""
-    if not project.paths.features.is_dir():
-        raise StoreError("is not there", subject=str(project.paths.features), remedy="Run `dvc repro featurize`")
-    return directory_md5(project.paths.features)
 
 
 def commit_stages(project: Project, stages: Sequence[str], keep: Path, began: Inputs, wait: float = _WAIT) -> None:

@@ -9,11 +9,10 @@ from typing import Literal
 
 from ratchet.core.clock import Clock, Period, SystemClock
 from ratchet.core.environment import Environment
-from ratchet.core.errors import SettingsError
+from ratchet.core.paths import Paths
 from ratchet.core.scope import Scope
 from ratchet.core.settings import PARAMS_FILE, Params, Settings
-from ratchet.project.paths import Paths
-from ratchet.use_case.contract import Loader, UseCase, load_use_case
+from ratchet.use_case.contract import UseCase, load_use_case
 
 PeriodName = Literal["train", "early_stopping", "holdout", "fresh", "all"]
 _BOUNDS: dict[str, tuple[str, str]] = {
@@ -62,18 +61,6 @@ class Project:
     @cached_property
     def use_case(self) -> UseCase:
         return self.given or load_use_case(self.settings.use_case)
-
-    @property
-    def loader(self) -> Loader:
-        known = self.use_case.sources
-        name = self.settings.source.name
-        if name not in known:
-            raise SettingsError(
-                f"source {name!r} is none of {', '.join(sorted(known))}",
-                subject=PARAMS_FILE,
-                remedy="Set source.name to one of them",
-            )
-        return known[name]
 
     def period(self, name: PeriodName) -> Period:
         periods = self.settings.periods

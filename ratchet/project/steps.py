@@ -46,7 +46,7 @@ _ALL = (
     Step("train", "training_pipeline.train:train", ("training",), ("training",)),
     Step("evaluate", "training_pipeline.evaluate:evaluate", ("training",), ("training",)),
     Step("register", "training_pipeline.register:register", ("training",), ("training",)),
-    Step("reconcile", "ratchet.model_registry.promotion:reconcile", ("training", "inference")),
+    Step("reconcile", "ratchet.project.reconcile:reconcile", ("training", "inference")),
     Step("predict", "inference_pipeline.batch.predict:predict", ("inference",), ("inference", "feature")),
     Step("monitor", "inference_pipeline.monitor.drift:monitor", ("inference",), ("inference",)),
 )

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from ratchet.code.code_digest import code_digest
 from ratchet.core.errors import SourceError
-from ratchet.project.project import Project
 from ratchet.sources import unreadable
+from ratchet.sources.source import Source
 from ratchet.use_case.contract import UNREADABLE, Batch, SourceTable, Unread, UseCase, use_case_module
 
 _NOTES = b"ratchet.notes"
@@ -32,13 +32,12 @@ class Found:
     unread: Sequence[Unread]
 
 
-def find(project: Project) -> Found:
-    """What the active source has, with batches for every table of the use case. Raises SourceError."""
-    source, period = project.settings.source, project.period("all")
-    tables = {table.name for table in project.use_case.tables}
+def find(source: Source) -> Found:
+    """What the source has, with batches for every table of the use case. Raises SourceError."""
+    settings, tables = source.settings, {table.name for table in source.use_case.tables}
     batches: dict[str, Batch] = {}
     unread: list[Unread] = []
-    for found in project.loader(str(project.root / source.path), source.options, period):
+    for found in source.loader(str(source.root / settings.path), settings.options, source.period):
         if isinstance(found, Unread):
             unread.append(found)
             continue
@@ -49,22 +48,22 @@ def find(project: Project) -> Found:
     missing = tables - {batch.table for batch in batches.values()}
     if missing:
         raise SourceError(
-            f"delivers nothing of {', '.join(sorted(missing))} in {period}",
-            subject=f"source {source.name!r} at {source.path}",
+            f"delivers nothing of {', '.join(sorted(missing))} in {source.period}",
+            subject=f"source {settings.name!r} at {settings.path}",
             remedy="Set source.path and periods in params.yaml to where and when there is data",
         )
     return Found(batches, unread)
 
 
-def loader_code(project: Project) -> str:
-    """Changes with the code that the active loader follows from.
+def loader_code(source: Source) -> str:
+    """Changes with the code that the loader follows from.
 
     For a function that is its module and what that imports. A loader that a call made, such as `csv_source(...)`, also
     follows from the arguments of that call, and so from all of the use case.
     """
-    loader = project.loader
+    loader = source.loader
     is_plain = isinstance(loader, FunctionType) and not loader.__closure__
-    return code_digest(loader.__module__ if is_plain else use_case_module(project.settings.use_case))
+    return code_digest(loader.__module__ if is_plain else use_case_module(source.scope.use_case))
 
 
 def _problem(batch: Batch, is_repeated: bool, tables: Collection[str]) -> str | None:

@@ -15,6 +15,7 @@ from inference_pipeline.batch.predict import predict
 from inference_pipeline.online.example import example_request
 from ratchet.feature_store.definitions import feast_project
 from ratchet.features.service import service_spec
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import rollback
 from ratchet.model_registry.status import status
 from ratchet.project.project import Project
@@ -42,14 +43,14 @@ def test_a_view_that_both_declare_is_computed_alike_and_kept_apart(noshow: Proje
     assert (one.views, one.schemas) == (other.views, other.schemas)
     assert contents(noshow.paths.features / "views") == contents(reminders.paths.features / "views")
     assert not {*files(noshow.paths.data)} & {*files(reminders.paths.data)}
-    assert ("noshow_clinic", "reminders_clinic") == (feast_project(noshow), feast_project(reminders))
+    assert ("noshow_clinic", "reminders_clinic") == (feast_project(noshow.scope), feast_project(reminders.scope))
 
 
 def test_what_serves_in_one_is_nothing_to_the_other(noshow: Project, reminders: Project) -> None:
     """A rollback moves the model of its own use case only."""
-    before = status(noshow)
-    rollback(reminders, by="ann", reason="to see")
-    assert (before, 1) == (status(noshow), status(reminders)["champion"])
+    before = status(ModelRegistry.open(noshow))
+    rollback(ModelRegistry.open(reminders), by="ann", reason="to see")
+    assert (before, 1) == (status(ModelRegistry.open(noshow)), status(ModelRegistry.open(reminders))["champion"])
 
 
 @pytest.fixture(scope="module")

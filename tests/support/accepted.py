@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ratchet.features.leak_check import CutOff, known_before, leak_check
+from ratchet.features.leak_evidence import LeakEvidence
+from ratchet.features.source_rows import SourceRows
 from ratchet.project.project import Project
+from ratchet.sources.source import Source
 from ratchet.storage.digests import digest
 from ratchet.storage.partitions import Files, update
 from ratchet.use_case.contract import ROW_ID
@@ -19,7 +25,7 @@ Batches = Mapping[tuple[str, str], pa.Table]
 def accept_all(project: Project, change: Callable[[pa.Table], pa.Table] = lambda rows: rows) -> None:
     """Accept what the project's loader delivers, save the impossible codes of the no-show feed, and changed as it is said."""
     source = project.settings.source
-    batches = project.loader(source.path, source.options, project.period("all"))
+    batches = Source.open(project).loader(source.path, source.options, project.period("all"))
     accept(project, {(batch.table, batch.name): change(_possible(batch.read()[0])) for batch in batches})
 
 
@@ -27,6 +33,12 @@ def accept(project: Project, batches: Batches) -> None:
     """Make these the accepted rows: with row_id, by the UTC date of their event time."""
     wanted = {f"{table}/{batch}": digest(rows.to_pylist()) for (table, batch), rows in batches.items()}
     update(project.paths.accepted, wanted, lambda stale: [(unit, _files(project, unit, batches)) for unit in stale])
+
+
+def check_for_leaks(project: Project, cut_offs: Sequence[datetime], cut: CutOff = known_before) -> LeakEvidence:
+    """The leak check on the accepted rows."""
+    opened = partial(SourceRows.of, project.paths.accepted, project.use_case, project.environment)
+    return leak_check(project.use_case, opened, cut_offs, project.period("all").end, cut)
 
 
 def _files(project: Project, unit: str, batches: Batches) -> Files:

@@ -60,7 +60,7 @@ def accepted_rows(project: Project, table: str) -> list[Row]:
 
 def derived_rows(project: Project, compiled: CompiledExpression) -> list[Row]:
     """What a view, the requests or the labels are by all accepted rows."""
-    accepted = SourceRows.of(project, compiled)
+    accepted = SourceRows.of(project.paths.accepted, project.use_case, project.environment, compiled)
     accepted.bind(None, None)
     found: list[Row] = accepted.connection.to_pyarrow(compiled.expression).to_pylist()
     return found

@@ -19,6 +19,7 @@ from pydantic import BaseModel, create_model
 
 from ratchet.core.clock import Period
 from ratchet.project.project import Project
+from ratchet.sources.source import Source
 from ratchet.use_case.contract import Array, Batch, Columns, Lookup, SourceTable, Tables, View
 from tests.support.variants import with_gate, with_table, with_use_case, with_view
 
@@ -184,7 +185,7 @@ def renamed(project: Project) -> Project:
     """A loader that delivers another column than the schema has."""
 
     def loader(path: str, options: Mapping[str, Any], period: Period) -> list[Batch]:
-        return [replace(one, read=partial(_renamed, one)) for one in project.loader(path, options, period)]
+        return [replace(one, read=partial(_renamed, one)) for one in Source.open(project).loader(path, options, period)]
 
     return with_use_case(project, sources={project.settings.source.name: loader})
 

@@ -11,7 +11,7 @@ from ratchet.features.leak_evidence import LeakComparison, LeakEvidence
 from ratchet.gate.evidence import Evidence, FirstGains, Gain, Score, SliceScore
 from ratchet.gate.plausibility import LinearFit
 from ratchet.gate.record import GateRecord, build_record
-from ratchet.gate.signing import sign
+from ratchet.gate.signing import SigningKey
 from ratchet.models.model import Model
 from ratchet.models.model_files import checksums
 from ratchet.project.project import Project
@@ -70,7 +70,7 @@ def noshow_record(
         **{"candidate": good_score(model.digest), "champion": good_score(champion) if champion else None, **changes}
     )
     contract = model.contract
-    return sign(
+    return SigningKey.open(project).sign(
         build_record(
             contract,
             evidence,
@@ -78,6 +78,5 @@ def noshow_record(
             files=checksums(directory) if directory else {},
             data_version=contract.data_version,
             code=CodeVersion(contract.commit, contract.dirty, contract.experiment),
-        ),
-        project,
+        )
     )

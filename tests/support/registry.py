@@ -15,6 +15,7 @@ from ratchet.core.settings import SourceSettings
 from ratchet.gate import record as gate_record
 from ratchet.gate.evidence import Gain
 from ratchet.model_registry import embedded as embedded_registry
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.status import status
 from ratchet.models.model import Model
@@ -32,15 +33,15 @@ def copied(project: Project, folder: Path) -> Project:
     """The project with all its files in another folder: the artifacts of its registry, too."""
     shutil.copytree(project.root, folder)
     copy = replace(project, root=folder)
-    if embedded_registry.exists(copy):
-        embedded_registry.follow_move(copy)
+    if embedded_registry.exists(ModelRegistry.open(copy)):
+        embedded_registry.follow_move(ModelRegistry.open(copy))
         utils._artifact_repos_cache.clear()  # a process remembers by the run's id where it wrote before
     return copy
 
 
 def create_registry(project: Project) -> None:
     """What the register step begins with."""
-    with open_registry(project, "registration"):
+    with open_registry(ModelRegistry.open(project), "registration"):
         pass
 
 
@@ -71,17 +72,17 @@ def trained(project: Project, **made_by: Any) -> Project:
 def offer_model(project: Project, model: Model, champion: str | None, **evidence: Any) -> int:
     """The version of a model with a record that is superior to `champion` (a digest), but for changes to its evidence."""
     directory = save_noshow(model, project.paths.models / model.digest[:12])
-    return offer(project, directory, noshow_record(project, model, champion, directory, **evidence))
+    return offer(ModelRegistry.open(project), directory, noshow_record(project, model, champion, directory, **evidence))
 
 
 def client(project: Project) -> MlflowClient:
     """MLflow itself, to look at the registry, or to change it behind our back."""
-    uri = project.environment.tracking_uri or sqlite.url(embedded_registry.database(project))
+    uri = project.environment.tracking_uri or sqlite.url(embedded_registry.database(ModelRegistry.open(project)))
     return MlflowClient(uri, registry_uri=uri)
 
 
 def statuses(project: Project) -> list[str]:
-    return [version["status"] for version in status(project)["versions"]]
+    return [version["status"] for version in status(ModelRegistry.open(project))["versions"]]
 
 
 def move(project: Project, alias: str, version: int) -> None:

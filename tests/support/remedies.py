@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from cli.commands.summary import build
 from ratchet.core.errors import RatchetError
 from ratchet.features.service import service_spec
+from ratchet.gate.gate import Gate
 from ratchet.gate.reasons import accept
 from ratchet.model_registry.champion import champion_version
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote, release, rollback
 from ratchet.model_registry.status import status
 from ratchet.project import step_reports as reports
@@ -41,7 +43,7 @@ def _stage(project: Project, words: Words) -> None:
 
 def _accept(project: Project, words: Words) -> None:
     spec = service_spec(project.use_case)
-    accept(project, spec.name, spec.fingerprint, by="ann", reason=words[-1])
+    accept(Gate.open(project), spec.name, spec.fingerprint, by="ann", reason=words[-1])
 
 
 def _repro(project: Project, words: Words) -> None:
@@ -54,7 +56,7 @@ def _repro(project: Project, words: Words) -> None:
 
 
 def _status(project: Project, _words: Words) -> None:
-    status(project)
+    status(ModelRegistry.open(project))
 
 
 def _summary(project: Project, _words: Words) -> None:
@@ -63,17 +65,22 @@ def _summary(project: Project, _words: Words) -> None:
 
 def _promote(project: Project, words: Words) -> None:
     """The version that is named or, for `VERSION`, the first one that is listed and does not serve."""
-    serves, listed = champion_version(project), [version["version"] for version in status(project)["versions"]]
+    serves, listed = (
+        champion_version(ModelRegistry.open(project)),
+        [version["version"] for version in status(ModelRegistry.open(project))["versions"]],
+    )
     named = words[0].isdigit()
-    promote(project, int(words[0]) if named else next(one for one in listed if one != serves), by="ann")
+    promote(
+        ModelRegistry.open(project), int(words[0]) if named else next(one for one in listed if one != serves), by="ann"
+    )
 
 
 def _rollback(project: Project, words: Words) -> None:
-    rollback(project, by="ann", reason=words[-1])
+    rollback(ModelRegistry.open(project), by="ann", reason=words[-1])
 
 
 def _release(project: Project, words: Words) -> None:
-    release(project, by="ann", reason=words[-1])
+    release(ModelRegistry.open(project), by="ann", reason=words[-1])
 
 
 _COMMANDS: Mapping[str, Callable[[Project, Words], None]] = {

@@ -18,7 +18,9 @@ import pyarrow as pa
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.settings import PARAMS_FILE
+from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.reads import labelled_requests
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.models.model import Model, save
 from ratchet.project.project import Project
 from ratchet.use_case.contract import Columns
@@ -115,7 +117,7 @@ def offer_candidate(project: Project, champion: Model) -> Model:
 
 
 def _rows(project: Project) -> Columns:
-    known = labelled_requests(project, project.period("train"), project.period("holdout").start)
+    known = labelled_requests(FeatureStore.open(project), project.period("train"), project.period("holdout").start)
     return complete(project.use_case, known)
 
 
@@ -127,5 +129,5 @@ def _offer(project: Project, model: Model, rows: Columns, champion: str | None) 
     directory = project.paths.models / model.digest[:12]
     reference = {name: rows[name] for name in [*model.contract.inputs, "label"]}
     save(model, directory, pa.table({**reference, "prediction": model.predict(rows)}))
-    offer(project, directory, noshow_record(project, model, champion, directory))
+    offer(ModelRegistry.open(project), directory, noshow_record(project, model, champion, directory))
     return model

@@ -23,6 +23,7 @@ from authoring.check.source_lines import Declaration
 from ratchet.core.clock import Period
 from ratchet.core.settings import GateSettings
 from ratchet.project.project import Project
+from ratchet.sources.source import Source
 from ratchet.use_case.contract import INSTANT, Array, Batch, SourceTable, Tables, Unread, View
 from ratchet.use_case.windows import just_after
 from tests.support.cases import CHURN, DEMAND, case_project
@@ -186,7 +187,7 @@ def with_census(project: Project, years: Sequence[int]) -> Project:
         project,
         tables=(*use_case.tables, census),
         views=(*use_case.views, View("beds", ("clinic",), beds, lookback=None, max_age=None)),
-        sources={name: lambda *arguments: [*project.loader(*arguments), counted]},
+        sources={name: lambda *arguments: [*Source.open(project).loader(*arguments), counted]},
     )
 
 
@@ -203,7 +204,7 @@ def test_what_is_not_read_is_no_mistake(noshow: Project) -> None:
     """Of a source that holds more than batches, it is handed on to be said beside the findings."""
 
     def more(path: str, options: Mapping[str, Any], period: Period) -> list[Any]:
-        return [*noshow.loader(path, options, period), Unread("a.tsv", "is none")]
+        return [*Source.open(noshow).loader(path, options, period), Unread("a.tsv", "is none")]
 
     found = checkup(with_use_case(noshow, sources={noshow.settings.source.name: more}))
     assert ([], (Unread("a.tsv", "is none"),)) == (found.findings, tuple(found.unread))

@@ -23,6 +23,8 @@ from authoring.init.answers import Answers
 from inference_pipeline.online.example import example_request
 from inference_pipeline.online.predictor import load_predictor
 from inference_pipeline.online.protocols import PROTOCOLS
+from ratchet.model_registry.model_registry import ModelRegistry
+from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.trace import trace
 from ratchet.project.project import Project
 from ratchet.project.steps import STEPS
@@ -65,7 +67,10 @@ def answered(project: Project) -> dict[str, Any]:
     predictor = load_predictor(project)
     asked = PROTOCOLS["v1"].reader(project.use_case)(json.dumps(body).encode())
     answer = PROTOCOLS["v1"].answer(predictor.predict(asked))
-    return {**answer, "trace": trace(project, answer["prediction_ids"][0])}
+    return {
+        **answer,
+        "trace": trace(PredictionLog.open(project), ModelRegistry.open(project), answer["prediction_ids"][0]),
+    }
 
 
 @pytest.mark.parametrize("name", BEGUN)

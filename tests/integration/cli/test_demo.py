@@ -13,6 +13,7 @@ from cli.commands.summary import Summary, render
 from cli.person import current_user
 from ratchet.core.settings import PARAMS_FILE, SourceSettings
 from ratchet.model_registry.champion import resolve_champion
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import rollback
 from ratchet.model_registry.status import status
 from ratchet.project import step_reports as reports
@@ -36,21 +37,21 @@ def told(project: Project) -> Summary:
 
 def test_a_worse_candidate_is_refused_with_its_reason(project: Project, told: Summary) -> None:
     """It becomes a version that never serves, says why, and is requested no more."""
-    worse, found = told["story"]["worse_candidate"], status(project)
+    worse, found = told["story"]["worse_candidate"], status(ModelRegistry.open(project))
     assert "refused" == worse["verdict"]
     assert worse["reason"].startswith("refused: it failed ")
     assert "ratchet:non-inferior" in worse["reason"]
     assert worse["reason"] == found["versions"][worse["version"] - 1]["status"]
-    assert (2, 2, 2) == (found["requested"], found["champion"], resolve_champion(project).version)
+    assert (2, 2, 2) == (found["requested"], found["champion"], resolve_champion(ModelRegistry.open(project)).version)
     assert [1, 2] == [entry["version"] for entry in found["history"]]
 
 
 def test_uncommitted_models_serve_because_somebody_asks(unserved: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """The policy leaves them to whoever types the command: both are promoted in that name, the baseline first."""
     reports.run(trained(unserved, dirty=True), "register", register)
-    assert status(unserved)["champion"] is None
+    assert status(ModelRegistry.open(unserved))["champion"] is None
     ask_in_person(unserved)
-    found = status(unserved)
+    found = status(ModelRegistry.open(unserved))
     assert [(1, current_user()), (2, current_user())] == [(each["version"], each["by"]) for each in found["history"]]
     assert "uncommitted" in capsys.readouterr().out
 
@@ -59,10 +60,10 @@ def test_nobody_asks_over_a_rollback(unserved: Project) -> None:
     """Where a person went back, the command leaves that version in place."""
     reports.run(trained(unserved, dirty=True), "register", register)
     ask_in_person(unserved)
-    rollback(unserved, by="ann", reason="slow")
+    rollback(ModelRegistry.open(unserved), by="ann", reason="slow")
     reports.run(unserved, "register", register)
     ask_in_person(unserved)
-    assert status(unserved)["champion"] == 1
+    assert status(ModelRegistry.open(unserved))["champion"] == 1
 
 
 def test_planted_drift_is_told_as_drift(project: Project, told: Summary) -> None:
@@ -76,9 +77,9 @@ def test_planted_drift_is_told_as_drift(project: Project, told: Summary) -> None
 def test_a_champion_meets_both_once(project: Project, told: Summary) -> None:
     """Told again, the story is the same: nothing more is registered, and no page written."""
     page = project.root / told["story"]["planted_drift"]["html"]
-    before = status(project), page.stat().st_mtime_ns
+    before = status(ModelRegistry.open(project)), page.stat().st_mtime_ns
     assert told["story"] == finish_story(project, wait=0)["story"]
-    assert before == (status(project), page.stat().st_mtime_ns)
+    assert before == (status(ModelRegistry.open(project)), page.stat().st_mtime_ns)
 
 
 def test_the_text_has_what_the_demo_is_for(told: Summary) -> None:

@@ -16,6 +16,7 @@ from cli.commands.summary import Summary, build, render, write
 from cli.headlines import HEADLINES
 from ratchet.core.environment import Environment
 from ratchet.core.errors import VersionError
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote, release, rollback
 from ratchet.model_registry.status import status
 from ratchet.models.metrics import METRICS
@@ -193,9 +194,9 @@ def test_a_registry_that_does_not_answer_is_a_line(project: Project, summary: Su
 @pytest.fixture(scope="module")
 def rolled_back(project: Project) -> Summary:
     """The summary when somebody has gone back to version 1, and nothing ran since."""
-    rollback(project, by="ann", reason="a mistake")
+    rollback(ModelRegistry.open(project), by="ann", reason="a mistake")
     found = build(project)
-    promote(project, 2, by="ann", reason="it was none")
+    promote(ModelRegistry.open(project), 2, by="ann", reason="it was none")
     return found
 
 
@@ -248,7 +249,7 @@ def test_uncommitted_code_is_told(summary: Summary, dirty: bool) -> None:
 
 def test_the_status_names_the_code_of_each_version(project: Project) -> None:
     """A commit, or that there is none."""
-    found = status(project)
+    found = status(ModelRegistry.open(project))
     first, second = found["versions"]
     assert not first["dirty"]
     versions = [{**first, "dirty": True}, {**second, "commit": "c" * 40}]
@@ -259,9 +260,9 @@ def test_the_status_names_the_code_of_each_version(project: Project) -> None:
 
 def test_the_status_tells_entries_of_the_history_apart(served: Project) -> None:
     """A release is none of the promotions."""
-    rollback(served, by="ann", reason="slow")
-    release(served, by="ann", reason="seen")
-    history = render_status(status(served)).partition("\nhistory\n")[2].splitlines()
+    rollback(ModelRegistry.open(served), by="ann", reason="slow")
+    release(ModelRegistry.open(served), by="ann", reason="seen")
+    history = render_status(status(ModelRegistry.open(served))).partition("\nhistory\n")[2].splitlines()
     assert ["promotion", "promotion", "rollback", "release"] == [line.split()[1] for line in history]
 
 
@@ -270,7 +271,7 @@ def test_the_status_says_why_a_version_does_not_serve_and_what_to_do(served: Pro
     for trees in (5, 7):
         offer_model(served, candidate(trees), candidate().digest, gain=WORSE)
     offer_model(served, candidate(9), candidate().digest, gain=NO_GAIN)
-    text = render_status(status(served))
+    text = render_status(status(ModelRegistry.open(served)))
     refused = [line for line in text.splitlines() if "failed ratchet:non-inferior, ratchet:superior" in line]
     assert ["3", "4"] == [line.split()[0] for line in refused]
     told = text.partition("\nwhat to do next\n")[2].partition("\n\n")[0].splitlines()
@@ -283,20 +284,20 @@ def test_the_status_says_why_a_version_does_not_serve_and_what_to_do(served: Pro
 def test_a_superior_version_that_was_refused_is_led_to_what_helps(served: Project) -> None:
     """Its evidence is about another champion."""
     offer_model(served, candidate(5), None)
-    assert "`ratchet promote 3`" in status(served)["versions"][-1]["next"]
+    assert "`ratchet promote 3`" in status(ModelRegistry.open(served))["versions"][-1]["next"]
 
 
 def test_a_version_that_waits_says_so_once(served: Project) -> None:
     """Its status has the commands already."""
-    rollback(served, by="ann", reason="slow")
+    rollback(ModelRegistry.open(served), by="ann", reason="slow")
     offer_model(served, candidate(5), baseline().digest)
-    assert status(served)["versions"][-1]["next"] is None
+    assert status(ModelRegistry.open(served))["versions"][-1]["next"] is None
 
 
 def test_a_champion_that_was_deleted_is_told(served: Project) -> None:
     """Status and summary say what is gone, and what to do."""
     client(served).delete_model_version(served.scope.namespace, "2")
-    text = render_status(status(served))
+    text = render_status(status(ModelRegistry.open(served)))
     told = next(line for line in text.splitlines() if "has been deleted" in line)
     assert "version 2" in told
     assert "`ratchet rollback" in told
@@ -307,7 +308,7 @@ def test_a_champion_that_was_deleted_is_told(served: Project) -> None:
 def test_a_registered_model_that_was_deleted_is_told(served: Project) -> None:
     """An empty table says nothing: the command is named that brings it back."""
     client(served).delete_registered_model(served.scope.namespace)
-    text = render_status(status(served))
+    text = render_status(status(ModelRegistry.open(served)))
     assert "`dvc repro monitor@" in text
     assert "verdict" not in text
     reports.run(served, "register", lambda _: {})
@@ -336,10 +337,10 @@ def test_a_baseline_that_was_not_offered_is_told_in_words() -> None:
 
 def test_the_demo_waits_for_a_run_that_is_at_work(project: Project) -> None:
     """Nothing is offered, and no report written, while a flow may change the data from which both are made."""
-    before = status(project), contents(project.paths.reports)
+    before = status(ModelRegistry.open(project)), contents(project.paths.reports)
     with (
         alone(project, ["training"], wait=0),
         pytest.raises(VersionError, match=r"training\.lock: is held by another run"),
     ):
         finish_story(project, wait=0)
-    assert before == (status(project), contents(project.paths.reports))
+    assert before == (status(ModelRegistry.open(project)), contents(project.paths.reports))

@@ -23,6 +23,7 @@ from feature_pipeline.materialize import materialize
 from ratchet.core.clock import FixedClock
 from ratchet.core.errors import StoreError
 from ratchet.feature_store.definitions import apply, open_store
+from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.online_sqlite import SqliteOnlineStore
 from ratchet.feature_store.reads import OnlineFeatures
 from ratchet.features.service import service_spec
@@ -84,7 +85,7 @@ def requests(timestamp: datetime, senders: list[Any], receivers: list[Any]) -> d
 def as_of(project: Project, columns: Columns) -> dict[str, Any]:
     """What the point-in-time join finds for requests, in their order."""
     entities = pd.DataFrame({"row": range(len(columns["sender"])), **columns})
-    store = open_store(project)
+    store = open_store(FeatureStore.open(project))
     service = store.get_feature_service(service_spec(project.use_case).name)
     job = store.get_historical_features(entities, service, full_feature_names=True)
     found = to_columns(job.with_event_timestamps().sort_by("row"))
@@ -98,7 +99,7 @@ EVERY_PAIR = [(sender, receiver) for sender in range(-1, 5) for receiver in (Non
 def test_online_values_are_those_of_the_join(finished: Project, later: timedelta) -> None:
     """For every key, known or not, null or not, online and offline agree to the bit, as values age out one by one."""
     columns = requests(finished.period("all").end + later, *map(list, zip(*EVERY_PAIR, strict=True)))
-    expected, found = as_of(finished, columns), OnlineFeatures(finished).read(columns)
+    expected, found = as_of(finished, columns), OnlineFeatures(FeatureStore.open(finished)).read(columns)
     assert set(expected) == set(found)
     for name, column in expected.items():
         np.testing.assert_array_equal(column, found[name], err_msg=name)
@@ -152,7 +153,7 @@ def test_online_values_are_those_of_the_join_at_every_age(half_past: Project) ->
     """As counts fall and values begin to hold while nothing happens, and nothing of what the offline store knows of later."""
     each = [requests(HALF_PAST + later, *map(list, zip(*EVERY_PAIR, strict=True))) for later in LATER]
     columns = {name: np.concatenate([one[name] for one in each]) for name in each[0]}
-    expected, found = as_of(half_past, columns), OnlineFeatures(half_past).read(columns)
+    expected, found = as_of(half_past, columns), OnlineFeatures(FeatureStore.open(half_past)).read(columns)
     assert set(expected) == set(found)
     for name, column in expected.items():
         np.testing.assert_array_equal(column, found[name], err_msg=name)
@@ -172,7 +173,7 @@ def test_online_values_at_the_periods_end_are_those_of_the_join_over_a_longer_pe
     materialize(ending)
     senders = list(range(4))
     ages = [timedelta(), timedelta(seconds=1), timedelta(hours=12), timedelta(days=1), timedelta(days=1, hours=12)]
-    found = [OnlineFeatures(ending).read(requests(end + age, senders, senders)) for age in ages]
+    found = [OnlineFeatures(FeatureStore.open(ending)).read(requests(end + age, senders, senders)) for age in ages]
 
     longer = window_project(tmp_path, timezone, date(2024, 4, 9))
     featurize(longer)
@@ -202,7 +203,8 @@ def window_project(root: Path, timezone: str, end: date) -> Project:
 def test_windows_fall_each_in_its_own_time(half_past: Project) -> None:
     """A window of two hours is empty after them, while that of a day still counts what it held."""
     found = [
-        OnlineFeatures(half_past).read(requests(HALF_PAST + later, [1], [1])) for later in (timedelta(), *LATER[9:12])
+        OnlineFeatures(FeatureStore.open(half_past)).read(requests(HALF_PAST + later, [1], [1]))
+        for later in (timedelta(), *LATER[9:12])
     ]
     assert found[0]["sent__parcels_2h"] > 0
     assert [0.0] * 3 == [float(one["sent__parcels_2h"][0]) for one in found[1:]]
@@ -211,14 +213,14 @@ def test_windows_fall_each_in_its_own_time(half_past: Project) -> None:
 
 def test_feasts_own_materialize_is_refused(half_past: Project) -> None:
     """It knows nothing of what is to come, and would serve values that hold no longer."""
-    store = open_store(half_past)
+    store = open_store(FeatureStore.open(half_past))
     with pytest.raises(StoreError, match="ratchet stage materialize"):
         store.materialize(HALF_PAST - timedelta(days=1), HALF_PAST)
 
 
 def test_value_newer_than_the_request_is_absent(finished: Project) -> None:
     """A request about an earlier timestamp gets nothing that was not known then."""
-    found = OnlineFeatures(finished).read(requests(datetime(2024, 3, 5, tzinfo=UTC), [1], [2]))
+    found = OnlineFeatures(FeatureStore.open(finished)).read(requests(datetime(2024, 3, 5, tzinfo=UTC), [1], [2]))
     assert np.isnan(found["from_depot__parcels"]).all()
     assert np.isnat(found["from_depot__event_timestamp"]).all()
     assert [-2.0] == found["to_position__north"].tolist()
@@ -247,7 +249,7 @@ def test_machines_time_zone_does_not_matter(featurized: Project, tmp_path: Path,
     accept(project, {("depots", "depots"): parcels.depot_rows(), ("parcels", "one"): rows})
     featurize(project)
     materialize(project)
-    found = OnlineFeatures(project).read(requests(skipped, [0], [1]))
+    found = OnlineFeatures(FeatureStore.open(project)).read(requests(skipped, [0], [1]))
     assert [skipped.replace(tzinfo=None)] == found["to_depot__event_timestamp"].tolist()
     assert [1.0] == found["to_depot__parcels"].tolist()
 
@@ -265,7 +267,7 @@ def test_clock_before_the_end_decides(project: Project) -> None:
     """What the period still holds in store is not served before its time."""
     early = replace(project, clock=FixedClock(datetime(2024, 3, 20, 12, 30, tzinfo=UTC)))
     assert "2024-03-20T12:30:00+00:00" == materialize(early)["until"]
-    found = OnlineFeatures(early).read(requests(END, [1], [2]))
+    found = OnlineFeatures(FeatureStore.open(early)).read(requests(END, [1], [2]))
     assert np.isnan(found["from_depot__parcels"]).all()
 
 
@@ -280,12 +282,12 @@ def test_true_marker_saves_writing_again(project: Project) -> None:
 def test_changed_features_are_written(project: Project) -> None:
     """New features replace the values of their keys; a key without newer ones keeps what it has."""
     materialize(project)
-    before = OnlineFeatures(project).read(requests(END, [0, 1, 2, 3], [0, 1, 2, 3]))
+    before = OnlineFeatures(FeatureStore.open(project)).read(requests(END, [0, 1, 2, 3], [0, 1, 2, 3]))
     accept(project, LATE)
     featurize(project)
     materialize(project)
     columns = requests(END, [0, 1, 2, 3], [0, 1, 2, 3])
-    after, expected = OnlineFeatures(project).read(columns), as_of(project, columns)
+    after, expected = OnlineFeatures(FeatureStore.open(project)).read(columns), as_of(project, columns)
     renewed = ~np.isnan(expected["from_depot__parcels"])
     assert renewed.any()
     np.testing.assert_array_equal(expected["from_depot__parcels"][renewed], after["from_depot__parcels"][renewed])
@@ -299,7 +301,7 @@ def test_lost_online_store_is_written_again(project: Project) -> None:
     for path in project.paths.state.glob("feast_online.db*"):
         path.unlink()
     with pytest.raises(StoreError, match=r"feast_online\.db: is not there.*Run `ratchet stage materialize`"):
-        OnlineFeatures(project)
+        OnlineFeatures(FeatureStore.open(project))
     assert [] == list(project.paths.state.glob("feast_online.db*"))
     materialize(project)
     assert expected == online_rows(project.root)
@@ -312,13 +314,13 @@ def test_changed_view_replaces_the_former_one(project: Project) -> None:
     changed = with_use_case(project, views=(depot,), lookups=project.use_case.lookups[:2])
     featurize(changed)
     materialize(changed)
-    store, spec = open_store(changed), service_spec(changed.use_case)
+    store, spec = open_store(FeatureStore.open(changed)), service_spec(changed.use_case)
     assert [spec.name] == [service.name for service in store.list_feature_services()]
     assert {spec.views["depot"], "labels", "requests"} == {view.name for view in store.list_feature_views()}
     assert {"depot", "request_id"} == {entity.name for entity in store.list_entities()}
     assert {"requests", "labels", spec.views["depot"]} == {source.name for source in store.list_data_sources()}
     with pytest.raises(StoreError, match=r"was never applied, or .* changed since.*ratchet stage materialize"):
-        open_store(project)
+        open_store(FeatureStore.open(project))
 
 
 @pytest.mark.parametrize(
@@ -330,7 +332,7 @@ def test_changed_view_replaces_the_former_one(project: Project) -> None:
 )
 def test_a_full_disk_is_a_clear_error(project: Project, what: str, room: int, changes: dict[str, Any]) -> None:
     """Wherever the databases cannot grow, the error says which one and what to do, and a run with room ends right."""
-    apply(project)
+    apply(FeatureStore.open(project))
     changed = with_use_case(project, **changes)
     featurize(changed)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -18,7 +18,7 @@ import yaml
 from flows.deploy import deploy
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import Schedules
-from ratchet.project.dvc import features_version
+from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.project.locks import PIPELINES, Pipeline, alone
 from ratchet.project.project import Project
 from ratchet.project.step_reports import read
@@ -202,7 +202,7 @@ def test_dvc_finds_the_stages_of_every_flow_clean(ran: PrefectServer, checkout: 
 def test_the_data_of_a_run_can_be_had_again(ran: PrefectServer, checkout: Path) -> None:
     """Its artifact names the data version, and a command that brings that data back exactly."""
     noshow, found = project(checkout), ran.newest_run("feature")
-    before, version = contents(noshow.paths.features), features_version(noshow)
+    before, version = contents(noshow.paths.features), FeatureStore.open(noshow).version()
     shown = ran.artifacts(found)[f"{PREFIX}-feature-data-version"]
     assert f"`{version}`" in shown
     shutil.rmtree(noshow.paths.data)
@@ -210,7 +210,7 @@ def test_the_data_of_a_run_can_be_had_again(ran: PrefectServer, checkout: Path) 
     assert "ratchet" == ratchet
     run(checkout, "python", "-m", "cli", *arguments)
     assert before == contents(noshow.paths.features)
-    assert version == features_version(noshow)
+    assert version == FeatureStore.open(noshow).version()
 
 
 SLOW_FIT = """

@@ -13,6 +13,7 @@ import pytest
 from feature_pipeline.featurize import featurize
 from ratchet.core.errors import StoreError
 from ratchet.feature_store.definitions import apply
+from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.project.project import Project
 from ratchet.storage.digests import directory_md5
 from tests.support.accepted import accept_all
@@ -41,7 +42,7 @@ def frozen_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = noshow_project(tmp_path_factory.mktemp("frozen"), rows_per_week=30)
     accept_all(project)
     featurize(project)
-    apply(project)
+    apply(FeatureStore.open(project))
     dataset(project)
     return project
 
@@ -80,7 +81,7 @@ def test_the_same_features_freeze_to_the_same_bytes(frozen: Project) -> None:
 def test_on_demand_columns_see_no_label(frozen: Project) -> None:
     """A use case whose function would take the outcome for an input gets what it will get online: nothing."""
     peeping = with_use_case(frozen, on_demand=lambda row: {"seen": np.full(len(row["clinic"]), float("label" in row))})
-    apply(peeping)
+    apply(FeatureStore.open(peeping))
     dataset(peeping)
     assert {0.0} == {*read_training_set(peeping).rows["seen"], *read_holdout(peeping).rows["seen"]}
 

@@ -15,6 +15,7 @@ from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate import record as gate_record
 from ratchet.gate.evidence import Gain
 from ratchet.model_registry.champion import resolve_champion
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote, rollback
 from ratchet.model_registry.status import status
 from ratchet.models.model import Model
@@ -35,7 +36,9 @@ def offer_next(project: Project, trees: int, **evidence: Any) -> None:
     """Train and judge another candidate, against the one that serves."""
     model = candidate(trees)
     directory = save_noshow(model, project.paths.models / "candidate")
-    record = noshow_record(project, model, resolve_champion(project).model.digest, directory, **evidence)
+    record = noshow_record(
+        project, model, resolve_champion(ModelRegistry.open(project)).model.digest, directory, **evidence
+    )
     gate_record.write(record, project.paths.gate / "candidate.json")
 
 
@@ -49,7 +52,7 @@ def facts(project: Project) -> dict[str, Any]:
     experiment = client(project).get_experiment_by_name(project.scope.namespace)
     runs = client(project).search_runs([experiment.experiment_id])
     ended = sorted(run.info.status for run in runs if run.info.status != "KILLED")
-    return {**status(project), "runs": ended, "file": read_json(project.paths.serving_file)}
+    return {**status(ModelRegistry.open(project)), "runs": ended, "file": read_json(project.paths.serving_file)}
 
 
 def test_the_baseline_is_version_1_and_the_candidate_beats_it(unserved: Project) -> None:
@@ -70,9 +73,9 @@ def test_registering_again_changes_nothing(unserved: Project) -> None:
 
 def test_a_rollback_is_not_undone_by_registering_again(served: Project) -> None:
     """A model that people took out of service does not come back by itself."""
-    rollback(served, by="ann", reason="slow")
+    rollback(ModelRegistry.open(served), by="ann", reason="slow")
     assert register(served)["candidate"]["status"] == "served"
-    assert resolve_champion(served).version == 1
+    assert resolve_champion(ModelRegistry.open(served)).version == 1
 
 
 def test_a_worse_candidate_is_registered_but_not_requested(served: Project) -> None:
@@ -80,7 +83,7 @@ def test_a_worse_candidate_is_registered_but_not_requested(served: Project) -> N
     offer_next(served, trees=5, gain=WORSE)
     report = register(served)
     assert report["candidate"]["status"] == "candidate"
-    assert (status(served)["requested"], status(served)["champion"]) == (2, 2)
+    assert (status(ModelRegistry.open(served))["requested"], status(ModelRegistry.open(served))["champion"]) == (2, 2)
 
 
 def test_a_new_record_replaces_that_of_a_version_that_never_served(served: Project) -> None:
@@ -122,7 +125,7 @@ def test_a_record_that_is_missing_stops_registration(unserved: Project) -> None:
     (trained(unserved).paths.gate / "baseline.json").unlink()
     with pytest.raises(GateError, match="is no gate record"):
         register(unserved)
-    assert status(unserved)["versions"] == []
+    assert status(ModelRegistry.open(unserved))["versions"] == []
 
 
 def test_a_record_for_another_model_stops_registration(unserved: Project) -> None:
@@ -130,7 +133,7 @@ def test_a_record_for_another_model_stops_registration(unserved: Project) -> Non
     save_noshow(candidate(6), trained(unserved).paths.models / "candidate")
     with pytest.raises(GateError, match="it is about model"):
         register(unserved)
-    assert [version["kind"] for version in status(unserved)["versions"]] == ["baseline"]
+    assert [version["kind"] for version in status(ModelRegistry.open(unserved))["versions"]] == ["baseline"]
 
 
 def test_two_registrations_at_once_make_each_version_once(unserved: Project) -> None:
@@ -138,7 +141,7 @@ def test_two_registrations_at_once_make_each_version_once(unserved: Project) -> 
     trained(unserved)
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(register, [unserved, unserved])
-    assert [entry["version"] for entry in status(unserved)["history"]] == [1, 2]
+    assert [entry["version"] for entry in status(ModelRegistry.open(unserved))["history"]] == [1, 2]
     assert facts(unserved)["runs"] == ["FINISHED", "FINISHED"]
     assert {name: model["version"] for name, model in first.items()} == {"baseline": 1, "candidate": 2}
     assert {name: model["version"] for name, model in second.items()} == {"baseline": 1, "candidate": 2}
@@ -177,14 +180,16 @@ def offer_rebuilt(project: Project, model: Model, **evidence: Any) -> int:
     """Offer the same model again, from another commit: an equal digest in other bytes."""
     contract = model.contract.model_copy(update={"commit": "a" * 40})
     directory = save_noshow(replace(model, contract=contract), project.paths.models / "rebuilt")
-    return offer(project, directory, noshow_record(project, model, candidate().digest, directory, **evidence))
+    return offer(
+        ModelRegistry.open(project), directory, noshow_record(project, model, candidate().digest, directory, **evidence)
+    )
 
 
 def test_a_rebuilt_model_takes_the_place_of_one_that_never_served(served: Project) -> None:
     """It is the same version; its files are those that the newer record is about, and its tags say so."""
     refused = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     assert refused == offer_rebuilt(served, candidate(5))
-    champion = resolve_champion(served)
+    champion = resolve_champion(ModelRegistry.open(served))
     assert (refused, "a" * 40) == (champion.version, champion.model.contract.commit)
     tags = client(served).get_model_version(served.scope.namespace, str(refused)).tags
     assert ("a" * 40, "superior") == (tags["ratchet.commit"], tags["ratchet.verdict"])
@@ -192,9 +197,9 @@ def test_a_rebuilt_model_takes_the_place_of_one_that_never_served(served: Projec
 
 def test_a_rebuilt_model_changes_nothing_of_one_that_served(served: Project) -> None:
     """The files and the record that it served by stay, and so it goes on serving."""
-    before = resolve_champion(served)
+    before = resolve_champion(ModelRegistry.open(served))
     assert 2 == offer_rebuilt(served, candidate())
-    after = resolve_champion(served)
+    after = resolve_champion(ModelRegistry.open(served))
     assert (before.record, before.model.contract) == (after.record, after.model.contract)
 
 
@@ -204,8 +209,8 @@ def test_files_that_were_not_judged_are_not_registered(served: Project) -> None:
     record = noshow_record(served, candidate(5), candidate().digest, directory)
     save_noshow(candidate(5), directory, rows=50)
     with pytest.raises(GateError, match="its files are not those that were judged"):
-        offer(served, directory, record)
-    assert [1, 2] == [version["version"] for version in status(served)["versions"]]
+        offer(ModelRegistry.open(served), directory, record)
+    assert [1, 2] == [version["version"] for version in status(ModelRegistry.open(served))["versions"]]
 
 
 def test_offering_a_model_again_restores_what_was_lost_of_it(served: Project) -> None:
@@ -215,9 +220,12 @@ def test_offering_a_model_again_restores_what_was_lost_of_it(served: Project) ->
     shutil.rmtree(source.removeprefix("file://"))
     until = NOSHOW_END + timedelta(days=1)
     with pytest.raises(GateError, match="no longer holds the files"):
-        promote(served, version, by="ann", reason="smaller", until=until)
+        promote(ModelRegistry.open(served), version, by="ann", reason="smaller", until=until)
     assert version == offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
-    assert version == promote(served, version, by="ann", reason="smaller", until=until)["champion"]["version"]
+    assert (
+        version
+        == promote(ModelRegistry.open(served), version, by="ann", reason="smaller", until=until)["champion"]["version"]
+    )
 
 
 def test_a_rebuilt_model_whose_registration_breaks_off_is_never_half_of_each(served: Project, tmp_path: Path) -> None:
@@ -230,9 +238,11 @@ def test_a_rebuilt_model_whose_registration_breaks_off_is_never_half_of_each(ser
         disturbed = copied(served, tmp_path / str(number))
         with counted(fail_at(number)), pytest.raises(RegistryError, match="the database went away"):
             offer_rebuilt(disturbed, candidate(5), gain=NO_GAIN)
-        assert candidate().digest == resolve_champion(disturbed).model.digest
+        assert candidate().digest == resolve_champion(ModelRegistry.open(disturbed)).model.digest
         version = offer_rebuilt(disturbed, candidate(5), gain=NO_GAIN)
-        report = promote(disturbed, version, by="ann", reason="smaller", until=NOSHOW_END + timedelta(days=1))
+        report = promote(
+            ModelRegistry.open(disturbed), version, by="ann", reason="smaller", until=NOSHOW_END + timedelta(days=1)
+        )
         assert version == report["champion"]["version"]
 
 
@@ -241,14 +251,14 @@ def test_a_signing_key_that_is_gone_stops_registration(unserved: Project) -> Non
     (trained(unserved).paths.shared_state / "keys" / "gate.key").unlink()
     with pytest.raises(GateError, match="the private key is gone"):
         register(unserved)
-    assert status(unserved)["history"] == []
+    assert status(ModelRegistry.open(unserved))["history"] == []
 
 
 def test_after_the_loss_of_a_key_all_begins_anew(served: Project) -> None:
     """What the key signed counts no longer; without it, models that are judged again serve."""
     shutil.rmtree(served.paths.shared_state / "keys")
     with pytest.raises(RegistryError, match="delete the registered model noshow-clinic in MLflow"):
-        resolve_champion(served)
+        resolve_champion(ModelRegistry.open(served))
     client(served).delete_registered_model(served.scope.namespace)
     register(trained(served))
-    assert resolve_champion(served).model.digest == candidate().digest
+    assert resolve_champion(ModelRegistry.open(served)).model.digest == candidate().digest

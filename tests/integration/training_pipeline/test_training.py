@@ -18,7 +18,10 @@ from feature_pipeline.materialize import materialize
 from ratchet.core.errors import DataError
 from ratchet.core.settings import TrainingSettings
 from ratchet.feature_store.definitions import apply
+from ratchet.feature_store.feature_store import FeatureStore
+from ratchet.gate.gate import Gate
 from ratchet.gate.record import GateRecord, read, verify
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote
 from ratchet.models.metrics import METRICS
 from ratchet.models.model import Contract, Model, load, save
@@ -77,7 +80,7 @@ def test_a_label_known_at_the_first_instant_of_the_holdout_is_not_trained_on(tmp
     project = with_examples(project, lambda rows: rows.mutate(label_known_at=at_start))
     accept_all(project)
     featurize(project)
-    apply(project)
+    apply(FeatureStore.open(project))
     dataset(project)
     known = pq.read_table(project.paths.features / "labels", columns=["label_known_at"])["label_known_at"].to_pylist()
     assert project.period("holdout").start in known
@@ -88,7 +91,7 @@ def test_candidate_is_superior_to_the_baseline_and_both_are_signed(built: Projec
     """Nothing serves: the baseline is held against a constant, the candidate against the baseline."""
     baseline, candidate = _record(built, "baseline"), _record(built, "candidate")
     for name, record in (("baseline", baseline), ("candidate", candidate)):
-        verify(record, _model(built, name).digest, built)
+        verify(record, _model(built, name).digest, Gate.open(built))
         assert record.verdict == "superior"
     assert (baseline.champion, baseline.reference) == (None, constant(_model(built, "baseline")).digest)
     assert (candidate.champion, candidate.reference) == (baseline.candidate, baseline.candidate)
@@ -171,7 +174,7 @@ def test_candidate_is_held_against_what_serves(built: Project, tmp_path: Path) -
     project = replace(built, root=tmp_path / "copy")
     register(project)
     for version in (1, 2):  # uncommitted, so that the policy leaves them to a person
-        promote(project, version, by="ann")
+        promote(ModelRegistry.open(project), version, by="ann")
     dataset(project)
     assert {} == read_findings(project)[1]
     champion, again = _model(project, "candidate"), evaluate(project)["candidate"]
@@ -228,7 +231,7 @@ def test_label_that_says_nothing_is_a_clear_error(tmp_path: Path, task: Task, va
     odd = (_.request_id.right(2) == "42").ifelse(ibis.literal(value), _.label)
     project = with_use_case(with_examples(project, lambda rows: rows.mutate(label=odd)), task=task)
     featurize(project)
-    apply(project)
+    apply(FeatureStore.open(project))
     with pytest.raises(DataError) as error:
         dataset(project)
     assert problem == error.value.problem

@@ -22,10 +22,11 @@ from inference_pipeline.online.predictor import load_predictor
 from inference_pipeline.online.protocols import PROTOCOLS
 from ratchet.core.clock import FixedClock, Period
 from ratchet.core.settings import Periods
+from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.reads import OnlineFeatures, historical
-from ratchet.model_registry.promotion import reconcile
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.project.project import Project
+from ratchet.project.reconcile import reconcile
 from ratchet.storage.partitions import files
 from ratchet.use_case.contract import Array
 from tests.support.cases import CHURN, DEMAND, case_project
@@ -75,7 +76,7 @@ def test_every_request_of_the_fresh_period_is_in_the_log(case: Case) -> None:
     """And what the champion was given does not drift."""
     period = case.project.period("fresh")
     log = PredictionLog.open(case.project).read(period).to_pylist()
-    expected = historical(case.project, period)["request_id"].tolist()
+    expected = historical(FeatureStore.open(case.project), period)["request_id"].tolist()
     assert sorted(expected) == sorted(row["request_id"] for row in log if row["request_id"])
     assert len(expected) == case.reports["predict"]["rows"]
     assert ("no drift", len(expected)) == (
@@ -89,9 +90,9 @@ def test_online_answers_as_batch_did(case: Case) -> None:
     project = replace(case.project, clock=FixedClock(case.timestamp))
     materialize(project)
     asked = PROTOCOLS["v1"].reader(project.use_case)(_body(project, case.timestamp))
-    joined = historical(project, Period(case.timestamp, case.timestamp + timedelta(microseconds=1)))
+    joined = historical(FeatureStore.open(project), Period(case.timestamp, case.timestamp + timedelta(microseconds=1)))
     assert len(asked["event_timestamp"]) > 5
-    for name, values in OnlineFeatures(project).read(asked).items():
+    for name, values in OnlineFeatures(FeatureStore.open(project)).read(asked).items():
         np.testing.assert_array_equal(joined[name], values, err_msg=name)
     assert _predictions(project, joined["request_id"]) == load_predictor(project).predict(asked).values.tolist()
 

@@ -14,10 +14,10 @@ from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
 from ratchet.core.clock import Period
 from ratchet.core.settings import Periods
-from ratchet.features.leak_check import leak_check
 from ratchet.project.project import Project
 from ratchet.storage.files import read_json
 from ratchet.use_case.contract import ROW_ID
+from tests.support.accepted import check_for_leaks
 from tests.support.checkout import commit, plain_checkout, run
 from tests.support.rows import ids_below
 from tests.support.taxi import between, delivered, real_months, taxi_project
@@ -97,7 +97,7 @@ class TestSyntheticCity:
     def test_features_and_requests_know_no_future(self, city: Project) -> None:
         """Cut off within an hour, on the hour, and at local midnight, nothing that was computed before changes."""
         timestamps = [(3, 10, 17, 23), (3, 20, 12, 0), (3, 28, 4, 0)]
-        report = leak_check(city, [datetime(2023, *timestamp, tzinfo=UTC) for timestamp in timestamps])
+        report = check_for_leaks(city, [datetime(2023, *timestamp, tzinfo=UTC) for timestamp in timestamps])
         assert dict.fromkeys(report.changed, 0) == report.changed
         assert {"pickup_zone_hourly", "city_traffic", "route", "city_weather", "requests", "labels"} == set(
             report.changed

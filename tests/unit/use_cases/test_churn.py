@@ -14,8 +14,8 @@ from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
 from ratchet.core.clock import Period
 from ratchet.features.expressions import compile_labels, compile_requests, compile_view
-from ratchet.features.leak_check import leak_check
 from ratchet.project.project import Project
+from tests.support.accepted import check_for_leaks
 from tests.support.cases import CHURN, accepted_rows, case_project, derived_rows, unknown_columns
 from use_cases.churn import use_case
 from use_cases.churn.simulator import simulator
@@ -99,7 +99,7 @@ class TestFeatures:
     def test_know_no_future(self, company: Project) -> None:
         """Cut off within a day, at midnight and at a batch of scores, nothing computed before changes."""
         timestamps = [(2023, 11, 20, 17, 30), (2023, 12, 10, 0, 0), (2024, 1, 15, 12, 0)]
-        report = leak_check(company, [datetime(*timestamp, tzinfo=UTC) for timestamp in timestamps])
+        report = check_for_leaks(company, [datetime(*timestamp, tzinfo=UTC) for timestamp in timestamps])
         assert dict.fromkeys(("health", "account", "requests", "labels"), 0) == report.changed
         assert report.passed
 

@@ -17,8 +17,8 @@ from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
 from ratchet.core.clock import Period
 from ratchet.features.expressions import compile_labels, compile_requests, compile_view
-from ratchet.features.leak_check import leak_check
 from ratchet.project.project import Project
+from tests.support.accepted import check_for_leaks
 from tests.support.cases import DEMAND, accepted_rows, case_project, derived_rows, unknown_columns
 from use_cases.demand import use_case
 from use_cases.demand.simulator import simulator
@@ -106,7 +106,7 @@ class TestFeatures:
     def test_know_no_future(self, city: Project) -> None:
         """Cut off within an hour, on the hour and at local midnight, nothing computed before changes."""
         timestamps = [(3, 20, 17, 23), (3, 31, 1, 0), (4, 10, 22, 0)]
-        report = leak_check(city, [datetime(2024, *timestamp, tzinfo=UTC) for timestamp in timestamps])
+        report = check_for_leaks(city, [datetime(2024, *timestamp, tzinfo=UTC) for timestamp in timestamps])
         expected = ("station_rides", "district_rides", "day", "requests", "labels")
         assert dict.fromkeys(expected, 0) == report.changed
         assert report.passed

@@ -26,9 +26,11 @@ from ratchet.core.clock import Period
 from ratchet.core.errors import DataError, GateError, RegistryError, StoreError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_store.definitions import apply
+from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.reads import historical
 from ratchet.model_registry import promotion
 from ratchet.model_registry.champion import resolve_champion
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.trace import trace
 from ratchet.project.project import PeriodName, Project
@@ -81,8 +83,10 @@ assert predict(project)["rows"]
 
 def test_every_request_of_the_period_is_scored(serving_project: Project) -> None:
     """One log row per request, in order of time, each with what the champion says of its point-in-time features."""
-    report, champion = predict(serving_project), resolve_champion(serving_project)
-    joined = serving_project.use_case.complete(historical(serving_project, serving_project.period("fresh")))
+    report, champion = predict(serving_project), resolve_champion(ModelRegistry.open(serving_project))
+    joined = serving_project.use_case.complete(
+        historical(FeatureStore.open(serving_project), serving_project.period("fresh"))
+    )
     log = (
         PredictionLog.open(serving_project)
         .read(serving_project.period("fresh"))
@@ -115,8 +119,8 @@ def test_other_code_scores_everything_again(serving_project: Project, tmp_path: 
     after = written(project)
     assert [] == [path for path in before if after[path] == before[path]]
     period = project.period("fresh")
-    joined = {name: one_higher(values) for name, values in historical(project, period).items()}
-    champion = resolve_champion(project)
+    joined = {name: one_higher(values) for name, values in historical(FeatureStore.open(project), period).items()}
+    champion = resolve_champion(ModelRegistry.open(project))
     log = PredictionLog.open(project).read(period).sort_by([("time", "ascending"), ("request_id", "ascending")])
     expected = champion.model.predict(project.use_case.complete(joined))
     np.testing.assert_array_equal(expected, log.column("prediction").to_numpy())
@@ -135,15 +139,15 @@ def test_other_features_or_requests_are_scored_again(serving_project: Project, t
 
     accept_all(project, none)
     featurize(project)
-    apply(project)
+    apply(FeatureStore.open(project))
     predict(project)
-    joined = project.use_case.complete(historical(project, period))
+    joined = project.use_case.complete(historical(FeatureStore.open(project), period))
     before, after = (
         PredictionLog.open(one).read(period).sort_by([("time", "ascending"), ("request_id", "ascending")])["prediction"]
         for one in (serving_project, project)
     )
     assert (before.to_numpy() != after.to_numpy()).any()
-    np.testing.assert_array_equal(resolve_champion(project).model.predict(joined), after.to_numpy())
+    np.testing.assert_array_equal(resolve_champion(ModelRegistry.open(project)).model.predict(joined), after.to_numpy())
 
 
 def test_a_date_that_is_lost_comes_back_as_it_was(serving_project: Project) -> None:
@@ -164,12 +168,12 @@ def test_another_champion_scores_everything_again(serving_project: Project) -> N
     predict(serving_project)
     before, period = contents(serving_project.paths.predictions), serving_project.period("fresh")
     ids = set(PredictionLog.open(serving_project).read(period).column("prediction_id").to_pylist())
-    promotion.rollback(serving_project, by="test", reason="to see it followed")
+    promotion.rollback(ModelRegistry.open(serving_project), by="test", reason="to see it followed")
     assert 1 == predict(serving_project)["model_version"]
     log = PredictionLog.open(serving_project).read(period)
     assert {1} == set(log.column("model_version").to_pylist())
     assert not ids & set(log.column("prediction_id").to_pylist())
-    promotion.promote(serving_project, 2, by="test", reason="and back")
+    promotion.promote(ModelRegistry.open(serving_project), 2, by="test", reason="and back")
     predict(serving_project)
     assert before == contents(serving_project.paths.predictions)
 
@@ -178,7 +182,7 @@ class Overtaken(Project):
     """A project in which somebody rolls back once a step has loaded the champion."""
 
     def period(self, name: PeriodName) -> Period:
-        promotion.rollback(self, by="test", reason="to see it noticed")
+        promotion.rollback(ModelRegistry.open(self), by="test", reason="to see it noticed")
         return super().period(name)
 
 
@@ -190,7 +194,7 @@ def test_a_promotion_meanwhile_is_noticed(serving_project: Project, step: Step) 
     with pytest.raises(RegistryError, match="version 2: gave way to another version while this ran"):
         step(overtaken)
     assert 1 == predict(serving_project)["model_version"]
-    promotion.promote(serving_project, 2, by="test", reason="to leave it as it was")
+    promotion.promote(ModelRegistry.open(serving_project), 2, by="test", reason="to leave it as it was")
 
 
 def test_the_scored_window_is_monitored(serving_project: Project) -> None:
@@ -205,10 +209,10 @@ def test_the_scored_window_is_monitored(serving_project: Project) -> None:
 def test_what_another_model_scored_is_not_monitored(serving_project: Project) -> None:
     """After a rollback the new champion has scored nothing yet, and is not judged by its successor's window."""
     predict(serving_project)
-    promotion.rollback(serving_project, by="test", reason="to see who is monitored")
+    promotion.rollback(ModelRegistry.open(serving_project), by="test", reason="to see who is monitored")
     with pytest.raises(DataError, match="the window has 0 rows"):
         monitor(serving_project)
-    promotion.promote(serving_project, 2, by="test", reason="and back")
+    promotion.promote(ModelRegistry.open(serving_project), 2, by="test", reason="and back")
 
 
 def test_a_trace_says_when_the_evidence_cannot_be_checked(serving_project: Project) -> None:
@@ -216,7 +220,11 @@ def test_a_trace_says_when_the_evidence_cannot_be_checked(serving_project: Proje
     predict(serving_project)
     log = PredictionLog.open(serving_project).read(serving_project.period("fresh"))
     with hidden(serving_project.paths.shared_state / "keys" / "gate.pub"):
-        record = trace(serving_project, log.column("prediction_id")[0].as_py())["gate_record"]
+        record = trace(
+            PredictionLog.open(serving_project),
+            ModelRegistry.open(serving_project),
+            log.column("prediction_id")[0].as_py(),
+        )["gate_record"]
     assert not record["verified"]
     assert "there is no public key" in record["objection"]
 
@@ -244,7 +252,7 @@ def test_a_trace_needs_the_model_that_answered(serving_project: Project, unserve
     unserved.paths.predictions.parent.mkdir(parents=True)
     unserved.paths.predictions.symlink_to(serving_project.paths.predictions)
     with pytest.raises(RegistryError, match="holds no model"):
-        trace(unserved, log.column("prediction_id")[0].as_py())
+        trace(PredictionLog.open(unserved), ModelRegistry.open(unserved), log.column("prediction_id")[0].as_py())
 
 
 def test_a_model_of_other_features_is_refused(serving_project: Project) -> None:

@@ -13,6 +13,7 @@ from inference_pipeline.batch.predict import predict
 from inference_pipeline.online.example import example_request
 from ratchet.core.clock import Period, SystemClock
 from ratchet.model_registry import promotion
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.trace import trace
 from ratchet.project.project import Project
@@ -75,8 +76,9 @@ def test_every_answer_of_many_clients_is_logged_once(server: Server, scored: Row
 
 def test_both_kinds_of_id_lead_back_to_data_and_code(server: Server, scored: Rows) -> None:
     """An online and a batch prediction of the same model have the same way back."""
-    online = trace(server.project, ask(server, scored[-1:])["prediction_ids"][0])
-    batch = trace(server.project, scored[-1]["prediction_id"])
+    log, registry = PredictionLog.open(server.project), ModelRegistry.open(server.project)
+    online = trace(log, registry, ask(server, scored[-1:])["prediction_ids"][0])
+    batch = trace(log, registry, scored[-1]["prediction_id"])
     for part in ("request", "model", "gate_record", "run", "feature_service", "data_version", "code"):
         assert batch[part] == online[part]
     assert ("superior", True) == (batch["gate_record"]["verdict"], batch["gate_record"]["verified"])
@@ -105,11 +107,12 @@ def test_the_first_page_is_ours(server: Server) -> None:
 
 def test_a_promotion_is_followed_without_a_restart(server: Server, scored: Rows) -> None:
     """Answers go on while the version changes, and each says which one it is from."""
+    registry = ModelRegistry.open(server.project)
     moves = [
         partial(promotion.rollback, reason="to see it followed"),
         partial(promotion.promote, version=2, reason="and back"),
     ]
     for move in moves:
-        wanted = move(server.project, by="test")["champion"]["version"]
+        wanted = move(registry, by="test")["champion"]["version"]
         answers = (ask(server, scored[:1])["model_version"] for _ in range(5000))
         assert wanted == next((version for version in answers if version == wanted), None)

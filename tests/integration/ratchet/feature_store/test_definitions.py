@@ -22,6 +22,7 @@ from ratchet.core.environment import Environment
 from ratchet.core.errors import StoreError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_store.definitions import apply, open_store
+from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.reads import OnlineFeatures, historical, labelled_requests, request_times
 from ratchet.features.service import request_schema, service_spec
 from ratchet.project.project import Project
@@ -44,7 +45,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = parcels_project(tmp_path_factory.mktemp("parcels"))
     accept_all(project)
     featurize(project)
-    apply(project)
+    apply(FeatureStore.open(project))
     return project
 
 
@@ -60,7 +61,7 @@ def stamp(instant: datetime) -> np.datetime64:
 
 def test_historical_is_the_period_in_order(project: Project) -> None:
     """The requests of a period, and no others, come by timestamp with their columns, then features, then their times."""
-    columns = historical(project, MARCH)
+    columns = historical(FeatureStore.open(project), MARCH)
     spec = service_spec(project.use_case)
     timestamps = columns["event_timestamp"]
     assert (timestamps[:-1] <= timestamps[1:]).all()
@@ -77,16 +78,19 @@ def test_historical_is_the_period_in_order(project: Project) -> None:
 def test_two_halves_are_the_whole(project: Project) -> None:
     """A period read in two parts gives the rows of the whole."""
     middle = MARCH.start + timedelta(hours=7, microseconds=1)
-    halves = [historical(project, part) for part in (Period(MARCH.start, middle), Period(middle, MARCH.end))]
-    for name, column in historical(project, MARCH).items():
+    halves = [
+        historical(FeatureStore.open(project), part)
+        for part in (Period(MARCH.start, middle), Period(middle, MARCH.end))
+    ]
+    for name, column in historical(FeatureStore.open(project), MARCH).items():
         np.testing.assert_array_equal(column, np.concatenate([half[name] for half in halves]))
 
 
 def test_labels_are_those_known_by_then(project: Project) -> None:
     """A label counts from the timestamp it is known; in the end every request has one."""
-    everything = to_columns(labelled_requests(project, MARCH, MARCH.end + timedelta(days=9)))
-    known = to_columns(labelled_requests(project, MARCH, MARCH.end))
-    assert len(everything["label"]) == len(historical(project, MARCH)["request_id"])
+    everything = to_columns(labelled_requests(FeatureStore.open(project), MARCH, MARCH.end + timedelta(days=9)))
+    known = to_columns(labelled_requests(FeatureStore.open(project), MARCH, MARCH.end))
+    assert len(everything["label"]) == len(historical(FeatureStore.open(project), MARCH)["request_id"])
     assert set(known["request_id"]) == set(everything["request_id"][everything["label_known_at"] <= stamp(MARCH.end)])
     assert 0 < len(known["label"]) < len(everything["label"])
 
@@ -95,7 +99,10 @@ def test_labelled_requests_are_historical_ones(project: Project) -> None:
     """They are those that have a known label, in their order."""
     stored = pq.read_table(project.paths.features / "labels", partitioning=None).to_pydict()
     by_id = dict(zip(stored["request_id"], stored["label"], strict=True))
-    columns, joined = to_columns(labelled_requests(project, MARCH, MARCH.end)), historical(project, MARCH)
+    columns, joined = (
+        to_columns(labelled_requests(FeatureStore.open(project), MARCH, MARCH.end)),
+        historical(FeatureStore.open(project), MARCH),
+    )
     kept = np.isin(joined["request_id"], columns["request_id"])
     for name, column in joined.items():
         np.testing.assert_array_equal(column[kept], columns[name])
@@ -105,25 +112,27 @@ def test_labelled_requests_are_historical_ones(project: Project) -> None:
 
 def test_all_requests_of_a_period_are_counted(project: Project) -> None:
     """Those without a label, too."""
-    times = historical(project, MARCH)["event_timestamp"]
-    np.testing.assert_array_equal(times, to_columns(request_times(project, MARCH))["event_timestamp"])
-    assert len(times) > labelled_requests(project, MARCH, MARCH.end).num_rows
+    times = historical(FeatureStore.open(project), MARCH)["event_timestamp"]
+    np.testing.assert_array_equal(
+        times, to_columns(request_times(FeatureStore.open(project), MARCH))["event_timestamp"]
+    )
+    assert len(times) > labelled_requests(FeatureStore.open(project), MARCH, MARCH.end).num_rows
 
 
 def test_period_without_requests_is_an_error(project: Project) -> None:
     """An empty interval is named, rather than scored as nothing."""
     nothing = Period(datetime(2023, 3, 1, tzinfo=UTC), datetime(2023, 4, 1, tzinfo=UTC))
     with pytest.raises(StoreError, match=r"holds no request of \[2023-03-01.*ratchet stage featurize"):
-        historical(project, nothing)
+        historical(FeatureStore.open(project), nothing)
 
 
 def test_absent_registry_is_an_error_that_makes_none(tmp_path: Path) -> None:
     """Reading a store that was never applied says what to run, and leaves no empty registry behind."""
     project = parcels_project(tmp_path)
     with pytest.raises(StoreError, match=r"feature registry .* is not there\. Run `ratchet stage materialize`"):
-        open_store(project)
+        open_store(FeatureStore.open(project))
     with pytest.raises(StoreError, match="is not there"):
-        OnlineFeatures(project)
+        OnlineFeatures(FeatureStore.open(project))
     assert [] == list(tmp_path.iterdir())
 
 
@@ -135,7 +144,7 @@ def test_reader_makes_no_tables_in_a_registry(tmp_path: Path) -> None:
         path = elsewhere if project.environment.feast_registry else project.paths.state / "feast_registry.db"
         write_text(path, "")
         with pytest.raises(StoreError, match=r"holds nothing.*Run `ratchet stage materialize`"):
-            open_store(project)
+            open_store(FeatureStore.open(project))
         assert 0 == path.stat().st_size
 
 
@@ -143,15 +152,21 @@ def test_store_may_be_moved(project: Project, tmp_path: Path) -> None:
     """In another folder, whatever its name, all is read from that folder, as if it had always been there."""
     first = copied(project, tmp_path / "first")
     materialize(first)
-    expected, online = historical(first, MARCH), OnlineFeatures(first).read(requests())
+    expected, online = (
+        historical(FeatureStore.open(first), MARCH),
+        OnlineFeatures(FeatureStore.open(first)).read(requests()),
+    )
     moved = replace(first, root=first.root.rename(tmp_path / "a?b [1] #%20 'é"))
     (tmp_path / "aXb 1 #%20 'é").symlink_to(project.root)  # what a path that is taken for a pattern would find, too
-    for columns, found in ((expected, historical(moved, MARCH)), (online, OnlineFeatures(moved).read(requests()))):
+    for columns, found in (
+        (expected, historical(FeatureStore.open(moved), MARCH)),
+        (online, OnlineFeatures(FeatureStore.open(moved)).read(requests())),
+    ):
         for name, column in columns.items():
             np.testing.assert_array_equal(column, found[name])
     shutil.rmtree(moved.paths.state)
     materialize(moved)
-    assert expected.keys() == historical(moved, MARCH).keys()
+    assert expected.keys() == historical(FeatureStore.open(moved), MARCH).keys()
     assert [moved.root.name] == [path.name for path in tmp_path.iterdir() if not path.is_symlink()]
 
 
@@ -159,7 +174,7 @@ def test_registry_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
     """A registry elsewhere that does not answer names the variable that points to it."""
     environment = Environment(feast_registry=f"sqlite:///{tmp_path}/absent/registry.db")
     with pytest.raises(StoreError, match=r"cannot be opened .* RATCHET_FEAST_REGISTRY"):
-        open_store(replace(parcels_project(tmp_path), environment=environment))
+        open_store(FeatureStore.open(replace(parcels_project(tmp_path), environment=environment)))
 
 
 def test_registry_may_live_elsewhere(project: Project, tmp_path: Path) -> None:
@@ -170,7 +185,9 @@ def test_registry_may_live_elsewhere(project: Project, tmp_path: Path) -> None:
     materialize(moved)
     assert (tmp_path / "registry.db").exists()
     assert not (moved.paths.state / "feast_registry.db").exists()
-    assert len(historical(moved, MARCH)["request_id"]) == len(historical(project, MARCH)["request_id"])
+    assert len(historical(FeatureStore.open(moved), MARCH)["request_id"]) == len(
+        historical(FeatureStore.open(project), MARCH)["request_id"]
+    )
 
 
 def test_where_feast_keeps_what_is_for_its_owner_alone(project: Project, tmp_path: Path) -> None:
@@ -179,7 +196,7 @@ def test_where_feast_keeps_what_is_for_its_owner_alone(project: Project, tmp_pat
     path = tmp_path / "feature_repo" / "feature_store.yaml"
     write_text(path, "")
     path.chmod(0o644)
-    apply(moved)
+    apply(FeatureStore.open(moved))
     assert "registry.db" in path.read_text(encoding="utf-8")
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
 
@@ -195,7 +212,7 @@ def test_feast_command_knows_the_use_case_that_was_applied(tmp_path: Path) -> No
     """What Ratchet applied is what feature_repo defines, and the `feast` command shows it in that folder."""
     project = parcels_project(tmp_path)
     write_text(tmp_path / PARAMS_FILE, params(noshow_project(tmp_path).settings, project.settings))
-    apply(project)
+    apply(FeatureStore.open(project))
     shutil.copy(ROOT / "feature_repo" / "definitions.py", tmp_path / "feature_repo")
     assert service_spec(project.use_case).views["route"] in feast(tmp_path, "feature-views", "list")
     assert "No changes to registry" in feast(tmp_path, "apply")

@@ -14,6 +14,7 @@ from feature_pipeline.featurize import featurize
 from ratchet.core.environment import Environment
 from ratchet.core.errors import StoreUnavailableError
 from ratchet.feature_store.definitions import apply, open_store
+from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.online_store import ONLINE_STORES, OnlineStore, online_store
 from ratchet.features.service import service_spec
 from ratchet.project.project import Project
@@ -52,22 +53,22 @@ def test_every_store_that_can_be_selected_is_there() -> None:
 
 def test_a_reader_makes_none(project: Project) -> None:
     """One that is absent is an error, and stays absent: in a new one every feature would be missing."""
-    apply(project)
+    apply(FeatureStore.open(project))
     other = online_store(project.environment, project.paths.state / "elsewhere")
     with pytest.raises(StoreUnavailableError, match="stage materialize"):
-        other.attach(open_store(project))
+        other.attach(open_store(FeatureStore.open(project)))
     assert not other.exists()
 
 
 def test_making_it_again_keeps_what_it_holds(project: Project) -> None:
     """`apply` runs before every `materialize`; rows come back with their instants, to the second, in UTC."""
-    apply(project)
-    feature_store = open_store(project)
+    apply(FeatureStore.open(project))
+    feature_store = open_store(FeatureStore.open(project))
     view = next(name for name in service_spec(project.use_case).views.values() if name.startswith("depot"))
     feature_store.write_to_online_store(view, pd.DataFrame(ROWS))
     store(project).create()
-    apply(project)
-    reader = open_store(project)
+    apply(FeatureStore.open(project))
+    reader = open_store(FeatureStore.open(project))
     store(project).attach(reader)
     found = reader.get_online_features([f"{view}:{UPCOMING}"], {"depot": [1, 2]}).to_dict(include_event_timestamps=True)
     assert ["[]", None] == found[UPCOMING]

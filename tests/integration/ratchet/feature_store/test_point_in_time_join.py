@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from ratchet.core.clock import Period
 from ratchet.core.errors import StoreError
 from ratchet.feature_store.definitions import apply, open_store
+from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.reads import historical
 from ratchet.features.service import request_schema, service_spec
 from ratchet.project.project import Project
@@ -80,7 +81,7 @@ REQUESTS = st.lists(
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = parcels_project(tmp_path_factory.mktemp("parcels"))
-    apply(project)
+    apply(FeatureStore.open(project))
     return project
 
 
@@ -142,7 +143,7 @@ def as_stored(value: Any) -> Any:
 def test_join_is_exact(project: Project, views: Mapping[str, Rows], requests: Rows) -> None:
     """Nulls, ties, absent keys, edges of max_age, several views and roles of one: all as brute force finds them."""
     write_all(project, views, requests)
-    joined = historical(project, Period(START - timedelta(days=1), START + timedelta(days=7)))
+    joined = historical(FeatureStore.open(project), Period(START - timedelta(days=1), START + timedelta(days=7)))
     in_order = sorted(enumerate(requests), key=lambda item: (item[1]["event_timestamp"], item[0]))
     assert [f"{number:03d}" for number, _ in in_order] == list(joined["request_id"])
     for row, (_, request) in enumerate(in_order):
@@ -170,7 +171,7 @@ ENTITIES = pd.DataFrame(
 
 
 def retrieve(project: Project, entities: pd.DataFrame, **options: Any) -> Any:
-    store = open_store(project)
+    store = open_store(FeatureStore.open(project))
     names = service_spec(project.use_case).views
     features: Any = [f"{names['depot']}:parcels", f"{names['depot']}:grams"]
     return store.get_historical_features(entities, features, **options)
@@ -191,7 +192,7 @@ def test_frame_of_entities_gets_features_as_feast_promises(project: Project, ful
 def test_service_retrieves_every_role(project: Project) -> None:
     """The feature service looks a view up once for each role, by the columns that its lookups map."""
     write_all(project, FACTS, [])
-    store, spec = open_store(project), service_spec(project.use_case)
+    store, spec = open_store(FeatureStore.open(project)), service_spec(project.use_case)
     service = store.get_feature_service(spec.name)
     frame = store.get_historical_features(ENTITIES, service, full_feature_names=True).to_df().sort_values("sender")
     assert [7.0, 8.0] == frame.iloc[0][["from_depot__parcels", "to_depot__parcels"]].tolist()

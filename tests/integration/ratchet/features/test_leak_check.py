@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 import pytest
 from ibis import _
 
-from ratchet.features.leak_check import leak_check
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.project.project import Project
+from ratchet.sources.source import Source
 from ratchet.use_case.contract import INSTANT, SourceTable, Tables, View
 from tests.support import noshow
-from tests.support.accepted import accept, accept_all
+from tests.support.accepted import accept, accept_all, check_for_leaks
 from tests.support.parcels import parcels_project
 from tests.support.projects import noshow_project
 from tests.support.variants import with_use_case
@@ -116,12 +116,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def check(project: Project, **changes: Any) -> LeakEvidence:
-    return leak_check(with_use_case(project, **changes), CUT_OFFS)
+    return check_for_leaks(with_use_case(project, **changes), CUT_OFFS)
 
 
 def test_honest_features_pass(project: Project) -> None:
     """The no-show features use only what was known, and the check has seen enough to say so."""
-    report = leak_check(project, CUT_OFFS)
+    report = check_for_leaks(project, CUT_OFFS)
     assert report.passed
     assert {"patient_history": 0, "requests": 0, "labels": 0} == report.changed
     assert all(found.hidden > 50 and found.compared > 50 for found in report.tables.values())
@@ -131,7 +131,7 @@ def test_views_with_roles_and_reference_tables_pass(tmp_path: Path) -> None:
     """Views of several keys pass; a view that reads reference tables alone has nothing to hide and is not compared."""
     project = parcels_project(tmp_path)
     accept_all(project)
-    report = leak_check(project, [datetime(2024, 3, 20, 12, tzinfo=UTC)])
+    report = check_for_leaks(project, [datetime(2024, 3, 20, 12, tzinfo=UTC)])
     assert report.passed
     assert {"depot", "route", "network", "requests", "labels"} == set(report.changed)
 
@@ -166,7 +166,7 @@ def test_planted_leak_is_caught(project: Project, leak: dict[str, Any], where: s
 
 def test_check_without_its_cut_off_fails(project: Project) -> None:
     """A cut-off that hides nothing changes nothing, and that is no evidence."""
-    report = leak_check(project, CUT_OFFS, nothing_hidden)
+    report = check_for_leaks(project, CUT_OFFS, nothing_hidden)
     assert not any(report.changed.values())
     assert set(report.tables) == set(report.unproved)
     assert not report.passed
@@ -175,7 +175,7 @@ def test_check_without_its_cut_off_fails(project: Project) -> None:
 @pytest.mark.parametrize("timestamp", [datetime(2023, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, 12, tzinfo=UTC)])
 def test_cut_off_before_there_are_rows_moves_to_them(project: Project, timestamp: datetime) -> None:
     """Where requests or histories do not reach back to a cut-off, they are cut off at timestamps of their own."""
-    report = leak_check(project, [timestamp])
+    report = check_for_leaks(project, [timestamp])
     assert report.passed
     assert timestamp not in report.tables["patient_history"].cut_offs
 
@@ -224,10 +224,10 @@ def check_census(project: Project, tmp_path: Path, years: Sequence[int], changes
     """The check where the census lies long before every cut-off. The other tables have rows of January and February."""
     counted = with_use_case(replace(project, root=tmp_path), **changes)
     source = project.settings.source
-    found = islice(project.loader(source.path, source.options, project.period("all")), 9)
+    found = islice(Source.open(project).loader(source.path, source.options, project.period("all")), 9)
     batches = {(one.table, one.name): one.read()[0].filter(pc.field("missed") <= 1) for one in found}
     accept(counted, {**batches, ("census", "census"): census(*years)})
-    return leak_check(counted, CUT_OFFS)
+    return check_for_leaks(counted, CUT_OFFS)
 
 
 @pytest.mark.parametrize("years", [(2021, 2022, 2023), (2023,)])

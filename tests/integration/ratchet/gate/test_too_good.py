@@ -14,7 +14,7 @@ from authoring.check import check
 from authoring.init.answers import Answers, UnansweredError
 from ratchet.core.errors import GateError
 from ratchet.gate.checks import PLAUSIBLE
-from ratchet.gate.reasons import reasons_file
+from ratchet.gate.gate import Gate
 from ratchet.gate.record import admit, read, verify
 from ratchet.project.project import Project
 from ratchet.project.steps import STEPS
@@ -41,7 +41,7 @@ def leaking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 @pytest.fixture
 def without_reason(leaking: Project) -> Iterator[Project]:
     """The use case while its reason is away."""
-    path = reasons_file(leaking)
+    path = Gate.open(leaking).reasons_file
     kept = path.read_bytes()
     path.unlink()
     yield leaking
@@ -91,9 +91,9 @@ def test_gate_passes_with_the_reason_in_its_record(leaking: Project) -> None:
     assert "accepted by" in said["plausible:linear-fit"]
     assert said["plausible:linear-fit"].startswith("passed")
     record = read(leaking.paths.gate / "candidate.json")
-    reasons_file(leaking).rename(reasons_file(leaking).with_suffix(".away"))
-    verify(record, record.candidate, leaking)
-    reasons_file(leaking).with_suffix(".away").rename(reasons_file(leaking))
+    Gate.open(leaking).reasons_file.rename(Gate.open(leaking).reasons_file.with_suffix(".away"))
+    verify(record, record.candidate, Gate.open(leaking))
+    Gate.open(leaking).reasons_file.with_suffix(".away").rename(Gate.open(leaking).reasons_file)
 
 
 def test_gate_refuses_without_a_reason_and_tells_the_way(without_reason: Project) -> None:
@@ -102,7 +102,7 @@ def test_gate_refuses_without_a_reason_and_tells_the_way(without_reason: Project
     assert said.startswith("failed: of the label's variance explained by casual, registered")
     record = read(without_reason.paths.gate / "candidate.json")
     with pytest.raises(GateError, match="it failed") as refused:
-        admit(record, record.candidate, record.champion, None, without_reason)
+        admit(record, record.candidate, record.champion, None, Gate.open(without_reason))
     assert "refused" == record.verdict
     follow(without_reason, refused.value.remedy.partition("; then")[0])
     assert plausible(without_reason)["plausible:linear-fit"].startswith("passed")
@@ -117,7 +117,7 @@ def test_gate_takes_no_edited_reason(without_reason: Project) -> None:
         "signature": "00",
     }
     text = json.dumps([{**entry, "by": "eve", "reason": "trust me", "at": "2024-01-01T00:00:00Z"}])
-    reasons_file(without_reason).write_text(text, encoding="utf-8")
+    Gate.open(without_reason).reasons_file.write_text(text, encoding="utf-8")
     said = plausible(without_reason)["plausible:linear-fit"]
     assert said.startswith("failed")
     assert "signature does not fit" in said

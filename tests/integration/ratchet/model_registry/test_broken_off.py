@@ -11,9 +11,11 @@ import pytest
 
 from ratchet.core.errors import RegistryError
 from ratchet.model_registry.champion import champion_version, resolve_champion
-from ratchet.model_registry.promotion import promote, reconcile, rollback
+from ratchet.model_registry.model_registry import ModelRegistry
+from ratchet.model_registry.promotion import promote, rollback
 from ratchet.model_registry.status import status
 from ratchet.project.project import Project
+from ratchet.project.reconcile import reconcile
 from ratchet.storage.files import read_json
 from tests.support.interruptions import counted, fail_at, killed
 from tests.support.projects import NOSHOW_END
@@ -40,15 +42,15 @@ def test_two_reconciles_at_once_promote_once(served: Project) -> None:
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(reconcile, [served, served])
     assert first == second
-    assert [entry["version"] for entry in status(served)["history"]] == [1, 2, 1]
+    assert [entry["version"] for entry in status(ModelRegistry.open(served))["history"]] == [1, 2, 1]
 
 
 def promote_candidate(project: Project) -> None:
-    promote(project, 3, by="ann", reason="smaller", until=NOSHOW_END + timedelta(days=1))
+    promote(ModelRegistry.open(project), 3, by="ann", reason="smaller", until=NOSHOW_END + timedelta(days=1))
 
 
 def roll_back(project: Project) -> None:
-    rollback(project, by="ann", reason="slow")
+    rollback(ModelRegistry.open(project), by="ann", reason="slow")
 
 
 @pytest.mark.parametrize("move_on", [promote_candidate, roll_back])
@@ -66,19 +68,21 @@ def test_a_move_that_breaks_off_at_any_write_is_finished_by_the_next(
         with counted(fail_at(number)), pytest.raises(RegistryError, match="the database went away"):
             move_on(disturbed)
         move_on(disturbed)
-        assert status(disturbed) == status(undisturbed)
+        assert status(ModelRegistry.open(disturbed)) == status(ModelRegistry.open(undisturbed))
         assert read_json(disturbed.paths.serving_file) == read_json(undisturbed.paths.serving_file)
-        assert resolve_champion(disturbed).version == champion_version(undisturbed)
+        assert resolve_champion(ModelRegistry.open(disturbed)).version == champion_version(
+            ModelRegistry.open(undisturbed)
+        )
 
 
 def test_reconcile_finishes_what_a_killed_promotion_began(served: Project) -> None:
     """Until the history has its entry readers get what served before; reconcile alone completes it, in the same name."""
     with counted(fail_at(4)), pytest.raises(RegistryError):
-        rollback(served, by="ann", reason="slow")
-    assert resolve_champion(served).version == 2
+        rollback(ModelRegistry.open(served), by="ann", reason="slow")
+    assert resolve_champion(ModelRegistry.open(served)).version == 2
     reconcile(served)
-    assert resolve_champion(served).version == 1
-    assert status(served)["history"][-1]["by"] == "ann"
+    assert resolve_champion(ModelRegistry.open(served)).version == 1
+    assert status(ModelRegistry.open(served))["history"][-1]["by"] == "ann"
 
 
 @pytest.mark.soak
@@ -93,5 +97,5 @@ def test_a_reconcile_killed_at_any_write_is_finished_by_the_next(served: Project
         disturbed = copied(served, tmp_path / str(number))
         killed(reconcile, disturbed, at=number)
         assert reconcile(disturbed) == report
-        assert status(disturbed) == status(undisturbed)
+        assert status(ModelRegistry.open(disturbed)) == status(ModelRegistry.open(undisturbed))
         assert read_json(disturbed.paths.serving_file) == read_json(undisturbed.paths.serving_file)

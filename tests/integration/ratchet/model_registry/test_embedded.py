@@ -19,6 +19,7 @@ from ratchet.core.environment import Environment
 from ratchet.core.errors import RegistryError
 from ratchet.model_registry import embedded as embedded_registry
 from ratchet.model_registry.champion import champion_version, resolve_champion
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote, reconcile, release, rollback
 from ratchet.model_registry.sensors import sense
 from ratchet.model_registry.status import status
@@ -32,16 +33,16 @@ from tests.support.registry import NO_GAIN, WORSE, candidate, create_registry, o
 from training_pipeline.register import register
 
 NOTHING = {"requested": None, "champion": None, "previous": None, "hold": None, "versions": [], "history": []}
-Question = Callable[[Project], object]
+Question = Callable[[ModelRegistry], object]
 QUESTIONS: dict[str, Question] = {
     "status": status,
     "champion_version": champion_version,
     "resolve_champion": resolve_champion,
-    "sense": lambda project: sense([project]),
+    "sense": lambda store: sense([store]),
     "reconcile": reconcile,
-    "promote": lambda project: promote(project, 1, by="ann"),
-    "rollback": lambda project: rollback(project, by="ann", reason="slow"),
-    "release": lambda project: release(project, by="ann", reason="fixed"),
+    "promote": lambda store: promote(store, 1, by="ann"),
+    "rollback": lambda store: rollback(store, by="ann", reason="slow"),
+    "release": lambda store: release(store, by="ann", reason="fixed"),
 }
 
 
@@ -52,7 +53,7 @@ def content(folder: Path) -> set[str]:
 @pytest.fixture
 def away(served: Project, tmp_path: Path) -> Path:
     """Where the database of `served` is while somebody has taken it away."""
-    return embedded_registry.database(served).rename(tmp_path / "mlflow.db.away")
+    return embedded_registry.database(ModelRegistry.open(served)).rename(tmp_path / "mlflow.db.away")
 
 
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
@@ -60,10 +61,10 @@ def test_nobody_who_reads_makes_a_registry_that_is_away(served: Project, away: P
     """Its absence is an error that names the file, and the file can be put back."""
     before = content(served.root)
     with pytest.raises(RegistryError, match=r"mlflow\.db: is gone.*[Rr]estore it"):
-        question(served)
+        question(ModelRegistry.open(served))
     assert before == content(served.root)
-    away.rename(embedded_registry.database(served))
-    assert 2 == resolve_champion(served).version
+    away.rename(embedded_registry.database(ModelRegistry.open(served)))
+    assert 2 == resolve_champion(ModelRegistry.open(served)).version
 
 
 def test_a_registry_that_is_gone_is_not_registered_anew(served: Project, away: Path) -> None:
@@ -72,10 +73,10 @@ def test_a_registry_that_is_gone_is_not_registered_anew(served: Project, away: P
         register(served)
     with pytest.raises(RegistryError, match="is gone"):
         create_registry(served)
-    assert not embedded_registry.database(served).exists()
-    embedded_registry.marker(served).unlink()
+    assert not embedded_registry.database(ModelRegistry.open(served)).exists()
+    embedded_registry.marker(ModelRegistry.open(served)).unlink()
     create_registry(served)
-    assert NOTHING.items() <= status(served).items()
+    assert NOTHING.items() <= status(ModelRegistry.open(served)).items()
 
 
 def test_another_use_case_does_not_take_the_place_of_a_registry_that_is_gone(served: Project, away: Path) -> None:
@@ -87,9 +88,9 @@ def test_another_use_case_does_not_take_the_place_of_a_registry_that_is_gone(ser
 
 def test_an_empty_file_is_no_registry(served: Project, away: Path) -> None:
     """What a full disk or a mistaken command left in its place is named, and not filled."""
-    path = embedded_registry.database(served)
+    path = embedded_registry.database(ModelRegistry.open(served))
     path.touch()
-    for question in (status, create_registry):
+    for question in (lambda project: status(ModelRegistry.open(project)), create_registry):
         with pytest.raises(RegistryError, match="is an empty file"):
             question(served)
     assert 0 == path.stat().st_size
@@ -98,26 +99,26 @@ def test_an_empty_file_is_no_registry(served: Project, away: Path) -> None:
 def test_a_fresh_checkout_has_an_empty_registry_and_no_file(tmp_path: Path) -> None:
     """Who asks before anything was registered learns just that, and leaves nothing behind but what it reports."""
     project = noshow_project(tmp_path)
-    assert NOTHING.items() <= status(project).items()
-    assert champion_version(project) is None
+    assert NOTHING.items() <= status(ModelRegistry.open(project)).items()
+    assert champion_version(ModelRegistry.open(project)) is None
     with pytest.raises(RegistryError, match="no model has been promoted yet"):
-        resolve_champion(project)
+        resolve_champion(ModelRegistry.open(project))
     with pytest.raises(RegistryError, match="there is no version 1"):
-        promote(project, 1, by="ann")
+        promote(ModelRegistry.open(project), 1, by="ann")
     assert set() == content(tmp_path)
     assert {project.scope.namespace: {"requested": None, "champion": None, "history": None, "missing": []}} == sense(
-        [project]
+        [ModelRegistry.open(project)]
     )
-    assert {"champion": None, "refused": None} == reconcile(project)
+    assert {"champion": None, "refused": None} == reconcile(ModelRegistry.open(project))
     assert {"requested": None, "champion": None, "history": None} == read_json(project.paths.requested_file)
-    assert not embedded_registry.database(project).exists()
+    assert not embedded_registry.database(ModelRegistry.open(project)).exists()
 
 
 def test_models_that_are_kept_elsewhere_are_missed_without_the_variable(
     empty_registry: Project, tmp_path: Path
 ) -> None:
     """Who forgets RATCHET_TRACKING_URI does not begin a second registry beside the first."""
-    elsewhere = shutil.copy(embedded_registry.database(empty_registry), tmp_path / "elsewhere.db")
+    elsewhere = shutil.copy(embedded_registry.database(ModelRegistry.open(empty_registry)), tmp_path / "elsewhere.db")
     project = noshow_project(tmp_path / "project")
     create_registry(replace(project, environment=Environment(tracking_uri=f"sqlite:///{elsewhere}")))
     with pytest.raises(RegistryError, match="RATCHET_TRACKING_URI"):
@@ -128,11 +129,11 @@ def test_a_sqlite_file_that_is_named_is_made_by_registration_alone(empty_registr
     """RATCHET_TRACKING_URI may name a file: who reads it while it is away makes none, and its absence is told."""
     path = tmp_path / "shared.db"
     project = replace(noshow_project(tmp_path / "project"), environment=Environment(tracking_uri=f"sqlite:///{path}"))
-    assert NOTHING.items() <= status(project).items()
-    shutil.copy(embedded_registry.database(empty_registry), path)
+    assert NOTHING.items() <= status(ModelRegistry.open(project)).items()
+    shutil.copy(embedded_registry.database(ModelRegistry.open(empty_registry)), path)
     create_registry(project)
     path.unlink()
-    for question in (status, create_registry):
+    for question in (lambda project: status(ModelRegistry.open(project)), create_registry):
         with pytest.raises(RegistryError, match=r"shared\.db: is gone.*RATCHET_TRACKING_URI"):
             question(project)
     assert not path.exists()
@@ -140,8 +141,8 @@ def test_a_sqlite_file_that_is_named_is_made_by_registration_alone(empty_registr
 
 def test_a_registry_that_is_put_back_while_one_is_made_stays(served: Project, away: Path) -> None:
     """Of a database that is being made and one that is restored meanwhile, the restored one is the registry."""
-    path = embedded_registry.database(served)
-    embedded_registry.marker(served).unlink()
+    path = embedded_registry.database(ModelRegistry.open(served))
+    embedded_registry.marker(ModelRegistry.open(served)).unlink()
     making = Thread(target=create_registry, args=(served,))
     making.start()
     while making.is_alive() and not list(path.parent.glob(f".{path.name}.*.tmp")):
@@ -149,19 +150,19 @@ def test_a_registry_that_is_put_back_while_one_is_made_stays(served: Project, aw
     away.rename(path)
     inode = path.stat().st_ino
     making.join()
-    assert (inode, 2) == (path.stat().st_ino, resolve_champion(served).version)
+    assert (inode, 2) == (path.stat().st_ino, resolve_champion(ModelRegistry.open(served)).version)
     assert [] == list(path.parent.glob(f".{path.name}.*"))
 
 
 def test_readers_survive_a_registry_that_comes_and_goes(served: Project, tmp_path: Path) -> None:
     """Threads that read while the database is taken away and put back a hundred times see all of it or an error."""
-    path, away, over = embedded_registry.database(served), tmp_path / "away.db", Event()
+    path, away, over = embedded_registry.database(ModelRegistry.open(served)), tmp_path / "away.db", Event()
 
     def read() -> set[int]:
         seen = set()
         while not over.is_set():
             with suppress(RegistryError):
-                seen.add(len(status(served)["versions"]))
+                seen.add(len(status(ModelRegistry.open(served))["versions"]))
         return seen
 
     inode = path.stat().st_ino
@@ -174,29 +175,31 @@ def test_readers_survive_a_registry_that_comes_and_goes(served: Project, tmp_pat
             away.unlink()
         over.set()
         assert all(reader.result() <= {2} for reader in readers)
-    assert (inode, 2) == (path.stat().st_ino, resolve_champion(served).version)
+    assert (inode, 2) == (path.stat().st_ino, resolve_champion(ModelRegistry.open(served)).version)
 
 
 def test_the_service_goes_on_while_the_registry_is_away(served: Project, tmp_path: Path) -> None:
     """That the database is gone says nothing about the model that is loaded."""
     predictor = fixed_predictor(served)
-    serving = ModelSlot(served, lambda project: replace(predictor, champion=resolve_champion(project)))
+    serving = ModelSlot(
+        served, lambda project: replace(predictor, champion=resolve_champion(ModelRegistry.open(project)))
+    )
     serving.refresh()
     served.paths.serving_file.unlink()
-    embedded_registry.database(served).rename(tmp_path / "away.db")
+    embedded_registry.database(ModelRegistry.open(served)).rename(tmp_path / "away.db")
     serving.refresh()
     assert 2 == serving.predictor.champion.version
 
 
 def test_a_registry_that_took_the_place_of_another_is_read(served: Project, empty_registry: Project) -> None:
     """A process that goes on, as the service does, looks at the file that is there now, not at the one that it opened."""
-    assert 2 == champion_version(served)
-    path = embedded_registry.database(served)
+    assert 2 == champion_version(ModelRegistry.open(served))
+    path = embedded_registry.database(ModelRegistry.open(served))
     kept = path.rename(path.with_suffix(".kept"))
-    shutil.copy(embedded_registry.database(empty_registry), path)
-    assert champion_version(served) is None
+    shutil.copy(embedded_registry.database(ModelRegistry.open(empty_registry)), path)
+    assert champion_version(ModelRegistry.open(served)) is None
     kept.replace(path)
-    assert 2 == champion_version(served)
+    assert 2 == champion_version(ModelRegistry.open(served))
 
 
 ODD = "a?b [1] #%20 & 'é'"
@@ -206,19 +209,19 @@ def test_a_moved_registry_is_used_where_it_is(served: Project, tmp_path: Path) -
     """Models, records and new runs are found in the folder that the checkout is in now, whatever its name."""
     moved = replace(served, root=served.root.rename(tmp_path / ODD))
     shutil.rmtree(moved.paths.state / "models")  # so that the registry itself has to give the files
-    assert 2 == resolve_champion(moved).version
+    assert 2 == resolve_champion(ModelRegistry.open(moved)).version
     version = offer_model(moved, candidate(5), candidate().digest)
-    assert (3, 3) == (version, resolve_champion(moved).version)
-    assert 1 == promote(moved, 1, by="ann")["champion"]["version"]
+    assert (3, 3) == (version, resolve_champion(ModelRegistry.open(moved)).version)
+    assert 1 == promote(ModelRegistry.open(moved), 1, by="ann")["champion"]["version"]
     assert [ODD] == [path.name for path in tmp_path.iterdir()]
 
 
 def test_after_a_move_mlflow_finds_the_models_too(served: Project, tmp_path: Path) -> None:
     """Once a command has run in the new place, MLflow's own functions load what they loaded in the old one."""
     moved = replace(served, root=served.root.rename(tmp_path / "elsewhere"))
-    status(moved)
+    status(ModelRegistry.open(moved))
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(embedded_registry.tracking_uri(moved))
+    mlflow.set_tracking_uri(embedded_registry.tracking_uri(ModelRegistry.open(moved)))
     rows = frame(candidate().contract.inputs, noshow_columns(20))
     assert 20 == len(mlflow.pyfunc.load_model(f"models:/{moved.scope.namespace}/2").predict(rows))
     mlflow.set_tracking_uri(before)
@@ -226,37 +229,45 @@ def test_after_a_move_mlflow_finds_the_models_too(served: Project, tmp_path: Pat
 
 def test_a_copy_leaves_the_registry_it_was_copied_from_alone(served: Project, tmp_path: Path) -> None:
     """What is logged anew in a copy of a checkout does not change the artifacts of the first."""
-    before = {path: path.read_bytes() for path in embedded_registry.artifacts(served).rglob("*") if path.is_file()}
+    before = {
+        path: path.read_bytes()
+        for path in embedded_registry.artifacts(ModelRegistry.open(served)).rglob("*")
+        if path.is_file()
+    }
     copy = replace(served, root=Path(shutil.copytree(served.root, tmp_path / "copy")))
     for gain in (WORSE, NO_GAIN):
         offer_model(copy, candidate(5), candidate().digest, gain=gain)
-    shutil.rmtree(embedded_registry.artifacts(copy))
-    after = {path: path.read_bytes() for path in embedded_registry.artifacts(served).rglob("*") if path.is_file()}
+    shutil.rmtree(embedded_registry.artifacts(ModelRegistry.open(copy)))
+    after = {
+        path: path.read_bytes()
+        for path in embedded_registry.artifacts(ModelRegistry.open(served)).rglob("*")
+        if path.is_file()
+    }
     assert before == after
-    assert 2 == resolve_champion(served).version
+    assert 2 == resolve_champion(ModelRegistry.open(served)).version
 
 
 def test_artifacts_that_are_away_are_looked_for_by_name(served: Project, tmp_path: Path) -> None:
     """That the folder of all artifacts is absent is no verdict on a version: nothing is refused, and it may come back."""
-    folder = embedded_registry.artifacts(served)
+    folder = embedded_registry.artifacts(ModelRegistry.open(served))
     away = folder.rename(tmp_path / "away")
     for question in (resolve_champion, lambda project: promote(project, 1, by="ann")):
         with pytest.raises(RegistryError, match=r"its artifacts are looked for in .*mlartifacts, which is not there"):
-            question(served)
+            question(ModelRegistry.open(served))
     away.rename(folder)
-    assert {"served", "serving"} >= {version["status"] for version in status(served)["versions"]}
-    assert 1 == reconcile(served)["champion"]["version"]
+    assert {"served", "serving"} >= {version["status"] for version in status(ModelRegistry.open(served))["versions"]}
+    assert 1 == reconcile(ModelRegistry.open(served))["champion"]["version"]
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.0], ids=["cut off", "something else"])
 def test_a_file_that_is_no_whole_database_has_to_be_restored(served: Project, kept: float) -> None:
     """The remedy is about the file, not about locks or room, and to begin anew names what to delete."""
-    path = embedded_registry.database(served)
+    path = embedded_registry.database(ModelRegistry.open(served))
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * kept)] or b"no database at all " * 100)
     with pytest.raises(RegistryError) as caught:
-        status(served)
+        status(ModelRegistry.open(served))
     assert "restore it" in caught.value.remedy
-    assert str(embedded_registry.marker(served)) in caught.value.remedy
+    assert str(embedded_registry.marker(ModelRegistry.open(served))) in caught.value.remedy
     path.write_bytes(whole)
-    assert resolve_champion(served).version == 2
+    assert resolve_champion(ModelRegistry.open(served)).version == 2

@@ -16,10 +16,13 @@ from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.errors import GateError, RatchetError, RegistryError
 from ratchet.feature_store.definitions import apply
+from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.gate import record as gate_record
+from ratchet.gate.gate import Gate
 from ratchet.gate.record import GateRecord
 from ratchet.model_registry.admission import load_champion
 from ratchet.model_registry.champion import champion_version, resolve_champion
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote, rollback
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
@@ -101,10 +104,10 @@ def test_a_good_candidate_is_the_first_where_the_baseline_explains_nothing(
     assert (None, "superior") == (candidate.champion, candidate.verdict)
     assert {"first:over-reference", "first:over-constant"} <= {check.name for check in candidate.checks}
     assert "serving" == register(project)["candidate"]["status"]
-    assert candidate.candidate == load_champion(project).model.digest
+    assert candidate.candidate == load_champion(ModelRegistry.open(project)).model.digest
     with pytest.raises(RegistryError):
-        rollback(project, by="ann", reason="to see")
-    assert candidate.candidate == resolve_champion(project).model.digest
+        rollback(ModelRegistry.open(project), by="ann", reason="to see")
+    assert candidate.candidate == resolve_champion(ModelRegistry.open(project)).model.digest
 
 
 def test_labels_of_pure_noise_let_nothing_serve(trained: Project, tmp_path: Path) -> None:
@@ -119,9 +122,9 @@ def test_labels_of_pure_noise_let_nothing_serve(trained: Project, tmp_path: Path
     reports.run(project, "register", register)
     for name in ("baseline", "candidate"):
         assert {"first:over-constant", "first:over-reference"} & failed(record(project, name))
-    assert champion_version(project) is None
+    assert champion_version(ModelRegistry.open(project)) is None
     with pytest.raises(RegistryError):
-        load_champion(project)
+        load_champion(ModelRegistry.open(project))
     summary = build(project)
     write(project, summary)
     assert summary == read_json(project.paths.reports / "summary.json")
@@ -133,7 +136,7 @@ def test_labels_of_pure_noise_let_nothing_serve(trained: Project, tmp_path: Path
 
 def problem(project: Project, version: int) -> RatchetError:
     with pytest.raises(GateError) as refused:
-        promote(project, version, by="ann", reason="please")
+        promote(ModelRegistry.open(project), version, by="ann", reason="please")
     return refused.value
 
 
@@ -145,16 +148,16 @@ def test_bounds_that_were_changed_ask_for_another_judgement_which_helps(judged: 
     refused = problem(changed, 1)
     assert "other bounds" in refused.problem
     assert follow(changed, refused.remedy) is None
-    assert record(changed, "candidate").candidate == resolve_champion(changed).model.digest
+    assert record(changed, "candidate").candidate == resolve_champion(ModelRegistry.open(changed)).model.digest
 
 
 def test_a_model_that_was_compared_with_one_that_does_not_serve_is_led_on(judged: Project) -> None:
     """The message names what to promote first, and the commands that judge again do both."""
-    version = offer(judged, judged.paths.models / "candidate", record(judged, "candidate"))
+    version = offer(ModelRegistry.open(judged), judged.paths.models / "candidate", record(judged, "candidate"))
     refused = problem(judged, version)
     assert record(judged, "baseline").candidate[:12] in refused.remedy
     assert follow(judged, refused.remedy) is None
-    assert version == resolve_champion(judged).version
+    assert version == resolve_champion(ModelRegistry.open(judged)).version
 
 
 @pytest.mark.parametrize("lost", [("gate.key", "gate.pub"), ("gate.key",)])
@@ -171,16 +174,16 @@ def test_a_lost_key_leads_to_beginning_anew(judged: Project, lost: tuple[str, ..
     if "remove the .pub file" in told:
         (judged.paths.shared_state / "keys" / "gate.pub").unlink()
     assert follow(judged, told) is None
-    assert record(judged, "candidate").candidate == load_champion(judged).model.digest
+    assert record(judged, "candidate").candidate == load_champion(ModelRegistry.open(judged)).model.digest
 
 
 def test_a_lost_public_half_is_made_again(judged: Project) -> None:
     """The private half is there: no one has to begin anew."""
     (judged.paths.shared_state / "keys" / "gate.pub").unlink()
     with pytest.raises(GateError) as error:
-        gate_record.verify(record(judged, "baseline"), record(judged, "baseline").candidate, judged)
+        gate_record.verify(record(judged, "baseline"), record(judged, "baseline").candidate, Gate.open(judged))
     follow(judged, error.value.remedy.partition(";")[0])
-    gate_record.verify(record(judged, "baseline"), record(judged, "baseline").candidate, judged)
+    gate_record.verify(record(judged, "baseline"), record(judged, "baseline").candidate, Gate.open(judged))
 
 
 def test_changed_features_lead_to_the_reason_why_the_new_model_does_not_serve(judged: Project) -> None:
@@ -190,12 +193,12 @@ def test_changed_features_lead_to_the_reason_why_the_new_model_does_not_serve(ju
     evaluate(judged)
     register(judged)
     for version in (1, 2):
-        promote(judged, version, by="ann")
+        promote(ModelRegistry.open(judged), version, by="ann")
     inputs: dict[str, Any] = {name: kind for name, kind in judged.use_case.inputs.items() if name != "hour"}
     changed = with_use_case(judged, inputs=inputs)
     with pytest.raises(GateError, match="was trained on feature service") as error:
-        load_champion(changed)
-    apply(changed)
+        load_champion(ModelRegistry.open(changed))
+    apply(FeatureStore.open(changed))
     dataset(changed)
     train(changed)
     reports.run(changed, "evaluate", evaluate)

@@ -12,11 +12,13 @@ import pytest
 from ratchet.core.errors import RegistryError
 from ratchet.model_registry import embedded
 from ratchet.model_registry.champion import champion_version, resolve_champion
-from ratchet.model_registry.promotion import promote, reconcile, release, rollback
+from ratchet.model_registry.model_registry import ModelRegistry
+from ratchet.model_registry.promotion import promote, release, rollback
 from ratchet.model_registry.sensors import sense
 from ratchet.model_registry.status import status
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
+from ratchet.project.reconcile import reconcile
 from ratchet.storage import sqlite
 from tests.support.models import save_noshow
 from tests.support.registry import (
@@ -55,7 +57,7 @@ def lose_record(project: Project, version: int) -> None:
 def open_problem(project: Project) -> RegistryError:
     """Why nothing may serve."""
     with pytest.raises(RegistryError) as caught:
-        resolve_champion(project)
+        resolve_champion(ModelRegistry.open(project))
     return caught.value
 
 
@@ -80,7 +82,7 @@ def lose_description(project: Project, version: int) -> None:
 def loaded_by_mlflow(project: Project) -> object:
     """The model that everybody gets who asks MLflow for the champion."""
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(sqlite.url(embedded.database(project)))
+    mlflow.set_tracking_uri(sqlite.url(embedded.database(ModelRegistry.open(project))))
     try:
         return mlflow.pyfunc.load_model(f"models:/{project.scope.namespace}@champion")
     finally:
@@ -91,12 +93,12 @@ def loaded_by_mlflow(project: Project) -> object:
 def test_what_a_serving_version_lost_is_noticed_and_put_back(registered: Project, lose: Lose) -> None:
     """The sensor names its digest; the command in the message gives the version back its own files and record."""
     lose(registered, 2)
-    assert sense([registered])[registered.scope.namespace]["missing"] == [candidate().digest]
+    assert sense([ModelRegistry.open(registered)])[registered.scope.namespace]["missing"] == [candidate().digest]
     assert follow(registered, open_problem(registered).remedy.partition("Otherwise")[0]) is None
-    assert resolve_champion(registered).version == 2
+    assert resolve_champion(ModelRegistry.open(registered)).version == 2
     assert loaded_by_mlflow(registered)
-    assert sense([registered])[registered.scope.namespace]["missing"] == []
-    assert len(status(registered)["history"]) == 2
+    assert sense([ModelRegistry.open(registered)])[registered.scope.namespace]["missing"] == []
+    assert len(status(ModelRegistry.open(registered))["history"]) == 2
 
 
 def remove(folder: Path) -> None:
@@ -129,13 +131,13 @@ def test_what_mlflow_lost_is_put_back_from_the_copy(
     registered: Project, spoil: Callable[[Path], None], step: Callable[[Project], object]
 ) -> None:
     """Though what serves is whole for Ratchet itself; the run that notices puts it back to the byte, and then is quiet."""
-    resolve_champion(registered)  # makes the copy
+    resolve_champion(ModelRegistry.open(registered))  # makes the copy
     folder = artifacts(registered, 2)
     archive = (folder / "model.skops").read_bytes()
     spoil(folder)
-    assert sense([registered])[registered.scope.namespace]["missing"] == [candidate().digest]
+    assert sense([ModelRegistry.open(registered)])[registered.scope.namespace]["missing"] == [candidate().digest]
     step(registered)
-    assert sense([registered])[registered.scope.namespace]["missing"] == []
+    assert sense([ModelRegistry.open(registered)])[registered.scope.namespace]["missing"] == []
     assert archive == (folder / "model.skops").read_bytes()
     assert loaded_by_mlflow(registered)
 
@@ -143,12 +145,12 @@ def test_what_mlflow_lost_is_put_back_from_the_copy(
 def test_a_file_of_somebody_else_s_is_no_loss(registered: Project) -> None:
     """What was logged is there."""
     (artifacts(registered, 2) / "notes.txt").write_text("good", encoding="utf-8")
-    assert sense([registered])[registered.scope.namespace]["missing"] == []
+    assert sense([ModelRegistry.open(registered)])[registered.scope.namespace]["missing"] == []
 
 
 def test_a_champion_of_which_the_last_training_knows_nothing_is_put_back_too(registered: Project) -> None:
     """The copy is what is needed, not the trained model."""
-    resolve_champion(registered)
+    resolve_champion(ModelRegistry.open(registered))
     save_noshow(candidate(5), registered.paths.models / "candidate")
     remove(artifacts(registered, 2))
     reconcile(registered)
@@ -158,7 +160,7 @@ def test_a_champion_of_which_the_last_training_knows_nothing_is_put_back_too(reg
 @pytest.mark.parametrize("spoil", [lose_folder, lose_description])
 def test_nothing_is_written_where_the_folder_of_all_artifacts_is_away(registered: Project, spoil: Lose) -> None:
     """It may come back: no other takes its place."""
-    resolve_champion(registered)
+    resolve_champion(ModelRegistry.open(registered))
     spoil(registered, 2)
     shutil.move(registered.paths.shared_state / "mlartifacts", registered.paths.shared_state / "away")
     reconcile(registered)
@@ -173,19 +175,21 @@ def test_the_alias_that_everybody_loads_is_restored(registered: Project, is_dele
         client(registered).delete_registered_model_alias(registered.scope.namespace, "champion")
     else:
         move(registered, "champion", offer_model(registered, candidate(5), candidate().digest, gain=WORSE))
-    assert sense([registered])[registered.scope.namespace]["champion"] == ("deleted" if is_deleted else 3)
+    assert sense([ModelRegistry.open(registered)])[registered.scope.namespace]["champion"] == (
+        "deleted" if is_deleted else 3
+    )
     assert registered.paths.requested_file.read_bytes() != before
     reconcile(registered)
     assert 2 == client(registered).get_model_version_by_alias(registered.scope.namespace, "champion").version
-    assert sense([registered])[registered.scope.namespace]["champion"] is None
+    assert sense([ModelRegistry.open(registered)])[registered.scope.namespace]["champion"] is None
 
 
 def test_the_baseline_that_a_rollback_leads_to_is_put_back_too(registered: Project) -> None:
     """It is noticed before anybody needs it."""
     lose_files(registered, 1)
-    assert sense([registered])[registered.scope.namespace]["missing"] == [baseline().digest]
+    assert sense([ModelRegistry.open(registered)])[registered.scope.namespace]["missing"] == [baseline().digest]
     register(registered)
-    assert rollback(registered, by="ann", reason="slow")["champion"]["version"] == 1
+    assert rollback(ModelRegistry.open(registered), by="ann", reason="slow")["champion"]["version"] == 1
 
 
 def test_nothing_but_the_very_files_that_were_judged_is_put_back(registered: Project) -> None:
@@ -193,7 +197,7 @@ def test_nothing_but_the_very_files_that_were_judged_is_put_back(registered: Pro
     lose_files(registered, 2)
     (registered.paths.models / "candidate" / "reference.parquet").write_bytes(b"other")
     follow(registered, open_problem(registered).remedy.partition("Otherwise")[0])
-    assert sense([registered])[registered.scope.namespace]["missing"] == [candidate().digest]
+    assert sense([ModelRegistry.open(registered)])[registered.scope.namespace]["missing"] == [candidate().digest]
 
 
 @pytest.mark.parametrize("command", ["ratchet rollback", "ratchet promote"])
@@ -202,15 +206,15 @@ def test_a_serving_version_that_was_deleted_gives_way_as_the_message_says(regist
     client(registered).delete_model_version(registered.scope.namespace, "2")
     remedy = open_problem(registered).remedy
     assert follow(registered, next(f"`{part}`" for part in remedy.split("`") if part.startswith(command))) is None
-    assert resolve_champion(registered).version == 1
+    assert resolve_champion(ModelRegistry.open(registered)).version == 1
 
 
 def test_what_waits_for_a_person_serves_by_the_command_that_stands_on_it(served: Project) -> None:
     """The status names a command to promote, which ends the hold."""
-    rollback(served, by="ann", reason="slow")
+    rollback(ModelRegistry.open(served), by="ann", reason="slow")
     version = offer_model(served, candidate(5), baseline().digest)
     assert follow(served, statuses(served)[-1].partition("asks for this")[0]) is None
-    assert (champion_version(served), status(served)["hold"]) == (version, None)
+    assert (champion_version(ModelRegistry.open(served)), status(ModelRegistry.open(served))["hold"]) == (version, None)
 
 
 @pytest.mark.parametrize("tag", ["ratchet.history.000001", "ratchet.history.000002"])
@@ -219,33 +223,33 @@ def test_an_edited_history_makes_reconcile_run_and_say_so(registered: Project, t
     before = registered.paths.requested_file.read_bytes()
     text = client(registered).get_registered_model(registered.scope.namespace).tags[tag]
     client(registered).set_registered_model_tag(registered.scope.namespace, tag, text.replace("policy", "nobody"))
-    sense([registered])
+    sense([ModelRegistry.open(registered)])
     assert registered.paths.requested_file.read_bytes() != before
     with pytest.raises(RegistryError, match=tag):
         reconcile(registered)
     client(registered).set_registered_model_tag(registered.scope.namespace, tag, text)
-    sense([registered])
+    sense([ModelRegistry.open(registered)])
     assert registered.paths.requested_file.read_bytes() == before
 
 
 def test_a_history_that_ends_before_what_serves_is_noticed(registered: Project) -> None:
     """The last entry deleted by hand names another version than the serving file does."""
     client(registered).delete_registered_model_tag(registered.scope.namespace, "ratchet.history.000002")
-    assert sense([registered])[registered.scope.namespace]["history"] == 1
+    assert sense([ModelRegistry.open(registered)])[registered.scope.namespace]["history"] == 1
     reconcile(registered)
-    assert sense([registered])[registered.scope.namespace]["history"] is None
+    assert sense([ModelRegistry.open(registered)])[registered.scope.namespace]["history"] is None
 
 
 def test_releasing_and_promoting_in_any_order_leaves_the_hold_of_a_rollback_alone(served: Project) -> None:
     """A rollback after a release holds again, and one to nowhere changes nothing."""
-    rollback(served, by="ann", reason="slow")
-    release(served, by="ann", reason="fixed")
-    promote(served, 2, by="ann")
-    rollback(served, by="ann", reason="slow, too")
+    rollback(ModelRegistry.open(served), by="ann", reason="slow")
+    release(ModelRegistry.open(served), by="ann", reason="fixed")
+    promote(ModelRegistry.open(served), 2, by="ann")
+    rollback(ModelRegistry.open(served), by="ann", reason="slow, too")
     with pytest.raises(RegistryError, match="no version to return to"):
-        rollback(served, by="ann", reason="slower")
-    hold = status(served)["hold"]
-    assert (champion_version(served), hold and hold["reason"]) == (1, "slow, too")
+        rollback(ModelRegistry.open(served), by="ann", reason="slower")
+    hold = status(ModelRegistry.open(served))["hold"]
+    assert (champion_version(ModelRegistry.open(served)), hold and hold["reason"]) == (1, "slow, too")
 
 
 @pytest.mark.parametrize(("by", "reason"), [("ann", ""), ("ann", " \t"), ("", "slow")])
@@ -253,5 +257,5 @@ def test_no_hold_begins_or_ends_without_a_name_and_a_reason(served: Project, by:
     """The history would say of neither why; nothing is written."""
     for entry in (rollback, release):
         with pytest.raises(RegistryError, match="name and a reason"):
-            entry(served, by=by, reason=reason)
-    assert len(status(served)["history"]) == 2
+            entry(ModelRegistry.open(served), by=by, reason=reason)
+    assert len(status(ModelRegistry.open(served))["history"]) == 2

@@ -12,6 +12,7 @@ from ratchet.core.errors import GateError
 from ratchet.features.service import service_spec
 from ratchet.model_registry.admission import load_champion
 from ratchet.model_registry.champion import champion_version, resolve_champion
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote, reconcile, rollback
 from ratchet.model_registry.status import status
 from ratchet.models.model import Model
@@ -37,28 +38,33 @@ def on_its_features(project: Project, trees: int = 5) -> Model:
 
 def offered(project: Project, trees: int = 5, **evidence: object) -> int:
     """The version of such a model, which beats what serves."""
-    return offer_model(project, on_its_features(project, trees), resolve_champion(project).model.digest, **evidence)
+    return offer_model(
+        project, on_its_features(project, trees), resolve_champion(ModelRegistry.open(project)).model.digest, **evidence
+    )
 
 
 def ask_to_go_back(project: Project) -> None:
-    rollback(project, by="ann", reason="slow")
+    rollback(ModelRegistry.open(project), by="ann", reason="slow")
 
 
 def ask_for_the_second(project: Project) -> None:
-    promote(project, 2, by="ann", reason="it was better")
+    promote(ModelRegistry.open(project), 2, by="ann", reason="it was better")
 
 
 @pytest.mark.parametrize("ask", [ask_to_go_back, ask_for_the_second])
 def test_nobody_can_ask_for_what_this_code_cannot_serve(changed: Project, ask: Callable[[Project], None]) -> None:
     """The error names both feature services and the commit of the version, and what served goes on serving."""
-    assert offered(changed) == champion_version(changed) == 3
+    assert offered(changed) == champion_version(ModelRegistry.open(changed)) == 3
     with pytest.raises(GateError) as caught:
         ask(changed)
     text, spec = str(caught.value), service_spec(changed.use_case)
     assert spec.name in text
-    assert resolve_champion(changed).model.contract.feature_service == spec.name
+    assert resolve_champion(ModelRegistry.open(changed)).model.contract.feature_service == spec.name
     assert f"`git checkout {'c' * 12}`" in caught.value.remedy
-    assert (3, 3) == (load_champion(changed).version, len(status(changed)["history"]))
+    assert (3, 3) == (
+        load_champion(ModelRegistry.open(changed)).version,
+        len(status(ModelRegistry.open(changed))["history"]),
+    )
 
 
 def test_a_rollback_that_cannot_be_leaves_no_request(changed: Project, served: Project) -> None:
@@ -66,26 +72,26 @@ def test_a_rollback_that_cannot_be_leaves_no_request(changed: Project, served: P
     offered(changed)
     with pytest.raises(GateError):
         ask_to_go_back(changed)
-    assert 3 == status(changed)["requested"]
-    assert 3 == reconcile(served)["champion"]["version"]
+    assert 3 == status(ModelRegistry.open(changed))["requested"]
+    assert 3 == reconcile(ModelRegistry.open(served))["champion"]["version"]
 
 
 def test_the_refusal_names_a_version_that_can_serve(changed: Project) -> None:
     """Where another version on the present features served, its command leads there."""
     offered(changed)
     offered(changed, trees=7)
-    promote(changed, 3, by="ann")
+    promote(ModelRegistry.open(changed), 3, by="ann")
     with pytest.raises(GateError) as caught:
-        promote(changed, 1, by="ann")
+        promote(ModelRegistry.open(changed), 1, by="ann")
     assert follow(changed, caught.value.remedy) is None
-    assert 4 == load_champion(changed).version
+    assert 4 == load_champion(ModelRegistry.open(changed)).version
 
 
 def test_where_the_serving_version_was_deleted_no_rollback_is_proposed_that_cannot_be(changed: Project) -> None:
     """The version before is on features that this code does not compute."""
     offered(changed)
     client(changed).delete_model_version(changed.scope.namespace, "3")
-    assert "`ratchet rollback" not in (status(changed)["warning"] or "")
+    assert "`ratchet rollback" not in (status(ModelRegistry.open(changed))["warning"] or "")
 
 
 @pytest.mark.parametrize("alias", ["requested", "champion"])
@@ -93,22 +99,22 @@ def test_a_hand_in_mlflow_makes_nothing_serve_that_this_code_cannot(changed: Pro
     """The reconcile refuses it on the version, and `champion` is where it was."""
     offered(changed)
     move(changed, alias, 2)
-    assert "feature service" in reconcile(changed)["refused"]["reason"]
+    assert "feature service" in reconcile(ModelRegistry.open(changed))["refused"]["reason"]
     assert "refused" in statuses(changed)[1]
     assert 3 == client(changed).get_model_version_by_alias(changed.scope.namespace, "champion").version
-    assert 3 == load_champion(changed).version
+    assert 3 == load_champion(ModelRegistry.open(changed)).version
 
 
 def test_no_policy_promotes_what_this_code_cannot_serve(served: Project, changed: Project) -> None:
     """A superior model that was trained before the code changed, and is registered after it."""
-    offer_model(changed, on_its_features(served), resolve_champion(changed).model.digest)
-    assert 2 == champion_version(changed)
+    offer_model(changed, on_its_features(served), resolve_champion(ModelRegistry.open(changed)).model.digest)
+    assert 2 == champion_version(ModelRegistry.open(changed))
     assert "feature service" in statuses(changed)[-1]
 
 
 def objection(project: Project) -> GateError:
     with pytest.raises(GateError, match="was trained on feature service") as caught:
-        load_champion(project)
+        load_champion(ModelRegistry.open(project))
     return caught.value
 
 
@@ -119,25 +125,25 @@ def test_where_the_code_changed_under_the_champion_a_version_that_can_serve_is_n
     """The code of before rolled back to, or promoted, what today's cannot serve: the command leads to what it can."""
     offered(changed)
     if is_held:
-        rollback(served, by="ann", reason="slow")
+        rollback(ModelRegistry.open(served), by="ann", reason="slow")
     else:
         offered(served, trees=7)
-    assert is_held == (status(served)["hold"] is not None)
+    assert is_held == (status(ModelRegistry.open(served))["hold"] is not None)
     remedy = objection(changed).remedy
-    assert remedy in status(changed)["warning"]
-    assert status(served)["warning"] is None
+    assert remedy in status(ModelRegistry.open(changed))["warning"]
+    assert status(ModelRegistry.open(served))["warning"] is None
     assert f"`git checkout {'c' * 12}`" in remedy
     assert follow(changed, remedy) is None
-    assert 3 == load_champion(changed).version
+    assert 3 == load_champion(ModelRegistry.open(changed)).version
 
 
 def test_a_superior_model_that_waits_for_the_end_of_a_hold_is_named(served: Project, changed: Project) -> None:
     """A training after the rollback made it; asking for it ends the hold."""
-    rollback(served, by="ann", reason="slow")
+    rollback(ModelRegistry.open(served), by="ann", reason="slow")
     version = offered(changed)
-    assert 1 == champion_version(changed)
+    assert 1 == champion_version(ModelRegistry.open(changed))
     assert follow(changed, objection(changed).remedy) is None
-    assert version == load_champion(changed).version
+    assert version == load_champion(ModelRegistry.open(changed)).version
 
 
 def test_a_refused_model_on_the_present_features_is_named_with_its_reason(changed: Project) -> None:
@@ -152,20 +158,24 @@ def test_a_refused_model_on_the_present_features_is_named_with_its_reason(change
 def test_the_first_model_on_the_present_features_is_trained(served: Project, changed: Project, is_held: bool) -> None:
     """Under a hold it is released first, or what is trained would wait."""
     if is_held:
-        rollback(served, by="ann", reason="slow")
+        rollback(ModelRegistry.open(served), by="ann", reason="slow")
     commands = re.findall(r"`((?:ratchet|dvc) [^`]+)`", objection(changed).remedy)
     assert is_held == any(command.startswith("ratchet release") for command in commands)
     assert any(command.startswith("dvc repro monitor@") for command in commands)
     if is_held:
         assert follow(changed, f"`{commands[0]}`") is None
-        assert offered(changed) == load_champion(changed).version
+        assert offered(changed) == load_champion(ModelRegistry.open(changed)).version
 
 
 def test_uncommitted_features_have_no_commit_to_go_back_to(served: Project, changed: Project) -> None:
     """The message says so, and names no commit."""
     model = on_its_features(served)
     model = replace(model, contract=model.contract.model_copy(update={"dirty": True}))
-    promote(served, offer_model(served, model, resolve_champion(served).model.digest), by="ann")
+    promote(
+        ModelRegistry.open(served),
+        offer_model(served, model, resolve_champion(ModelRegistry.open(served)).model.digest),
+        by="ann",
+    )
     remedy = objection(changed).remedy
     assert "never committed" in remedy
     assert "git checkout" not in remedy

@@ -19,6 +19,7 @@ from inference_pipeline.online.model_slot import ModelSlot
 from ratchet.core.environment import Environment
 from ratchet.core.errors import RegistryError
 from ratchet.model_registry.champion import resolve_champion
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote, reconcile, rollback
 from ratchet.model_registry.sensors import sense
 from ratchet.model_registry.status import status
@@ -76,7 +77,7 @@ def test_a_version_has_a_signature_of_every_input(served: Project, mlflow_uri: s
 
 def test_no_model_is_pickled(served: Project) -> None:
     """The files of a version are text, Parquet and skops."""
-    directory = resolve_champion(served).directory
+    directory = resolve_champion(ModelRegistry.open(served)).directory
     suffixes = {path.suffix for path in directory.rglob("*") if path.is_file()}
     assert suffixes <= {"", ".skops", ".json", ".parquet", ".yaml", ".txt"}
 
@@ -109,7 +110,7 @@ def test_a_run_keeps_plots_parameters_and_the_lock_of_the_data(unserved: Project
     directory = save_noshow(candidate(), unserved.paths.models / "candidate")
     (directory / "plots").mkdir()
     (directory / "plots" / "calibration.svg").write_text("<svg/>")
-    version = offer(unserved, directory, noshow_record(unserved, candidate(), directory=directory))
+    version = offer(ModelRegistry.open(unserved), directory, noshow_record(unserved, candidate(), directory=directory))
     run_id = run_of(unserved, version).info.run_id
     files = [file.path for folder in ("plots", "versions") for file in client(unserved).list_artifacts(run_id, folder)]
     assert files == ["plots/calibration.svg", "versions/dvc.lock", "versions/params.yaml"]
@@ -129,7 +130,7 @@ def test_a_registry_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None
     project = replace(noshow_project(tmp_path), environment=Environment(tracking_uri=address))
     for question in (resolve_champion, status):
         with pytest.raises(RegistryError, match=f"model registry {address}: does not answer as it should"):
-            question(project)
+            question(ModelRegistry.open(project))
 
 
 def test_a_registry_that_hangs_up_is_asked_once_more(tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ def test_a_registry_that_hangs_up_is_asked_once_more(tmp_path: Path) -> None:
         Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_address[1]}"
         with pytest.raises(RegistryError, match="Start it, or fix RATCHET_TRACKING_URI"):
-            status(replace(noshow_project(tmp_path), environment=Environment(tracking_uri=address)))
+            status(ModelRegistry.open(replace(noshow_project(tmp_path), environment=Environment(tracking_uri=address))))
         server.shutdown()
     assert server.attempts == 2
 
@@ -148,7 +149,7 @@ def test_a_registry_that_cannot_be_written_is_one_clear_error(unserved: Project)
     other = replace(unserved, environment=Environment(tracking_uri=f"sqlite:///{unserved.root / 'broken.db'}"))
     (unserved.root / "broken.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(RegistryError, match=r"file is not a database.*fix RATCHET_TRACKING_URI"):
-        status(other)
+        status(ModelRegistry.open(other))
 
 
 def test_the_whole_story_through_a_real_server(empty_registry: Project, mlflow_server: str, tmp_path: Path) -> None:
@@ -156,19 +157,22 @@ def test_the_whole_story_through_a_real_server(empty_registry: Project, mlflow_s
     a rollback."""
     project = replace(copied(empty_registry, tmp_path / "project"), environment=Environment(tracking_uri=mlflow_server))
     register(trained(project))
-    assert resolve_champion(project).model.digest == candidate().digest
-    lost = [sense([project])[project.scope.namespace]["missing"]]
+    assert resolve_champion(ModelRegistry.open(project)).model.digest == candidate().digest
+    lost = [sense([ModelRegistry.open(project)])[project.scope.namespace]["missing"]]
     for description in [*(tmp_path / "artifacts").rglob("MLmodel")]:
         description.unlink()
-    lost.append(sense([project])[project.scope.namespace]["missing"])
-    reconcile(project)
-    assert [[], [candidate().digest], []] == [*lost, sense([project])[project.scope.namespace]["missing"]]
+    lost.append(sense([ModelRegistry.open(project)])[project.scope.namespace]["missing"])
+    reconcile(ModelRegistry.open(project))
+    assert [[], [candidate().digest], []] == [
+        *lost,
+        sense([ModelRegistry.open(project)])[project.scope.namespace]["missing"],
+    ]
     offer_model(project, candidate(5), baseline().digest)
-    assert status(project)["versions"][2]["status"].startswith("refused: it compares with")
+    assert status(ModelRegistry.open(project))["versions"][2]["status"].startswith("refused: it compares with")
     client(project).set_registered_model_alias(project.scope.namespace, "champion", "1")
-    assert reconcile(project)["champion"]["version"] == 1
-    assert promote(project, 2, by="ann")["champion"]["version"] == 2
-    assert rollback(project, by="ann", reason="a mistake")["champion"]["version"] == 1
+    assert reconcile(ModelRegistry.open(project))["champion"]["version"] == 1
+    assert promote(ModelRegistry.open(project), 2, by="ann")["champion"]["version"] == 2
+    assert rollback(ModelRegistry.open(project), by="ann", reason="a mistake")["champion"]["version"] == 1
 
 
 def test_a_database_whose_making_was_killed_is_made_by_the_next(tmp_path: Path) -> None:
@@ -176,7 +180,7 @@ def test_a_database_whose_making_was_killed_is_made_by_the_next(tmp_path: Path) 
     project = noshow_project(tmp_path)
     killed(create_registry, project, at=3)
     create_registry(project)
-    assert status(project)["versions"] == []
+    assert status(ModelRegistry.open(project))["versions"] == []
 
 
 def test_the_service_tells_silence_from_an_answer(served: Project) -> None:
@@ -186,7 +190,9 @@ def test_the_service_tells_silence_from_an_answer(served: Project) -> None:
     (served.root / "broken.db").write_bytes(b"this is no database" * 100)
     asked = iter([served, replace(served, environment=away), replace(served, environment=broken), served])
     predictor = fixed_predictor(served)
-    serving = ModelSlot(served, lambda _: replace(predictor, champion=resolve_champion(next(asked))))
+    serving = ModelSlot(
+        served, lambda _: replace(predictor, champion=resolve_champion(ModelRegistry.open(next(asked))))
+    )
     serving.refresh()
     served.paths.serving_file.unlink()
     for _ in (away, broken):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.sensors import sense
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
@@ -22,9 +23,10 @@ from training_pipeline.register import register
 SENSE = """
 import sys
 from pathlib import Path
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.sensors import sense
 from ratchet.project.project import Project
-sense([Project.load(Path(sys.argv[1]))])
+sense([ModelRegistry.open(Project.load(Path(sys.argv[1])))])
 print(*sys.modules)
 """
 Change = Callable[[Project], object]
@@ -41,9 +43,9 @@ def age(project: Project, seconds: int) -> None:
 def looked_at(served: Project) -> Project:
     """A project, version 2 of which serves, that the sensors have looked at since it last changed."""
     reports.run(served, "register", register)
-    sense([served])
+    sense([ModelRegistry.open(served)])
     age(served, 60)
-    sense([served])
+    sense([ModelRegistry.open(served)])
     return served
 
 
@@ -108,7 +110,7 @@ def test_every_change_is_seen(
     """Whatever it is, and whether it was made just now or a while ago."""
     change(looked_at)
     age(looked_at, seconds)
-    found = sense([looked_at])[looked_at.scope.namespace]
+    found = sense([ModelRegistry.open(looked_at)])[looked_at.scope.namespace]
     assert requested == found["requested"]
     assert lost == (candidate().digest in found["missing"])
     assert looked_at.paths.requested_file.exists()

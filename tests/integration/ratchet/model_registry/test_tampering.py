@@ -16,8 +16,9 @@ import pytest
 
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate.record import Waiver
-from ratchet.gate.signing import sign
+from ratchet.gate.signing import SigningKey
 from ratchet.model_registry.champion import resolve_champion
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote, reconcile, rollback
 from ratchet.model_registry.status import status
 from ratchet.model_registry.tags import DIGEST, RECORD
@@ -70,8 +71,8 @@ def test_a_tampered_record_is_refused(served: Project, tamper: Callable[[Path], 
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     tamper(stored_record(served, version))
     with pytest.raises(GateError, match=reason):
-        promote(served, version, by="eve")
-    assert resolve_champion(served).version == 2
+        promote(ModelRegistry.open(served), version, by="eve")
+    assert resolve_champion(ModelRegistry.open(served)).version == 2
 
 
 def test_a_record_of_another_model_is_refused(served: Project) -> None:
@@ -81,7 +82,7 @@ def test_a_record_of_another_model_is_refused(served: Project) -> None:
     stored_record(served, version).write_text(other.model_dump_json())
     move(served, "champion", version)
     reason = f"it is about model {candidate(6).digest[:12]}, not {candidate(5).digest[:12]}"
-    refused = reconcile(served)["refused"]
+    refused = reconcile(ModelRegistry.open(served))["refused"]
     assert (version, reason) == (refused["version"], refused["reason"])
 
 
@@ -89,19 +90,19 @@ def test_a_record_is_not_registered_for_another_model(unserved: Project) -> None
     """Offering a model with the record of another is an error, and makes no version."""
     with pytest.raises(GateError, match="it is about model"):
         offer_model(unserved, baseline(), None, candidate=good_score("a" * 64))
-    assert status(unserved)["versions"] == []
+    assert status(ModelRegistry.open(unserved))["versions"] == []
 
 
 def test_a_request_in_somebody_elses_name_is_nobodys(served: Project) -> None:
     """Who can write to MLflow can move an alias, but not have the history say that ann did."""
-    rollback(served, by="ann", reason="slow")
-    promote(served, 2, by="ann", reason="not so slow")
+    rollback(ModelRegistry.open(served), by="ann", reason="slow")
+    promote(ModelRegistry.open(served), 2, by="ann", reason="not so slow")
     signed = client(served).get_registered_model(served.scope.namespace).tags["ratchet.request"]
     forged = signed.replace('"version":2', '"version":1').replace('"after":3', '"after":4')
     client(served).set_registered_model_tag(served.scope.namespace, "ratchet.request", forged)
     move(served, "requested", 1)
-    reconcile(served)
-    entry = status(served)["history"][-1]
+    reconcile(ModelRegistry.open(served))
+    entry = status(ModelRegistry.open(served))["history"][-1]
     assert (entry["version"], entry["by"]) == (1, "MLflow")
 
 
@@ -110,7 +111,7 @@ def test_a_version_made_by_hand_is_refused(served: Project) -> None:
     source = client(served).get_model_version(served.scope.namespace, "2").source
     client(served).create_model_version(served.scope.namespace, source)
     move(served, "requested", 3)
-    refused = reconcile(served)["refused"]
+    refused = reconcile(ModelRegistry.open(served))["refused"]
     assert (3, "was not registered through the gate") == (refused["version"], refused["reason"])
     assert statuses(served) == ["served", "serving", "refused: was not registered through the gate"]
 
@@ -124,20 +125,20 @@ def test_a_version_made_by_hand_with_a_digest_is_refused(served: Project, run_id
     tags = {"ratchet.digest": candidate(5).digest}
     client(served).create_model_version(served.scope.namespace, source, run_id, tags)
     move(served, "requested", 3)
-    refused = reconcile(served)["refused"]
+    refused = reconcile(ModelRegistry.open(served))["refused"]
     assert (3, reason) == (refused["version"], refused["reason"])
-    assert resolve_champion(served).version == 2
+    assert resolve_champion(ModelRegistry.open(served)).version == 2
 
 
 def test_an_old_request_put_back_is_nobodys(served: Project) -> None:
     """A signed request that was granted once does not name who moved the alias to the same version later."""
-    promote(served, 1, by="ann", reason="slow")
+    promote(ModelRegistry.open(served), 1, by="ann", reason="slow")
     signed = client(served).get_registered_model(served.scope.namespace).tags["ratchet.request"]
-    promote(served, 2, by="bob", reason="not so slow")
+    promote(ModelRegistry.open(served), 2, by="bob", reason="not so slow")
     client(served).set_registered_model_tag(served.scope.namespace, "ratchet.request", signed)
     move(served, "requested", 1)
-    reconcile(served)
-    entry = status(served)["history"][-1]
+    reconcile(ModelRegistry.open(served))
+    entry = status(ModelRegistry.open(served))["history"][-1]
     assert (entry["version"], entry["by"]) == (1, "MLflow")
 
 
@@ -146,7 +147,7 @@ def test_a_version_under_another_digest_does_not_return(served: Project) -> None
     client(served).set_model_version_tag(served.scope.namespace, "1", "ratchet.digest", candidate(5).digest)
     move(served, "requested", 1)
     reason = f"it is about model {baseline().digest[:12]}, not {candidate(5).digest[:12]}"
-    assert reconcile(served)["refused"]["reason"] == reason
+    assert reconcile(ModelRegistry.open(served))["refused"]["reason"] == reason
 
 
 def test_a_version_that_became_another_model_does_not_return(unserved: Project) -> None:
@@ -160,8 +161,8 @@ def test_a_version_that_became_another_model_does_not_return(unserved: Project) 
     for name in (DIGEST, RECORD):
         client(unserved).set_model_version_tag(unserved.scope.namespace, "1", name, tags[name])
     move(unserved, "champion", 1)
-    assert "was another model when it served" == reconcile(unserved)["refused"]["reason"]
-    assert 2 == resolve_champion(unserved).version
+    assert "was another model when it served" == reconcile(ModelRegistry.open(unserved))["refused"]["reason"]
+    assert 2 == resolve_champion(ModelRegistry.open(unserved)).version
 
 
 def test_files_that_load_as_another_model_are_refused(served: Project) -> None:
@@ -171,18 +172,18 @@ def test_files_that_load_as_another_model_are_refused(served: Project) -> None:
     record = noshow_record(served, candidate(5), candidate().digest, directory)
     stored_record(served, version).write_text(record.model_dump_json(), encoding="utf-8")
     move(served, "champion", version)
-    assert reconcile(served)["refused"]["reason"].startswith("is another model when it is loaded")
+    assert reconcile(ModelRegistry.open(served))["refused"]["reason"].startswith("is another model when it is loaded")
 
 
 def test_an_edited_waiver_is_refused(served: Project) -> None:
     """Prolonging a waiver in MLflow breaks its signature."""
     version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
     with pytest.raises(GateError):
-        promote(served, version, by="ann", reason="half the size", until=NOSHOW_END)
+        promote(ModelRegistry.open(served), version, by="ann", reason="half the size", until=NOSHOW_END)
     tags = client(served).get_model_version(served.scope.namespace, str(version)).tags
     longer = tags["ratchet.waiver"].replace("2024-", "2034-")
     client(served).set_model_version_tag(served.scope.namespace, str(version), "ratchet.waiver", longer)
-    refused = reconcile(served)["refused"]
+    refused = reconcile(ModelRegistry.open(served))["refused"]
     assert refused["reason"] == "the signature does not fit: it was edited, or signed with another key"
 
 
@@ -196,10 +197,10 @@ def test_a_waiver_for_another_model_waives_nothing(served: Project) -> None:
         reason="smaller",
         expires=NOSHOW_END + timedelta(days=1),
     )
-    text = sign(waiver, served).model_dump_json()
+    text = SigningKey.open(served).sign(waiver).model_dump_json()
     client(served).set_model_version_tag(served.scope.namespace, str(version), "ratchet.waiver", text)
     with pytest.raises(GateError, match="refused: it is for noshow-hospital"):
-        promote(served, version, by="eve")
+        promote(ModelRegistry.open(served), version, by="eve")
 
 
 def test_a_forged_history_yields_no_model(served: Project) -> None:
@@ -210,7 +211,7 @@ def test_a_forged_history_yields_no_model(served: Project) -> None:
     client(served).set_registered_model_tag(served.scope.namespace, "ratchet.history.000003", forged)
     for step in (resolve_champion, reconcile):
         with pytest.raises(RegistryError, match=r"ratchet\.history\.000003 is not entry 3, signed"):
-            step(served)
+            step(ModelRegistry.open(served))
 
 
 def test_a_replayed_history_entry_yields_no_model(served: Project) -> None:
@@ -220,7 +221,7 @@ def test_a_replayed_history_entry_yields_no_model(served: Project) -> None:
         served.scope.namespace, "ratchet.history.000003", tags["ratchet.history.000001"]
     )
     with pytest.raises(RegistryError, match=r"ratchet\.history\.000003 is not entry 3, signed"):
-        resolve_champion(served)
+        resolve_champion(ModelRegistry.open(served))
 
 
 def test_a_history_entry_of_another_model_yields_no_model(served: Project) -> None:
@@ -236,7 +237,7 @@ def test_a_history_entry_of_another_model_yields_no_model(served: Project) -> No
     move(other, "champion", version)
     for step in (resolve_champion, reconcile):
         with pytest.raises(RegistryError, match=r"ratchet\.history\.000002 is not entry 2, signed"):
-            step(other)
+            step(ModelRegistry.open(other))
 
 
 def break_booster(directory: Path) -> None:
@@ -278,7 +279,7 @@ def test_a_version_with_a_tampered_file_is_refused(served: Project, tamper: Call
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     tamper(artifacts(served, version))
     move(served, "champion", version)
-    refused = in_another_process(reconcile, served)["refused"]
+    refused = in_another_process(reconcile, ModelRegistry.open(served))["refused"]
     assert (version, "no longer holds the files that were judged") == (refused["version"], refused["reason"])
 
 
@@ -286,26 +287,26 @@ def test_a_version_with_a_tampered_file_is_refused(served: Project, tamper: Call
 def test_a_serving_model_that_was_tampered_with_is_an_error(unserved: Project, tamper: Callable[[Path], None]) -> None:
     """With the registry's files and this checkout's copy spoilt alike there is no model, and a process that says so."""
     version = offer_model(unserved, candidate(), None)
-    copy = resolve_champion(unserved).directory
+    copy = resolve_champion(ModelRegistry.open(unserved)).directory
     for directory in (copy, artifacts(unserved, version)):
         tamper(directory)
     with pytest.raises(
         RegistryError, match=r"no longer holds the files that were judged\. .*`ratchet promote VERSION`"
     ):
-        in_another_process(resolve_champion, unserved)
+        in_another_process(resolve_champion, ModelRegistry.open(unserved))
 
 
 def test_a_serving_model_whose_artifacts_changed_is_not_used(unserved: Project) -> None:
     """Replaced model files yield no model, though the copy that was verified before goes on serving this checkout."""
     offer_model(unserved, baseline(), None)
     save_noshow(candidate(), artifacts(unserved, 1))
-    assert resolve_champion(unserved).model.digest == baseline().digest
+    assert resolve_champion(ModelRegistry.open(unserved)).model.digest == baseline().digest
     (unserved.paths.state / "models" / baseline().digest / "model.skops").unlink()
     with pytest.raises(RegistryError, match="no longer holds the files that were judged"):
-        resolve_champion(unserved)
+        resolve_champion(ModelRegistry.open(unserved))
 
 
 def test_a_spoilt_copy_is_fetched_again(served: Project) -> None:
     """The local copy of a model is worth no more than its digest."""
     (served.paths.state / "models" / candidate().digest / "model.skops").write_bytes(b"spoilt")
-    assert resolve_champion(served).model.digest == candidate().digest
+    assert resolve_champion(ModelRegistry.open(served)).model.digest == candidate().digest

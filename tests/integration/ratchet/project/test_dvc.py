@@ -9,7 +9,8 @@ import yaml
 from filelock import FileLock
 
 from ratchet.core.errors import StoreError, VersionError
-from ratchet.project.dvc import commit_stages, features_version, restore
+from ratchet.feature_store.feature_store import FeatureStore
+from ratchet.project.dvc import commit_stages, restore
 from ratchet.project.inputs import inputs
 from ratchet.project.locks import PIPELINES, alone
 from ratchet.project.project import Project
@@ -32,22 +33,22 @@ class TestData:
         record(project, "one")
         locked = yaml.safe_load(kept(project, "one").read_text(encoding="utf-8"))
         expected = locked["stages"][STAGE]["outs"][0]["md5"]
-        assert expected == features_version(project) == directory_md5(project.paths.features)
+        assert expected == FeatureStore.open(project).version() == directory_md5(project.paths.features)
 
     def test_any_change_is_another_version(self, project: Project) -> None:
         """Content, name and absence of a file all count."""
         versions = []
         for name, text in (("a", "1"), ("a", "2"), ("b", "2")):
             write(project, **{name: text})
-            versions.append(features_version(project))
+            versions.append(FeatureStore.open(project).version())
         (project.paths.features / "a").unlink()
-        versions.append(features_version(project))
+        versions.append(FeatureStore.open(project).version())
         assert 4 == len(set(versions))
 
     def test_no_features_is_an_error(self, project: Project) -> None:
         """There is no version of nothing."""
         with pytest.raises(StoreError, match="Run `dvc repro featurize`"):
-            features_version(project)
+            FeatureStore.open(project).version()
 
 
 class TestKeeping:

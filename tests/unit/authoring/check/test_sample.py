@@ -13,6 +13,7 @@ import pytest
 from authoring.check import sample
 from authoring.check.sample import Sample, take_sample
 from ratchet.project.project import Project
+from ratchet.sources.source import Source
 from ratchet.use_case.contract import Batch
 from tests.support import noshow
 from tests.support.projects import noshow_project
@@ -128,7 +129,7 @@ def test_of_too_many_rows_whole_entities_are_left_out(tmp_path: Path) -> None:
     found = take_sample(project)
     kept = found.tables["appointments"]
     patients, source = pc.unique(kept["patient"]), project.settings.source
-    delivered = list(project.loader(source.path, source.options, project.period("all")))[-4].read()[0]
+    delivered = list(Source.open(project).loader(source.path, source.options, project.period("all")))[-4].read()[0]
     theirs = delivered.filter(pc.is_in(delivered["patient"], value_set=patients))
     assert 2 == found.thinned
     assert found.last - first(found) > timedelta(days=65)

@@ -23,6 +23,7 @@ from authoring.init.answers import Answers
 from cli.main import ratchet
 from ratchet.core.errors import RatchetError, SourceError
 from ratchet.features.service import service_spec
+from ratchet.gate.gate import Gate
 from ratchet.gate.reasons import find_reason
 from ratchet.project.project import Project
 from tests.support.begun import begun, project_of
@@ -538,7 +539,7 @@ class TestCommand:
         assert done.exit_code == 0, done.output
         assert f"with zone, distance_km, class_, {fields}" in done.output
         with project_of(tmp_path, "rides") as project:
-            reason, _ = find_reason(project, service_spec(project.use_case).fingerprint)
+            reason, _ = find_reason(Gate.open(project), service_spec(project.use_case).fingerprint)
         assert is_signed == (reason is not None and reason.by == "ann")
 
     def test_says_nothing_of_where_it_runs(self, tmp_path: Path) -> None:

@@ -7,14 +7,16 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ratchet.code.code_digest import closure, code_digest
-from ratchet.project.project import Project
+from ratchet.core.scope import Scope
 from ratchet.sources.batches import loader_code
+from ratchet.sources.source import Source
 from tests.support.checkout import ROOT
 from tests.support.feed import feed_project
 
@@ -176,18 +178,13 @@ def test_another_version_of_a_library_is_other_code(code: Path, tmp_path: Path) 
 
 def test_a_loader_follows_from_its_module(tmp_path: Path) -> None:
     """A function is known by the module that defines it."""
-    assert code_digest("tests.support.feed") == loader_code(feed_project(tmp_path))
+    assert code_digest("tests.support.feed") == loader_code(Source.open(feed_project(tmp_path)))
 
 
 def test_a_loader_that_was_made_follows_from_all_of_its_use_case(tmp_path: Path) -> None:
     """What a call was given stands in the use case, so every edit of that counts."""
-
-    class Made(Project):
-        @property
-        def loader(self) -> Any:
-            fixed = feed_project(tmp_path).loader
-            return lambda *arguments: fixed(*arguments)
-
-    project = feed_project(tmp_path)
-    made = Made(project.root, project.settings.model_copy(update={"use_case": "tests.support.noshow"}))
-    assert code_digest("tests.support.noshow") == loader_code(made)
+    source = Source.open(feed_project(tmp_path))
+    fixed, name = source.loader, source.settings.name
+    made = replace(source.use_case, sources={name: lambda *arguments: fixed(*arguments)})
+    of_noshow = replace(source, use_case=made, scope=Scope("tests.support.noshow", name))
+    assert code_digest("tests.support.noshow") == loader_code(of_noshow)

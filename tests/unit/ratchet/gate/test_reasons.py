@@ -12,10 +12,11 @@ from ratchet.code.git import CodeVersion
 from ratchet.core.errors import GateError
 from ratchet.gate.checks import PLAUSIBLE, run_checks, verdict_of
 from ratchet.gate.evidence import Evidence
+from ratchet.gate.gate import Gate
 from ratchet.gate.plausibility import LinearFit
-from ratchet.gate.reasons import Reason, accept, find_reason, reasons_file
+from ratchet.gate.reasons import Reason, accept, find_reason
 from ratchet.gate.record import GateRecord, admit, build_record, verify
-from ratchet.gate.signing import sign
+from ratchet.gate.signing import SigningKey
 from ratchet.project.project import Project
 from tests.support.models import noshow_baseline
 from tests.support.projects import noshow_project
@@ -33,7 +34,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def signed(project: Project, reason: str = "both are known at noon") -> Reason:
-    return accept(project, CONTRACT.feature_service, CONTRACT.fingerprint, by="ann", reason=reason)
+    return accept(Gate.open(project), CONTRACT.feature_service, CONTRACT.fingerprint, by="ann", reason=reason)
 
 
 def too_good(reason: Reason | None = None, **changes: Any) -> Evidence:
@@ -46,11 +47,11 @@ def record(project: Project, evidence: Evidence) -> GateRecord:
     made = build_record(
         CONTRACT, evidence, project.settings.gate, files=files, data_version="d", code=CodeVersion(None, dirty=True)
     )
-    return sign(made, project)
+    return SigningKey.open(project).sign(made)
 
 
 def edit(project: Project, **changes: Any) -> None:
-    path = reasons_file(project)
+    path = Gate.open(project).reasons_file
     (entry,) = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps([{**entry, **changes}]), encoding="utf-8")
 
@@ -58,20 +59,20 @@ def edit(project: Project, **changes: Any) -> None:
 def test_it_is_found_for_what_it_was_signed_for(project: Project) -> None:
     """The file is beside the use case, and says who accepts what, why and since when."""
     reason = signed(project)
-    assert (reason, "") == find_reason(project, CONTRACT.fingerprint)
+    assert (reason, "") == find_reason(Gate.open(project), CONTRACT.fingerprint)
     assert ("ann", "both are known at noon", project.clock.now()) == (reason.by, reason.reason, reason.at)
-    assert reasons_file(project).is_relative_to(project.root)
+    assert Gate.open(project).reasons_file.is_relative_to(project.root)
 
 
 def test_without_a_file_there_is_none_and_no_objection(project: Project) -> None:
     """Nobody has to sign what is not too good."""
-    assert (None, "") == find_reason(project, CONTRACT.fingerprint)
+    assert (None, "") == find_reason(Gate.open(project), CONTRACT.fingerprint)
 
 
 def test_other_inputs_ask_for_a_new_one(project: Project) -> None:
     """The reason is about the inputs and features that it was signed for."""
     signed(project)
-    found, objection = find_reason(project, "9" * 64)
+    found, objection = find_reason(Gate.open(project), "9" * 64)
     assert found is None
     assert "other inputs or features" in objection
 
@@ -81,7 +82,7 @@ def test_edited_one_does_not_count(project: Project, change: dict[str, str]) -> 
     """Whoever edits the file without the key signs nothing."""
     signed(project)
     edit(project, **change)
-    found, objection = find_reason(project, change.get("fingerprint", CONTRACT.fingerprint))
+    found, objection = find_reason(Gate.open(project), change.get("fingerprint", CONTRACT.fingerprint))
     assert found is None
     assert "signature does not fit" in objection
 
@@ -90,8 +91,8 @@ def test_edited_one_does_not_count(project: Project, change: dict[str, str]) -> 
 def test_file_that_is_no_list_of_reasons_is_an_objection(project: Project, content: str) -> None:
     """It is named, and nothing is taken for a reason."""
     signed(project)
-    reasons_file(project).write_text(content, encoding="utf-8")
-    found, objection = find_reason(project, CONTRACT.fingerprint)
+    Gate.open(project).reasons_file.write_text(content, encoding="utf-8")
+    found, objection = find_reason(Gate.open(project), CONTRACT.fingerprint)
     assert found is None
     assert "is no list of signed reasons" in objection
 
@@ -101,25 +102,25 @@ def test_empty_reason_is_not_signed(project: Project, reason: str) -> None:
     """Nor is a file made."""
     with pytest.raises(GateError, match="answers for nothing"):
         signed(project, reason)
-    assert not reasons_file(project).exists()
+    assert not Gate.open(project).reasons_file.exists()
 
 
 def test_one_of_another_source_stays_and_covers_nothing_here(project: Project) -> None:
     """A use case that is fed from two places has a reason for each; the newest of each is kept."""
     other = with_namespace(project)
     signed(other)
-    assert (None, "") == find_reason(project, CONTRACT.fingerprint)
+    assert (None, "") == find_reason(Gate.open(project), CONTRACT.fingerprint)
     signed(project, "first")
     assert "second" == signed(project, "second").reason
-    assert 2 == len(json.loads(reasons_file(project).read_text(encoding="utf-8")))
-    assert find_reason(other, CONTRACT.fingerprint)[0] is not None
+    assert 2 == len(json.loads(Gate.open(project).reasons_file.read_text(encoding="utf-8")))
+    assert find_reason(Gate.open(other), CONTRACT.fingerprint)[0] is not None
 
 
 def test_signed_reason_lets_a_model_pass_and_stands_in_its_record(project: Project) -> None:
     """The checks show value and bound as they are, and who accepts them why."""
     made = record(project, too_good(signed(project)))
     assert "superior" == made.verdict
-    verify(GateRecord.model_validate_json(made.model_dump_json()), MODEL.digest, project)
+    verify(GateRecord.model_validate_json(made.model_dump_json()), MODEL.digest, Gate.open(project))
     details = [check.detail for check in made.checks if check.name.startswith(PLAUSIBLE)]
     assert 2 == len([detail for detail in details if detail.endswith("accepted by ann: both are known at noon")])
 
@@ -127,7 +128,7 @@ def test_signed_reason_lets_a_model_pass_and_stands_in_its_record(project: Proje
 def test_without_a_reason_the_refusal_names_columns_and_command(project: Project) -> None:
     """Who is turned away learns what to take out, and how to answer for it instead."""
     with pytest.raises(GateError, match="it failed plausible:linear-fit, plausible:error") as refused:
-        admit(record(project, too_good()), MODEL.digest, None, None, project)
+        admit(record(project, too_good()), MODEL.digest, None, None, Gate.open(project))
     assert {"casual, registered", "accept too-good"} <= {
         part for part in ("casual, registered", "accept too-good") if part in refused.value.remedy
     }
@@ -152,9 +153,11 @@ def test_reason_within_a_record_is_verified_again(project: Project) -> None:
     reason = signed(project)
     strangers = {
         "signature does not fit": reason.model_copy(update={"reason": "trust me"}),
-        "other inputs or features": sign(reason.model_copy(update={"fingerprint": "9" * 64}), project),
-        "it was signed for elsewhere": sign(reason.model_copy(update={"model_name": "elsewhere"}), project),
+        "other inputs or features": SigningKey.open(project).sign(reason.model_copy(update={"fingerprint": "9" * 64})),
+        "it was signed for elsewhere": SigningKey.open(project).sign(
+            reason.model_copy(update={"model_name": "elsewhere"})
+        ),
     }
     for problem, stranger in strangers.items():
         with pytest.raises(GateError, match=problem):
-            verify(record(project, too_good(stranger)), MODEL.digest, project)
+            verify(record(project, too_good(stranger)), MODEL.digest, Gate.open(project))

@@ -18,9 +18,10 @@ from ratchet.core.settings import GateSettings
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.gate.checks import Verdict, run_checks, verdict_of
 from ratchet.gate.evidence import Evidence, FirstGains, Gain, SliceScore
+from ratchet.gate.gate import Gate
 from ratchet.gate.plausibility import LEAST_ERROR, LinearFit
 from ratchet.gate.record import GateRecord, Waiver, admit, read, verify, write
-from ratchet.gate.signing import check_signature, sign
+from ratchet.gate.signing import SigningKey
 from ratchet.project.project import Project
 from tests.support.models import TRAINED_UNTIL, noshow_baseline
 from tests.support.projects import NOSHOW_END, noshow_project
@@ -212,7 +213,7 @@ def test_record_survives_its_file(project: Project, tmp_path: Path) -> None:
     record = noshow_record(project, MODEL, skill=0.1 + 0.2)
     write(record, tmp_path / "record.json")
     assert record == read(tmp_path / "record.json")
-    verify(read(tmp_path / "record.json"), MODEL.digest, project)
+    verify(read(tmp_path / "record.json"), MODEL.digest, Gate.open(project))
 
 
 def _edit(record: GateRecord, path: Path, edit: dict[str, Any]) -> GateRecord:
@@ -225,7 +226,7 @@ def test_edited_record_is_refused(project: Project, tmp_path: Path) -> None:
     record = noshow_record(project, MODEL, skill=-1.0)
     edited = _edit(record, tmp_path / "record.json", {"verdict": "superior"})
     with pytest.raises(GateError, match="it was edited"):
-        verify(edited, MODEL.digest, project)
+        verify(edited, MODEL.digest, Gate.open(project))
 
 
 def test_unsigned_record_is_refused(project: Project, tmp_path: Path) -> None:
@@ -233,7 +234,7 @@ def test_unsigned_record_is_refused(project: Project, tmp_path: Path) -> None:
     record = noshow_record(project, MODEL)
     for signature in ("", "not hexadecimal"):
         with pytest.raises(GateError, match="signature does not fit"):
-            verify(_edit(record, tmp_path / "record.json", {"signature": signature}), MODEL.digest, project)
+            verify(_edit(record, tmp_path / "record.json", {"signature": signature}), MODEL.digest, Gate.open(project))
 
 
 def test_signed_verdict_is_not_believed(project: Project) -> None:
@@ -242,16 +243,18 @@ def test_signed_verdict_is_not_believed(project: Project) -> None:
     good = run_checks(good_evidence(), POLICY)
     for lie in ({"verdict": "superior"}, {"verdict": "superior", "checks": good}, {"checks": ()}):
         with pytest.raises(GateError, match="does not follow from its evidence"):
-            verify(sign(record.model_copy(update=lie), project), MODEL.digest, project)
+            verify(SigningKey.open(project).sign(record.model_copy(update=lie)), MODEL.digest, Gate.open(project))
 
 
 def test_record_of_another_model_is_refused(project: Project) -> None:
     """A good record does not lend itself to another model, nor to another city."""
     with pytest.raises(GateError, match="it is about model"):
-        verify(noshow_record(project, MODEL), "e" * 64, project)
-    stranger = sign(noshow_record(project, MODEL).model_copy(update={"model_name": "elsewhere"}), project)
+        verify(noshow_record(project, MODEL), "e" * 64, Gate.open(project))
+    stranger = SigningKey.open(project).sign(
+        noshow_record(project, MODEL).model_copy(update={"model_name": "elsewhere"})
+    )
     with pytest.raises(GateError, match="it is about elsewhere"):
-        verify(stranger, MODEL.digest, project)
+        verify(stranger, MODEL.digest, Gate.open(project))
 
 
 def test_unknown_field_is_no_record(project: Project, tmp_path: Path) -> None:
@@ -278,18 +281,18 @@ def test_absent_record_is_one_clear_error(tmp_path: Path) -> None:
 def test_admission_needs_the_champion_that_serves(project: Project) -> None:
     """A record that compares with something else than what serves now does not admit."""
     record = noshow_record(project, MODEL, champion="b" * 64)
-    admit(record, MODEL.digest, "b" * 64, None, project)
+    admit(record, MODEL.digest, "b" * 64, None, Gate.open(project))
     for serving in ("c" * 64, None):
         with pytest.raises(GateError, match="it compares with bbbbbbbbbbbb, but"):
-            admit(record, MODEL.digest, serving, None, project)
+            admit(record, MODEL.digest, serving, None, Gate.open(project))
 
 
 def test_baseline_is_admitted_only_where_nothing_serves(project: Project) -> None:
     """The record without a champion is worth nothing once there is one."""
     record = noshow_record(project, MODEL)
-    admit(record, MODEL.digest, None, None, project)
+    admit(record, MODEL.digest, None, None, Gate.open(project))
     with pytest.raises(GateError, match="it compares with nothing, but bbbbbbbbbbbb serves"):
-        admit(record, MODEL.digest, "b" * 64, None, project)
+        admit(record, MODEL.digest, "b" * 64, None, Gate.open(project))
 
 
 def test_admission_needs_the_bounds_of_today(project: Project) -> None:
@@ -297,14 +300,14 @@ def test_admission_needs_the_bounds_of_today(project: Project) -> None:
     record = noshow_record(project, MODEL)
     changed = project.settings.gate.model_copy(update={"min_skill": 0.1})
     with pytest.raises(GateError, match="other bounds than"):
-        admit(record, MODEL.digest, None, None, project.with_settings(gate=changed))
+        admit(record, MODEL.digest, None, None, Gate.open(project.with_settings(gate=changed)))
 
 
 def test_refusal_names_the_failed_checks(project: Project) -> None:
     """Who is turned away learns why."""
     record = noshow_record(project, MODEL, skill=-1.0, n=3)
     with pytest.raises(GateError, match="it failed rows, label_coverage, skill"):
-        admit(record, MODEL.digest, None, None, project)
+        admit(record, MODEL.digest, None, None, Gate.open(project))
 
 
 def _waiver(project: Project, **changes: Any) -> Waiver:
@@ -315,15 +318,15 @@ def _waiver(project: Project, **changes: Any) -> Waiver:
         "reason": "half the size",
         "expires": NOSHOW_END + timedelta(1),
     }
-    return sign(Waiver(**{**fields, **changes}), project)
+    return SigningKey.open(project).sign(Waiver(**{**fields, **changes}))
 
 
 def test_non_inferior_model_needs_a_waiver(project: Project) -> None:
     """Not worse is enough only with a person's signed reason."""
     record = noshow_record(project, MODEL, champion="b" * 64, gain=_gain(0.0))
     with pytest.raises(GateError, match="not shown to be better"):
-        admit(record, MODEL.digest, "b" * 64, None, project)
-    admit(record, MODEL.digest, "b" * 64, _waiver(project), project)
+        admit(record, MODEL.digest, "b" * 64, None, Gate.open(project))
+    admit(record, MODEL.digest, "b" * 64, _waiver(project), Gate.open(project))
 
 
 def test_waiver_must_be_for_this_model_signed_and_unexpired(project: Project) -> None:
@@ -337,14 +340,14 @@ def test_waiver_must_be_for_this_model_signed_and_unexpired(project: Project) ->
     }
     for problem, waiver in waivers.items():
         with pytest.raises(GateError, match=problem):
-            admit(record, MODEL.digest, "b" * 64, waiver, project)
+            admit(record, MODEL.digest, "b" * 64, waiver, Gate.open(project))
 
 
 def test_waiver_does_not_help_a_refused_model(project: Project) -> None:
     """A reason waives superiority, never a failed check."""
     record = noshow_record(project, MODEL, champion="b" * 64, gain=_gain(-0.5))
     with pytest.raises(GateError, match="it failed ratchet:non-inferior"):
-        admit(record, MODEL.digest, "b" * 64, _waiver(project), project)
+        admit(record, MODEL.digest, "b" * 64, _waiver(project), Gate.open(project))
 
 
 def test_waiver_needs_a_name_and_a_reason(project: Project) -> None:
@@ -361,9 +364,9 @@ class _Promise(Waiver):
 def test_signature_of_a_document_is_none_of_another_kind(project: Project) -> None:
     """A signature covers the kind too, so that none vouches for what its signer did not mean, though it say the same."""
     waiver = _waiver(project)
-    check_signature(Waiver.model_validate(waiver.model_dump()), project)
+    SigningKey.open(project).verify(Waiver.model_validate(waiver.model_dump()))
     with pytest.raises(GateError, match="signature does not fit"):
-        check_signature(_Promise.model_validate(waiver.model_dump()), project)
+        SigningKey.open(project).verify(_Promise.model_validate(waiver.model_dump()))
 
 
 def test_key_of_another_checkout_is_refused(project: Project, tmp_path: Path) -> None:
@@ -371,7 +374,7 @@ def test_key_of_another_checkout_is_refused(project: Project, tmp_path: Path) ->
     elsewhere = noshow_project(tmp_path / "elsewhere")
     noshow_record(project, MODEL)
     with pytest.raises(GateError, match="signed with another key"):
-        verify(noshow_record(elsewhere, MODEL), MODEL.digest, project)
+        verify(noshow_record(elsewhere, MODEL), MODEL.digest, Gate.open(project))
 
 
 def test_lost_keys_are_errors(project: Project) -> None:
@@ -379,12 +382,12 @@ def test_lost_keys_are_errors(project: Project) -> None:
     record = noshow_record(project, MODEL)
     keys = project.paths.shared_state / "keys"
     (keys / "gate.key").unlink()
-    verify(record, MODEL.digest, project)
+    verify(record, MODEL.digest, Gate.open(project))
     with pytest.raises(GateError, match="the private key is gone"):
         noshow_record(project, MODEL)
     (keys / "gate.pub").unlink()
     with pytest.raises(GateError, match="there is no public key"):
-        verify(record, MODEL.digest, project)
+        verify(record, MODEL.digest, Gate.open(project))
 
 
 def test_halves_of_two_pairs_sign_nothing(project: Project, tmp_path: Path) -> None:
@@ -407,9 +410,9 @@ def test_spoilt_keys_are_errors(project: Project, content: bytes) -> None:
     for name in ("gate.pub", "gate.key"):
         (keys / name).write_bytes(content)
     with pytest.raises(GateError, match=r"gate\.pub: is no Ed25519 key"):
-        verify(record, MODEL.digest, project)
+        verify(record, MODEL.digest, Gate.open(project))
     with pytest.raises(GateError, match=r"gate\.key: is no Ed25519 key"):
-        sign(record, project)
+        SigningKey.open(project).sign(record)
 
 
 def test_public_key_is_restored_from_the_private_one(project: Project) -> None:
@@ -417,13 +420,13 @@ def test_public_key_is_restored_from_the_private_one(project: Project) -> None:
     record = noshow_record(project, MODEL)
     (project.paths.shared_state / "keys" / "gate.pub").unlink()
     assert record == noshow_record(project, MODEL)
-    verify(record, MODEL.digest, project)
+    verify(record, MODEL.digest, Gate.open(project))
 
 
 def test_private_key_is_for_its_owner_alone_and_lies_where_it_is_told(tmp_path: Path) -> None:
     """The key is not readable by others, and RATCHET_SIGNING_KEY moves it out of the checkout."""
     path = tmp_path / "vault" / "mine.key"
     project = Project(tmp_path, noshow_project(tmp_path).settings, Environment(signing_key=str(path)))
-    verify(noshow_record(project, MODEL), MODEL.digest, project)
+    verify(noshow_record(project, MODEL), MODEL.digest, Gate.open(project))
     assert path.stat().st_mode & 0o777 == 0o600
     assert sorted(found.name for found in path.parent.iterdir()) == ["mine.key", "mine.pub"]

@@ -12,11 +12,12 @@ import pytest
 
 from ratchet.core import errors
 from ratchet.core.errors import RatchetError, SettingsError, SourceError
+from ratchet.core.paths import Paths
 from ratchet.core.scope import Scope
 from ratchet.core.settings import SourceSettings
 from ratchet.project import step_reports as reports
-from ratchet.project.paths import Paths
 from ratchet.project.project import PeriodName, Project
+from ratchet.sources.source import Source
 from ratchet.use_case.contract import load_use_case
 from tests.support.parcels import parcels_project
 from tests.support.projects import noshow_project, params
@@ -54,7 +55,7 @@ class TestProject:
         """A typo in source.name is found before anything is read."""
         project = noshow_project(tmp_path).with_settings(source=SourceSettings(name="clinik", path="x"))
         with pytest.raises(SettingsError, match="source 'clinik' is none of clinic"):
-            _ = project.loader
+            _ = Source.open(project).loader
 
     def test_periods_follow_one_another_and_fill_the_whole(self, tmp_path: Path) -> None:
         """They are local days of the use case's time zone."""

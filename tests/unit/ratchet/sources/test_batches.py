@@ -17,6 +17,7 @@ from ratchet.project.project import Project
 from ratchet.sources import batches as batches
 from ratchet.sources import unreadable
 from ratchet.sources.batches import read
+from ratchet.sources.source import Source
 from ratchet.use_case.contract import INSTANT, Batch, SourceTable, Unread
 from tests.support import feed
 from tests.support.feed import feed_project
@@ -118,7 +119,9 @@ class TestWrongDeliveries:
     def test_with_a_name_that_no_file_can_have_are_refused(self, batch: str, tmp_path: Path) -> None:
         """A loader names its batches so that each can be kept in a file of that name."""
         with pytest.raises(SourceError, match="cannot be kept in a file"):
-            batches.find(delivering(tmp_path, Batch("payments", batch, "", lambda: (SCHEMA.empty_table(), []))))
+            batches.find(
+                Source.open(delivering(tmp_path, Batch("payments", batch, "", lambda: (SCHEMA.empty_table(), []))))
+            )
 
 
 def delivering(root: Path, *found: Batch | Unread) -> Project:
@@ -130,8 +133,8 @@ def test_what_is_not_read_is_no_batch(tmp_path: Path) -> None:
     """A loader may name what it leaves out, among its batches."""
     found = [Batch(table, "one", "", lambda: (SCHEMA.empty_table(), [])) for table in ("payments", "shops")]
     project = delivering(tmp_path, *found, Unread("notes.txt", "is no payment"))
-    assert ["payments/one", "shops/one"] == [*batches.find(project).batches]
-    assert (Unread("notes.txt", "is no payment"),) == tuple(batches.find(project).unread)
+    assert ["payments/one", "shops/one"] == [*batches.find(Source.open(project)).batches]
+    assert (Unread("notes.txt", "is no payment"),) == tuple(batches.find(Source.open(project)).unread)
 
 
 class TestConverted:

@@ -94,6 +94,11 @@ class Paths:
         return self.state / "serving.json"
 
     @property
+    def register_report(self) -> Path:
+        """What `register` reported: the versions of the models that were trained last."""
+        return self.reports / "register.json"
+
+    @property
     def requested_file(self) -> Path:
         """Which version people ask for that does not serve yet: written by the sensors, read by DVC for reconcile."""
         return self.shared_state / "sensors" / f"{self.scope.namespace}.requested.json"

@@ -1,0 +1,46 @@
+"""The feature store of a scope: features as of a time in the offline store, as of now in the online store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ratchet.core.environment import Environment
+from ratchet.core.errors import StoreError
+from ratchet.core.scope import Scope
+from ratchet.storage.digests import directory_md5
+from ratchet.use_case.contract import UseCase
+
+if TYPE_CHECKING:
+    from ratchet.project.project import Project
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """What it takes to apply, write and read the features of a use case.
+
+    `offline` holds views/, requests/ and labels/ as Parquet by UTC date, and `databases` is the folder of the registry and the
+    online store where `environment` names no others. Feast keeps paths relative to its own folder, `repo`, so that a checkout
+    may be moved.
+    """
+
+    scope: Scope
+    use_case: UseCase
+    environment: Environment
+    offline: Path
+    databases: Path
+    repo: Path
+
+    @classmethod
+    def open(cls, project: Project) -> FeatureStore:
+        """The feature store of a project, which need not have been applied yet."""
+        paths = project.paths
+        repo = project.root / "feature_repo"
+        return cls(project.scope, project.use_case, project.environment, paths.features, paths.state, repo)
+
+    def version(self) -> str:
+        """DVC's name of the features, requests and labels as they are. Raises StoreError where there are none."""
+        if not self.offline.is_dir():
+            raise StoreError("is not there", subject=str(self.offline), remedy="Run `dvc repro featurize`")
+        return directory_md5(self.offline)

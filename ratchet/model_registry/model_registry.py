@@ -1,0 +1,55 @@
+"""The model registry of a scope: one registered model, with its versions and aliases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ratchet.core.paths import Paths
+from ratchet.core.scope import Scope
+from ratchet.gate.gate import Gate
+
+if TYPE_CHECKING:
+    from ratchet.project.project import Project
+    from ratchet.use_case.contract import UseCase
+
+
+@dataclass(frozen=True)
+class ModelRegistry:
+    """Where the registered model is kept, and what it takes to read and change it. It is opened by `open_registry`.
+
+    `address` and `artifact_location` are MLflow's; where they are empty, database and artifacts lie under state/. The use
+    case is loaded only where it is asked for: most readers do without.
+    """
+
+    paths: Paths
+    gate: Gate
+    address: str
+    artifact_location: str
+    load_use_case: Callable[[], UseCase]
+
+    @classmethod
+    def open(cls, project: Project) -> ModelRegistry:
+        """The registry of a project."""
+        environment = project.environment
+        return cls(
+            project.paths,
+            Gate.open(project),
+            environment.tracking_uri,
+            environment.artifact_location,
+            partial(_use_case, project),
+        )
+
+    @property
+    def scope(self) -> Scope:
+        return self.paths.scope
+
+    @property
+    def use_case(self) -> UseCase:
+        return self.load_use_case()
+
+
+def _use_case(project: Project) -> UseCase:
+    return project.use_case

@@ -1,0 +1,13 @@
+"""The step that two pipelines share, after training and before scoring: who is requested serves, or is refused."""
+
+from __future__ import annotations
+
+from ratchet.model_registry import promotion
+from ratchet.model_registry.model_registry import ModelRegistry
+from ratchet.project.project import Project
+from ratchet.project.step_reports import Report
+
+
+def reconcile(project: Project) -> Report:
+    """Let the requested version serve, or write on it why it may not; see `ratchet.model_registry.promotion`."""
+    return promotion.reconcile(ModelRegistry.open(project))
