@@ -183,10 +183,10 @@ def _model_registry() -> ModelRegistry:
 
 def _run_stage(project: Project, name: str) -> Report:
     from ratchet.project.locks import alone
-    from ratchet.project.step_reports import run
+    from ratchet.project.step_reports import run_step
 
     with alone(project, STEPS[name].keeps_out, wait=STAGE_WAIT):
-        return run(project, name, lambda project: STEPS[name].load()(project))
+        return run_step(project, name, lambda project: STEPS[name].load()(project))
 
 
 def _predictor(prediction_id: str) -> Project:

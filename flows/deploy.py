@@ -29,7 +29,7 @@ _START = "Run `prefect server start`"
 def main(names: tuple[str, ...], is_all: bool) -> None:
     """Schedule the three flows of the use case that params.yaml selects, or of others, on the server of PREFECT_API_URL."""
     try:
-        run(names, is_all)
+        deploy_use_cases(names, is_all)
     except RatchetError as error:
         sys.exit(f"flows.deploy: {error}")
     except subprocess.CalledProcessError as error:
@@ -37,7 +37,7 @@ def main(names: tuple[str, ...], is_all: bool) -> None:
         sys.exit(error.returncode)
 
 
-def run(names: Sequence[str], is_all: bool) -> None:
+def deploy_use_cases(names: Sequence[str], is_all: bool) -> None:
     """Deploy, and say what was scheduled when. Raises SettingsError, and CalledProcessError with Prefect's own output."""
     server, known = _server(), Project.load_all()
     chosen = known if is_all else [Project.load(use_case=name) for name in names or (None,)]

@@ -21,7 +21,7 @@ from ratchet.project.dvc import commit_stages
 from ratchet.project.inputs import Inputs, inputs
 from ratchet.project.locks import Pipeline, alone
 from ratchet.project.project import Project
-from ratchet.project.step_reports import Report, run
+from ratchet.project.step_reports import Report, run_step
 from ratchet.project.steps import Step, steps_of
 
 _TIMEOUT = 3600.0
@@ -97,13 +97,13 @@ def task_of(step: Step) -> Task[[str], None]:
         persist_result=False,
         cache_policy=NO_CACHE,
     )
-    def run_step(use_case: str) -> None:
+    def run_one(use_case: str) -> None:
         project = Project.load(use_case=use_case)
-        report = run(project, step.name, lambda project: step.load()(project))
+        report = run_step(project, step.name, lambda project: step.load()(project))
         rows = [{"what": what, "value": value} for what, value in _flat(report)]
         create_table_artifact(rows, key=_key(project, step.name), description=f"{project.scope.namespace}: {step.name}")
 
-    return run_step
+    return run_one
 
 
 def _flat(report: Report, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -127,7 +127,7 @@ def print_story(project: Project) -> None:
     if story and story["champion"] == champion.model.digest:
         click.echo("Nothing to offer: this champion has met a worse candidate and a drifted window before.")
         return
-    reports.run(
+    reports.run_step(
         project,
         summary.STORY,
         lambda project: {

@@ -16,7 +16,7 @@ Report = dict[str, Any]
 Step = Callable[[Project], Report]
 
 
-def run(project: Project, name: str, step: Step) -> Report:
+def run_step(project: Project, name: str, step: Step) -> Report:
     """Run a step, then write reports/…/{name}.json and its seconds. Both drivers, DVC and Prefect, come through here.
 
     A run that reports what the last one did found nothing to do: the seconds stay those of the run that did it.

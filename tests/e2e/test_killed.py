@@ -17,7 +17,7 @@ import yaml
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.status import status
 from ratchet.project.project import Project
-from tests.support.checkout import environment, noshow_checkout, run
+from tests.support.checkout import environment, noshow_checkout, run_command
 from tests.support.killing import contents
 
 KILLS = 8
@@ -38,7 +38,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def undisturbed(begun: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `dvc repro` leaves when nobody disturbs it."""
     checkout = shutil.copytree(begun, tmp_path_factory.mktemp("undisturbed") / "checkout")
-    run(checkout, "dvc", "repro")
+    run_command(checkout, "dvc", "repro")
     return facts(checkout)
 
 
@@ -72,5 +72,5 @@ def test_killed_at_random_moments_it_ends_right_when_run_again(
     checkout, delays = shutil.copytree(begun, tmp_path / "checkout"), random.Random(seed)
     kills = sum(killed(checkout, delays.uniform(0, LONGEST)) for _ in range(KILLS))
     assert kills > 2
-    run(checkout, "dvc", "repro")
+    run_command(checkout, "dvc", "repro")
     assert undisturbed == facts(checkout)

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 
 from ratchet.models.metrics import METRICS
 from ratchet.project.steps import STEPS
-from tests.support.checkout import commit, noshow_checkout, run, write_params
+from tests.support.checkout import commit, noshow_checkout, run_command, write_params
 from tests.support.rows import ids_below
 
 MODEL = "noshow-clinic"
@@ -30,7 +30,7 @@ from ratchet.project.steps import STEPS
 from ratchet.project import step_reports as reports
 from ratchet.project.project import Project
 for name in sys.argv[1:]:
-    reports.run(Project.load(Path(), "noshow"), name, STEPS[name].load())
+    reports.run_step(Project.load(Path(), "noshow"), name, STEPS[name].load())
 """
 ROLL_BACK_AND_RELEASE = """
 from pathlib import Path
@@ -46,7 +46,7 @@ release(project, by="ann", reason="fixed")
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout in which `dvc repro` has run once."""
     checkout = noshow_checkout(tmp_path_factory.mktemp("loop"))
-    run(checkout, "dvc", "repro")
+    run_command(checkout, "dvc", "repro")
     return checkout
 
 
@@ -73,7 +73,7 @@ def content(folder: Path) -> dict[str, str]:
 
 def run_steps(checkout: Path, *names: str) -> None:
     """Run steps in one process: each of its own imports libraries for seconds."""
-    run(checkout, "python", "-c", ONE_PROCESS, *names)
+    run_command(checkout, "python", "-c", ONE_PROCESS, *names)
 
 
 def report(checkout: Path, step: str) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def test_no_raw_row_is_lost(loop: Path) -> None:
 
 def test_the_summary_has_its_keys(loop: Path) -> None:
     """`ratchet summary` writes reports/summary.json with the keys that others rely on."""
-    run(loop, "python", "-m", "cli", "summary")
+    run_command(loop, "python", "-m", "cli", "summary")
     summary = json.loads((loop / "reports" / "summary.json").read_text(encoding="utf-8"))
     assert {"raw", "accepted", "quarantined"} <= summary["rows"].keys()
     keys = {"log_loss", "auc", "brier", "calibration_error", "n", "from", "to"}
@@ -126,14 +126,14 @@ def test_the_summary_has_its_keys(loop: Path) -> None:
 def test_a_second_run_changes_nothing(loop: Path) -> None:
     """With nothing to do, `dvc repro` runs the sensors alone, and leaves data, reports and dvc.lock as they are."""
     before = content(loop / "data"), content(loop / "reports"), (loop / "dvc.lock").read_bytes()
-    lines = run(loop, "dvc", "repro").stdout.splitlines()
+    lines = run_command(loop, "dvc", "repro").stdout.splitlines()
     assert before == (content(loop / "data"), content(loop / "reports"), (loop / "dvc.lock").read_bytes())
     assert ["Running stage 'sensors':"] == [line for line in lines if line.startswith("Running")]
 
 
 def test_a_user_of_dvc_finds_metrics(loop: Path) -> None:
     """`dvc metrics show` has the models' figures on the holdout, the verdict and the drift, as the reports have them."""
-    shown = json.loads(run(loop, "dvc", "metrics", "show", "--json").stdout)[""]["data"]
+    shown = json.loads(run_command(loop, "dvc", "metrics", "show", "--json").stdout)[""]["data"]
     holdout, drift = (shown[f"reports/noshow/clinic/metrics/{name}.json"]["data"] for name in ("holdout", "drift"))
     evaluated, monitored = report(loop, "evaluate"), report(loop, "monitor")
     for role in ("baseline", "candidate", "champion"):
@@ -145,7 +145,7 @@ def test_a_user_of_dvc_finds_metrics(loop: Path) -> None:
 
 def test_a_user_of_dvc_finds_plots(loop: Path) -> None:
     """`dvc plots show` writes a page with every picture of the training, which loads nothing from elsewhere."""
-    page = run(loop, "dvc", "plots", "show").stdout.strip().removeprefix("file://")
+    page = run_command(loop, "dvc", "plots", "show").stdout.strip().removeprefix("file://")
     html = Path(page).read_text(encoding="utf-8")
     names = ("early_stopping", "importance", "precision_recall", "reliability", "roc")
     assert all(f"{name}.png" in html for name in names)
@@ -153,12 +153,12 @@ def test_a_user_of_dvc_finds_plots(loop: Path) -> None:
     assert len(names) == len(images)
     assert all((Path(page).parent / image).exists() for image in images)
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', html)
-    assert "" == run(loop, "git", "status", "--porcelain", "--", "dvc_plots").stdout
+    assert "" == run_command(loop, "git", "status", "--porcelain", "--", "dvc_plots").stdout
 
 
 def test_an_experiment_shows_parameters_and_metrics(loop: Path) -> None:
     """`dvc exp show` has what people compare experiments by in its columns."""
-    rows = list(csv.DictReader(io.StringIO(run(loop, "dvc", "exp", "show", "--csv").stdout)))
+    rows = list(csv.DictReader(io.StringIO(run_command(loop, "dvc", "exp", "show", "--csv").stdout)))
     assert str(report(loop, "evaluate")["candidate"]["skill"]) == rows[0]["skill"]
     assert str(report(loop, "monitor")["share"]) == rows[0]["drift_share"]
     assert {"candidate.log_loss", "baseline.auc", "verdict", "use_cases.noshow.training.seed"} <= rows[0].keys()
@@ -168,11 +168,11 @@ def test_a_prediction_leads_back_to_data_and_commit(loop: Path) -> None:
     """`ratchet trace` names the data version that dvc.lock has, the commit, and a verified gate record."""
     path = next((loop / "data" / "noshow" / "clinic" / "predictions").rglob("*.parquet"))
     prediction_id = pq.read_table(path)["prediction_id"][0].as_py()
-    traced = run(loop, "python", "-m", "cli", "trace", prediction_id).stdout
+    traced = run_command(loop, "python", "-m", "cli", "trace", prediction_id).stdout
     lock = (loop / "dvc.lock").read_text(encoding="utf-8")
     version = lock.split("path: data/noshow/clinic/features\n")[1].split("md5: ")[1].split("\n")[0]
     assert version in traced
-    assert run(loop, "git", "rev-parse", "HEAD").stdout.strip() in traced
+    assert run_command(loop, "git", "rev-parse", "HEAD").stdout.strip() in traced
 
 
 def test_the_same_data_are_the_same_bytes(copy: Path) -> None:
@@ -191,16 +191,16 @@ def test_a_promotion_in_mlflow_is_scored_by_the_next_run(copy: Path) -> None:
     """After somebody moved the alias `requested`, `dvc repro` scores the fresh window with that version."""
     client = MlflowClient(f"sqlite:///{copy}/state/mlflow.db")
     client.set_registered_model_alias(MODEL, "requested", "1")
-    run(copy, "dvc", "repro", "predict@noshow")
+    run_command(copy, "dvc", "repro", "predict@noshow")
     assert int(client.get_model_version_by_alias(MODEL, "champion").version) == 1
     assert model_versions(copy) == {1}
 
 
 def test_an_experiment_never_serves_by_policy(copy: Path) -> None:
     """`dvc exp run` trains a model that beats what serves: it is registered under the experiment's name, and waits."""
-    run(copy, "python", "-c", ROLL_BACK_AND_RELEASE)
+    run_command(copy, "python", "-c", ROLL_BACK_AND_RELEASE)
     setting = "use_cases.noshow.training.lightgbm.learning_rate=0.2"
-    run(copy, "dvc", "exp", "run", "--name", "faster", "--set-param", setting, "train@noshow")
+    run_command(copy, "dvc", "exp", "run", "--name", "faster", "--set-param", setting, "train@noshow")
     run_steps(copy, "evaluate", "register")
     assert report(copy, "evaluate")["candidate"]["verdict"] == "superior"
     assert "waits for a person: made by the experiment faster" in report(copy, "register")["candidate"]["status"]
@@ -212,7 +212,7 @@ def test_a_registered_model_that_was_deleted_is_registered_again(copy: Path) -> 
     """Deleted in MLflow, it comes back by the next run, and serves and predicts as before."""
     client = MlflowClient(f"sqlite:///{copy}/state/mlflow.db")
     client.delete_registered_model(MODEL)
-    run(copy, "dvc", "repro", "predict@noshow")
+    run_command(copy, "dvc", "repro", "predict@noshow")
     assert int(client.get_model_version_by_alias(MODEL, "champion").version) == 2
     assert model_versions(copy) == {2}
 
@@ -220,7 +220,7 @@ def test_a_registered_model_that_was_deleted_is_registered_again(copy: Path) -> 
 def test_the_demo_has_a_line_for_each_step_that_ran(copy: Path) -> None:
     """A step with something to do has one line, the others are named as up to date, and of DVC and MLflow nothing is seen."""
     (copy / "reports" / "noshow" / "clinic" / "ingest.json").unlink()
-    done = run(copy, "python", "-m", "cli.commands.demo")
+    done = run_command(copy, "python", "-m", "cli.commands.demo")
     lines = done.stdout.splitlines()
     story = lines[: lines.index("")]
     assert ["ingest", "worse", "drifted"] == [line.split()[0] for line in story if line.endswith(" s)")]
@@ -233,7 +233,7 @@ def test_the_demo_has_a_line_for_each_step_that_ran(copy: Path) -> None:
 def test_a_step_that_fails_in_the_demo_is_shown_in_full(copy: Path) -> None:
     """Its own error and DVC's stand on stderr, and it fails."""
     write_params(copy, rows_per_week=0)
-    done = run(copy, "python", "-m", "cli.commands.demo", check=False)
+    done = run_command(copy, "python", "-m", "cli.commands.demo", check=False)
     assert 0 != done.returncode
     assert "ratchet: batch appointments/week-000: holds no row" in done.stderr
     assert "failed to reproduce 'ingest@noshow'" in done.stderr
@@ -256,17 +256,17 @@ def test_after_a_change_of_features_the_champion_is_judged_by_its_own_code(copy:
         checks["predictions:champion"]["status"],
         checks["predictions:champion"]["detail"],
     )
-    assert 1 == len(run(copy, "git", "worktree", "list").stdout.splitlines())
+    assert 1 == len(run_command(copy, "git", "worktree", "list").stdout.splitlines())
 
 
 def test_data_travel_by_a_remote(loop: Path, tmp_path: Path) -> None:
     """What was pushed can be pulled into a fresh clone, which then makes its own stores and the same predictions."""
-    run(loop, "dvc", "push")
+    run_command(loop, "dvc", "push")
     clone = tmp_path / "clone"
-    run(tmp_path, "git", "clone", "--quiet", str(loop), str(clone))
+    run_command(tmp_path, "git", "clone", "--quiet", str(loop), str(clone))
     shutil.copy2(loop / "dvc.lock", clone / "dvc.lock")
-    run(clone, "dvc", "remote", "modify", "--local", "local", "url", str(loop / "state" / "dvc-remote"))
-    run(clone, "dvc", "pull", "--allow-missing")
+    run_command(clone, "dvc", "remote", "modify", "--local", "local", "url", str(loop / "state" / "dvc-remote"))
+    run_command(clone, "dvc", "pull", "--allow-missing")
     assert content(clone / "data" / "noshow" / "clinic" / "features") == content(
         loop / "data" / "noshow" / "clinic" / "features"
     )

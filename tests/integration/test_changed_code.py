@@ -48,17 +48,17 @@ def test_a_step_of_other_code_does_everything_again(
     """All that it wrote is written again; and once more, nothing is."""
     found = [*project.paths.data.glob(outputs), *project.paths.state.glob(outputs)]
 
-    def run() -> int:
+    def files_written() -> int:
         """How many of its files a run of the step writes."""
         before = [path.stat().st_mtime_ns for path in found]
         STEPS[step].load()(project)
         return sum(path.stat().st_mtime_ns != one for path, one in zip(found, before, strict=True))
 
     assert found
-    assert run() == 0
+    assert files_written() == 0
     monkeypatch.setattr(f"{STEPS[step].module}.CODE", "other")
-    assert run() == len(found)
-    assert run() == 0
+    assert files_written() == len(found)
+    assert files_written() == 0
 
 
 def test_an_edited_loader_reads_its_batches_again(tmp_path: Path) -> None:

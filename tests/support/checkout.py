@@ -20,7 +20,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": os.pathsep.join(paths), "PYTHONPATH": ""}
 
 
-def run(checkout: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def run_command(checkout: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a command in the checkout; its output is in the error when it fails."""
     done = subprocess.run(command, cwd=checkout, env=environment(), capture_output=True, text=True, check=False)
     if check and done.returncode:
@@ -30,12 +30,12 @@ def run(checkout: Path, *command: str, check: bool = True) -> subprocess.Complet
 
 def plain_checkout(folder: Path) -> Path:
     """All files that git would track, uncommitted."""
-    listed = run(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
+    listed = run_command(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
+    run_command(folder, "git", "init", "--quiet", "--initial-branch", "main")
     return folder
 
 
@@ -59,6 +59,6 @@ def write_params(folder: Path, **options: int) -> None:
 
 def commit(folder: Path, message: str) -> None:
     """Commit everything, as somebody."""
-    run(folder, "git", "add", "--all")
+    run_command(folder, "git", "add", "--all")
     author = ("-c", "user.name=Test", "-c", "user.email=test@example.invalid")
-    run(folder, "git", *author, "commit", "--quiet", "--allow-empty", "--message", message)
+    run_command(folder, "git", *author, "commit", "--quiet", "--allow-empty", "--message", message)

@@ -59,5 +59,5 @@ def run_through(project: Project) -> Project:
     """The project, every step of which has run once and reported, from a clean commit."""
     committed(project.root)
     for name in STEPS:
-        reports.run(project, name, STEPS[name].load())
+        reports.run_step(project, name, STEPS[name].load())
     return project

@@ -9,7 +9,7 @@ import yaml
 from ratchet.project.dvc import commit_stages
 from ratchet.project.inputs import inputs
 from ratchet.project.project import Project
-from tests.support.checkout import commit, run
+from tests.support.checkout import commit, run_command
 from tests.support.projects import noshow_project
 
 STAGE = "featurize@tests.support.noshow"
@@ -27,7 +27,7 @@ def recorded_project(tmp_path: Path) -> Project:
     (tmp_path / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n", encoding="utf-8")
     (tmp_path / ".dvc" / "config").write_text("[core]\n    analytics = false\n", encoding="utf-8")
     (tmp_path / ".gitignore").write_text("/data/\n/state/\n", encoding="utf-8")
-    run(tmp_path, "git", "init", "--quiet")
+    run_command(tmp_path, "git", "init", "--quiet")
     commit(tmp_path, "Begin")
     return project
 

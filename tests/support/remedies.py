@@ -38,7 +38,7 @@ def follow(project: Project, remedy: str) -> RatchetError | None:
 
 def _stage(project: Project, words: Words) -> None:
     (name,) = words
-    reports.run(project, name, STEPS[name].load())
+    reports.run_step(project, name, STEPS[name].load())
 
 
 def _accept(project: Project, words: Words) -> None:

@@ -55,7 +55,7 @@ def begin(root: Path, name: str) -> None:
     begun(root, name, make(root / "data.csv"), answers)
 
 
-def run(project: Project) -> dict[str, Any]:
+def run_steps(project: Project) -> dict[str, Any]:
     """Every step, in order and from a clean commit; what each reported."""
     committed(project.root)
     return {name: STEPS[name].load()(project) for name in STEPS}
@@ -81,7 +81,7 @@ def test_a_candidate_serves(name: str, tmp_path: Path) -> None:
     """
     begin(checkout(tmp_path), name)
     with project_of(tmp_path, name) as project:
-        reports = run(project)
+        reports = run_steps(project)
         verdicts = {model: reports["evaluate"][model]["verdict"] for model in ("baseline", "candidate")}
         answer = answered(project)
     assert {"baseline": "superior", "candidate": "superior"} == verdicts

@@ -48,7 +48,7 @@ def test_a_worse_candidate_is_refused_with_its_reason(project: Project, told: Su
 
 def test_uncommitted_models_serve_because_somebody_asks(unserved: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """The policy leaves them to whoever types the command: both are promoted in that name, the baseline first."""
-    reports.run(trained(unserved, dirty=True), "register", register)
+    reports.run_step(trained(unserved, dirty=True), "register", register)
     assert status(ModelRegistry.open(unserved))["champion"] is None
     ask_in_person(unserved)
     found = status(ModelRegistry.open(unserved))
@@ -58,10 +58,10 @@ def test_uncommitted_models_serve_because_somebody_asks(unserved: Project, capsy
 
 def test_nobody_asks_over_a_rollback(unserved: Project) -> None:
     """Where a person went back, the command leaves that version in place."""
-    reports.run(trained(unserved, dirty=True), "register", register)
+    reports.run_step(trained(unserved, dirty=True), "register", register)
     ask_in_person(unserved)
     rollback(ModelRegistry.open(unserved), by="ann", reason="slow")
-    reports.run(unserved, "register", register)
+    reports.run_step(unserved, "register", register)
     ask_in_person(unserved)
     assert status(ModelRegistry.open(unserved))["champion"] == 1
 

@@ -301,7 +301,7 @@ def test_a_champion_that_was_deleted_is_told(served: Project) -> None:
     told = next(line for line in text.splitlines() if "has been deleted" in line)
     assert "version 2" in told
     assert "`ratchet rollback" in told
-    reports.run(served, "register", lambda _: {})
+    reports.run_step(served, "register", lambda _: {})
     assert [f"  {told}"] == section(build(served), "Serving")
 
 
@@ -311,7 +311,7 @@ def test_a_registered_model_that_was_deleted_is_told(served: Project) -> None:
     text = render_status(status(ModelRegistry.open(served)))
     assert "`dvc repro monitor@" in text
     assert "verdict" not in text
-    reports.run(served, "register", lambda _: {})
+    reports.run_step(served, "register", lambda _: {})
     assert section(build(served), "Serving")[0].strip() in text
 
 

@@ -36,7 +36,7 @@ def project(tmp_path: Path) -> Project:
     return project
 
 
-def run(project: Project) -> Report:
+def ingest_and_validate(project: Project) -> Report:
     ingest(project)
     return validate(project)
 
@@ -67,7 +67,7 @@ def prepare(root: Path) -> None:
     deliver_shops(project)
     deliver(project, "two", [payment(1, EVENING), payment(2, EVENING, amount=-1.0)])
     deliver(project, "one", [payment(1, MORNING)])
-    run(project)
+    ingest_and_validate(project)
     deliver(project, "one", [payment(3, MORNING), payment(1, EVENING)])
     ingest(project)
 
@@ -88,7 +88,7 @@ class TestRows:
             payment(6, MORNING, amount=None, shop=None),
         ]
         deliver(project, "one", rows)
-        run(project)
+        ingest_and_validate(project)
         expected = {
             "one:00000001": ["amount_out_of_range"],
             "one:00000002": ["amount_out_of_range", "unknown_shop"],
@@ -109,13 +109,13 @@ class TestRows:
             },
             "reasons": {"amount_out_of_range": 1, "duplicate_key": 1},
         }
-        assert expected == run(project)
-        assert expected == run(project)
+        assert expected == ingest_and_validate(project)
+        assert expected == ingest_and_validate(project)
 
     def test_accepted_rows_lie_by_the_utc_date_of_their_event(self, project: Project) -> None:
         """An event table is partitioned by date, a reference table is not."""
         deliver(project, "one", [payment(1, EVENING), payment(2, MORNING)])
-        run(project)
+        ingest_and_validate(project)
         expected = {
             "_manifest.json",
             "payments/date=2024-01-01/one.parquet",
@@ -127,21 +127,23 @@ class TestRows:
     def test_a_batch_without_one_good_row_is_accepted_as_none(self, project: Project) -> None:
         """Quarantine holds it all, and nothing is lost."""
         deliver(project, "one", [payment(None, MORNING), payment(2, MORNING, shop="z")])
-        assert {"raw": 2, "accepted": 0, "quarantined": 2, "duplicates": 0} == run(project)["tables"]["payments"]
+        assert {"raw": 2, "accepted": 0, "quarantined": 2, "duplicates": 0} == ingest_and_validate(project)["tables"][
+            "payments"
+        ]
         assert ["one:00000000", "one:00000001"] == list(reasons(project))
 
     def test_a_key_that_is_not_a_number_is_none(self, project: Project) -> None:
         """NaN equals nothing, not even itself: as a key it is as good as null."""
         measured = with_table(project, "payments", key=("amount",))
         deliver(project, "one", [payment(1, MORNING, amount=float("nan")), payment(2, MORNING)])
-        run(measured)
+        ingest_and_validate(measured)
         assert "null_key" in reasons(project)["one:00000000"]
         assert ["one:00000001"] == accepted(project)
 
     def test_a_row_too_few_is_an_error(self, project: Project) -> None:
         """Where accepted and quarantined rows are not all raw ones, the step fails and names the table."""
         deliver(project, "one", [payment(1, MORNING), payment(2, MORNING), payment(3, MORNING, amount=-5.0)])
-        run(project)
+        ingest_and_validate(project)
         manifest = read_manifest(project.paths.accepted)
         manifest["payments/one"]["rows"] = 1
         write_json(project.paths.accepted / MANIFEST, manifest)
@@ -151,7 +153,7 @@ class TestRows:
     def test_a_row_that_was_delivered_and_is_not_raw_is_an_error(self, project: Project) -> None:
         """The rows that the source was counted to hold are those that are accepted or quarantined."""
         path = deliver(project, "one", [payment(1, MORNING), payment(2, MORNING)])
-        run(project)
+        ingest_and_validate(project)
         raw = project.paths.raw / "payments" / "one.parquet"
         table = pq.read_table(raw, partitioning=None)
         pq.write_table(table.slice(1), raw)
@@ -173,7 +175,7 @@ class TestUnreadable:
         """They are judged by nothing else, and what was delivered stands beside them."""
         rows = [payment(1, MORNING), payment(None, "0001-01-01", amount=float("inf")), payment(2, MORNING)]
         deliver(project, "one", rows)
-        report = run(project)
+        report = ingest_and_validate(project)
         assert {"raw": 3, "accepted": 2, "quarantined": 1, "duplicates": 0} == report["tables"]["payments"]
         assert {"one:00000001": ["unreadable_at", "unreadable_amount"]} == reasons(project)
         kept = dict(read(project.paths.quarantine)[0]["unreadable"])
@@ -186,13 +188,15 @@ class TestUnreadable:
             project, "one", [payment(1, MORNING, amount=float("inf")), payment(1, MORNING), payment(2, "9999-01-01")]
         )
         deliver(project, "two", [payment(2, EVENING)])
-        run(project)
+        ingest_and_validate(project)
         assert ["one:00000001", "two:00000000"] == sorted(accepted(project))
 
     def test_batch_of_one_such_row_is_accepted_as_none(self, project: Project) -> None:
         """There is nothing left to judge."""
         deliver(project, "one", [payment(1, "2200-01-01")])
-        assert {"raw": 1, "accepted": 0, "quarantined": 1, "duplicates": 0} == run(project)["tables"]["payments"]
+        assert {"raw": 1, "accepted": 0, "quarantined": 1, "duplicates": 0} == ingest_and_validate(project)["tables"][
+            "payments"
+        ]
 
 
 PATTERNS = ["jan[1]", "ja[n]1", "jan*", "jan?", "**", "[!x]an1"]
@@ -207,7 +211,7 @@ class TestNames:
             deliver(project, name, [payment(number, MORNING)])
             deliver(project, name, [{"shop": name, "city": "z"}], table="shops")
         deliver(project, "\u00ff", [payment(number, EVENING) for number in range(len(names) + 1)])
-        run(project)
+        ingest_and_validate(project)
         assert {f"\u00ff:{number:08d}": ["duplicate_key"] for number in range(len(names))} == reasons(project)
         expected = {f"{name}:00000000" for name in names}
         assert {*expected, f"\u00ff:{len(names):08d}"} == {*accepted(project)}
@@ -220,55 +224,55 @@ class TestNames:
         deliver_shops(project)
         deliver(project, "one", [payment(1, MORNING)])
         deliver(project, "two", [payment(1, MORNING)])
-        assert {"duplicate_key": 1} == run(project)["reasons"]
+        assert {"duplicate_key": 1} == ingest_and_validate(project)["reasons"]
 
 
 class TestDuplicates:
     def test_the_first_good_row_with_a_key_counts(self, project: Project) -> None:
         """A row that breaks a rule takes no key: the next one with it is accepted."""
         deliver(project, "one", [payment(1, MORNING, amount=-1.0), payment(1, MORNING), payment(1, EVENING)])
-        run(project)
+        ingest_and_validate(project)
         assert {"one:00000000": ["amount_out_of_range"], "one:00000002": ["duplicate_key"]} == reasons(project)
 
     def test_an_earlier_batch_counts_first(self, project: Project) -> None:
         """A key that an earlier batch delivered is a duplicate; batches are in order of their names."""
         deliver(project, "two", [payment(1, MORNING), payment(2, MORNING)])
         deliver(project, "one", [payment(1, MORNING), payment(3, MORNING)])
-        run(project)
+        ingest_and_validate(project)
         assert {"two:00000000": ["duplicate_key"]} == reasons(project)
 
     def test_a_key_without_its_time_counts_on_every_date(self, project: Project) -> None:
         """A row that comes again under another date is no other row."""
         deliver(project, "one", [payment(1, MORNING), payment(2, MORNING, amount=-1.0)])
         deliver(project, "two", [payment(1, "2024-03-05T10:00"), payment(2, "2024-03-05T10:00")])
-        run(project)
+        ingest_and_validate(project)
         assert {"one:00000001": ["amount_out_of_range"], "two:00000000": ["duplicate_key"]} == reasons(project)
 
     def test_what_an_earlier_batch_lost_to_quarantine_takes_no_key(self, project: Project) -> None:
         """Only accepted rows of earlier batches count."""
         deliver(project, "one", [payment(1, MORNING, shop="z")])
         deliver(project, "two", [payment(1, MORNING)])
-        run(project)
+        ingest_and_validate(project)
         assert ["two:00000000"] == accepted(project)
 
     def test_a_changed_batch_judges_later_ones_again(self, project: Project) -> None:
         """When the first of two rows with a key goes, the second is accepted after all."""
         deliver(project, "one", [payment(1, MORNING), payment(2, MORNING)])
         deliver(project, "two", [payment(1, MORNING)])
-        run(project)
+        ingest_and_validate(project)
         assert {"two:00000000": ["duplicate_key"]} == reasons(project)
         deliver(project, "one", [payment(2, MORNING)])
-        run(project)
+        ingest_and_validate(project)
         assert ["one:00000000", "two:00000000"] == accepted(project)
 
     def test_a_new_batch_leaves_earlier_ones_alone(self, project: Project) -> None:
         """Only what comes after a changed batch is judged again."""
         deliver(project, "one", [payment(1, MORNING)])
-        run(project)
+        ingest_and_validate(project)
         before = unit_digests(project.paths.accepted)["payments/one"]
         written = (project.paths.quarantine / "payments" / "one.parquet").stat().st_mtime_ns
         deliver(project, "two", [payment(2, MORNING)])
-        run(project)
+        ingest_and_validate(project)
         assert before == unit_digests(project.paths.accepted)["payments/one"]
         assert written == (project.paths.quarantine / "payments" / "one.parquet").stat().st_mtime_ns
 
@@ -281,7 +285,7 @@ class TestDuplicates:
         ]
         for batch, rows in rng.sample(batches, len(batches)):
             deliver(project, batch, rows)
-        run(project)
+        ingest_and_validate(project)
         assert sorted(_first_good_rows(batches)) == sorted(accepted(project))
 
 
@@ -305,7 +309,7 @@ class TestRuns:
         reports = []
         for name, steps in (("slow", [1, 2]), ("fast", [2])):
             project = noshow_project(tmp_path / name, rows_per_week=10)
-            reports += [json.dumps(run(_until(project, date(2024, months + 1, 1)))) for months in steps]
+            reports += [json.dumps(ingest_and_validate(_until(project, date(2024, months + 1, 1)))) for months in steps]
         assert contents(tmp_path / "slow") == contents(tmp_path / "fast")
         assert reports[1] == reports[2]
 

@@ -23,7 +23,7 @@ from ratchet.project.locks import PIPELINES, Pipeline, alone
 from ratchet.project.project import Project
 from ratchet.project.step_reports import read
 from ratchet.storage.files import atomic
-from tests.support.checkout import commit, environment, noshow_checkout, run, write_params
+from tests.support.checkout import commit, environment, noshow_checkout, run_command, write_params
 from tests.support.killing import contents
 from tests.support.prefect_server import START_SECONDS, PrefectServer, prefect_server
 from tests.support.webhook import webhook
@@ -80,7 +80,7 @@ def hook() -> Iterator[tuple[str, SimpleQueue[dict[str, Any]]]]:
 @pytest.fixture(scope="module")
 def too_early(server: PrefectServer, checkout: Path) -> subprocess.CompletedProcess[str]:
     """Deploying before there is a work pool."""
-    return run(checkout, "python", "-m", "flows.deploy", "noshow", check=False)
+    return run_command(checkout, "python", "-m", "flows.deploy", "noshow", check=False)
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +88,10 @@ def said(
     too_early: subprocess.CompletedProcess[str], checkout: Path, hook: tuple[str, SimpleQueue[dict[str, Any]]]
 ) -> list[str]:
     """What was printed when the use case was deployed, as prefect.yaml says to do it, to a server that tells the webhook."""
-    run(checkout, "prefect", "work-pool", "create", "ratchet", "--type", "process")
+    run_command(checkout, "prefect", "work-pool", "create", "ratchet", "--type", "process")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RATCHET_NOTIFY_URL", hook[0])
-        return run(checkout, "python", "-m", "flows.deploy", "noshow").stdout.splitlines()
+        return run_command(checkout, "python", "-m", "flows.deploy", "noshow").stdout.splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def ran(deployed: PrefectServer, checkout: Path) -> PrefectServer:
     for deployment in SCHEDULES:
         deployed.start(deployment)
         queue = deployment.partition("/")[0]
-        run(checkout, "prefect", "worker", "start", "--pool", "ratchet", "--work-queue", queue, "--run-once")
+        run_command(checkout, "prefect", "worker", "start", "--pool", "ratchet", "--work-queue", queue, "--run-once")
     return deployed
 
 
@@ -132,7 +132,7 @@ def test_deploying_says_what_was_scheduled_when_and_what_is_next(server: Prefect
 
 def test_a_use_case_that_there_is_not_is_a_line(server: PrefectServer, checkout: Path) -> None:
     """The selected one of this checkout has no section; the error names those that have."""
-    done = run(checkout, "python", "-m", "flows.deploy", check=False)
+    done = run_command(checkout, "python", "-m", "flows.deploy", check=False)
     assert (1, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n"))
     assert "known are noshow" in done.stderr
 
@@ -149,7 +149,7 @@ def test_a_server_that_is_missing_is_a_line(
 ) -> None:
     """Named or not, it has to be started."""
     monkeypatch.setenv("PREFECT_API_URL", address)
-    done = run(checkout, "python", "-m", "flows.deploy", "noshow", check=False)
+    done = run_command(checkout, "python", "-m", "flows.deploy", "noshow", check=False)
     assert (1, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n"))
     assert "prefect server start" in done.stderr
 
@@ -196,7 +196,7 @@ def test_an_artifact_has_a_row_for_each_check(ran: PrefectServer) -> None:
 def test_dvc_finds_the_stages_of_every_flow_clean(ran: PrefectServer, checkout: Path) -> None:
     """What the flows left is what the other driver would have left: it has nothing to run."""
     stages = [f"{stage}@noshow" for flow in STAGES.values() for stage in flow]
-    assert CLEAN in run(checkout, "dvc", "status", *stages).stdout
+    assert CLEAN in run_command(checkout, "dvc", "status", *stages).stdout
 
 
 def test_the_data_of_a_run_can_be_had_again(ran: PrefectServer, checkout: Path) -> None:
@@ -208,7 +208,7 @@ def test_the_data_of_a_run_can_be_had_again(ran: PrefectServer, checkout: Path) 
     shutil.rmtree(noshow.paths.data)
     ratchet, *arguments = shown.split("```")[1].split()
     assert "ratchet" == ratchet
-    run(checkout, "python", "-m", "cli", *arguments)
+    run_command(checkout, "python", "-m", "cli", *arguments)
     assert before == contents(noshow.paths.features)
     assert version == FeatureStore.open(noshow).version()
 
@@ -249,7 +249,7 @@ def test_while_one_flow_fits_those_of_other_pipelines_go_on(ran: PrefectServer, 
         while not (checkout / "state" / "fitting").exists():
             with suppress(subprocess.TimeoutExpired):
                 raise AssertionError(f"it ended with {training.wait(0.1)} and fitted nothing")
-        run(checkout, "python", "-m", "flows.feature")
+        run_command(checkout, "python", "-m", "flows.feature")
         assert None is training.poll()
         assert [True, False, False] == [is_kept_out(noshow, pipeline) for pipeline in PIPELINES]
         select(checkout, "another")
@@ -257,7 +257,7 @@ def test_while_one_flow_fits_those_of_other_pipelines_go_on(ran: PrefectServer, 
         assert 0 == training.wait()
     assert not is_kept_out(noshow, "training")
     stages = [f"{stage}@noshow" for flow in ("feature", "training") for stage in STAGES[flow]]
-    assert CLEAN in run(checkout, "dvc", "status", *stages).stdout
+    assert CLEAN in run_command(checkout, "dvc", "status", *stages).stdout
 
 
 def test_a_step_that_fails_fails_its_flow(
@@ -266,7 +266,7 @@ def test_a_step_that_fails_fails_its_flow(
     """The state of the run has the one-line error, nothing is tried again, no version is recorded, and the webhook is told."""
     before = (checkout / "dvc.lock").read_bytes(), contents(project(checkout).paths.raw)
     write_params(checkout, rows_per_week=0)
-    done = run(checkout, "python", "-m", "flows.feature", check=False)
+    done = run_command(checkout, "python", "-m", "flows.feature", check=False)
     assert 0 != done.returncode
     found = ran.newest_run("feature")
     assert "FAILED" == found["state"]["type"]
@@ -290,5 +290,5 @@ def test_what_cannot_be_delivered_is_logged(ran: PrefectServer) -> None:
 def test_without_an_address_nobody_is_told(ran: PrefectServer, checkout: Path) -> None:
     """Deployed again without the setting, the server has no automation any more."""
     assert 1 == len(ran.automations())
-    run(checkout, "python", "-c", "from flows.notification import tell_of_failures; tell_of_failures('')")
+    run_command(checkout, "python", "-c", "from flows.notification import tell_of_failures; tell_of_failures('')")
     assert [] == ran.automations()

@@ -16,7 +16,7 @@ from ratchet.model_registry.champion import Champion
 from ratchet.models.model import Contract
 from ratchet.project.project import Project
 from tests.support.champions import noshow_champion
-from tests.support.checkout import commit, run
+from tests.support.checkout import commit, run_command
 from tests.support.models import TRAINED_UNTIL, noshow_candidate, noshow_columns, noshow_contract, save_noshow
 from tests.support.projects import NOSHOW_END, noshow_project, params
 from training_pipeline import score_holdout
@@ -37,7 +37,7 @@ Commit = Callable[[str], Champion]
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A git repository that is not a project yet."""
-    run(tmp_path, "git", "init", "--quiet")
+    run_command(tmp_path, "git", "init", "--quiet")
     (tmp_path / ".gitignore").write_text("/state/\n/champion/\n", encoding="utf-8")
     (tmp_path / "params.yaml").write_text(
         "use_case: another\nuse_cases: {tests.support.noshow: {seed_of_then: 5}}\n", encoding="utf-8"
@@ -56,7 +56,7 @@ def made_by(project: Project) -> Commit:
         commit(project.root, "Begin")
         module.write_text("raise SystemExit('this is today')", encoding="utf-8")
         return with_contract(
-            noshow_champion(project), commit=run(project.root, "git", "rev-parse", "HEAD").stdout.strip()
+            noshow_champion(project), commit=run_command(project.root, "git", "rev-parse", "HEAD").stdout.strip()
         )
 
     return champion
@@ -81,7 +81,7 @@ def test_the_code_of_its_own_commit_answers(project: Project, made_by: Commit) -
     assert answers.obstacle == ""
     expected = pd.Series([row / ROWS for row in range(ROWS)], index=holdout().rows["request_id"])
     pd.testing.assert_series_equal(expected, answers.predicted.sort_index(), check_names=False, check_index_type=False)
-    assert 1 == len(run(project.root, "git", "worktree", "list").stdout.splitlines())
+    assert 1 == len(run_command(project.root, "git", "worktree", "list").stdout.splitlines())
     assert [] == [*project.paths.state.glob("own_code*")]
 
 
@@ -153,7 +153,7 @@ def test_code_that_cannot_be_restored_is_an_obstacle(
 def test_what_a_killed_run_left_is_no_hindrance(project: Project, made_by: Commit) -> None:
     """A checkout that was never removed, half there and still locked, makes way for the next."""
     champion, folder = made_by(ANSWER), project.paths.state / "own_code"
-    run(project.root, "git", "worktree", "add", "--quiet", "--lock", "--detach", str(folder))
+    run_command(project.root, "git", "worktree", "add", "--quiet", "--lock", "--detach", str(folder))
     (folder / ".git").unlink()
     (folder / "predictions.parquet").write_text("half", encoding="utf-8")
     assert predict_or_explain(project, champion, holdout()).obstacle == ""

@@ -29,7 +29,7 @@ from ratchet.models.model_files import REFERENCE
 from ratchet.project.project import Project
 from ratchet.use_case.contract import Task
 from tests.support.accepted import accept_all
-from tests.support.checkout import commit, run
+from tests.support.checkout import commit, run_command
 from tests.support.mistakes import outcome_in_the_request, with_examples
 from tests.support.projects import noshow_project
 from tests.support.registry import copied
@@ -121,12 +121,12 @@ def test_a_contract_says_whether_its_code_was_committed(built: Project, tmp_path
     """Outside a repository there is no commit; in one the contract names it, and says what was changed since."""
     project = copied(built, tmp_path / "copy")
     (project.root / ".gitignore").write_text("/data/\n/state/\n/feature_repo/\n", encoding="utf-8")
-    run(project.root, "git", "init", "--quiet")
+    run_command(project.root, "git", "init", "--quiet")
     commit(project.root, "Begin")
     committed = read_training_set(project).contract
     (project.root / "params.yaml").write_text("use_case: another\n", encoding="utf-8")
     changed = read_training_set(project).contract
-    head = run(project.root, "git", "rev-parse", "HEAD").stdout.strip()
+    head = run_command(project.root, "git", "rev-parse", "HEAD").stdout.strip()
     contracts = (_model(built, "candidate").contract, committed, changed)
     assert [(None, True), (head, False), (head, True)] == [(each.commit, each.dirty) for each in contracts]
 

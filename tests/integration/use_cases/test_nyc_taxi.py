@@ -18,7 +18,7 @@ from ratchet.project.project import Project
 from ratchet.storage.files import read_json
 from ratchet.use_case.contract import ROW_ID
 from tests.support.accepted import check_for_leaks
-from tests.support.checkout import commit, plain_checkout, run
+from tests.support.checkout import commit, plain_checkout, run_command
 from tests.support.rows import ids_below
 from tests.support.taxi import between, delivered, real_months, taxi_project
 from use_cases.nyc_taxi.rules import TRIP_RULES
@@ -141,7 +141,7 @@ class TestRealMonths:
         """`make demo DATA=…`: every such pickup of March is judged, LightGBM is superior, and wrong by 5.1 minutes at most."""
         checkout = plain_checkout(tmp_path)
         commit(checkout, "Begin")
-        run(
+        run_command(
             checkout,
             "python",
             "-m",

@@ -8,7 +8,7 @@ import pytest
 
 from ratchet.code.git import CodeVersion, code_version
 from ratchet.project.project import Project
-from tests.support.checkout import run
+from tests.support.checkout import run_command
 from tests.support.recorded import record, recorded_project, write
 
 
@@ -23,7 +23,7 @@ class TestCode:
         """Data, state and dvc.lock change without changing the code."""
         write(project, a="1")
         record(project, "one")
-        head = run(project.root, "git", "rev-parse", "HEAD").stdout.strip()
+        head = run_command(project.root, "git", "rev-parse", "HEAD").stdout.strip()
         assert CodeVersion(head, dirty=False) == code_version(project.root)
 
     @pytest.mark.parametrize("name", ["code.py", "new.py"])

@@ -48,7 +48,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = noshow_project(committed(tmp_path_factory.mktemp("trained")), rows_per_week=150)
     project = project.with_settings(gate=project.settings.gate.model_copy(update=QUICK))
     accept_all(project)
-    reports.run(project, "validate", lambda _: {"rows": {}, "reasons": {}})
+    reports.run_step(project, "validate", lambda _: {"rows": {}, "reasons": {}})
     featurize(project)
     materialize(project)
     dataset(project)
@@ -61,7 +61,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def judged_once(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A checkout in which both models are good and were judged."""
     project = copied(trained, tmp_path_factory.mktemp("judged"))
-    reports.run(project, "evaluate", evaluate)
+    reports.run_step(project, "evaluate", evaluate)
     return project
 
 
@@ -81,7 +81,7 @@ def grouped_by_nothing(project: Project, baseline: Baseline = (("hour",), ())) -
     """The project with a baseline that groups by what says nothing of the label, or not at all, trained and judged."""
     project = with_use_case(project, baseline=baseline)
     train(project)
-    reports.run(project, "evaluate", evaluate)
+    reports.run_step(project, "evaluate", evaluate)
     return project
 
 
@@ -118,8 +118,8 @@ def test_labels_of_pure_noise_let_nothing_serve(trained: Project, tmp_path: Path
     featurize(project)
     dataset(project)
     train(project)
-    reports.run(project, "evaluate", evaluate)
-    reports.run(project, "register", register)
+    reports.run_step(project, "evaluate", evaluate)
+    reports.run_step(project, "register", register)
     for name in ("baseline", "candidate"):
         assert {"first:over-constant", "first:over-reference"} & failed(record(project, name))
     assert champion_version(ModelRegistry.open(project)) is None
@@ -201,6 +201,6 @@ def test_changed_features_lead_to_the_reason_why_the_new_model_does_not_serve(ju
     apply(FeatureStore.open(changed))
     dataset(changed)
     train(changed)
-    reports.run(changed, "evaluate", evaluate)
+    reports.run_step(changed, "evaluate", evaluate)
     assert "`ratchet summary`" in error.value.remedy
     assert "never committed" in render(build(changed))

@@ -64,7 +64,7 @@ def open_problem(project: Project) -> RegistryError:
 @pytest.fixture
 def registered(served: Project) -> Project:
     """A project whose register step has reported, as after `dvc repro`."""
-    reports.run(served, "register", register)
+    reports.run_step(served, "register", register)
     return served
 
 

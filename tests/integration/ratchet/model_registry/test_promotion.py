@@ -237,13 +237,13 @@ def test_there_is_nothing_to_release_without_a_rollback(served: Project) -> None
 
 def test_a_registry_that_lost_its_model_is_noticed_and_filled_again(served: Project) -> None:
     """The sensor names the digests that are gone; registering again brings them back, the baseline first."""
-    reports.run(served, "register", register)
+    reports.run_step(served, "register", register)
     client(served).delete_registered_model(served.scope.namespace)
     assert (
         sorted([baseline().digest, candidate().digest])
         == sense([ModelRegistry.open(served)])[served.scope.namespace]["missing"]
     )
-    reports.run(served, "register", register)
+    reports.run_step(served, "register", register)
     assert sense([ModelRegistry.open(served)]) == {served.scope.namespace: NOTHING}
     assert resolve_champion(ModelRegistry.open(served)).model.digest == candidate().digest
 

@@ -42,7 +42,7 @@ def age(project: Project, seconds: int) -> None:
 @pytest.fixture
 def looked_at(served: Project) -> Project:
     """A project, version 2 of which serves, that the sensors have looked at since it last changed."""
-    reports.run(served, "register", register)
+    reports.run_step(served, "register", register)
     sense([ModelRegistry.open(served)])
     age(served, 60)
     sense([ModelRegistry.open(served)])

@@ -15,7 +15,7 @@ from ratchet.project.inputs import inputs
 from ratchet.project.locks import PIPELINES, alone
 from ratchet.project.project import Project
 from ratchet.storage.digests import directory_md5
-from tests.support.checkout import run
+from tests.support.checkout import run_command
 from tests.support.killing import contents
 from tests.support.recorded import STAGE, kept, record, recorded_project, write
 
@@ -65,7 +65,7 @@ class TestKeeping:
         assert first == contents(project.paths.features)
         restore(project, kept(project, "two"))
         assert second == contents(project.paths.features)
-        assert "Data and pipelines are up to date." in run(project.root, "dvc", "status").stdout
+        assert "Data and pipelines are up to date." in run_command(project.root, "dvc", "status").stdout
 
     def test_a_stage_that_had_not_run_is_left_alone(self, project: Project) -> None:
         """A lock from before a stage's first run restores what it names, and takes nothing else away."""
@@ -93,7 +93,7 @@ class TestKeeping:
             restore(project, kept(project, "one"))
         assert "one" == (project.paths.features / "a").read_text(encoding="utf-8")
         assert "two" == (project.root / "model").read_text(encoding="utf-8")
-        assert "Data and pipelines are up to date." in run(project.root, "dvc", "status").stdout
+        assert "Data and pipelines are up to date." in run_command(project.root, "dvc", "status").stdout
 
     def test_data_that_was_never_committed_is_not_overwritten(self, project: Project) -> None:
         """Restoring stops before it would lose what no version holds."""

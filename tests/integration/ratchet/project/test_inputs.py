@@ -12,7 +12,7 @@ from ratchet.core.settings import DriftSettings, GateSettings, SourceSettings
 from ratchet.project.dvc import commit_stages
 from ratchet.project.inputs import Inputs, inputs
 from ratchet.project.project import Project
-from tests.support.checkout import ROOT, commit, run
+from tests.support.checkout import ROOT, commit, run_command
 from tests.support.projects import noshow_project
 from tests.support.recorded import STAGE, kept, record, recorded_project, write
 
@@ -32,7 +32,7 @@ def templated(tmp_path: Path) -> Project:
     for folder in ("training_pipeline", "use_cases/tests.support.noshow"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
-    run(tmp_path, "git", "init", "--quiet")
+    run_command(tmp_path, "git", "init", "--quiet")
     return noshow_project(tmp_path).with_settings(source=SourceSettings(name="clinic", path="delivered"))
 
 
@@ -54,7 +54,7 @@ class TestInputs:
             commit_stages(project, [STAGE], kept(project, "two"), began)
         assert before == (project.root / "dvc.lock").read_bytes()
         assert not kept(project, "two").exists()
-        assert "code.py" in run(project.root, "dvc", "status").stdout
+        assert "code.py" in run_command(project.root, "dvc", "status").stdout
 
     def test_settings_count_that_the_stage_has(self, templated: Project) -> None:
         """Those of its own section which dvc.yaml names, and the source, after which its data are called."""

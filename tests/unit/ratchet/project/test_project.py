@@ -110,20 +110,20 @@ class TestReports:
         """What it reports is the same for every run; how long it took is not, and lies elsewhere."""
         project = noshow_project(tmp_path)
         assert reports.read(project, "count") is None
-        assert {"rows": 3} == reports.run(project, "count", lambda _: {"rows": 3})
+        assert {"rows": 3} == reports.run_step(project, "count", lambda _: {"rows": 3})
         assert {"rows": 3} == reports.read(project, "count")
         assert ["count"] == list(reports.seconds(project))
 
     def test_a_step_that_fails_leaves_the_former_report(self, tmp_path: Path) -> None:
         """Half a run reports nothing."""
         project = noshow_project(tmp_path)
-        reports.run(project, "count", lambda _: {"rows": 3})
+        reports.run_step(project, "count", lambda _: {"rows": 3})
 
         def failing(_project: Project) -> dict[str, Any]:
             raise SourceError("is not there", subject="it", remedy="Look for it")
 
         with pytest.raises(SourceError):
-            reports.run(project, "count", failing)
+            reports.run_step(project, "count", failing)
         assert {"rows": 3} == reports.read(project, "count")
 
 

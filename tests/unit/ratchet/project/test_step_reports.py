@@ -11,7 +11,7 @@ from tests.support.projects import noshow_project
 def test_a_report_is_kept_with_its_seconds(tmp_path: Path) -> None:
     """What a step returned can be read again, and its time is known."""
     project = noshow_project(tmp_path)
-    assert {"rows": 3} == reports.run(project, "ingest", lambda _: {"rows": 3})
+    assert {"rows": 3} == reports.run_step(project, "ingest", lambda _: {"rows": 3})
     assert {"rows": 3} == reports.read(project, "ingest")
     assert ["ingest"] == list(reports.seconds(project))
 
@@ -24,10 +24,10 @@ def test_a_step_that_has_not_run_has_no_report(tmp_path: Path) -> None:
 def test_a_run_with_nothing_to_do_changes_nothing(tmp_path: Path) -> None:
     """The seconds stay those of the run that did the work; a new report brings its own."""
     project = noshow_project(tmp_path)
-    reports.run(project, "ingest", lambda _: {"rows": 3})
+    reports.run_step(project, "ingest", lambda _: {"rows": 3})
     path = project.paths.state / "seconds" / "ingest.json"
     path.write_text("1234.5", encoding="utf-8")
-    reports.run(project, "ingest", lambda _: {"rows": 3})
+    reports.run_step(project, "ingest", lambda _: {"rows": 3})
     assert {"ingest": 1234.5} == reports.seconds(project)
-    reports.run(project, "ingest", lambda _: {"rows": 4})
+    reports.run_step(project, "ingest", lambda _: {"rows": 4})
     assert reports.seconds(project)["ingest"] < 1234.5
