@@ -25,7 +25,7 @@ from ratchet.project.steps import STEPS
 
 if TYPE_CHECKING:
     from ratchet.model_registry.model_registry import ModelRegistry
-    from ratchet.project.project import Project
+    from ratchet.project.run import Run
     from ratchet.project.step_reports import Report
 
 
@@ -58,9 +58,9 @@ def summary(as_json: bool) -> None:
     """What the last run did, from rows in to drift, and what to type next."""
     from cli.commands.summary import build, render, write
 
-    project = _project()
-    found = build(project)
-    write(project, found)
+    run = _project()
+    found = build(run)
+    write(run, found)
     click.echo(_json(found) if as_json else render(found))
 
 
@@ -122,8 +122,8 @@ def trace(prediction_id: str) -> None:
     from ratchet.prediction_log.log import PredictionLog
     from ratchet.prediction_log.trace import trace as way_back
 
-    project = _predictor(prediction_id)
-    found = way_back(PredictionLog.open(project), ModelRegistry.open(project), prediction_id)
+    run = _predictor(prediction_id)
+    found = way_back(PredictionLog.open(run), ModelRegistry.open(run), prediction_id)
     click.echo(_json(found))
     if not found["gate_record"]["verified"]:
         raise GateError(
@@ -137,11 +137,11 @@ def trace(prediction_id: str) -> None:
 @click.argument("name", type=click.Choice(list(STEPS)), metavar="NAME")
 @click.option("--json", "as_json", is_flag=True, help="Print the step's report as JSON instead of a line about it.")
 def stage(name: str, as_json: bool) -> None:
-    project = _project()
+    run = _project()
     if as_json:
-        click.echo(_json(_run_stage(project, name)))
+        click.echo(_json(_run_stage(run, name)))
     else:
-        run_and_report(name, lambda: _run_stage(project, name), HEADLINES[name])
+        run_and_report(name, lambda: _run_stage(run, name), HEADLINES[name])
 
 
 @ratchet.command()
@@ -158,9 +158,9 @@ def sensors() -> None:
     """Read which versions are requested and which the registry has lost, and write it where DVC looks."""
     from ratchet.model_registry.model_registry import ModelRegistry
     from ratchet.model_registry.sensors import sense
-    from ratchet.project.project import Project
+    from ratchet.project.run import Run
 
-    stores = [ModelRegistry.open(project) for project in Project.load_all()]
+    stores = [ModelRegistry.open(run) for run in Run.load_all()]
     run_and_report("sensors", lambda: sense(stores), HEADLINES["sensors"])
 
 
@@ -169,10 +169,10 @@ ratchet.add_command(serve)
 ratchet.add_command(ui)
 
 
-def _project() -> Project:
-    from ratchet.project.project import Project
+def _project() -> Run:
+    from ratchet.project.run import Run
 
-    return Project.load(use_case=click.get_current_context().obj)
+    return Run.load(use_case=click.get_current_context().obj)
 
 
 def _model_registry() -> ModelRegistry:
@@ -181,23 +181,23 @@ def _model_registry() -> ModelRegistry:
     return ModelRegistry.open(_project())
 
 
-def _run_stage(project: Project, name: str) -> Report:
+def _run_stage(run: Run, name: str) -> Report:
     from ratchet.project.locks import alone
     from ratchet.project.step_reports import run_step
 
-    with alone(project, STEPS[name].keeps_out, wait=STAGE_WAIT):
-        return run_step(project, name, lambda project: STEPS[name].load()(project))
+    with alone(run, STEPS[name].keeps_out, wait=STAGE_WAIT):
+        return run_step(run, name, lambda run: STEPS[name].load()(run))
 
 
-def _predictor(prediction_id: str) -> Project:
-    """The project that made a prediction: one service answers for all of them, and an id names none."""
+def _predictor(prediction_id: str) -> Run:
+    """A run for the use case that made a prediction: one service answers for all of them, and an id names none."""
     from ratchet.prediction_log.log import PredictionLog
-    from ratchet.project.project import Project
+    from ratchet.project.run import Run
 
     selected = _project()
     if PredictionLog.open(selected).holds(prediction_id):
         return selected
-    return next((other for other in Project.load_all() if PredictionLog.open(other).holds(prediction_id)), selected)
+    return next((other for other in Run.load_all() if PredictionLog.open(other).holds(prediction_id)), selected)
 
 
 def _json(value: Any) -> str:

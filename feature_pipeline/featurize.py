@@ -20,7 +20,7 @@ from ratchet.core.errors import DataError, StoreError
 from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
 from ratchet.features.service import ServiceSpec, request_schema, service_spec
 from ratchet.features.source_rows import SourceRows
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_array
 from ratchet.storage.dated import Dated, Part
@@ -62,18 +62,18 @@ class Output:
         return Period(max(midnight(first), self.period.start), min(midnight(last + DAY), self.period.end))
 
 
-def featurize(project: Project) -> Report:
+def featurize(run: Run) -> Report:
     """Bring views, requests and labels up to date with the accepted rows of the whole period.
 
     Raises StoreError where there are none, DataError where requests or a view's rows are not what the store can keep.
     """
-    spec, sources = service_spec(project.use_case), _sources(project)
-    views = {spec.views[view.name]: _view_output(project, view, spec, sources) for view in project.use_case.views}
-    _remove_all_but(project.paths.features / "views", views)
-    rows = {name: _bring_up_to_date(project, output, sources) for name, output in views.items()}
-    requests = _bring_up_to_date(project, _example_output(project, "requests", compile_requests), sources)
-    _check_requests(project, requests)
-    labels = _bring_up_to_date(project, _example_output(project, "labels", compile_labels), sources)
+    spec, sources = service_spec(run.use_case), _sources(run)
+    views = {spec.views[view.name]: _view_output(run, view, spec, sources) for view in run.use_case.views}
+    _remove_all_but(run.paths.features / "views", views)
+    rows = {name: _bring_up_to_date(run, output, sources) for name, output in views.items()}
+    requests = _bring_up_to_date(run, _example_output(run, "requests", compile_requests), sources)
+    _check_requests(run, requests)
+    labels = _bring_up_to_date(run, _example_output(run, "labels", compile_labels), sources)
     return {
         "service": spec.name,
         "fingerprint": spec.fingerprint,
@@ -83,14 +83,14 @@ def featurize(project: Project) -> Report:
     }
 
 
-def _view_output(project: Project, view: View, spec: ServiceSpec, sources: Sources) -> Output:
+def _view_output(run: Run, view: View, spec: ServiceSpec, sources: Sources) -> Output:
     """A view's rows of every whole UTC date that the period touches, and of those before it whose values may still hold."""
-    compiled, period = compile_view(project.use_case, view), project.period("all")
+    compiled, period = compile_view(run.use_case, view), run.period("all")
     first, *_, last = period.dates()
     oldest = (period.start - view.max_age).date() if view.max_age else date.min
     first = min(first, max(oldest, _first_date(compiled, sources) or first))
     return Output(
-        directory=project.paths.features / "views" / spec.views[view.name],
+        directory=run.paths.features / "views" / spec.views[view.name],
         compiled=compiled,
         period=Period(midnight(first), midnight(last + DAY)),
         order=(*view.keys, EVENT_TIMESTAMP),
@@ -103,28 +103,28 @@ def _first_date(compiled: CompiledExpression, sources: Sources) -> date | None:
     return min((first for name in compiled.reads if (first := sources[name].first)), default=None)
 
 
-def _example_output(project: Project, name: str, derive: Callable[[UseCase], CompiledExpression]) -> Output:
+def _example_output(run: Run, name: str, derive: Callable[[UseCase], CompiledExpression]) -> Output:
     """The part of the examples that belongs to the period."""
     order = (EVENT_TIMESTAMP, REQUEST_ID)
-    return Output(project.paths.features / name, derive(project.use_case), project.period("all"), order)
+    return Output(run.paths.features / name, derive(run.use_case), run.period("all"), order)
 
 
-def _bring_up_to_date(project: Project, output: Output, sources: Sources) -> int:
+def _bring_up_to_date(run: Run, output: Output, sources: Sources) -> int:
     """Compute the stale units of an output; how many rows it has now."""
 
     def compute(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
         logger.info("%s: computing %d units", output.directory.name, len(stale))
-        source_rows = SourceRows.of(project.paths.accepted, project.use_case, project.environment, output.compiled)
+        source_rows = SourceRows.of(run.paths.accepted, run.use_case, run.environment, output.compiled)
         return _static_unit(source_rows, output) if stale == [STATIC] else _dated_units(source_rows, output, stale)
 
-    return sum(update(output.directory, _wanted(project, output, sources), compute).rows.values())
+    return sum(update(output.directory, _wanted(run, output, sources), compute).rows.values())
 
 
-def _wanted(project: Project, output: Output, sources: Sources) -> dict[str, str]:
+def _wanted(run: Run, output: Output, sources: Sources) -> dict[str, str]:
     """Unit → digest of all that its rows follow from."""
     compiled = output.compiled
     read = {name: sources[name] for name in compiled.reads}
-    if all(project.use_case.table(name).is_reference for name in read):
+    if all(run.use_case.table(name).is_reference for name in read):
         return {STATIC: digest(CODE, compiled.sql, output.order, {name: dated.parts for name, dated in read.items()})}
     wanted = {}
     for day in output.period.dates():
@@ -171,17 +171,17 @@ def _check_view(rows: pa.Table, output: Output) -> None:
         )
 
 
-def _check_requests(project: Project, found: int) -> None:
-    directory = project.paths.features / "requests"
+def _check_requests(run: Run, found: int) -> None:
+    directory = run.paths.features / "requests"
     if not found:
         raise DataError(
-            f"no accepted row is a request of {project.period('all')}",
-            subject=str(project.paths.accepted),
+            f"no accepted row is a request of {run.period('all')}",
+            subject=str(run.paths.accepted),
             remedy="Deliver rows of that period, or set `periods` in params.yaml to what was delivered",
         )
     requests = pyarrow.dataset.dataset(files(directory))
     _check_unique(requests.to_table([REQUEST_ID]), [REQUEST_ID], str(directory))
-    for field in request_schema(project.use_case):
+    for field in request_schema(run.use_case):
         if pa.types.is_integer(field.type):
             _check_exact(requests.to_table([field.name])[field.name], field.name, str(directory))
 
@@ -220,11 +220,11 @@ def _chunks(days: Sequence[date]) -> Iterator[list[date]]:
     yield chunk
 
 
-def _sources(project: Project) -> Sources:
-    manifest = read_manifest(project.paths.accepted)
+def _sources(run: Run) -> Sources:
+    manifest = read_manifest(run.paths.accepted)
     if not manifest:
-        raise StoreError("holds no tables", subject=str(project.paths.accepted), remedy="Run `ratchet stage validate`")
-    found: dict[str, list[Part]] = {table.name: [] for table in project.use_case.tables}
+        raise StoreError("holds no tables", subject=str(run.paths.accepted), remedy="Run `ratchet stage validate`")
+    found: dict[str, list[Part]] = {table.name: [] for table in run.use_case.tables}
     for unit in manifest.values():
         for path, content in unit["files"].items():
             table, _, name = path.partition("/")

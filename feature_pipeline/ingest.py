@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from ratchet.code.code_digest import code_digest
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.sources.batches import Found, delivered_rows, find, loader_code, notes_of, read
 from ratchet.sources.source import Source
@@ -18,32 +18,32 @@ from ratchet.storage.partitions import Files, update
 CODE = code_digest(__name__)
 
 
-def ingest(project: Project) -> Report:
+def ingest(run: Run) -> Report:
     """Bring the raw tables up to the source's batches. Raises SourceError; tables that stand stay as they are."""
-    source = Source.open(project)
+    source = Source.open(run)
     found, code = find(source), (CODE, loader_code(source))
     wanted = {
-        unit: digest(code, project.use_case.table(batch.table).schema.to_string(), batch.digest)
+        unit: digest(code, run.use_case.table(batch.table).schema.to_string(), batch.digest)
         for unit, batch in found.batches.items()
     }
 
     def compute(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
         for unit in stale:
             batch = found.batches[unit]
-            yield unit, {unit: read(project.use_case, batch)}
+            yield unit, {unit: read(run.use_case, batch)}
 
-    changes = update(project.paths.raw, wanted, compute)
-    return _report(project, found, changes.rows)
+    changes = update(run.paths.raw, wanted, compute)
+    return _report(run, found, changes.rows)
 
 
-def _report(project: Project, found: Found, rows: Mapping[str, int]) -> Report:
+def _report(run: Run, found: Found, rows: Mapping[str, int]) -> Report:
     """By table the rows that its source holds, those that were read, and notes; and what the source does not read."""
     totals: dict[str, int] = {}
     delivered: dict[str, int] = {}
     notes: dict[str, dict[str, list[str]]] = {}
     for unit, batch in found.batches.items():
         totals[batch.table] = totals.get(batch.table, 0) + rows[unit]
-        path = project.paths.raw / f"{unit}.parquet"
+        path = run.paths.raw / f"{unit}.parquet"
         delivered[batch.table] = delivered.get(batch.table, 0) + delivered_rows(path)
         if noted := notes_of(path):
             notes.setdefault(batch.table, {})[batch.name] = noted

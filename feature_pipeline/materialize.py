@@ -24,7 +24,7 @@ from ratchet.features.expressions import compile_view
 from ratchet.features.leak_check import known_before
 from ratchet.features.service import service_spec
 from ratchet.features.source_rows import SourceRows
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.storage.digests import digest
 from ratchet.storage.files import read_json, write_json
@@ -40,38 +40,38 @@ CODE = code_digest(__name__)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def materialize(project: Project) -> Report:
+def materialize(run: Run) -> Report:
     """Apply the definitions and write the online values as of the period's end, or of now if that is earlier.
 
     A marker, written last, says what the online store holds: while it is true nothing is written, and after a run that did
     not end everything is. A key without a newer row keeps its values, which age. Raises StoreError without features,
     or where the store cannot be written.
     """
-    features, until = FeatureStore.open(project), min(project.period("all").end, project.clock.now())
-    inputs, marker = _inputs(project, until), project.paths.state / "materialized.json"
+    features, until = FeatureStore.open(run), min(run.period("all").end, run.clock.now())
+    inputs, marker = _inputs(run, until), run.paths.state / "materialized.json"
     is_there = online_store(features.environment, features.databases).exists()
     report = _report_of(marker, inputs) if is_there else None
     if report is None:
         marker.unlink(missing_ok=True)
     apply(features)
     if report is None:
-        report = _write_views(project, features, until)
+        report = _write_views(run, features, until)
         write_json(marker, {"inputs": inputs, "report": report})
     return report
 
 
-def _inputs(project: Project, until: datetime) -> str:
+def _inputs(run: Run, until: datetime) -> str:
     """Changes with all that the online values follow from."""
-    spec = service_spec(project.use_case)
-    views = {name: unit_digests(project.paths.features / "views" / name) for name in spec.views.values()}
-    return digest(CODE, spec.fingerprint, until, views, unit_digests(project.paths.accepted))
+    spec = service_spec(run.use_case)
+    views = {name: unit_digests(run.paths.features / "views" / name) for name in spec.views.values()}
+    return digest(CODE, spec.fingerprint, until, views, unit_digests(run.paths.accepted))
 
 
-def _write_views(project: Project, features: FeatureStore, until: datetime) -> Report:
-    spec, views, store = service_spec(project.use_case), project.use_case.views, open_store(features)
+def _write_views(run: Run, features: FeatureStore, until: datetime) -> Report:
+    spec, views, store = service_spec(run.use_case), run.use_case.views, open_store(features)
     with databases(features):
         rows = {
-            spec.views[view.name]: _write(project, store, view, until)
+            spec.views[view.name]: _write(run, store, view, until)
             for view in counted(views, "online store", len(views))
         }
     return {"service": spec.name, "fingerprint": spec.fingerprint, "views": rows, "until": until.isoformat()}
@@ -83,10 +83,10 @@ def _report_of(marker: Path, inputs: str) -> Report | None:
     return dict(held["report"]) if held.get("inputs") == inputs else None
 
 
-def _write(project: Project, store: feast.FeatureStore, view: View, until: datetime) -> int:
-    spec, environment = service_spec(project.use_case), project.environment
+def _write(run: Run, store: feast.FeatureStore, view: View, until: datetime) -> int:
+    spec, environment = service_spec(run.use_case), run.environment
     name, schema = spec.views[view.name], spec.schemas[view.name]
-    parts = (_latest(store, name, view, until), _following(project, view, until))
+    parts = (_latest(store, name, view, until), _following(run, view, until))
     known = pa.concat_tables([part.select(schema.names).cast(schema) for part in parts])
     rows = (
         pack(known, view.keys).run(environment.threads, environment.memory_limit).combine_chunks()
@@ -113,14 +113,14 @@ def _latest(store: feast.FeatureStore, name: str, view: View, until: datetime) -
     return job.to_arrow()
 
 
-def _following(project: Project, view: View, until: datetime) -> pa.Table:
+def _following(run: Run, view: View, until: datetime) -> pa.Table:
     """The rows of each key from `until` on that follow from what was known then.
 
     The one exactly at `until` is computed, too: where the period ends at a UTC midnight, the offline store has nothing of the
     day that begins there.
     """
-    compiled, day = compile_view(project.use_case, view), until.astimezone(UTC).date()
-    source_rows = SourceRows.of(project.paths.accepted, project.use_case, project.environment, compiled)
+    compiled, day = compile_view(run.use_case, view), until.astimezone(UTC).date()
+    source_rows = SourceRows.of(run.paths.accepted, run.use_case, run.environment, compiled)
     source_rows.bind(
         *compiled.source_dates(day, day), prepare=lambda table, rows: known_before(table, rows, until + TICK)
     )

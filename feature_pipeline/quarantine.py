@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_pipeline.expectations import failing_rows, rules_digest
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.sources import unreadable
 from ratchet.storage.digests import digest
 from ratchet.storage.duckdb import connect, literal, names
@@ -36,7 +36,7 @@ _REASONS = pa.field("reasons", pa.list_(pa.string()))
 class Quarantine:
     """The judge of one table. It reads raw rows and, once, the keys of earlier batches that are not in quarantine."""
 
-    project: Project
+    run: Run
     table: SourceTable
     _known: set[str] = field(default_factory=set, init=False)
 
@@ -48,7 +48,7 @@ class Quarantine:
 
     def rejected(self, batch: str, earlier: Sequence[str]) -> pa.Table:
         """The rows to quarantine, in delivered order and raw schema plus `reasons`. Raises DataError."""
-        raw = read_rows(self._path(self.project.paths.raw, batch))
+        raw = read_rows(self._path(self.run.paths.raw, batch))
         rows = unreadable.readable(raw)
         reasons = _unreadable(raw) | self._broken(rows, batch)
         reasons |= {row_id: [DUPLICATE_KEY] for row_id in self._repeated(leave_out(rows, list(reasons)), earlier)}
@@ -87,7 +87,7 @@ class Quarantine:
         """Add the accepted keys of these batches to those that are known."""
         if not batches:
             return
-        for name, folder in (("raw", self.project.paths.raw), ("rejected", self.project.paths.quarantine)):
+        for name, folder in (("raw", self.run.paths.raw), ("rejected", self.run.paths.quarantine)):
             paths = [literal(str(self._path(folder, batch))) for batch in batches]
             self._connection.read_parquet(paths, hive_partitioning=False).create_view(name, replace=True)
         keys = names(self.table.key)
@@ -97,7 +97,7 @@ class Quarantine:
     @cached_property
     def _connection(self) -> DuckDBPyConnection:
         """A database with an empty table of the accepted keys."""
-        connection: DuckDBPyConnection = connect(self.project.environment).con
+        connection: DuckDBPyConnection = connect(self.run.environment).con
         connection.register("here", self.table.stored_schema.empty_table())
         return connection.execute(f"CREATE TABLE accepted AS SELECT {names(self.table.key)} FROM here")
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from feature_pipeline.quarantine import DUPLICATE_KEY, Quarantine, leave_out, read_rows
 from ratchet.code.code_digest import code_digest
 from ratchet.core.errors import DataError
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.sources import unreadable
 from ratchet.sources.batches import delivered_rows
@@ -26,16 +26,16 @@ CODE = code_digest(__name__)
 _KINDS = ("raw", "accepted", "quarantined", "duplicates")
 
 
-def validate(project: Project) -> Report:
+def validate(run: Run) -> Report:
     """Bring quarantine and accepted tables up to the raw ones. Raises DataError."""
-    raw = unit_digests(project.paths.raw)
-    judges = {table.name: Quarantine(project, table) for table in project.use_case.tables}
+    raw = unit_digests(run.paths.raw)
+    judges = {table.name: Quarantine(run, table) for table in run.use_case.tables}
     wanted = _chained(raw, {name: digest(CODE, judge.digest) for name, judge in judges.items()})
-    update(project.paths.quarantine, wanted, lambda stale: _rejected(judges, list(raw), stale))
-    rejected = unit_digests(project.paths.quarantine)
+    update(run.paths.quarantine, wanted, lambda stale: _rejected(judges, list(raw), stale))
+    rejected = unit_digests(run.paths.quarantine)
     wanted = {unit: digest(CODE, raw[unit], rejected[unit]) for unit in raw}
-    update(project.paths.accepted, wanted, lambda stale: ((unit, _accepted(project, unit)) for unit in stale))
-    return _report(project)
+    update(run.paths.accepted, wanted, lambda stale: ((unit, _accepted(run, unit)) for unit in stale))
+    return _report(run)
 
 
 def _chained(raw: Mapping[str, str], first: Mapping[str, str]) -> dict[str, str]:
@@ -66,42 +66,42 @@ def _rejected(
         earlier[table].append(batch)
 
 
-def _accepted(project: Project, unit: str) -> Files:
+def _accepted(run: Run, unit: str) -> Files:
     """The rows of a batch that are not in quarantine, by the UTC date of their event."""
     name, batch = _split(unit)
-    quarantined = pq.read_table(project.paths.quarantine / f"{unit}.parquet", columns=[ROW_ID], partitioning=None)
-    raw = read_rows(project.paths.raw / f"{unit}.parquet")
+    quarantined = pq.read_table(run.paths.quarantine / f"{unit}.parquet", columns=[ROW_ID], partitioning=None)
+    raw = read_rows(run.paths.raw / f"{unit}.parquet")
     rows = leave_out(unreadable.readable(raw), quarantined[ROW_ID].to_pylist())
-    event_time = project.use_case.table(name).event_time
+    event_time = run.use_case.table(name).event_time
     if event_time is None:
         return {unit: rows}
     return {f"{name}/date={date}/{batch}": of_date for date, of_date in by_date(rows, event_time).items()}
 
 
-def _report(project: Project) -> Report:
+def _report(run: Run) -> Report:
     """Rows by table and reasons by rule. Raises DataError where a delivered row is in neither table, or in both."""
-    reasons = {table.name: _reasons(project, table.name) for table in project.use_case.tables}
-    tables = {name: _counts(project, name, found[DUPLICATE_KEY]) for name, found in reasons.items()}
+    reasons = {table.name: _reasons(run, table.name) for table in run.use_case.tables}
+    tables = {name: _counts(run, name, found[DUPLICATE_KEY]) for name, found in reasons.items()}
     rows = {kind: sum(counts[kind] for counts in tables.values()) for kind in _KINDS}
     return {"rows": rows, "tables": tables, "reasons": dict(sum(reasons.values(), Counter()))}
 
 
-def _reasons(project: Project, table: str) -> Counter[str]:
+def _reasons(run: Run, table: str) -> Counter[str]:
     columns = (
         pq.read_table(path, columns=["reasons"], partitioning=None)["reasons"]
-        for path in files(project.paths.quarantine / table)
+        for path in files(run.paths.quarantine / table)
     )
     return Counter(reason for column in columns for reason in pc.list_flatten(column).to_pylist())
 
 
-def _counts(project: Project, table: str, duplicates: int) -> dict[str, int]:
+def _counts(run: Run, table: str, duplicates: int) -> dict[str, int]:
     raw, accepted, rejected = (
         sum(entry["rows"] for unit, entry in read_manifest(folder).items() if _split(unit)[0] == table)
-        for folder in (project.paths.raw, project.paths.accepted, project.paths.quarantine)
+        for folder in (run.paths.raw, run.paths.accepted, run.paths.quarantine)
     )
     delivered = sum(
-        delivered_rows(project.paths.raw / f"{unit}.parquet")
-        for unit in read_manifest(project.paths.raw)
+        delivered_rows(run.paths.raw / f"{unit}.parquet")
+        for unit in read_manifest(run.paths.raw)
         if _split(unit)[0] == table
     )
     if delivered != raw:

@@ -13,10 +13,10 @@ import yaml
 
 from ratchet.feature_store.definitions import definitions, feast_project
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 
 HERE = Path(__file__).parent
 materialized = yaml.safe_load((HERE / "feature_store.yaml").read_text(encoding="utf-8"))["project"]
-known = {feast_project(project.scope): project for project in Project.load_all(HERE.parent)}
+known = {feast_project(run.scope): run for run in Run.load_all(HERE.parent)}
 
 globals().update(definitions(FeatureStore.open(known[materialized])))  # `feast apply` looks at the names of a module

@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_URL
 from flows.notification import tell_of_failures
 from ratchet.core.errors import RatchetError, SettingsError
 from ratchet.core.settings import Settings
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 
 COMMAND = (sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all")
 POOL = "ratchet"
@@ -39,13 +39,13 @@ def main(names: tuple[str, ...], is_all: bool) -> None:
 
 def deploy_use_cases(names: Sequence[str], is_all: bool) -> None:
     """Deploy, and say what was scheduled when. Raises SettingsError, and CalledProcessError with Prefect's own output."""
-    server, known = _server(), Project.load_all()
-    chosen = known if is_all else [Project.load(use_case=name) for name in names or (None,)]
+    server, known = _server(), Run.load_all()
+    chosen = known if is_all else [Run.load(use_case=name) for name in names or (None,)]
     click.echo(f"On {server}, by cron in UTC:")
-    for project in chosen:
-        deploy(project.settings)
-        schedules = "   ".join(f"{flow} {cron}" for flow, cron in project.settings.schedules.model_dump().items())
-        click.echo(f"  {project.settings.use_case:<12} {schedules}")
+    for run in chosen:
+        deploy(run.settings)
+        schedules = "   ".join(f"{flow} {cron}" for flow, cron in run.settings.schedules.model_dump().items())
+        click.echo(f"  {run.settings.use_case:<12} {schedules}")
     tell_of_failures(chosen[0].environment.notify_url)
     _say_what_is_left(chosen, known)
 
@@ -82,9 +82,9 @@ def placeholders(settings: Settings) -> dict[str, str]:
     return {"USE_CASE": settings.use_case, **schedules}
 
 
-def _say_what_is_left(chosen: Sequence[Project], known: Sequence[Project]) -> None:
-    names = {project.settings.use_case for project in chosen}
-    others = [project.settings.use_case for project in known if project.settings.use_case not in names]
+def _say_what_is_left(chosen: Sequence[Run], known: Sequence[Run]) -> None:
+    names = {run.settings.use_case for run in chosen}
+    others = [run.settings.use_case for run in known if run.settings.use_case not in names]
     if others:
         click.echo(f"Not deployed by this: {', '.join(others)} (name them, or say --all).")
     if not chosen[0].environment.notify_url:

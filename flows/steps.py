@@ -20,7 +20,7 @@ from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.project.dvc import commit_stages
 from ratchet.project.inputs import Inputs, inputs
 from ratchet.project.locks import Pipeline, alone
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.step_reports import Report, run_step
 from ratchet.project.steps import Step, steps_of
 
@@ -30,7 +30,7 @@ _PAUSES = [10.0, 60.0]
 
 def run_name() -> str:
     """`inference-nyc_taxi-2023-04-15T00:20`: the flow that is beginning, its use case, and when it was due, in UTC."""
-    use_case = flow_run.parameters.get("use_case") or Project.load().settings.use_case
+    use_case = flow_run.parameters.get("use_case") or Run.load().settings.use_case
     return f"{flow_run.flow_name}-{use_case}-{flow_run.scheduled_start_time.astimezone(UTC):%Y-%m-%dT%H:%M}"
 
 
@@ -45,14 +45,14 @@ def run_pipeline(pipeline: Pipeline, use_case: str | None) -> None:
     Other runs of this pipeline wait until it has ended, those of another pipeline while a step keeps them out. What was made is
     recorded as made from the settings and the code that stood there at the beginning, or not at all.
     """
-    project, steps = Project.load(use_case=use_case), steps_of(pipeline)
-    name = project.settings.use_case
-    began = inputs(project, _stages(steps, name))
-    _say_what_code_runs(project)
-    with alone(project, [pipeline], _TIMEOUT):
+    run, steps = Run.load(use_case=use_case), steps_of(pipeline)
+    name = run.settings.use_case
+    began = inputs(run, _stages(steps, name))
+    _say_what_code_runs(run)
+    with alone(run, [pipeline], _TIMEOUT):
         for together in recorded_together(pipeline, steps):
             others = {other for step in together for other in step.keeps_out} - {pipeline}
-            with alone(project, others, _TIMEOUT):
+            with alone(run, others, _TIMEOUT):
                 for step in together:
                     task_of(step)(name)
                 keep_version(pipeline, name, _stages(together, name), began)
@@ -72,8 +72,8 @@ def _stages(steps: Sequence[Step], use_case: str) -> list[str]:
     return [f"{step.name}@{use_case}" for step in steps]
 
 
-def _say_what_code_runs(project: Project) -> None:
-    code = code_version(project.root)
+def _say_what_code_runs(run: Run) -> None:
+    code = code_version(run.root)
     if code.dirty:
         get_run_logger().warning(
             "This run is not of a clean commit (%s, with uncommitted changes): no policy lets what it trains serve.",
@@ -98,10 +98,10 @@ def task_of(step: Step) -> Task[[str], None]:
         cache_policy=NO_CACHE,
     )
     def run_one(use_case: str) -> None:
-        project = Project.load(use_case=use_case)
-        report = run_step(project, step.name, lambda project: step.load()(project))
+        run = Run.load(use_case=use_case)
+        report = run_step(run, step.name, lambda run: step.load()(run))
         rows = [{"what": what, "value": value} for what, value in _flat(report)]
-        create_table_artifact(rows, key=_key(project, step.name), description=f"{project.scope.namespace}: {step.name}")
+        create_table_artifact(rows, key=_key(run, step.name), description=f"{run.scope.namespace}: {step.name}")
 
     return run_one
 
@@ -131,23 +131,21 @@ def keep_version(flow: str, use_case: str, stages: Sequence[str], began: Inputs)
 
     `began` is what people edit as it was when the flow began, for all of its stages.
     """
-    project = Project.load(use_case=use_case)
-    kept = project.paths.state / "runs" / flow / flow_run.id / LOCK_FILE
-    commit_stages(project, stages, kept, began)
+    run = Run.load(use_case=use_case)
+    kept = run.paths.state / "runs" / flow / flow_run.id / LOCK_FILE
+    commit_stages(run, stages, kept, began)
     name = f"{flow}-data-version"
-    create_markdown_artifact(
-        _recipe(project, kept), key=_key(project, name), description=f"{project.scope.namespace}: {name}"
-    )
+    create_markdown_artifact(_recipe(run, kept), key=_key(run, name), description=f"{run.scope.namespace}: {name}")
 
 
-def _key(project: Project, name: str) -> str:
+def _key(run: Run, name: str) -> str:
     """The key of an artifact: Prefect takes small letters, digits and dashes."""
-    return f"{project.scope.namespace}-{name}".lower().replace("_", "-")
+    return f"{run.scope.namespace}-{name}".lower().replace("_", "-")
 
 
-def _recipe(project: Project, kept: Path) -> str:
-    lock, version = kept.relative_to(project.root).as_posix(), FeatureStore.open(project).version()
+def _recipe(run: Run, kept: Path) -> str:
+    lock, version = kept.relative_to(run.root).as_posix(), FeatureStore.open(run).version()
     return (
         f"Data version `{version}`. To have the data of this run again, from the root of the checkout:\n\n"
-        f"```\nratchet --use-case {project.settings.use_case} restore {lock}\n```\n"
+        f"```\nratchet --use-case {run.settings.use_case} restore {lock}\n```\n"
     )

@@ -18,35 +18,35 @@ from ratchet.core.settings import PARAMS_FILE
 from ratchet.core.telemetry import QUIET
 from ratchet.model_registry.champion import Champion, champion_fingerprint, resolve_champion
 from ratchet.model_registry.model_registry import ModelRegistry
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from training_pipeline.frozen_set import Answers, Holdout
 
 logger = logging.getLogger(__name__)
 MODULE = "training_pipeline.score_holdout"
 
 
-def ask_champion(project: Project, holdout: Holdout) -> tuple[str | None, Answers]:
+def ask_champion(run: Run, holdout: Holdout) -> tuple[str | None, Answers]:
     """The digest of the model that serves and what its own code predicts for the holdout, where this code computes other
     features; None where nothing has to be asked."""
-    registry = ModelRegistry.open(project)
+    registry = ModelRegistry.open(run)
     if champion_fingerprint(registry) in (None, holdout.fingerprint):
         return None, Answers.none("")
     champion = resolve_champion(registry)
-    answers = predict_or_explain(project, champion, holdout.after(champion.model.contract.trained_until))
+    answers = predict_or_explain(run, champion, holdout.after(champion.model.contract.trained_until))
     return champion.model.digest, answers
 
 
-def predict_or_explain(project: Project, champion: Champion, holdout: Holdout) -> Answers:
+def predict_or_explain(run: Run, champion: Champion, holdout: Holdout) -> Answers:
     """The predictions of the champion's own commit for every row; where they cannot be had, none, and why."""
     contract = champion.model.contract
     if contract.commit is None or contract.dirty:
         remedy = "go back to its features, commit, train and promote, and then change them"
         return Answers.none(f"{contract.feature_service} was computed by code that was never committed: {remedy}")
     logger.info("scoring version %d by its own code, commit %s", champion.version, contract.commit)
-    folder = project.paths.state / "own_code"
+    folder = run.paths.state / "own_code"
     try:
-        with checked_out(project.root, contract.commit, folder):
-            predicted = _score(project, champion, holdout, folder)
+        with checked_out(run.root, contract.commit, folder):
+            predicted = _score(run, champion, holdout, folder)
     except VersionError as error:
         return Answers.none(f"its own code, commit {contract.commit[:12]}, {error.problem}")
     lacking = ~pd.Index(holdout.rows["request_id"]).isin(predicted.index)
@@ -55,32 +55,32 @@ def predict_or_explain(project: Project, champion: Champion, holdout: Holdout) -
     return Answers(predicted)
 
 
-def _score(project: Project, champion: Champion, holdout: Holdout, folder: Path) -> pd.Series[float]:
+def _score(run: Run, champion: Champion, holdout: Holdout, folder: Path) -> pd.Series[float]:
     """Predictions by request_id. Raises VersionError with the last line that the old code wrote on stderr."""
-    _write_params(project, champion.model.contract.use_case, folder / PARAMS_FILE)
+    _write_params(run, champion.model.contract.use_case, folder / PARAMS_FILE)
     out, period = folder / "predictions.parquet", holdout.period
     instants = (period.start.isoformat(), period.end.isoformat())
-    command = [sys.executable, "-m", MODULE, str(champion.directory), str(project.paths.accepted), *instants, str(out)]
-    done = subprocess.run(command, cwd=folder, env=_environment(project), capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", MODULE, str(champion.directory), str(run.paths.accepted), *instants, str(out)]
+    done = subprocess.run(command, cwd=folder, env=_environment(run), capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr.strip() or "nothing").splitlines()[-1]
-        problem = said.replace(f"{folder}/", "").replace(f"{project.root}/", "")  # a record names no machine's paths
+        problem = said.replace(f"{folder}/", "").replace(f"{run.root}/", "")  # a record names no machine's paths
         raise VersionError(f"failed ({problem})", subject=MODULE, remedy="Fix what it names")
     return pd.read_parquet(out).set_index("request_id")["prediction"]
 
 
-def _write_params(project: Project, use_case: str, path: Path) -> None:
+def _write_params(run: Run, use_case: str, path: Path) -> None:
     """The old commit's own params.yaml, with the source and the periods of today."""
-    today = project.settings.model_dump(mode="json", include={"source", "periods"})
+    today = run.settings.model_dump(mode="json", include={"source", "periods"})
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
     section = {**params["use_cases"].get(use_case, {}), **today}
     params |= {"use_case": use_case, "use_cases": {use_case: section}}
     path.write_text(yaml.safe_dump(params), encoding="utf-8")
 
 
-def _environment(project: Project) -> dict[str, str]:
+def _environment(run: Run) -> dict[str, str]:
     """This process's, but its code and stores are those of the folder alone: the registry of today is not the old code's."""
-    limits = {"THREADS": str(project.environment.threads), "MEMORY_LIMIT": project.environment.memory_limit}
+    limits = {"THREADS": str(run.environment.threads), "MEMORY_LIMIT": run.environment.memory_limit}
     others = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
     others.pop("PYTHONPATH", None)
     return {**others, **QUIET, **{f"{ENVIRONMENT_PREFIX}{name}": value for name, value in limits.items()}}

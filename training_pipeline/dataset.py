@@ -18,7 +18,7 @@ from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.features.service import service_spec
 from ratchet.features.source_rows import SourceRows
 from ratchet.models.metrics import usable
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_array
 from ratchet.storage.files import replacing, write_json
@@ -39,26 +39,26 @@ from training_pipeline.frozen_set import (
 )
 
 
-def dataset(project: Project) -> Report:
+def dataset(run: Run) -> Report:
     """Write dataset/, then evaluation/, each whole or not at all.
 
     Fitting sees all requests before the holdout whose labels were known strictly before it began; judging all of the
     holdout whose labels are known by now. Raises DataError for labels that nothing can be learnt from, StoreError without
     features.
     """
-    features = FeatureStore.open(project)
-    origin = _origin(project, features)
+    features = FeatureStore.open(run)
+    origin = _origin(run, features)
     fitting = _labelled(features, Period(origin.start, origin.holdout), origin.holdout - TICK)
     _require_two_labels(fitting, origin)
-    known = min(project.clock.now(), project.period("all").end)
+    known = min(run.clock.now(), run.period("all").end)
     holdout = _labelled(features, Period(origin.holdout, origin.end), known)
     times = request_times(features, Period(origin.holdout, origin.end))
-    with replacing(project.paths.dataset) as folder:
+    with replacing(run.paths.dataset) as folder:
         write_table(folder / FITTING, fitting)
         write_table(folder / HOLDOUT, holdout)
         write_table(folder / REQUESTS, times)
         write_json(folder / ORIGIN, origin.model_dump(mode="json"))
-    findings = _find(project)
+    findings = _find(run)
     return {
         "rows": {"fitting": fitting.num_rows, "holdout": holdout.num_rows, "requests": times.num_rows},
         "data_version": findings.data_version,
@@ -67,16 +67,16 @@ def dataset(project: Project) -> Report:
     }
 
 
-def _origin(project: Project, features: FeatureStore) -> Origin:
-    spec = service_spec(project.use_case)
+def _origin(run: Run, features: FeatureStore) -> Origin:
+    spec = service_spec(run.use_case)
     return Origin(
         features_version=features.version(),
         feature_service=spec.name,
         fingerprint=spec.fingerprint,
-        start=project.period("train").start,
-        early_stopping=project.period("early_stopping").start,
-        holdout=project.period("holdout").start,
-        end=project.period("holdout").end,
+        start=run.period("train").start,
+        early_stopping=run.period("early_stopping").start,
+        holdout=run.period("holdout").start,
+        end=run.period("holdout").end,
     )
 
 
@@ -107,16 +107,16 @@ def _require_two_labels(fitting: pa.Table, origin: Origin) -> None:
             )
 
 
-def _find(project: Project) -> Findings:
+def _find(run: Run) -> Findings:
     """Look for leaks, and ask the champion where only its own code can."""
-    champion, answers = ask_champion(project, read_holdout(project))
+    champion, answers = ask_champion(run, read_holdout(run))
     findings = Findings(
-        data_version=data_version(project),
-        leaks=find_leaks(project),
+        data_version=data_version(run),
+        leaks=find_leaks(run),
         champion=champion,
         obstacle=answers.obstacle,
     )
-    with replacing(project.paths.evaluation) as folder:
+    with replacing(run.paths.evaluation) as folder:
         answered = {
             "request_id": pa.array([*answers.predicted.index], pa.string()),
             "prediction": answers.predicted.to_numpy(),
@@ -126,10 +126,10 @@ def _find(project: Project) -> Findings:
     return findings
 
 
-def find_leaks(project: Project) -> LeakEvidence:
+def find_leaks(run: Run) -> LeakEvidence:
     """Recompute features on sources cut off at instants spread evenly over the training and holdout periods."""
-    period = Period(project.period("train").start, project.period("holdout").end)
-    cuts = project.settings.gate.leak_cut_offs
+    period = Period(run.period("train").start, run.period("holdout").end)
+    cuts = run.settings.gate.leak_cut_offs
     cut_offs = [period.start + (period.end - period.start) * i / (cuts + 1) for i in range(1, cuts + 1)]
-    accepted = partial(SourceRows.of, project.paths.accepted, project.use_case, project.environment)
-    return leak_check(project.use_case, accepted, cut_offs, project.period("all").end)
+    accepted = partial(SourceRows.of, run.paths.accepted, run.use_case, run.environment)
+    return leak_check(run.use_case, accepted, cut_offs, run.period("all").end)

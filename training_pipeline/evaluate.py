@@ -19,7 +19,7 @@ from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.models.metrics import METRICS
 from ratchet.models.model import Model, load
 from ratchet.models.model_files import checksums
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.storage.files import write_json
 from training_pipeline.evidence import collect
@@ -34,35 +34,35 @@ class Trial:
     leaks: LeakEvidence
 
 
-def evaluate(project: Project) -> Report:
+def evaluate(run: Run) -> Report:
     """Write gate/baseline.json and gate/candidate.json, and for `dvc metrics` their figures, metrics/holdout.json.
 
     The candidate is compared with the model that serves; where none does, with the baseline, which will be the first to. Where
     the baseline is refused, the candidate may be the first, if it beats the baseline and a constant.
     """
-    baseline = load(project.paths.models / "baseline", project.use_case)
-    registry = ModelRegistry.open(project)
+    baseline = load(run.paths.models / "baseline", run.use_case)
+    registry = ModelRegistry.open(run)
     serving = resolve_champion(registry) if champion_version(registry) is not None else None
-    trial = read_trial(project, serving.model if serving else None)
-    first = evaluate_model(project, trial, project.paths.models / "baseline", constant(baseline), None)
+    trial = read_trial(run, serving.model if serving else None)
+    first = evaluate_model(run, trial, run.paths.models / "baseline", constant(baseline), None)
     champion = serving.model if serving else None if first.verdict == "refused" else baseline
-    candidate = evaluate_model(project, trial, project.paths.models / "candidate", baseline, champion)
+    candidate = evaluate_model(run, trial, run.paths.models / "candidate", baseline, champion)
     records = {"baseline": first, "candidate": candidate}
     for name, record in records.items():
-        write(record, project.paths.gate / f"{name}.json")
+        write(record, run.paths.gate / f"{name}.json")
     compared = candidate.evidence.champion
     report = {
         **{name: _summary(record) for name, record in records.items()},
         "champion": {"digest": compared.digest, "metrics": _metrics(candidate, compared)} if compared else None,
     }
-    write_json(project.paths.reports / "metrics" / "holdout.json", _figures(candidate, report))
+    write_json(run.paths.reports / "metrics" / "holdout.json", _figures(candidate, report))
     return report
 
 
-def read_trial(project: Project, serving: Model | None = None) -> Trial:
+def read_trial(run: Run, serving: Model | None = None) -> Trial:
     """What was frozen, with the answers of the model that serves where it reads other features."""
-    findings, answers = read_findings(project)
-    holdout = replace(read_holdout(project), answers=answers)
+    findings, answers = read_findings(run)
+    holdout = replace(read_holdout(run), answers=answers)
     if serving and serving.contract.fingerprint != holdout.fingerprint and serving.digest not in answers:
         unasked = Answers.none(
             "another model served when the holdout was frozen: `ratchet stage dataset`, and evaluate again"
@@ -71,23 +71,21 @@ def read_trial(project: Project, serving: Model | None = None) -> Trial:
     return Trial(holdout, findings.leaks)
 
 
-def evaluate_model(
-    project: Project, trial: Trial, directory: Path, reference: Model, champion: Model | None
-) -> GateRecord:
+def evaluate_model(run: Run, trial: Trial, directory: Path, reference: Model, champion: Model | None) -> GateRecord:
     """The signed record of the model in a directory, compared with the champion on rows that neither was trained on.
 
     The reference is a baseline; without a champion the model is compared with it and with its last rung, a constant.
     """
-    files, model = checksums(directory), load(directory, project.use_case)
+    files, model = checksums(directory), load(directory, run.use_case)
     other = {"champion": champion} if champion else {"constant": constant(reference)}
     models = {"candidate": model, "reference": reference, **other}
     holdout = trial.holdout.after(champion.contract.trained_until) if champion else trial.holdout
-    policy, code = project.settings.gate, code_version(project.root)
-    evidence = collect(project.use_case, holdout, models, policy, project.settings.training.seed, trial.leaks)
-    gate = Gate.open(project)
+    policy, code = run.settings.gate, code_version(run.root)
+    evidence = collect(run.use_case, holdout, models, policy, run.settings.training.seed, trial.leaks)
+    gate = Gate.open(run)
     reason, objection = find_reason(gate, model.contract.fingerprint)
     evidence = evidence.model_copy(update={"reason": reason, "objection": objection})
-    data = data_version(project)
+    data = data_version(run)
     record = build_record(model.contract, evidence, policy, files=files, data_version=data, code=code)
     return gate.key.sign(record)
 

@@ -25,7 +25,7 @@ from ratchet.core.settings import Frozen
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.features.service import service_spec
 from ratchet.models.model import Contract
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage.arrow import to_array, to_columns
 from ratchet.storage.digests import directory_md5
 from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_COLUMNS
@@ -109,50 +109,50 @@ def select(columns: Columns, rows: Array) -> dict[str, Array]:
     return {name: column[rows] for name, column in columns.items()}
 
 
-def data_version(project: Project) -> str:
+def data_version(run: Run) -> str:
     """DVC's name of the frozen set. Raises StoreError where there is none."""
-    _origin(project)
-    return directory_md5(project.paths.dataset)
+    _origin(run)
+    return directory_md5(run.paths.dataset)
 
 
-def read_training_set(project: Project) -> TrainingSet:
+def read_training_set(run: Run) -> TrainingSet:
     """The rows before the holdout. Raises StoreError where none are frozen, or those of other features."""
-    origin, rows = _origin(project), _rows(project, FITTING)
+    origin, rows = _origin(run), _rows(run, FITTING)
     is_stopping = rows[EVENT_TIMESTAMP] >= np.datetime64(origin.early_stopping.replace(tzinfo=None), "us")
-    return TrainingSet(project.use_case, rows, is_stopping, _contract(project, origin))
+    return TrainingSet(run.use_case, rows, is_stopping, _contract(run, origin))
 
 
-def read_holdout(project: Project) -> Holdout:
+def read_holdout(run: Run) -> Holdout:
     """The rows to judge on, without answers. Raises StoreError where none are frozen, or those of other features."""
-    origin = _origin(project)
-    with _readable(project):
-        times = to_array(pq.read_table(project.paths.dataset / REQUESTS)[EVENT_TIMESTAMP])
-    return Holdout(_rows(project, HOLDOUT), times, Period(origin.holdout, origin.end), origin.fingerprint)
+    origin = _origin(run)
+    with _readable(run):
+        times = to_array(pq.read_table(run.paths.dataset / REQUESTS)[EVENT_TIMESTAMP])
+    return Holdout(_rows(run, HOLDOUT), times, Period(origin.holdout, origin.end), origin.fingerprint)
 
 
-def read_findings(project: Project) -> tuple[Findings, dict[str, Answers]]:
+def read_findings(run: Run) -> tuple[Findings, dict[str, Answers]]:
     """What was found beside this very set, and the answers by the digest of the model that gave them. Raises StoreError."""
-    with _readable(project):
-        findings = Findings.model_validate_json((project.paths.evaluation / FINDINGS).read_bytes())
-        predicted = pd.read_parquet(project.paths.evaluation / ANSWERS).set_index("request_id")["prediction"]
-    if findings.data_version != data_version(project):
-        raise _not_frozen(project, "was made beside another frozen set")
+    with _readable(run):
+        findings = Findings.model_validate_json((run.paths.evaluation / FINDINGS).read_bytes())
+        predicted = pd.read_parquet(run.paths.evaluation / ANSWERS).set_index("request_id")["prediction"]
+    if findings.data_version != data_version(run):
+        raise _not_frozen(run, "was made beside another frozen set")
     answers = Answers(predicted, findings.obstacle)
     return findings, {findings.champion: answers} if findings.champion else {}
 
 
-def _origin(project: Project) -> Origin:
-    with _readable(project):
-        origin = Origin.model_validate_json((project.paths.dataset / ORIGIN).read_bytes())
-    if origin.fingerprint != service_spec(project.use_case).fingerprint:
-        raise _not_frozen(project, f"holds the features of {origin.feature_service}, which this code does not compute")
+def _origin(run: Run) -> Origin:
+    with _readable(run):
+        origin = Origin.model_validate_json((run.paths.dataset / ORIGIN).read_bytes())
+    if origin.fingerprint != service_spec(run.use_case).fingerprint:
+        raise _not_frozen(run, f"holds the features of {origin.feature_service}, which this code does not compute")
     return origin
 
 
-def _rows(project: Project, name: str) -> Columns:
-    with _readable(project):
-        table = pq.read_table(project.paths.dataset / name)
-    return complete(project.use_case, table)
+def _rows(run: Run, name: str) -> Columns:
+    with _readable(run):
+        table = pq.read_table(run.paths.dataset / name)
+    return complete(run.use_case, table)
 
 
 def complete(use_case: UseCase, labelled: pa.Table) -> Columns:
@@ -162,27 +162,27 @@ def complete(use_case: UseCase, labelled: pa.Table) -> Columns:
 
 
 @contextmanager
-def _readable(project: Project) -> Iterator[None]:
+def _readable(run: Run) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, ValidationError) as error:
-        raise _not_frozen(project, f"cannot be read ({' '.join(str(error).split())[:200]})") from error
+        raise _not_frozen(run, f"cannot be read ({' '.join(str(error).split())[:200]})") from error
 
 
-def _not_frozen(project: Project, problem: str) -> StoreError:
+def _not_frozen(run: Run, problem: str) -> StoreError:
     return StoreError(
         problem,
-        subject=f"the frozen set of {project.scope.namespace}",
-        remedy=f"Run `ratchet --use-case {project.settings.use_case} stage dataset`",
+        subject=f"the frozen set of {run.scope.namespace}",
+        remedy=f"Run `ratchet --use-case {run.settings.use_case} stage dataset`",
     )
 
 
-def _contract(project: Project, origin: Origin) -> Contract:
-    use_case, code = project.use_case, code_version(project.root)
+def _contract(run: Run, origin: Origin) -> Contract:
+    use_case, code = run.use_case, code_version(run.root)
     return Contract(
-        model_name=project.scope.namespace,
-        use_case=project.settings.use_case,
-        source=project.settings.source.name,
+        model_name=run.scope.namespace,
+        use_case=run.settings.use_case,
+        source=run.settings.source.name,
         task=use_case.task,
         kind="baseline",
         feature_service=origin.feature_service,
@@ -190,7 +190,7 @@ def _contract(project: Project, origin: Origin) -> Contract:
         inputs=dict(use_case.inputs),
         trained_from=origin.start,
         trained_until=origin.holdout,
-        data_version=data_version(project),
+        data_version=data_version(run),
         features_version=origin.features_version,
         commit=code.commit,
         dirty=code.dirty,

@@ -15,18 +15,18 @@ from ratchet.model_registry.sensor_files import write_missing
 from ratchet.model_registry.tags import STATUS
 from ratchet.models.model import Model, load
 from ratchet.models.model_files import checksums
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 
 
-def register(project: Project) -> Report:
+def register(run: Run) -> Report:
     """The baseline where nothing serves yet or it is registered, then the candidate. Running it again changes nothing."""
-    store = ModelRegistry.open(project)
+    store = ModelRegistry.open(run)
     serves = promotion.reconcile(store)["champion"]
-    models = {name: load(project.paths.models / name, project.use_case) for name in ("baseline", "candidate")}
+    models = {name: load(run.paths.models / name, run.use_case) for name in ("baseline", "candidate")}
     for name, model in models.items():
         if name == "candidate" or not serves or _is_registered(store, model):
-            _offer(store, model, project.paths.models / name, gate_record.read(project.paths.gate / f"{name}.json"))
+            _offer(store, model, run.paths.models / name, gate_record.read(run.paths.gate / f"{name}.json"))
     report = _report(store, models)
     with open_registry(store, "registration") as registry:
         write_missing(registry)

@@ -22,32 +22,32 @@ from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.reads import historical
 from ratchet.features.service import service_spec
 from ratchet.models.model import load
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage.partitions import write_table
 
 
 def main(directory: str, accepted: str, start: str, end: str, out: str) -> None:
     """Compute the features, then predict. Raises VersionError where they are not those that the model was trained on."""
-    project = Project.load()
-    model = load(Path(directory), project.use_case)
-    service, needed = service_spec(project.use_case), model.contract
+    run = Run.load()
+    model = load(Path(directory), run.use_case)
+    service, needed = service_spec(run.use_case), model.contract
     if service.fingerprint != needed.fingerprint:
         raise VersionError(
             f"computes {service.name} with the libraries that are installed, and not {needed.feature_service}",
             subject="the code of the model",
             remedy="Install those that the model was trained with",
         )
-    features = FeatureStore.open(project)
-    _compute_features(project, features, Path(accepted))
+    features = FeatureStore.open(run)
+    _compute_features(run, features, Path(accepted))
     period = Period(datetime.fromisoformat(start), datetime.fromisoformat(end))
-    rows = project.use_case.complete(historical(features, period))
+    rows = run.use_case.complete(historical(features, period))
     write_table(Path(out), pa.table({"request_id": rows["request_id"], "prediction": model.predict(rows)}))
 
 
-def _compute_features(project: Project, features: FeatureStore, accepted: Path) -> None:
+def _compute_features(run: Run, features: FeatureStore, accepted: Path) -> None:
     """By the feature pipeline's own stage, whose words on stderr are the last where it fails."""
-    project.paths.data.mkdir(parents=True)
-    project.paths.accepted.symlink_to(accepted)
+    run.paths.data.mkdir(parents=True)
+    run.paths.accepted.symlink_to(accepted)
     if subprocess.run([sys.executable, "-m", "cli", "stage", "featurize"], check=False).returncode:
         sys.exit(1)
     apply(features)

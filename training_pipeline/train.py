@@ -21,7 +21,7 @@ from ratchet.core.settings import PARAMS_FILE, TrainingSettings
 from ratchet.core.text import did_you_mean
 from ratchet.models.baseline import BackoffBaseline
 from ratchet.models.model import Contract, Model, frame, save
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.use_case.contract import Array, Columns, Kind
 from training_pipeline import plots
@@ -41,17 +41,17 @@ class Stopped:
     predicted: npt.NDArray[np.float64]
 
 
-def train(project: Project) -> Report:
+def train(run: Run) -> Report:
     """Fit baseline and candidate on what was known before the holdout; write models/baseline/, models/candidate/ and plots/."""
-    training = read_training_set(project)
+    training = read_training_set(run)
     baseline = fit_baseline(training)
-    stopped = stop_early(training, project.settings.training, project.environment.threads)
-    candidate = fit_candidate(training, stopped.trees, project.settings.training, project.environment.threads)
+    stopped = stop_early(training, run.settings.training, run.environment.threads)
+    candidate = fit_candidate(training, stopped.trees, run.settings.training, run.environment.threads)
     pictures = _pictures(stopped, candidate)
     for name, model, plotted in (("baseline", baseline, {}), ("candidate", candidate, pictures)):
-        reference = reference_rows(model, training.rows, project.settings.drift.reference_rows)
-        save(model, project.paths.models / name, reference, plotted)
-    plots.write(project.paths.reports / "plots", pictures)
+        reference = reference_rows(model, training.rows, run.settings.drift.reference_rows)
+        save(model, run.paths.models / name, reference, plotted)
+    plots.write(run.paths.reports / "plots", pictures)
     stopping = int(training.is_stopping.sum())
     return {
         "rows": {"train": len(training.is_stopping) - stopping, "early_stopping": stopping},

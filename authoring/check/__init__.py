@@ -24,7 +24,7 @@ from authoring.check.too_good import check_too_good, is_accepted
 from authoring.check.unreadable import check_unreadable
 from authoring.check.views import check_keys, check_usable, check_views
 from ratchet.core.errors import RatchetError
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.sources.source import Source
 from ratchet.use_case.columns import LABEL_COLUMNS, REQUEST_ID
 from ratchet.use_case.contract import Array, Columns, Unread, UseCase
@@ -44,32 +44,32 @@ class Checkup:
         return cls([*findings], sample.rows, sample.batches, sample.unread)
 
 
-def check(project: Project) -> list[Finding]:
+def check(run: Run) -> list[Finding]:
     """What is wrong with the active use case; nothing where it is right."""
-    return checkup(project).findings
+    return checkup(run).findings
 
 
-def checkup(project: Project) -> Checkup:
+def checkup(run: Run) -> Checkup:
     """Check the active use case on the latest rows of its source."""
-    where = Declaration(project)
-    findings = list(check_declaration(project, where)) or list(check_functions(project.use_case, where))
+    where = Declaration(run)
+    findings = list(check_declaration(run, where)) or list(check_functions(run.use_case, where))
     if findings:
         return Checkup(findings)
     try:
-        sample = take_sample(project)
+        sample = take_sample(run)
     except RatchetError as error:
         is_loaded = error.subject.startswith("batch ")
         return Checkup(
             [
                 Finding.of(
                     "source",
-                    where.function(Source.open(project).loader) if is_loaded else where.setting("source"),
+                    where.function(Source.open(run).loader) if is_loaded else where.setting("source"),
                     error,
                 )
             ]
         )
     except Exception as error:  # noqa: BLE001 - a use case's loader may raise anything
-        return Checkup([failure("the loader", Source.open(project).loader, error, where)])
+        return Checkup([failure("the loader", Source.open(run).loader, error, where)])
     unusable = list(check_usable(sample, where))
     if unusable:
         return Checkup.of(sample, unusable)
@@ -93,31 +93,31 @@ def _derived(sample: Sample, where: Declaration, *, is_right: bool) -> Iterator[
 
 def _completed(features: Features, where: Declaration, *, is_right: bool) -> Iterator[Finding]:
     """What needs the on-demand columns; of the baseline only where all before is right, for it follows from that."""
-    project, rows = features.sample.project, features.rows
-    use_case = project.use_case
+    run, rows = features.sample.run, features.rows
+    use_case = run.use_case
     asked = {name: column for name, column in rows.items() if name not in {REQUEST_ID, *LABEL_COLUMNS}}
     try:
         columns = use_case.complete(asked)
     except Exception as error:  # noqa: BLE001 - it may raise anything
         yield _on_demand(features, error, where)
         return
-    unusable = [*check_rows(use_case, asked, columns, where), *check_columns(project, columns, where)]
+    unusable = [*check_rows(use_case, asked, columns, where), *check_columns(run, columns, where)]
     yield from unusable
     if not unusable:
         labelled = {**columns, **{name: rows[name] for name in LABEL_COLUMNS}}
         yield from check_predictions(use_case, columns, _like_predictions(use_case, rows["label"]), where)
-        yield from _given_away(project, labelled, where)
+        yield from _given_away(run, labelled, where)
         if is_right:
             yield from check_baseline(use_case, labelled, features.every, where)
         yield from check_periods(features, labelled, where)
 
 
-def _given_away(project: Project, columns: Columns, where: Declaration) -> Iterator[Finding]:
+def _given_away(run: Run, columns: Columns, where: Declaration) -> Iterator[Finding]:
     """Inputs that tell the label, each by itself or else together, unless a person answers for them."""
-    found = [*check_inputs(project.use_case, columns, where)]
-    if all(finding.what == GIVEN_AWAY for finding in found) and is_accepted(project):
+    found = [*check_inputs(run.use_case, columns, where)]
+    if all(finding.what == GIVEN_AWAY for finding in found) and is_accepted(run):
         return
-    yield from found or check_too_good(project, columns, where)
+    yield from found or check_too_good(run, columns, where)
 
 
 def _like_predictions(use_case: UseCase, labels: Array) -> Array:
@@ -126,7 +126,7 @@ def _like_predictions(use_case: UseCase, labels: Array) -> Array:
 
 
 def _on_demand(features: Features, error: Exception, where: Declaration) -> Finding:
-    use_case = features.sample.project.use_case
+    use_case = features.sample.run.use_case
     if isinstance(error, KeyError) and set(error.args) & set(LABEL_COLUMNS):
         return Finding(
             "label-in-features",

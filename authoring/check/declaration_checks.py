@@ -15,16 +15,16 @@ from ratchet.core.errors import RatchetError, SettingsError
 from ratchet.core.text import did_you_mean, format_duration
 from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
 from ratchet.features.service import service_spec
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.use_case.columns import LABEL_COLUMNS
 from ratchet.use_case.contract import SourceTable, UseCase
 
 BLOCKS = {"day": timedelta(days=1), "week": timedelta(weeks=1)}
 
 
-def check_declaration(project: Project, where: Declaration) -> Iterator[Finding]:
+def check_declaration(run: Run, where: Declaration) -> Iterator[Finding]:
     """All that shows without compiling a function."""
-    use_case = project.use_case
+    use_case = run.use_case
     yield from _time_zone(use_case, where)
     for table in use_case.tables:
         yield from _table(table, where)
@@ -43,7 +43,7 @@ def check_declaration(project: Project, where: Declaration) -> Iterator[Finding]
             f"`inputs` names {name!r}, and nobody has it when a prediction is asked for",
             "Take it out of `inputs`",
         )
-    yield from _block(use_case, project.settings.gate.block, where)
+    yield from _block(use_case, run.settings.gate.block, where)
 
 
 def check_functions(use_case: UseCase, where: Declaration) -> Iterator[Finding]:

@@ -50,7 +50,7 @@ class Features:
         return to_columns(self._joined(entities.take(np.arange(0, entities.num_rows, self.every))))
 
     def _joined(self, entities: pa.Table) -> pa.Table:
-        environment, timestamps = self.sample.project.environment, entities[EVENT_TIMESTAMP]
+        environment, timestamps = self.sample.run.environment, entities[EVENT_TIMESTAMP]
         if not entities.num_rows:
             return entities
         with TemporaryDirectory() as folder:
@@ -64,7 +64,7 @@ class Features:
 
     def _joins(self, folder: Path) -> list[Join]:
         """The use case's lookups, in views that are written to a folder."""
-        use_case = self.sample.project.use_case
+        use_case = self.sample.run.use_case
         spec = service_spec(use_case)
         for name, view in self.views.items():
             write_table(folder / name / "part.parquet", view.to_pyarrow())
@@ -91,7 +91,7 @@ class FunctionError(Exception):
 
 def compute(sample: Sample) -> Features:
     """All that the use case derives from the whole sample. Raises FunctionError."""
-    use_case = sample.project.use_case
+    use_case = sample.run.use_case
     with _naming("`examples`", use_case.examples):
         requests, labels = (_whole(sample, derived(use_case)) for derived in (compile_requests, compile_labels))
     views = {}

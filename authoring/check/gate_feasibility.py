@@ -16,13 +16,13 @@ from authoring.check.sample import DIRT
 from authoring.check.source_lines import Declaration
 from ratchet.core.clock import local_time
 from ratchet.core.text import did_you_mean
-from ratchet.project.project import PeriodName, Project
+from ratchet.project.run import PeriodName, Run
 from ratchet.use_case.contract import Array, Columns
 
 
-def check_columns(project: Project, columns: Columns, where: Declaration) -> Iterator[Finding]:
+def check_columns(run: Run, columns: Columns, where: Declaration) -> Iterator[Finding]:
     """Every column that the use case, or its gate, names is one that a request has."""
-    use_case, gate = project.use_case, project.settings.gate
+    use_case, gate = run.use_case, run.settings.gate
     named: list[tuple[str, str, Sequence[str]]] = [
         ("inputs", where.use_case("inputs"), list(use_case.inputs)),
         ("baseline", where.use_case("baseline"), [column for group in use_case.baseline for column in group]),
@@ -42,14 +42,14 @@ def check_columns(project: Project, columns: Columns, where: Declaration) -> Ite
 
 def check_periods(features: Features, columns: Columns, where: Declaration) -> Iterator[Finding]:
     """Enough labelled rows to stop early by and to judge by, with labels that are known in time."""
-    project = features.sample.project
-    stopping = _Expected.of("early_stopping", project, features, columns)
-    holdout = _Expected.of("holdout", project, features, columns)
+    run = features.sample.run
+    stopping = _Expected.of("early_stopping", run, features, columns)
+    holdout = _Expected.of("holdout", run, features, columns)
     for expected in (stopping, holdout):
         if not expected.known.any():
             yield _nothing_in_time(expected, columns, where)
     if holdout.known.any():
-        yield from _too_few(project, holdout, columns, where)
+        yield from _too_few(run, holdout, columns, where)
 
 
 EARLIEST = 0.01
@@ -74,9 +74,9 @@ class _Expected:
     thinned: int
 
     @classmethod
-    def of(cls, name: PeriodName, project: Project, features: Features, columns: Columns) -> _Expected:
-        period = project.period(name)
-        until = period.end if name == "early_stopping" else min(project.clock.now(), project.period("all").end)
+    def of(cls, name: PeriodName, run: Run, features: Features, columns: Columns) -> _Expected:
+        period = run.period(name)
+        until = period.end if name == "early_stopping" else min(run.clock.now(), run.period("all").end)
         timestamps, known_at = columns["event_timestamp"], columns["label_known_at"]
         inside = (timestamps >= _naive(period.start)) & (timestamps < _naive(period.end))
         (first, last), thinned = _span(timestamps), features.sample.thinned
@@ -107,8 +107,8 @@ def _nothing_in_time(expected: _Expected, columns: Columns, where: Declaration) 
     )
 
 
-def _too_few(project: Project, holdout: _Expected, columns: Columns, where: Declaration) -> Iterator[Finding]:
-    gate, use_case = project.settings.gate, project.use_case
+def _too_few(run: Run, holdout: _Expected, columns: Columns, where: Declaration) -> Iterator[Finding]:
+    gate, use_case = run.settings.gate, run.use_case
     rows = int(holdout.known.sum() * holdout.weight)
     if rows < gate.min_rows:
         yield Finding(

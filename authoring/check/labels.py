@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float64]
 
 def check_labels(features: Features, where: Declaration) -> Iterator[Finding]:
     """Are there labels, and can a model be fitted to them?"""
-    use_case, wanted = features.sample.project.use_case, features.sample.project.settings.gate.min_label_coverage
+    use_case, wanted = features.sample.run.use_case, features.sample.run.settings.gate.min_label_coverage
     place, labelled = where.function(use_case.examples), size(features.labelled)
     due = features.requests.filter(features.requests[EVENT_TIMESTAMP] <= features.sample.last - use_case.horizon)
     asked = size(due)

@@ -30,8 +30,8 @@ CUT_OFF = 0.8
 def check_leaks(features: Features, where: Declaration) -> Iterator[Finding]:
     """The generic leak check, and for requests which of their fields it is that changes."""
     sample = features.sample
-    use_case, cut_off = sample.project.use_case, _cut_off(features)
-    leaks = leak_check(use_case, sample.opened, [cut_off], sample.project.period("all").end)
+    use_case, cut_off = sample.run.use_case, _cut_off(features)
+    leaks = leak_check(use_case, sample.opened, [cut_off], sample.run.period("all").end)
     changed = leaks.changed
     for view in use_case.views:
         if view.name in leaks.unproved:
@@ -58,7 +58,7 @@ def _unproved(features: Features, view: View, where: Declaration) -> Iterator[Fi
         yield Finding(
             "leak-unproved",
             where.function(view.compute),
-            f"view {view.name!r} has no row before {features.sample.project.settings.periods.end}, where the last period "
+            f"view {view.name!r} has no row before {features.sample.run.settings.periods.end}, where the last period "
             "ends: nothing shows whether it uses what was not known yet, and the gate refuses every model without that",
             "Let event_timestamp be the timestamp from which a row's values are known",
         )
@@ -75,7 +75,7 @@ def _leak(view: View, changed: int, where: Declaration) -> Finding:
 
 
 def _request_leak(features: Features, where: Declaration) -> Finding:
-    use_case = features.sample.project.use_case
+    use_case = features.sample.run.use_case
     return Finding(
         "leak",
         where.function(use_case.examples),
@@ -86,8 +86,8 @@ def _request_leak(features: Features, where: Declaration) -> Finding:
 
 def _early_label(features: Features, changed: int, where: Declaration) -> Finding:
     sample = features.sample
-    place = where.function(sample.project.use_case.examples)
-    at_once = labels_known_at_once(sample.project.use_case, sample.opened)
+    place = where.function(sample.run.use_case.examples)
+    at_once = labels_known_at_once(sample.run.use_case, sample.opened)
     if at_once:
         return Finding(
             "label-known-at-once",
@@ -107,7 +107,7 @@ def _early_label(features: Features, changed: int, where: Declaration) -> Findin
 
 def _fields(features: Features, at: datetime, where: Declaration) -> Iterator[tuple[str, Finding]]:
     """The request fields that change when what was not known yet is hidden: one table, then one column at a time."""
-    use_case = features.sample.project.use_case
+    use_case = features.sample.run.use_case
     recompute = _Requests(features, at)
     for table in (use_case.table(name) for name in recompute.compiled.reads):
         suspects, explained = recompute.changed(_hiding(table, partial(known_before, at=recompute.instant))), set[str]()
@@ -126,8 +126,8 @@ class _Requests:
 
     def __init__(self, features: Features, at: datetime) -> None:
         sample = features.sample
-        self.compiled = compile_requests(sample.project.use_case)
-        self._fields = sample.project.use_case.request_fields()
+        self.compiled = compile_requests(sample.run.use_case)
+        self._fields = sample.run.use_case.request_fields()
         self._source_rows: SourceRows = sample.opened(self.compiled)
         self._source_rows.bind(None, None)
         self._at = at

@@ -29,7 +29,7 @@ DAYS = 5
 
 def check_reach(features: Features, leaking: Mapping[str, int], where: Declaration) -> Iterator[Finding]:
     """Compute a date from the source rows that it may follow from, and from all: of what does not leak anyway."""
-    for view in features.sample.project.use_case.views:
+    for view in features.sample.run.use_case.views:
         if not leaking.get(view.name):
             yield from _lookback(features, view, where)
     days = _busiest(features)
@@ -45,7 +45,7 @@ def _lookback(features: Features, view: View, where: Declaration) -> Iterator[Fi
     last = rows.filter(rows[EVENT_TIMESTAMP] <= features.sample.last)[EVENT_TIMESTAMP].max().to_pyarrow().as_py()
     if view.lookback is None or last is None:
         return
-    begin, compiled = midnight(last.date()), compile_view(features.sample.project.use_case, view)
+    begin, compiled = midnight(last.date()), compile_view(features.sample.run.use_case, view)
     whole = rows.filter(rows[EVENT_TIMESTAMP] >= begin, rows[EVENT_TIMESTAMP] < begin + DAY)
     changed = _differing(whole, _computed(features, compiled, last.date(), *view.keys))
     if changed > DIRT * size(whole):
@@ -60,7 +60,7 @@ def _lookback(features: Features, view: View, where: Declaration) -> Iterator[Fi
 
 def _horizon(features: Features, days: Sequence[date], where: Declaration) -> Iterator[Finding]:
     """Do the labels of some dates come out the same from rows up to the horizon? Few outcomes are decided in its last days."""
-    use_case, last = features.sample.project.use_case, features.sample.last
+    use_case, last = features.sample.run.use_case, features.sample.last
     labels = replace(compile_labels(use_case), lookback=None)
     changed, count = 0, 0
     for day in days:
@@ -79,7 +79,7 @@ def _horizon(features: Features, days: Sequence[date], where: Declaration) -> It
 
 def _examples(features: Features, day: date, where: Declaration) -> Iterator[Finding]:
     """Do the requests and labels of a date come out the same without the rows of dates before its neighbours?"""
-    use_case = features.sample.project.use_case
+    use_case = features.sample.run.use_case
     for name, compiled in (("requests", compile_requests(use_case)), ("labels", compile_labels(use_case))):
         whole = _computed(features, replace(compiled, lookback=None), day)
         changed = _differing(whole, _computed(features, compiled, day))

@@ -17,7 +17,7 @@ EITHER = "either_value_is_missing"
 
 def check_pending(sample: Sample, where: Declaration) -> Iterator[Finding]:
     """Of tables with such rows: every rule that compares a pair of columns, one of which is still missing."""
-    for table in sample.project.use_case.tables:
+    for table in sample.run.use_case.tables:
         pending = pc.sum(pc.is_null(sample.tables[table.name][table.known_at])).as_py() if table.known_at else 0
         for reason, rule in table.rules.items():
             if pending and _refuses_missing(rule, table):

@@ -21,7 +21,7 @@ from ratchet.core.clock import midnight
 from ratchet.feature_store.point_in_time_join import Query
 from ratchet.features.expressions import CompiledExpression, compile_view
 from ratchet.features.source_rows import SourceRows, read_by
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.sources.batches import find, read
 from ratchet.sources.source import Source
 from ratchet.sources.unreadable import Found, readable
@@ -68,7 +68,7 @@ class Read:
 class Sample:
     """Table → rows in its stored schema, and what was read for them; one entity of `thinned` was kept."""
 
-    project: Project
+    run: Run
     tables: Mapping[str, pa.Table]
     repeated: Mapping[str, Repeated]
     read: Mapping[str, Read]
@@ -84,7 +84,7 @@ class Sample:
     @cached_property
     def connection(self) -> Backend:
         """A DuckDB that holds the sample."""
-        connection = connect(self.project.environment)
+        connection = connect(self.run.environment)
         for name, rows in self.tables.items():
             connection.con.register("delivered", rows)
             connection.raw_sql(f'CREATE TABLE "{_stored(name)}" AS SELECT * FROM delivered')
@@ -94,13 +94,13 @@ class Sample:
     @property
     def last(self) -> datetime:
         """The latest instant that a row is about."""
-        tables = (table for table in self.project.use_case.tables if table.event_time)
+        tables = (table for table in self.run.use_case.tables if table.event_time)
         found = [pc.max(self.tables[table.name][table.event_time]).as_py() for table in tables]
-        return max((instant for instant in found if instant), default=self.project.period("all").end)
+        return max((instant for instant in found if instant), default=self.run.period("all").end)
 
     def opened(self, compiled: CompiledExpression) -> SourceRows:
         """The sample in place of the accepted rows."""
-        return SourceRows(self.connection, read_by(self.project.use_case, compiled), self._rows)
+        return SourceRows(self.connection, read_by(self.run.use_case, compiled), self._rows)
 
     def _rows(self, table: SourceTable, first: date | None, last: date | None) -> ibis.Table:
         rows = self.connection.table(_stored(table.name))
@@ -111,78 +111,77 @@ class Sample:
         return rows
 
 
-def take_sample(project: Project) -> Sample:
+def take_sample(run: Run) -> Sample:
     """Read the latest batches of the active source, as many as it takes. Raises SourceError."""
-    source = find(Source.open(project))
+    source = find(Source.open(run))
     found = source.batches
     latest, read = {}, {}
-    for table in project.use_case.tables:
+    for table in run.use_case.tables:
         own = [batch for batch in found.values() if batch.table == table.name]
-        latest[table.name], read[table.name] = _latest(project, table, own)
-    kept, thinned = _bounded(project, latest)
-    repeated = {table.name: _repeated(project, table, kept[table.name]) for table in project.use_case.tables}
+        latest[table.name], read[table.name] = _latest(run, table, own)
+    kept, thinned = _bounded(run, latest)
+    repeated = {table.name: _repeated(run, table, kept[table.name]) for table in run.use_case.tables}
     tables = {
-        table.name: _clean(project, table, kept[table.name], repeated[table.name].share)
-        for table in project.use_case.tables
+        table.name: _clean(run, table, kept[table.name], repeated[table.name].share) for table in run.use_case.tables
     }
-    return Sample(project, tables, repeated, read, len(found), source.unread, thinned)
+    return Sample(run, tables, repeated, read, len(found), source.unread, thinned)
 
 
-def _latest(project: Project, table: SourceTable, batches: Sequence[Batch]) -> tuple[pa.Table, Read]:
+def _latest(run: Run, table: SourceTable, batches: Sequence[Batch]) -> tuple[pa.Table, Read]:
     """The usable rows of the last batches, as many as it takes, and what was read for them."""
     parts, count, problems = [], 0, dict[str, Found]()
     for batch in reversed(batches):
-        raw = read(project.use_case, batch).replace_schema_metadata(None)
+        raw = read(run.use_case, batch).replace_schema_metadata(None)
         rows, count = readable(raw), count + raw.num_rows
         for name, problem in unreadable(raw).items():
             before = problems.get(name)
             problems[name] = replace(problem, count=problem.count + (before.count if before else 0))
-        parts.append(_usable(project, table, rows))
-        is_enough = table.event_time and _needed(project, table, pa.concat_tables(parts)) < sum(map(len, parts))
+        parts.append(_usable(run, table, rows))
+        is_enough = table.event_time and _needed(run, table, pa.concat_tables(parts)) < sum(map(len, parts))
         if is_enough or (table.event_time and count > READ):
             break
     found = pa.concat_tables(parts)
     if table.event_time:
-        found = found.sort_by([(table.event_time, "descending")]).slice(0, _needed(project, table, found))
+        found = found.sort_by([(table.event_time, "descending")]).slice(0, _needed(run, table, found))
     return found, Read(count, problems)
 
 
-def _bounded(project: Project, tables: Mapping[str, pa.Table]) -> tuple[dict[str, pa.Table], int]:
+def _bounded(run: Run, tables: Mapping[str, pa.Table]) -> tuple[dict[str, pa.Table], int]:
     """Tables of at most about MOST dated rows: of one entity of several, or else the latest; and of how many it is one."""
-    dated = {table.name: table for table in project.use_case.tables if table.event_time}
+    dated = {table.name: table for table in run.use_case.tables if table.event_time}
     size = max((tables[name].num_rows for name in dated), default=0)
     if size <= MOST:
         return dict(tables), 1
     large = [table for name, table in dated.items() if tables[name].num_rows > MOST]
     share = -(-size // MOST)
-    for keys in (project.use_case.view(lookup.view).keys for lookup in project.use_case.lookups):
+    for keys in (run.use_case.view(lookup.view).keys for lookup in run.use_case.lookups):
         if all({*keys} <= {*table.schema.names} for table in large):
             whole = [name for name, table in dated.items() if {*keys} <= {*table.schema.names}]
-            kept = {name: _of_some(project, dated[name], tables[name], keys, share) for name in whole}
+            kept = {name: _of_some(run, dated[name], tables[name], keys, share) for name in whole}
             if all(ROWS // 3 <= kept[table.name].num_rows <= 2 * MOST for table in large):
                 return {**tables, **kept}, share
     return {name: rows.slice(0, MOST) if name in dated else rows for name, rows in tables.items()}, 1
 
 
-def _of_some(project: Project, table: SourceTable, rows: pa.Table, keys: Sequence[str], share: int) -> pa.Table:
+def _of_some(run: Run, table: SourceTable, rows: pa.Table, keys: Sequence[str], share: int) -> pa.Table:
     """The rows of one entity of `share`, the same entities in every table."""
     value = ", ".join(f"CAST({names([key])} AS VARCHAR)" for key in keys)
-    return _ask(project, rows, f"SELECT * FROM delivered WHERE hash({value}) % {share} = 0").cast(table.stored_schema)
+    return _ask(run, rows, f"SELECT * FROM delivered WHERE hash({value}) % {share} = 0").cast(table.stored_schema)
 
 
-def _usable(project: Project, table: SourceTable, rows: pa.Table) -> pa.Table:
+def _usable(run: Run, table: SourceTable, rows: pa.Table) -> pa.Table:
     """Rows with key and event time, before the end of the last period."""
     for column in {*table.key, table.event_time} - {None}:
         rows = rows.filter(pc.is_valid(rows[column]))
     if table.event_time is None:
         return rows
-    end = pa.scalar(project.period("all").end, rows.schema.field(table.event_time).type)
+    end = pa.scalar(run.period("all").end, rows.schema.field(table.event_time).type)
     return rows.filter(pc.less(rows[table.event_time], end))
 
 
-def _needed(project: Project, table: SourceTable, rows: pa.Table) -> int:
+def _needed(run: Run, table: SourceTable, rows: pa.Table) -> int:
     """ROWS, or as many as lie within the span of the latest."""
-    last, span = pc.max(rows[table.event_time]), _span(project.use_case, table, rows)
+    last, span = pc.max(rows[table.event_time]), _span(run.use_case, table, rows)
     if not last.is_valid or not span:
         return ROWS
     inside = pc.greater(rows[table.event_time], pc.subtract(last, pa.scalar(span)))
@@ -205,22 +204,22 @@ def _delay(table: SourceTable, rows: pa.Table) -> timedelta:
     return timedelta(microseconds=max(0, microseconds))
 
 
-def _repeated(project: Project, table: SourceTable, rows: pa.Table) -> Repeated:
+def _repeated(run: Run, table: SourceTable, rows: pa.Table) -> Repeated:
     """Rows that share their key with one that differs: the same row delivered twice is no contradiction."""
     keys = names(table.key)
     different = f"SELECT DISTINCT {names(table.schema.names)} FROM delivered"
     counts = f"SELECT {keys}, count(*) - 1 AS again FROM ({different}) GROUP BY {keys} HAVING again > 0 ORDER BY {keys}"
-    found = _ask(project, rows, counts)
+    found = _ask(run, rows, counts)
     count = int(pc.sum(found["again"]).as_py() or 0)
     example = found.select(list(table.key)).slice(0, 1).to_pylist()
     return Repeated(count, count / max(rows.num_rows, 1), example[0] if example else {})
 
 
-def _clean(project: Project, table: SourceTable, rows: pa.Table, repeated: float) -> pa.Table:
+def _clean(run: Run, table: SourceTable, rows: pa.Table, repeated: float) -> pa.Table:
     """Without what is so rare that it is dirt: later rows of a key, and rows known before they happened."""
     if repeated <= DIRT:
         first = f"row_number() OVER (PARTITION BY {names(table.key)} ORDER BY {ROW_ID}) = 1"
-        rows = _ask(project, rows, f"SELECT * FROM delivered QUALIFY {first}").cast(table.stored_schema)
+        rows = _ask(run, rows, f"SELECT * FROM delivered QUALIFY {first}").cast(table.stored_schema)
     if table.known_at is None:
         return rows
     possible = pc.fill_null(pc.greater(rows[table.known_at], rows[table.event_time]), True)
@@ -237,8 +236,8 @@ def _rules_out_early(table: SourceTable) -> bool:
     )
 
 
-def _ask(project: Project, rows: pa.Table, sql: str) -> pa.Table:
-    return Query(sql, {"delivered": rows}).run(project.environment.threads, project.environment.memory_limit)
+def _ask(run: Run, rows: pa.Table, sql: str) -> pa.Table:
+    return Query(sql, {"delivered": rows}).run(run.environment.threads, run.environment.memory_limit)
 
 
 def _stored(table: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from ratchet.core.settings import PARAMS_FILE
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.use_case.contract import use_case_module
 
 PARTS = ("SourceTable", "View", "Lookup")
@@ -59,10 +59,10 @@ class _Call:
 
 
 class Declaration:
-    """The source of a project's use case. What cannot be found is said to be where it is declared as a whole."""
+    """The source code of a use case. What cannot be found is said to be where it is declared as a whole."""
 
-    def __init__(self, project: Project) -> None:
-        self._project = project
+    def __init__(self, run: Run) -> None:
+        self._project = run
 
     def use_case(self, keyword: str) -> str:
         call = self._use_case

@@ -10,22 +10,22 @@ from ratchet.features.service import service_spec
 from ratchet.gate.gate import Gate
 from ratchet.gate.plausibility import MOST_EXPLAINED, linear_fit
 from ratchet.gate.reasons import find_reason, how_to_accept
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.use_case.contract import Columns
 
 
-def is_accepted(project: Project) -> bool:
+def is_accepted(run: Run) -> bool:
     """Whether a person's signed reason covers the present inputs and features."""
-    return find_reason(Gate.open(project), service_spec(project.use_case).fingerprint)[0] is not None
+    return find_reason(Gate.open(run), service_spec(run.use_case).fingerprint)[0] is not None
 
 
-def check_too_good(project: Project, columns: Columns, where: Declaration) -> Iterator[Finding]:
+def check_too_good(run: Run, columns: Columns, where: Declaration) -> Iterator[Finding]:
     """Is the label a sum, product or the like of the inputs? `columns` are labelled requests with all that a model is given."""
-    use_case = project.use_case
+    use_case = run.use_case
     fit = linear_fit(use_case.task, columns, use_case.inputs, columns["label"])
     if not fit.is_too_good:
         return
-    _, objection = find_reason(Gate.open(project), service_spec(use_case).fingerprint)
+    _, objection = find_reason(Gate.open(run), service_spec(use_case).fingerprint)
     named = ", ".join(fit.columns)
     yield Finding(
         "too-good",
@@ -33,5 +33,5 @@ def check_too_good(project: Project, columns: Columns, where: Declaration) -> It
         f"the inputs give the label away: a linear fit on {named} explains {fit.explained:.2%} of it, and more than "
         f"{MOST_EXPLAINED:.0%} is too good to be true{f' ({objection})' if objection else ''}",
         f"Take out of `inputs` what of {named} is not known before the outcome. If all is, sign why: "
-        f"{how_to_accept(project.scope)}",
+        f"{how_to_accept(run.scope)}",
     )

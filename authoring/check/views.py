@@ -23,7 +23,7 @@ FOUND_SELDOM = 0.01
 
 
 def check_keys(sample: Sample, where: Declaration) -> Iterator[Finding]:
-    for table in sample.project.use_case.tables:
+    for table in sample.run.use_case.tables:
         repeated = sample.repeated[table.name]
         if repeated.share > DIRT:
             yield _repeated_key(table, repeated, sample.tables[table.name].num_rows, where)
@@ -31,8 +31,8 @@ def check_keys(sample: Sample, where: Declaration) -> Iterator[Finding]:
 
 def check_usable(sample: Sample, where: Declaration) -> Iterator[Finding]:
     """Tables of which no row can be used: all that follows from them is empty, whatever the use case makes of them."""
-    end = sample.project.settings.periods.end
-    for table in (table for table in sample.project.use_case.tables if not sample.tables[table.name].num_rows):
+    end = sample.run.settings.periods.end
+    for table in (table for table in sample.run.use_case.tables if not sample.tables[table.name].num_rows):
         key, needed, remedy = "key", "a key", "Deliver rows with a key, or name other columns in `key`"
         if not table.is_reference:
             key, needed = "event_time", f"a key and an event_time before {end}, where the last period ends"
@@ -47,7 +47,7 @@ def check_usable(sample: Sample, where: Declaration) -> Iterator[Finding]:
 
 def check_views(features: Features, where: Declaration) -> Iterator[Finding]:
     """What the views and requests of the whole sample show."""
-    use_case = features.sample.project.use_case
+    use_case = features.sample.run.use_case
     for view in use_case.views:
         yield from _view(features, view, where)
     repeated = _count_repeated(features.requests, [REQUEST_ID])

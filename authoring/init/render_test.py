@@ -12,7 +12,7 @@ import pytest
 
 from authoring.check import check
 from ratchet.features.service import service_spec
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from use_cases.{name} import use_case
 
 ROOT = Path(__file__).parents[2]
@@ -27,10 +27,10 @@ def test_the_declaration_compiles() -> None:
 
 def test_nothing_is_amiss() -> None:
     """`ratchet check` finds no mistake in the declaration, nor in a sample of the data: no key twice, no leak."""
-    project = Project.load(ROOT, "{name}")
-    if not (ROOT / project.settings.source.path).exists():
+    run = Run.load(ROOT, "{name}")
+    if not (ROOT / run.settings.source.path).exists():
         pytest.skip("needs the data that params.yaml names")
-    assert [] == check(project)
+    assert [] == check(run)
 '''
 
 

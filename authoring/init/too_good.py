@@ -45,11 +45,11 @@ def sign_reason(root: Path, name: str, reason: str, by: str) -> Reason:
     """Sign why the use case that was just written is not too good to be true. Raises GateError."""
     from ratchet.features.service import service_spec
     from ratchet.gate.reasons import accept
-    from ratchet.project.project import Project
+    from ratchet.project.run import Run
 
     with _imported(root, name) as module:
         service = service_spec(module.use_case)
-    return accept(Gate.open(Project.load(root, name)), service.name, service.fingerprint, by=by, reason=reason)
+    return accept(Gate.open(Run.load(root, name)), service.name, service.fingerprint, by=by, reason=reason)
 
 
 @contextmanager

@@ -18,12 +18,12 @@ def accept(what: str, reason: str, by: str) -> None:
     from ratchet.features.service import service_spec
     from ratchet.gate.gate import Gate
     from ratchet.gate.reasons import accept as sign_reason
-    from ratchet.project.project import Project
+    from ratchet.project.run import Run
 
-    project = Project.load(use_case=click.get_current_context().obj)
-    spec = service_spec(project.use_case)
-    gate = Gate.open(project)
+    run = Run.load(use_case=click.get_current_context().obj)
+    spec = service_spec(run.use_case)
+    gate = Gate.open(run)
     signed = sign_reason(gate, spec.name, spec.fingerprint, by=by, reason=reason)
-    path = gate.reasons_file.relative_to(project.root)
+    path = gate.reasons_file.relative_to(run.root)
     click.echo(f"{signed.by} accepts {what} of {signed.feature_service}: {signed.reason}")
-    click.echo(f"next: `git add {path}`, commit it, and `dvc repro monitor@{project.settings.use_case}`")
+    click.echo(f"next: `git add {path}`, commit it, and `dvc repro monitor@{run.settings.use_case}`")

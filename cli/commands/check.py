@@ -23,15 +23,15 @@ def check() -> None:
     change for each mistake."""
     from authoring.check import checkup
     from ratchet.core.text import count_of
-    from ratchet.project.project import Project
+    from ratchet.project.run import Run
 
     began = time.monotonic()
-    project = Project.load(use_case=click.get_current_context().obj)
-    found = checkup(project)
+    run = Run.load(use_case=click.get_current_context().obj)
+    found = checkup(run)
     for finding in found.findings:
         click.echo(f"{finding}\n")
     if found.unread:
-        click.echo(note_of(found.unread, str(project.paths.reports.relative_to(project.root))))
+        click.echo(note_of(found.unread, str(run.paths.reports.relative_to(run.root))))
     count, seconds = len(found.findings), time.monotonic() - began
     result = f"{count_of(count, 'thing')} to change" if count else "nothing found"
     click.echo(

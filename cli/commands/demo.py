@@ -21,7 +21,7 @@ from ratchet.core.telemetry import disable_telemetry
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.project import step_reports as reports
 from ratchet.project.locks import alone
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.steps import STEPS
 from ratchet.storage.files import atomic
 
@@ -36,32 +36,32 @@ WAIT = 600.0
 @click.option("--path", help="Where that source reads.")
 def demo(use_case: str | None, source: str | None, path: str | None) -> None:
     """Run the whole loop, offer a worse candidate and a drifted window, and say what happened."""
-    project = Project.load(use_case=use_case)
+    run = Run.load(use_case=use_case)
     if source and path:
-        select_source(project, source, path)
-        project = Project.load(use_case=use_case)
-    click.echo(f"{project.settings.use_case} from {project.settings.source.name}, step by step:")
-    ran = run_all(project)
+        select_source(run, source, path)
+        run = Run.load(use_case=use_case)
+    click.echo(f"{run.settings.use_case} from {run.settings.source.name}, step by step:")
+    ran = run_all(run)
     idle = [step for step in STEPS if step not in ran]
     if idle:
         click.echo(f"Nothing to do in {', '.join(idle)}: up to date.")
-    click.echo("\n" + summary.render(finish_story(project)))
+    click.echo("\n" + summary.render(finish_story(run)))
 
 
-def run_all(project: Project) -> set[str]:
+def run_all(run: Run) -> set[str]:
     """The steps that ran. The policy promotes no uncommitted work, such as a source that was just selected: there whoever
     types the command asks for it."""
-    if not code_version(project.root).dirty:
-        return bring_up_to_date(project, "monitor")
-    ran = bring_up_to_date(project, "reconcile")
-    ask_in_person(project)
-    return ran | bring_up_to_date(project, "monitor")
+    if not code_version(run.root).dirty:
+        return bring_up_to_date(run, "monitor")
+    ran = bring_up_to_date(run, "reconcile")
+    ask_in_person(run)
+    return ran | bring_up_to_date(run, "monitor")
 
 
-def bring_up_to_date(project: Project, step: str) -> set[str]:
+def bring_up_to_date(run: Run, step: str) -> set[str]:
     """The steps that `dvc repro` ran. Of what it prints only the steps' own lines are kept, and its errors, on stderr."""
-    command = [sys.executable, "-m", "dvc", "repro", f"{step}@{project.settings.use_case}"]
-    with subprocess.Popen(command, cwd=project.root, stdout=subprocess.PIPE, text=True) as dvc:
+    command = [sys.executable, "-m", "dvc", "repro", f"{step}@{run.settings.use_case}"]
+    with subprocess.Popen(command, cwd=run.root, stdout=subprocess.PIPE, text=True) as dvc:
         assert dvc.stdout is not None
         ran = set(_steps_told(dvc.stdout))
     if dvc.returncode:
@@ -71,14 +71,14 @@ def bring_up_to_date(project: Project, step: str) -> set[str]:
     return ran
 
 
-def ask_in_person(project: Project) -> None:
+def ask_in_person(run: Run) -> None:
     """Promote what `register` reported as waiting for a person, the baseline first. A rollback that holds is left alone."""
     from ratchet.model_registry.promotion import WAITS, promote
     from ratchet.model_registry.status import status
 
-    registry = ModelRegistry.open(project)
+    registry = ModelRegistry.open(run)
     found = status(registry)
-    registered = [model["version"] for model in (reports.read(project, "register") or {}).values()]
+    registered = [model["version"] for model in (reports.read(run, "register") or {}).values()]
     waiting = [each for each in found["versions"] if each["version"] in registered and WAITS in str(each["status"])]
     for version in waiting if found["hold"] is None else ():
         reason = "make demo, on uncommitted code or settings"
@@ -95,21 +95,21 @@ def _steps_told(lines: Iterable[str]) -> Iterator[str]:
             yield name
 
 
-def finish_story(project: Project, wait: float = WAIT) -> summary.Summary:
+def finish_story(run: Run, wait: float = WAIT) -> summary.Summary:
     """Tell the rest of the story and sum it up, on data that no other run changes meanwhile. Raises VersionError."""
-    with alone(project, ("training", "inference"), wait):
-        print_story(project)
-        found = summary.build(project)
-        summary.write(project, found)
+    with alone(run, ("training", "inference"), wait):
+        print_story(run)
+        found = summary.build(run)
+        summary.write(run, found)
     return found
 
 
-def select_source(project: Project, source: str, path: str) -> None:
+def select_source(run: Run, source: str, path: str) -> None:
     """Point params.yaml at a source, keeping its comments; it is a tracked input of the first stage."""
-    yaml, params = YAML(), project.root / PARAMS_FILE
+    yaml, params = YAML(), run.root / PARAMS_FILE
     yaml.preserve_quotes = True
     content = yaml.load(params)
-    section = content["use_cases"][project.settings.use_case]
+    section = content["use_cases"][run.settings.use_case]
     if (section["source"]["name"], section["source"]["path"]) == (source, path):
         return
     section["source"].update(name=source, path=path, options={})
@@ -118,22 +118,22 @@ def select_source(project: Project, source: str, path: str) -> None:
     click.echo(f"params.yaml now reads {source} from {path}; `git checkout params.yaml` undoes that")
 
 
-def print_story(project: Project) -> None:
+def print_story(run: Run) -> None:
     """Offer a worse candidate and a drifted window, unless this champion has met both already."""
     from ratchet.model_registry.champion import resolve_champion
 
-    champion = resolve_champion(ModelRegistry.open(project))
-    story = reports.read(project, summary.STORY)
+    champion = resolve_champion(ModelRegistry.open(run))
+    story = reports.read(run, summary.STORY)
     if story and story["champion"] == champion.model.digest:
         click.echo("Nothing to offer: this champion has met a worse candidate and a drifted window before.")
         return
     reports.run_step(
-        project,
+        run,
         summary.STORY,
-        lambda project: {
+        lambda run: {
             "champion": champion.model.digest,
-            "worse_candidate": run_and_report("worse", lambda: offer_worse(project), _refusal),
-            "planted_drift": run_and_report("drifted", lambda: plant_drift(project), _drift),
+            "worse_candidate": run_and_report("worse", lambda: offer_worse(run), _refusal),
+            "planted_drift": run_and_report("drifted", lambda: plant_drift(run), _drift),
         },
     )
 
@@ -146,7 +146,7 @@ def _drift(planted: reports.Report) -> str:
     return f"{planted['what']}: {planted['verdict']}"
 
 
-def offer_worse(project: Project) -> dict[str, Any]:
+def offer_worse(run: Run) -> dict[str, Any]:
     """Fit a candidate with far too few trees, ask for it in spite of its verdict, and take the request back."""
     from ratchet.model_registry.champion import resolve_champion
     from ratchet.model_registry.promotion import promote
@@ -156,13 +156,13 @@ def offer_worse(project: Project) -> dict[str, Any]:
     from training_pipeline.frozen_set import read_training_set
     from training_pipeline.register import offer
 
-    registry, directory = ModelRegistry.open(project), project.paths.state / "demo" / "worse"
+    registry, directory = ModelRegistry.open(run), run.paths.state / "demo" / "worse"
     champion = resolve_champion(registry)
-    training, settings = read_training_set(project), project.settings
-    worse = fit.fit_candidate(training, WORSE_TREES, settings.training, project.environment.threads)
+    training, settings = read_training_set(run), run.settings
+    worse = fit.fit_candidate(training, WORSE_TREES, settings.training, run.environment.threads)
     save(worse, directory, fit.reference_rows(worse, training.rows, settings.drift.reference_rows), {})
-    baseline = load(project.paths.models / "baseline", project.use_case)
-    record = gate.evaluate_model(project, gate.read_trial(project), directory, baseline, champion.model)
+    baseline = load(run.paths.models / "baseline", run.use_case)
+    record = gate.evaluate_model(run, gate.read_trial(run), directory, baseline, champion.model)
     version = offer(registry, directory, record)
     try:
         promote(registry, version, by="make demo", reason="to see what happens")
@@ -172,17 +172,17 @@ def offer_worse(project: Project) -> dict[str, Any]:
     raise AssertionError("a worse candidate was promoted: the gate is broken")
 
 
-def plant_drift(project: Project) -> dict[str, Any]:
+def plant_drift(run: Run) -> dict[str, Any]:
     """Report on the newest window as if only the rows with the highest predictions had been asked for."""
     from inference_pipeline.monitor.drift import PREDICTION, drift_report, scored_window
     from ratchet.model_registry.champion import resolve_champion
 
-    champion = resolve_champion(ModelRegistry.open(project))
-    window = scored_window(project, champion)
-    rows = max(len(window[PREDICTION]) // 3, project.settings.drift.min_rows)
+    champion = resolve_champion(ModelRegistry.open(run))
+    window = scored_window(run, champion)
+    rows = max(len(window[PREDICTION]) // 3, run.settings.drift.min_rows)
     highest = np.argsort(-window[PREDICTION], kind="stable")[:rows]
     planted = {name: values[np.sort(highest)] for name, values in window.items()}
-    report = drift_report(project, champion, planted, project.paths.reports / "planted_drift")
+    report = drift_report(run, champion, planted, run.paths.reports / "planted_drift")
     return {
         "what": f"the {rows:,} rows with the highest predictions",
         "verdict": report["verdict"],

@@ -12,7 +12,7 @@ from ratchet.core.errors import RegistryError
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.models.metrics import METRICS
 from ratchet.project import step_reports as reports
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.steps import STEPS
 from ratchet.storage.files import write_json
 
@@ -24,22 +24,22 @@ _DRIFT = ("verdict", "share", "columns", "mean_prediction", "window", "html", "j
 _SUMMARISED = ("ingest", "validate", "evaluate", "register", "predict", "monitor")
 
 
-def build(project: Project) -> Summary:
+def build(run: Run) -> Summary:
     """What reports/summary.json holds: reports of the steps, and what the registry says now, for people promote between runs.
 
     What a step that has not run would say is None, and so is what serves where the registry does not answer.
     """
-    ingest, validate, evaluate, register, predict, monitor = (reports.read(project, step) for step in _SUMMARISED)
-    root, registry = project.root, _registry(project)
+    ingest, validate, evaluate, register, predict, monitor = (reports.read(run, step) for step in _SUMMARISED)
+    root, registry = run.root, _registry(run)
     serving = _serving(registry)
     return {
-        "model": project.scope.namespace,
-        "reports": str(project.paths.reports.relative_to(root)),
-        "use_case": project.settings.use_case,
-        "task": project.use_case.task,
-        "label": project.use_case.label,
-        "unit": project.use_case.unit,
-        "missing": [step for step in STEPS if reports.read(project, step) is None],
+        "model": run.scope.namespace,
+        "reports": str(run.paths.reports.relative_to(root)),
+        "use_case": run.settings.use_case,
+        "task": run.use_case.task,
+        "label": run.use_case.label,
+        "unit": run.use_case.unit,
+        "missing": [step for step in STEPS if reports.read(run, step) is None],
         "rows": validate and validate["rows"],
         "reasons": validate and validate["reasons"],
         "unread": ingest and ingest["unread"],
@@ -54,16 +54,16 @@ def build(project: Project) -> Summary:
         "hold": registry["hold"],
         "predictions": {
             "rows": predict and predict["rows"],
-            "path": str(project.paths.predictions.relative_to(root)),
+            "path": str(run.paths.predictions.relative_to(root)),
             "model_version": predict and predict["model_version"],
         },
         "drift": monitor and {name: monitor[name] for name in _DRIFT},
-        "story": reports.read(project, STORY),
-        "seconds": reports.seconds(project),
+        "story": reports.read(run, STORY),
+        "seconds": reports.seconds(run),
     }
 
 
-def write(project: Project, summary: Summary) -> None:
+def write(run: Run, summary: Summary) -> None:
     """Keep it as summary.json, with a request to try as request.json, once any was scored: among the use case's reports, and
     as the last ones asked for in reports/. Where no step has run nothing is kept."""
     from inference_pipeline.online.example import example_request
@@ -72,8 +72,8 @@ def write(project: Project, summary: Summary) -> None:
         return
     files = {SUMMARY: summary}
     if summary["predictions"]["rows"]:
-        files[REQUEST] = example_request(project)
-    for folder in (project.paths.reports, project.paths.shared_reports):
+        files[REQUEST] = example_request(run)
+    for folder in (run.paths.reports, run.paths.shared_reports):
         for name, content in files.items():
             write_json(folder / name, content)
 
@@ -95,12 +95,12 @@ def render(summary: Summary) -> str:
     return "\n\n".join("\n".join(block) for block in blocks if len(block) > 1)
 
 
-def _registry(project: Project) -> dict[str, Any]:
+def _registry(run: Run) -> dict[str, Any]:
     """What the registry says; where it does not answer, its `problem`, and nothing else."""
     from ratchet.model_registry.status import status
 
     try:
-        return status(ModelRegistry.open(project))
+        return status(ModelRegistry.open(run))
     except RegistryError as error:
         nothing = dict.fromkeys(("requested", "champion", "hold", "warning"))
         return {**nothing, "versions": [], "history": [], "problem": str(error)}

@@ -20,7 +20,7 @@ from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.storage import sqlite
 
 if TYPE_CHECKING:
-    from ratchet.project.project import Project
+    from ratchet.project.run import Run
 
 HOST = "127.0.0.1"
 _START_SECONDS, _STOP_SECONDS = 180, 10
@@ -32,34 +32,34 @@ def ui(port: int) -> None:
     """Show runs, models and their aliases in MLflow's pages, until Ctrl-C.
 
     Where RATCHET_TRACKING_URI names a server, it only says where that server's pages are."""
-    from ratchet.project.project import Project
+    from ratchet.project.run import Run
 
-    project = Project.load(use_case=click.get_current_context().obj)
-    uri = project.environment.tracking_uri
+    run = Run.load(use_case=click.get_current_context().obj)
+    uri = run.environment.tracking_uri
     if uri.startswith("http"):
-        click.echo(f"{uri.rstrip('/')}/#/models/{project.scope.namespace}")
+        click.echo(f"{uri.rstrip('/')}/#/models/{run.scope.namespace}")
         return
-    page, backend, log = page_of(project), uri or _own_database(project), project.paths.shared_state / "ui.log"
+    page, backend, log = page_of(run), uri or _own_database(run), run.paths.shared_state / "ui.log"
     if not _is_free(port):
         raise RegistryError("is used by another program", subject=f"port {port}", remedy="Name a free one with --port")
-    with _server(project.paths.shared_state, backend, port, log) as server:
+    with _server(run.paths.shared_state, backend, port, log) as server:
         _await_start(server, port, log)
         click.echo(f"http://{HOST}:{port}/{page}\nCtrl-C stops it.")
         server.wait()
     raise RegistryError("has ended", subject="MLflow's server", remedy=f"See {log}")
 
 
-def page_of(project: Project) -> str:
+def page_of(run: Run) -> str:
     """The page of the use case's model or, where it has none, the list of all. The registry follows a move of the checkout."""
     from ratchet.model_registry.opening import open_registry
 
-    with open_registry(ModelRegistry.open(project), "promotion") as registry:
-        return f"#/models/{project.scope.namespace}" if registry.versions() else "#/models"
+    with open_registry(ModelRegistry.open(run), "promotion") as registry:
+        return f"#/models/{run.scope.namespace}" if registry.versions() else "#/models"
 
 
-def _own_database(project: Project) -> str:
+def _own_database(run: Run) -> str:
     """The checkout's own registry, which is not made here. Raises RegistryError where there is none."""
-    path = project.paths.shared_state / "mlflow.db"
+    path = run.paths.shared_state / "mlflow.db"
     if not path.exists():
         raise RegistryError("there is no model registry yet", subject=str(path), remedy="Run `dvc repro` first")
     return sqlite.url(path)

@@ -17,7 +17,7 @@ from ratchet.feature_store.reads import historical
 from ratchet.features.service import service_spec
 from ratchet.model_registry.champion import Champion
 from ratchet.prediction_log.schema import batch_ids, log_entries, log_schema
-from ratchet.project.project import PeriodName, Project
+from ratchet.project.run import PeriodName, Run
 from ratchet.project.step_reports import Report
 from ratchet.storage.dated import Dated
 from ratchet.storage.digests import digest
@@ -27,16 +27,16 @@ CODE = code_digest(__name__)
 DAY = timedelta(days=1)
 
 
-def predict(project: Project, period: PeriodName = "fresh") -> Report:
+def predict(run: Run, period: PeriodName = "fresh") -> Report:
     """Score the period's requests; dates whose features and champion are those of the last run stand as they are.
 
     Raises RegistryError or GateError where no model may serve, or another one took its place meanwhile, StoreError where the
     features were not computed.
     """
-    with champion_throughout(project) as champion:
-        span = project.period(period)
-        score = partial(_score, project, champion, span)
-        changes = update(project.paths.predictions, _wanted(project, champion, span), score)
+    with champion_throughout(run) as champion:
+        span = run.period(period)
+        score = partial(_score, run, champion, span)
+        changes = update(run.paths.predictions, _wanted(run, champion, span), score)
     return {
         "rows": sum(changes.rows.values()),
         "model_version": champion.version,
@@ -46,13 +46,13 @@ def predict(project: Project, period: PeriodName = "fresh") -> Report:
     }
 
 
-def _wanted(project: Project, champion: Champion, span: Period) -> dict[str, str]:
+def _wanted(run: Run, champion: Champion, span: Period) -> dict[str, str]:
     """Every UTC date of the period → digest of code, champion, requests and all feature rows that may be joined to them."""
-    contract, features = champion.model.contract, project.paths.features
+    contract, features = champion.model.contract, run.paths.features
     model = (CODE, champion.version, champion.model.digest, contract.fingerprint)
     requests = unit_digests(features / "requests")
-    versions = service_spec(project.use_case).views
-    views = [(view.max_age, _dated(features / "views" / versions[view.name])) for view in project.use_case.views]
+    versions = service_spec(run.use_case).views
+    views = [(view.max_age, _dated(features / "views" / versions[view.name])) for view in run.use_case.views]
 
     def inputs(day: date) -> str:
         joined = [units.within(day - max_age - DAY if max_age else None, day) for max_age, units in views]
@@ -72,22 +72,22 @@ def _within(span: Period, first: date, last: date) -> Period:
     return Period(max(span.start, midnight(first)), min(span.end, midnight(last + DAY)))
 
 
-def _score(project: Project, champion: Champion, span: Period, stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
+def _score(run: Run, champion: Champion, span: Period, stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
     first, last = date.fromisoformat(stale[0]), date.fromisoformat(stale[-1])
-    if not files(project.paths.features / "requests", first, last):
+    if not files(run.paths.features / "requests", first, last):
         yield from ((unit, {}) for unit in stale)
         return
-    found = by_date(_predictions(project, champion, _within(span, first, last)), "time")
+    found = by_date(_predictions(run, champion, _within(span, first, last)), "time")
     for unit in stale:
         rows = found.get(date.fromisoformat(unit))
         yield unit, {f"date={unit}/part": rows} if rows is not None else {}
 
 
-def _predictions(project: Project, champion: Champion, period: Period) -> pa.Table:
+def _predictions(run: Run, champion: Champion, period: Period) -> pa.Table:
     """Log rows of the period's requests, as of each one's own timestamp."""
-    columns = project.use_case.complete(historical(FeatureStore.open(project), period))
+    columns = run.use_case.complete(historical(FeatureStore.open(run), period))
     return log_entries(
-        log_schema(project.use_case),
+        log_schema(run.use_case),
         champion,
         columns,
         champion.model.predict(columns),

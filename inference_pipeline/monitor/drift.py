@@ -19,7 +19,7 @@ from ratchet.model_registry.champion import Champion
 from ratchet.models.model_files import REFERENCE
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.schema import served
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_columns
 from ratchet.storage.files import write_json
@@ -28,15 +28,15 @@ from ratchet.use_case.contract import Array, Columns
 PREDICTION = "prediction"
 
 
-def monitor(project: Project) -> Report:
+def monitor(run: Run) -> Report:
     """Compare the newest scored window with the champion's training rows; writes drift.html, drift.json and metrics/drift.json.
 
     Raises RegistryError or GateError where no model serves, or another one took its place meanwhile, DataError where it
     scored too few rows to tell.
     """
-    with champion_throughout(project) as champion:
-        report = drift_report(project, champion, scored_window(project, champion), project.paths.reports)
-    write_json(project.paths.reports / "metrics" / "drift.json", _figures(report))
+    with champion_throughout(run) as champion:
+        report = drift_report(run, champion, scored_window(run, champion), run.paths.reports)
+    write_json(run.paths.reports / "metrics" / "drift.json", _figures(report))
     return report
 
 
@@ -51,19 +51,19 @@ def _figures(report: Report) -> Report:
     }
 
 
-def scored_window(project: Project, champion: Champion) -> dict[str, Array]:
+def scored_window(run: Run, champion: Champion) -> dict[str, Array]:
     """What the champion was given in the fresh period, in batch and online, and what it answered."""
-    log = PredictionLog.open(project).read(project.period("fresh"))
+    log = PredictionLog.open(run).read(run.period("fresh"))
     own = log.filter(pc.field("model_digest") == champion.model.digest)
-    return {**served(project.use_case, own), PREDICTION: own.column(PREDICTION).to_numpy()}
+    return {**served(run.use_case, own), PREDICTION: own.column(PREDICTION).to_numpy()}
 
 
-def drift_report(project: Project, champion: Champion, window: Columns, directory: Path) -> Report:
+def drift_report(run: Run, champion: Champion, window: Columns, directory: Path) -> Report:
     """Verdicts for each column and for all, of a window that has the model's inputs, `prediction` and `event_timestamp`.
 
     It is drift when the prediction drifted, or a share of the columns that the settings name.
     """
-    settings, columns = project.settings.drift, {**champion.model.contract.inputs, PREDICTION: "number"}
+    settings, columns = run.settings.drift, {**champion.model.contract.inputs, PREDICTION: "number"}
     reference = to_columns(pq.read_table(champion.directory / REFERENCE))
     for side, rows in (("the window", window), ("the reference", reference)):
         _require_rows(side, rows, settings)
@@ -74,7 +74,7 @@ def drift_report(project: Project, champion: Champion, window: Columns, director
     scored = [name for name, score in scores.items() if score is not None]
     comparison.write(*sides, scored, settings.column_threshold, _headline(found, settings), directory)
     files = {"html": directory / comparison.HTML, "json": directory / comparison.JSON}
-    return {**found, **{name: str(path.relative_to(project.root)) for name, path in files.items()}}
+    return {**found, **{name: str(path.relative_to(run.root)) for name, path in files.items()}}
 
 
 def _conclude(verdicts: Mapping[str, dict[str, Any]], settings: DriftSettings) -> Report:

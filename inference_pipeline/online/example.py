@@ -9,27 +9,27 @@ from typing import Any
 from inference_pipeline.online.protocols import PROTOCOLS
 from ratchet.core.errors import StoreError
 from ratchet.prediction_log.log import PredictionLog
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import UseCase
 
 
-def example_request(project: Project) -> dict[str, Any]:
+def example_request(run: Run) -> dict[str, Any]:
     """The latest scored request of the fresh period, of those that leave nothing out if there are any, as a V1 body.
 
     It is asked as of the period's end, for which the online store was written: what a request before that needed has been
     replaced there. Raises StoreError where none was scored.
     """
-    fresh = project.period("fresh")
-    requests = PredictionLog.open(project).read(fresh).column("request").to_pylist()
+    fresh = run.period("fresh")
+    requests = PredictionLog.open(run).read(fresh).column("request").to_pylist()
     if not requests:
         raise StoreError(
             "holds no request of the fresh period",
-            subject=str(project.paths.predictions),
+            subject=str(run.paths.predictions),
             remedy="Run `ratchet stage predict`",
         )
     whole = [request for request in requests if None not in request.values()]
-    instance = moved((whole or requests)[-1], project.use_case, fresh.end)
+    instance = moved((whole or requests)[-1], run.use_case, fresh.end)
     return dict(PROTOCOLS["v1"].body([instance]))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from inference_pipeline.online.predictor import Predictor, load_predictor
 from ratchet.core.errors import RatchetError, RegistryError, RegistryUnavailableError, UnavailableError
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 
 logger = logging.getLogger(__name__)
 
@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 class ModelSlot:
     """The predictor in use. `refresh` replaces it by one assignment: a request sees one model from start to end."""
 
-    def __init__(self, project: Project, load: Callable[[Project], Predictor] = load_predictor) -> None:
-        self.project = project
+    def __init__(self, run: Run, load: Callable[[Run], Predictor] = load_predictor) -> None:
+        self.run = run
         self._load = load
         self._predictor: Predictor | None = None
         self._loaded_for: bytes | None = None
@@ -39,7 +39,7 @@ class ModelSlot:
             announced = self._announced()
             if self.ready and announced == self._loaded_for:
                 return
-            self._predictor = self._load(self.project)
+            self._predictor = self._load(self.run)
             self._loaded_for = announced
         except Exception as error:  # noqa: BLE001 - whatever it is, the next call tries again; a dead poll never would
             if _is_refusal(error):
@@ -57,13 +57,13 @@ class ModelSlot:
         kind = RegistryError if _is_refusal(reason) else RegistryUnavailableError
         return kind(
             f"no model serves ({reason})",
-            subject=self.project.scope.namespace,
+            subject=self.run.scope.namespace,
             remedy="Loading is tried again every few seconds",
         )
 
     def _announced(self) -> bytes | None:
         """What reconcile wrote last; read before loading, so that a move meanwhile is seen by the next call."""
-        path = self.project.paths.serving_file
+        path = self.run.paths.serving_file
         return path.read_bytes() if path.exists() else None
 
 

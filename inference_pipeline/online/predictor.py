@@ -18,7 +18,7 @@ from ratchet.model_registry.champion import Champion
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.online_log import OnlineLog
 from ratchet.prediction_log.schema import log_entries, log_schema, online_ids
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.use_case.contract import Columns
 
 
@@ -32,7 +32,7 @@ class Features(Protocol):
 class Predictor:
     """One model with the requests that it takes, the features that it reads and the log that it writes."""
 
-    project: Project
+    run: Run
     champion: Champion
     readers: Mapping[str, Reader]
     """By the name of the protocol."""
@@ -42,8 +42,8 @@ class Predictor:
 
     def predict(self, requests: Columns) -> Predictions:
         """Logged predictions. Raises StoreError where features or log are out of reach: nothing is answered unlogged."""
-        now, rows = self.project.clock.now(), len(requests["event_timestamp"])
-        columns = self.project.use_case.complete({**requests, **self.features.read(requests)})
+        now, rows = self.run.clock.now(), len(requests["event_timestamp"])
+        columns = self.run.use_case.complete({**requests, **self.features.read(requests)})
         predictions = self.champion.model.predict(columns)
         ids = online_ids(now, rows)
         times = np.full(rows, np.datetime64(now.replace(tzinfo=None), "us"))
@@ -52,13 +52,13 @@ class Predictor:
         return Predictions(predictions, ids, self.champion.model.contract.model_name, self.champion.version)
 
 
-def load_predictor(project: Project) -> Predictor:
+def load_predictor(run: Run) -> Predictor:
     """What serves, with the online store. Raises RegistryError, GateError or StoreError."""
     return Predictor(
-        project,
-        load_champion(ModelRegistry.open(project)),
-        {name: protocol.reader(project.use_case) for name, protocol in PROTOCOLS.items()},
-        OnlineFeatures(FeatureStore.open(project)),
-        OnlineLog(project.paths.online_log),
-        log_schema(project.use_case),
+        run,
+        load_champion(ModelRegistry.open(run)),
+        {name: protocol.reader(run.use_case) for name, protocol in PROTOCOLS.items()},
+        OnlineFeatures(FeatureStore.open(run)),
+        OnlineLog(run.paths.online_log),
+        log_schema(run.use_case),
     )

@@ -61,7 +61,7 @@ def _routes(protocol: str) -> Iterator[Route]:
 
 def attach(app: Starlette, served: Sequence[ModelSlot]) -> None:
     """Predictions run one after another in a thread, so that probes are answered meanwhile."""
-    app.state.models = {serving.project.scope.namespace: serving for serving in served}
+    app.state.models = {serving.run.scope.namespace: serving for serving in served}
     app.state.one_at_a_time = CapacityLimiter(1)
 
 

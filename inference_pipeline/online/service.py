@@ -9,7 +9,7 @@ from anyio import to_thread
 
 from inference_pipeline.online.rest import application, attach
 from ratchet.core.telemetry import disable_telemetry
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 
 disable_telemetry()
 import bentoml  # noqa: E402 # reads its telemetry switch when imported
@@ -32,7 +32,7 @@ class Inference:
     def __init__(self) -> None:
         from inference_pipeline.online.model_slot import ModelSlot  # brings MLflow, which only the worker needs
 
-        self._served = [ModelSlot(project) for project in Project.load_all()]
+        self._served = [ModelSlot(run) for run in Run.load_all()]
         self._polling: asyncio.Task[None] | None = None
         attach(app, self._served)
 

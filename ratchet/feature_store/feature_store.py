@@ -13,7 +13,7 @@ from ratchet.storage.digests import directory_md5
 from ratchet.use_case.contract import UseCase
 
 if TYPE_CHECKING:
-    from ratchet.project.project import Project
+    from ratchet.project.run import Run
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class FeatureStore:
     repo: Path
 
     @classmethod
-    def open(cls, project: Project) -> FeatureStore:
-        """The feature store of a project, which need not have been applied yet."""
-        paths = project.paths
-        repo = project.root / "feature_repo"
-        return cls(project.scope, project.use_case, project.environment, paths.features, paths.state, repo)
+    def open(cls, run: Run) -> FeatureStore:
+        """The feature store of the use case that a run is for; it need not have been applied yet."""
+        paths = run.paths
+        repo = run.root / "feature_repo"
+        return cls(run.scope, run.use_case, run.environment, paths.features, paths.state, repo)
 
     def version(self) -> str:
         """DVC's name of the features, requests and labels as they are. Raises StoreError where there are none."""

@@ -12,7 +12,7 @@ from ratchet.core.settings import GateSettings
 from ratchet.gate.signing import SigningKey
 
 if TYPE_CHECKING:
-    from ratchet.project.project import Project
+    from ratchet.project.run import Run
 
 REASONS_FILE = "reasons.json"
 
@@ -31,9 +31,9 @@ class Gate:
     clock: Clock
 
     @classmethod
-    def open(cls, project: Project) -> Gate:
-        """The gate of a project; its reasons lie in the folder of the use case, for git."""
-        name = project.scope.use_case
+    def open(cls, run: Run) -> Gate:
+        """The gate of the use case that a run is for; reasons lie in the folder of the use case, for git."""
+        name = run.scope.use_case
         parts = name.split(".") if "." in name else ["use_cases", name]
-        reasons = project.root.joinpath(*parts, REASONS_FILE)
-        return cls(project.scope, project.settings.gate, SigningKey.open(project), reasons, project.clock)
+        reasons = run.root.joinpath(*parts, REASONS_FILE)
+        return cls(run.scope, run.settings.gate, SigningKey.open(run), reasons, run.clock)

@@ -24,7 +24,7 @@ from ratchet.core.settings import Frozen
 from ratchet.storage.files import atomic
 
 if TYPE_CHECKING:
-    from ratchet.project.project import Project
+    from ratchet.project.run import Run
 
 
 class Signed(Frozen):
@@ -48,10 +48,10 @@ class SigningKey:
         self._scope = scope
 
     @classmethod
-    def open(cls, project: Project) -> SigningKey:
-        """The key of a project, which need not be there yet."""
-        named = project.environment.signing_key
-        return cls(Path(named) if named else project.paths.shared_state / "keys" / "gate.key", project.scope)
+    def open(cls, run: Run) -> SigningKey:
+        """The key of the checkout that a run is in; it need not be there yet."""
+        named = run.environment.signing_key
+        return cls(Path(named) if named else run.paths.shared_state / "keys" / "gate.key", run.scope)
 
     def sign(self, document: Document) -> Document:
         """The document with its signature. Makes the pair on first use; raises GateError where the private half is lost."""

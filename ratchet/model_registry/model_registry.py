@@ -12,7 +12,7 @@ from ratchet.core.scope import Scope
 from ratchet.gate.gate import Gate
 
 if TYPE_CHECKING:
-    from ratchet.project.project import Project
+    from ratchet.project.run import Run
     from ratchet.use_case.contract import UseCase
 
 
@@ -31,15 +31,15 @@ class ModelRegistry:
     load_use_case: Callable[[], UseCase]
 
     @classmethod
-    def open(cls, project: Project) -> ModelRegistry:
-        """The registry of a project."""
-        environment = project.environment
+    def open(cls, run: Run) -> ModelRegistry:
+        """The registry of the use case that a run is for."""
+        environment = run.environment
         return cls(
-            project.paths,
-            Gate.open(project),
+            run.paths,
+            Gate.open(run),
             environment.tracking_uri,
             environment.artifact_location,
-            partial(_use_case, project),
+            partial(_use_case, run),
         )
 
     @property
@@ -51,5 +51,5 @@ class ModelRegistry:
         return self.load_use_case()
 
 
-def _use_case(project: Project) -> UseCase:
-    return project.use_case
+def _use_case(run: Run) -> UseCase:
+    return run.use_case

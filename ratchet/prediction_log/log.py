@@ -27,7 +27,7 @@ from ratchet.prediction_log.schema import log_schema
 from ratchet.storage.partitions import files
 
 if TYPE_CHECKING:
-    from ratchet.project.project import Project
+    from ratchet.project.run import Run
 
 _ID = re.compile(r"(?P<date>\d{4}-\d{2}-\d{2})-[bo][0-9a-f]+")
 
@@ -41,9 +41,9 @@ class PredictionLog:
         self._ask_schema = schema
 
     @classmethod
-    def open(cls, project: Project) -> PredictionLog:
-        """The log of a project."""
-        return cls(project.paths.predictions, project.paths.online_log, lambda: log_schema(project.use_case))
+    def open(cls, run: Run) -> PredictionLog:
+        """The log of the use case that a run is for."""
+        return cls(run.paths.predictions, run.paths.online_log, lambda: log_schema(run.use_case))
 
     @cached_property
     def _schema(self) -> pa.Schema:

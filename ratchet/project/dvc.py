@@ -14,42 +14,42 @@ from ratchet.code.git import LOCK_FILE
 from ratchet.core.errors import VersionError
 from ratchet.project.inputs import Inputs, inputs, require_unedited
 from ratchet.project.locks import PIPELINES, alone, held
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage.files import atomic, write_text
 
 _REPOSITORY = "repository.lock"
 _WAIT = 120.0
 
 
-def commit_stages(project: Project, stages: Sequence[str], keep: Path, began: Inputs, wait: float = _WAIT) -> None:
+def commit_stages(run: Run, stages: Sequence[str], keep: Path, began: Inputs, wait: float = _WAIT) -> None:
     """Record in DVC what the stages' outputs are now, and keep a copy of dvc.lock at `keep`.
 
     `began` are the inputs of these stages and of those that ran with them, before any ran; DVC would take those of now for
     them. One run at a time: it waits up to `wait` seconds for others. Raises VersionError.
     """
-    with held(project.paths.shared_state / _REPOSITORY, wait):
-        require_unedited(began.content, inputs(project, began.stages).content)
-        _dvc(project, "commit", "--force", *stages)
+    with held(run.paths.shared_state / _REPOSITORY, wait):
+        require_unedited(began.content, inputs(run, began.stages).content)
+        _dvc(run, "commit", "--force", *stages)
         with atomic(keep) as temporary:
-            shutil.copyfile(project.root / LOCK_FILE, temporary)
+            shutil.copyfile(run.root / LOCK_FILE, temporary)
 
 
-def restore(project: Project, lock: Path, wait: float = _WAIT) -> None:
+def restore(run: Run, lock: Path, wait: float = _WAIT) -> None:
     """Put back what a kept dvc.lock says of the use case and check out the data; raises VersionError, also for data never
     committed.
 
     It names the stages that had run by then. Other use cases, and what other stages wrote since, stay as they are.
     """
-    own = {name: of for name, of in _locked(lock).items() if name.endswith(f"@{project.settings.use_case}")}
+    own = {name: of for name, of in _locked(lock).items() if name.endswith(f"@{run.settings.use_case}")}
     if not own:
         raise VersionError(
-            f"names no stage of {project.settings.use_case}", subject=str(lock), remedy="Name its use case (--use-case)"
+            f"names no stage of {run.settings.use_case}", subject=str(lock), remedy="Name its use case (--use-case)"
         )
-    current = project.root / LOCK_FILE
-    with alone(project, PIPELINES, wait), held(project.paths.shared_state / _REPOSITORY, wait):
+    current = run.root / LOCK_FILE
+    with alone(run, PIPELINES, wait), held(run.paths.shared_state / _REPOSITORY, wait):
         stages = {**(_locked(current) if current.exists() else {}), **own}
         write_text(current, yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False))
-        _dvc(project, "checkout", *own)
+        _dvc(run, "checkout", *own)
 
 
 def _locked(lock: Path) -> dict[str, object]:
@@ -64,10 +64,10 @@ def _locked(lock: Path) -> dict[str, object]:
         ) from error
 
 
-def _dvc(project: Project, *arguments: str) -> None:
+def _dvc(run: Run, *arguments: str) -> None:
     """Run DVC in a process of its own: it keeps state per process, and may be asked from any thread."""
     command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=run.root, capture_output=True, text=True, check=False)
     if done.returncode:
         raise VersionError(
             f"failed ({' '.join(done.stderr.rpartition('ERROR: ')[2].split())})",

@@ -12,7 +12,7 @@ import yaml
 from ratchet.code.git import git
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import PARAMS_FILE
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage.digests import digest
 
 
@@ -24,23 +24,23 @@ class Inputs:
     content: Mapping[str, str]
 
 
-def inputs(project: Project, stages: Sequence[str]) -> Inputs:
+def inputs(run: Run, stages: Sequence[str]) -> Inputs:
     """The inputs that dvc.yaml names of the stages, as they are now.
 
     Data are no part of it: paths with a source's name, or the source's own. Git knows the content of what is committed, so
     that only what differs from the commit is read. Raises VersionError where there is no git.
     """
-    declared = yaml.safe_load((project.root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    declared = yaml.safe_load((run.root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     bodies = [body.get("do", body) for body in (declared.get(stage.partition("@")[0], {}) for stage in stages)]
     named = {name.removeprefix("use_cases.${key}.") for body in bodies for name in body.get("params", ())}
     code = {path for body in bodies for path in body.get("deps", ()) if "${item" not in path}
-    settings = {f"{PARAMS_FILE}: {name}": digest(_setting(project, name)) for name in {*named, "source"}}
-    paths = sorted(path.replace("${key}", project.settings.use_case) for path in code)
-    return Inputs(stages, {**settings, **_committed(project.root, paths), **_uncommitted(project.root, paths)})
+    settings = {f"{PARAMS_FILE}: {name}": digest(_setting(run, name)) for name in {*named, "source"}}
+    paths = sorted(path.replace("${key}", run.settings.use_case) for path in code)
+    return Inputs(stages, {**settings, **_committed(run.root, paths), **_uncommitted(run.root, paths)})
 
 
-def _setting(project: Project, name: str) -> object:
-    return reduce(getattr, name.split("."), project.settings)
+def _setting(run: Run, name: str) -> object:
+    return reduce(getattr, name.split("."), run.settings)
 
 
 def _committed(root: Path, paths: Sequence[str]) -> dict[str, str]:

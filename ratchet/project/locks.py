@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ratchet.core.errors import VersionError
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 
 Pipeline = Literal["training", "inference", "feature"]
 PIPELINES: tuple[Pipeline, ...] = get_args(Pipeline)
@@ -16,7 +16,7 @@ PIPELINES: tuple[Pipeline, ...] = get_args(Pipeline)
 
 
 @contextmanager
-def alone(project: Project, pipelines: Iterable[Pipeline], wait: float) -> Iterator[None]:
+def alone(run: Run, pipelines: Iterable[Pipeline], wait: float) -> Iterator[None]:
     """While the block runs, no other run of these pipelines changes what they keep of this use case and source.
 
     A step reads files one after the other, and DVC records what it read when it has ended: had another run changed them in
@@ -24,7 +24,7 @@ def alone(project: Project, pipelines: Iterable[Pipeline], wait: float) -> Itera
     """
     with ExitStack() as stack:
         for pipeline in sorted(pipelines, key=PIPELINES.index):
-            stack.enter_context(held(project.paths.state / f"{pipeline}.lock", wait))
+            stack.enter_context(held(run.paths.state / f"{pipeline}.lock", wait))
         yield
 
 

@@ -13,7 +13,7 @@ from ratchet.core.settings import PARAMS_FILE, SourceSettings
 from ratchet.use_case.contract import Loader, UseCase
 
 if TYPE_CHECKING:
-    from ratchet.project.project import Project
+    from ratchet.project.run import Run
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,16 @@ class Source:
     root: Path
 
     @classmethod
-    def open(cls, project: Project) -> Source:
-        """The source that params.yaml selects for a project. Raises SettingsError where the use case has none of its name."""
-        settings, use_case = project.settings.source, project.use_case
+    def open(cls, run: Run) -> Source:
+        """The source that params.yaml selects. Raises SettingsError where the use case has none of its name."""
+        settings, use_case = run.settings.source, run.use_case
         if settings.name not in use_case.sources:
             raise SettingsError(
                 f"source {settings.name!r} is none of {', '.join(sorted(use_case.sources))}",
                 subject=PARAMS_FILE,
                 remedy="Set source.name to one of them",
             )
-        return cls(project.scope, use_case, settings, project.period("all"), project.root)
+        return cls(run.scope, use_case, settings, run.period("all"), run.root)
 
     @property
     def loader(self) -> Loader:

@@ -16,7 +16,7 @@ import yaml
 
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.status import status
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from tests.support.checkout import environment, noshow_checkout, run_command
 from tests.support.killing import contents
 
@@ -44,7 +44,7 @@ def undisturbed(begun: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 def facts(checkout: Path) -> dict[str, Any]:
     """All that must not depend on how a run came about: every byte of data and reports, DVC's record, and what serves."""
-    found = status(ModelRegistry.open(Project.load(checkout)))
+    found = status(ModelRegistry.open(Run.load(checkout)))
     return {
         **{name: contents(checkout / name) for name in ("data", "reports")},
         "lock": yaml.safe_load((checkout / "dvc.lock").read_text(encoding="utf-8")),

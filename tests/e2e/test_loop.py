@@ -28,17 +28,18 @@ import sys
 from pathlib import Path
 from ratchet.project.steps import STEPS
 from ratchet.project import step_reports as reports
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 for name in sys.argv[1:]:
-    reports.run_step(Project.load(Path(), "noshow"), name, STEPS[name].load())
+    reports.run_step(Run.load(Path(), "noshow"), name, STEPS[name].load())
 """
 ROLL_BACK_AND_RELEASE = """
 from pathlib import Path
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import release, rollback
-from ratchet.project.project import Project
-project = Project.load(Path(), "noshow")
-rollback(project, by="ann", reason="slow")
-release(project, by="ann", reason="fixed")
+from ratchet.project.run import Run
+registry = ModelRegistry.open(Run.load(Path(), "noshow"))
+rollback(registry, by="ann", reason="slow")
+release(registry, by="ann", reason="fixed")
 """
 
 

@@ -8,36 +8,36 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ratchet.project.project import Project
-from tests.support.projects import noshow_project
+from ratchet.project.run import Run
+from tests.support.runs import noshow_project
 
 if TYPE_CHECKING:
     from tests.support.serving import Server
 
 
 @pytest.fixture(scope="session")
-def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A project in which MLflow has made its database: that takes seconds, so it is done once and copied."""
     from tests.support.registry import create_registry
 
-    project = noshow_project(tmp_path_factory.mktemp("empty"))
-    create_registry(project)
-    return project
+    run = noshow_project(tmp_path_factory.mktemp("empty"))
+    create_registry(run)
+    return run
 
 
 @pytest.fixture(scope="session")
-def served_registry(tmp_path_factory: pytest.TempPathFactory, empty_registry: Project) -> Project:
+def served_registry(tmp_path_factory: pytest.TempPathFactory, empty_registry: Run) -> Run:
     """A project in whose registry a baseline served (version 1), and a candidate does (version 2)."""
     from tests.support.registry import copied, trained
     from training_pipeline.register import register
 
-    project = trained(copied(empty_registry, tmp_path_factory.mktemp("served") / "project"))
-    register(project)
-    return project
+    run = trained(copied(empty_registry, tmp_path_factory.mktemp("served") / "project"))
+    register(run)
+    return run
 
 
 @pytest.fixture
-def unserved(tmp_path: Path, empty_registry: Project) -> Project:
+def unserved(tmp_path: Path, empty_registry: Run) -> Run:
     """A project of the test's own with an empty registry."""
     from tests.support.registry import copied
 
@@ -45,7 +45,7 @@ def unserved(tmp_path: Path, empty_registry: Project) -> Project:
 
 
 @pytest.fixture
-def served(tmp_path: Path, served_registry: Project) -> Project:
+def served(tmp_path: Path, served_registry: Run) -> Run:
     """A project of the test's own with versions 1 and 2, of which the second serves."""
     from tests.support.registry import copied
 
@@ -53,7 +53,7 @@ def served(tmp_path: Path, served_registry: Project) -> Project:
 
 
 @pytest.fixture
-def mlflow_server(tmp_path: Path, empty_registry: Project) -> Iterator[str]:
+def mlflow_server(tmp_path: Path, empty_registry: Run) -> Iterator[str]:
     """The address of a real MLflow server with an empty database and artifacts of its own."""
     from tests.support.mlflow_server import serving
 
@@ -62,7 +62,7 @@ def mlflow_server(tmp_path: Path, empty_registry: Project) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def serving_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def serving_project(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A project in which everything up to a serving model happened, on real stores; to be left as it is found."""
     from tests.support.serving import serve_candidate
 
@@ -70,7 +70,7 @@ def serving_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="session")
-def server(serving_project: Project) -> Iterator[Server]:
+def server(serving_project: Run) -> Iterator[Server]:
     """The online service of `serving_project`, as `ratchet serve` runs it."""
     from tests.support.serving import running
 

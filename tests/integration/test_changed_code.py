@@ -11,26 +11,26 @@ import pyarrow.compute as pc
 import pyarrow.dataset
 import pytest
 
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.steps import STEPS
 from tests.support.checkout import ROOT
-from tests.support.projects import noshow_project
+from tests.support.runs import noshow_project
 
 INGEST = """
 import pathlib, sys
 from feature_pipeline.ingest import ingest
-from tests.support.projects import noshow_project
+from tests.support.runs import noshow_project
 ingest(noshow_project(pathlib.Path(sys.argv[1]), rows_per_week=5))
 """
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A small project, with features and an online store."""
-    project = noshow_project(tmp_path_factory.mktemp("changed"), rows_per_week=5)
+    run = noshow_project(tmp_path_factory.mktemp("changed"), rows_per_week=5)
     for step in ("ingest", "validate", "featurize", "materialize"):
-        STEPS[step].load()(project)
-    return project
+        STEPS[step].load()(run)
+    return run
 
 
 @pytest.mark.parametrize(
@@ -43,15 +43,15 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     ],
 )
 def test_a_step_of_other_code_does_everything_again(
-    project: Project, monkeypatch: pytest.MonkeyPatch, step: str, outputs: str
+    run: Run, monkeypatch: pytest.MonkeyPatch, step: str, outputs: str
 ) -> None:
     """All that it wrote is written again; and once more, nothing is."""
-    found = [*project.paths.data.glob(outputs), *project.paths.state.glob(outputs)]
+    found = [*run.paths.data.glob(outputs), *run.paths.state.glob(outputs)]
 
     def files_written() -> int:
         """How many of its files a run of the step writes."""
         before = [path.stat().st_mtime_ns for path in found]
-        STEPS[step].load()(project)
+        STEPS[step].load()(run)
         return sum(path.stat().st_mtime_ns != one for path, one in zip(found, before, strict=True))
 
     assert found
@@ -65,14 +65,14 @@ def test_an_edited_loader_reads_its_batches_again(tmp_path: Path) -> None:
     """Though none of them changed: what stands in the raw tables is what the loader now makes of them."""
     for room in ("ratchet", "feature_pipeline", "use_cases", "cli", "tests"):
         shutil.copytree(ROOT / room, tmp_path / "code" / room, ignore=shutil.ignore_patterns("__pycache__"))
-    loader, project = tmp_path / "code" / "tests" / "support" / "noshow.py", noshow_project(tmp_path / "project")
+    loader, run = tmp_path / "code" / "tests" / "support" / "noshow.py", noshow_project(tmp_path / "project")
 
     def ingest() -> tuple[int, set[int]]:
         """The sum of a column that the loader makes, and when the raw files were written."""
-        command = [sys.executable, "-B", "-c", INGEST, str(project.root)]
+        command = [sys.executable, "-B", "-c", INGEST, str(run.root)]
         subprocess.run(command, cwd=tmp_path / "code", capture_output=True, check=True)
-        rows = pyarrow.dataset.dataset(sorted(map(str, project.paths.raw.rglob("*.parquet")))).to_table()
-        written = {path.stat().st_mtime_ns for path in project.paths.raw.rglob("*.parquet")}
+        rows = pyarrow.dataset.dataset(sorted(map(str, run.paths.raw.rglob("*.parquet")))).to_table()
+        written = {path.stat().st_mtime_ns for path in run.paths.raw.rglob("*.parquet")}
         return pc.sum(rows["booked_days_ahead"]).as_py(), written
 
     text = loader.read_text(encoding="utf-8")

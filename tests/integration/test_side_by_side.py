@@ -18,26 +18,26 @@ from ratchet.features.service import service_spec
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import rollback
 from ratchet.model_registry.status import status
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage.partitions import files
 from tests.support.checkout import ROOT
 from tests.support.killing import contents
-from tests.support.projects import noshow_project
+from tests.support.runs import noshow_project
 from tests.support.serving import Server, running, serve
 
 
 @pytest.fixture(scope="module")
-def noshow(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def noshow(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A project of which a second use case shares the checkout; in both everything up to a serving model has happened."""
     return serve(noshow_project(tmp_path_factory.mktemp("checkout"), rows_per_week=60))
 
 
 @pytest.fixture(scope="module")
-def reminders(noshow: Project) -> Project:
+def reminders(noshow: Run) -> Run:
     return serve(replace(noshow.with_settings(use_case="tests.support.reminders")))
 
 
-def test_a_view_that_both_declare_is_computed_alike_and_kept_apart(noshow: Project, reminders: Project) -> None:
+def test_a_view_that_both_declare_is_computed_alike_and_kept_apart(noshow: Run, reminders: Run) -> None:
     """It has one version and the same bytes, in two Feast projects."""
     one, other = service_spec(noshow.use_case), service_spec(reminders.use_case)
     assert (one.views, one.schemas) == (other.views, other.schemas)
@@ -46,7 +46,7 @@ def test_a_view_that_both_declare_is_computed_alike_and_kept_apart(noshow: Proje
     assert ("noshow_clinic", "reminders_clinic") == (feast_project(noshow.scope), feast_project(reminders.scope))
 
 
-def test_what_serves_in_one_is_nothing_to_the_other(noshow: Project, reminders: Project) -> None:
+def test_what_serves_in_one_is_nothing_to_the_other(noshow: Run, reminders: Run) -> None:
     """A rollback moves the model of its own use case only."""
     before = status(ModelRegistry.open(noshow))
     rollback(ModelRegistry.open(reminders), by="ann", reason="to see")
@@ -54,22 +54,22 @@ def test_what_serves_in_one_is_nothing_to_the_other(noshow: Project, reminders: 
 
 
 @pytest.fixture(scope="module")
-def server(noshow: Project, reminders: Project) -> Iterator[Server]:
+def server(noshow: Run, reminders: Run) -> Iterator[Server]:
     with running(noshow, reminders) as server:
         yield server
 
 
-def test_one_process_answers_for_both(server: Server, noshow: Project, reminders: Project) -> None:
+def test_one_process_answers_for_both(server: Server, noshow: Run, reminders: Run) -> None:
     """Each by its own name, model and prediction log."""
-    for project in (noshow, reminders):
-        predict(project)
-        answer = server.client.post(f"/v1/models/{project.scope.namespace}:predict", json=example_request(project))
-        assert (200, project.scope.namespace) == (answer.status_code, answer.json()["model_name"])
-        assert [*project.paths.online_log.rglob("*.jsonl")]
+    for run in (noshow, reminders):
+        predict(run)
+        answer = server.client.post(f"/v1/models/{run.scope.namespace}:predict", json=example_request(run))
+        assert (200, run.scope.namespace) == (answer.status_code, answer.json()["model_name"])
+        assert [*run.paths.online_log.rglob("*.jsonl")]
     assert ["noshow-clinic", "reminders-clinic"] == server.client.get("/v1/models").json()["models"]
 
 
-def test_a_prediction_is_traced_whoever_made_it(server: Server, reminders: Project) -> None:
+def test_a_prediction_is_traced_whoever_made_it(server: Server, reminders: Run) -> None:
     """An id leads to its model from wherever one asks; one that nobody gave is an error of the use case that is selected."""
     url = f"/v1/models/{reminders.scope.namespace}:predict"
     (prediction_id,) = server.client.post(url, json=example_request(reminders)).json()["prediction_ids"]
@@ -79,10 +79,10 @@ def test_a_prediction_is_traced_whoever_made_it(server: Server, reminders: Proje
     assert "is not in the prediction log" in ratchet_trace(reminders, f"{prediction_id}0").stderr
 
 
-def ratchet_trace(project: Project, prediction_id: str) -> subprocess.CompletedProcess[str]:
+def ratchet_trace(run: Run, prediction_id: str) -> subprocess.CompletedProcess[str]:
     """`ratchet trace` in the checkout, where params.yaml selects the first use case."""
     command, environment = (
         [sys.executable, "-m", "cli", "trace", prediction_id],
         {**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    return subprocess.run(command, cwd=project.root, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=run.root, env=environment, capture_output=True, text=True, check=False)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from ratchet.features.leak_check import CutOff, known_before, leak_check
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.features.source_rows import SourceRows
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.sources.source import Source
 from ratchet.storage.digests import digest
 from ratchet.storage.partitions import Files, update
@@ -22,28 +22,28 @@ Batches = Mapping[tuple[str, str], pa.Table]
 """Table and batch → rows in the table's schema."""
 
 
-def accept_all(project: Project, change: Callable[[pa.Table], pa.Table] = lambda rows: rows) -> None:
+def accept_all(run: Run, change: Callable[[pa.Table], pa.Table] = lambda rows: rows) -> None:
     """Accept what the project's loader delivers, save the impossible codes of the no-show feed, and changed as it is said."""
-    source = project.settings.source
-    batches = Source.open(project).loader(source.path, source.options, project.period("all"))
-    accept(project, {(batch.table, batch.name): change(_possible(batch.read()[0])) for batch in batches})
+    source = run.settings.source
+    batches = Source.open(run).loader(source.path, source.options, run.period("all"))
+    accept(run, {(batch.table, batch.name): change(_possible(batch.read()[0])) for batch in batches})
 
 
-def accept(project: Project, batches: Batches) -> None:
+def accept(run: Run, batches: Batches) -> None:
     """Make these the accepted rows: with row_id, by the UTC date of their event time."""
     wanted = {f"{table}/{batch}": digest(rows.to_pylist()) for (table, batch), rows in batches.items()}
-    update(project.paths.accepted, wanted, lambda stale: [(unit, _files(project, unit, batches)) for unit in stale])
+    update(run.paths.accepted, wanted, lambda stale: [(unit, _files(run, unit, batches)) for unit in stale])
 
 
-def check_for_leaks(project: Project, cut_offs: Sequence[datetime], cut: CutOff = known_before) -> LeakEvidence:
+def check_for_leaks(run: Run, cut_offs: Sequence[datetime], cut: CutOff = known_before) -> LeakEvidence:
     """The leak check on the accepted rows."""
-    opened = partial(SourceRows.of, project.paths.accepted, project.use_case, project.environment)
-    return leak_check(project.use_case, opened, cut_offs, project.period("all").end, cut)
+    opened = partial(SourceRows.of, run.paths.accepted, run.use_case, run.environment)
+    return leak_check(run.use_case, opened, cut_offs, run.period("all").end, cut)
 
 
-def _files(project: Project, unit: str, batches: Batches) -> Files:
+def _files(run: Run, unit: str, batches: Batches) -> Files:
     name, batch = unit.split("/")
-    table, rows = project.use_case.table(name), batches[name, batch]
+    table, rows = run.use_case.table(name), batches[name, batch]
     ids = pa.array([f"{batch}:{row:08d}" for row in range(rows.num_rows)], pa.string())
     stored = rows.add_column(0, ROW_ID, ids).cast(table.stored_schema)
     if table.event_time is None:

@@ -17,7 +17,7 @@ from cli.commands.init import begin
 from ratchet.core.clock import FixedClock
 from ratchet.core.environment import Environment
 from ratchet.core.settings import Settings
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 
 
 def begun(root: Path, name: str, csv: Path, answers: Answers) -> str:
@@ -26,7 +26,7 @@ def begun(root: Path, name: str, csv: Path, answers: Answers) -> str:
 
 
 @contextmanager
-def project_of(root: Path, name: str) -> Iterator[Project]:
+def project_of(root: Path, name: str) -> Iterator[Run]:
     """The project of a use case that was begun, as of a day after its data; its module can be imported meanwhile."""
     section = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))["use_cases"][name]
     section = {block: settings for block, settings in section.items() if block in Settings.model_fields}
@@ -34,7 +34,7 @@ def project_of(root: Path, name: str) -> Iterator[Project]:
     clock = FixedClock(datetime.combine(settings.periods.end, datetime.min.time(), UTC).replace(hour=12))
     use_cases.__path__.append(str(root / "use_cases"))
     try:
-        yield Project(root, settings, Environment(threads=1), clock)
+        yield Run(root, settings, Environment(threads=1), clock)
     finally:
         use_cases.__path__.pop()
         sys.modules.pop(f"use_cases.{name}", None)

@@ -11,7 +11,7 @@ from ratchet.core.environment import Environment
 from ratchet.core.settings import PARAMS_FILE, DriftSettings, Periods, Settings, SourceSettings, TrainingSettings
 from ratchet.features.expressions import CompiledExpression
 from ratchet.features.source_rows import SourceRows
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage.duckdb import connect, scan
 from tests.support.checkout import ROOT
 
@@ -32,7 +32,7 @@ DEMAND = Periods(
 Row = dict[str, Any]
 
 
-def case_project(root: Path, use_case: str, periods: Periods, **options: int) -> Project:
+def case_project(root: Path, use_case: str, periods: Periods, **options: int) -> Run:
     """A project of a simulated source, whose clock stands at the end of its periods."""
     declared = Settings.load(ROOT / PARAMS_FILE, use_case)
     settings = Settings(
@@ -46,38 +46,38 @@ def case_project(root: Path, use_case: str, periods: Periods, **options: int) ->
         gate=declared.gate.model_copy(update={"resamples": 500}),
         drift=DriftSettings(min_rows=200),
     )
-    project = Project(root, settings, Environment(threads=1))
-    return Project(root, settings, project.environment, FixedClock(project.period("all").end))
+    run = Run(root, settings, Environment(threads=1))
+    return Run(root, settings, run.environment, FixedClock(run.period("all").end))
 
 
-def accepted_rows(project: Project, table: str) -> list[Row]:
+def accepted_rows(run: Run, table: str) -> list[Row]:
     """All accepted rows of a table."""
-    connection = connect(project.environment)
-    rows = scan(connection, project.paths.accepted / table, project.use_case.table(table).stored_schema)
+    connection = connect(run.environment)
+    rows = scan(connection, run.paths.accepted / table, run.use_case.table(table).stored_schema)
     found: list[Row] = connection.to_pyarrow(rows).to_pylist()
     return found
 
 
-def derived_rows(project: Project, compiled: CompiledExpression) -> list[Row]:
+def derived_rows(run: Run, compiled: CompiledExpression) -> list[Row]:
     """What a view, the requests or the labels are by all accepted rows."""
-    accepted = SourceRows.of(project.paths.accepted, project.use_case, project.environment, compiled)
+    accepted = SourceRows.of(run.paths.accepted, run.use_case, run.environment, compiled)
     accepted.bind(None, None)
     found: list[Row] = accepted.connection.to_pyarrow(compiled.expression).to_pylist()
     return found
 
 
-def unknown_columns(project: Project, made_on_demand: set[str]) -> set[str]:
+def unknown_columns(run: Run, made_on_demand: set[str]) -> set[str]:
     """What inputs, slices, block and baseline name, and is no request's field, view's feature or made on demand."""
     from ratchet.features.service import service_spec
 
-    use_case = project.use_case
+    use_case = run.use_case
     features = service_spec(use_case).features
     known = {f"{lookup.prefix}__{name}" for lookup in use_case.lookups for name in features[lookup.view]}
     known |= {*use_case.request_fields(), *made_on_demand, "day", "week"}
     named = {
         *use_case.inputs,
-        *project.settings.gate.slices,
-        project.settings.gate.block,
+        *run.settings.gate.slices,
+        run.settings.gate.block,
         *(name for level in use_case.baseline for name in level),
     }
     return named - known

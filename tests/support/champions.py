@@ -9,18 +9,18 @@ from inference_pipeline.online.protocols import PROTOCOLS
 from ratchet.model_registry.champion import Champion
 from ratchet.prediction_log import schema as prediction_schema
 from ratchet.prediction_log.online_log import OnlineLog
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.use_case.contract import Array, Columns
 from tests.support.models import noshow_candidate, noshow_columns, noshow_contract, save_noshow
 from tests.support.noshow import use_case
 from tests.support.records import noshow_record
 
 
-def noshow_champion(project: Project, version: int = 1, reference_rows: int = 100) -> Champion:
+def noshow_champion(run: Run, version: int = 1, reference_rows: int = 100) -> Champion:
     """The candidate of made-up rows, with a signed record."""
-    model = noshow_candidate(noshow_contract(project))
-    directory = save_noshow(model, project.root / "champion", reference_rows)
-    return Champion(version, model, noshow_record(project, model), directory)
+    model = noshow_candidate(noshow_contract(run))
+    directory = save_noshow(model, run.root / "champion", reference_rows)
+    return Champion(version, model, noshow_record(run, model), directory)
 
 
 def joined_columns(rows: int = 200, **changes: object) -> dict[str, Array]:
@@ -44,10 +44,8 @@ class FixedFeatures:
         }
 
 
-def fixed_predictor(project: Project) -> Predictor:
+def fixed_predictor(run: Run) -> Predictor:
     """A predictor that needs no store."""
-    schema = prediction_schema.log_schema(project.use_case)
-    readers = {name: protocol.reader(project.use_case) for name, protocol in PROTOCOLS.items()}
-    return Predictor(
-        project, noshow_champion(project), readers, FixedFeatures(), OnlineLog(project.paths.online_log), schema
-    )
+    schema = prediction_schema.log_schema(run.use_case)
+    readers = {name: protocol.reader(run.use_case) for name, protocol in PROTOCOLS.items()}
+    return Predictor(run, noshow_champion(run), readers, FixedFeatures(), OnlineLog(run.paths.online_log), schema)

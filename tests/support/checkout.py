@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from ratchet.core.settings import SourceSettings
-from tests.support.projects import noshow_project, params
+from tests.support.runs import noshow_project, params
 
 ROOT = Path(__file__).parents[2]
 

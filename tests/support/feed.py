@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel
 from ratchet.core.clock import FixedClock, Period
 from ratchet.core.errors import SourceError
 from ratchet.core.settings import Periods, Settings, SourceSettings
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage.digests import md5
 from ratchet.use_case.contract import Batch, SourceTable, Tables, UseCase, expect
 
@@ -74,7 +74,7 @@ use_case = UseCase(
 )
 
 
-def feed_project(root: Path) -> Project:
+def feed_project(root: Path) -> Run:
     """A project that reads the folder `batches` below its root."""
     periods = Periods(
         start=date(2024, 1, 1),
@@ -85,7 +85,7 @@ def feed_project(root: Path) -> Project:
     )
     source = SourceSettings(name="folder", path="batches")
     settings = Settings(use_case="tests.support.feed", source=source, periods=periods)
-    return Project(root, settings, clock=FixedClock(datetime(2024, 1, 5, tzinfo=UTC)))
+    return Run(root, settings, clock=FixedClock(datetime(2024, 1, 5, tzinfo=UTC)))
 
 
 def payment(identity: int | None, at: str | None, amount: float | None = 1.0, shop: str | None = "a") -> dict[str, Any]:
@@ -94,14 +94,14 @@ def payment(identity: int | None, at: str | None, amount: float | None = 1.0, sh
     return {"id": identity, "shop": shop, "at": instant, "amount": amount}
 
 
-def deliver(project: Project, batch: str, rows: list[dict[str, Any]], table: str = "payments") -> Path:
+def deliver(run: Run, batch: str, rows: list[dict[str, Any]], table: str = "payments") -> Path:
     """Write one batch, in place of a former one of that name."""
-    path = project.root / "batches" / table / f"{batch}.parquet"
+    path = run.root / "batches" / table / f"{batch}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     schema = PAYMENTS if table == "payments" else SHOPS
     pq.write_table(pa.Table.from_pylist(rows, schema), path)
     return path
 
 
-def deliver_shops(project: Project) -> None:
-    deliver(project, "all", [{"shop": "a", "city": "x"}, {"shop": "b", "city": "y"}], table="shops")
+def deliver_shops(run: Run) -> None:
+    deliver(run, "all", [{"shop": "a", "city": "x"}, {"shop": "b", "city": "y"}], table="shops")

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+REQUEST_CHANGED = (
+    "mistakes.py: return with_use_case(run, examples=lambda tables: change(given(tables)), "
+    "request=request or run.use_case.request)"
+)
+VIEW_CHANGED = "mistakes.py: return with_view(run, view.name, compute=lambda tables: change(view.compute(tables)))"
+"""The lines of `mistakes.py` by which most of them are planted."""
+
 MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     "no time zone": [
         (
@@ -21,14 +28,14 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "view twice": [
         (
-            ("mistakes.py: return with_view(project, view.name, compute=lambda tables: change(view.compute(tables)))"),
+            VIEW_CHANGED,
             "view 'patient_history' has several rows for 4,511 of its keys and timestamps",
             "Aggregate by patient and event_timestamp, so that each has one row",
         ),
     ],
     "view between seconds": [
         (
-            ("mistakes.py: return with_view(project, view.name, compute=lambda tables: change(view.compute(tables)))"),
+            VIEW_CHANGED,
             (
                 "view 'patient_history' has an event_timestamp with a fraction of a second, which an online store "
                 "cannot keep"
@@ -38,14 +45,14 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "view without rows": [
         (
-            ("mistakes.py: return with_view(project, view.name, compute=lambda tables: change(view.compute(tables)))"),
+            VIEW_CHANGED,
             "view 'patient_history' has no row, though the tables it reads have",
             "Look at its filters and joins: one of them keeps nothing",
         ),
     ],
     "view before it is known": [
         (
-            ("mistakes.py: return with_view(project, view.name, compute=lambda tables: change(view.compute(tables)))"),
+            VIEW_CHANGED,
             (
                 "view 'patient_history' uses what was not known yet: 169 of its rows change when the sources are cut "
                 "off at the timestamp that these rows are for"
@@ -99,7 +106,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "view of bad rows": [
         (
-            ("mistakes.py: return with_view(project, view.name, compute=lambda tables: change(view.compute(tables)))"),
+            VIEW_CHANGED,
             (
                 "view 'patient_history' fails with ConversionException: Conversion Error: Could not convert string "
                 "'2024-01-06 22:00:00+00!' to INT64"
@@ -110,7 +117,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     "view of later timestamps": [
         (
             (
-                "mistakes.py: project, view.name, compute=lambda tables: _much_later(view.compute(tables)), "
+                "mistakes.py: run, view.name, compute=lambda tables: _much_later(view.compute(tables)), "
                 "max_age=None, lookback=None"
             ),
             "lookup 'patient_history' finds nothing: view 'patient_history' has rows only for later timestamps",
@@ -118,7 +125,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
         ),
         (
             (
-                "mistakes.py: project, view.name, compute=lambda tables: _much_later(view.compute(tables)), "
+                "mistakes.py: run, view.name, compute=lambda tables: _much_later(view.compute(tables)), "
                 "max_age=None, lookback=None"
             ),
             (
@@ -198,20 +205,14 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "requests twice": [
         (
-            (
-                "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or "
-                "project.use_case.request"
-            ),
+            (REQUEST_CHANGED),
             "4,551 values of request_id stand for several requests",
             "Let `examples` give one row for each request_id: row_id names a source row, and a join may repeat it",
         ),
     ],
     "requests by outcome": [
         (
-            (
-                "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or "
-                "project.use_case.request"
-            ),
+            (REQUEST_CHANGED),
             "requests appear or vanish with what is known only after they are asked",
             (
                 "Let `examples` choose its rows by their early columns alone, and leave the label null where it is "
@@ -229,10 +230,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
             ("If it is known from reminder_at on, name 'missed' in `early`; if not, take 'outcome' out of the request"),
         ),
         (
-            (
-                "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or "
-                "project.use_case.request"
-            ),
+            (REQUEST_CHANGED),
             "input 'outcome' gives the label away: alone it has an AUC of 1.0000",
             (
                 "Take it out of `inputs`, or make it of what is known before the outcome; if it is known, sign why by "
@@ -242,10 +240,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "count of later rows": [
         (
-            (
-                "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or "
-                "project.use_case.request"
-            ),
+            (REQUEST_CHANGED),
             "request field 'asked' follows from rows of table 'appointments' that come only after it is asked for",
             "Let `examples` make it of earlier rows, or take 'asked' out of the request",
         ),
@@ -280,17 +275,14 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "label known at once": [
         (
-            (
-                "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or "
-                "project.use_case.request"
-            ),
+            (REQUEST_CHANGED),
             "4,551 labels have no label_known_at after the timestamp that their prediction is asked for",
             "Let label_known_at be the instant from which the outcome is known, such as the `known_at` of its row",
         ),
     ],
     "label known too early": [
         (
-            "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or project.use_case.request",
+            REQUEST_CHANGED,
             (
                 "labels are not known yet at their label_known_at: 63 of them change when the sources are cut off "
                 "just after the last of these timestamps"
@@ -313,7 +305,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "count of earlier days": [
         (
-            "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or project.use_case.request",
+            REQUEST_CHANGED,
             (
                 "requests follow from rows of earlier dates than their own and the one before it: 31 of the 31 "
                 "requests of 2024-04-30 change when these are there"
@@ -323,7 +315,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "label of earlier days": [
         (
-            "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or project.use_case.request",
+            REQUEST_CHANGED,
             (
                 "labels follow from rows of earlier dates than their own and the one before it: 15 of the 31 labels "
                 "of 2024-04-30 change when these are there"
@@ -333,7 +325,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "column of all rows": [
         (
-            'mistakes.py: return with_use_case(project, on_demand=lambda columns: {**given(columns), "made": make(columns)})',
+            'mistakes.py: return with_use_case(run, on_demand=lambda columns: {**given(columns), "made": make(columns)})',
             (
                 "`on_demand` makes another 'made' of a request by itself than among others, so that online answers "
                 "would differ from training"
@@ -344,7 +336,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     "prediction of all rows": [
         (
             (
-                "mistakes.py: lambda project: with_use_case(project, postprocess=lambda _columns, numbers: numbers - "
+                "mistakes.py: lambda run: with_use_case(run, postprocess=lambda _columns, numbers: numbers - "
                 "numbers.mean()),"
             ),
             (
@@ -356,14 +348,14 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "column of one value": [
         (
-            'mistakes.py: return with_use_case(project, on_demand=lambda columns: {**given(columns), "made": make(columns)})',
+            'mistakes.py: return with_use_case(run, on_demand=lambda columns: {**given(columns), "made": make(columns)})',
             "`on_demand` gives column 'made' of shape (1,) for 4,551 requests",
             "Return an array with one value for each request",
         ),
     ],
     "prediction of one value": [
         (
-            "mistakes.py: lambda project: with_use_case(project, postprocess=lambda _columns, numbers: numbers[:1]),",
+            "mistakes.py: lambda run: with_use_case(run, postprocess=lambda _columns, numbers: numbers[:1]),",
             "`postprocess` gives predictions of shape (1,) for 4,551 requests",
             "Return an array with one value for each request",
         ),
@@ -402,10 +394,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "no label": [
         (
-            (
-                "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or "
-                "project.use_case.request"
-            ),
+            (REQUEST_CHANGED),
             "no example has a label",
             (
                 "Let `label` be the outcome where it is known, such as 0 where nothing happened in time; null means "
@@ -415,10 +404,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "few labels": [
         (
-            (
-                "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or "
-                "project.use_case.request"
-            ),
+            (REQUEST_CHANGED),
             "2,730 of 4,551 examples have no label, and the gate wants one for 95%",
             (
                 "Let `label` be the outcome where it is known, such as 0 where nothing happened in time; null means "
@@ -428,30 +414,21 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "one class": [
         (
-            (
-                "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or "
-                "project.use_case.request"
-            ),
+            (REQUEST_CHANGED),
             "every label is 1: there is nothing to learn",
             "Look at how `label` is made, or take a longer period or other rows into `examples`",
         ),
     ],
     "label that is no number": [
         (
-            (
-                "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or "
-                "project.use_case.request"
-            ),
+            (REQUEST_CHANGED),
             "100% of the labels are neither 0 nor 1, such as nan",
             "Let `label` be 1 for yes and 0 for no",
         ),
     ],
     "no examples": [
         (
-            (
-                "mistakes.py: project, examples=lambda tables: change(given(tables)), request=request or "
-                "project.use_case.request"
-            ),
+            (REQUEST_CHANGED),
             "`examples` gives no request from 4,551 rows",
             "Look at its filters and joins: one of them keeps nothing",
         ),
@@ -465,7 +442,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "view without its keys": [
         (
-            ("mistakes.py: return with_view(project, view.name, compute=lambda tables: change(view.compute(tables)))"),
+            VIEW_CHANGED,
             "view 'patient_history': lacks patient",
             "Let its function return them",
         ),

@@ -18,55 +18,53 @@ from ibis import _
 from pydantic import BaseModel, create_model
 
 from ratchet.core.clock import Period
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.sources.source import Source
 from ratchet.use_case.contract import Array, Batch, Columns, Lookup, SourceTable, Tables, View
 from tests.support.variants import with_gate, with_table, with_use_case, with_view
 
 Examples = Callable[[ibis.Table], ibis.Table]
-Plant = Callable[[Project], Project]
+Plant = Callable[[Run], Run]
 UTC_INSTANT = "timestamp('UTC', 6)"
 
 
-def dated(project: Project) -> SourceTable:
+def dated(run: Run) -> SourceTable:
     """The first table whose rows are about an instant."""
-    return next(table for table in project.use_case.tables if not table.is_reference)
+    return next(table for table in run.use_case.tables if not table.is_reference)
 
 
-def history(project: Project) -> View:
+def history(run: Run) -> View:
     """The view that looks back furthest, but not for ever."""
-    return max(project.use_case.views, key=lambda view: view.lookback or timedelta(0))
+    return max(run.use_case.views, key=lambda view: view.lookback or timedelta(0))
 
 
-def with_examples(project: Project, change: Examples, request: type[BaseModel] | None = None) -> Project:
+def with_examples(run: Run, change: Examples, request: type[BaseModel] | None = None) -> Run:
     """The project whose `examples` are changed afterwards."""
-    given = project.use_case.examples
-    return with_use_case(
-        project, examples=lambda tables: change(given(tables)), request=request or project.use_case.request
-    )
+    given = run.use_case.examples
+    return with_use_case(run, examples=lambda tables: change(given(tables)), request=request or run.use_case.request)
 
 
-def with_rows(project: Project, change: Examples) -> Project:
+def with_rows(run: Run, change: Examples) -> Run:
     """The project whose first view that looks back is changed afterwards."""
-    view = history(project)
-    return with_view(project, view.name, compute=lambda tables: change(view.compute(tables)))
+    view = history(run)
+    return with_view(run, view.name, compute=lambda tables: change(view.compute(tables)))
 
 
-def with_input(project: Project, name: str) -> Project:
+def with_input(run: Run, name: str) -> Run:
     """The project whose model is given another number."""
-    return with_use_case(project, inputs={**project.use_case.inputs, name: "number"})
+    return with_use_case(run, inputs={**run.use_case.inputs, name: "number"})
 
 
-def outcome_in_the_request(project: Project) -> Project:
+def outcome_in_the_request(run: Run) -> Run:
     """The caller is asked for the label."""
-    request = create_model("Knowing", __base__=project.use_case.request, outcome=(float, 0.0))
-    return with_input(with_examples(project, lambda rows: rows.mutate(outcome=_.label), request), "outcome")
+    request = create_model("Knowing", __base__=run.use_case.request, outcome=(float, 0.0))
+    return with_input(with_examples(run, lambda rows: rows.mutate(outcome=_.label), request), "outcome")
 
 
-def count_of_later_rows(project: Project) -> Project:
+def count_of_later_rows(run: Run) -> Run:
     """The caller is asked for a number that later rows add to."""
-    request = create_model("Foreseeing", __base__=project.use_case.request, asked=(int, 0))
-    return with_examples(project, lambda rows: rows.mutate(asked=_.count().over(ibis.window())), request)
+    request = create_model("Foreseeing", __base__=run.use_case.request, asked=(int, 0))
+    return with_examples(run, lambda rows: rows.mutate(asked=_.count().over(ibis.window())), request)
 
 
 def parity(**window: Any) -> ibis.Deferred:
@@ -76,11 +74,11 @@ def parity(**window: Any) -> ibis.Deferred:
     return _.label.notnull().ifelse(found, None)
 
 
-def label_of_later_days(project: Project) -> Project:
+def label_of_later_days(run: Run) -> Run:
     """A label that looks three days ahead, and does not say so."""
     days = ibis.interval(days=3)
     return with_examples(
-        with_use_case(project, horizon=timedelta(0)),
+        with_use_case(run, horizon=timedelta(0)),
         lambda rows: rows.mutate(
             label=parity(preceding=0, following=days),
             label_known_at=(_.event_timestamp + days + ibis.interval(seconds=1)).cast(UTC_INSTANT),
@@ -88,22 +86,22 @@ def label_of_later_days(project: Project) -> Project:
     )
 
 
-def label_of_earlier_days(project: Project) -> Project:
+def label_of_earlier_days(run: Run) -> Run:
     """A label that looks back."""
-    return with_examples(project, lambda rows: rows.mutate(label=parity(preceding=ibis.interval(days=5), following=0)))
+    return with_examples(run, lambda rows: rows.mutate(label=parity(preceding=ibis.interval(days=5), following=0)))
 
 
-def count_of_earlier_days(project: Project) -> Project:
+def count_of_earlier_days(run: Run) -> Run:
     """The caller is asked for a number that should be a view's."""
-    request = create_model("Remembering", __base__=project.use_case.request, before=(int, 0))
+    request = create_model("Remembering", __base__=run.use_case.request, before=(int, 0))
     days = ibis.range_window(order_by="event_timestamp", preceding=ibis.interval(days=50), following=0)
-    return with_examples(project, lambda rows: rows.mutate(before=_.count().over(days)), request)
+    return with_examples(run, lambda rows: rows.mutate(before=_.count().over(days)), request)
 
 
-def with_column(project: Project, make: Callable[[Columns], Array]) -> Project:
+def with_column(run: Run, make: Callable[[Columns], Array]) -> Run:
     """The project whose `on_demand` makes another column."""
-    given = project.use_case.on_demand
-    return with_use_case(project, on_demand=lambda columns: {**given(columns), "made": make(columns)})
+    given = run.use_case.on_demand
+    return with_use_case(run, on_demand=lambda columns: {**given(columns), "made": make(columns)})
 
 
 def since_the_first(columns: Columns) -> Array:
@@ -122,21 +120,19 @@ def failing_postprocess(_columns: Columns, _predictions: Array) -> Array:
     raise ValueError("no such number")
 
 
-def outcome_on_demand(project: Project) -> Project:
+def outcome_on_demand(run: Run) -> Run:
     def on_demand(columns: Columns) -> Columns:
         return {"outcome": columns["label"] * 2}
 
-    return with_use_case(project, on_demand=on_demand)
+    return with_use_case(run, on_demand=on_demand)
 
 
-def naive_times(project: Project) -> Project:
+def naive_times(run: Run) -> Run:
     """The time of the first dated table has no zone."""
-    table = dated(project)
+    table = dated(run)
     assert table.event_time
     place = table.schema.get_field_index(table.event_time)
-    return with_table(
-        project, table.name, schema=table.schema.set(place, pa.field(table.event_time, pa.timestamp("us")))
-    )
+    return with_table(run, table.name, schema=table.schema.set(place, pa.field(table.event_time, pa.timestamp("us"))))
 
 
 def failing(_tables: Tables) -> ibis.Table:
@@ -152,42 +148,42 @@ def earlier(rows: ibis.Table) -> ibis.Table:
     return rows.mutate(event_timestamp=(_.event_timestamp - ibis.interval(days=10)).cast(UTC_INSTANT))
 
 
-def other_keys(project: Project) -> Project:
+def other_keys(run: Run) -> Run:
     """A view whose keys no request has."""
-    view = history(project)
+    view = history(run)
     key = view.keys[0]
     return with_rows(
-        project,
+        run,
         lambda rows: rows.mutate(
             **{key: rows[key] + ("?" if rows[key].type().is_string() else ibis.literal(10**6))}  # type: ignore[operator]
         ),
     )
 
 
-def _demanding(project: Project) -> Project:
+def _demanding(run: Run) -> Run:
     """A gate that wants more rows than there are."""
-    gate = project.settings.gate.model_copy(update={"min_rows": 10**7})
-    return with_use_case(project.with_settings(gate=gate))
+    gate = run.settings.gate.model_copy(update={"min_rows": 10**7})
+    return with_use_case(run.with_settings(gate=gate))
 
 
-def undelivered(project: Project) -> Project:
-    return with_use_case(project, sources={project.settings.source.name: lambda _path, _options, _period: []})
+def undelivered(run: Run) -> Run:
+    return with_use_case(run, sources={run.settings.source.name: lambda _path, _options, _period: []})
 
 
-def unreadable(project: Project) -> Project:
+def unreadable(run: Run) -> Run:
     def loader(_path: str, _options: Mapping[str, Any], _period: Period) -> list[Batch]:
         raise UnicodeError("not a text")
 
-    return with_use_case(project, sources={project.settings.source.name: loader})
+    return with_use_case(run, sources={run.settings.source.name: loader})
 
 
-def renamed(project: Project) -> Project:
+def renamed(run: Run) -> Run:
     """A loader that delivers another column than the schema has."""
 
     def loader(path: str, options: Mapping[str, Any], period: Period) -> list[Batch]:
-        return [replace(one, read=partial(_renamed, one)) for one in Source.open(project).loader(path, options, period)]
+        return [replace(one, read=partial(_renamed, one)) for one in Source.open(run).loader(path, options, period)]
 
-    return with_use_case(project, sources={project.settings.source.name: loader})
+    return with_use_case(run, sources={run.settings.source.name: loader})
 
 
 def _renamed(batch: Batch) -> tuple[pa.Table, list[str]]:
@@ -195,11 +191,11 @@ def _renamed(batch: Batch) -> tuple[pa.Table, list[str]]:
     return rows.rename_columns([*rows.column_names[:-1], "other"]), notes
 
 
-def only_later(project: Project) -> Project:
+def only_later(run: Run) -> Run:
     """A view whose rows count for timestamps that no request is asked at."""
-    view = history(project)
+    view = history(run)
     return with_view(
-        project, view.name, compute=lambda tables: _much_later(view.compute(tables)), max_age=None, lookback=None
+        run, view.name, compute=lambda tables: _much_later(view.compute(tables)), max_age=None, lookback=None
     )
 
 
@@ -211,120 +207,120 @@ def _bad_number(_rows: ibis.Table) -> ibis.Value:
     return (_.event_timestamp.cast("string") + "!").cast("int64")
 
 
-def nothing_lately(project: Project) -> Project:
+def nothing_lately(run: Run) -> Run:
     """Examples of the training period alone."""
-    end = project.period("train").end
-    return with_examples(project, lambda rows: rows.filter(rows["event_timestamp"] < end))
+    end = run.period("train").end
+    return with_examples(run, lambda rows: rows.filter(rows["event_timestamp"] < end))
 
 
 MISTAKES: Mapping[str, tuple[str, Plant]] = {
-    "no time zone": ("time-zone", lambda project: with_use_case(project, timezone="Mars/Olympus")),
+    "no time zone": ("time-zone", lambda run: with_use_case(run, timezone="Mars/Olympus")),
     "naive time": ("time-zone", naive_times),
-    "view twice": ("view-not-unique", lambda project: with_rows(project, lambda rows: rows.union(rows))),
+    "view twice": ("view-not-unique", lambda run: with_rows(run, lambda rows: rows.union(rows))),
     "view between seconds": (
         "view-timestamp",
-        lambda project: with_rows(
-            project, lambda rows: rows.mutate(event_timestamp=_.event_timestamp + ibis.interval(milliseconds=1))
+        lambda run: with_rows(
+            run, lambda rows: rows.mutate(event_timestamp=_.event_timestamp + ibis.interval(milliseconds=1))
         ),
     ),
     "view without rows": (
         "view-empty",
-        lambda project: with_rows(project, lambda rows: rows.filter(ibis.literal(False))),
+        lambda run: with_rows(run, lambda rows: rows.filter(ibis.literal(False))),
     ),
-    "view before it is known": ("leak", lambda project: with_rows(project, earlier)),
+    "view before it is known": ("leak", lambda run: with_rows(run, earlier)),
     "key of too few columns": (
         "key-not-unique",
-        lambda project: with_table(project, dated(project).name, key=dated(project).early[-1:]),
+        lambda run: with_table(run, dated(run).name, key=dated(run).early[-1:]),
     ),
-    "table without a key": ("key-not-unique", lambda project: with_table(project, dated(project).name, key=())),
+    "table without a key": ("key-not-unique", lambda run: with_table(run, dated(run).name, key=())),
     "source of nothing": ("source", undelivered),
     "source of other columns": ("source", renamed),
     "source that fails": ("function-fails", unreadable),
     "view of bad rows": (
         "function-fails",
-        lambda project: with_rows(project, lambda rows: rows.mutate(x=_bad_number(rows))),
+        lambda run: with_rows(run, lambda rows: rows.mutate(x=_bad_number(rows))),
     ),
     "view of later timestamps": ("lookup-empty leak-unproved", only_later),
     "periods without data": ("period-empty", nothing_lately),
-    "view that fails": ("function-fails", lambda project: with_view(project, history(project).name, compute=failing)),
+    "view that fails": ("function-fails", lambda run: with_view(run, history(run).name, compute=failing)),
     "short lookback": (
         "lookback-too-short",
-        lambda project: with_view(project, history(project).name, lookback=timedelta(0)),
+        lambda run: with_view(run, history(run).name, lookback=timedelta(0)),
     ),
-    "no max_age": ("max-age-missing", lambda project: with_view(project, history(project).name, max_age=None)),
+    "no max_age": ("max-age-missing", lambda run: with_view(run, history(run).name, max_age=None)),
     "short max_age": (
         "max-age-too-short",
-        lambda project: with_view(project, history(project).name, max_age=timedelta(microseconds=1)),
+        lambda run: with_view(run, history(run).name, max_age=timedelta(microseconds=1)),
     ),
     "foreign keys": ("lookup-empty", other_keys),
-    "requests twice": ("request-not-unique", lambda project: with_examples(project, lambda rows: rows.union(rows))),
+    "requests twice": ("request-not-unique", lambda run: with_examples(run, lambda rows: rows.union(rows))),
     "requests by outcome": (
         "leak",
-        lambda project: with_examples(project, lambda rows: rows.filter(_.label.notnull())),
+        lambda run: with_examples(run, lambda rows: rows.filter(_.label.notnull())),
     ),
     "outcome in the request": ("field-not-known label-in-features", outcome_in_the_request),
     "count of later rows": ("field-not-known", count_of_later_rows),
     "outcome on demand": ("label-in-features", outcome_on_demand),
-    "label as input": ("label-in-features", lambda project: with_input(project, "label")),
+    "label as input": ("label-in-features", lambda run: with_input(run, "label")),
     "on_demand that fails": (
         "function-fails",
-        lambda project: with_use_case(project, on_demand=failing_on_demand),
+        lambda run: with_use_case(run, on_demand=failing_on_demand),
     ),
     "text as number": (
         "input-kind",
-        lambda project: with_use_case(
-            project,
+        lambda run: with_use_case(
+            run,
             on_demand=lambda columns: {
-                **project.use_case.on_demand(columns),
+                **run.use_case.on_demand(columns),
                 "word": np.full(len(columns["event_timestamp"]), "x", dtype=object),
             },
-            inputs={**project.use_case.inputs, "word": "number"},
+            inputs={**run.use_case.inputs, "word": "number"},
         ),
     ),
     "label known at once": (
         "label-known-at-once",
-        lambda project: with_examples(project, lambda rows: rows.mutate(label_known_at=_.event_timestamp)),
+        lambda run: with_examples(run, lambda rows: rows.mutate(label_known_at=_.event_timestamp)),
     ),
     "label known too early": (
         "label-known-too-early",
-        lambda project: with_examples(
-            project,
+        lambda run: with_examples(
+            run,
             lambda rows: rows.mutate(label_known_at=(_.event_timestamp + ibis.interval(seconds=1)).cast(UTC_INSTANT)),
         ),
     ),
     "label of later days": ("horizon-too-short", label_of_later_days),
     "count of earlier days": ("examples-look-back", count_of_earlier_days),
     "label of earlier days": ("examples-look-back", label_of_earlier_days),
-    "column of all rows": ("depends-on-others", lambda project: with_column(project, since_the_first)),
+    "column of all rows": ("depends-on-others", lambda run: with_column(run, since_the_first)),
     "prediction of all rows": (
         "depends-on-others",
-        lambda project: with_use_case(project, postprocess=lambda _columns, numbers: numbers - numbers.mean()),
+        lambda run: with_use_case(run, postprocess=lambda _columns, numbers: numbers - numbers.mean()),
     ),
-    "column of one value": ("not-one-each", lambda project: with_column(project, lambda _columns: np.ones(1))),
+    "column of one value": ("not-one-each", lambda run: with_column(run, lambda _columns: np.ones(1))),
     "prediction of one value": (
         "not-one-each",
-        lambda project: with_use_case(project, postprocess=lambda _columns, numbers: numbers[:1]),
+        lambda run: with_use_case(run, postprocess=lambda _columns, numbers: numbers[:1]),
     ),
-    "column that no single request has": ("function-fails", lambda project: with_column(project, not_for_one)),
+    "column that no single request has": ("function-fails", lambda run: with_column(run, not_for_one)),
     "postprocess that fails": (
         "function-fails",
-        lambda project: with_use_case(project, postprocess=failing_postprocess),
+        lambda run: with_use_case(run, postprocess=failing_postprocess),
     ),
     "label known in a year": (
         "label-too-late",
-        lambda project: with_examples(
-            project,
+        lambda run: with_examples(
+            run,
             lambda rows: rows.mutate(label_known_at=(_.event_timestamp + ibis.interval(days=365)).cast(UTC_INSTANT)),
         ),
     ),
     "no label": (
         "no-label",
-        lambda project: with_examples(project, lambda rows: rows.mutate(label=ibis.null("float64"))),
+        lambda run: with_examples(run, lambda rows: rows.mutate(label=ibis.null("float64"))),
     ),
     "few labels": (
         "no-label",
-        lambda project: with_examples(
-            project,
+        lambda run: with_examples(
+            run,
             lambda rows: rows.mutate(
                 label=_.request_id.right(1).isin(["0", "3", "6", "9"]).ifelse(_.label, ibis.null("float64"))
             ),
@@ -332,45 +328,45 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
     ),
     "one class": (
         "one-class",
-        lambda project: with_examples(project, lambda rows: rows.mutate(label=_.label * 0.0 + 1.0)),
+        lambda run: with_examples(run, lambda rows: rows.mutate(label=_.label * 0.0 + 1.0)),
     ),
     "label that is no number": (
         "label-values",
-        lambda project: with_examples(project, lambda rows: rows.mutate(label=_.label + ibis.literal(float("nan")))),
+        lambda run: with_examples(run, lambda rows: rows.mutate(label=_.label + ibis.literal(float("nan")))),
     ),
     "no examples": (
         "no-examples",
-        lambda project: with_examples(project, lambda rows: rows.filter(ibis.literal(False))),
+        lambda run: with_examples(run, lambda rows: rows.filter(ibis.literal(False))),
     ),
     "lookup of nothing": (
         "declaration",
-        lambda project: with_use_case(project, lookups=(Lookup("elsewhere", {}), *project.use_case.lookups)),
+        lambda run: with_use_case(run, lookups=(Lookup("elsewhere", {}), *run.use_case.lookups)),
     ),
     "view without its keys": (
         "declaration",
-        lambda project: with_rows(project, lambda rows: rows.drop(*history(project).keys)),
+        lambda run: with_rows(run, lambda rows: rows.drop(*history(run).keys)),
     ),
-    "examples that fail": ("function-fails", lambda project: with_use_case(project, examples=failing)),
+    "examples that fail": ("function-fails", lambda run: with_use_case(run, examples=failing)),
     "too few rows": ("holdout-too-small", _demanding),
     "timestamp that is no field": (
         "unknown-column",
-        lambda project: with_use_case(project, event_timestamp="timestamp"),
+        lambda run: with_use_case(run, event_timestamp="timestamp"),
     ),
     "early column that is none": (
         "unknown-column",
-        lambda project: with_table(project, dated(project).name, early=("nowhere",)),
+        lambda run: with_table(run, dated(run).name, early=("nowhere",)),
     ),
-    "slice by nothing": ("unknown-column", lambda project: with_gate(project, slices=("nowhere",))),
-    "baseline by nothing": ("unknown-column", lambda project: with_use_case(project, baseline=(("nowhere",), ()))),
-    "slices of a row": ("slice-too-small", lambda project: with_gate(project, slices=("event_timestamp",))),
+    "slice by nothing": ("unknown-column", lambda run: with_gate(run, slices=("nowhere",))),
+    "baseline by nothing": ("unknown-column", lambda run: with_use_case(run, baseline=(("nowhere",), ()))),
+    "slices of a row": ("slice-too-small", lambda run: with_gate(run, slices=("event_timestamp",))),
     "label longer than a block": (
         "block",
-        lambda project: with_gate(with_use_case(project, horizon=timedelta(days=30)), block="day"),
+        lambda run: with_gate(with_use_case(run, horizon=timedelta(days=30)), block="day"),
     ),
     "one block": (
         "block",
-        lambda project: with_gate(
-            with_use_case(project, on_demand=lambda columns: {**project.use_case.on_demand(columns), **_one(columns)}),
+        lambda run: with_gate(
+            with_use_case(run, on_demand=lambda columns: {**run.use_case.on_demand(columns), **_one(columns)}),
             block="all",
         ),
     ),

@@ -14,10 +14,10 @@ from ratchet.core.settings import TrainingSettings
 from ratchet.features.service import service_spec
 from ratchet.models.model import Contract, Model, save
 from ratchet.models.model_files import ARCHIVE
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.use_case.contract import Array
 from tests.support.noshow import use_case
-from tests.support.projects import noshow_project
+from tests.support.runs import noshow_project
 from training_pipeline.frozen_set import TrainingSet
 from training_pipeline.train import fit_baseline, fit_candidate
 
@@ -50,14 +50,14 @@ def noshow_columns(rows: int = 1200, seed: int = 0, start: datetime = TRAINED_FR
     }
 
 
-def noshow_contract(project: Project | None = None, fingerprint: str = "") -> Contract:
+def noshow_contract(run: Run | None = None, fingerprint: str = "") -> Contract:
     """That of a model on the features which the project's code computes, unless another fingerprint is given."""
-    project = project or noshow_project(Path())
-    fingerprint = fingerprint or service_spec(project.use_case).fingerprint
+    run = run or noshow_project(Path())
+    fingerprint = fingerprint or service_spec(run.use_case).fingerprint
     return Contract(
-        model_name=project.scope.namespace,
-        use_case=project.settings.use_case,
-        source=project.settings.source.name,
+        model_name=run.scope.namespace,
+        use_case=run.settings.use_case,
+        source=run.settings.source.name,
         task="binary",
         kind="baseline",
         feature_service=f"noshow_{fingerprint[:8]}",

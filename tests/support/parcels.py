@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, BaseModel
 from ratchet.core.clock import FixedClock, Period
 from ratchet.core.environment import Environment
 from ratchet.core.settings import Periods, Settings, SourceSettings
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.use_case.contract import Batch, Columns, Lookup, SourceTable, Tables, UseCase, View
 
 INSTANT = pa.timestamp("us", "UTC")
@@ -154,7 +154,7 @@ use_case = UseCase(
 )
 
 
-def parcels_project(root: Path) -> Project:
+def parcels_project(root: Path) -> Run:
     """Five weeks in spring, across the change to summer time; the clock stands at their end."""
     periods = Periods(
         start=date(2024, 3, 1),
@@ -164,6 +164,6 @@ def parcels_project(root: Path) -> Project:
         end=date(2024, 4, 5),
     )
     source = SourceSettings(name="feed", path="tests/support/parcels.py")
-    return Project(
+    return Run(
         root, Settings(use_case="tests.support.parcels", source=source, periods=periods), Environment(), FixedClock(END)
     )

@@ -14,7 +14,7 @@ from ratchet.gate.record import GateRecord, build_record
 from ratchet.gate.signing import SigningKey
 from ratchet.models.model import Model
 from ratchet.models.model_files import checksums
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from tests.support.models import TRAINED_UNTIL
 
 NO_LEAK = LeakComparison(cut_offs=(TRAINED_UNTIL,), compared=500, later=60, hidden=50, changed=0)
@@ -63,18 +63,18 @@ def good_evidence(**changes: Any) -> Evidence:
 
 
 def noshow_record(
-    project: Project, model: Model, champion: str | None = None, directory: Path | None = None, **changes: Any
+    run: Run, model: Model, champion: str | None = None, directory: Path | None = None, **changes: Any
 ) -> GateRecord:
     """A signed record of the model, judged from `directory`, superior unless `changes` to its evidence say otherwise."""
     evidence = good_evidence(
         **{"candidate": good_score(model.digest), "champion": good_score(champion) if champion else None, **changes}
     )
     contract = model.contract
-    return SigningKey.open(project).sign(
+    return SigningKey.open(run).sign(
         build_record(
             contract,
             evidence,
-            project.settings.gate,
+            run.settings.gate,
             files=checksums(directory) if directory else {},
             data_version=contract.data_version,
             code=CodeVersion(contract.commit, contract.dirty, contract.experiment),

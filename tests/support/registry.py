@@ -19,7 +19,7 @@ from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.status import status
 from ratchet.models.model import Model
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage import sqlite
 from tests.support.models import noshow_baseline, noshow_candidate, save_noshow
 from tests.support.records import noshow_record
@@ -29,19 +29,19 @@ NO_GAIN = Gain(value=0.0, lower=-0.005, upper=0.005)
 WORSE = Gain(value=-0.05, lower=-0.08, upper=-0.02)
 
 
-def copied(project: Project, folder: Path) -> Project:
+def copied(run: Run, folder: Path) -> Run:
     """The project with all its files in another folder: the artifacts of its registry, too."""
-    shutil.copytree(project.root, folder)
-    copy = replace(project, root=folder)
+    shutil.copytree(run.root, folder)
+    copy = replace(run, root=folder)
     if embedded_registry.exists(ModelRegistry.open(copy)):
         embedded_registry.follow_move(ModelRegistry.open(copy))
         utils._artifact_repos_cache.clear()  # a process remembers by the run's id where it wrote before
     return copy
 
 
-def create_registry(project: Project) -> None:
+def create_registry(run: Run) -> None:
     """What the register step begins with."""
-    with open_registry(ModelRegistry.open(project), "registration"):
+    with open_registry(ModelRegistry.open(run), "registration"):
         pass
 
 
@@ -56,7 +56,7 @@ def candidate(trees: int = 3) -> Model:
     return noshow_candidate(rows=600, trees=trees)
 
 
-def trained(project: Project, **made_by: Any) -> Project:
+def trained(run: Run, **made_by: Any) -> Run:
     """The project, in which a baseline and a superior candidate have been trained and judged, but not registered.
 
     `made_by` says what is different about their code, such as `dirty=True`.
@@ -64,44 +64,44 @@ def trained(project: Project, **made_by: Any) -> Project:
     models = {"baseline": (baseline(), None), "candidate": (candidate(), baseline().digest)}
     for name, (clean, champion) in models.items():
         model = replace(clean, contract=clean.contract.model_copy(update=made_by))
-        directory = save_noshow(model, project.paths.models / name)
-        gate_record.write(noshow_record(project, model, champion, directory), project.paths.gate / f"{name}.json")
-    return project
+        directory = save_noshow(model, run.paths.models / name)
+        gate_record.write(noshow_record(run, model, champion, directory), run.paths.gate / f"{name}.json")
+    return run
 
 
-def offer_model(project: Project, model: Model, champion: str | None, **evidence: Any) -> int:
+def offer_model(run: Run, model: Model, champion: str | None, **evidence: Any) -> int:
     """The version of a model with a record that is superior to `champion` (a digest), but for changes to its evidence."""
-    directory = save_noshow(model, project.paths.models / model.digest[:12])
-    return offer(ModelRegistry.open(project), directory, noshow_record(project, model, champion, directory, **evidence))
+    directory = save_noshow(model, run.paths.models / model.digest[:12])
+    return offer(ModelRegistry.open(run), directory, noshow_record(run, model, champion, directory, **evidence))
 
 
-def client(project: Project) -> MlflowClient:
+def client(run: Run) -> MlflowClient:
     """MLflow itself, to look at the registry, or to change it behind our back."""
-    uri = project.environment.tracking_uri or sqlite.url(embedded_registry.database(ModelRegistry.open(project)))
+    uri = run.environment.tracking_uri or sqlite.url(embedded_registry.database(ModelRegistry.open(run)))
     return MlflowClient(uri, registry_uri=uri)
 
 
-def statuses(project: Project) -> list[str]:
-    return [version["status"] for version in status(ModelRegistry.open(project))["versions"]]
+def statuses(run: Run) -> list[str]:
+    return [version["status"] for version in status(ModelRegistry.open(run))["versions"]]
 
 
-def move(project: Project, alias: str, version: int) -> None:
+def move(run: Run, alias: str, version: int) -> None:
     """What a click in MLflow's UI does."""
-    client(project).set_registered_model_alias(project.scope.namespace, alias, str(version))
+    client(run).set_registered_model_alias(run.scope.namespace, alias, str(version))
 
 
-def stored_record(project: Project, version: int) -> Path:
+def stored_record(run: Run, version: int) -> Path:
     """The stored record of a version, where MLflow keeps it."""
-    run_id = client(project).get_model_version(project.scope.namespace, str(version)).run_id
-    folder = client(project).get_run(run_id).info.artifact_uri.removeprefix("file://")
+    run_id = client(run).get_model_version(run.scope.namespace, str(version)).run_id
+    folder = client(run).get_run(run_id).info.artifact_uri.removeprefix("file://")
     return next(Path(folder, "gate").iterdir())
 
 
-def artifacts(project: Project, version: int) -> Path:
+def artifacts(run: Run, version: int) -> Path:
     """The stored model of a version, where MLflow keeps it."""
-    return Path(client(project).get_model_version(project.scope.namespace, str(version)).source.removeprefix("file://"))
+    return Path(client(run).get_model_version(run.scope.namespace, str(version)).source.removeprefix("file://"))
 
 
-def with_namespace(project: Project) -> Project:
+def with_namespace(run: Run) -> Run:
     """The project, under the name of another source."""
-    return project.with_settings(source=SourceSettings(name="hospital", path="x"))
+    return run.with_settings(source=SourceSettings(name="hospital", path="x"))

@@ -22,12 +22,12 @@ from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.reads import labelled_requests
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.models.model import Model, save
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.use_case.contract import Columns
 from tests.support.accepted import accept_all
 from tests.support.models import noshow_contract
-from tests.support.projects import noshow_project, params
 from tests.support.records import noshow_record
+from tests.support.runs import noshow_project, params
 from training_pipeline.frozen_set import TrainingSet, complete
 from training_pipeline.register import offer
 from training_pipeline.train import fit_baseline, fit_candidate
@@ -37,42 +37,42 @@ START_SECONDS = 120
 TREES = 20
 
 
-def serve_candidate(root: Path) -> Project:
+def serve_candidate(root: Path) -> Run:
     """A small project of the second use case in which a tree model serves."""
     return serve(noshow_project(root, rows_per_week=60))
 
 
-def serve(project: Project) -> Project:
+def serve(run: Run) -> Run:
     """The project, with features computed and materialized; a tree model serves as version 2, after the baseline."""
-    accept_all(project)
-    featurize(project)
-    materialize(project)
-    offer_candidate(project, offer_baseline(project))
-    return project
+    accept_all(run)
+    featurize(run)
+    materialize(run)
+    offer_candidate(run, offer_baseline(run))
+    return run
 
 
 @dataclass(frozen=True)
 class Server:
     """A running `ratchet serve`, and a client that speaks to it."""
 
-    project: Project
+    run: Run
     client: httpx.Client
 
     @property
     def model(self) -> str:
-        return f"/v1/models/{self.project.scope.namespace}"
+        return f"/v1/models/{self.run.scope.namespace}"
 
 
 @contextmanager
-def running(project: Project, *others: Project) -> Iterator[Server]:
+def running(run: Run, *others: Run) -> Iterator[Server]:
     """The service on a free port, started from the project's folder, which it may share with others."""
-    settings = [one.settings for one in (project, *others)]
-    (project.root / PARAMS_FILE).write_text(params(*settings), encoding="utf-8")
-    port, log = _free_port(), project.root / "server.log"
+    settings = [one.settings for one in (run, *others)]
+    (run.root / PARAMS_FILE).write_text(params(*settings), encoding="utf-8")
+    port, log = _free_port(), run.root / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "cli", "serve", "--port", str(port)],
-            cwd=project.root,
+            cwd=run.root,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=output,
             stderr=output,
@@ -80,7 +80,7 @@ def running(project: Project, *others: Project) -> Iterator[Server]:
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False) as client:
         try:
             _wait_until_ready(client, process, log)
-            yield Server(project, client)
+            yield Server(run, client)
         finally:
             process.terminate()
             process.wait(30)
@@ -103,31 +103,31 @@ def _wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes], lo
     raise AssertionError(log.read_text(encoding="utf-8"))
 
 
-def offer_baseline(project: Project) -> Model:
-    rows = _rows(project)
-    model = fit_baseline(_training_set(project, rows))
-    return _offer(project, model, rows, champion=None)
+def offer_baseline(run: Run) -> Model:
+    rows = _rows(run)
+    model = fit_baseline(_training_set(run, rows))
+    return _offer(run, model, rows, champion=None)
 
 
-def offer_candidate(project: Project, champion: Model) -> Model:
+def offer_candidate(run: Run, champion: Model) -> Model:
     """A tree model that takes the champion's place."""
-    rows = _rows(project)
-    model = fit_candidate(_training_set(project, rows), TREES, project.settings.training, threads=1)
-    return _offer(project, model, rows, champion.digest)
+    rows = _rows(run)
+    model = fit_candidate(_training_set(run, rows), TREES, run.settings.training, threads=1)
+    return _offer(run, model, rows, champion.digest)
 
 
-def _rows(project: Project) -> Columns:
-    known = labelled_requests(FeatureStore.open(project), project.period("train"), project.period("holdout").start)
-    return complete(project.use_case, known)
+def _rows(run: Run) -> Columns:
+    known = labelled_requests(FeatureStore.open(run), run.period("train"), run.period("holdout").start)
+    return complete(run.use_case, known)
 
 
-def _training_set(project: Project, rows: Columns) -> TrainingSet:
-    return TrainingSet(project.use_case, rows, np.zeros(len(rows["label"]), bool), noshow_contract(project))
+def _training_set(run: Run, rows: Columns) -> TrainingSet:
+    return TrainingSet(run.use_case, rows, np.zeros(len(rows["label"]), bool), noshow_contract(run))
 
 
-def _offer(project: Project, model: Model, rows: Columns, champion: str | None) -> Model:
-    directory = project.paths.models / model.digest[:12]
+def _offer(run: Run, model: Model, rows: Columns, champion: str | None) -> Model:
+    directory = run.paths.models / model.digest[:12]
     reference = {name: rows[name] for name in [*model.contract.inputs, "label"]}
     save(model, directory, pa.table({**reference, "prediction": model.predict(rows)}))
-    offer(ModelRegistry.open(project), directory, noshow_record(project, model, champion, directory))
+    offer(ModelRegistry.open(run), directory, noshow_record(run, model, champion, directory))
     return model

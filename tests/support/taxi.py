@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from ratchet.core.clock import FixedClock
 from ratchet.core.settings import Periods, Settings, SourceSettings
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 
 ROOT = Path(__file__).parents[2]
 REAL_MONTHS = (ROOT.parent / "shared" / "data" / "tlc_green", ROOT.parent.parent / "shared" / "data" / "tlc_green")
@@ -74,7 +74,7 @@ def deliver_reference(folder: Path) -> None:
     (folder / "central_park_weather.csv").write_text("\n".join(["DATE,AWND,PRCP,SNOW,SNWD,TMAX,TMIN", *days]))
 
 
-def taxi_project(root: Path, source: str = "simulator", path: str = "", **options: Any) -> Project:
+def taxi_project(root: Path, source: str = "simulator", path: str = "", **options: Any) -> Run:
     """Six weeks of the synthetic city around the jump to summer time; the clock stands at their end."""
     periods = Periods(
         start=date(2023, 2, 20),
@@ -85,7 +85,7 @@ def taxi_project(root: Path, source: str = "simulator", path: str = "", **option
     )
     given = SourceSettings(name=source, path=path or "use_cases/nyc_taxi/simulator.py", options=options)
     settings = Settings(use_case="nyc_taxi", source=given, periods=periods)
-    return Project(root, settings, clock=FixedClock(datetime(2023, 4, 3, 4, tzinfo=UTC)))
+    return Run(root, settings, clock=FixedClock(datetime(2023, 4, 3, 4, tzinfo=UTC)))
 
 
 def real_months() -> Path | None:

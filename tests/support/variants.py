@@ -1,4 +1,4 @@
-"""Projects whose use case differs in a detail, without a module of its own."""
+"""Runs whose use case differs in a detail, without a module of its own."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 
 
-def with_use_case(project: Project, **changes: Any) -> Project:
+def with_use_case(run: Run, **changes: Any) -> Run:
     """The project with some fields of its use case changed."""
-    return replace(project, given=replace(project.use_case, **changes))
+    return replace(run, given=replace(run.use_case, **changes))
 
 
-def with_gate(project: Project, **changes: Any) -> Project:
+def with_gate(run: Run, **changes: Any) -> Run:
     """The project with some settings of its gate changed."""
-    return project.with_settings(gate=project.settings.gate.model_copy(update=changes))
+    return run.with_settings(gate=run.settings.gate.model_copy(update=changes))
 
 
-def with_table(project: Project, name: str, **changes: Any) -> Project:
+def with_table(run: Run, name: str, **changes: Any) -> Run:
     """The project with some fields of a source table changed."""
-    return with_use_case(project, tables=_changed(project.use_case.tables, name, changes))
+    return with_use_case(run, tables=_changed(run.use_case.tables, name, changes))
 
 
-def with_view(project: Project, name: str, **changes: Any) -> Project:
+def with_view(run: Run, name: str, **changes: Any) -> Run:
     """The project with some fields of a view changed."""
-    return with_use_case(project, views=_changed(project.use_case.views, name, changes))
+    return with_use_case(run, views=_changed(run.use_case.views, name, changes))
 
 
 def _changed(parts: Iterable[Any], name: str, changes: dict[str, Any]) -> tuple[Any, ...]:

@@ -22,7 +22,7 @@ from authoring.check.labels import check_inputs
 from authoring.check.source_lines import Declaration
 from ratchet.core.clock import Period
 from ratchet.core.settings import GateSettings
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.sources.source import Source
 from ratchet.use_case.contract import INSTANT, Array, Batch, SourceTable, Tables, Unread, View
 from ratchet.use_case.windows import just_after
@@ -31,7 +31,7 @@ from tests.support.checkout import ROOT
 from tests.support.messages import MESSAGES
 from tests.support.mistakes import EACH_THING, MISTAKES, only_later
 from tests.support.parcels import parcels_project
-from tests.support.projects import noshow_project
+from tests.support.runs import noshow_project
 from tests.support.taxi import taxi_project
 from tests.support.variants import with_gate, with_use_case, with_view
 
@@ -39,23 +39,23 @@ HEAVY = {"bentoml", "dvc", "evidently", "feast", "great_expectations", "lightgbm
 
 
 @pytest.fixture(scope="module")
-def noshow(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def noshow(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return noshow_project(tmp_path_factory.mktemp("noshow"), rows_per_week=150)
 
 
 @pytest.fixture(scope="module")
-def taxi(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = taxi_project(tmp_path_factory.mktemp("taxi"), trips_per_day=100)
-    return project.with_settings(gate=GateSettings(min_rows=200, min_slice_rows=20))
+def taxi(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = taxi_project(tmp_path_factory.mktemp("taxi"), trips_per_day=100)
+    return run.with_settings(gate=GateSettings(min_rows=200, min_slice_rows=20))
 
 
 @pytest.fixture(scope="module")
-def churn(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def churn(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return case_project(tmp_path_factory.mktemp("churn"), "churn", CHURN)
 
 
 @pytest.fixture(scope="module")
-def demand(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def demand(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return case_project(tmp_path_factory.mktemp("demand"), "demand", DEMAND)
 
 
@@ -70,22 +70,20 @@ def place(finding: Finding) -> str:
     return f"{file.name}: {file.read_text(encoding='utf-8').splitlines()[int(line) - 1].strip()}" if line else name
 
 
-def test_right_use_cases_are_left_alone(
-    noshow: Project, taxi: Project, churn: Project, demand: Project, tmp_path: Path
-) -> None:
+def test_right_use_cases_are_left_alone(noshow: Run, taxi: Run, churn: Run, demand: Run, tmp_path: Path) -> None:
     """Nothing is found in use cases that are right, of either task, with roles, reference tables and constant keys."""
     parcels = parcels_project(tmp_path).with_settings(gate=GateSettings(min_rows=50))
-    assert [[]] * 5 == [check(project) for project in (noshow, taxi, churn, demand, parcels)]
+    assert [[]] * 5 == [check(run) for run in (noshow, taxi, churn, demand, parcels)]
 
 
-def test_it_says_how_much_it_looked_at(noshow: Project) -> None:
+def test_it_says_how_much_it_looked_at(noshow: Run) -> None:
     """All batches of the half year are few enough to be read whole."""
     found = checkup(noshow)
     assert (31 * 150, 8) == (found.rows, found.batches)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistake_is_found(noshow: Project, mistake: str) -> None:
+def test_mistake_is_found(noshow: Run, mistake: str) -> None:
     """Each planted mistake is found, and nothing else."""
     what, plant = MISTAKES[mistake]
     findings = check(plant(noshow))
@@ -106,7 +104,7 @@ def test_finding_is_a_paragraph() -> None:
     assert "use_cases/x/use_case.py:41: one block is too few.\n  Take days." == str(finding)
 
 
-def test_a_name_that_is_nearly_right_is_suggested(noshow: Project) -> None:
+def test_a_name_that_is_nearly_right_is_suggested(noshow: Run) -> None:
     """A column that does not exist is answered with the one that was probably meant."""
     (found,) = check(with_gate(noshow, slices=("clinics",)))
     assert "Name a column that there is (did you mean 'clinic'?)" == found.remedy
@@ -123,7 +121,7 @@ def test_a_name_that_is_nearly_right_is_suggested(noshow: Project) -> None:
         pytest.param(lambda label, _rng: np.char.add("c", label.astype(str)).astype(object), "category", id="its name"),
     ],
 )
-def test_input_that_gives_the_label_away(taxi: Project, values: Array, kind: str) -> None:
+def test_input_that_gives_the_label_away(taxi: Run, values: Array, kind: str) -> None:
     """An input that determines the label is found by its order, or by its values."""
     assert ["label-in-features"] == given_away(taxi, values, kind)
 
@@ -137,27 +135,27 @@ def test_input_that_gives_the_label_away(taxi: Project, values: Array, kind: str
         pytest.param(lambda label, _rng: np.full(len(label), np.nan), "number", id="nothing"),
     ],
 )
-def test_input_that_does_not(taxi: Project, values: Array, kind: str) -> None:
+def test_input_that_does_not(taxi: Run, values: Array, kind: str) -> None:
     """A feature may be good, unique, constant or empty without giving the label away."""
     assert [] == given_away(taxi, values, kind)
 
 
-def given_away(project: Project, values: Array, kind: str) -> list[str]:
+def given_away(run: Run, values: Array, kind: str) -> list[str]:
     """What is said of an input that is made of the label, a whole number from 0 to 9."""
     rng = np.random.default_rng(1)
     label = rng.integers(0, 10, 2000).astype(np.float64)
     columns = {"label": label, "input": values(label, rng)}
-    use_case = replace(project.use_case, inputs={"input": kind}, on_demand=lambda columns: columns)
-    return [one.what for one in check_inputs(use_case, columns, Declaration(project))]
+    use_case = replace(run.use_case, inputs={"input": kind}, on_demand=lambda columns: columns)
+    return [one.what for one in check_inputs(use_case, columns, Declaration(run))]
 
 
-def test_rows_that_come_later_are_not_said_to_be_old(noshow: Project) -> None:
+def test_rows_that_come_later_are_not_said_to_be_old(noshow: Run) -> None:
     """Where a view has rows only after the requests, its max_age is not blamed."""
     later = with_view(only_later(noshow), "patient_history", max_age=timedelta(days=60))
     assert {"lookup-empty", "leak-unproved"} == kinds(check(later))
 
 
-def test_second_table_that_begins_after_the_last_period_is_named(noshow: Project) -> None:
+def test_second_table_that_begins_after_the_last_period_is_named(noshow: Run) -> None:
     """The table is named, and no view blamed that reads it."""
     (found,) = check(with_census(noshow, (2031, 2032)))
     assert "table-unused" == found.what
@@ -166,12 +164,12 @@ def test_second_table_that_begins_after_the_last_period_is_named(noshow: Project
     assert "`periods`" in found.remedy
 
 
-def test_second_table_of_earlier_years_is_left_alone(noshow: Project) -> None:
+def test_second_table_of_earlier_years_is_left_alone(noshow: Run) -> None:
     """Rows long before the first period may hold in it."""
     assert [] == check(with_census(noshow, (2019, 2020)))
 
 
-def with_census(project: Project, years: Sequence[int]) -> Project:
+def with_census(run: Run, years: Sequence[int]) -> Run:
     """The project with a yearly table beside the others, and a view of it."""
     schema = pa.schema({"clinic": pa.string(), "beds": pa.int64(), "counted_at": INSTANT})
     census = SourceTable("census", schema, key=("clinic", "counted_at"), event_time="counted_at")
@@ -182,16 +180,16 @@ def with_census(project: Project, years: Sequence[int]) -> Project:
         counted = just_after(tables["census"].counted_at)
         return tables["census"].select("clinic", "beds", event_timestamp=counted)
 
-    use_case, name = project.use_case, project.settings.source.name
+    use_case, name = run.use_case, run.settings.source.name
     return with_use_case(
-        project,
+        run,
         tables=(*use_case.tables, census),
         views=(*use_case.views, View("beds", ("clinic",), beds, lookback=None, max_age=None)),
-        sources={name: lambda *arguments: [*Source.open(project).loader(*arguments), counted]},
+        sources={name: lambda *arguments: [*Source.open(run).loader(*arguments), counted]},
     )
 
 
-def test_baseline_of_chance_is_named_with_a_column_that_helps(noshow: Project) -> None:
+def test_baseline_of_chance_is_named_with_a_column_that_helps(noshow: Run) -> None:
     """A baseline that explains nothing is found where it is declared; with the column that is named instead, all is right."""
     (found,) = check(with_use_case(noshow, baseline=(("hour",), ())))
     assert "baseline-explains-nothing" == found.what
@@ -200,7 +198,7 @@ def test_baseline_of_chance_is_named_with_a_column_that_helps(noshow: Project) -
     assert [] == check(with_use_case(noshow, baseline=(("patient",), ())))
 
 
-def test_what_is_not_read_is_no_mistake(noshow: Project) -> None:
+def test_what_is_not_read_is_no_mistake(noshow: Run) -> None:
     """Of a source that holds more than batches, it is handed on to be said beside the findings."""
 
     def more(path: str, options: Mapping[str, Any], period: Period) -> list[Any]:
@@ -210,7 +208,7 @@ def test_what_is_not_read_is_no_mistake(noshow: Project) -> None:
     assert ([], (Unread("a.tsv", "is none"),)) == (found.findings, tuple(found.unread))
 
 
-def test_label_that_looks_far_ahead_has_rows_enough(noshow: Project) -> None:
+def test_label_that_looks_far_ahead_has_rows_enough(noshow: Run) -> None:
     """A horizon as long as half the data asks no label of requests that are too young to have one."""
     assert [] == check(with_gate(with_use_case(noshow, horizon=timedelta(days=90)), block="patient"))
 

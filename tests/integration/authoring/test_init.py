@@ -26,12 +26,12 @@ from inference_pipeline.online.protocols import PROTOCOLS
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.trace import trace
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.steps import STEPS
 from tests.support.begun import begun, project_of
 from tests.support.checkout import ROOT
 from tests.support.csv_files import checkout, rides, subscribers, visits, write_csv
-from tests.support.projects import committed
+from tests.support.runs import committed
 
 BEGUN: dict[str, tuple[Callable[[Path], Path], Answers]] = {
     "rides": (
@@ -55,21 +55,21 @@ def begin(root: Path, name: str) -> None:
     begun(root, name, make(root / "data.csv"), answers)
 
 
-def run_steps(project: Project) -> dict[str, Any]:
+def run_steps(run: Run) -> dict[str, Any]:
     """Every step, in order and from a clean commit; what each reported."""
-    committed(project.root)
-    return {name: STEPS[name].load()(project) for name in STEPS}
+    committed(run.root)
+    return {name: STEPS[name].load()(run) for name in STEPS}
 
 
-def answered(project: Project) -> dict[str, Any]:
+def answered(run: Run) -> dict[str, Any]:
     """What the service would answer to the request that it is tried with, and the way back from it."""
-    body = example_request(project)
-    predictor = load_predictor(project)
-    asked = PROTOCOLS["v1"].reader(project.use_case)(json.dumps(body).encode())
+    body = example_request(run)
+    predictor = load_predictor(run)
+    asked = PROTOCOLS["v1"].reader(run.use_case)(json.dumps(body).encode())
     answer = PROTOCOLS["v1"].answer(predictor.predict(asked))
     return {
         **answer,
-        "trace": trace(PredictionLog.open(project), ModelRegistry.open(project), answer["prediction_ids"][0]),
+        "trace": trace(PredictionLog.open(run), ModelRegistry.open(run), answer["prediction_ids"][0]),
     }
 
 
@@ -80,10 +80,10 @@ def test_a_candidate_serves(name: str, tmp_path: Path) -> None:
     Where there is no time, the gate record says so.
     """
     begin(checkout(tmp_path), name)
-    with project_of(tmp_path, name) as project:
-        reports = run_steps(project)
+    with project_of(tmp_path, name) as run:
+        reports = run_steps(run)
         verdicts = {model: reports["evaluate"][model]["verdict"] for model in ("baseline", "candidate")}
-        answer = answered(project)
+        answer = answered(run)
     assert {"baseline": "superior", "candidate": "superior"} == verdicts
     checks = {check["name"]: check for check in reports["evaluate"]["candidate"]["checks"]}
     assert (name == "subscribers") == ("no time evidence" in checks.get("time", {"detail": ""})["detail"])
@@ -110,8 +110,8 @@ def test_what_is_written_of_a_dirty_file_is_right(dirt: Callable[[Columns], Colu
     answers = BEGUN["rides"][1]
     entity = tuple("rows" if "rows" in rows else name for name in answers.entity)
     begun(checkout(tmp_path), "dirty", write_csv(tmp_path / "data.csv", {**rows}), replace(answers, entity=entity))
-    with project_of(tmp_path, "dirty") as project:
-        assert [] == check(project)
+    with project_of(tmp_path, "dirty") as run:
+        assert [] == check(run)
 
 
 def noise(path: Path, seed: int) -> Path:
@@ -128,18 +128,16 @@ def test_init_and_check_agree_on_a_baseline_of_chance(seed: int, by: str, tmp_pa
     """Both say that it explains nothing, whether it groups by columns or by the bands of a number."""
     answers = Answers(label="made", time="asked_at", known_at="done_at", timezone="UTC", entity=("machine",))
     said = begun(checkout(tmp_path), "noise", noise(tmp_path / "data.csv", seed), answers)
-    with project_of(tmp_path, "noise") as project:
-        found = [finding.what for finding in check(project)]
+    with project_of(tmp_path, "noise") as run:
+        found = [finding.what for finding in check(run)]
     assert f"baseline groups by {by}, and that says no more of made than chance" in said
     assert ["baseline-explains-nothing"] == found
 
 
-def labels(project: Project) -> tuple[dict[str, int], set[str], set[str]]:
+def labels(run: Run) -> tuple[dict[str, int], set[str], set[str]]:
     """Rows by where validate put them, the requests, and those of them with a label, after the feature pipeline."""
-    reports = {name: STEPS[name].load()(project) for name in ("ingest", "validate", "featurize")}
-    found = [
-        pq.read_table(project.paths.features / table)["request_id"].to_pylist() for table in ("requests", "labels")
-    ]
+    reports = {name: STEPS[name].load()(run) for name in ("ingest", "validate", "featurize")}
+    found = [pq.read_table(run.paths.features / table)["request_id"].to_pylist() for table in ("requests", "labels")]
     return reports["validate"]["rows"], set(found[0]), set(found[1])
 
 
@@ -151,11 +149,11 @@ def test_outcomes_that_are_not_known_yet_are_waited_for(tmp_path: Path, pending:
     unknown = {name: pc.if_else(is_pending, None, rows[name]) for name in ("ended_at", "minutes", "fare")}
     csv = write_csv(tmp_path / "data.csv", {**rows.to_pydict(), **unknown})
     begun(checkout(tmp_path), "waiting", csv, BEGUN["rides"][1])
-    with project_of(tmp_path, "waiting") as project:
-        assert [] == check(project)
-        accepted, requests, labelled = labels(project)
+    with project_of(tmp_path, "waiting") as run:
+        assert [] == check(run)
+        accepted, requests, labelled = labels(run)
         write_csv(csv, rows.to_pydict())
-        later = labels(project)
+        later = labels(run)
     assert (accepted, requests, requests) == later
     waiting = numbers(requests - labelled)
     assert {number for number in pending if number >= min(waiting)} == waiting

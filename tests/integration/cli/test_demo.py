@@ -17,36 +17,36 @@ from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import rollback
 from ratchet.model_registry.status import status
 from ratchet.project import step_reports as reports
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from tests.support.checkout import ROOT
-from tests.support.projects import noshow_project, run_through
 from tests.support.registry import trained
+from tests.support.runs import noshow_project, run_through
 from training_pipeline.register import register
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A checkout in which every step has run once."""
     return run_through(noshow_project(tmp_path_factory.mktemp("demo"), rows_per_week=150))
 
 
 @pytest.fixture(scope="module")
-def told(project: Project) -> Summary:
-    return finish_story(project, wait=0)
+def told(run: Run) -> Summary:
+    return finish_story(run, wait=0)
 
 
-def test_a_worse_candidate_is_refused_with_its_reason(project: Project, told: Summary) -> None:
+def test_a_worse_candidate_is_refused_with_its_reason(run: Run, told: Summary) -> None:
     """It becomes a version that never serves, says why, and is requested no more."""
-    worse, found = told["story"]["worse_candidate"], status(ModelRegistry.open(project))
+    worse, found = told["story"]["worse_candidate"], status(ModelRegistry.open(run))
     assert "refused" == worse["verdict"]
     assert worse["reason"].startswith("refused: it failed ")
     assert "ratchet:non-inferior" in worse["reason"]
     assert worse["reason"] == found["versions"][worse["version"] - 1]["status"]
-    assert (2, 2, 2) == (found["requested"], found["champion"], resolve_champion(ModelRegistry.open(project)).version)
+    assert (2, 2, 2) == (found["requested"], found["champion"], resolve_champion(ModelRegistry.open(run)).version)
     assert [1, 2] == [entry["version"] for entry in found["history"]]
 
 
-def test_uncommitted_models_serve_because_somebody_asks(unserved: Project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_uncommitted_models_serve_because_somebody_asks(unserved: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """The policy leaves them to whoever types the command: both are promoted in that name, the baseline first."""
     reports.run_step(trained(unserved, dirty=True), "register", register)
     assert status(ModelRegistry.open(unserved))["champion"] is None
@@ -56,7 +56,7 @@ def test_uncommitted_models_serve_because_somebody_asks(unserved: Project, capsy
     assert "uncommitted" in capsys.readouterr().out
 
 
-def test_nobody_asks_over_a_rollback(unserved: Project) -> None:
+def test_nobody_asks_over_a_rollback(unserved: Run) -> None:
     """Where a person went back, the command leaves that version in place."""
     reports.run_step(trained(unserved, dirty=True), "register", register)
     ask_in_person(unserved)
@@ -66,20 +66,20 @@ def test_nobody_asks_over_a_rollback(unserved: Project) -> None:
     assert status(ModelRegistry.open(unserved))["champion"] == 1
 
 
-def test_planted_drift_is_told_as_drift(project: Project, told: Summary) -> None:
+def test_planted_drift_is_told_as_drift(run: Run, told: Summary) -> None:
     """The window as it was is none, and its report is not the planted one's."""
     planted = told["story"]["planted_drift"]
     assert ("drift", "no drift") == (planted["verdict"], told["drift"]["verdict"])
     assert planted["html"] != told["drift"]["html"]
-    assert all((project.root / page).exists() for page in (planted["html"], told["drift"]["html"]))
+    assert all((run.root / page).exists() for page in (planted["html"], told["drift"]["html"]))
 
 
-def test_a_champion_meets_both_once(project: Project, told: Summary) -> None:
+def test_a_champion_meets_both_once(run: Run, told: Summary) -> None:
     """Told again, the story is the same: nothing more is registered, and no page written."""
-    page = project.root / told["story"]["planted_drift"]["html"]
-    before = status(ModelRegistry.open(project)), page.stat().st_mtime_ns
-    assert told["story"] == finish_story(project, wait=0)["story"]
-    assert before == (status(ModelRegistry.open(project)), page.stat().st_mtime_ns)
+    page = run.root / told["story"]["planted_drift"]["html"]
+    before = status(ModelRegistry.open(run)), page.stat().st_mtime_ns
+    assert told["story"] == finish_story(run, wait=0)["story"]
+    assert before == (status(ModelRegistry.open(run)), page.stat().st_mtime_ns)
 
 
 def test_the_text_has_what_the_demo_is_for(told: Summary) -> None:
@@ -98,11 +98,11 @@ def test_another_source_is_written_among_the_comments(tmp_path: Path) -> None:
     path = tmp_path / PARAMS_FILE
     shutil.copy2(ROOT / PARAMS_FILE, path)
     before = path.read_text(encoding="utf-8")
-    select_source(Project.load(tmp_path), "tlc", "months")
+    select_source(Run.load(tmp_path), "tlc", "months")
     after, written = path.read_text(encoding="utf-8"), path.stat().st_mtime_ns
-    select_source(Project.load(tmp_path), "tlc", "months")
+    select_source(Run.load(tmp_path), "tlc", "months")
     pairs = [(old.split("#"), new.split("#")) for old, new in zip(before.splitlines(), after.splitlines(), strict=True)]
     assert [old[1:] for old, _ in pairs] == [new[1:] for _, new in pairs]
     assert ["name: tlc", "path: months"] == [new[0].strip() for old, new in pairs if old != new]
     assert written == path.stat().st_mtime_ns
-    assert SourceSettings(name="tlc", path="months") == Project.load(tmp_path).settings.source
+    assert SourceSettings(name="tlc", path="months") == Run.load(tmp_path).settings.source

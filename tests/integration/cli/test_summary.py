@@ -22,25 +22,25 @@ from ratchet.model_registry.status import status
 from ratchet.models.metrics import METRICS
 from ratchet.project import step_reports as reports
 from ratchet.project.locks import alone
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.steps import STEPS
 from tests.support.killing import contents
-from tests.support.projects import noshow_project, run_through
 from tests.support.registry import NO_GAIN, WORSE, baseline, candidate, client, offer_model
+from tests.support.runs import noshow_project, run_through
 
 SHOWN = {"rows": "validate", "holdout": "evaluate", "gate": "evaluate", "drift": "monitor"}
 """What the summary takes from the report of which step."""
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A checkout in which every step has run once."""
     return run_through(noshow_project(tmp_path_factory.mktemp("summary"), rows_per_week=150))
 
 
 @pytest.fixture(scope="module")
-def summary(project: Project) -> Summary:
-    return build(project)
+def summary(run: Run) -> Summary:
+    return build(run)
 
 
 def section(summary: Summary, title: str) -> list[str]:
@@ -125,9 +125,9 @@ def test_the_expected_rate_is_told(summary: Summary) -> None:
         "monitor": ("verdict", "window.n"),
     }.items(),
 )
-def test_a_step_is_told_in_a_line(project: Project, step: str, numbers: tuple[str, ...]) -> None:
+def test_a_step_is_told_in_a_line(run: Run, step: str, numbers: tuple[str, ...]) -> None:
     """Of each report the values that a person waits for stand in one line that a terminal holds."""
-    report = reports.read(project, step)
+    report = reports.read(run, step)
     line = HEADLINES[step](report or {})
     values = (reduce(getitem, path.split("."), report) for path in numbers)
     assert [] == [value for value in values if (f"{value:,}" if isinstance(value, int) else str(value)) not in line]
@@ -135,13 +135,13 @@ def test_a_step_is_told_in_a_line(project: Project, step: str, numbers: tuple[st
     assert "\n" not in line
 
 
-def test_the_file_is_the_summary(project: Project, summary: Summary) -> None:
+def test_the_file_is_the_summary(run: Run, summary: Summary) -> None:
     """reports/summary.json holds what the text was made of."""
-    write(project, summary)
-    assert summary == json.loads((project.root / "reports" / "summary.json").read_text(encoding="utf-8"))
+    write(run, summary)
+    assert summary == json.loads((run.root / "reports" / "summary.json").read_text(encoding="utf-8"))
 
 
-def test_a_checkout_in_which_nothing_ran_has_a_summary(unserved: Project) -> None:
+def test_a_checkout_in_which_nothing_ran_has_a_summary(unserved: Run) -> None:
     """Every section that waits for a step names it, nothing serves, what to type is the run, and no file is made."""
     found = build(unserved)
     for title, step in {"Rows": "validate", "Holdout": "evaluate", "Gate": "evaluate", "Drift": "monitor"}.items():
@@ -155,13 +155,13 @@ def test_a_checkout_in_which_nothing_ran_has_a_summary(unserved: Project) -> Non
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_report_that_is_away_leaves_the_others(project: Project, summary: Summary, step: str) -> None:
+def test_a_report_that_is_away_leaves_the_others(run: Run, summary: Summary, step: str) -> None:
     """Whichever step has no report, the summary is written and read, and the step is named as missing."""
-    path = project.paths.reports / f"{step}.json"
+    path = run.paths.reports / f"{step}.json"
     content = path.read_bytes()
     path.unlink()
     try:
-        found = build(project)
+        found = build(run)
         text = render(found)
     finally:
         path.write_bytes(content)
@@ -181,9 +181,9 @@ def test_a_gate_that_let_nothing_through_is_told(summary: Summary) -> None:
     assert not any("dvc repro" in line for line in section(refused, "What to type next"))
 
 
-def test_a_registry_that_does_not_answer_is_a_line(project: Project, summary: Summary) -> None:
+def test_a_registry_that_does_not_answer_is_a_line(run: Run, summary: Summary) -> None:
     """Rows, figures and drift are shown all the same, and where the registry was looked for."""
-    away = replace(project, environment=Environment(threads=1, tracking_uri="http://127.0.0.1:9"))
+    away = replace(run, environment=Environment(threads=1, tracking_uri="http://127.0.0.1:9"))
     found = build(away)
     assert {name: summary[name] for name in ("rows", "gate", "drift")} == {
         name: found[name] for name in ("rows", "gate", "drift")
@@ -192,11 +192,11 @@ def test_a_registry_that_does_not_answer_is_a_line(project: Project, summary: Su
 
 
 @pytest.fixture(scope="module")
-def rolled_back(project: Project) -> Summary:
+def rolled_back(run: Run) -> Summary:
     """The summary when somebody has gone back to version 1, and nothing ran since."""
-    rollback(ModelRegistry.open(project), by="ann", reason="a mistake")
-    found = build(project)
-    promote(ModelRegistry.open(project), 2, by="ann", reason="it was none")
+    rollback(ModelRegistry.open(run), by="ann", reason="a mistake")
+    found = build(run)
+    promote(ModelRegistry.open(run), 2, by="ann", reason="it was none")
     return found
 
 
@@ -207,9 +207,9 @@ def test_what_serves_now_is_named(summary: Summary, rolled_back: Summary) -> Non
     assert rolled_back["holdout"]["baseline"] == rolled_back["holdout"]["serving"]
 
 
-def test_the_champion_of_the_summary_is_that_of_dvc_metrics(project: Project, rolled_back: Summary) -> None:
+def test_the_champion_of_the_summary_is_that_of_dvc_metrics(run: Run, rolled_back: Summary) -> None:
     """The one that the candidate was compared with, whatever serves by now."""
-    metrics = json.loads((project.paths.reports / "metrics" / "holdout.json").read_text(encoding="utf-8"))
+    metrics = json.loads((run.paths.reports / "metrics" / "holdout.json").read_text(encoding="utf-8"))
     for role in ("baseline", "candidate", "champion"):
         assert metrics[role].items() <= rolled_back["holdout"][role].items()
 
@@ -247,9 +247,9 @@ def test_uncommitted_code_is_told(summary: Summary, dirty: bool) -> None:
     assert dirty == any("never committed" in line for line in told)
 
 
-def test_the_status_names_the_code_of_each_version(project: Project) -> None:
+def test_the_status_names_the_code_of_each_version(run: Run) -> None:
     """A commit, or that there is none."""
-    found = status(ModelRegistry.open(project))
+    found = status(ModelRegistry.open(run))
     first, second = found["versions"]
     assert not first["dirty"]
     versions = [{**first, "dirty": True}, {**second, "commit": "c" * 40}]
@@ -258,7 +258,7 @@ def test_the_status_names_the_code_of_each_version(project: Project) -> None:
     ]
 
 
-def test_the_status_tells_entries_of_the_history_apart(served: Project) -> None:
+def test_the_status_tells_entries_of_the_history_apart(served: Run) -> None:
     """A release is none of the promotions."""
     rollback(ModelRegistry.open(served), by="ann", reason="slow")
     release(ModelRegistry.open(served), by="ann", reason="seen")
@@ -266,7 +266,7 @@ def test_the_status_tells_entries_of_the_history_apart(served: Project) -> None:
     assert ["promotion", "promotion", "rollback", "release"] == [line.split()[1] for line in history]
 
 
-def test_the_status_says_why_a_version_does_not_serve_and_what_to_do(served: Project) -> None:
+def test_the_status_says_why_a_version_does_not_serve_and_what_to_do(served: Run) -> None:
     """The checks that failed stand in its line; below are the commands, one line for all that the same helps."""
     for trees in (5, 7):
         offer_model(served, candidate(trees), candidate().digest, gain=WORSE)
@@ -281,20 +281,20 @@ def test_the_status_says_why_a_version_does_not_serve_and_what_to_do(served: Pro
     assert "`ratchet promote 5 --reason … --until YYYY-MM-DD`" in told[1]
 
 
-def test_a_superior_version_that_was_refused_is_led_to_what_helps(served: Project) -> None:
+def test_a_superior_version_that_was_refused_is_led_to_what_helps(served: Run) -> None:
     """Its evidence is about another champion."""
     offer_model(served, candidate(5), None)
     assert "`ratchet promote 3`" in status(ModelRegistry.open(served))["versions"][-1]["next"]
 
 
-def test_a_version_that_waits_says_so_once(served: Project) -> None:
+def test_a_version_that_waits_says_so_once(served: Run) -> None:
     """Its status has the commands already."""
     rollback(ModelRegistry.open(served), by="ann", reason="slow")
     offer_model(served, candidate(5), baseline().digest)
     assert status(ModelRegistry.open(served))["versions"][-1]["next"] is None
 
 
-def test_a_champion_that_was_deleted_is_told(served: Project) -> None:
+def test_a_champion_that_was_deleted_is_told(served: Run) -> None:
     """Status and summary say what is gone, and what to do."""
     client(served).delete_model_version(served.scope.namespace, "2")
     text = render_status(status(ModelRegistry.open(served)))
@@ -305,7 +305,7 @@ def test_a_champion_that_was_deleted_is_told(served: Project) -> None:
     assert [f"  {told}"] == section(build(served), "Serving")
 
 
-def test_a_registered_model_that_was_deleted_is_told(served: Project) -> None:
+def test_a_registered_model_that_was_deleted_is_told(served: Run) -> None:
     """An empty table says nothing: the command is named that brings it back."""
     client(served).delete_registered_model(served.scope.namespace)
     text = render_status(status(ModelRegistry.open(served)))
@@ -335,12 +335,12 @@ def test_a_baseline_that_was_not_offered_is_told_in_words() -> None:
     assert "-" not in line
 
 
-def test_the_demo_waits_for_a_run_that_is_at_work(project: Project) -> None:
+def test_the_demo_waits_for_a_run_that_is_at_work(run: Run) -> None:
     """Nothing is offered, and no report written, while a flow may change the data from which both are made."""
-    before = status(ModelRegistry.open(project)), contents(project.paths.reports)
+    before = status(ModelRegistry.open(run)), contents(run.paths.reports)
     with (
-        alone(project, ["training"], wait=0),
+        alone(run, ["training"], wait=0),
         pytest.raises(VersionError, match=r"training\.lock: is held by another run"),
     ):
-        finish_story(project, wait=0)
-    assert before == (status(ModelRegistry.open(project)), contents(project.paths.reports))
+        finish_story(run, wait=0)
+    assert before == (status(ModelRegistry.open(run)), contents(run.paths.reports))

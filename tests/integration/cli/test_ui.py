@@ -17,27 +17,27 @@ import psutil
 import pytest
 
 from cli.commands.ui import page_of
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from tests.support.checkout import ROOT
 from tests.support.mlflow_server import free_port
-from tests.support.projects import params
 from tests.support.registry import with_namespace
+from tests.support.runs import params
 
 
-def started(project: Project, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+def started(run: Run, *arguments: str, **variables: str) -> subprocess.Popen[str]:
     """`ratchet ui` in the project's folder."""
-    (project.root / "params.yaml").write_text(params(project.settings), encoding="utf-8")
+    (run.root / "params.yaml").write_text(params(run.settings), encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     command = [sys.executable, "-m", "cli", "ui", *arguments]
     return subprocess.Popen(
-        command, cwd=project.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=run.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
 @contextmanager
-def showing(project: Project, port: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def showing(run: Run, port: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command, and the link that it printed once it could be followed."""
-    with started(project, "--port", str(port)) as process:
+    with started(run, "--port", str(port)) as process:
         try:
             assert process.stdout is not None
             yield process, process.stdout.readline().strip()
@@ -46,13 +46,13 @@ def showing(project: Project, port: int) -> Iterator[tuple[subprocess.Popen[str]
 
 
 @pytest.fixture
-def moved(served: Project, tmp_path: Path) -> Project:
+def moved(served: Run, tmp_path: Path) -> Run:
     """The project in a folder of another name, in which an address would end early or be decoded."""
     return replace(served, root=served.root.rename(tmp_path / "a ?b #c %41"))
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_the_pages_are_there_until_they_are_stopped(moved: Project, stop: signal.Signals) -> None:
+def test_the_pages_are_there_until_they_are_stopped(moved: Run, stop: signal.Signals) -> None:
     """The link leads to the model of this checkout, wherever it is; few processes serve it, and none of them is left."""
     port = free_port()
     with showing(moved, port) as (process, link):
@@ -70,12 +70,12 @@ def test_the_pages_are_there_until_they_are_stopped(moved: Project, stop: signal
     assert [moved.root] == [*moved.root.parent.iterdir()]
 
 
-def test_a_use_case_without_a_model_is_shown_the_list(served: Project) -> None:
+def test_a_use_case_without_a_model_is_shown_the_list(served: Run) -> None:
     """A link to its own page would lead to an error."""
     assert "#/models" == page_of(with_namespace(served))
 
 
-def test_a_port_that_is_taken_is_named(served: Project) -> None:
+def test_a_port_that_is_taken_is_named(served: Run) -> None:
     """One line says so, and no server is started."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -87,7 +87,7 @@ def test_a_port_that_is_taken_is_named(served: Project) -> None:
     assert f"port {port}" in error
 
 
-def test_without_a_registry_nothing_is_made(served: Project) -> None:
+def test_without_a_registry_nothing_is_made(served: Run) -> None:
     """What to run first is named, and no empty database appears."""
     (served.paths.shared_state / "mlflow.db").unlink()
     (served.paths.shared_state / "registered.json").unlink()
@@ -98,7 +98,7 @@ def test_without_a_registry_nothing_is_made(served: Project) -> None:
     assert not (served.paths.shared_state / "mlflow.db").exists()
 
 
-def test_another_server_is_pointed_to(served: Project) -> None:
+def test_another_server_is_pointed_to(served: Run) -> None:
     """Where RATCHET_TRACKING_URI names one, its own page of the model is named, and nothing is started."""
     with started(served, RATCHET_TRACKING_URI="https://mlflow.example.org/") as process:
         out, _ = process.communicate()

@@ -18,7 +18,7 @@ from feature_pipeline.featurize import featurize
 from ratchet.core.errors import DataError, StoreError
 from ratchet.core.settings import Periods
 from ratchet.features.service import request_schema, service_spec
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage.partitions import files
 from ratchet.use_case.contract import Tables
 from tests.support import parcels
@@ -32,16 +32,16 @@ LOOKUPS = parcels.use_case.lookups[:2]  # the two roles of a depot
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A project that is up to date; do not change it."""
-    project = parcels_project(tmp_path_factory.mktemp("parcels"))
-    accept_all(project)
-    featurize(project)
-    return project
+    run = parcels_project(tmp_path_factory.mktemp("parcels"))
+    accept_all(run)
+    featurize(run)
+    return run
 
 
 @pytest.fixture
-def project(finished: Project, tmp_path: Path) -> Project:
+def run(finished: Run, tmp_path: Path) -> Run:
     """A copy of it."""
     shutil.copytree(finished.paths.data, replace(finished, root=tmp_path).paths.data)
     return parcels_project(tmp_path)
@@ -51,23 +51,23 @@ def read(directory: Path) -> list[dict[str, Any]]:
     return [row for path in files(directory) for row in pq.read_table(path, partitioning=None).to_pylist()]
 
 
-def directory(project: Project, view: str) -> Path:
-    return project.paths.features / "views" / service_spec(project.use_case).views[view]
+def directory(run: Run, view: str) -> Path:
+    return run.paths.features / "views" / service_spec(run.use_case).views[view]
 
 
-def written(project: Project, before: Mapping[str, int]) -> set[str]:
+def written(run: Run, before: Mapping[str, int]) -> set[str]:
     """Names of the table files that are not the files that they were before."""
-    return {name for name, time in when_written(project).items() if before.get(name) != time}
+    return {name for name, time in when_written(run).items() if before.get(name) != time}
 
 
 def dates(names: set[str], table: str) -> set[str]:
     return {name.split("date=")[1][:10] for name in names if name.startswith(table) and "date=" in name}
 
 
-def when_written(project: Project) -> dict[str, int]:
+def when_written(run: Run) -> dict[str, int]:
     """Table file → when it was written, in nanoseconds."""
-    found = project.paths.features.rglob("*.parquet")
-    return {str(path.relative_to(project.paths.features)): path.stat().st_mtime_ns for path in found}
+    found = run.paths.features.rglob("*.parquet")
+    return {str(path.relative_to(run.paths.features)): path.stat().st_mtime_ns for path in found}
 
 
 FIRST = {("depots", "depots"): parcels.depot_rows(), ("parcels", "first"): parcel_rows(1)}
@@ -75,17 +75,17 @@ FIRST = {("depots", "depots"): parcels.depot_rows(), ("parcels", "first"): parce
 
 def prepare(root: Path) -> None:
     """What stands before the work that is killed everywhere: an up-to-date project, then a late batch."""
-    project = small(root)
-    accept(project, FIRST)
-    featurize(with_use_case(project, views=parcels.use_case.views[3:], lookups=parcels.use_case.lookups[4:]))
-    accept(project, {**FIRST, ("parcels", "late"): parcel_rows(2)})
+    run = small(root)
+    accept(run, FIRST)
+    featurize(with_use_case(run, views=parcels.use_case.views[3:], lookups=parcels.use_case.lookups[4:]))
+    accept(run, {**FIRST, ("parcels", "late"): parcel_rows(2)})
 
 
 def work(root: Path) -> None:
     featurize(small(root))
 
 
-def small(root: Path) -> Project:
+def small(root: Path) -> Run:
     """Four days of requests and labels, and no view any more."""
     days = [date(2024, 3, day) for day in range(2, 7)]
     periods = Periods(**dict(zip(("start", "early_stopping", "holdout", "fresh", "end"), days, strict=True)))
@@ -97,7 +97,7 @@ def test_killed_anywhere_it_ends_right_when_run_again(tmp_path: Path) -> None:
     assert survives("tests.integration.feature_pipeline.test_featurize", tmp_path) > 10
 
 
-def test_view_row_is_the_expression_of_what_was_known(finished: Project) -> None:
+def test_view_row_is_the_expression_of_what_was_known(finished: Run) -> None:
     """A feature counts the rows that the lookback holds, once each, across dates that were computed apart."""
     rows = [row for day in range(36) for row in parcel_rows(day).to_pylist()]
     for found in read(directory(finished, "network")):
@@ -108,24 +108,24 @@ def test_view_row_is_the_expression_of_what_was_known(finished: Project) -> None
         assert (len(known), sum(known) / len(known)) == (found["parcels"], found["grams"])
 
 
-def test_same_interval_gives_the_same_bytes(project: Project, tmp_path: Path) -> None:
+def test_same_interval_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
     """Computed again from nothing, every file has the bytes that it had."""
-    expected = contents(project.paths.features)
-    shutil.rmtree(project.paths.features)
-    featurize(project)
-    assert expected == contents(project.paths.features)
+    expected = contents(run.paths.features)
+    shutil.rmtree(run.paths.features)
+    featurize(run)
+    assert expected == contents(run.paths.features)
 
 
 @pytest.mark.parametrize("day", ["2024-03-07", "2024-03-31", "2024-04-01"])
-def test_day_by_itself_is_what_it_was_among_others(project: Project, day: str) -> None:
+def test_day_by_itself_is_what_it_was_among_others(run: Run, day: str) -> None:
     """One lost date is computed alone, to the bytes that it had when it was one of many."""
-    expected, before = contents(project.paths.features), when_written(project)
+    expected, before = contents(run.paths.features), when_written(run)
     lost = {name for name in before if day in name}
     for name in lost:
-        (project.paths.features / name).unlink()
-    featurize(project)
-    assert expected == contents(project.paths.features)
-    assert lost == written(project, before)
+        (run.paths.features / name).unlink()
+    featurize(run)
+    assert expected == contents(run.paths.features)
+    assert lost == written(run, before)
     assert 5 == len(lost)
 
 
@@ -152,9 +152,9 @@ def parcels_sent_later(tables: Tables) -> ibis.Table:
     )
 
 
-def test_label_may_look_as_far_ahead_as_its_horizon(project: Project) -> None:
+def test_label_may_look_as_far_ahead_as_its_horizon(run: Run) -> None:
     """A lost date of labels that look ten days ahead is computed alone, to the bytes that it had among others."""
-    later = with_use_case(project, examples=parcels_sent_later, horizon=timedelta(days=10))
+    later = with_use_case(run, examples=parcels_sent_later, horizon=timedelta(days=10))
     featurize(later)
     expected = contents(later.paths.features)
     (later.paths.features / "labels" / "date=2024-03-10" / "part.parquet").unlink()
@@ -162,27 +162,27 @@ def test_label_may_look_as_far_ahead_as_its_horizon(project: Project) -> None:
     assert expected == contents(later.paths.features)
 
 
-def test_second_run_computes_nothing(project: Project) -> None:
+def test_second_run_computes_nothing(run: Run) -> None:
     """What stands is kept, and the report is the same."""
-    before = when_written(project)
-    first = featurize(project)
-    assert set() == written(project, before)
-    assert first == featurize(project)
+    before = when_written(run)
+    first = featurize(run)
+    assert set() == written(run, before)
+    assert first == featurize(run)
 
 
-def test_late_batch_changes_only_dates_within_its_reach(project: Project) -> None:
+def test_late_batch_changes_only_dates_within_its_reach(run: Run) -> None:
     """Rows of one day are seen by views until their lookback ends, and by requests of the days beside it."""
-    before = when_written(project)
+    before = when_written(run)
     days = {("parcels", f"day-{day:02d}"): parcel_rows(day) for day in range(36)}
     late = {("parcels", "late"): parcel_rows(10, parcels=3), ("depots", "depots"): parcels.depot_rows()}
-    accept(project, days | late)
-    featurize(project)
-    changed = written(project, before)
+    accept(run, days | late)
+    featurize(run)
+    changed = written(run, before)
     assert {"2024-03-10", "2024-03-11", "2024-03-12"} == dates(changed, "requests")
     assert ("2024-03-10", "2024-03-20") == (min(dates(changed, "views")), max(dates(changed, "views")))
 
 
-def test_report_counts_rows(finished: Project) -> None:
+def test_report_counts_rows(finished: Run) -> None:
     """The report names the service and the rows of every view, of requests and labels."""
     report, spec = featurize(finished), service_spec(finished.use_case)
     assert spec.fingerprint == report["fingerprint"]
@@ -191,7 +191,7 @@ def test_report_counts_rows(finished: Project) -> None:
     assert [len(read(finished.paths.features / "labels"))] == [report["labels"]]
 
 
-def test_requests_are_those_of_the_period(finished: Project) -> None:
+def test_requests_are_those_of_the_period(finished: Run) -> None:
     """Requests carry fields and constants, lie in the period to the microsecond, and under their UTC date."""
     period, rows = finished.period("all"), read(finished.paths.features / "requests")
     assert request_schema(finished.use_case).names == list(rows[0])
@@ -205,47 +205,45 @@ def test_requests_are_those_of_the_period(finished: Project) -> None:
         assert {Path(path).parent.name.removeprefix("date=")} == found
 
 
-def test_shorter_period_recomputes_only_its_edge(project: Project) -> None:
+def test_shorter_period_recomputes_only_its_edge(run: Run) -> None:
     """Dates that the period no longer touches go, and of the rest only the requests and labels of the last are new."""
-    before = when_written(project)
-    periods = project.settings.periods.model_copy(update={"end": date(2024, 4, 3)})
-    featurize(project.with_settings(periods=periods))
-    assert {"requests/date=2024-04-02/part.parquet", "labels/date=2024-04-02/part.parquet"} == written(project, before)
-    assert "2024-04-02" == max(
-        dates(set(when_written(project)), "requests") | dates(set(when_written(project)), "labels")
-    )
+    before = when_written(run)
+    periods = run.settings.periods.model_copy(update={"end": date(2024, 4, 3)})
+    featurize(run.with_settings(periods=periods))
+    assert {"requests/date=2024-04-02/part.parquet", "labels/date=2024-04-02/part.parquet"} == written(run, before)
+    assert "2024-04-02" == max(dates(set(when_written(run)), "requests") | dates(set(when_written(run)), "labels"))
 
 
-def test_view_rows_before_the_period_stay_while_they_may_hold(project: Project) -> None:
+def test_view_rows_before_the_period_stay_while_they_may_hold(run: Run) -> None:
     """The first requests find values from before the period, as old as the view's max_age allows."""
-    before = when_written(project)
-    periods = project.settings.periods.model_copy(update={"start": date(2024, 3, 15)})
-    featurize(project.with_settings(periods=periods))
-    kept, views = set(when_written(project)), service_spec(project.use_case).views
+    before = when_written(run)
+    periods = run.settings.periods.model_copy(update={"start": date(2024, 3, 15)})
+    featurize(run.with_settings(periods=periods))
+    kept, views = set(when_written(run)), service_spec(run.use_case).views
     first = {name: min(dates(kept, f"views/{views[name]}")) for name in ("depot", "route", "network")}
     assert {"depot": "2024-03-11", "route": "2024-03-13", "network": "2024-03-14"} == first
-    assert set() == dates(written(project, before), "views")
+    assert set() == dates(written(run, before), "views")
 
 
-def test_static_view_belongs_to_no_date(finished: Project) -> None:
+def test_static_view_belongs_to_no_date(finished: Run) -> None:
     """A view over reference tables alone is computed whole, even of timestamps long before the period."""
     position = directory(finished, "position")
     assert [str(position / "static" / "part.parquet")] == files(position)
     assert [0, 1, 2, 3] == [row["depot"] for row in read(position)]
 
 
-def test_row_without_a_key_is_left_out(finished: Project) -> None:
+def test_row_without_a_key_is_left_out(finished: Run) -> None:
     """A parcel to nowhere is no arrival at any depot."""
     assert None not in {row["depot"] for row in read(directory(finished, "depot"))}
 
 
-def test_changed_expression_makes_a_new_table(project: Project) -> None:
+def test_changed_expression_makes_a_new_table(run: Run) -> None:
     """Another definition is another table, and that of the former one goes."""
-    former = directory(project, "depot")
-    changed = with_use_case(project, views=(replace(DEPOT, max_age=timedelta(days=1)),), lookups=LOOKUPS)
+    former = directory(run, "depot")
+    changed = with_use_case(run, views=(replace(DEPOT, max_age=timedelta(days=1)),), lookups=LOOKUPS)
     featurize(changed)
     assert former != directory(changed, "depot")
-    assert [directory(changed, "depot")] == list((project.paths.features / "views").iterdir())
+    assert [directory(changed, "depot")] == list((run.paths.features / "views").iterdir())
 
 
 def at_any_second(tables: Tables) -> ibis.Table:
@@ -278,10 +276,10 @@ def never(tables: Tables) -> ibis.Table:
         ({"examples": never}, "accepted.*no accepted row is a request of"),
     ],
 )
-def test_rows_that_the_store_cannot_keep_are_refused(project: Project, change: dict[str, Any], message: str) -> None:
+def test_rows_that_the_store_cannot_keep_are_refused(run: Run, change: dict[str, Any], message: str) -> None:
     """Repeated or inexact keys, split seconds and a period without requests are named, with the table they are in."""
     with pytest.raises(DataError, match=message):
-        featurize(with_use_case(project, **{"views": (DEPOT,), "lookups": LOOKUPS, **change}))
+        featurize(with_use_case(run, **{"views": (DEPOT,), "lookups": LOOKUPS, **change}))
 
 
 def test_features_need_accepted_rows(tmp_path: Path) -> None:

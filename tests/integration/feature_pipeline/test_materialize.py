@@ -27,7 +27,7 @@ from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.online_sqlite import SqliteOnlineStore
 from ratchet.feature_store.reads import OnlineFeatures
 from ratchet.features.service import service_spec
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage.arrow import to_columns
 from ratchet.use_case.contract import Columns, Lookup, Tables, View
 from ratchet.use_case.windows import UTC_INSTANT, trailing
@@ -42,32 +42,32 @@ LATE = {("depots", "depots"): parcels.depot_rows(), ("parcels", "only"): parcel_
 
 
 @pytest.fixture(scope="module")
-def featurized(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def featurized(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Features that are up to date, of parcels that arrived in the period, and nothing applied; do not change it."""
-    project = parcels_project(tmp_path_factory.mktemp("featurized"))
-    arrived = pc.field("arrived_at") < project.period("all").end - timedelta(hours=1)
+    run = parcels_project(tmp_path_factory.mktemp("featurized"))
+    arrived = pc.field("arrived_at") < run.period("all").end - timedelta(hours=1)
     days = {("parcels", f"day-{day:02d}"): parcel_rows(day).filter(arrived) for day in range(36)}
-    accept(project, {("depots", "depots"): parcels.depot_rows(), **days})
-    featurize(project)
-    return project
+    accept(run, {("depots", "depots"): parcels.depot_rows(), **days})
+    featurize(run)
+    return run
 
 
 @pytest.fixture(scope="module")
-def finished(featurized: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def finished(featurized: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A project whose online store is written; do not change it."""
-    project = copied(featurized, tmp_path_factory.mktemp("finished"))
-    materialize(project)
-    return project
+    run = copied(featurized, tmp_path_factory.mktemp("finished"))
+    materialize(run)
+    return run
 
 
 @pytest.fixture
-def project(featurized: Project, tmp_path: Path) -> Project:
+def run(featurized: Run, tmp_path: Path) -> Run:
     """A featurized project to work on."""
     return copied(featurized, tmp_path)
 
 
-def copied(project: Project, root: Path) -> Project:
-    shutil.copytree(project.paths.data, replace(project, root=root).paths.data)
+def copied(run: Run, root: Path) -> Run:
+    shutil.copytree(run.paths.data, replace(run, root=root).paths.data)
     return parcels_project(root)
 
 
@@ -82,11 +82,11 @@ def requests(timestamp: datetime, senders: list[Any], receivers: list[Any]) -> d
     }
 
 
-def as_of(project: Project, columns: Columns) -> dict[str, Any]:
+def as_of(run: Run, columns: Columns) -> dict[str, Any]:
     """What the point-in-time join finds for requests, in their order."""
     entities = pd.DataFrame({"row": range(len(columns["sender"])), **columns})
-    store = open_store(FeatureStore.open(project))
-    service = store.get_feature_service(service_spec(project.use_case).name)
+    store = open_store(FeatureStore.open(run))
+    service = store.get_feature_service(service_spec(run.use_case).name)
     job = store.get_historical_features(entities, service, full_feature_names=True)
     found = to_columns(job.with_event_timestamps().sort_by("row"))
     return {name: column for name, column in found.items() if "__" in name}
@@ -96,7 +96,7 @@ EVERY_PAIR = [(sender, receiver) for sender in range(-1, 5) for receiver in (Non
 
 
 @pytest.mark.parametrize("later", [timedelta(), timedelta(minutes=30), timedelta(hours=2), timedelta(days=2, hours=3)])
-def test_online_values_are_those_of_the_join(finished: Project, later: timedelta) -> None:
+def test_online_values_are_those_of_the_join(finished: Run, later: timedelta) -> None:
     """For every key, known or not, null or not, online and offline agree to the bit, as values age out one by one."""
     columns = requests(finished.period("all").end + later, *map(list, zip(*EVERY_PAIR, strict=True)))
     expected, found = as_of(finished, columns), OnlineFeatures(FeatureStore.open(finished)).read(columns)
@@ -114,13 +114,13 @@ LATER = [
 
 
 @pytest.fixture(scope="module")
-def half_past(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def half_past(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A project with trailing windows whose online store was written at half past four, just after a parcel had arrived."""
     parcels_table = parcels.use_case.table("parcels")
     windows = trailing(
         "sent", ("sender",), parcels_table, tile="1h", windows=("2h", "24h"), delay="3d", sums={"parcels": 1}
     )
-    project = with_use_case(
+    run = with_use_case(
         replace(parcels_project(tmp_path_factory.mktemp("half_past")), clock=FixedClock(HALF_PAST)),
         views=(
             *parcels.use_case.views,
@@ -136,10 +136,10 @@ def half_past(tmp_path_factory: pytest.TempPathFactory) -> Project:
     arrived_at = pc.field("arrived_at")
     quiet = (arrived_at <= HALF_PAST) | (arrived_at >= HALF_PAST + LATER[-1])
     days = {("parcels", f"day-{day:02d}"): parcel_rows(day, 60).filter(quiet) for day in range(36)}
-    accept(project, {("depots", "depots"): parcels.depot_rows(), **days})
-    featurize(project)
-    materialize(project)
-    return project
+    accept(run, {("depots", "depots"): parcels.depot_rows(), **days})
+    featurize(run)
+    materialize(run)
+    return run
 
 
 def name_day(tables: Tables) -> ibis.Table:
@@ -149,7 +149,7 @@ def name_day(tables: Tables) -> ibis.Table:
     return arrived.group_by("depot", "event_timestamp").agg(heaviest=_.grams.max(), name=_.grams.max().cast("string"))
 
 
-def test_online_values_are_those_of_the_join_at_every_age(half_past: Project) -> None:
+def test_online_values_are_those_of_the_join_at_every_age(half_past: Run) -> None:
     """As counts fall and values begin to hold while nothing happens, and nothing of what the offline store knows of later."""
     each = [requests(HALF_PAST + later, *map(list, zip(*EVERY_PAIR, strict=True))) for later in LATER]
     columns = {name: np.concatenate([one[name] for one in each]) for name in each[0]}
@@ -185,22 +185,22 @@ def test_online_values_at_the_periods_end_are_those_of_the_join_over_a_longer_pe
             np.testing.assert_array_equal(column, online[name], err_msg=name)
 
 
-def window_project(root: Path, timezone: str, end: date) -> Project:
+def window_project(root: Path, timezone: str, end: date) -> Run:
     """Parcels of a few weeks up to a local day, with windows in tiles of an hour and of a day."""
-    project = parcels_project(root)
-    periods = project.settings.periods.model_copy(update={"start": date(2024, 3, 28), "end": end})
-    table = project.use_case.table("parcels")
+    run = parcels_project(root)
+    periods = run.settings.periods.model_copy(update={"start": date(2024, 3, 28), "end": end})
+    table = run.use_case.table("parcels")
     views = [
         trailing(name, ("sender",), table, tile=tile, windows=windows, delay="2d", sums={"parcels": 1})
         for name, tile, windows in [("hourly", "1h", ("2h", "24h")), ("daily", "1d", ("1d", "7d"))]
     ]
     lookups = tuple(Lookup(view.name, {"sender": "sender"}) for view in views)
-    ended = project.with_settings(periods=periods)
-    ended.__dict__["use_case"] = project.use_case
+    ended = run.with_settings(periods=periods)
+    ended.__dict__["use_case"] = run.use_case
     return with_use_case(ended, timezone=timezone, views=tuple(views), lookups=lookups)
 
 
-def test_windows_fall_each_in_its_own_time(half_past: Project) -> None:
+def test_windows_fall_each_in_its_own_time(half_past: Run) -> None:
     """A window of two hours is empty after them, while that of a day still counts what it held."""
     found = [
         OnlineFeatures(FeatureStore.open(half_past)).read(requests(HALF_PAST + later, [1], [1]))
@@ -211,14 +211,14 @@ def test_windows_fall_each_in_its_own_time(half_past: Project) -> None:
     assert all(one["sent__parcels_24h"] > 0 for one in found)
 
 
-def test_feasts_own_materialize_is_refused(half_past: Project) -> None:
+def test_feasts_own_materialize_is_refused(half_past: Run) -> None:
     """It knows nothing of what is to come, and would serve values that hold no longer."""
     store = open_store(FeatureStore.open(half_past))
     with pytest.raises(StoreError, match="ratchet stage materialize"):
         store.materialize(HALF_PAST - timedelta(days=1), HALF_PAST)
 
 
-def test_value_newer_than_the_request_is_absent(finished: Project) -> None:
+def test_value_newer_than_the_request_is_absent(finished: Run) -> None:
     """A request about an earlier timestamp gets nothing that was not known then."""
     found = OnlineFeatures(FeatureStore.open(finished)).read(requests(datetime(2024, 3, 5, tzinfo=UTC), [1], [2]))
     assert np.isnan(found["from_depot__parcels"]).all()
@@ -236,25 +236,25 @@ def new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def test_machines_time_zone_does_not_matter(featurized: Project, tmp_path: Path, new_york: None) -> None:
+def test_machines_time_zone_does_not_matter(featurized: Run, tmp_path: Path, new_york: None) -> None:
     """Timestamps in the hour that a zone skips come back as they went in."""
     skipped = datetime(2024, 3, 10, 2, tzinfo=UTC)
-    project = replace(copied(featurized, tmp_path), clock=FixedClock(skipped))
+    run = replace(copied(featurized, tmp_path), clock=FixedClock(skipped))
     arrival = parcel_rows(8).slice(0, 1).to_pylist()[0] | {
         "receiver": 1,
         "sent_at": skipped - timedelta(hours=3),
         "arrived_at": skipped - timedelta(minutes=5),
     }
     rows = parcel_rows(8).slice(0, 0).from_pylist([arrival], schema=parcels.PARCELS)
-    accept(project, {("depots", "depots"): parcels.depot_rows(), ("parcels", "one"): rows})
-    featurize(project)
-    materialize(project)
-    found = OnlineFeatures(FeatureStore.open(project)).read(requests(skipped, [0], [1]))
+    accept(run, {("depots", "depots"): parcels.depot_rows(), ("parcels", "one"): rows})
+    featurize(run)
+    materialize(run)
+    found = OnlineFeatures(FeatureStore.open(run)).read(requests(skipped, [0], [1]))
     assert [skipped.replace(tzinfo=None)] == found["to_depot__event_timestamp"].tolist()
     assert [1.0] == found["to_depot__parcels"].tolist()
 
 
-def test_report_counts_keys(finished: Project) -> None:
+def test_report_counts_keys(finished: Run) -> None:
     """The report says as of when, and how many keys of each view were written."""
     report, views = materialize(finished), service_spec(finished.use_case).views
     assert "2024-04-04T22:00:00+00:00" == report["until"]
@@ -263,55 +263,55 @@ def test_report_counts_keys(finished: Project) -> None:
     }
 
 
-def test_clock_before_the_end_decides(project: Project) -> None:
+def test_clock_before_the_end_decides(run: Run) -> None:
     """What the period still holds in store is not served before its time."""
-    early = replace(project, clock=FixedClock(datetime(2024, 3, 20, 12, 30, tzinfo=UTC)))
+    early = replace(run, clock=FixedClock(datetime(2024, 3, 20, 12, 30, tzinfo=UTC)))
     assert "2024-03-20T12:30:00+00:00" == materialize(early)["until"]
     found = OnlineFeatures(FeatureStore.open(early)).read(requests(END, [1], [2]))
     assert np.isnan(found["from_depot__parcels"]).all()
 
 
-def test_true_marker_saves_writing_again(project: Project) -> None:
+def test_true_marker_saves_writing_again(run: Run) -> None:
     """A second run on the same features leaves marker and values, and reports the same."""
-    first = materialize(project)
-    before = (project.paths.state / "materialized.json").stat().st_mtime_ns
-    assert first == materialize(project)
-    assert before == (project.paths.state / "materialized.json").stat().st_mtime_ns
+    first = materialize(run)
+    before = (run.paths.state / "materialized.json").stat().st_mtime_ns
+    assert first == materialize(run)
+    assert before == (run.paths.state / "materialized.json").stat().st_mtime_ns
 
 
-def test_changed_features_are_written(project: Project) -> None:
+def test_changed_features_are_written(run: Run) -> None:
     """New features replace the values of their keys; a key without newer ones keeps what it has."""
-    materialize(project)
-    before = OnlineFeatures(FeatureStore.open(project)).read(requests(END, [0, 1, 2, 3], [0, 1, 2, 3]))
-    accept(project, LATE)
-    featurize(project)
-    materialize(project)
+    materialize(run)
+    before = OnlineFeatures(FeatureStore.open(run)).read(requests(END, [0, 1, 2, 3], [0, 1, 2, 3]))
+    accept(run, LATE)
+    featurize(run)
+    materialize(run)
     columns = requests(END, [0, 1, 2, 3], [0, 1, 2, 3])
-    after, expected = OnlineFeatures(FeatureStore.open(project)).read(columns), as_of(project, columns)
+    after, expected = OnlineFeatures(FeatureStore.open(run)).read(columns), as_of(run, columns)
     renewed = ~np.isnan(expected["from_depot__parcels"])
     assert renewed.any()
     np.testing.assert_array_equal(expected["from_depot__parcels"][renewed], after["from_depot__parcels"][renewed])
     np.testing.assert_array_equal(before["from_depot__parcels"][~renewed], after["from_depot__parcels"][~renewed])
 
 
-def test_lost_online_store_is_written_again(project: Project) -> None:
+def test_lost_online_store_is_written_again(run: Run) -> None:
     """Who reads makes none in its place, and a marker without the database that it speaks of is not believed."""
-    materialize(project)
-    expected = online_rows(project.root)
-    for path in project.paths.state.glob("feast_online.db*"):
+    materialize(run)
+    expected = online_rows(run.root)
+    for path in run.paths.state.glob("feast_online.db*"):
         path.unlink()
     with pytest.raises(StoreError, match=r"feast_online\.db: is not there.*Run `ratchet stage materialize`"):
-        OnlineFeatures(FeatureStore.open(project))
-    assert [] == list(project.paths.state.glob("feast_online.db*"))
-    materialize(project)
-    assert expected == online_rows(project.root)
+        OnlineFeatures(FeatureStore.open(run))
+    assert [] == list(run.paths.state.glob("feast_online.db*"))
+    materialize(run)
+    assert expected == online_rows(run.root)
 
 
-def test_changed_view_replaces_the_former_one(project: Project) -> None:
+def test_changed_view_replaces_the_former_one(run: Run) -> None:
     """Definitions that are gone leave the registry and the online store, and their service cannot be read."""
-    materialize(project)
-    depot = replace(project.use_case.view("depot"), max_age=timedelta(days=1))
-    changed = with_use_case(project, views=(depot,), lookups=project.use_case.lookups[:2])
+    materialize(run)
+    depot = replace(run.use_case.view("depot"), max_age=timedelta(days=1))
+    changed = with_use_case(run, views=(depot,), lookups=run.use_case.lookups[:2])
     featurize(changed)
     materialize(changed)
     store, spec = open_store(FeatureStore.open(changed)), service_spec(changed.use_case)
@@ -320,7 +320,7 @@ def test_changed_view_replaces_the_former_one(project: Project) -> None:
     assert {"depot", "request_id"} == {entity.name for entity in store.list_entities()}
     assert {"requests", "labels", spec.views["depot"]} == {source.name for source in store.list_data_sources()}
     with pytest.raises(StoreError, match=r"was never applied, or .* changed since.*ratchet stage materialize"):
-        open_store(FeatureStore.open(project))
+        open_store(FeatureStore.open(run))
 
 
 @pytest.mark.parametrize(
@@ -330,10 +330,10 @@ def test_changed_view_replaces_the_former_one(project: Project) -> None:
         ("feature registry", 60_000, {"views": (), "lookups": ()}),
     ],
 )
-def test_a_full_disk_is_a_clear_error(project: Project, what: str, room: int, changes: dict[str, Any]) -> None:
+def test_a_full_disk_is_a_clear_error(run: Run, what: str, room: int, changes: dict[str, Any]) -> None:
     """Wherever the databases cannot grow, the error says which one and what to do, and a run with room ends right."""
-    apply(FeatureStore.open(project))
-    changed = with_use_case(project, **changes)
+    apply(FeatureStore.open(run))
+    changed = with_use_case(run, **changes)
     featurize(changed)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
@@ -347,7 +347,7 @@ def test_a_full_disk_is_a_clear_error(project: Project, what: str, room: int, ch
 
 @pytest.mark.parametrize("parts", [("0.01", "0.6", "0.95"), pytest.param((), marks=pytest.mark.soak)])
 def test_killed_between_any_statements_it_ends_right_when_run_again(
-    featurized: Project, tmp_path: Path, parts: tuple[str, ...]
+    featurized: Run, tmp_path: Path, parts: tuple[str, ...]
 ) -> None:
     """Killed while it applies or writes, it leaves no marker, and a rerun holds what an undisturbed run holds."""
     copied(featurized, tmp_path / "prepared")
@@ -361,7 +361,7 @@ def test_online_values_need_features(tmp_path: Path) -> None:
         materialize(parcels_project(tmp_path))
 
 
-def test_readers_go_on_while_it_writes(finished: Project) -> None:
+def test_readers_go_on_while_it_writes(finished: Run) -> None:
     """The online store is in write-ahead mode, in which a writer keeps no reader waiting."""
     header = SqliteOnlineStore(finished.paths.state).path.read_bytes()[18:20]
     assert b"\x02\x02" == header

@@ -20,7 +20,7 @@ from ratchet.core.errors import VersionError
 from ratchet.core.settings import Schedules
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.project.locks import PIPELINES, Pipeline, alone
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.step_reports import read
 from ratchet.storage.files import atomic
 from tests.support.checkout import commit, environment, noshow_checkout, run_command, write_params
@@ -57,8 +57,8 @@ def select(checkout: Path, use_case: str) -> None:
         temporary.write_text(yaml.safe_dump({**params, "use_case": use_case}), encoding="utf-8")
 
 
-def project(checkout: Path) -> Project:
-    return Project.load(checkout, "noshow")
+def run(checkout: Path) -> Run:
+    return Run.load(checkout, "noshow")
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_what_prefect_says_of_a_failure_is_kept(deployed: PrefectServer, checkou
     """All that it printed, on both streams."""
     wrong = Schedules(feature="at noon")
     with pytest.raises(subprocess.CalledProcessError) as failure:
-        deploy(project(checkout).settings.model_copy(update={"schedules": wrong}))
+        deploy(run(checkout).settings.model_copy(update={"schedules": wrong}))
     assert "at noon" in failure.value.output
 
 
@@ -180,7 +180,7 @@ def test_a_flow_runs_by_itself_and_shows_its_reports(ran: PrefectServer, flow: s
 
 def test_an_artifact_is_a_table_of_the_report(ran: PrefectServer, checkout: Path) -> None:
     """The report's values stand under dotted names."""
-    report = read(project(checkout), "validate")
+    report = read(run(checkout), "validate")
     assert report is not None
     shown = json.loads(ran.artifacts(ran.newest_run("feature"))[f"{PREFIX}-validate"])
     assert {"what": "rows.accepted", "value": str(report["rows"]["accepted"])} in shown
@@ -201,7 +201,7 @@ def test_dvc_finds_the_stages_of_every_flow_clean(ran: PrefectServer, checkout: 
 
 def test_the_data_of_a_run_can_be_had_again(ran: PrefectServer, checkout: Path) -> None:
     """Its artifact names the data version, and a command that brings that data back exactly."""
-    noshow, found = project(checkout), ran.newest_run("feature")
+    noshow, found = run(checkout), ran.newest_run("feature")
     before, version = contents(noshow.paths.features), FeatureStore.open(noshow).version()
     shown = ran.artifacts(found)[f"{PREFIX}-feature-data-version"]
     assert f"`{version}`" in shown
@@ -229,10 +229,10 @@ def fit_candidate(*given):
 """
 
 
-def is_kept_out(project: Project, pipeline: Pipeline) -> bool:
+def is_kept_out(run: Run, pipeline: Pipeline) -> bool:
     """Whether a run of the use case keeps others of the pipeline out."""
     try:
-        with alone(project, [pipeline], wait=0):
+        with alone(run, [pipeline], wait=0):
             return False
     except VersionError:
         return True
@@ -241,7 +241,7 @@ def is_kept_out(project: Project, pipeline: Pipeline) -> bool:
 def test_while_one_flow_fits_those_of_other_pipelines_go_on(ran: PrefectServer, checkout: Path) -> None:
     """It keeps runs of its own pipeline out until its data are recorded, of the use case that was selected when it began; and
     what both have made is recorded as it is."""
-    noshow, train = project(checkout), checkout / "training_pipeline" / "train.py"
+    noshow, train = run(checkout), checkout / "training_pipeline" / "train.py"
     train.write_text(train.read_text(encoding="utf-8") + SLOW_FIT, encoding="utf-8")
     commit(checkout, "Fit slowly")
     select(checkout, "noshow")
@@ -264,7 +264,7 @@ def test_a_step_that_fails_fails_its_flow(
     ran: PrefectServer, checkout: Path, hook: tuple[str, SimpleQueue[dict[str, Any]]]
 ) -> None:
     """The state of the run has the one-line error, nothing is tried again, no version is recorded, and the webhook is told."""
-    before = (checkout / "dvc.lock").read_bytes(), contents(project(checkout).paths.raw)
+    before = (checkout / "dvc.lock").read_bytes(), contents(run(checkout).paths.raw)
     write_params(checkout, rows_per_week=0)
     done = run_command(checkout, "python", "-m", "flows.feature", check=False)
     assert 0 != done.returncode
@@ -272,7 +272,7 @@ def test_a_step_that_fails_fails_its_flow(
     assert "FAILED" == found["state"]["type"]
     assert "batch appointments/week-000: holds no row" in found["state"]["message"]
     assert {} == ran.artifacts(found)
-    assert before == ((checkout / "dvc.lock").read_bytes(), contents(project(checkout).paths.raw))
+    assert before == ((checkout / "dvc.lock").read_bytes(), contents(run(checkout).paths.raw))
     what, why, link = hook[1].get(timeout=START_SECONDS)["text"].splitlines()
     assert what.startswith("feature of ")
     assert found["name"] in why

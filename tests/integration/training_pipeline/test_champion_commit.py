@@ -14,11 +14,11 @@ from ratchet.core.clock import Period
 from ratchet.core.errors import VersionError
 from ratchet.model_registry.champion import Champion
 from ratchet.models.model import Contract
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from tests.support.champions import noshow_champion
 from tests.support.checkout import commit, run_command
 from tests.support.models import TRAINED_UNTIL, noshow_candidate, noshow_columns, noshow_contract, save_noshow
-from tests.support.projects import NOSHOW_END, noshow_project, params
+from tests.support.runs import NOSHOW_END, noshow_project, params
 from training_pipeline import score_holdout
 from training_pipeline.champion_commit import predict_or_explain
 from training_pipeline.frozen_set import Holdout
@@ -35,7 +35,7 @@ Commit = Callable[[str], Champion]
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def run(tmp_path: Path) -> Run:
     """A git repository that is not a project yet."""
     run_command(tmp_path, "git", "init", "--quiet")
     (tmp_path / ".gitignore").write_text("/state/\n/champion/\n", encoding="utf-8")
@@ -47,16 +47,16 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def made_by(project: Project) -> Commit:
+def made_by(run: Run) -> Commit:
     """Commits what its `score_holdout` does, changes it afterwards, and gives a champion of that commit."""
-    module = project.root / "training_pipeline" / "score_holdout.py"
+    module = run.root / "training_pipeline" / "score_holdout.py"
 
     def champion(code: str) -> Champion:
         module.write_text(OLD_CODE + code, encoding="utf-8")
-        commit(project.root, "Begin")
+        commit(run.root, "Begin")
         module.write_text("raise SystemExit('this is today')", encoding="utf-8")
         return with_contract(
-            noshow_champion(project), commit=run_command(project.root, "git", "rev-parse", "HEAD").stdout.strip()
+            noshow_champion(run), commit=run_command(run.root, "git", "rev-parse", "HEAD").stdout.strip()
         )
 
     return champion
@@ -74,63 +74,59 @@ def holdout(rows: int = ROWS) -> Holdout:
     )
 
 
-def test_the_code_of_its_own_commit_answers(project: Project, made_by: Commit) -> None:
+def test_the_code_of_its_own_commit_answers(run: Run, made_by: Commit) -> None:
     """Predictions come by request from the committed module, in whatever order, and afterwards nothing is left of it."""
     champion = made_by(ANSWER)
-    answers = predict_or_explain(project, champion, holdout())
+    answers = predict_or_explain(run, champion, holdout())
     assert answers.obstacle == ""
     expected = pd.Series([row / ROWS for row in range(ROWS)], index=holdout().rows["request_id"])
     pd.testing.assert_series_equal(expected, answers.predicted.sort_index(), check_names=False, check_index_type=False)
-    assert 1 == len(run_command(project.root, "git", "worktree", "list").stdout.splitlines())
-    assert [] == [*project.paths.state.glob("own_code*")]
+    assert 1 == len(run_command(run.root, "git", "worktree", "list").stdout.splitlines())
+    assert [] == [*run.paths.state.glob("own_code*")]
 
 
-def test_a_request_without_an_answer_is_an_obstacle(project: Project, made_by: Commit) -> None:
+def test_a_request_without_an_answer_is_an_obstacle(run: Run, made_by: Commit) -> None:
     """Old code that leaves requests out gives no evidence at all."""
-    answers = predict_or_explain(project, made_by(ANSWER), holdout(ROWS + 2))
+    answers = predict_or_explain(run, made_by(ANSWER), holdout(ROWS + 2))
     assert ("its own code knows nothing of 2 requests", 0) == (answers.obstacle, len(answers.predicted))
 
 
-def test_code_that_fails_is_an_obstacle(project: Project, made_by: Commit) -> None:
+def test_code_that_fails_is_an_obstacle(run: Run, made_by: Commit) -> None:
     """The record has the last line on stderr, without the paths of this machine, and the checkout is gone all the same."""
     champion = made_by("print('warning', file=sys.stderr); sys.exit(f'{os.getcwd()}/data: no rows')")
-    answers = predict_or_explain(project, champion, holdout())
+    answers = predict_or_explain(run, champion, holdout())
     assert f"its own code, commit {champion.model.contract.commit:.12}, failed (data: no rows)" == answers.obstacle
-    assert not (project.paths.state / "own_code").exists()
+    assert not (run.paths.state / "own_code").exists()
 
 
-def test_the_old_code_meets_no_store_of_today(
-    project: Project, made_by: Commit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_old_code_meets_no_store_of_today(run: Run, made_by: Commit, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the registries named in the environment nor today's modules are passed on; limits are."""
     monkeypatch.setenv("RATCHET_FEAST_REGISTRY", "postgresql://elsewhere")
-    monkeypatch.setenv("PYTHONPATH", str(project.root))
+    monkeypatch.setenv("PYTHONPATH", str(run.root))
     champion = made_by("sys.exit(str(sorted(n for n in os.environ if n.startswith(('RATCHET_', 'PYTHONPATH')))))")
-    assert "(['RATCHET_MEMORY_LIMIT', 'RATCHET_THREADS'])" in predict_or_explain(project, champion, holdout()).obstacle
+    assert "(['RATCHET_MEMORY_LIMIT', 'RATCHET_THREADS'])" in predict_or_explain(run, champion, holdout()).obstacle
 
 
-def test_its_settings_are_those_of_its_commit_with_the_source_and_periods_of_today(
-    project: Project, made_by: Commit
-) -> None:
+def test_its_settings_are_those_of_its_commit_with_the_source_and_periods_of_today(run: Run, made_by: Commit) -> None:
     """The same requests are judged, whatever params.yaml said when it was trained."""
     champion = made_by("import json, yaml; sys.exit(json.dumps(yaml.safe_load(open('params.yaml')), sort_keys=True))")
-    today, name = project.settings.model_dump(mode="json", include={"source", "periods"}), project.settings.use_case
+    today, name = run.settings.model_dump(mode="json", include={"source", "periods"}), run.settings.use_case
     expected = json.dumps({"use_case": name, "use_cases": {name: {**today, "seed_of_then": 5}}}, sort_keys=True)
-    assert expected in predict_or_explain(project, champion, holdout()).obstacle
+    assert expected in predict_or_explain(run, champion, holdout()).obstacle
 
 
-def test_code_that_computes_other_features_answers_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_that_computes_other_features_answers_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit whose features are not those of the model's contract refuses before it touches a table."""
-    (project.root / "params.yaml").write_text(params(project.settings), encoding="utf-8")
-    monkeypatch.chdir(project.root)
-    model = noshow_candidate(noshow_contract(project, fingerprint="f" * 64))
+    (run.root / "params.yaml").write_text(params(run.settings), encoding="utf-8")
+    monkeypatch.chdir(run.root)
+    model = noshow_candidate(noshow_contract(run, fingerprint="f" * 64))
     directory, (start, end) = (
-        save_noshow(model, project.root / "champion"),
+        save_noshow(model, run.root / "champion"),
         (TRAINED_UNTIL.isoformat(), NOSHOW_END.isoformat()),
     )
     with pytest.raises(VersionError, match=r"computes noshow_.* and not noshow_ffffffff\. Install those"):
         score_holdout.main(str(directory), "accepted", start, end, "out.parquet")
-    assert not project.paths.data.exists()
+    assert not run.paths.data.exists()
 
 
 @pytest.mark.parametrize(
@@ -142,27 +138,27 @@ def test_code_that_computes_other_features_answers_nothing(project: Project, mon
     ],
 )
 def test_code_that_cannot_be_restored_is_an_obstacle(
-    project: Project, made_by: Commit, changes: dict[str, object], obstacle: str
+    run: Run, made_by: Commit, changes: dict[str, object], obstacle: str
 ) -> None:
     """Without a commit that this repository has, there are no predictions, and what to do is said."""
-    answers = predict_or_explain(project, with_contract(made_by(ANSWER), **changes), holdout())
+    answers = predict_or_explain(run, with_contract(made_by(ANSWER), **changes), holdout())
     assert obstacle in answers.obstacle
     assert answers.predicted.empty
 
 
-def test_what_a_killed_run_left_is_no_hindrance(project: Project, made_by: Commit) -> None:
+def test_what_a_killed_run_left_is_no_hindrance(run: Run, made_by: Commit) -> None:
     """A checkout that was never removed, half there and still locked, makes way for the next."""
-    champion, folder = made_by(ANSWER), project.paths.state / "own_code"
-    run_command(project.root, "git", "worktree", "add", "--quiet", "--lock", "--detach", str(folder))
+    champion, folder = made_by(ANSWER), run.paths.state / "own_code"
+    run_command(run.root, "git", "worktree", "add", "--quiet", "--lock", "--detach", str(folder))
     (folder / ".git").unlink()
     (folder / "predictions.parquet").write_text("half", encoding="utf-8")
-    assert predict_or_explain(project, champion, holdout()).obstacle == ""
+    assert predict_or_explain(run, champion, holdout()).obstacle == ""
 
 
-def test_a_hook_of_the_user_s_does_not_run(project: Project, made_by: Commit) -> None:
+def test_a_hook_of_the_user_s_does_not_run(run: Run, made_by: Commit) -> None:
     """`dvc install` hooks into every checkout; this one is none of its business."""
-    champion, hook = made_by(ANSWER), project.root / ".git" / "hooks" / "post-checkout"
+    champion, hook = made_by(ANSWER), run.root / ".git" / "hooks" / "post-checkout"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     hook.chmod(0o755)
-    assert predict_or_explain(project, champion, holdout()).obstacle == ""
+    assert predict_or_explain(run, champion, holdout()).obstacle == ""

@@ -19,43 +19,41 @@ from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote, rollback
 from ratchet.model_registry.status import status
 from ratchet.models.model import Model
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage.files import read_json
 from tests.support.interruptions import counted, fail_at, killed
 from tests.support.models import save_noshow
-from tests.support.projects import NOSHOW_END
 from tests.support.records import noshow_record
 from tests.support.registry import baseline, candidate, client, copied, offer_model, trained
+from tests.support.runs import NOSHOW_END
 from training_pipeline.register import offer, register
 
 NO_GAIN = Gain(value=0.0, lower=-0.005, upper=0.005)
 WORSE = Gain(value=-0.05, lower=-0.08, upper=-0.02)
 
 
-def offer_next(project: Project, trees: int, **evidence: Any) -> None:
+def offer_next(run: Run, trees: int, **evidence: Any) -> None:
     """Train and judge another candidate, against the one that serves."""
     model = candidate(trees)
-    directory = save_noshow(model, project.paths.models / "candidate")
-    record = noshow_record(
-        project, model, resolve_champion(ModelRegistry.open(project)).model.digest, directory, **evidence
-    )
-    gate_record.write(record, project.paths.gate / "candidate.json")
+    directory = save_noshow(model, run.paths.models / "candidate")
+    record = noshow_record(run, model, resolve_champion(ModelRegistry.open(run)).model.digest, directory, **evidence)
+    gate_record.write(record, run.paths.gate / "candidate.json")
 
 
-def shown(project: Project, version: int) -> str:
+def shown(run: Run, version: int) -> str:
     """What MLflow shows on a version's page."""
-    return str(client(project).get_model_version(project.scope.namespace, str(version)).description)
+    return str(client(run).get_model_version(run.scope.namespace, str(version)).description)
 
 
-def facts(project: Project) -> dict[str, Any]:
+def facts(run: Run) -> dict[str, Any]:
     """All that a registration leaves: the registry's story, how its runs ended, and what DVC sees."""
-    experiment = client(project).get_experiment_by_name(project.scope.namespace)
-    runs = client(project).search_runs([experiment.experiment_id])
-    ended = sorted(run.info.status for run in runs if run.info.status != "KILLED")
-    return {**status(ModelRegistry.open(project)), "runs": ended, "file": read_json(project.paths.serving_file)}
+    experiment = client(run).get_experiment_by_name(run.scope.namespace)
+    runs = client(run).search_runs([experiment.experiment_id])
+    ended = sorted(each.info.status for each in runs if each.info.status != "KILLED")
+    return {**status(ModelRegistry.open(run)), "runs": ended, "file": read_json(run.paths.serving_file)}
 
 
-def test_the_baseline_is_version_1_and_the_candidate_beats_it(unserved: Project) -> None:
+def test_the_baseline_is_version_1_and_the_candidate_beats_it(unserved: Run) -> None:
     """Both are registered in one step, and the report says what became of them."""
     assert register(trained(unserved)) == {
         "baseline": {"version": 1, "digest": baseline().digest, "status": "served"},
@@ -63,7 +61,7 @@ def test_the_baseline_is_version_1_and_the_candidate_beats_it(unserved: Project)
     }
 
 
-def test_registering_again_changes_nothing(unserved: Project) -> None:
+def test_registering_again_changes_nothing(unserved: Run) -> None:
     """The second run reports what the first did, and writes nothing."""
     first = register(trained(unserved))
     with counted() as writes:
@@ -71,14 +69,14 @@ def test_registering_again_changes_nothing(unserved: Project) -> None:
     assert writes.done == 0
 
 
-def test_a_rollback_is_not_undone_by_registering_again(served: Project) -> None:
+def test_a_rollback_is_not_undone_by_registering_again(served: Run) -> None:
     """A model that people took out of service does not come back by itself."""
     rollback(ModelRegistry.open(served), by="ann", reason="slow")
     assert register(served)["candidate"]["status"] == "served"
     assert resolve_champion(ModelRegistry.open(served)).version == 1
 
 
-def test_a_worse_candidate_is_registered_but_not_requested(served: Project) -> None:
+def test_a_worse_candidate_is_registered_but_not_requested(served: Run) -> None:
     """A refused candidate is a version for the record; both aliases stay."""
     offer_next(served, trees=5, gain=WORSE)
     report = register(served)
@@ -86,7 +84,7 @@ def test_a_worse_candidate_is_registered_but_not_requested(served: Project) -> N
     assert (status(ModelRegistry.open(served))["requested"], status(ModelRegistry.open(served))["champion"]) == (2, 2)
 
 
-def test_a_new_record_replaces_that_of_a_version_that_never_served(served: Project) -> None:
+def test_a_new_record_replaces_that_of_a_version_that_never_served(served: Run) -> None:
     """What was judged again is judged by its new evidence."""
     offer_next(served, trees=5, gain=WORSE)
     register(served)
@@ -94,7 +92,7 @@ def test_a_new_record_replaces_that_of_a_version_that_never_served(served: Proje
     assert register(served)["candidate"]["status"] == "serving"
 
 
-def test_a_version_shows_the_record_that_counts(served: Project) -> None:
+def test_a_version_shows_the_record_that_counts(served: Run) -> None:
     """Its page in MLflow has the card of its record, and a new one when it was judged again, whatever stood there."""
     offer_next(served, trees=5, gain=WORSE)
     register(served)
@@ -106,21 +104,21 @@ def test_a_version_shows_the_record_that_counts(served: Project) -> None:
     assert "`requested`" in client(served).get_registered_model(served.scope.namespace).description
 
 
-def test_the_card_of_a_version_that_served_stays(served: Project) -> None:
+def test_the_card_of_a_version_that_served_stays(served: Run) -> None:
     """What people saw when they promoted it is evidence, like its record."""
     before = shown(served, 2)
     offer_model(served, candidate(), baseline().digest, gain=WORSE)
     assert before == shown(served, 2)
 
 
-def test_a_new_baseline_waits_while_another_model_serves(served: Project) -> None:
+def test_a_new_baseline_waits_while_another_model_serves(served: Run) -> None:
     """Only the first baseline is registered; a later one is what candidates are measured against, no more."""
     save_noshow(candidate(6), served.paths.models / "baseline")
     report = register(served)
     assert report["baseline"] == {"version": None, "digest": candidate(6).digest, "status": "not registered"}
 
 
-def test_a_record_that_is_missing_stops_registration(unserved: Project) -> None:
+def test_a_record_that_is_missing_stops_registration(unserved: Run) -> None:
     """Without a record nothing is registered."""
     (trained(unserved).paths.gate / "baseline.json").unlink()
     with pytest.raises(GateError, match="is no gate record"):
@@ -128,7 +126,7 @@ def test_a_record_that_is_missing_stops_registration(unserved: Project) -> None:
     assert status(ModelRegistry.open(unserved))["versions"] == []
 
 
-def test_a_record_for_another_model_stops_registration(unserved: Project) -> None:
+def test_a_record_for_another_model_stops_registration(unserved: Run) -> None:
     """A model that was trained again after it was judged has to be judged again."""
     save_noshow(candidate(6), trained(unserved).paths.models / "candidate")
     with pytest.raises(GateError, match="it is about model"):
@@ -136,7 +134,7 @@ def test_a_record_for_another_model_stops_registration(unserved: Project) -> Non
     assert [version["kind"] for version in status(ModelRegistry.open(unserved))["versions"]] == ["baseline"]
 
 
-def test_two_registrations_at_once_make_each_version_once(unserved: Project) -> None:
+def test_two_registrations_at_once_make_each_version_once(unserved: Run) -> None:
     """Both report the same, and there are two versions, two promotions and two runs."""
     trained(unserved)
     with ThreadPoolExecutor(2) as pool:
@@ -148,9 +146,7 @@ def test_two_registrations_at_once_make_each_version_once(unserved: Project) -> 
 
 
 @pytest.mark.parametrize("every", [16, pytest.param(1, marks=pytest.mark.soak)])
-def test_a_registration_killed_at_any_point_is_completed_by_the_next(
-    tmp_path: Path, unserved: Project, every: int
-) -> None:
+def test_a_registration_killed_at_any_point_is_completed_by_the_next(tmp_path: Path, unserved: Run, every: int) -> None:
     """After SIGKILL at points from the first write to the last, running again ends where an undisturbed run ends."""
     trained(unserved)
     undisturbed = copied(unserved, tmp_path / "undisturbed")
@@ -163,7 +159,7 @@ def test_a_registration_killed_at_any_point_is_completed_by_the_next(
         assert facts(disturbed) == facts(undisturbed)
 
 
-def test_a_model_whose_logging_breaks_off_becomes_one_whole_version(served: Project, tmp_path: Path) -> None:
+def test_a_model_whose_logging_breaks_off_becomes_one_whole_version(served: Run, tmp_path: Path) -> None:
     """Wherever the database goes away before the version is made, the next attempt makes it, and none is made twice."""
     offer_next(served, trees=5)
     undisturbed = copied(served, tmp_path / "undisturbed")
@@ -176,16 +172,16 @@ def test_a_model_whose_logging_breaks_off_becomes_one_whole_version(served: Proj
         assert facts(disturbed) == facts(undisturbed)
 
 
-def offer_rebuilt(project: Project, model: Model, **evidence: Any) -> int:
+def offer_rebuilt(run: Run, model: Model, **evidence: Any) -> int:
     """Offer the same model again, from another commit: an equal digest in other bytes."""
     contract = model.contract.model_copy(update={"commit": "a" * 40})
-    directory = save_noshow(replace(model, contract=contract), project.paths.models / "rebuilt")
+    directory = save_noshow(replace(model, contract=contract), run.paths.models / "rebuilt")
     return offer(
-        ModelRegistry.open(project), directory, noshow_record(project, model, candidate().digest, directory, **evidence)
+        ModelRegistry.open(run), directory, noshow_record(run, model, candidate().digest, directory, **evidence)
     )
 
 
-def test_a_rebuilt_model_takes_the_place_of_one_that_never_served(served: Project) -> None:
+def test_a_rebuilt_model_takes_the_place_of_one_that_never_served(served: Run) -> None:
     """It is the same version; its files are those that the newer record is about, and its tags say so."""
     refused = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     assert refused == offer_rebuilt(served, candidate(5))
@@ -195,7 +191,7 @@ def test_a_rebuilt_model_takes_the_place_of_one_that_never_served(served: Projec
     assert ("a" * 40, "superior") == (tags["ratchet.commit"], tags["ratchet.verdict"])
 
 
-def test_a_rebuilt_model_changes_nothing_of_one_that_served(served: Project) -> None:
+def test_a_rebuilt_model_changes_nothing_of_one_that_served(served: Run) -> None:
     """The files and the record that it served by stay, and so it goes on serving."""
     before = resolve_champion(ModelRegistry.open(served))
     assert 2 == offer_rebuilt(served, candidate())
@@ -203,7 +199,7 @@ def test_a_rebuilt_model_changes_nothing_of_one_that_served(served: Project) -> 
     assert (before.record, before.model.contract) == (after.record, after.model.contract)
 
 
-def test_files_that_were_not_judged_are_not_registered(served: Project) -> None:
+def test_files_that_were_not_judged_are_not_registered(served: Run) -> None:
     """An equal model in other bytes than its record names makes no version."""
     directory = save_noshow(candidate(5), served.paths.models / "candidate")
     record = noshow_record(served, candidate(5), candidate().digest, directory)
@@ -213,7 +209,7 @@ def test_files_that_were_not_judged_are_not_registered(served: Project) -> None:
     assert [1, 2] == [version["version"] for version in status(ModelRegistry.open(served))["versions"]]
 
 
-def test_offering_a_model_again_restores_what_was_lost_of_it(served: Project) -> None:
+def test_offering_a_model_again_restores_what_was_lost_of_it(served: Run) -> None:
     """Whose files were deleted is refused and told to register it again, and that helps."""
     version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
     source = client(served).get_model_version(served.scope.namespace, str(version)).source
@@ -228,7 +224,7 @@ def test_offering_a_model_again_restores_what_was_lost_of_it(served: Project) ->
     )
 
 
-def test_a_rebuilt_model_whose_registration_breaks_off_is_never_half_of_each(served: Project, tmp_path: Path) -> None:
+def test_a_rebuilt_model_whose_registration_breaks_off_is_never_half_of_each(served: Run, tmp_path: Path) -> None:
     """Wherever the database goes away, what serves goes on, and offering it again ends as an undisturbed offer does."""
     offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     with counted() as writes:
@@ -246,7 +242,7 @@ def test_a_rebuilt_model_whose_registration_breaks_off_is_never_half_of_each(ser
         assert version == report["champion"]["version"]
 
 
-def test_a_signing_key_that_is_gone_stops_registration(unserved: Project) -> None:
+def test_a_signing_key_that_is_gone_stops_registration(unserved: Run) -> None:
     """Without the key nothing can be promoted, and nothing is."""
     (trained(unserved).paths.shared_state / "keys" / "gate.key").unlink()
     with pytest.raises(GateError, match="the private key is gone"):
@@ -254,7 +250,7 @@ def test_a_signing_key_that_is_gone_stops_registration(unserved: Project) -> Non
     assert status(ModelRegistry.open(unserved))["history"] == []
 
 
-def test_after_the_loss_of_a_key_all_begins_anew(served: Project) -> None:
+def test_after_the_loss_of_a_key_all_begins_anew(served: Run) -> None:
     """What the key signed counts no longer; without it, models that are judged again serve."""
     shutil.rmtree(served.paths.shared_state / "keys")
     with pytest.raises(RegistryError, match="delete the registered model noshow-clinic in MLflow"):

@@ -26,13 +26,13 @@ from ratchet.model_registry.promotion import promote
 from ratchet.models.metrics import METRICS
 from ratchet.models.model import Contract, Model, load, save
 from ratchet.models.model_files import REFERENCE
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.use_case.contract import Task
 from tests.support.accepted import accept_all
 from tests.support.checkout import commit, run_command
 from tests.support.mistakes import outcome_in_the_request, with_examples
-from tests.support.projects import noshow_project
 from tests.support.registry import copied
+from tests.support.runs import noshow_project
 from tests.support.variants import with_use_case
 from training_pipeline.dataset import dataset, find_leaks
 from training_pipeline.evaluate import constant, evaluate, evaluate_model, read_trial
@@ -42,27 +42,27 @@ from training_pipeline.train import fit_candidate, train
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A checkout with features, models and gate records."""
-    project = noshow_project(tmp_path_factory.mktemp("checkout"), rows_per_week=150)
-    accept_all(project)
-    featurize(project)
-    materialize(project)
-    dataset(project)
-    train(project)
-    evaluate(project)
-    return project
+    run = noshow_project(tmp_path_factory.mktemp("checkout"), rows_per_week=150)
+    accept_all(run)
+    featurize(run)
+    materialize(run)
+    dataset(run)
+    train(run)
+    evaluate(run)
+    return run
 
 
-def _record(project: Project, name: str) -> GateRecord:
-    return read(project.paths.gate / f"{name}.json")
+def _record(run: Run, name: str) -> GateRecord:
+    return read(run.paths.gate / f"{name}.json")
 
 
-def _model(project: Project, name: str) -> Model:
-    return load(project.paths.models / name, project.use_case)
+def _model(run: Run, name: str) -> Model:
+    return load(run.paths.models / name, run.use_case)
 
 
-def test_no_label_known_in_the_holdout_is_trained_on(built: Project) -> None:
+def test_no_label_known_in_the_holdout_is_trained_on(built: Run) -> None:
     """Requests of the last days before the holdout are left out: their outcome was not known yet."""
     training, start = read_training_set(built), np.datetime64("2024-05-14T14:30")
     assert training.rows["label_known_at"].max() < start
@@ -73,21 +73,21 @@ def test_no_label_known_in_the_holdout_is_trained_on(built: Project) -> None:
 
 def test_a_label_known_at_the_first_instant_of_the_holdout_is_not_trained_on(tmp_path: Path) -> None:
     """What counts was known strictly before, as for features."""
-    project = noshow_project(tmp_path, rows_per_week=30)
-    start = ibis.literal(project.period("holdout").start).cast("timestamp('UTC', 6)")
+    run = noshow_project(tmp_path, rows_per_week=30)
+    start = ibis.literal(run.period("holdout").start).cast("timestamp('UTC', 6)")
     that_day = _.label_known_at.truncate("D") == start.truncate("D")
     at_start = that_day.ifelse(start, _.label_known_at)
-    project = with_examples(project, lambda rows: rows.mutate(label_known_at=at_start))
-    accept_all(project)
-    featurize(project)
-    apply(FeatureStore.open(project))
-    dataset(project)
-    known = pq.read_table(project.paths.features / "labels", columns=["label_known_at"])["label_known_at"].to_pylist()
-    assert project.period("holdout").start in known
-    assert read_training_set(project).rows["label_known_at"].max() < np.datetime64("2024-05-14T00:00")
+    run = with_examples(run, lambda rows: rows.mutate(label_known_at=at_start))
+    accept_all(run)
+    featurize(run)
+    apply(FeatureStore.open(run))
+    dataset(run)
+    known = pq.read_table(run.paths.features / "labels", columns=["label_known_at"])["label_known_at"].to_pylist()
+    assert run.period("holdout").start in known
+    assert read_training_set(run).rows["label_known_at"].max() < np.datetime64("2024-05-14T00:00")
 
 
-def test_candidate_is_superior_to_the_baseline_and_both_are_signed(built: Project) -> None:
+def test_candidate_is_superior_to_the_baseline_and_both_are_signed(built: Run) -> None:
     """Nothing serves: the baseline is held against a constant, the candidate against the baseline."""
     baseline, candidate = _record(built, "baseline"), _record(built, "candidate")
     for name, record in (("baseline", baseline), ("candidate", candidate)):
@@ -97,7 +97,7 @@ def test_candidate_is_superior_to_the_baseline_and_both_are_signed(built: Projec
     assert (candidate.champion, candidate.reference) == (baseline.candidate, baseline.candidate)
 
 
-def test_all_labelled_requests_of_the_holdout_are_judged(built: Project) -> None:
+def test_all_labelled_requests_of_the_holdout_are_judged(built: Run) -> None:
     """Every accepted row whose request falls into the holdout is evidence."""
     start, end = (np.datetime64(text) for text in ("2024-05-14T14:30", "2024-07-14T14:30"))
     asked = pq.read_table(built.paths.accepted / "appointments", columns=["reminder_at"])["reminder_at"].to_numpy()
@@ -108,7 +108,7 @@ def test_all_labelled_requests_of_the_holdout_are_judged(built: Project) -> None
     assert len(evidence.leaks.tables["requests"].cut_offs) == built.settings.gate.leak_cut_offs
 
 
-def test_a_leak_alone_refuses(built: Project) -> None:
+def test_a_leak_alone_refuses(built: Run) -> None:
     """Requests that carry the outcome are found on the project's own rows, and the record fails for nothing else."""
     leaks, baseline = find_leaks(outcome_in_the_request(built)), _model(built, "baseline")
     trial = replace(read_trial(built), leaks=leaks)
@@ -117,21 +117,21 @@ def test_a_leak_alone_refuses(built: Project) -> None:
     assert ["leaks"] == [check.name for check in record.checks if check.status == "failed"]
 
 
-def test_a_contract_says_whether_its_code_was_committed(built: Project, tmp_path: Path) -> None:
+def test_a_contract_says_whether_its_code_was_committed(built: Run, tmp_path: Path) -> None:
     """Outside a repository there is no commit; in one the contract names it, and says what was changed since."""
-    project = copied(built, tmp_path / "copy")
-    (project.root / ".gitignore").write_text("/data/\n/state/\n/feature_repo/\n", encoding="utf-8")
-    run_command(project.root, "git", "init", "--quiet")
-    commit(project.root, "Begin")
-    committed = read_training_set(project).contract
-    (project.root / "params.yaml").write_text("use_case: another\n", encoding="utf-8")
-    changed = read_training_set(project).contract
-    head = run_command(project.root, "git", "rev-parse", "HEAD").stdout.strip()
+    run = copied(built, tmp_path / "copy")
+    (run.root / ".gitignore").write_text("/data/\n/state/\n/feature_repo/\n", encoding="utf-8")
+    run_command(run.root, "git", "init", "--quiet")
+    commit(run.root, "Begin")
+    committed = read_training_set(run).contract
+    (run.root / "params.yaml").write_text("use_case: another\n", encoding="utf-8")
+    changed = read_training_set(run).contract
+    head = run_command(run.root, "git", "rev-parse", "HEAD").stdout.strip()
     contracts = (_model(built, "candidate").contract, committed, changed)
     assert [(None, True), (head, False), (head, True)] == [(each.commit, each.dirty) for each in contracts]
 
 
-def test_model_directories_are_self_contained(built: Project) -> None:
+def test_model_directories_are_self_contained(built: Run) -> None:
     """Reference rows carry the model's own predictions, and the candidate brings its pictures."""
     for name in ("baseline", "candidate"):
         table = pq.read_table(built.paths.models / name / REFERENCE)
@@ -144,7 +144,7 @@ def test_model_directories_are_self_contained(built: Project) -> None:
     ]
 
 
-def test_running_again_gives_the_same_bytes_and_reports(built: Project, tmp_path: Path) -> None:
+def test_running_again_gives_the_same_bytes_and_reports(built: Run, tmp_path: Path) -> None:
     """Train and evaluate are functions of the feature store: what they wrote is written again."""
     kept = tmp_path / "kept"
     shutil.copytree(built.paths.data, kept)
@@ -158,7 +158,7 @@ def test_running_again_gives_the_same_bytes_and_reports(built: Project, tmp_path
     assert reports[1]["champion"]["metrics"] == reports[1]["baseline"]["metrics"]
 
 
-def test_worse_candidate_offered_outside_the_pipeline_is_refused(built: Project, tmp_path: Path) -> None:
+def test_worse_candidate_offered_outside_the_pipeline_is_refused(built: Run, tmp_path: Path) -> None:
     """The same trees, stopped after two, do not get past a champion that has them all."""
     champion, baseline = _model(built, "candidate"), _model(built, "baseline")
     worse = fit_candidate(read_training_set(built), 2, built.settings.training, threads=1)
@@ -168,27 +168,27 @@ def test_worse_candidate_offered_outside_the_pipeline_is_refused(built: Project,
     assert "ratchet:non-inferior" in {check.name for check in record.checks if check.status == "failed"}
 
 
-def test_candidate_is_held_against_what_serves(built: Project, tmp_path: Path) -> None:
+def test_candidate_is_held_against_what_serves(built: Run, tmp_path: Path) -> None:
     """Once a model serves it is the champion: itself is identical to it, and one of three trees is worse."""
     shutil.copytree(built.root, tmp_path / "copy")
-    project = replace(built, root=tmp_path / "copy")
-    register(project)
+    run = replace(built, root=tmp_path / "copy")
+    register(run)
     for version in (1, 2):  # uncommitted, so that the policy leaves them to a person
-        promote(ModelRegistry.open(project), version, by="ann")
-    dataset(project)
-    assert {} == read_findings(project)[1]
-    champion, again = _model(project, "candidate"), evaluate(project)["candidate"]
+        promote(ModelRegistry.open(run), version, by="ann")
+    dataset(run)
+    assert {} == read_findings(run)[1]
+    champion, again = _model(run, "candidate"), evaluate(run)["candidate"]
     assert [check["name"] for check in again["checks"] if check["status"] == "failed"] == [
         "ratchet:another-model",
         "ratchet:superior",
     ]
     few = TrainingSettings(lightgbm={"n_estimators": 3})
-    train(project.with_settings(training=few))
-    assert evaluate(project)["candidate"]["verdict"] == "refused"
-    assert _record(project, "candidate").champion == champion.digest
+    train(run.with_settings(training=few))
+    assert evaluate(run)["candidate"]["verdict"] == "refused"
+    assert _record(run, "candidate").champion == champion.digest
 
 
-def test_champion_that_trained_into_the_holdout_rolls_it_forward(built: Project) -> None:
+def test_champion_that_trained_into_the_holdout_rolls_it_forward(built: Run) -> None:
     """Rows that the champion may have learnt from are no evidence; the record says that they were left out."""
     champion = _model(built, "candidate")
     later = built.period("holdout").start.replace(month=6)
@@ -198,7 +198,7 @@ def test_champion_that_trained_into_the_holdout_rolls_it_forward(built: Project)
     assert record.evidence.n < _record(built, "candidate").evidence.n
 
 
-def test_period_without_two_different_labels_is_a_clear_error(built: Project) -> None:
+def test_period_without_two_different_labels_is_a_clear_error(built: Run) -> None:
     """What cannot be learnt from is an error that names the period."""
     periods = built.settings.periods
     short = periods.model_copy(update={"early_stopping": periods.holdout.replace(day=14)})
@@ -206,7 +206,7 @@ def test_period_without_two_different_labels_is_a_clear_error(built: Project) ->
         dataset(built.with_settings(periods=short))
 
 
-def test_settings_reach_the_estimator(built: Project) -> None:
+def test_settings_reach_the_estimator(built: Run) -> None:
     """What params.yaml says of LightGBM is what the contract records."""
     contract: Contract = _model(built, "candidate").contract
     settings: TrainingSettings = built.settings.training
@@ -226,13 +226,13 @@ def test_settings_reach_the_estimator(built: Project) -> None:
 )
 def test_label_that_says_nothing_is_a_clear_error(tmp_path: Path, task: Task, value: float, problem: str) -> None:
     """A few impossible labels, which no rule has quarantined, are named in training and in the holdout."""
-    project = noshow_project(tmp_path, rows_per_week=150)
-    accept_all(project)
+    run = noshow_project(tmp_path, rows_per_week=150)
+    accept_all(run)
     odd = (_.request_id.right(2) == "42").ifelse(ibis.literal(value), _.label)
-    project = with_use_case(with_examples(project, lambda rows: rows.mutate(label=odd)), task=task)
-    featurize(project)
-    apply(FeatureStore.open(project))
+    run = with_use_case(with_examples(run, lambda rows: rows.mutate(label=odd)), task=task)
+    featurize(run)
+    apply(FeatureStore.open(run))
     with pytest.raises(DataError) as error:
-        dataset(project)
+        dataset(run)
     assert problem == error.value.problem
-    assert not project.paths.dataset.exists()
+    assert not run.paths.dataset.exists()

@@ -25,12 +25,12 @@ from ratchet.core.settings import Periods
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.reads import OnlineFeatures, historical
 from ratchet.prediction_log.log import PredictionLog
-from ratchet.project.project import Project
 from ratchet.project.reconcile import reconcile
+from ratchet.project.run import Run
 from ratchet.storage.partitions import files
 from ratchet.use_case.contract import Array
 from tests.support.cases import CHURN, DEMAND, case_project
-from tests.support.projects import committed
+from tests.support.runs import committed
 from training_pipeline.dataset import dataset
 from training_pipeline.evaluate import evaluate
 from training_pipeline.register import register
@@ -43,7 +43,7 @@ STEPS = (ingest, validate, featurize, materialize, dataset, train, evaluate, reg
 class Case:
     """A project in which every step has run, what each reported, and a timestamp of the fresh period with requests."""
 
-    project: Project
+    run: Run
     reports: Mapping[str, Any]
     timestamp: datetime
 
@@ -58,8 +58,8 @@ class Case:
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     name, periods, timestamp = request.param
     assert isinstance(periods, Periods)
-    project = case_project(committed(tmp_path_factory.mktemp(name)), name, periods)
-    return Case(project, {step.__name__: step(project) for step in STEPS}, timestamp)
+    run = case_project(committed(tmp_path_factory.mktemp(name)), name, periods)
+    return Case(run, {step.__name__: step(run) for step in STEPS}, timestamp)
 
 
 def test_the_candidate_beats_the_baseline_and_serves(case: Case) -> None:
@@ -74,9 +74,9 @@ def test_the_candidate_beats_the_baseline_and_serves(case: Case) -> None:
 
 def test_every_request_of_the_fresh_period_is_in_the_log(case: Case) -> None:
     """And what the champion was given does not drift."""
-    period = case.project.period("fresh")
-    log = PredictionLog.open(case.project).read(period).to_pylist()
-    expected = historical(FeatureStore.open(case.project), period)["request_id"].tolist()
+    period = case.run.period("fresh")
+    log = PredictionLog.open(case.run).read(period).to_pylist()
+    expected = historical(FeatureStore.open(case.run), period)["request_id"].tolist()
     assert sorted(expected) == sorted(row["request_id"] for row in log if row["request_id"])
     assert len(expected) == case.reports["predict"]["rows"]
     assert ("no drift", len(expected)) == (
@@ -87,22 +87,20 @@ def test_every_request_of_the_fresh_period_is_in_the_log(case: Case) -> None:
 
 def test_online_answers_as_batch_did(case: Case) -> None:
     """Asked at a timestamp of which there are requests: the same features, and the same predictions."""
-    project = replace(case.project, clock=FixedClock(case.timestamp))
-    materialize(project)
-    asked = PROTOCOLS["v1"].reader(project.use_case)(_body(project, case.timestamp))
-    joined = historical(FeatureStore.open(project), Period(case.timestamp, case.timestamp + timedelta(microseconds=1)))
+    run = replace(case.run, clock=FixedClock(case.timestamp))
+    materialize(run)
+    asked = PROTOCOLS["v1"].reader(run.use_case)(_body(run, case.timestamp))
+    joined = historical(FeatureStore.open(run), Period(case.timestamp, case.timestamp + timedelta(microseconds=1)))
     assert len(asked["event_timestamp"]) > 5
-    for name, values in OnlineFeatures(FeatureStore.open(project)).read(asked).items():
+    for name, values in OnlineFeatures(FeatureStore.open(run)).read(asked).items():
         np.testing.assert_array_equal(joined[name], values, err_msg=name)
-    assert _predictions(project, joined["request_id"]) == load_predictor(project).predict(asked).values.tolist()
+    assert _predictions(run, joined["request_id"]) == load_predictor(run).predict(asked).values.tolist()
 
 
-def _body(project: Project, timestamp: datetime) -> bytes:
+def _body(run: Run, timestamp: datetime) -> bytes:
     """What a caller would send for the stored requests of a timestamp, in the order of their ids."""
-    use_case = project.use_case
-    rows = pq.read_table(
-        files(project.paths.features / "requests", timestamp.date(), timestamp.date()), partitioning=None
-    )
+    use_case = run.use_case
+    rows = pq.read_table(files(run.paths.features / "requests", timestamp.date(), timestamp.date()), partitioning=None)
     asked = sorted(
         (row for row in rows.to_pylist() if row["event_timestamp"] == timestamp), key=lambda row: str(row["request_id"])
     )
@@ -116,8 +114,8 @@ def _body(project: Project, timestamp: datetime) -> bytes:
     return json.dumps({"instances": instances}).encode()
 
 
-def _predictions(project: Project, request_ids: Array) -> list[float]:
+def _predictions(run: Run, request_ids: Array) -> list[float]:
     """What batch predicted for some requests."""
-    log = PredictionLog.open(project).read(project.period("fresh")).to_pylist()
+    log = PredictionLog.open(run).read(run.period("fresh")).to_pylist()
     predicted = {row["request_id"]: row["prediction"] for row in log}
     return [predicted[request_id] for request_id in request_ids]

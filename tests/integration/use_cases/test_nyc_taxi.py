@@ -14,7 +14,7 @@ from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
 from ratchet.core.clock import Period
 from ratchet.core.settings import Periods
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage.files import read_json
 from ratchet.use_case.contract import ROW_ID
 from tests.support.accepted import check_for_leaks
@@ -79,22 +79,22 @@ class TestRules:
 
 
 @pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def city(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Six validated weeks of a small synthetic city."""
-    project = taxi_project(tmp_path_factory.mktemp("city"), trips_per_day=60)
-    ingest(project)
-    validate(project)
-    return project
+    run = taxi_project(tmp_path_factory.mktemp("city"), trips_per_day=60)
+    ingest(run)
+    validate(run)
+    return run
 
 
 class TestSyntheticCity:
-    def test_loses_no_row_and_quarantines_what_is_dirty(self, city: Project) -> None:
+    def test_loses_no_row_and_quarantines_what_is_dirty(self, city: Run) -> None:
         """Every raw row is accepted or in quarantine, and each kind of dirt is met."""
         report = validate(city)
         assert ids_below(city.paths.raw) == ids_below(city.paths.accepted, city.paths.quarantine)
         assert {"duration_outside_1_to_60_minutes", "unreadable_pickup_at", "duplicate_key"} <= set(report["reasons"])
 
-    def test_features_and_requests_know_no_future(self, city: Project) -> None:
+    def test_features_and_requests_know_no_future(self, city: Run) -> None:
         """Cut off within an hour, on the hour, and at local midnight, nothing that was computed before changes."""
         timestamps = [(3, 10, 17, 23), (3, 20, 12, 0), (3, 28, 4, 0)]
         report = check_for_leaks(city, [datetime(2023, *timestamp, tzinfo=UTC) for timestamp in timestamps])
@@ -115,11 +115,11 @@ def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fresh=date(2023, 4, 1),
         end=date(2023, 4, 15),
     )
-    project = taxi_project(tmp_path_factory.mktemp("real"), source="tlc", path=str(real_months()))
-    project = project.with_settings(periods=periods)
-    ingest(project)
-    validate(project)
-    return project.paths.accepted / "trips"
+    run = taxi_project(tmp_path_factory.mktemp("real"), source="tlc", path=str(real_months()))
+    run = run.with_settings(periods=periods)
+    ingest(run)
+    validate(run)
+    return run.paths.accepted / "trips"
 
 
 @pytest.mark.skipif(real_months() is None, reason="needs the real months: set TLC_DATA to their folder")

@@ -10,50 +10,50 @@ import pytest
 
 from feature_pipeline.ingest import ingest
 from ratchet.core.errors import SourceError, StoreError
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage.partitions import read_manifest
 from tests.support.feed import PAYMENTS, deliver, deliver_shops, feed_project, payment
 from tests.support.killing import contents, survives
-from tests.support.projects import noshow_project
+from tests.support.runs import noshow_project
 
 TWO = [payment(1, "2024-01-01T10:00"), payment(2, None)]
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def run(tmp_path: Path) -> Run:
     """A project with one batch of payments and one of shops."""
-    project = feed_project(tmp_path)
-    deliver_shops(project)
-    deliver(project, "one", TWO)
-    return project
+    run = feed_project(tmp_path)
+    deliver_shops(run)
+    deliver(run, "one", TWO)
+    return run
 
 
 def prepare(root: Path) -> None:
     """What stands before the work that is killed everywhere."""
-    project = feed_project(root)
-    deliver_shops(project)
-    deliver(project, "gone", TWO)
-    deliver(project, "one", TWO)
-    ingest(project)
-    deliver(project, "gone", TWO).unlink()
-    deliver(project, "one", TWO[:1])
-    deliver(project, "two", TWO)
+    run = feed_project(root)
+    deliver_shops(run)
+    deliver(run, "gone", TWO)
+    deliver(run, "one", TWO)
+    ingest(run)
+    deliver(run, "gone", TWO).unlink()
+    deliver(run, "one", TWO[:1])
+    deliver(run, "two", TWO)
 
 
 def work(root: Path) -> None:
     ingest(feed_project(root))
 
 
-def test_raw_rows_are_the_delivered_rows_with_their_identity(project: Project) -> None:
+def test_raw_rows_are_the_delivered_rows_with_their_identity(run: Run) -> None:
     """Nothing is judged or changed: rows in delivered order, in the stored schema, with the batch and place of each."""
-    ingest(project)
-    raw = pq.read_table(project.paths.raw / "payments" / "one.parquet")
-    assert project.use_case.table("payments").raw_schema == raw.schema
+    ingest(run)
+    raw = pq.read_table(run.paths.raw / "payments" / "one.parquet")
+    assert run.use_case.table("payments").raw_schema == raw.schema
     expected = [{"row_id": f"one:0000000{place}", **row, "unreadable": None} for place, row in enumerate(TWO)]
     assert expected == raw.to_pylist()
 
 
-def test_reports_rows_and_notes_also_when_nothing_was_read(project: Project) -> None:
+def test_reports_rows_and_notes_also_when_nothing_was_read(run: Run) -> None:
     """What a loader noted is reported by every run, not only by the one that read the batch."""
     expected = {
         "delivered": {"payments": 2, "shops": 2},
@@ -61,33 +61,31 @@ def test_reports_rows_and_notes_also_when_nothing_was_read(project: Project) -> 
         "unread": {},
         "notes": {"payments": {"one": ["read from one.parquet"]}, "shops": {"all": ["read from all.parquet"]}},
     }
-    assert expected == ingest(project)
-    before = contents(project.paths.raw)
-    assert expected == ingest(project)
-    assert before == contents(project.paths.raw)
+    assert expected == ingest(run)
+    before = contents(run.paths.raw)
+    assert expected == ingest(run)
+    assert before == contents(run.paths.raw)
 
 
-def test_reads_only_what_changed(project: Project) -> None:
+def test_reads_only_what_changed(run: Run) -> None:
     """A new batch does not touch the files of others, and one that is gone takes its file with it."""
-    deliver(project, "two", TWO[:1])
-    ingest(project)
-    first = project.paths.raw / "payments" / "one.parquet"
+    deliver(run, "two", TWO[:1])
+    ingest(run)
+    first = run.paths.raw / "payments" / "one.parquet"
     written = first.stat().st_mtime_ns
-    deliver(project, "two", TWO)
-    (project.root / "batches" / "shops" / "all.parquet").rename(project.root / "batches" / "shops" / "new.parquet")
-    assert {"payments": 4, "shops": 2} == ingest(project)["rows"]
+    deliver(run, "two", TWO)
+    (run.root / "batches" / "shops" / "all.parquet").rename(run.root / "batches" / "shops" / "new.parquet")
+    assert {"payments": 4, "shops": 2} == ingest(run)["rows"]
     assert written == first.stat().st_mtime_ns
-    assert ["payments/one", "payments/two", "shops/new"] == list(read_manifest(project.paths.raw))
+    assert ["payments/one", "payments/two", "shops/new"] == list(read_manifest(run.paths.raw))
 
 
-def test_columns_may_come_in_any_order(project: Project) -> None:
+def test_columns_may_come_in_any_order(run: Run) -> None:
     """The stored order is the schema's."""
-    path = deliver(project, "one", TWO)
+    path = deliver(run, "one", TWO)
     pq.write_table(pq.read_table(path).select(["amount", "at", "shop", "id"]), path)
-    ingest(project)
-    assert ["row_id", *PAYMENTS.names, "unreadable"] == pq.read_schema(
-        project.paths.raw / "payments" / "one.parquet"
-    ).names
+    ingest(run)
+    assert ["row_id", *PAYMENTS.names, "unreadable"] == pq.read_schema(run.paths.raw / "payments" / "one.parquet").names
 
 
 @pytest.mark.parametrize(
@@ -103,58 +101,56 @@ def test_columns_may_come_in_any_order(project: Project) -> None:
         (lambda table: table.slice(0, 0), "holds no row"),
     ],
 )
-def test_refuses_a_batch_of_another_shape(project: Project, change: object, message: str) -> None:
+def test_refuses_a_batch_of_another_shape(run: Run, change: object, message: str) -> None:
     """The error names the batch and every column that is wrong; what stood before stands."""
-    ingest(project)
-    before = contents(project.paths.raw)
-    path = deliver(project, "one", TWO)
+    ingest(run)
+    before = contents(run.paths.raw)
+    path = deliver(run, "one", TWO)
     assert callable(change)
     pq.write_table(change(pq.read_table(path)), path)
     with pytest.raises(SourceError, match=f"batch payments/one: {message}"):
-        ingest(project)
-    assert before == contents(project.paths.raw)
+        ingest(run)
+    assert before == contents(run.paths.raw)
 
 
-def test_refuses_a_truncated_file(project: Project) -> None:
+def test_refuses_a_truncated_file(run: Run) -> None:
     """Half a file is named, and the rows that were read from the whole one stay."""
-    ingest(project)
-    before = contents(project.paths.raw)
-    path = deliver(project, "one", TWO)
+    ingest(run)
+    before = contents(run.paths.raw)
+    path = deliver(run, "one", TWO)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(SourceError, match=r"one\.parquet: is no whole Parquet file"):
-        ingest(project)
-    assert before == contents(project.paths.raw)
+        ingest(run)
+    assert before == contents(run.paths.raw)
 
 
-def test_refuses_a_source_that_lacks_a_table(project: Project) -> None:
+def test_refuses_a_source_that_lacks_a_table(run: Run) -> None:
     """A table without any batch is an error, not an empty table."""
-    (project.root / "batches" / "shops" / "all.parquet").unlink()
+    (run.root / "batches" / "shops" / "all.parquet").unlink()
     with pytest.raises(SourceError, match=r"source 'folder' at batches: delivers nothing of shops in \[2024-01-01"):
-        ingest(project)
+        ingest(run)
 
 
-def test_refuses_a_batch_of_no_table(project: Project) -> None:
+def test_refuses_a_batch_of_no_table(run: Run) -> None:
     """A loader that hands over rows of a table that was not declared is fixed, not ignored."""
-    deliver(project, "one", TWO, table="payment")
+    deliver(run, "one", TWO, table="payment")
     with pytest.raises(SourceError, match="batch payment/one: is of no table"):
-        ingest(project)
+        ingest(run)
 
 
-def test_a_full_disk_leaves_nothing_half_written(project: Project) -> None:
+def test_a_full_disk_leaves_nothing_half_written(run: Run) -> None:
     """The error names the file and the remedy; with room again, a rerun gives what an undisturbed run gives."""
-    deliver(project, "two", [payment(n, "2024-01-01T10:00", amount=n / 7) for n in range(5000)])
+    deliver(run, "two", [payment(n, "2024-01-01T10:00", amount=n / 7) for n in range(5000)])
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
         with pytest.raises(StoreError, match=r"two\.parquet: cannot be written .*\. Make room"):
-            ingest(project)
+            ingest(run)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert ["one.parquet"] == [
-        path.name for path in project.paths.raw.rglob("*") if path.suffix in {".parquet", ".tmp"}
-    ]
-    assert ["payments/one"] == list(read_manifest(project.paths.raw))
-    assert {"payments": 5002, "shops": 2} == ingest(project)["rows"]
+    assert ["one.parquet"] == [path.name for path in run.paths.raw.rglob("*") if path.suffix in {".parquet", ".tmp"}]
+    assert ["payments/one"] == list(read_manifest(run.paths.raw))
+    assert {"payments": 5002, "shops": 2} == ingest(run)["rows"]
 
 
 def test_may_be_killed_anywhere(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
 from ratchet.core.clock import Period
 from ratchet.features.expressions import compile_labels, compile_requests, compile_view
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from tests.support.accepted import check_for_leaks
 from tests.support.cases import CHURN, accepted_rows, case_project, derived_rows, unknown_columns
 from use_cases.churn import use_case
@@ -32,12 +32,12 @@ ON_DEMAND = {"score_age_days", "is_new"}
 
 
 @pytest.fixture(scope="module")
-def company(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def company(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Accepted rows of some months of a small company."""
-    project = case_project(tmp_path_factory.mktemp("company"), "churn", CHURN, customers=300)
-    ingest(project)
-    validate(project)
-    return project
+    run = case_project(tmp_path_factory.mktemp("company"), "churn", CHURN, customers=300)
+    ingest(run)
+    validate(run)
+    return run
 
 
 def ask(**changes: Any) -> Any:
@@ -59,7 +59,7 @@ class TestDeclaration:
             ask(**{field: value})
         assert [(field,)] == [problem["loc"] for problem in error.value.errors()]
 
-    def test_names_only_columns_that_there_are(self, company: Project) -> None:
+    def test_names_only_columns_that_there_are(self, company: Run) -> None:
         """Each is a request's field, a feature or made on demand."""
         assert set() == unknown_columns(company, ON_DEMAND)
 
@@ -70,7 +70,7 @@ class TestDeclaration:
 
 
 class TestLabels:
-    def test_are_what_a_reading_of_the_cancellations_says(self, company: Project) -> None:
+    def test_are_what_a_reading_of_the_cancellations_says(self, company: Run) -> None:
         """Whether the customer cancelled within 30 days of the bill, known when they are over."""
         ends = accepted_rows(company, "cancellations")
         expected = {}
@@ -86,7 +86,7 @@ class TestLabels:
         assert expected == found
         assert {0.0, 1.0} == {label for _, label, _ in found.values()}
 
-    def test_a_request_for_each_bill(self, company: Project) -> None:
+    def test_a_request_for_each_bill(self, company: Run) -> None:
         """Also for those that were never paid, with what the bill says."""
         bills, requests = accepted_rows(company, "bills"), derived_rows(company, compile_requests(use_case))
         names = ("customer", "referrer", "plan", "region", "tenure_months", "amount_cents")
@@ -96,14 +96,14 @@ class TestLabels:
 
 
 class TestFeatures:
-    def test_know_no_future(self, company: Project) -> None:
+    def test_know_no_future(self, company: Run) -> None:
         """Cut off within a day, at midnight and at a batch of scores, nothing computed before changes."""
         timestamps = [(2023, 11, 20, 17, 30), (2023, 12, 10, 0, 0), (2024, 1, 15, 12, 0)]
         report = check_for_leaks(company, [datetime(*timestamp, tzinfo=UTC) for timestamp in timestamps])
         assert dict.fromkeys(("health", "account", "requests", "labels"), 0) == report.changed
         assert report.passed
 
-    def test_a_score_holds_from_just_after_it_was_delivered(self, company: Project) -> None:
+    def test_a_score_holds_from_just_after_it_was_delivered(self, company: Run) -> None:
         """As the other system computed it, strictly later than it was known."""
         second = timedelta(seconds=1)
         scores = accepted_rows(company, "health_scores")
@@ -126,7 +126,7 @@ class TestFeatures:
 
 
 class TestSimulator:
-    def test_loses_no_row_and_quarantines_what_is_dirty(self, company: Project) -> None:
+    def test_loses_no_row_and_quarantines_what_is_dirty(self, company: Run) -> None:
         """Each rule is broken by some row, and duplicates are met."""
         report = validate(company)
         rows = report["rows"]

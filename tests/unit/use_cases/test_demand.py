@@ -17,7 +17,7 @@ from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
 from ratchet.core.clock import Period
 from ratchet.features.expressions import compile_labels, compile_requests, compile_view
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from tests.support.accepted import check_for_leaks
 from tests.support.cases import DEMAND, accepted_rows, case_project, derived_rows, unknown_columns
 from use_cases.demand import use_case
@@ -28,12 +28,12 @@ ON_DEMAND = {"hour", "weekday", "day_off", "part_of_day"}
 
 
 @pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def city(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Accepted rows of some weeks of a small city."""
-    project = case_project(tmp_path_factory.mktemp("city"), "demand", DEMAND, stations=4)
-    ingest(project)
-    validate(project)
-    return project
+    run = case_project(tmp_path_factory.mktemp("city"), "demand", DEMAND, stations=4)
+    ingest(run)
+    validate(run)
+    return run
 
 
 class TestDeclaration:
@@ -46,7 +46,7 @@ class TestDeclaration:
             use_case.request.model_validate_json(json.dumps({**HOUR, field: value}))
         assert [(field,)] == [problem["loc"] for problem in error.value.errors()]
 
-    def test_names_only_columns_that_there_are(self, city: Project) -> None:
+    def test_names_only_columns_that_there_are(self, city: Run) -> None:
         """Each is a request's field, a feature or made on demand."""
         assert set() == unknown_columns(city, ON_DEMAND)
 
@@ -56,7 +56,7 @@ class TestDeclaration:
 
 
 class TestExamples:
-    def test_are_every_station_in_every_hour(self, city: Project) -> None:
+    def test_are_every_station_in_every_hour(self, city: Run) -> None:
         """Each once, on the hour, with its district; also where and when nobody came."""
         stations, hours = accepted_rows(city, "stations"), accepted_rows(city, "hours")
         expected = {
@@ -66,7 +66,7 @@ class TestExamples:
         assert expected == {(row["event_timestamp"], row["station"], row["district"]) for row in found}
         assert len(expected) == len(found) == len({row["request_id"] for row in found})
 
-    def test_labels_count_the_rides_of_the_hour(self, city: Project) -> None:
+    def test_labels_count_the_rides_of_the_hour(self, city: Run) -> None:
         """With zeros; and no label where the hour was not delivered completely, whatever was delivered of it."""
         rides = Counter(
             (row["station"], row["started_at"].replace(minute=0, second=0)) for row in accepted_rows(city, "rides")
@@ -84,7 +84,7 @@ class TestExamples:
         assert expected == found
         assert 0.1 < sum(count == 0 for count, _ in found.values()) / len(found) < 0.9
 
-    def test_some_hours_were_never_complete(self, city: Project) -> None:
+    def test_some_hours_were_never_complete(self, city: Run) -> None:
         """Their requests are there, though rides of theirs are missing; a label they have not."""
         requests, labels = (
             {row["request_id"] for row in derived_rows(city, derive(use_case))}
@@ -94,7 +94,7 @@ class TestExamples:
         assert lost
         assert {f"{hour}:S{station:02d}" for hour in lost for station in range(4)} == requests - labels
 
-    def test_no_ride_ends_after_its_hour_is_complete(self, city: Project) -> None:
+    def test_no_ride_ends_after_its_hour_is_complete(self, city: Run) -> None:
         """Otherwise a label would change after it was known."""
         complete = {row["hour_start"]: row["complete_at"] for row in accepted_rows(city, "hours")}
         for ride in accepted_rows(city, "rides"):
@@ -103,7 +103,7 @@ class TestExamples:
 
 
 class TestFeatures:
-    def test_know_no_future(self, city: Project) -> None:
+    def test_know_no_future(self, city: Run) -> None:
         """Cut off within an hour, on the hour and at local midnight, nothing computed before changes."""
         timestamps = [(3, 20, 17, 23), (3, 31, 1, 0), (4, 10, 22, 0)]
         report = check_for_leaks(city, [datetime(2024, *timestamp, tzinfo=UTC) for timestamp in timestamps])
@@ -111,7 +111,7 @@ class TestFeatures:
         assert dict.fromkeys(expected, 0) == report.changed
         assert report.passed
 
-    def test_a_district_is_the_sum_of_its_stations(self, city: Project) -> None:
+    def test_a_district_is_the_sum_of_its_stations(self, city: Run) -> None:
         """The rides of the last hour of each station add up to those of the district, whenever either of them changes."""
         districts = {row["station"]: row["district"] for row in accepted_rows(city, "stations")}
         rows = {
@@ -129,7 +129,7 @@ class TestFeatures:
             assert +newest["district"] == +sums
         assert len(changes) > 1000
 
-    def test_the_calendar_holds_from_local_midnight_on(self, city: Project) -> None:
+    def test_the_calendar_holds_from_local_midnight_on(self, city: Run) -> None:
         """It was published the noon before: 23 hours earlier on the day on which the clocks jump, and yet in time."""
         days = accepted_rows(city, "calendar")
         assert {(row["day_start"], row["is_holiday"]) for row in days} == {
@@ -158,7 +158,7 @@ class TestFeatures:
 
 
 class TestSimulator:
-    def test_loses_no_row_and_quarantines_what_is_dirty(self, city: Project) -> None:
+    def test_loses_no_row_and_quarantines_what_is_dirty(self, city: Run) -> None:
         """Each rule is broken by some row, and duplicates are met."""
         report = validate(city)
         rows = report["rows"]

@@ -33,14 +33,14 @@ from ratchet.model_registry.champion import resolve_champion
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.trace import trace
-from ratchet.project.project import PeriodName, Project
+from ratchet.project.run import PeriodName, Run
 from ratchet.project.step_reports import Step
 from ratchet.use_case.contract import Array
 from tests.support.accepted import accept_all
 from tests.support.checkout import ROOT
 from tests.support.killing import contents
-from tests.support.projects import noshow_project, params
 from tests.support.registry import copied
+from tests.support.runs import noshow_project, params
 from tests.support.variants import with_use_case
 
 
@@ -52,9 +52,9 @@ def hidden(path: Path) -> Iterator[None]:
     aside.rename(path)
 
 
-def written(project: Project) -> dict[str, int]:
+def written(run: Run) -> dict[str, int]:
     """Prediction files → when they were last written."""
-    return {str(path): path.stat().st_mtime_ns for path in project.paths.predictions.rglob("*.parquet")}
+    return {str(path): path.stat().st_mtime_ns for path in run.paths.predictions.rglob("*.parquet")}
 
 
 ONE_HIGHER = """
@@ -69,19 +69,19 @@ def one_higher(array: Array) -> Array:
     return array + 1 if array.dtype == np.float64 else array
 
 
-def predict_in(code: Path, project: Project) -> None:
+def predict_in(code: Path, run: Run) -> None:
     """Run `predict` by the code of a folder, in a process of its own."""
     script = f"""
 import dataclasses, pathlib
 from inference_pipeline.batch.predict import predict
-from tests.support.projects import noshow_project
-project = noshow_project(pathlib.Path({str(project.root)!r}), rows_per_week=60)
-assert predict(project)["rows"]
+from tests.support.runs import noshow_project
+run = noshow_project(pathlib.Path({str(run.root)!r}), rows_per_week=60)
+assert predict(run)["rows"]
 """
     subprocess.run([sys.executable, "-B", "-c", script], cwd=code, capture_output=True, check=True)
 
 
-def test_every_request_of_the_period_is_scored(serving_project: Project) -> None:
+def test_every_request_of_the_period_is_scored(serving_project: Run) -> None:
     """One log row per request, in order of time, each with what the champion says of its point-in-time features."""
     report, champion = predict(serving_project), resolve_champion(ModelRegistry.open(serving_project))
     joined = serving_project.use_case.complete(
@@ -99,58 +99,58 @@ def test_every_request_of_the_period_is_scored(serving_project: Project) -> None
     assert {champion.version} == {report["model_version"], *log.column("model_version").to_pylist()}
 
 
-def test_scoring_again_does_nothing(serving_project: Project) -> None:
+def test_scoring_again_does_nothing(serving_project: Run) -> None:
     """A second run reports the same and touches no file."""
     report, before = predict(serving_project), written(serving_project)
     assert report == predict(serving_project)
     assert before == written(serving_project)
 
 
-def test_other_code_scores_everything_again(serving_project: Project, tmp_path: Path) -> None:
+def test_other_code_scores_everything_again(serving_project: Run, tmp_path: Path) -> None:
     """Where every number is read one higher, by a module that only others of the step import, no prediction is kept."""
     predict(serving_project)
-    project = copied(serving_project, tmp_path / "project")
+    run = copied(serving_project, tmp_path / "project")
     for room in ("ratchet", "inference_pipeline", "use_cases", "tests"):
         shutil.copytree(ROOT / room, tmp_path / "code" / room, ignore=shutil.ignore_patterns("__pycache__"))
     tables = tmp_path / "code" / "ratchet" / "storage" / "arrow.py"
-    text, before = tables.read_text(encoding="utf-8"), written(project)
+    text, before = tables.read_text(encoding="utf-8"), written(run)
     tables.write_text(text.replace("return {name: to_array(column)", "return {name: one_higher(column)") + ONE_HIGHER)
-    predict_in(tmp_path / "code", project)
-    after = written(project)
+    predict_in(tmp_path / "code", run)
+    after = written(run)
     assert [] == [path for path in before if after[path] == before[path]]
-    period = project.period("fresh")
-    joined = {name: one_higher(values) for name, values in historical(FeatureStore.open(project), period).items()}
-    champion = resolve_champion(ModelRegistry.open(project))
-    log = PredictionLog.open(project).read(period).sort_by([("time", "ascending"), ("request_id", "ascending")])
-    expected = champion.model.predict(project.use_case.complete(joined))
+    period = run.period("fresh")
+    joined = {name: one_higher(values) for name, values in historical(FeatureStore.open(run), period).items()}
+    champion = resolve_champion(ModelRegistry.open(run))
+    log = PredictionLog.open(run).read(period).sort_by([("time", "ascending"), ("request_id", "ascending")])
+    expected = champion.model.predict(run.use_case.complete(joined))
     np.testing.assert_array_equal(expected, log.column("prediction").to_numpy())
-    predict(project)
-    assert contents(serving_project.paths.predictions) == contents(project.paths.predictions)
+    predict(run)
+    assert contents(serving_project.paths.predictions) == contents(run.paths.predictions)
 
 
 @pytest.mark.parametrize("column", ["missed", "booked_days_ahead"])
-def test_other_features_or_requests_are_scored_again(serving_project: Project, tmp_path: Path, column: str) -> None:
+def test_other_features_or_requests_are_scored_again(serving_project: Run, tmp_path: Path, column: str) -> None:
     """Under the same champion: whether it is a view that was fixed or what was asked, the log has what follows from it."""
     predict(serving_project)
-    project, period = copied(serving_project, tmp_path / "copy"), serving_project.period("fresh")
+    run, period = copied(serving_project, tmp_path / "copy"), serving_project.period("fresh")
 
     def none(rows: pa.Table) -> pa.Table:
         return rows.set_column(rows.column_names.index(column), column, pc.multiply(rows[column], 0))
 
-    accept_all(project, none)
-    featurize(project)
-    apply(FeatureStore.open(project))
-    predict(project)
-    joined = project.use_case.complete(historical(FeatureStore.open(project), period))
+    accept_all(run, none)
+    featurize(run)
+    apply(FeatureStore.open(run))
+    predict(run)
+    joined = run.use_case.complete(historical(FeatureStore.open(run), period))
     before, after = (
         PredictionLog.open(one).read(period).sort_by([("time", "ascending"), ("request_id", "ascending")])["prediction"]
-        for one in (serving_project, project)
+        for one in (serving_project, run)
     )
     assert (before.to_numpy() != after.to_numpy()).any()
-    np.testing.assert_array_equal(resolve_champion(ModelRegistry.open(project)).model.predict(joined), after.to_numpy())
+    np.testing.assert_array_equal(resolve_champion(ModelRegistry.open(run)).model.predict(joined), after.to_numpy())
 
 
-def test_a_date_that_is_lost_comes_back_as_it_was(serving_project: Project) -> None:
+def test_a_date_that_is_lost_comes_back_as_it_was(serving_project: Run) -> None:
     """Only what is missing is computed, alone, and to the same bytes; no label is needed for it."""
     predict(serving_project)
     before = contents(serving_project.paths.predictions)
@@ -163,7 +163,7 @@ def test_a_date_that_is_lost_comes_back_as_it_was(serving_project: Project) -> N
     assert times == {path: path.stat().st_mtime_ns for path in kept}
 
 
-def test_another_champion_scores_everything_again(serving_project: Project) -> None:
+def test_another_champion_scores_everything_again(serving_project: Run) -> None:
     """After a move every row is the new champion's, under new ids; after a move back the bytes are the first ones."""
     predict(serving_project)
     before, period = contents(serving_project.paths.predictions), serving_project.period("fresh")
@@ -178,7 +178,7 @@ def test_another_champion_scores_everything_again(serving_project: Project) -> N
     assert before == contents(serving_project.paths.predictions)
 
 
-class Overtaken(Project):
+class Overtaken(Run):
     """A project in which somebody rolls back once a step has loaded the champion."""
 
     def period(self, name: PeriodName) -> Period:
@@ -187,7 +187,7 @@ class Overtaken(Project):
 
 
 @pytest.mark.parametrize("step", [predict, monitor])
-def test_a_promotion_meanwhile_is_noticed(serving_project: Project, step: Step) -> None:
+def test_a_promotion_meanwhile_is_noticed(serving_project: Run, step: Step) -> None:
     """What a step made of a version that no longer serves is not recorded as made of the one that does."""
     predict(serving_project)
     overtaken = Overtaken(**{each.name: getattr(serving_project, each.name) for each in fields(serving_project)})
@@ -197,7 +197,7 @@ def test_a_promotion_meanwhile_is_noticed(serving_project: Project, step: Step) 
     promotion.promote(ModelRegistry.open(serving_project), 2, by="test", reason="to leave it as it was")
 
 
-def test_the_scored_window_is_monitored(serving_project: Project) -> None:
+def test_the_scored_window_is_monitored(serving_project: Run) -> None:
     """The drift report is about all rows that the champion scored in the fresh period, and says where its pages are."""
     rows = predict(serving_project)["rows"]
     report = monitor(serving_project)
@@ -206,7 +206,7 @@ def test_the_scored_window_is_monitored(serving_project: Project) -> None:
     assert all((serving_project.root / report[kind]).exists() for kind in ("html", "json"))
 
 
-def test_what_another_model_scored_is_not_monitored(serving_project: Project) -> None:
+def test_what_another_model_scored_is_not_monitored(serving_project: Run) -> None:
     """After a rollback the new champion has scored nothing yet, and is not judged by its successor's window."""
     predict(serving_project)
     promotion.rollback(ModelRegistry.open(serving_project), by="test", reason="to see who is monitored")
@@ -215,7 +215,7 @@ def test_what_another_model_scored_is_not_monitored(serving_project: Project) ->
     promotion.promote(ModelRegistry.open(serving_project), 2, by="test", reason="and back")
 
 
-def test_a_trace_says_when_the_evidence_cannot_be_checked(serving_project: Project) -> None:
+def test_a_trace_says_when_the_evidence_cannot_be_checked(serving_project: Run) -> None:
     """Without the public key the way back is still shown, and so is that nothing vouches for the gate record."""
     predict(serving_project)
     log = PredictionLog.open(serving_project).read(serving_project.period("fresh"))
@@ -229,7 +229,7 @@ def test_a_trace_says_when_the_evidence_cannot_be_checked(serving_project: Proje
     assert "there is no public key" in record["objection"]
 
 
-def test_the_command_fails_where_the_evidence_cannot_be_checked(serving_project: Project) -> None:
+def test_the_command_fails_where_the_evidence_cannot_be_checked(serving_project: Run) -> None:
     """It shows the way all the same, and says in one line what is not to be relied on, and why."""
     predict(serving_project)
     log = PredictionLog.open(serving_project).read(serving_project.period("fresh"))
@@ -245,7 +245,7 @@ def test_the_command_fails_where_the_evidence_cannot_be_checked(serving_project:
     assert re.search(r"version 2: cannot be verified, .* data version and commit\. Do not rely .* no public key", line)
 
 
-def test_a_trace_needs_the_model_that_answered(serving_project: Project, unserved: Project) -> None:
+def test_a_trace_needs_the_model_that_answered(serving_project: Run, unserved: Run) -> None:
     """In a registry that never held the model the version's number leads nowhere, and the error says so."""
     predict(serving_project)
     log = PredictionLog.open(serving_project).read(serving_project.period("fresh"))
@@ -255,7 +255,7 @@ def test_a_trace_needs_the_model_that_answered(serving_project: Project, unserve
         trace(PredictionLog.open(unserved), ModelRegistry.open(unserved), log.column("prediction_id")[0].as_py())
 
 
-def test_a_model_of_other_features_is_refused(serving_project: Project) -> None:
+def test_a_model_of_other_features_is_refused(serving_project: Run) -> None:
     """A champion that was trained on features which this code does not compute scores nothing, and the error says so."""
     before = written(serving_project)
     inputs = {name: kind for name, kind in serving_project.use_case.inputs.items() if name != "hour"}
@@ -264,7 +264,7 @@ def test_a_model_of_other_features_is_refused(serving_project: Project) -> None:
     assert before == written(serving_project)
 
 
-def test_without_a_model_nothing_is_scored(unserved: Project) -> None:
+def test_without_a_model_nothing_is_scored(unserved: Run) -> None:
     """An empty registry is an error that says what to do, for batch and for monitoring."""
     for step in (predict, monitor):
         with pytest.raises(RegistryError, match=r"no model has been promoted yet\. .*`dvc repro monitor@"):

@@ -16,14 +16,14 @@ from ratchet.model_registry import promotion
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.trace import trace
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from tests.support.serving import Server
 
 Rows = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def scored(serving_project: Project) -> Rows:
+def scored(serving_project: Run) -> Rows:
     """What batch said of every fresh request, in the order of their timestamps."""
     predict(serving_project)
     return list(PredictionLog.open(serving_project).read(serving_project.period("fresh")).to_pylist())
@@ -41,16 +41,16 @@ def as_instance(row: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "reminder_at": row["request"]["event_timestamp"].isoformat()}
 
 
-def logged_today(project: Project) -> Rows:
+def logged_today(run: Run) -> Rows:
     now = SystemClock().now()
     day = Period(now - timedelta(days=1), now + timedelta(days=1))
-    return list(PredictionLog.open(project).read(day).to_pylist())
+    return list(PredictionLog.open(run).read(day).to_pylist())
 
 
 def test_online_answers_as_batch_does(server: Server, scored: Rows) -> None:
     """Equal features give bit-equal predictions; what differs is absent online, because something newer replaced it."""
     ids = ask(server, scored)["prediction_ids"]
-    by_id = {row["prediction_id"]: row for row in logged_today(server.project)}
+    by_id = {row["prediction_id"]: row for row in logged_today(server.run)}
     pairs = [(batch, by_id[name]) for batch, name in zip(scored, ids, strict=True)]
     same = [(batch, online) for batch, online in pairs if batch["features"] == online["features"]]
     assert 15 <= sum(batch["features"]["patient_history__miss_rate_56d"] is not None for batch, _ in same)
@@ -68,15 +68,15 @@ def test_every_answer_of_many_clients_is_logged_once(server: Server, scored: Row
         answers = list(clients.map(partial(ask, server), asked))
     ids = [name for answer in answers for name in answer["prediction_ids"]]
     requests = dict(zip(ids, (row["request"] for rows in asked for row in rows), strict=True))
-    logged = {row["prediction_id"]: row["request"] for row in logged_today(server.project)}
+    logged = {row["prediction_id"]: row["request"] for row in logged_today(server.run)}
     assert 300 == len(requests)
     assert requests == {name: logged[name] for name in ids}
-    assert len(logged) == len(logged_today(server.project))
+    assert len(logged) == len(logged_today(server.run))
 
 
 def test_both_kinds_of_id_lead_back_to_data_and_code(server: Server, scored: Rows) -> None:
     """An online and a batch prediction of the same model have the same way back."""
-    log, registry = PredictionLog.open(server.project), ModelRegistry.open(server.project)
+    log, registry = PredictionLog.open(server.run), ModelRegistry.open(server.run)
     online = trace(log, registry, ask(server, scored[-1:])["prediction_ids"][0])
     batch = trace(log, registry, scored[-1]["prediction_id"])
     for part in ("request", "model", "gate_record", "run", "feature_service", "data_version", "code"):
@@ -87,9 +87,9 @@ def test_both_kinds_of_id_lead_back_to_data_and_code(server: Server, scored: Row
 
 def test_the_example_is_answered_with_features(server: Server, scored: Rows) -> None:
     """The example is a request as it is sent, of a timestamp for which the online store has features."""
-    answer = server.client.post(f"{server.model}:predict", json=example_request(server.project))
+    answer = server.client.post(f"{server.model}:predict", json=example_request(server.run))
     (prediction_id,) = answer.json()["prediction_ids"]
-    assert None not in PredictionLog.open(server.project).find(prediction_id)["features"].values()
+    assert None not in PredictionLog.open(server.run).find(prediction_id)["features"].values()
 
 
 def test_errors_are_ours_through_bentoml(server: Server) -> None:
@@ -107,7 +107,7 @@ def test_the_first_page_is_ours(server: Server) -> None:
 
 def test_a_promotion_is_followed_without_a_restart(server: Server, scored: Rows) -> None:
     """Answers go on while the version changes, and each says which one it is from."""
-    registry = ModelRegistry.open(server.project)
+    registry = ModelRegistry.open(server.run)
     moves = [
         partial(promotion.rollback, reason="to see it followed"),
         partial(promotion.promote, version=2, reason="and back"),

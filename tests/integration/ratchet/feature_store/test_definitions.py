@@ -25,7 +25,7 @@ from ratchet.feature_store.definitions import apply, open_store
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.reads import OnlineFeatures, historical, labelled_requests, request_times
 from ratchet.features.service import request_schema, service_spec
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage import sqlite
 from ratchet.storage.arrow import to_columns
 from ratchet.storage.files import write_text
@@ -33,20 +33,20 @@ from ratchet.use_case.contract import Array
 from tests.support.accepted import accept_all
 from tests.support.checkout import ROOT
 from tests.support.parcels import END, parcels_project
-from tests.support.projects import noshow_project, params
 from tests.support.registry import copied
+from tests.support.runs import noshow_project, params
 
 MARCH = Period(datetime(2024, 3, 10, 12, tzinfo=UTC), datetime(2024, 3, 12, tzinfo=UTC))
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A project whose store is applied; do not change it."""
-    project = parcels_project(tmp_path_factory.mktemp("parcels"))
-    accept_all(project)
-    featurize(project)
-    apply(FeatureStore.open(project))
-    return project
+    run = parcels_project(tmp_path_factory.mktemp("parcels"))
+    accept_all(run)
+    featurize(run)
+    apply(FeatureStore.open(run))
+    return run
 
 
 def requests() -> dict[str, Array]:
@@ -59,49 +59,48 @@ def stamp(instant: datetime) -> np.datetime64:
     return np.datetime64(instant.replace(tzinfo=None), "us")
 
 
-def test_historical_is_the_period_in_order(project: Project) -> None:
+def test_historical_is_the_period_in_order(run: Run) -> None:
     """The requests of a period, and no others, come by timestamp with their columns, then features, then their times."""
-    columns = historical(FeatureStore.open(project), MARCH)
-    spec = service_spec(project.use_case)
+    columns = historical(FeatureStore.open(run), MARCH)
+    spec = service_spec(run.use_case)
     timestamps = columns["event_timestamp"]
     assert (timestamps[:-1] <= timestamps[1:]).all()
     assert stamp(MARCH.start) <= timestamps[0]
     assert stamp(MARCH.end) > timestamps[-1]
-    expected = [*request_schema(project.use_case).names]
-    for lookup in project.use_case.lookups:
+    expected = [*request_schema(run.use_case).names]
+    for lookup in run.use_case.lookups:
         expected += [f"{lookup.prefix}__{name}" for name in (*spec.features[lookup.view], "event_timestamp")]
     assert expected == list(columns)
     assert "datetime64[us]" == columns["network__event_timestamp"].dtype
     assert np.float64 == columns["to_depot__parcels"].dtype
 
 
-def test_two_halves_are_the_whole(project: Project) -> None:
+def test_two_halves_are_the_whole(run: Run) -> None:
     """A period read in two parts gives the rows of the whole."""
     middle = MARCH.start + timedelta(hours=7, microseconds=1)
     halves = [
-        historical(FeatureStore.open(project), part)
-        for part in (Period(MARCH.start, middle), Period(middle, MARCH.end))
+        historical(FeatureStore.open(run), part) for part in (Period(MARCH.start, middle), Period(middle, MARCH.end))
     ]
-    for name, column in historical(FeatureStore.open(project), MARCH).items():
+    for name, column in historical(FeatureStore.open(run), MARCH).items():
         np.testing.assert_array_equal(column, np.concatenate([half[name] for half in halves]))
 
 
-def test_labels_are_those_known_by_then(project: Project) -> None:
+def test_labels_are_those_known_by_then(run: Run) -> None:
     """A label counts from the timestamp it is known; in the end every request has one."""
-    everything = to_columns(labelled_requests(FeatureStore.open(project), MARCH, MARCH.end + timedelta(days=9)))
-    known = to_columns(labelled_requests(FeatureStore.open(project), MARCH, MARCH.end))
-    assert len(everything["label"]) == len(historical(FeatureStore.open(project), MARCH)["request_id"])
+    everything = to_columns(labelled_requests(FeatureStore.open(run), MARCH, MARCH.end + timedelta(days=9)))
+    known = to_columns(labelled_requests(FeatureStore.open(run), MARCH, MARCH.end))
+    assert len(everything["label"]) == len(historical(FeatureStore.open(run), MARCH)["request_id"])
     assert set(known["request_id"]) == set(everything["request_id"][everything["label_known_at"] <= stamp(MARCH.end)])
     assert 0 < len(known["label"]) < len(everything["label"])
 
 
-def test_labelled_requests_are_historical_ones(project: Project) -> None:
+def test_labelled_requests_are_historical_ones(run: Run) -> None:
     """They are those that have a known label, in their order."""
-    stored = pq.read_table(project.paths.features / "labels", partitioning=None).to_pydict()
+    stored = pq.read_table(run.paths.features / "labels", partitioning=None).to_pydict()
     by_id = dict(zip(stored["request_id"], stored["label"], strict=True))
     columns, joined = (
-        to_columns(labelled_requests(FeatureStore.open(project), MARCH, MARCH.end)),
-        historical(FeatureStore.open(project), MARCH),
+        to_columns(labelled_requests(FeatureStore.open(run), MARCH, MARCH.end)),
+        historical(FeatureStore.open(run), MARCH),
     )
     kept = np.isin(joined["request_id"], columns["request_id"])
     for name, column in joined.items():
@@ -110,29 +109,27 @@ def test_labelled_requests_are_historical_ones(project: Project) -> None:
     assert {*joined, "label", "label_known_at"} == set(columns)
 
 
-def test_all_requests_of_a_period_are_counted(project: Project) -> None:
+def test_all_requests_of_a_period_are_counted(run: Run) -> None:
     """Those without a label, too."""
-    times = historical(FeatureStore.open(project), MARCH)["event_timestamp"]
-    np.testing.assert_array_equal(
-        times, to_columns(request_times(FeatureStore.open(project), MARCH))["event_timestamp"]
-    )
-    assert len(times) > labelled_requests(FeatureStore.open(project), MARCH, MARCH.end).num_rows
+    times = historical(FeatureStore.open(run), MARCH)["event_timestamp"]
+    np.testing.assert_array_equal(times, to_columns(request_times(FeatureStore.open(run), MARCH))["event_timestamp"])
+    assert len(times) > labelled_requests(FeatureStore.open(run), MARCH, MARCH.end).num_rows
 
 
-def test_period_without_requests_is_an_error(project: Project) -> None:
+def test_period_without_requests_is_an_error(run: Run) -> None:
     """An empty interval is named, rather than scored as nothing."""
     nothing = Period(datetime(2023, 3, 1, tzinfo=UTC), datetime(2023, 4, 1, tzinfo=UTC))
     with pytest.raises(StoreError, match=r"holds no request of \[2023-03-01.*ratchet stage featurize"):
-        historical(FeatureStore.open(project), nothing)
+        historical(FeatureStore.open(run), nothing)
 
 
 def test_absent_registry_is_an_error_that_makes_none(tmp_path: Path) -> None:
     """Reading a store that was never applied says what to run, and leaves no empty registry behind."""
-    project = parcels_project(tmp_path)
+    run = parcels_project(tmp_path)
     with pytest.raises(StoreError, match=r"feature registry .* is not there\. Run `ratchet stage materialize`"):
-        open_store(FeatureStore.open(project))
+        open_store(FeatureStore.open(run))
     with pytest.raises(StoreError, match="is not there"):
-        OnlineFeatures(FeatureStore.open(project))
+        OnlineFeatures(FeatureStore.open(run))
     assert [] == list(tmp_path.iterdir())
 
 
@@ -140,24 +137,24 @@ def test_reader_makes_no_tables_in_a_registry(tmp_path: Path) -> None:
     """What holds no definitions is named, also a database elsewhere, and stays as it is."""
     elsewhere = tmp_path / "elsewhere.db"
     environment = Environment(feast_registry=sqlite.url(elsewhere))
-    for project in (parcels_project(tmp_path), replace(parcels_project(tmp_path), environment=environment)):
-        path = elsewhere if project.environment.feast_registry else project.paths.state / "feast_registry.db"
+    for run in (parcels_project(tmp_path), replace(parcels_project(tmp_path), environment=environment)):
+        path = elsewhere if run.environment.feast_registry else run.paths.state / "feast_registry.db"
         write_text(path, "")
         with pytest.raises(StoreError, match=r"holds nothing.*Run `ratchet stage materialize`"):
-            open_store(FeatureStore.open(project))
+            open_store(FeatureStore.open(run))
         assert 0 == path.stat().st_size
 
 
-def test_store_may_be_moved(project: Project, tmp_path: Path) -> None:
+def test_store_may_be_moved(run: Run, tmp_path: Path) -> None:
     """In another folder, whatever its name, all is read from that folder, as if it had always been there."""
-    first = copied(project, tmp_path / "first")
+    first = copied(run, tmp_path / "first")
     materialize(first)
     expected, online = (
         historical(FeatureStore.open(first), MARCH),
         OnlineFeatures(FeatureStore.open(first)).read(requests()),
     )
     moved = replace(first, root=first.root.rename(tmp_path / "a?b [1] #%20 'é"))
-    (tmp_path / "aXb 1 #%20 'é").symlink_to(project.root)  # what a path that is taken for a pattern would find, too
+    (tmp_path / "aXb 1 #%20 'é").symlink_to(run.root)  # what a path that is taken for a pattern would find, too
     for columns, found in (
         (expected, historical(FeatureStore.open(moved), MARCH)),
         (online, OnlineFeatures(FeatureStore.open(moved)).read(requests())),
@@ -177,22 +174,22 @@ def test_registry_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
         open_store(FeatureStore.open(replace(parcels_project(tmp_path), environment=environment)))
 
 
-def test_registry_may_live_elsewhere(project: Project, tmp_path: Path) -> None:
+def test_registry_may_live_elsewhere(run: Run, tmp_path: Path) -> None:
     """RATCHET_FEAST_REGISTRY moves the registry by itself."""
     environment = Environment(feast_registry=f"sqlite:///{tmp_path}/registry.db")
     moved = replace(parcels_project(tmp_path), environment=environment)
-    shutil.copytree(project.paths.data, moved.paths.data)
+    shutil.copytree(run.paths.data, moved.paths.data)
     materialize(moved)
     assert (tmp_path / "registry.db").exists()
     assert not (moved.paths.state / "feast_registry.db").exists()
     assert len(historical(FeatureStore.open(moved), MARCH)["request_id"]) == len(
-        historical(FeatureStore.open(project), MARCH)["request_id"]
+        historical(FeatureStore.open(run), MARCH)["request_id"]
     )
 
 
-def test_where_feast_keeps_what_is_for_its_owner_alone(project: Project, tmp_path: Path) -> None:
+def test_where_feast_keeps_what_is_for_its_owner_alone(run: Run, tmp_path: Path) -> None:
     """feature_store.yaml holds the registry's address, and that may hold a password; also where a readable file stood."""
-    moved = replace(project, root=tmp_path, environment=Environment(feast_registry=f"sqlite:///{tmp_path}/registry.db"))
+    moved = replace(run, root=tmp_path, environment=Environment(feast_registry=f"sqlite:///{tmp_path}/registry.db"))
     path = tmp_path / "feature_repo" / "feature_store.yaml"
     write_text(path, "")
     path.chmod(0o644)
@@ -210,9 +207,9 @@ def feast(root: Path, *arguments: str) -> str:
 
 def test_feast_command_knows_the_use_case_that_was_applied(tmp_path: Path) -> None:
     """What Ratchet applied is what feature_repo defines, and the `feast` command shows it in that folder."""
-    project = parcels_project(tmp_path)
-    write_text(tmp_path / PARAMS_FILE, params(noshow_project(tmp_path).settings, project.settings))
-    apply(FeatureStore.open(project))
+    run = parcels_project(tmp_path)
+    write_text(tmp_path / PARAMS_FILE, params(noshow_project(tmp_path).settings, run.settings))
+    apply(FeatureStore.open(run))
     shutil.copy(ROOT / "feature_repo" / "definitions.py", tmp_path / "feature_repo")
-    assert service_spec(project.use_case).views["route"] in feast(tmp_path, "feature-views", "list")
+    assert service_spec(run.use_case).views["route"] in feast(tmp_path, "feature-views", "list")
     assert "No changes to registry" in feast(tmp_path, "apply")

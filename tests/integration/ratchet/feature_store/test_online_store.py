@@ -17,7 +17,7 @@ from ratchet.feature_store.definitions import apply, open_store
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.online_store import ONLINE_STORES, OnlineStore, online_store
 from ratchet.features.service import service_spec
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.use_case.columns import UPCOMING
 from tests.support.accepted import accept_all
 from tests.support.parcels import parcels_project
@@ -28,22 +28,22 @@ ROWS = {"depot": [1], "parcels": [3], "grams": [7.0], UPCOMING: ["[]"], "event_t
 
 
 @pytest.fixture(scope="module")
-def featurized(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = parcels_project(tmp_path_factory.mktemp("parcels"))
-    accept_all(project)
-    featurize(project)
-    return project
+def featurized(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = parcels_project(tmp_path_factory.mktemp("parcels"))
+    accept_all(run)
+    featurize(run)
+    return run
 
 
 @pytest.fixture(params=ONLINE_STORES)
-def project(request: pytest.FixtureRequest, featurized: Project, tmp_path: Path) -> Project:
+def run(request: pytest.FixtureRequest, featurized: Run, tmp_path: Path) -> Run:
     """A project that selects a store, in which nothing was applied yet."""
     copy = copied(featurized, tmp_path / "copy")
     return replace(copy, environment=copy.environment.model_copy(update={"online_store": request.param}))
 
 
-def store(project: Project) -> OnlineStore:
-    return online_store(project.environment, project.paths.state)
+def store(run: Run) -> OnlineStore:
+    return online_store(run.environment, run.paths.state)
 
 
 def test_every_store_that_can_be_selected_is_there() -> None:
@@ -51,25 +51,25 @@ def test_every_store_that_can_be_selected_is_there() -> None:
     assert set(ONLINE_STORES) == set(get_args(Environment.model_fields["online_store"].annotation))
 
 
-def test_a_reader_makes_none(project: Project) -> None:
+def test_a_reader_makes_none(run: Run) -> None:
     """One that is absent is an error, and stays absent: in a new one every feature would be missing."""
-    apply(FeatureStore.open(project))
-    other = online_store(project.environment, project.paths.state / "elsewhere")
+    apply(FeatureStore.open(run))
+    other = online_store(run.environment, run.paths.state / "elsewhere")
     with pytest.raises(StoreUnavailableError, match="stage materialize"):
-        other.attach(open_store(FeatureStore.open(project)))
+        other.attach(open_store(FeatureStore.open(run)))
     assert not other.exists()
 
 
-def test_making_it_again_keeps_what_it_holds(project: Project) -> None:
+def test_making_it_again_keeps_what_it_holds(run: Run) -> None:
     """`apply` runs before every `materialize`; rows come back with their instants, to the second, in UTC."""
-    apply(FeatureStore.open(project))
-    feature_store = open_store(FeatureStore.open(project))
-    view = next(name for name in service_spec(project.use_case).views.values() if name.startswith("depot"))
+    apply(FeatureStore.open(run))
+    feature_store = open_store(FeatureStore.open(run))
+    view = next(name for name in service_spec(run.use_case).views.values() if name.startswith("depot"))
     feature_store.write_to_online_store(view, pd.DataFrame(ROWS))
-    store(project).create()
-    apply(FeatureStore.open(project))
-    reader = open_store(FeatureStore.open(project))
-    store(project).attach(reader)
+    store(run).create()
+    apply(FeatureStore.open(run))
+    reader = open_store(FeatureStore.open(run))
+    store(run).attach(reader)
     found = reader.get_online_features([f"{view}:{UPCOMING}"], {"depot": [1, 2]}).to_dict(include_event_timestamps=True)
     assert ["[]", None] == found[UPCOMING]
     assert int(SINCE.timestamp()) == found[f"{UPCOMING}__ts"][0]

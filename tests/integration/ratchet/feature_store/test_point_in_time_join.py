@@ -21,7 +21,7 @@ from ratchet.feature_store.definitions import apply, open_store
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.reads import historical
 from ratchet.features.service import request_schema, service_spec
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from tests.support.parcels import parcels_project
 
 START = datetime(2024, 3, 9, tzinfo=UTC)
@@ -79,10 +79,10 @@ REQUESTS = st.lists(
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = parcels_project(tmp_path_factory.mktemp("parcels"))
-    apply(FeatureStore.open(project))
-    return project
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = parcels_project(tmp_path_factory.mktemp("parcels"))
+    apply(FeatureStore.open(run))
+    return run
 
 
 def write(directory: Path, schema: pa.Schema, rows: Rows, *, dated: bool = True) -> None:
@@ -96,19 +96,19 @@ def write(directory: Path, schema: pa.Schema, rows: Rows, *, dated: bool = True)
         pq.write_table(pa.Table.from_pylist(of_day, schema), directory / name / "part.parquet")
 
 
-def write_all(project: Project, views: Mapping[str, Rows], requests: Rows) -> None:
-    spec = service_spec(project.use_case)
+def write_all(run: Run, views: Mapping[str, Rows], requests: Rows) -> None:
+    spec = service_spec(run.use_case)
     for name, rows in views.items():
-        write(project.paths.features / "views" / spec.views[name], spec.schemas[name], rows, dated=name != "position")
+        write(run.paths.features / "views" / spec.views[name], spec.schemas[name], rows, dated=name != "position")
     numbered = [{"request_id": f"{n:03d}", "network": "post", **request} for n, request in enumerate(requests)]
-    write(project.paths.features / "requests", request_schema(project.use_case), numbered)
+    write(run.paths.features / "requests", request_schema(run.use_case), numbered)
 
 
-def oracle(project: Project, views: Mapping[str, Rows], request: Mapping[str, Any]) -> dict[str, Any]:
+def oracle(run: Run, views: Mapping[str, Rows], request: Mapping[str, Any]) -> dict[str, Any]:
     """Look at every row of every view: the last one that matches, is not from the future and is not too old."""
-    spec, found = service_spec(project.use_case), {}
-    for lookup in project.use_case.lookups:
-        max_age = project.use_case.view(lookup.view).max_age or timedelta.max
+    spec, found = service_spec(run.use_case), {}
+    for lookup in run.use_case.lookups:
+        max_age = run.use_case.view(lookup.view).max_age or timedelta.max
         matching = [
             row
             for row in views[lookup.view]
@@ -140,14 +140,14 @@ def as_stored(value: Any) -> Any:
 
 @settings(max_examples=40)
 @given(views=VIEWS, requests=REQUESTS)
-def test_join_is_exact(project: Project, views: Mapping[str, Rows], requests: Rows) -> None:
+def test_join_is_exact(run: Run, views: Mapping[str, Rows], requests: Rows) -> None:
     """Nulls, ties, absent keys, edges of max_age, several views and roles of one: all as brute force finds them."""
-    write_all(project, views, requests)
-    joined = historical(FeatureStore.open(project), Period(START - timedelta(days=1), START + timedelta(days=7)))
+    write_all(run, views, requests)
+    joined = historical(FeatureStore.open(run), Period(START - timedelta(days=1), START + timedelta(days=7)))
     in_order = sorted(enumerate(requests), key=lambda item: (item[1]["event_timestamp"], item[0]))
     assert [f"{number:03d}" for number, _ in in_order] == list(joined["request_id"])
     for row, (_, request) in enumerate(in_order):
-        expected = oracle(project, views, {**request, "network": "post"})
+        expected = oracle(run, views, {**request, "network": "post"})
         assert {name: as_stored(value) for name, value in expected.items()} == plain(joined, row)
 
 
@@ -170,40 +170,40 @@ ENTITIES = pd.DataFrame(
 )
 
 
-def retrieve(project: Project, entities: pd.DataFrame, **options: Any) -> Any:
-    store = open_store(FeatureStore.open(project))
-    names = service_spec(project.use_case).views
+def retrieve(run: Run, entities: pd.DataFrame, **options: Any) -> Any:
+    store = open_store(FeatureStore.open(run))
+    names = service_spec(run.use_case).views
     features: Any = [f"{names['depot']}:parcels", f"{names['depot']}:grams"]
     return store.get_historical_features(entities, features, **options)
 
 
 @pytest.mark.parametrize("full_feature_names", [False, True])
-def test_frame_of_entities_gets_features_as_feast_promises(project: Project, full_feature_names: bool) -> None:
+def test_frame_of_entities_gets_features_as_feast_promises(run: Run, full_feature_names: bool) -> None:
     """A notebook gets its own columns and the features asked for, by short or full names, and nothing else."""
-    write_all(project, FACTS, [])
+    write_all(run, FACTS, [])
     entities = ENTITIES[["sender", "event_timestamp"]].rename(columns={"sender": "depot"})
-    frame = retrieve(project, entities, full_feature_names=full_feature_names).to_df().sort_values("depot")
-    prefix = f"{service_spec(project.use_case).views['depot']}__" if full_feature_names else ""
+    frame = retrieve(run, entities, full_feature_names=full_feature_names).to_df().sort_values("depot")
+    prefix = f"{service_spec(run.use_case).views['depot']}__" if full_feature_names else ""
     assert ["depot", "event_timestamp", f"{prefix}parcels", f"{prefix}grams"] == list(frame.columns)
     assert [7.0, 0.5] == frame.iloc[0, 2:].tolist()
     assert frame.iloc[1, 2:].isna().all()
 
 
-def test_service_retrieves_every_role(project: Project) -> None:
+def test_service_retrieves_every_role(run: Run) -> None:
     """The feature service looks a view up once for each role, by the columns that its lookups map."""
-    write_all(project, FACTS, [])
-    store, spec = open_store(FeatureStore.open(project)), service_spec(project.use_case)
+    write_all(run, FACTS, [])
+    store, spec = open_store(FeatureStore.open(run)), service_spec(run.use_case)
     service = store.get_feature_service(spec.name)
     frame = store.get_historical_features(ENTITIES, service, full_feature_names=True).to_df().sort_values("sender")
     assert [7.0, 8.0] == frame.iloc[0][["from_depot__parcels", "to_depot__parcels"]].tolist()
     assert frame.iloc[1][["from_depot__parcels", "to_depot__parcels"]].isna().all()
 
 
-def test_moment_without_a_zone_is_utc(project: Project) -> None:
+def test_moment_without_a_zone_is_utc(run: Run) -> None:
     """Naive timestamps of a frame are read as UTC, whatever the machine's zone."""
-    write_all(project, FACTS, [])
+    write_all(run, FACTS, [])
     naive = pd.DataFrame({"depot": [0, 0], "event_timestamp": [datetime(2024, 3, 9, 1), datetime(2024, 3, 9, 0, 59)]})  # noqa: DTZ001
-    frame = retrieve(project, naive).to_df().sort_values("event_timestamp")
+    frame = retrieve(run, naive).to_df().sort_values("event_timestamp")
     assert [None, 7] == [None if pd.isna(value) else value for value in frame["parcels"]]
 
 
@@ -217,8 +217,8 @@ def test_moment_without_a_zone_is_utc(project: Project) -> None:
     ],
 )
 def test_what_the_store_cannot_answer_is_said(
-    project: Project, entities: Any, options: Mapping[str, Any], message: str
+    run: Run, entities: Any, options: Mapping[str, Any], message: str
 ) -> None:
     """A missing column or an option that is not supported is an error, never a different answer."""
     with pytest.raises(StoreError, match=message):
-        retrieve(project, entities, **options).to_df()
+        retrieve(run, entities, **options).to_df()

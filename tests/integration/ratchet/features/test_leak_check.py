@@ -16,13 +16,13 @@ import pytest
 from ibis import _
 
 from ratchet.features.leak_evidence import LeakEvidence
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.sources.source import Source
 from ratchet.use_case.contract import INSTANT, SourceTable, Tables, View
 from tests.support import noshow
 from tests.support.accepted import accept, accept_all, check_for_leaks
 from tests.support.parcels import parcels_project
-from tests.support.projects import noshow_project
+from tests.support.runs import noshow_project
 from tests.support.variants import with_use_case
 
 CUT_OFFS = [datetime(2024, 2, 8, 9, 30, tzinfo=UTC), datetime(2024, 2, 19, 17, 12, 5, tzinfo=UTC)]
@@ -109,19 +109,19 @@ def nothing_hidden(_table: SourceTable, rows: ibis.Table, _at: datetime) -> ibis
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = noshow_project(tmp_path_factory.mktemp("noshow"), rows_per_week=150)
-    accept_all(project)
-    return project
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = noshow_project(tmp_path_factory.mktemp("noshow"), rows_per_week=150)
+    accept_all(run)
+    return run
 
 
-def check(project: Project, **changes: Any) -> LeakEvidence:
-    return check_for_leaks(with_use_case(project, **changes), CUT_OFFS)
+def check(run: Run, **changes: Any) -> LeakEvidence:
+    return check_for_leaks(with_use_case(run, **changes), CUT_OFFS)
 
 
-def test_honest_features_pass(project: Project) -> None:
+def test_honest_features_pass(run: Run) -> None:
     """The no-show features use only what was known, and the check has seen enough to say so."""
-    report = check_for_leaks(project, CUT_OFFS)
+    report = check_for_leaks(run, CUT_OFFS)
     assert report.passed
     assert {"patient_history": 0, "requests": 0, "labels": 0} == report.changed
     assert all(found.hidden > 50 and found.compared > 50 for found in report.tables.values())
@@ -129,9 +129,9 @@ def test_honest_features_pass(project: Project) -> None:
 
 def test_views_with_roles_and_reference_tables_pass(tmp_path: Path) -> None:
     """Views of several keys pass; a view that reads reference tables alone has nothing to hide and is not compared."""
-    project = parcels_project(tmp_path)
-    accept_all(project)
-    report = check_for_leaks(project, [datetime(2024, 3, 20, 12, tzinfo=UTC)])
+    run = parcels_project(tmp_path)
+    accept_all(run)
+    report = check_for_leaks(run, [datetime(2024, 3, 20, 12, tzinfo=UTC)])
     assert report.passed
     assert {"depot", "route", "network", "requests", "labels"} == set(report.changed)
 
@@ -157,32 +157,32 @@ def history(compute: Callable[[Tables], ibis.Table]) -> dict[str, Any]:
         pytest.param(history(open_window), "patient_history", id="window without an end"),
     ],
 )
-def test_planted_leak_is_caught(project: Project, leak: dict[str, Any], where: str) -> None:
+def test_planted_leak_is_caught(run: Run, leak: dict[str, Any], where: str) -> None:
     """Each way to know too much changes rows, and only in the table that has it."""
-    report = check(project, **leak)
+    report = check(run, **leak)
     assert not report.passed
     assert [where] == [name for name, rows in report.changed.items() if rows]
 
 
-def test_check_without_its_cut_off_fails(project: Project) -> None:
+def test_check_without_its_cut_off_fails(run: Run) -> None:
     """A cut-off that hides nothing changes nothing, and that is no evidence."""
-    report = check_for_leaks(project, CUT_OFFS, nothing_hidden)
+    report = check_for_leaks(run, CUT_OFFS, nothing_hidden)
     assert not any(report.changed.values())
     assert set(report.tables) == set(report.unproved)
     assert not report.passed
 
 
 @pytest.mark.parametrize("timestamp", [datetime(2023, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, 12, tzinfo=UTC)])
-def test_cut_off_before_there_are_rows_moves_to_them(project: Project, timestamp: datetime) -> None:
+def test_cut_off_before_there_are_rows_moves_to_them(run: Run, timestamp: datetime) -> None:
     """Where requests or histories do not reach back to a cut-off, they are cut off at timestamps of their own."""
-    report = check_for_leaks(project, [timestamp])
+    report = check_for_leaks(run, [timestamp])
     assert report.passed
     assert timestamp not in report.tables["patient_history"].cut_offs
 
 
-def test_table_without_rows_is_named(project: Project) -> None:
+def test_table_without_rows_is_named(run: Run) -> None:
     """A view without a row shows nothing, and rows compared in other tables do not excuse it."""
-    report = check(project, **history(lambda tables: HISTORY.compute(tables).filter(ibis.literal(False))))
+    report = check(run, **history(lambda tables: HISTORY.compute(tables).filter(ibis.literal(False))))
     assert ["patient_history"] == report.unproved
     assert not report.passed
 
@@ -220,11 +220,11 @@ def census(*years: int) -> pa.Table:
     return pa.Table.from_pylist(rows, CENSUS.schema)
 
 
-def check_census(project: Project, tmp_path: Path, years: Sequence[int], changes: dict[str, Any]) -> LeakEvidence:
+def check_census(run: Run, tmp_path: Path, years: Sequence[int], changes: dict[str, Any]) -> LeakEvidence:
     """The check where the census lies long before every cut-off. The other tables have rows of January and February."""
-    counted = with_use_case(replace(project, root=tmp_path), **changes)
-    source = project.settings.source
-    found = islice(Source.open(project).loader(source.path, source.options, project.period("all")), 9)
+    counted = with_use_case(replace(run, root=tmp_path), **changes)
+    source = run.settings.source
+    found = islice(Source.open(run).loader(source.path, source.options, run.period("all")), 9)
     batches = {(one.table, one.name): one.read()[0].filter(pc.field("missed") <= 1) for one in found}
     accept(counted, {**batches, ("census", "census"): census(*years)})
     return check_for_leaks(counted, CUT_OFFS)
@@ -232,10 +232,10 @@ def check_census(project: Project, tmp_path: Path, years: Sequence[int], changes
 
 @pytest.mark.parametrize("years", [(2021, 2022, 2023), (2023,)])
 def test_view_with_rows_far_from_every_cut_off_is_compared_at_them(
-    project: Project, tmp_path: Path, years: Sequence[int]
+    run: Run, tmp_path: Path, years: Sequence[int]
 ) -> None:
     """A yearly table, or a single old list, is cut off at its own rows; the other tables at the given cut-offs."""
-    report = check_census(project, tmp_path, years, beds(_.published_at))
+    report = check_census(run, tmp_path, years, beds(_.published_at))
     assert report.passed
     assert 2 * len(years) == report.tables["beds"].compared
     assert list(years) == [at.year for at in report.tables["beds"].cut_offs]
@@ -256,9 +256,9 @@ def test_view_with_rows_far_from_every_cut_off_is_compared_at_them(
     ],
 )
 def test_leak_far_from_every_cut_off_is_caught(
-    project: Project, tmp_path: Path, years: Sequence[int], changes: dict[str, Any]
+    run: Run, tmp_path: Path, years: Sequence[int], changes: dict[str, Any]
 ) -> None:
     """A leak in such a view is found, and only there."""
-    report = check_census(project, tmp_path, years, changes)
+    report = check_census(run, tmp_path, years, changes)
     assert ["beds"] == [name for name, rows in report.changed.items() if rows]
     assert not report.passed

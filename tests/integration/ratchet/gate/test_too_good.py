@@ -16,7 +16,7 @@ from ratchet.core.errors import GateError
 from ratchet.gate.checks import PLAUSIBLE
 from ratchet.gate.gate import Gate
 from ratchet.gate.record import admit, read, verify
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.steps import STEPS
 from tests.support.begun import begun, project_of
 from tests.support.csv_files import bikes, checkout
@@ -28,18 +28,18 @@ PREPARING = ("ingest", "validate", "featurize", "materialize", "dataset", "train
 
 
 @pytest.fixture(scope="module")
-def leaking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def leaking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A use case that was begun with both parts of the sum as inputs, for a reason that was then lost; models are trained."""
     root = checkout(tmp_path_factory.mktemp("bikes"))
     begun(root, "bikes", bikes(root / "bikes.csv"), replace(BIKES, too_good="the operator tells all at noon"))
-    with project_of(root, "bikes") as project:
+    with project_of(root, "bikes") as run:
         for step in PREPARING:
-            STEPS[step].load()(project)
-        yield project
+            STEPS[step].load()(run)
+        yield run
 
 
 @pytest.fixture
-def without_reason(leaking: Project) -> Iterator[Project]:
+def without_reason(leaking: Run) -> Iterator[Run]:
     """The use case while its reason is away."""
     path = Gate.open(leaking).reasons_file
     kept = path.read_bytes()
@@ -48,9 +48,9 @@ def without_reason(leaking: Project) -> Iterator[Project]:
     path.write_bytes(kept)
 
 
-def plausible(project: Project) -> dict[str, str]:
+def plausible(run: Run) -> dict[str, str]:
     """What the gate says of the candidate in its two checks: name → status and detail."""
-    checks: list[dict[str, Any]] = STEPS["evaluate"].load()(project)["candidate"]["checks"]
+    checks: list[dict[str, Any]] = STEPS["evaluate"].load()(run)["candidate"]["checks"]
     found = {check["name"]: f"{check['status']}: {check['detail']}" for check in checks}
     return {name: said for name, said in found.items() if name.startswith(PLAUSIBLE)}
 
@@ -63,11 +63,11 @@ def test_init_asks_which_columns_are_known_late(tmp_path: Path) -> None:
     assert "casual, registered together give cnt away" in asked.value.problem
     assert "--late casual --late registered for" in asked.value.remedy
     begun(tmp_path, "bikes", path, replace(BIKES, late=("casual", "registered")))
-    with project_of(tmp_path, "bikes") as project:
-        assert [] == check(project)
+    with project_of(tmp_path, "bikes") as run:
+        assert [] == check(run)
 
 
-def test_check_finds_it_until_the_reason_is_signed(without_reason: Project) -> None:
+def test_check_finds_it_until_the_reason_is_signed(without_reason: Run) -> None:
     """At the line of the inputs, with the columns and the command; following that ends it."""
     (found,) = check(without_reason)
     assert "too-good" == found.what
@@ -77,7 +77,7 @@ def test_check_finds_it_until_the_reason_is_signed(without_reason: Project) -> N
     assert [] == check(without_reason)
 
 
-def test_other_inputs_ask_again(leaking: Project) -> None:
+def test_other_inputs_ask_again(leaking: Run) -> None:
     """A reason for some inputs covers no others."""
     assert [] == check(leaking)
     fewer = {name: kind for name, kind in leaking.use_case.inputs.items() if name != "warmth"}
@@ -85,7 +85,7 @@ def test_other_inputs_ask_again(leaking: Project) -> None:
     assert "other inputs or features" in found.problem
 
 
-def test_gate_passes_with_the_reason_in_its_record(leaking: Project) -> None:
+def test_gate_passes_with_the_reason_in_its_record(leaking: Run) -> None:
     """Who accepts it why stands in the check, and the record holds by itself."""
     said = plausible(leaking)
     assert "accepted by" in said["plausible:linear-fit"]
@@ -96,7 +96,7 @@ def test_gate_passes_with_the_reason_in_its_record(leaking: Project) -> None:
     Gate.open(leaking).reasons_file.with_suffix(".away").rename(Gate.open(leaking).reasons_file)
 
 
-def test_gate_refuses_without_a_reason_and_tells_the_way(without_reason: Project) -> None:
+def test_gate_refuses_without_a_reason_and_tells_the_way(without_reason: Run) -> None:
     """The columns are named; the command in the refusal, and judging again, has the checks pass."""
     said = plausible(without_reason)["plausible:linear-fit"]
     assert said.startswith("failed: of the label's variance explained by casual, registered")
@@ -108,7 +108,7 @@ def test_gate_refuses_without_a_reason_and_tells_the_way(without_reason: Project
     assert plausible(without_reason)["plausible:linear-fit"].startswith("passed")
 
 
-def test_gate_takes_no_edited_reason(without_reason: Project) -> None:
+def test_gate_takes_no_edited_reason(without_reason: Run) -> None:
     """Somebody who writes the file by hand is named an editor, not believed."""
     entry = {
         "model_name": without_reason.scope.namespace,

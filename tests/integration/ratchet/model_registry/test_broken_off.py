@@ -14,11 +14,10 @@ from ratchet.model_registry.champion import champion_version, resolve_champion
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote, rollback
 from ratchet.model_registry.status import status
-from ratchet.project.project import Project
 from ratchet.project.reconcile import reconcile
+from ratchet.project.run import Run
 from ratchet.storage.files import read_json
 from tests.support.interruptions import counted, fail_at, killed
-from tests.support.projects import NOSHOW_END
 from tests.support.registry import (
     NO_GAIN,
     candidate,
@@ -26,9 +25,10 @@ from tests.support.registry import (
     move,
     offer_model,
 )
+from tests.support.runs import NOSHOW_END
 
 
-def test_reconciling_again_changes_nothing(served: Project) -> None:
+def test_reconciling_again_changes_nothing(served: Run) -> None:
     """With nothing to do there is nothing written."""
     report = reconcile(served)
     with counted() as writes:
@@ -36,7 +36,7 @@ def test_reconciling_again_changes_nothing(served: Project) -> None:
     assert writes.done == 0
 
 
-def test_two_reconciles_at_once_promote_once(served: Project) -> None:
+def test_two_reconciles_at_once_promote_once(served: Run) -> None:
     """Of two that see the same request, one promotes and the other finds it done."""
     move(served, "requested", 1)
     with ThreadPoolExecutor(2) as pool:
@@ -45,17 +45,17 @@ def test_two_reconciles_at_once_promote_once(served: Project) -> None:
     assert [entry["version"] for entry in status(ModelRegistry.open(served))["history"]] == [1, 2, 1]
 
 
-def promote_candidate(project: Project) -> None:
-    promote(ModelRegistry.open(project), 3, by="ann", reason="smaller", until=NOSHOW_END + timedelta(days=1))
+def promote_candidate(run: Run) -> None:
+    promote(ModelRegistry.open(run), 3, by="ann", reason="smaller", until=NOSHOW_END + timedelta(days=1))
 
 
-def roll_back(project: Project) -> None:
-    rollback(ModelRegistry.open(project), by="ann", reason="slow")
+def roll_back(run: Run) -> None:
+    rollback(ModelRegistry.open(run), by="ann", reason="slow")
 
 
 @pytest.mark.parametrize("move_on", [promote_candidate, roll_back])
 def test_a_move_that_breaks_off_at_any_write_is_finished_by_the_next(
-    served: Project, tmp_path: Path, move_on: Callable[[Project], None]
+    served: Run, tmp_path: Path, move_on: Callable[[Run], None]
 ) -> None:
     """Wherever the database goes away, asking again ends where an undisturbed move ends, without a second entry."""
     offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
@@ -75,7 +75,7 @@ def test_a_move_that_breaks_off_at_any_write_is_finished_by_the_next(
         )
 
 
-def test_reconcile_finishes_what_a_killed_promotion_began(served: Project) -> None:
+def test_reconcile_finishes_what_a_killed_promotion_began(served: Run) -> None:
     """Until the history has its entry readers get what served before; reconcile alone completes it, in the same name."""
     with counted(fail_at(4)), pytest.raises(RegistryError):
         rollback(ModelRegistry.open(served), by="ann", reason="slow")
@@ -86,7 +86,7 @@ def test_reconcile_finishes_what_a_killed_promotion_began(served: Project) -> No
 
 
 @pytest.mark.soak
-def test_a_reconcile_killed_at_any_write_is_finished_by_the_next(served: Project, tmp_path: Path) -> None:
+def test_a_reconcile_killed_at_any_write_is_finished_by_the_next(served: Run, tmp_path: Path) -> None:
     """After SIGKILL before each of its writes, running again ends where an undisturbed run ends."""
     move(served, "requested", 1)
     undisturbed = copied(served, tmp_path / "undisturbed")

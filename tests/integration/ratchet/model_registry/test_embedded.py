@@ -24,12 +24,12 @@ from ratchet.model_registry.promotion import promote, reconcile, release, rollba
 from ratchet.model_registry.sensors import sense
 from ratchet.model_registry.status import status
 from ratchet.models.model import frame
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage.files import read_json
 from tests.support.champions import fixed_predictor
 from tests.support.models import noshow_columns
-from tests.support.projects import noshow_project
 from tests.support.registry import NO_GAIN, WORSE, candidate, create_registry, offer_model
+from tests.support.runs import noshow_project
 from training_pipeline.register import register
 
 NOTHING = {"requested": None, "champion": None, "previous": None, "hold": None, "versions": [], "history": []}
@@ -51,13 +51,13 @@ def content(folder: Path) -> set[str]:
 
 
 @pytest.fixture
-def away(served: Project, tmp_path: Path) -> Path:
+def away(served: Run, tmp_path: Path) -> Path:
     """Where the database of `served` is while somebody has taken it away."""
     return embedded_registry.database(ModelRegistry.open(served)).rename(tmp_path / "mlflow.db.away")
 
 
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
-def test_nobody_who_reads_makes_a_registry_that_is_away(served: Project, away: Path, question: Question) -> None:
+def test_nobody_who_reads_makes_a_registry_that_is_away(served: Run, away: Path, question: Question) -> None:
     """Its absence is an error that names the file, and the file can be put back."""
     before = content(served.root)
     with pytest.raises(RegistryError, match=r"mlflow\.db: is gone.*[Rr]estore it"):
@@ -67,7 +67,7 @@ def test_nobody_who_reads_makes_a_registry_that_is_away(served: Project, away: P
     assert 2 == resolve_champion(ModelRegistry.open(served)).version
 
 
-def test_a_registry_that_is_gone_is_not_registered_anew(served: Project, away: Path) -> None:
+def test_a_registry_that_is_gone_is_not_registered_anew(served: Run, away: Path) -> None:
     """Where models were registered, registration does not begin an empty registry until somebody says so."""
     with pytest.raises(RegistryError, match="to begin anew, delete"):
         register(served)
@@ -79,18 +79,18 @@ def test_a_registry_that_is_gone_is_not_registered_anew(served: Project, away: P
     assert NOTHING.items() <= status(ModelRegistry.open(served)).items()
 
 
-def test_another_use_case_does_not_take_the_place_of_a_registry_that_is_gone(served: Project, away: Path) -> None:
+def test_another_use_case_does_not_take_the_place_of_a_registry_that_is_gone(served: Run, away: Path) -> None:
     """The database is that of the whole checkout: also the first model of a use case needs the one that is away."""
     other = served.with_settings(source=served.settings.source.model_copy(update={"name": "hospital"}))
     with pytest.raises(RegistryError, match="is gone"):
         create_registry(other)
 
 
-def test_an_empty_file_is_no_registry(served: Project, away: Path) -> None:
+def test_an_empty_file_is_no_registry(served: Run, away: Path) -> None:
     """What a full disk or a mistaken command left in its place is named, and not filled."""
     path = embedded_registry.database(ModelRegistry.open(served))
     path.touch()
-    for question in (lambda project: status(ModelRegistry.open(project)), create_registry):
+    for question in (lambda run: status(ModelRegistry.open(run)), create_registry):
         with pytest.raises(RegistryError, match="is an empty file"):
             question(served)
     assert 0 == path.stat().st_size
@@ -98,48 +98,46 @@ def test_an_empty_file_is_no_registry(served: Project, away: Path) -> None:
 
 def test_a_fresh_checkout_has_an_empty_registry_and_no_file(tmp_path: Path) -> None:
     """Who asks before anything was registered learns just that, and leaves nothing behind but what it reports."""
-    project = noshow_project(tmp_path)
-    assert NOTHING.items() <= status(ModelRegistry.open(project)).items()
-    assert champion_version(ModelRegistry.open(project)) is None
+    run = noshow_project(tmp_path)
+    assert NOTHING.items() <= status(ModelRegistry.open(run)).items()
+    assert champion_version(ModelRegistry.open(run)) is None
     with pytest.raises(RegistryError, match="no model has been promoted yet"):
-        resolve_champion(ModelRegistry.open(project))
+        resolve_champion(ModelRegistry.open(run))
     with pytest.raises(RegistryError, match="there is no version 1"):
-        promote(ModelRegistry.open(project), 1, by="ann")
+        promote(ModelRegistry.open(run), 1, by="ann")
     assert set() == content(tmp_path)
-    assert {project.scope.namespace: {"requested": None, "champion": None, "history": None, "missing": []}} == sense(
-        [ModelRegistry.open(project)]
+    assert {run.scope.namespace: {"requested": None, "champion": None, "history": None, "missing": []}} == sense(
+        [ModelRegistry.open(run)]
     )
-    assert {"champion": None, "refused": None} == reconcile(ModelRegistry.open(project))
-    assert {"requested": None, "champion": None, "history": None} == read_json(project.paths.requested_file)
-    assert not embedded_registry.database(ModelRegistry.open(project)).exists()
+    assert {"champion": None, "refused": None} == reconcile(ModelRegistry.open(run))
+    assert {"requested": None, "champion": None, "history": None} == read_json(run.paths.requested_file)
+    assert not embedded_registry.database(ModelRegistry.open(run)).exists()
 
 
-def test_models_that_are_kept_elsewhere_are_missed_without_the_variable(
-    empty_registry: Project, tmp_path: Path
-) -> None:
+def test_models_that_are_kept_elsewhere_are_missed_without_the_variable(empty_registry: Run, tmp_path: Path) -> None:
     """Who forgets RATCHET_TRACKING_URI does not begin a second registry beside the first."""
     elsewhere = shutil.copy(embedded_registry.database(ModelRegistry.open(empty_registry)), tmp_path / "elsewhere.db")
-    project = noshow_project(tmp_path / "project")
-    create_registry(replace(project, environment=Environment(tracking_uri=f"sqlite:///{elsewhere}")))
+    run = noshow_project(tmp_path / "project")
+    create_registry(replace(run, environment=Environment(tracking_uri=f"sqlite:///{elsewhere}")))
     with pytest.raises(RegistryError, match="RATCHET_TRACKING_URI"):
-        create_registry(project)
+        create_registry(run)
 
 
-def test_a_sqlite_file_that_is_named_is_made_by_registration_alone(empty_registry: Project, tmp_path: Path) -> None:
+def test_a_sqlite_file_that_is_named_is_made_by_registration_alone(empty_registry: Run, tmp_path: Path) -> None:
     """RATCHET_TRACKING_URI may name a file: who reads it while it is away makes none, and its absence is told."""
     path = tmp_path / "shared.db"
-    project = replace(noshow_project(tmp_path / "project"), environment=Environment(tracking_uri=f"sqlite:///{path}"))
-    assert NOTHING.items() <= status(ModelRegistry.open(project)).items()
+    run = replace(noshow_project(tmp_path / "project"), environment=Environment(tracking_uri=f"sqlite:///{path}"))
+    assert NOTHING.items() <= status(ModelRegistry.open(run)).items()
     shutil.copy(embedded_registry.database(ModelRegistry.open(empty_registry)), path)
-    create_registry(project)
+    create_registry(run)
     path.unlink()
-    for question in (lambda project: status(ModelRegistry.open(project)), create_registry):
+    for question in (lambda run: status(ModelRegistry.open(run)), create_registry):
         with pytest.raises(RegistryError, match=r"shared\.db: is gone.*RATCHET_TRACKING_URI"):
-            question(project)
+            question(run)
     assert not path.exists()
 
 
-def test_a_registry_that_is_put_back_while_one_is_made_stays(served: Project, away: Path) -> None:
+def test_a_registry_that_is_put_back_while_one_is_made_stays(served: Run, away: Path) -> None:
     """Of a database that is being made and one that is restored meanwhile, the restored one is the registry."""
     path = embedded_registry.database(ModelRegistry.open(served))
     embedded_registry.marker(ModelRegistry.open(served)).unlink()
@@ -154,7 +152,7 @@ def test_a_registry_that_is_put_back_while_one_is_made_stays(served: Project, aw
     assert [] == list(path.parent.glob(f".{path.name}.*"))
 
 
-def test_readers_survive_a_registry_that_comes_and_goes(served: Project, tmp_path: Path) -> None:
+def test_readers_survive_a_registry_that_comes_and_goes(served: Run, tmp_path: Path) -> None:
     """Threads that read while the database is taken away and put back a hundred times see all of it or an error."""
     path, away, over = embedded_registry.database(ModelRegistry.open(served)), tmp_path / "away.db", Event()
 
@@ -178,12 +176,10 @@ def test_readers_survive_a_registry_that_comes_and_goes(served: Project, tmp_pat
     assert (inode, 2) == (path.stat().st_ino, resolve_champion(ModelRegistry.open(served)).version)
 
 
-def test_the_service_goes_on_while_the_registry_is_away(served: Project, tmp_path: Path) -> None:
+def test_the_service_goes_on_while_the_registry_is_away(served: Run, tmp_path: Path) -> None:
     """That the database is gone says nothing about the model that is loaded."""
     predictor = fixed_predictor(served)
-    serving = ModelSlot(
-        served, lambda project: replace(predictor, champion=resolve_champion(ModelRegistry.open(project)))
-    )
+    serving = ModelSlot(served, lambda run: replace(predictor, champion=resolve_champion(ModelRegistry.open(run))))
     serving.refresh()
     served.paths.serving_file.unlink()
     embedded_registry.database(ModelRegistry.open(served)).rename(tmp_path / "away.db")
@@ -191,7 +187,7 @@ def test_the_service_goes_on_while_the_registry_is_away(served: Project, tmp_pat
     assert 2 == serving.predictor.champion.version
 
 
-def test_a_registry_that_took_the_place_of_another_is_read(served: Project, empty_registry: Project) -> None:
+def test_a_registry_that_took_the_place_of_another_is_read(served: Run, empty_registry: Run) -> None:
     """A process that goes on, as the service does, looks at the file that is there now, not at the one that it opened."""
     assert 2 == champion_version(ModelRegistry.open(served))
     path = embedded_registry.database(ModelRegistry.open(served))
@@ -205,7 +201,7 @@ def test_a_registry_that_took_the_place_of_another_is_read(served: Project, empt
 ODD = "a?b [1] #%20 & 'é'"
 
 
-def test_a_moved_registry_is_used_where_it_is(served: Project, tmp_path: Path) -> None:
+def test_a_moved_registry_is_used_where_it_is(served: Run, tmp_path: Path) -> None:
     """Models, records and new runs are found in the folder that the checkout is in now, whatever its name."""
     moved = replace(served, root=served.root.rename(tmp_path / ODD))
     shutil.rmtree(moved.paths.state / "models")  # so that the registry itself has to give the files
@@ -216,7 +212,7 @@ def test_a_moved_registry_is_used_where_it_is(served: Project, tmp_path: Path) -
     assert [ODD] == [path.name for path in tmp_path.iterdir()]
 
 
-def test_after_a_move_mlflow_finds_the_models_too(served: Project, tmp_path: Path) -> None:
+def test_after_a_move_mlflow_finds_the_models_too(served: Run, tmp_path: Path) -> None:
     """Once a command has run in the new place, MLflow's own functions load what they loaded in the old one."""
     moved = replace(served, root=served.root.rename(tmp_path / "elsewhere"))
     status(ModelRegistry.open(moved))
@@ -227,7 +223,7 @@ def test_after_a_move_mlflow_finds_the_models_too(served: Project, tmp_path: Pat
     mlflow.set_tracking_uri(before)
 
 
-def test_a_copy_leaves_the_registry_it_was_copied_from_alone(served: Project, tmp_path: Path) -> None:
+def test_a_copy_leaves_the_registry_it_was_copied_from_alone(served: Run, tmp_path: Path) -> None:
     """What is logged anew in a copy of a checkout does not change the artifacts of the first."""
     before = {
         path: path.read_bytes()
@@ -247,11 +243,11 @@ def test_a_copy_leaves_the_registry_it_was_copied_from_alone(served: Project, tm
     assert 2 == resolve_champion(ModelRegistry.open(served)).version
 
 
-def test_artifacts_that_are_away_are_looked_for_by_name(served: Project, tmp_path: Path) -> None:
+def test_artifacts_that_are_away_are_looked_for_by_name(served: Run, tmp_path: Path) -> None:
     """That the folder of all artifacts is absent is no verdict on a version: nothing is refused, and it may come back."""
     folder = embedded_registry.artifacts(ModelRegistry.open(served))
     away = folder.rename(tmp_path / "away")
-    for question in (resolve_champion, lambda project: promote(project, 1, by="ann")):
+    for question in (resolve_champion, lambda run: promote(run, 1, by="ann")):
         with pytest.raises(RegistryError, match=r"its artifacts are looked for in .*mlartifacts, which is not there"):
             question(ModelRegistry.open(served))
     away.rename(folder)
@@ -260,7 +256,7 @@ def test_artifacts_that_are_away_are_looked_for_by_name(served: Project, tmp_pat
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.0], ids=["cut off", "something else"])
-def test_a_file_that_is_no_whole_database_has_to_be_restored(served: Project, kept: float) -> None:
+def test_a_file_that_is_no_whole_database_has_to_be_restored(served: Run, kept: float) -> None:
     """The remedy is about the file, not about locks or room, and to begin anew names what to delete."""
     path = embedded_registry.database(ModelRegistry.open(served))
     whole = path.read_bytes()

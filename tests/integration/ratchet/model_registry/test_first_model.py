@@ -25,13 +25,13 @@ from ratchet.model_registry.champion import champion_version, resolve_champion
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote, rollback
 from ratchet.project import step_reports as reports
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage.files import read_json
 from tests.support.accepted import accept_all
 from tests.support.mistakes import with_examples
-from tests.support.projects import committed, noshow_project
 from tests.support.registry import client, create_registry
 from tests.support.remedies import follow
+from tests.support.runs import committed, noshow_project
 from tests.support.variants import with_use_case
 from training_pipeline.dataset import dataset
 from training_pipeline.evaluate import evaluate
@@ -43,50 +43,50 @@ QUICK = {"leak_cut_offs": 1, "resamples": 200}
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A checkout with features and models, none of which was judged."""
-    project = noshow_project(committed(tmp_path_factory.mktemp("trained")), rows_per_week=150)
-    project = project.with_settings(gate=project.settings.gate.model_copy(update=QUICK))
-    accept_all(project)
-    reports.run_step(project, "validate", lambda _: {"rows": {}, "reasons": {}})
-    featurize(project)
-    materialize(project)
-    dataset(project)
-    train(project)
-    create_registry(project)  # once for all
-    return project
+    run = noshow_project(committed(tmp_path_factory.mktemp("trained")), rows_per_week=150)
+    run = run.with_settings(gate=run.settings.gate.model_copy(update=QUICK))
+    accept_all(run)
+    reports.run_step(run, "validate", lambda _: {"rows": {}, "reasons": {}})
+    featurize(run)
+    materialize(run)
+    dataset(run)
+    train(run)
+    create_registry(run)  # once for all
+    return run
 
 
 @pytest.fixture(scope="module")
-def judged_once(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def judged_once(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A checkout in which both models are good and were judged."""
-    project = copied(trained, tmp_path_factory.mktemp("judged"))
-    reports.run_step(project, "evaluate", evaluate)
-    return project
+    run = copied(trained, tmp_path_factory.mktemp("judged"))
+    reports.run_step(run, "evaluate", evaluate)
+    return run
 
 
 @pytest.fixture
-def judged(judged_once: Project, tmp_path: Path) -> Project:
+def judged(judged_once: Run, tmp_path: Path) -> Run:
     """A test's own checkout, in which both models are good and were judged, and nothing serves."""
     return copied(judged_once, tmp_path)
 
 
-def copied(project: Project, folder: Path) -> Project:
+def copied(run: Run, folder: Path) -> Run:
     """The project with all its files elsewhere."""
-    shutil.copytree(project.root, folder / "copy")
-    return replace(project, root=folder / "copy")
+    shutil.copytree(run.root, folder / "copy")
+    return replace(run, root=folder / "copy")
 
 
-def grouped_by_nothing(project: Project, baseline: Baseline = (("hour",), ())) -> Project:
+def grouped_by_nothing(run: Run, baseline: Baseline = (("hour",), ())) -> Run:
     """The project with a baseline that groups by what says nothing of the label, or not at all, trained and judged."""
-    project = with_use_case(project, baseline=baseline)
-    train(project)
-    reports.run_step(project, "evaluate", evaluate)
-    return project
+    run = with_use_case(run, baseline=baseline)
+    train(run)
+    reports.run_step(run, "evaluate", evaluate)
+    return run
 
 
-def record(project: Project, name: str) -> GateRecord:
-    return gate_record.read(project.paths.gate / f"{name}.json")
+def record(run: Run, name: str) -> GateRecord:
+    return gate_record.read(run.paths.gate / f"{name}.json")
 
 
 def failed(made: GateRecord) -> set[str]:
@@ -95,52 +95,52 @@ def failed(made: GateRecord) -> set[str]:
 
 @pytest.mark.parametrize("baseline", [(("hour",), ()), ((),)], ids=["of an hour", "constant"])
 def test_a_good_candidate_is_the_first_where_the_baseline_explains_nothing(
-    trained: Project, tmp_path: Path, baseline: Baseline
+    trained: Run, tmp_path: Path, baseline: Baseline
 ) -> None:
     """The baseline is refused, the candidate is compared with it and with a constant, and serves; there is no way back."""
-    project = grouped_by_nothing(copied(trained, tmp_path), baseline)
-    assert "first:over-constant" in failed(record(project, "baseline"))
-    candidate = record(project, "candidate")
+    run = grouped_by_nothing(copied(trained, tmp_path), baseline)
+    assert "first:over-constant" in failed(record(run, "baseline"))
+    candidate = record(run, "candidate")
     assert (None, "superior") == (candidate.champion, candidate.verdict)
     assert {"first:over-reference", "first:over-constant"} <= {check.name for check in candidate.checks}
-    assert "serving" == register(project)["candidate"]["status"]
-    assert candidate.candidate == load_champion(ModelRegistry.open(project)).model.digest
+    assert "serving" == register(run)["candidate"]["status"]
+    assert candidate.candidate == load_champion(ModelRegistry.open(run)).model.digest
     with pytest.raises(RegistryError):
-        rollback(ModelRegistry.open(project), by="ann", reason="to see")
-    assert candidate.candidate == resolve_champion(ModelRegistry.open(project)).model.digest
+        rollback(ModelRegistry.open(run), by="ann", reason="to see")
+    assert candidate.candidate == resolve_champion(ModelRegistry.open(run)).model.digest
 
 
-def test_labels_of_pure_noise_let_nothing_serve(trained: Project, tmp_path: Path) -> None:
+def test_labels_of_pure_noise_let_nothing_serve(trained: Run, tmp_path: Path) -> None:
     """Neither beats a constant beyond chance; the summary shows why, as far as reports go."""
     number = _.request_id.right(4).cast("int64")
     noise = ((number * 7919) % 13 < 4).cast("float64")
-    project = with_examples(copied(trained, tmp_path), lambda rows: rows.mutate(label=noise))
-    featurize(project)
-    dataset(project)
-    train(project)
-    reports.run_step(project, "evaluate", evaluate)
-    reports.run_step(project, "register", register)
+    run = with_examples(copied(trained, tmp_path), lambda rows: rows.mutate(label=noise))
+    featurize(run)
+    dataset(run)
+    train(run)
+    reports.run_step(run, "evaluate", evaluate)
+    reports.run_step(run, "register", register)
     for name in ("baseline", "candidate"):
-        assert {"first:over-constant", "first:over-reference"} & failed(record(project, name))
-    assert champion_version(ModelRegistry.open(project)) is None
+        assert {"first:over-constant", "first:over-reference"} & failed(record(run, name))
+    assert champion_version(ModelRegistry.open(run)) is None
     with pytest.raises(RegistryError):
-        load_champion(ModelRegistry.open(project))
-    summary = build(project)
-    write(project, summary)
-    assert summary == read_json(project.paths.reports / "summary.json")
+        load_champion(ModelRegistry.open(run))
+    summary = build(run)
+    write(run, summary)
+    assert summary == read_json(run.paths.reports / "summary.json")
     told = render(summary)
     assert "no version serves" in told
     assert "✗ first:over-" in told
     assert "make serve" not in told
 
 
-def problem(project: Project, version: int) -> RatchetError:
+def problem(run: Run, version: int) -> RatchetError:
     with pytest.raises(GateError) as refused:
-        promote(ModelRegistry.open(project), version, by="ann", reason="please")
+        promote(ModelRegistry.open(run), version, by="ann", reason="please")
     return refused.value
 
 
-def test_bounds_that_were_changed_ask_for_another_judgement_which_helps(judged: Project) -> None:
+def test_bounds_that_were_changed_ask_for_another_judgement_which_helps(judged: Run) -> None:
     """Judged by the bounds of before, a model is refused; the commands in the message have it serve."""
     gate = judged.settings.gate.model_copy(update={"min_skill": 0.001})
     changed = judged.with_settings(gate=gate)
@@ -151,7 +151,7 @@ def test_bounds_that_were_changed_ask_for_another_judgement_which_helps(judged: 
     assert record(changed, "candidate").candidate == resolve_champion(ModelRegistry.open(changed)).model.digest
 
 
-def test_a_model_that_was_compared_with_one_that_does_not_serve_is_led_on(judged: Project) -> None:
+def test_a_model_that_was_compared_with_one_that_does_not_serve_is_led_on(judged: Run) -> None:
     """The message names what to promote first, and the commands that judge again do both."""
     version = offer(ModelRegistry.open(judged), judged.paths.models / "candidate", record(judged, "candidate"))
     refused = problem(judged, version)
@@ -161,7 +161,7 @@ def test_a_model_that_was_compared_with_one_that_does_not_serve_is_led_on(judged
 
 
 @pytest.mark.parametrize("lost", [("gate.key", "gate.pub"), ("gate.key",)])
-def test_a_lost_key_leads_to_beginning_anew(judged: Project, lost: tuple[str, ...]) -> None:
+def test_a_lost_key_leads_to_beginning_anew(judged: Run, lost: tuple[str, ...]) -> None:
     """Whichever half is lost: what the error tells, done to the letter, ends with a model that serves."""
     register(judged)
     for name in lost:
@@ -177,7 +177,7 @@ def test_a_lost_key_leads_to_beginning_anew(judged: Project, lost: tuple[str, ..
     assert record(judged, "candidate").candidate == load_champion(ModelRegistry.open(judged)).model.digest
 
 
-def test_a_lost_public_half_is_made_again(judged: Project) -> None:
+def test_a_lost_public_half_is_made_again(judged: Run) -> None:
     """The private half is there: no one has to begin anew."""
     (judged.paths.shared_state / "keys" / "gate.pub").unlink()
     with pytest.raises(GateError) as error:
@@ -186,7 +186,7 @@ def test_a_lost_public_half_is_made_again(judged: Project) -> None:
     gate_record.verify(record(judged, "baseline"), record(judged, "baseline").candidate, Gate.open(judged))
 
 
-def test_changed_features_lead_to_the_reason_why_the_new_model_does_not_serve(judged: Project) -> None:
+def test_changed_features_lead_to_the_reason_why_the_new_model_does_not_serve(judged: Run) -> None:
     """The champion's code was never committed, so that no model on other features can be compared: the summary says so."""
     shutil.rmtree(judged.root / ".git")
     train(judged)

@@ -17,8 +17,8 @@ from ratchet.model_registry.promotion import promote, release, rollback
 from ratchet.model_registry.sensors import sense
 from ratchet.model_registry.status import status
 from ratchet.project import step_reports as reports
-from ratchet.project.project import Project
 from ratchet.project.reconcile import reconcile
+from ratchet.project.run import Run
 from ratchet.storage import sqlite
 from tests.support.models import save_noshow
 from tests.support.registry import (
@@ -35,62 +35,62 @@ from tests.support.registry import (
 from tests.support.remedies import follow
 from training_pipeline.register import register
 
-Lose = Callable[[Project, int], None]
+Lose = Callable[[Run, int], None]
 
 
-def lose_files(project: Project, version: int) -> None:
+def lose_files(run: Run, version: int) -> None:
     """The model's files go, and this checkout's copy of them."""
-    shutil.rmtree(project.paths.state / "models", ignore_errors=True)
-    (artifacts(project, version) / "model.skops").unlink()
+    shutil.rmtree(run.paths.state / "models", ignore_errors=True)
+    (artifacts(run, version) / "model.skops").unlink()
 
 
-def spoil_files(project: Project, version: int) -> None:
+def spoil_files(run: Run, version: int) -> None:
     """The model's archive becomes another one."""
-    shutil.rmtree(project.paths.state / "models", ignore_errors=True)
-    (artifacts(project, version) / "model.skops").write_bytes(b"other")
+    shutil.rmtree(run.paths.state / "models", ignore_errors=True)
+    (artifacts(run, version) / "model.skops").write_bytes(b"other")
 
 
-def lose_record(project: Project, version: int) -> None:
-    stored_record(project, version).unlink()
+def lose_record(run: Run, version: int) -> None:
+    stored_record(run, version).unlink()
 
 
-def open_problem(project: Project) -> RegistryError:
+def open_problem(run: Run) -> RegistryError:
     """Why nothing may serve."""
     with pytest.raises(RegistryError) as caught:
-        resolve_champion(ModelRegistry.open(project))
+        resolve_champion(ModelRegistry.open(run))
     return caught.value
 
 
 @pytest.fixture
-def registered(served: Project) -> Project:
+def registered(served: Run) -> Run:
     """A project whose register step has reported, as after `dvc repro`."""
     reports.run_step(served, "register", register)
     return served
 
 
-def lose_folder(project: Project, version: int) -> None:
+def lose_folder(run: Run, version: int) -> None:
     """All that MLflow has of the model goes, and this checkout's copy."""
-    shutil.rmtree(project.paths.state / "models", ignore_errors=True)
-    shutil.rmtree(artifacts(project, version))
+    shutil.rmtree(run.paths.state / "models", ignore_errors=True)
+    shutil.rmtree(artifacts(run, version))
 
 
-def lose_description(project: Project, version: int) -> None:
+def lose_description(run: Run, version: int) -> None:
     """Only the file goes that MLflow loads a model by."""
-    (artifacts(project, version) / "MLmodel").unlink()
+    (artifacts(run, version) / "MLmodel").unlink()
 
 
-def loaded_by_mlflow(project: Project) -> object:
+def loaded_by_mlflow(run: Run) -> object:
     """The model that everybody gets who asks MLflow for the champion."""
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(sqlite.url(embedded.database(ModelRegistry.open(project))))
+    mlflow.set_tracking_uri(sqlite.url(embedded.database(ModelRegistry.open(run))))
     try:
-        return mlflow.pyfunc.load_model(f"models:/{project.scope.namespace}@champion")
+        return mlflow.pyfunc.load_model(f"models:/{run.scope.namespace}@champion")
     finally:
         mlflow.set_tracking_uri(before)
 
 
 @pytest.mark.parametrize("lose", [lose_files, spoil_files, lose_record, lose_folder])
-def test_what_a_serving_version_lost_is_noticed_and_put_back(registered: Project, lose: Lose) -> None:
+def test_what_a_serving_version_lost_is_noticed_and_put_back(registered: Run, lose: Lose) -> None:
     """The sensor names its digest; the command in the message gives the version back its own files and record."""
     lose(registered, 2)
     assert sense([ModelRegistry.open(registered)])[registered.scope.namespace]["missing"] == [candidate().digest]
@@ -128,7 +128,7 @@ def remove_requirements(folder: Path) -> None:
     ],
 )
 def test_what_mlflow_lost_is_put_back_from_the_copy(
-    registered: Project, spoil: Callable[[Path], None], step: Callable[[Project], object]
+    registered: Run, spoil: Callable[[Path], None], step: Callable[[Run], object]
 ) -> None:
     """Though what serves is whole for Ratchet itself; the run that notices puts it back to the byte, and then is quiet."""
     resolve_champion(ModelRegistry.open(registered))  # makes the copy
@@ -142,13 +142,13 @@ def test_what_mlflow_lost_is_put_back_from_the_copy(
     assert loaded_by_mlflow(registered)
 
 
-def test_a_file_of_somebody_else_s_is_no_loss(registered: Project) -> None:
+def test_a_file_of_somebody_else_s_is_no_loss(registered: Run) -> None:
     """What was logged is there."""
     (artifacts(registered, 2) / "notes.txt").write_text("good", encoding="utf-8")
     assert sense([ModelRegistry.open(registered)])[registered.scope.namespace]["missing"] == []
 
 
-def test_a_champion_of_which_the_last_training_knows_nothing_is_put_back_too(registered: Project) -> None:
+def test_a_champion_of_which_the_last_training_knows_nothing_is_put_back_too(registered: Run) -> None:
     """The copy is what is needed, not the trained model."""
     resolve_champion(ModelRegistry.open(registered))
     save_noshow(candidate(5), registered.paths.models / "candidate")
@@ -158,7 +158,7 @@ def test_a_champion_of_which_the_last_training_knows_nothing_is_put_back_too(reg
 
 
 @pytest.mark.parametrize("spoil", [lose_folder, lose_description])
-def test_nothing_is_written_where_the_folder_of_all_artifacts_is_away(registered: Project, spoil: Lose) -> None:
+def test_nothing_is_written_where_the_folder_of_all_artifacts_is_away(registered: Run, spoil: Lose) -> None:
     """It may come back: no other takes its place."""
     resolve_champion(ModelRegistry.open(registered))
     spoil(registered, 2)
@@ -168,7 +168,7 @@ def test_nothing_is_written_where_the_folder_of_all_artifacts_is_away(registered
 
 
 @pytest.mark.parametrize("is_deleted", [True, False])
-def test_the_alias_that_everybody_loads_is_restored(registered: Project, is_deleted: bool) -> None:
+def test_the_alias_that_everybody_loads_is_restored(registered: Run, is_deleted: bool) -> None:
     """Deleted, or moved to a version that is refused: the sensor makes reconcile run, and that puts it back."""
     before = registered.paths.requested_file.read_bytes() if registered.paths.requested_file.exists() else b""
     if is_deleted:
@@ -184,7 +184,7 @@ def test_the_alias_that_everybody_loads_is_restored(registered: Project, is_dele
     assert sense([ModelRegistry.open(registered)])[registered.scope.namespace]["champion"] is None
 
 
-def test_the_baseline_that_a_rollback_leads_to_is_put_back_too(registered: Project) -> None:
+def test_the_baseline_that_a_rollback_leads_to_is_put_back_too(registered: Run) -> None:
     """It is noticed before anybody needs it."""
     lose_files(registered, 1)
     assert sense([ModelRegistry.open(registered)])[registered.scope.namespace]["missing"] == [baseline().digest]
@@ -192,7 +192,7 @@ def test_the_baseline_that_a_rollback_leads_to_is_put_back_too(registered: Proje
     assert rollback(ModelRegistry.open(registered), by="ann", reason="slow")["champion"]["version"] == 1
 
 
-def test_nothing_but_the_very_files_that_were_judged_is_put_back(registered: Project) -> None:
+def test_nothing_but_the_very_files_that_were_judged_is_put_back(registered: Run) -> None:
     """What was trained meanwhile, with the same digest but other files, takes no place of evidence."""
     lose_files(registered, 2)
     (registered.paths.models / "candidate" / "reference.parquet").write_bytes(b"other")
@@ -201,7 +201,7 @@ def test_nothing_but_the_very_files_that_were_judged_is_put_back(registered: Pro
 
 
 @pytest.mark.parametrize("command", ["ratchet rollback", "ratchet promote"])
-def test_a_serving_version_that_was_deleted_gives_way_as_the_message_says(registered: Project, command: str) -> None:
+def test_a_serving_version_that_was_deleted_gives_way_as_the_message_says(registered: Run, command: str) -> None:
     """Either way of it leads to the version before."""
     client(registered).delete_model_version(registered.scope.namespace, "2")
     remedy = open_problem(registered).remedy
@@ -209,7 +209,7 @@ def test_a_serving_version_that_was_deleted_gives_way_as_the_message_says(regist
     assert resolve_champion(ModelRegistry.open(registered)).version == 1
 
 
-def test_what_waits_for_a_person_serves_by_the_command_that_stands_on_it(served: Project) -> None:
+def test_what_waits_for_a_person_serves_by_the_command_that_stands_on_it(served: Run) -> None:
     """The status names a command to promote, which ends the hold."""
     rollback(ModelRegistry.open(served), by="ann", reason="slow")
     version = offer_model(served, candidate(5), baseline().digest)
@@ -218,7 +218,7 @@ def test_what_waits_for_a_person_serves_by_the_command_that_stands_on_it(served:
 
 
 @pytest.mark.parametrize("tag", ["ratchet.history.000001", "ratchet.history.000002"])
-def test_an_edited_history_makes_reconcile_run_and_say_so(registered: Project, tag: str) -> None:
+def test_an_edited_history_makes_reconcile_run_and_say_so(registered: Run, tag: str) -> None:
     """DVC sees it in the file that reconcile depends on; once the tag is restored the file is as it was."""
     before = registered.paths.requested_file.read_bytes()
     text = client(registered).get_registered_model(registered.scope.namespace).tags[tag]
@@ -232,7 +232,7 @@ def test_an_edited_history_makes_reconcile_run_and_say_so(registered: Project, t
     assert registered.paths.requested_file.read_bytes() == before
 
 
-def test_a_history_that_ends_before_what_serves_is_noticed(registered: Project) -> None:
+def test_a_history_that_ends_before_what_serves_is_noticed(registered: Run) -> None:
     """The last entry deleted by hand names another version than the serving file does."""
     client(registered).delete_registered_model_tag(registered.scope.namespace, "ratchet.history.000002")
     assert sense([ModelRegistry.open(registered)])[registered.scope.namespace]["history"] == 1
@@ -240,7 +240,7 @@ def test_a_history_that_ends_before_what_serves_is_noticed(registered: Project) 
     assert sense([ModelRegistry.open(registered)])[registered.scope.namespace]["history"] is None
 
 
-def test_releasing_and_promoting_in_any_order_leaves_the_hold_of_a_rollback_alone(served: Project) -> None:
+def test_releasing_and_promoting_in_any_order_leaves_the_hold_of_a_rollback_alone(served: Run) -> None:
     """A rollback after a release holds again, and one to nowhere changes nothing."""
     rollback(ModelRegistry.open(served), by="ann", reason="slow")
     release(ModelRegistry.open(served), by="ann", reason="fixed")
@@ -253,7 +253,7 @@ def test_releasing_and_promoting_in_any_order_leaves_the_hold_of_a_rollback_alon
 
 
 @pytest.mark.parametrize(("by", "reason"), [("ann", ""), ("ann", " \t"), ("", "slow")])
-def test_no_hold_begins_or_ends_without_a_name_and_a_reason(served: Project, by: str, reason: str) -> None:
+def test_no_hold_begins_or_ends_without_a_name_and_a_reason(served: Run, by: str, reason: str) -> None:
     """The history would say of neither why; nothing is written."""
     for entry in (rollback, release):
         with pytest.raises(RegistryError, match="name and a reason"):

@@ -16,7 +16,7 @@ from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote, reconcile, rollback
 from ratchet.model_registry.status import status
 from ratchet.models.model import Model
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from tests.support.models import noshow_candidate, noshow_contract
 from tests.support.registry import WORSE, client, move, offer_model, statuses
 from tests.support.remedies import follow
@@ -24,35 +24,35 @@ from tests.support.variants import with_use_case
 
 
 @pytest.fixture
-def changed(served: Project) -> Project:
+def changed(served: Run) -> Run:
     """The project `served`, versions 1 and 2 of which were trained on more features than its code now computes."""
     inputs = {name: kind for name, kind in served.use_case.inputs.items() if name != "hour"}
     return with_use_case(served, inputs=inputs)
 
 
-def on_its_features(project: Project, trees: int = 5) -> Model:
+def on_its_features(run: Run, trees: int = 5) -> Model:
     """A model on the features that the project's code computes."""
-    contract = noshow_contract(project).model_copy(update={"inputs": dict(project.use_case.inputs)})
+    contract = noshow_contract(run).model_copy(update={"inputs": dict(run.use_case.inputs)})
     return noshow_candidate(contract, rows=600, trees=trees)
 
 
-def offered(project: Project, trees: int = 5, **evidence: object) -> int:
+def offered(run: Run, trees: int = 5, **evidence: object) -> int:
     """The version of such a model, which beats what serves."""
     return offer_model(
-        project, on_its_features(project, trees), resolve_champion(ModelRegistry.open(project)).model.digest, **evidence
+        run, on_its_features(run, trees), resolve_champion(ModelRegistry.open(run)).model.digest, **evidence
     )
 
 
-def ask_to_go_back(project: Project) -> None:
-    rollback(ModelRegistry.open(project), by="ann", reason="slow")
+def ask_to_go_back(run: Run) -> None:
+    rollback(ModelRegistry.open(run), by="ann", reason="slow")
 
 
-def ask_for_the_second(project: Project) -> None:
-    promote(ModelRegistry.open(project), 2, by="ann", reason="it was better")
+def ask_for_the_second(run: Run) -> None:
+    promote(ModelRegistry.open(run), 2, by="ann", reason="it was better")
 
 
 @pytest.mark.parametrize("ask", [ask_to_go_back, ask_for_the_second])
-def test_nobody_can_ask_for_what_this_code_cannot_serve(changed: Project, ask: Callable[[Project], None]) -> None:
+def test_nobody_can_ask_for_what_this_code_cannot_serve(changed: Run, ask: Callable[[Run], None]) -> None:
     """The error names both feature services and the commit of the version, and what served goes on serving."""
     assert offered(changed) == champion_version(ModelRegistry.open(changed)) == 3
     with pytest.raises(GateError) as caught:
@@ -67,7 +67,7 @@ def test_nobody_can_ask_for_what_this_code_cannot_serve(changed: Project, ask: C
     )
 
 
-def test_a_rollback_that_cannot_be_leaves_no_request(changed: Project, served: Project) -> None:
+def test_a_rollback_that_cannot_be_leaves_no_request(changed: Run, served: Run) -> None:
     """A reconcile by the former code grants nothing that nobody asks for any more."""
     offered(changed)
     with pytest.raises(GateError):
@@ -76,7 +76,7 @@ def test_a_rollback_that_cannot_be_leaves_no_request(changed: Project, served: P
     assert 3 == reconcile(ModelRegistry.open(served))["champion"]["version"]
 
 
-def test_the_refusal_names_a_version_that_can_serve(changed: Project) -> None:
+def test_the_refusal_names_a_version_that_can_serve(changed: Run) -> None:
     """Where another version on the present features served, its command leads there."""
     offered(changed)
     offered(changed, trees=7)
@@ -87,7 +87,7 @@ def test_the_refusal_names_a_version_that_can_serve(changed: Project) -> None:
     assert 4 == load_champion(ModelRegistry.open(changed)).version
 
 
-def test_where_the_serving_version_was_deleted_no_rollback_is_proposed_that_cannot_be(changed: Project) -> None:
+def test_where_the_serving_version_was_deleted_no_rollback_is_proposed_that_cannot_be(changed: Run) -> None:
     """The version before is on features that this code does not compute."""
     offered(changed)
     client(changed).delete_model_version(changed.scope.namespace, "3")
@@ -95,7 +95,7 @@ def test_where_the_serving_version_was_deleted_no_rollback_is_proposed_that_cann
 
 
 @pytest.mark.parametrize("alias", ["requested", "champion"])
-def test_a_hand_in_mlflow_makes_nothing_serve_that_this_code_cannot(changed: Project, alias: str) -> None:
+def test_a_hand_in_mlflow_makes_nothing_serve_that_this_code_cannot(changed: Run, alias: str) -> None:
     """The reconcile refuses it on the version, and `champion` is where it was."""
     offered(changed)
     move(changed, alias, 2)
@@ -105,22 +105,22 @@ def test_a_hand_in_mlflow_makes_nothing_serve_that_this_code_cannot(changed: Pro
     assert 3 == load_champion(ModelRegistry.open(changed)).version
 
 
-def test_no_policy_promotes_what_this_code_cannot_serve(served: Project, changed: Project) -> None:
+def test_no_policy_promotes_what_this_code_cannot_serve(served: Run, changed: Run) -> None:
     """A superior model that was trained before the code changed, and is registered after it."""
     offer_model(changed, on_its_features(served), resolve_champion(ModelRegistry.open(changed)).model.digest)
     assert 2 == champion_version(ModelRegistry.open(changed))
     assert "feature service" in statuses(changed)[-1]
 
 
-def objection(project: Project) -> GateError:
+def objection(run: Run) -> GateError:
     with pytest.raises(GateError, match="was trained on feature service") as caught:
-        load_champion(ModelRegistry.open(project))
+        load_champion(ModelRegistry.open(run))
     return caught.value
 
 
 @pytest.mark.parametrize("is_held", [True, False])
 def test_where_the_code_changed_under_the_champion_a_version_that_can_serve_is_named(
-    served: Project, changed: Project, is_held: bool
+    served: Run, changed: Run, is_held: bool
 ) -> None:
     """The code of before rolled back to, or promoted, what today's cannot serve: the command leads to what it can."""
     offered(changed)
@@ -137,7 +137,7 @@ def test_where_the_code_changed_under_the_champion_a_version_that_can_serve_is_n
     assert 3 == load_champion(ModelRegistry.open(changed)).version
 
 
-def test_a_superior_model_that_waits_for_the_end_of_a_hold_is_named(served: Project, changed: Project) -> None:
+def test_a_superior_model_that_waits_for_the_end_of_a_hold_is_named(served: Run, changed: Run) -> None:
     """A training after the rollback made it; asking for it ends the hold."""
     rollback(ModelRegistry.open(served), by="ann", reason="slow")
     version = offered(changed)
@@ -146,7 +146,7 @@ def test_a_superior_model_that_waits_for_the_end_of_a_hold_is_named(served: Proj
     assert version == load_champion(ModelRegistry.open(changed)).version
 
 
-def test_a_refused_model_on_the_present_features_is_named_with_its_reason(changed: Project) -> None:
+def test_a_refused_model_on_the_present_features_is_named_with_its_reason(changed: Run) -> None:
     """Training again would make the same one."""
     offered(changed, gain=WORSE)
     text = objection(changed).remedy
@@ -155,7 +155,7 @@ def test_a_refused_model_on_the_present_features_is_named_with_its_reason(change
 
 
 @pytest.mark.parametrize("is_held", [True, False])
-def test_the_first_model_on_the_present_features_is_trained(served: Project, changed: Project, is_held: bool) -> None:
+def test_the_first_model_on_the_present_features_is_trained(served: Run, changed: Run, is_held: bool) -> None:
     """Under a hold it is released first, or what is trained would wait."""
     if is_held:
         rollback(ModelRegistry.open(served), by="ann", reason="slow")
@@ -167,7 +167,7 @@ def test_the_first_model_on_the_present_features_is_trained(served: Project, cha
         assert offered(changed) == load_champion(ModelRegistry.open(changed)).version
 
 
-def test_uncommitted_features_have_no_commit_to_go_back_to(served: Project, changed: Project) -> None:
+def test_uncommitted_features_have_no_commit_to_go_back_to(served: Run, changed: Run) -> None:
     """The message says so, and names no commit."""
     model = on_its_features(served)
     model = replace(model, contract=model.contract.model_copy(update={"dirty": True}))

@@ -15,9 +15,8 @@ from ratchet.model_registry.promotion import promote, reconcile, release, rollba
 from ratchet.model_registry.sensors import sense
 from ratchet.model_registry.status import status
 from ratchet.project import step_reports as reports
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage.files import read_json
-from tests.support.projects import NOSHOW_END
 from tests.support.records import good_score
 from tests.support.registry import (
     NO_GAIN,
@@ -31,19 +30,20 @@ from tests.support.registry import (
     stored_record,
     with_namespace,
 )
+from tests.support.runs import NOSHOW_END
 from training_pipeline.register import register
 
 NOT_A_NUMBER = good_score(candidate(5).digest).model_copy(update={"metrics": {"log_loss": None}, "invalid": 7})
 
 
-def test_a_superior_candidate_takes_the_place_of_the_baseline(served: Project) -> None:
+def test_a_superior_candidate_takes_the_place_of_the_baseline(served: Run) -> None:
     """The baseline is version 1; a candidate that beats it serves, and the baseline is where a rollback leads."""
     found = status(ModelRegistry.open(served))
     assert (found["requested"], found["champion"], found["previous"]) == (2, 2, 1)
     assert statuses(served) == ["served", "serving"]
 
 
-def test_the_champion_is_the_model_that_was_offered(served: Project) -> None:
+def test_the_champion_is_the_model_that_was_offered(served: Run) -> None:
     """What is resolved has the candidate's digest, version and gate record, and a directory with its reference rows."""
     champion = resolve_champion(ModelRegistry.open(served))
     assert (champion.version, champion.model.digest) == (2, candidate().digest)
@@ -63,7 +63,7 @@ def test_the_champion_is_the_model_that_was_offered(served: Project) -> None:
     ids=["worse", "same", "missing gain", "missing leak check", "NaN"],
 )
 def test_a_candidate_that_is_not_shown_to_be_better_is_refused(
-    served: Project, evidence: dict[str, Any], reason: str
+    served: Run, evidence: dict[str, Any], reason: str
 ) -> None:
     """Whoever promotes it is told why; the refusal stands on the version, and what served goes on serving."""
     version = offer_model(served, candidate(5), candidate().digest, **evidence)
@@ -77,7 +77,7 @@ NOTHING = {"requested": None, "champion": None, "history": None, "missing": []}
 
 
 @pytest.mark.parametrize("alias", ["requested", "champion"])
-def test_a_moved_alias_is_written_where_dvc_looks(served: Project, unserved: Project, alias: str) -> None:
+def test_a_moved_alias_is_written_where_dvc_looks(served: Run, unserved: Run, alias: str) -> None:
     """It shows until it serves; where nothing is requested, or nothing was ever registered, nothing shows."""
     names = [served.scope.namespace, with_namespace(unserved).scope.namespace]
     stores = [ModelRegistry.open(served), ModelRegistry.open(with_namespace(unserved))]
@@ -90,7 +90,7 @@ def test_a_moved_alias_is_written_where_dvc_looks(served: Project, unserved: Pro
     assert nothing == read_json(served.paths.requested_file)
 
 
-def test_a_refused_request_stays_to_be_seen(served: Project) -> None:
+def test_a_refused_request_stays_to_be_seen(served: Run) -> None:
     """Until it is taken back, so that nobody believes that it was granted."""
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     move(served, "requested", version)
@@ -99,7 +99,7 @@ def test_a_refused_request_stays_to_be_seen(served: Project) -> None:
 
 
 @pytest.mark.parametrize("alias", ["requested", "champion"])
-def test_the_alias_that_everybody_loads_never_stays_at_a_refused_version(served: Project, alias: str) -> None:
+def test_the_alias_that_everybody_loads_never_stays_at_a_refused_version(served: Run, alias: str) -> None:
     """Whichever alias a hand moved: the reason stands on the version, and `champion` is at what serves."""
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     move(served, alias, version)
@@ -109,7 +109,7 @@ def test_the_alias_that_everybody_loads_never_stays_at_a_refused_version(served:
     assert "refused" in statuses(served)[-1]
 
 
-def test_the_champion_is_what_the_history_says(served: Project) -> None:
+def test_the_champion_is_what_the_history_says(served: Run) -> None:
     """A hand on the alias, or a deleted one, changes nothing of what serves."""
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     move(served, "champion", version)
@@ -123,7 +123,7 @@ def test_the_champion_is_what_the_history_says(served: Project) -> None:
     assert client(served).get_model_version_by_alias(served.scope.namespace, "champion").version == 2
 
 
-def test_the_very_model_that_serves_is_no_candidate(served: Project) -> None:
+def test_the_very_model_that_serves_is_no_candidate(served: Run) -> None:
     """A record that compares a model with itself promotes nothing and replaces no evidence."""
     before = stored_record(served, 2).read_bytes()
     assert offer_model(served, candidate(), candidate().digest) == 2
@@ -131,7 +131,7 @@ def test_the_very_model_that_serves_is_no_candidate(served: Project) -> None:
     assert len(status(ModelRegistry.open(served))["history"]) == 2
 
 
-def test_a_record_against_another_champion_is_refused(served: Project) -> None:
+def test_a_record_against_another_champion_is_refused(served: Run) -> None:
     """A candidate that was compared with a model that serves no more has to be evaluated again."""
     version = offer_model(served, candidate(5), baseline().digest)
     compared, serving = baseline().digest[:12], candidate().digest[:12]
@@ -142,14 +142,14 @@ def test_a_record_against_another_champion_is_refused(served: Project) -> None:
         promote(ModelRegistry.open(served), version, by="ann")
 
 
-def test_a_first_version_that_was_compared_with_nothing_must_be_first(served: Project) -> None:
+def test_a_first_version_that_was_compared_with_nothing_must_be_first(served: Run) -> None:
     """A record without champion lets a model serve only where nothing serves."""
     version = offer_model(served, candidate(5), None)
     assert statuses(served)[version - 1] == f"refused: it compares with nothing, but {candidate().digest[:12]} serves"
 
 
 @pytest.mark.parametrize("alias", ["requested", "champion"])
-def test_moving_an_alias_in_mlflow_is_a_request(served: Project, alias: str) -> None:
+def test_moving_an_alias_in_mlflow_is_a_request(served: Run, alias: str) -> None:
     """What was asked for in MLflow's own UI is judged by the next reconcile, and the history says where it came from."""
     move(served, alias, 1)
     assert reconcile(ModelRegistry.open(served))["champion"] == {
@@ -162,15 +162,15 @@ def test_moving_an_alias_in_mlflow_is_a_request(served: Project, alias: str) -> 
     assert reconcile(ModelRegistry.open(served))["champion"]["version"] == 1
 
 
-def better(project: Project, trees: int = 5, **made_by: Any) -> int:
+def better(run: Run, trees: int = 5, **made_by: Any) -> int:
     """The version of a model that beats what serves, made in the given way."""
     model = candidate(trees)
     model = replace(model, contract=model.contract.model_copy(update=made_by))
-    return offer_model(project, model, resolve_champion(ModelRegistry.open(project)).model.digest)
+    return offer_model(run, model, resolve_champion(ModelRegistry.open(run)).model.digest)
 
 
 @pytest.mark.parametrize("made_by", [{"dirty": True}, {"experiment": "risky-name"}])
-def test_uncommitted_work_serves_by_a_person_s_word_alone(served: Project, made_by: dict[str, Any]) -> None:
+def test_uncommitted_work_serves_by_a_person_s_word_alone(served: Run, made_by: dict[str, Any]) -> None:
     """The policy leaves it to wait with the reason on it, and moves no alias; a person may ask for it by name."""
     version = better(served, **made_by)
     found = status(ModelRegistry.open(served))
@@ -180,13 +180,13 @@ def test_uncommitted_work_serves_by_a_person_s_word_alone(served: Project, made_
     assert resolve_champion(ModelRegistry.open(served)).version == version
 
 
-def test_a_model_made_again_from_a_commit_is_promoted_by_policy(served: Project) -> None:
+def test_a_model_made_again_from_a_commit_is_promoted_by_policy(served: Run) -> None:
     """What waited because it was uncommitted serves once the same model comes from a clean commit."""
     version = better(served, dirty=True)
     assert better(served) == version == champion_version(ModelRegistry.open(served))
 
 
-def test_a_rollback_holds_until_it_is_released(served: Project) -> None:
+def test_a_rollback_holds_until_it_is_released(served: Run) -> None:
     """No policy promotes over it; after the release the next superior candidate is promoted again."""
     rollback(ModelRegistry.open(served), by="ann", reason="slow")
     better(served)
@@ -202,7 +202,7 @@ def test_a_rollback_holds_until_it_is_released(served: Project) -> None:
     assert better(served, trees=7) == champion_version(ModelRegistry.open(served))
 
 
-def test_a_promotion_by_a_person_ends_a_hold(served: Project) -> None:
+def test_a_promotion_by_a_person_ends_a_hold(served: Run) -> None:
     """Who asks for a version after a rollback has decided anew."""
     rollback(ModelRegistry.open(served), by="ann", reason="slow")
     promote(ModelRegistry.open(served), 2, by="ann", reason="not so slow")
@@ -211,7 +211,7 @@ def test_a_promotion_by_a_person_ends_a_hold(served: Project) -> None:
 
 
 @pytest.mark.parametrize("alias", ["requested", "champion"])
-def test_a_rollback_by_hand_in_mlflow_holds_too(served: Project, alias: str) -> None:
+def test_a_rollback_by_hand_in_mlflow_holds_too(served: Run, alias: str) -> None:
     """A version that served before, asked for by an alias, is a person's rollback like any other."""
     move(served, alias, 1)
     reconcile(ModelRegistry.open(served))
@@ -219,7 +219,7 @@ def test_a_rollback_by_hand_in_mlflow_holds_too(served: Project, alias: str) -> 
     assert champion_version(ModelRegistry.open(served)) == 1
 
 
-def test_a_release_leads_a_rollback_no_other_way(served: Project) -> None:
+def test_a_release_leads_a_rollback_no_other_way(served: Run) -> None:
     """It is an entry that moves nothing: the way back is the one that it was."""
     offer_model(served, candidate(5), candidate().digest)
     rollback(ModelRegistry.open(served), by="ann", reason="slow")
@@ -228,14 +228,14 @@ def test_a_release_leads_a_rollback_no_other_way(served: Project) -> None:
     assert rollback(ModelRegistry.open(served), by="ann", reason="slow, too")["champion"]["version"] == 1
 
 
-def test_there_is_nothing_to_release_without_a_rollback(served: Project) -> None:
+def test_there_is_nothing_to_release_without_a_rollback(served: Run) -> None:
     """Releasing twice is an error that says so, and writes nothing."""
     with pytest.raises(RegistryError, match="no rollback holds"):
         release(ModelRegistry.open(served), by="ann", reason="why not")
     assert len(status(ModelRegistry.open(served))["history"]) == 2
 
 
-def test_a_registry_that_lost_its_model_is_noticed_and_filled_again(served: Project) -> None:
+def test_a_registry_that_lost_its_model_is_noticed_and_filled_again(served: Run) -> None:
     """The sensor names the digests that are gone; registering again brings them back, the baseline first."""
     reports.run_step(served, "register", register)
     client(served).delete_registered_model(served.scope.namespace)
@@ -248,7 +248,7 @@ def test_a_registry_that_lost_its_model_is_noticed_and_filled_again(served: Proj
     assert resolve_champion(ModelRegistry.open(served)).model.digest == candidate().digest
 
 
-def test_a_previous_version_that_was_deleted_is_no_way_back(served: Project) -> None:
+def test_a_previous_version_that_was_deleted_is_no_way_back(served: Run) -> None:
     """Deleting the version before in MLflow disturbs nothing, but there is nothing left to roll back to."""
     client(served).delete_model_version(served.scope.namespace, "1")
     assert reconcile(ModelRegistry.open(served))["champion"]["version"] == 2
@@ -256,7 +256,7 @@ def test_a_previous_version_that_was_deleted_is_no_way_back(served: Project) -> 
         rollback(ModelRegistry.open(served), by="ann", reason="slow")
 
 
-def test_a_withdrawn_request_leaves_its_refusal(served: Project) -> None:
+def test_a_withdrawn_request_leaves_its_refusal(served: Run) -> None:
     """When `requested` goes back to what serves nothing is pending, and the refused version still says why."""
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     move(served, "requested", version)
@@ -266,7 +266,7 @@ def test_a_withdrawn_request_leaves_its_refusal(served: Project) -> None:
     assert statuses(served)[-1] == "refused: it failed ratchet:non-inferior, ratchet:superior"
 
 
-def test_a_waiver_lets_an_equal_model_serve(served: Project) -> None:
+def test_a_waiver_lets_an_equal_model_serve(served: Run) -> None:
     """A non-inferior model serves under a name, a reason and a date, which the history keeps when the tag is gone."""
     version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
     promote(
@@ -279,7 +279,7 @@ def test_a_waiver_lets_an_equal_model_serve(served: Project) -> None:
     assert waiver == {"by": "ann", "reason": "half the size", "expires": "2024-08-31T00:00:00Z"}
 
 
-def test_a_waiver_that_it_did_not_take_is_no_part_of_the_history(served: Project) -> None:
+def test_a_waiver_that_it_did_not_take_is_no_part_of_the_history(served: Run) -> None:
     """A superior model is promoted on its evidence, whatever reason and date came with the request."""
     version = offer_model(served, candidate(5), candidate().digest)
     rollback(ModelRegistry.open(served), by="ann", reason="slow")
@@ -287,14 +287,14 @@ def test_a_waiver_that_it_did_not_take_is_no_part_of_the_history(served: Project
     assert status(ModelRegistry.open(served))["history"][-1]["waiver"] is None
 
 
-def test_a_waiver_that_has_expired_waives_nothing(served: Project) -> None:
+def test_a_waiver_that_has_expired_waives_nothing(served: Run) -> None:
     """A date that has passed is as good as no waiver."""
     version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
     with pytest.raises(GateError, match="refused: it is for"):
         promote(ModelRegistry.open(served), version, by="ann", reason="half the size", until=NOSHOW_END)
 
 
-def test_a_waiver_does_not_help_a_worse_model(served: Project) -> None:
+def test_a_waiver_does_not_help_a_worse_model(served: Run) -> None:
     """Only non-inferiority can be waived through."""
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     with pytest.raises(GateError, match="it failed ratchet:non-inferior"):
@@ -303,7 +303,7 @@ def test_a_waiver_does_not_help_a_worse_model(served: Project) -> None:
         )
 
 
-def test_a_waiver_needs_a_reason(served: Project) -> None:
+def test_a_waiver_needs_a_reason(served: Run) -> None:
     """An end date alone is an error, before anything is written."""
     version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
     with pytest.raises(GateError, match="waives nothing without a name and a reason"):
@@ -311,7 +311,7 @@ def test_a_waiver_needs_a_reason(served: Project) -> None:
     assert status(ModelRegistry.open(served))["requested"] == 2
 
 
-def test_rollbacks_lead_back_step_by_step(served: Project) -> None:
+def test_rollbacks_lead_back_step_by_step(served: Run) -> None:
     """Each rollback returns to what served before that version; at the first one there is nowhere left."""
     offer_model(served, candidate(5), candidate().digest)
     versions = [rollback(ModelRegistry.open(served), by="ann", reason="slow")["champion"]["version"] for _ in range(2)]
@@ -320,7 +320,7 @@ def test_rollbacks_lead_back_step_by_step(served: Project) -> None:
         rollback(ModelRegistry.open(served), by="ann", reason="slow")
 
 
-def test_a_rollback_follows_the_history(served: Project) -> None:
+def test_a_rollback_follows_the_history(served: Run) -> None:
     """A hand that moves the alias `previous` sends nobody to a version that was rolled back before."""
     offer_model(served, candidate(5), candidate().digest)
     rollback(ModelRegistry.open(served), by="ann", reason="slow")
@@ -328,7 +328,7 @@ def test_a_rollback_follows_the_history(served: Project) -> None:
     assert 1 == rollback(ModelRegistry.open(served), by="ann", reason="slow")["champion"]["version"]
 
 
-def test_the_history_says_who_and_why(served: Project) -> None:
+def test_the_history_says_who_and_why(served: Run) -> None:
     """Every move is an entry with version, predecessor, digest, name, reason and the instant of the project's clock."""
     rollback(ModelRegistry.open(served), by="ann", reason="slow")
     assert status(ModelRegistry.open(served))["history"][1:] == [
@@ -357,7 +357,7 @@ def test_the_history_says_who_and_why(served: Project) -> None:
     ]
 
 
-def test_a_serving_version_that_was_deleted_is_named(served: Project) -> None:
+def test_a_serving_version_that_was_deleted_is_named(served: Run) -> None:
     """Reconcile says what is gone and what to do, and that leads back to a model that serves."""
     client(served).delete_model_version(served.scope.namespace, "2")
     with pytest.raises(RegistryError, match=r"version 2, which was promoted last, has been deleted.*`ratchet rollb"):
@@ -366,7 +366,7 @@ def test_a_serving_version_that_was_deleted_is_named(served: Project) -> None:
     assert resolve_champion(ModelRegistry.open(served)).version == 1
 
 
-def test_where_the_serving_version_was_deleted_a_refusal_says_what_the_requested_one_lacks(served: Project) -> None:
+def test_where_the_serving_version_was_deleted_a_refusal_says_what_the_requested_one_lacks(served: Run) -> None:
     """A non-inferior one needs a reason and a date; with both it serves."""
     version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
     client(served).delete_model_version(served.scope.namespace, "2")
@@ -376,7 +376,7 @@ def test_where_the_serving_version_was_deleted_a_refusal_says_what_the_requested
     assert resolve_champion(ModelRegistry.open(served)).version == version
 
 
-def test_nothing_serves_in_an_empty_registry(unserved: Project) -> None:
+def test_nothing_serves_in_an_empty_registry(unserved: Run) -> None:
     """Before the first promotion there is no model, and the error says what to run."""
     assert reconcile(ModelRegistry.open(unserved)) == {"champion": None, "refused": None}
     assert champion_version(ModelRegistry.open(unserved)) is None
@@ -385,7 +385,7 @@ def test_nothing_serves_in_an_empty_registry(unserved: Project) -> None:
         resolve_champion(ModelRegistry.open(unserved))
 
 
-def test_a_version_that_does_not_exist_cannot_be_promoted(served: Project) -> None:
+def test_a_version_that_does_not_exist_cannot_be_promoted(served: Run) -> None:
     """The error names the versions that there are."""
     with pytest.raises(RegistryError, match="there is no version 9, only 1, 2"):
         promote(ModelRegistry.open(served), 9, by="ann")

@@ -14,10 +14,10 @@ import pytest
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.sensors import sense
 from ratchet.project import step_reports as reports
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage.files import write_json
-from tests.support.projects import params
 from tests.support.registry import artifacts, candidate, move
+from tests.support.runs import params
 from training_pipeline.register import register
 
 SENSE = """
@@ -25,22 +25,22 @@ import sys
 from pathlib import Path
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.sensors import sense
-from ratchet.project.project import Project
-sense([ModelRegistry.open(Project.load(Path(sys.argv[1])))])
+from ratchet.project.run import Run
+sense([ModelRegistry.open(Run.load(Path(sys.argv[1])))])
 print(*sys.modules)
 """
-Change = Callable[[Project], object]
+Change = Callable[[Run], object]
 
 
-def age(project: Project, seconds: int) -> None:
+def age(run: Run, seconds: int) -> None:
     """Let every file be that old: what changed just now is looked at again in any case."""
-    for path in project.root.rglob("*"):
+    for path in run.root.rglob("*"):
         changed = path.stat().st_mtime_ns - seconds * 1_000_000_000
         os.utime(path, ns=(changed, changed))
 
 
 @pytest.fixture
-def looked_at(served: Project) -> Project:
+def looked_at(served: Run) -> Run:
     """A project, version 2 of which serves, that the sensors have looked at since it last changed."""
     reports.run_step(served, "register", register)
     sense([ModelRegistry.open(served)])
@@ -49,14 +49,14 @@ def looked_at(served: Project) -> Project:
     return served
 
 
-def modules_of_a_look(project: Project) -> set[str]:
+def modules_of_a_look(run: Run) -> set[str]:
     """What is imported when the sensors run."""
-    (project.root / "params.yaml").write_text(params(project.settings), encoding="utf-8")
-    command = [sys.executable, "-c", SENSE, str(project.root)]
+    (run.root / "params.yaml").write_text(params(run.settings), encoding="utf-8")
+    command = [sys.executable, "-c", SENSE, str(run.root)]
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
-def test_nothing_is_imported_where_nothing_has_changed(looked_at: Project) -> None:
+def test_nothing_is_imported_where_nothing_has_changed(looked_at: Run) -> None:
     """Neither MLflow nor the use case, and what was found stays."""
     before = looked_at.paths.requested_file.read_bytes(), looked_at.paths.missing_file.read_bytes()
     loaded = modules_of_a_look(looked_at)
@@ -66,30 +66,30 @@ def test_nothing_is_imported_where_nothing_has_changed(looked_at: Project) -> No
     assert "mlflow" in modules_of_a_look(looked_at)
 
 
-def request_the_first(project: Project) -> None:
-    move(project, "requested", 1)
+def request_the_first(run: Run) -> None:
+    move(run, "requested", 1)
 
 
-def lose_a_file(project: Project) -> None:
-    (artifacts(project, 2) / "model.skops").unlink()
-    shutil.rmtree(project.paths.state / "models")
+def lose_a_file(run: Run) -> None:
+    (artifacts(run, 2) / "model.skops").unlink()
+    shutil.rmtree(run.paths.state / "models")
 
 
-def spoil_a_record(project: Project) -> None:
-    for record in Path(artifacts(project, 2)).parents[2].rglob("gate/*.json"):
+def spoil_a_record(run: Run) -> None:
+    for record in Path(artifacts(run, 2)).parents[2].rglob("gate/*.json"):
         record.write_text(record.read_text(encoding="utf-8").replace('"', " ", 1), encoding="utf-8")
 
 
-def lose_the_key(project: Project) -> None:
-    shutil.rmtree(project.paths.shared_state / "keys")
+def lose_the_key(run: Run) -> None:
+    shutil.rmtree(run.paths.shared_state / "keys")
 
 
-def serve_nothing(project: Project) -> None:
-    write_json(project.paths.serving_file, {"version": None, "digest": None})
+def serve_nothing(run: Run) -> None:
+    write_json(run.paths.serving_file, {"version": None, "digest": None})
 
 
-def lose_an_answer(project: Project) -> None:
-    project.paths.requested_file.unlink()
+def lose_an_answer(run: Run) -> None:
+    run.paths.requested_file.unlink()
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,7 @@ def lose_an_answer(project: Project) -> None:
     ],
 )
 @pytest.mark.parametrize("seconds", [0, 30])
-def test_every_change_is_seen(
-    looked_at: Project, change: Change, requested: int | None, lost: bool, seconds: int
-) -> None:
+def test_every_change_is_seen(looked_at: Run, change: Change, requested: int | None, lost: bool, seconds: int) -> None:
     """Whatever it is, and whether it was made just now or a while ago."""
     change(looked_at)
     age(looked_at, seconds)

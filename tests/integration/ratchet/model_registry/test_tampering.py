@@ -24,11 +24,10 @@ from ratchet.model_registry.status import status
 from ratchet.model_registry.tags import DIGEST, RECORD
 from ratchet.models.model import load
 from ratchet.models.model_files import CONTRACT, REFERENCE
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from tests.support.interruptions import LAZY
 from tests.support.models import noshow_contract, rewrite_schema, save_noshow
 from tests.support.noshow import use_case
-from tests.support.projects import NOSHOW_END
 from tests.support.records import good_score, noshow_record
 from tests.support.registry import (
     NO_GAIN,
@@ -43,6 +42,7 @@ from tests.support.registry import (
     stored_record,
     with_namespace,
 )
+from tests.support.runs import NOSHOW_END
 
 
 def edit(path: Path) -> None:
@@ -66,7 +66,7 @@ def garble(path: Path) -> None:
         (Path.unlink, "holds no gate record"),
     ],
 )
-def test_a_tampered_record_is_refused(served: Project, tamper: Callable[[Path], None], reason: str) -> None:
+def test_a_tampered_record_is_refused(served: Run, tamper: Callable[[Path], None], reason: str) -> None:
     """A record that was edited, cut off or deleted in the artifact store lets nothing through."""
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     tamper(stored_record(served, version))
@@ -75,7 +75,7 @@ def test_a_tampered_record_is_refused(served: Project, tamper: Callable[[Path], 
     assert resolve_champion(ModelRegistry.open(served)).version == 2
 
 
-def test_a_record_of_another_model_is_refused(served: Project) -> None:
+def test_a_record_of_another_model_is_refused(served: Run) -> None:
     """A good record does not help a model that it is not about."""
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     other = noshow_record(served, candidate(6), candidate().digest)
@@ -86,14 +86,14 @@ def test_a_record_of_another_model_is_refused(served: Project) -> None:
     assert (version, reason) == (refused["version"], refused["reason"])
 
 
-def test_a_record_is_not_registered_for_another_model(unserved: Project) -> None:
+def test_a_record_is_not_registered_for_another_model(unserved: Run) -> None:
     """Offering a model with the record of another is an error, and makes no version."""
     with pytest.raises(GateError, match="it is about model"):
         offer_model(unserved, baseline(), None, candidate=good_score("a" * 64))
     assert status(ModelRegistry.open(unserved))["versions"] == []
 
 
-def test_a_request_in_somebody_elses_name_is_nobodys(served: Project) -> None:
+def test_a_request_in_somebody_elses_name_is_nobodys(served: Run) -> None:
     """Who can write to MLflow can move an alias, but not have the history say that ann did."""
     rollback(ModelRegistry.open(served), by="ann", reason="slow")
     promote(ModelRegistry.open(served), 2, by="ann", reason="not so slow")
@@ -106,7 +106,7 @@ def test_a_request_in_somebody_elses_name_is_nobodys(served: Project) -> None:
     assert (entry["version"], entry["by"]) == (1, "MLflow")
 
 
-def test_a_version_made_by_hand_is_refused(served: Project) -> None:
+def test_a_version_made_by_hand_is_refused(served: Run) -> None:
     """Asking for a version that never saw the gate changes nothing but that version's status."""
     source = client(served).get_model_version(served.scope.namespace, "2").source
     client(served).create_model_version(served.scope.namespace, source)
@@ -119,7 +119,7 @@ def test_a_version_made_by_hand_is_refused(served: Project) -> None:
 @pytest.mark.parametrize(
     ("run_id", "reason"), [(None, "was not registered through the gate"), ("a" * 32, "holds no gate record")]
 )
-def test_a_version_made_by_hand_with_a_digest_is_refused(served: Project, run_id: str | None, reason: str) -> None:
+def test_a_version_made_by_hand_with_a_digest_is_refused(served: Run, run_id: str | None, reason: str) -> None:
     """Tags that look like ours help no version without a run that holds a record, and stop nobody else."""
     source = client(served).get_model_version(served.scope.namespace, "2").source
     tags = {"ratchet.digest": candidate(5).digest}
@@ -130,7 +130,7 @@ def test_a_version_made_by_hand_with_a_digest_is_refused(served: Project, run_id
     assert resolve_champion(ModelRegistry.open(served)).version == 2
 
 
-def test_an_old_request_put_back_is_nobodys(served: Project) -> None:
+def test_an_old_request_put_back_is_nobodys(served: Run) -> None:
     """A signed request that was granted once does not name who moved the alias to the same version later."""
     promote(ModelRegistry.open(served), 1, by="ann", reason="slow")
     signed = client(served).get_registered_model(served.scope.namespace).tags["ratchet.request"]
@@ -142,7 +142,7 @@ def test_an_old_request_put_back_is_nobodys(served: Project) -> None:
     assert (entry["version"], entry["by"]) == (1, "MLflow")
 
 
-def test_a_version_under_another_digest_does_not_return(served: Project) -> None:
+def test_a_version_under_another_digest_does_not_return(served: Run) -> None:
     """A version that served once has no more right to serve when its digest was changed since."""
     client(served).set_model_version_tag(served.scope.namespace, "1", "ratchet.digest", candidate(5).digest)
     move(served, "requested", 1)
@@ -150,7 +150,7 @@ def test_a_version_under_another_digest_does_not_return(served: Project) -> None
     assert reconcile(ModelRegistry.open(served))["refused"]["reason"] == reason
 
 
-def test_a_version_that_became_another_model_does_not_return(unserved: Project) -> None:
+def test_a_version_that_became_another_model_does_not_return(unserved: Run) -> None:
     """Given all that belongs to a refused one, with its true record, a version that served does not let it in."""
     offer_model(unserved, baseline(), None)
     offer_model(unserved, candidate(), baseline().digest)
@@ -165,7 +165,7 @@ def test_a_version_that_became_another_model_does_not_return(unserved: Project) 
     assert 2 == resolve_champion(ModelRegistry.open(unserved)).version
 
 
-def test_files_that_load_as_another_model_are_refused(served: Project) -> None:
+def test_files_that_load_as_another_model_are_refused(served: Run) -> None:
     """A signed record vouches for files; that they are the model which was judged shows when they are loaded."""
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     directory = save_noshow(candidate(6), artifacts(served, version))
@@ -175,7 +175,7 @@ def test_files_that_load_as_another_model_are_refused(served: Project) -> None:
     assert reconcile(ModelRegistry.open(served))["refused"]["reason"].startswith("is another model when it is loaded")
 
 
-def test_an_edited_waiver_is_refused(served: Project) -> None:
+def test_an_edited_waiver_is_refused(served: Run) -> None:
     """Prolonging a waiver in MLflow breaks its signature."""
     version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
     with pytest.raises(GateError):
@@ -187,7 +187,7 @@ def test_an_edited_waiver_is_refused(served: Project) -> None:
     assert refused["reason"] == "the signature does not fit: it was edited, or signed with another key"
 
 
-def test_a_waiver_for_another_model_waives_nothing(served: Project) -> None:
+def test_a_waiver_for_another_model_waives_nothing(served: Run) -> None:
     """A word that was given for a model under one name does not hold for an equal one under another."""
     version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
     waiver = Waiver(
@@ -203,7 +203,7 @@ def test_a_waiver_for_another_model_waives_nothing(served: Project) -> None:
         promote(ModelRegistry.open(served), version, by="eve")
 
 
-def test_a_forged_history_yields_no_model(served: Project) -> None:
+def test_a_forged_history_yields_no_model(served: Run) -> None:
     """An entry that this checkout's key did not sign stops readers and reconcile alike, and says so."""
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     tags = client(served).get_registered_model(served.scope.namespace).tags
@@ -214,7 +214,7 @@ def test_a_forged_history_yields_no_model(served: Project) -> None:
             step(ModelRegistry.open(served))
 
 
-def test_a_replayed_history_entry_yields_no_model(served: Project) -> None:
+def test_a_replayed_history_entry_yields_no_model(served: Run) -> None:
     """A signed entry counts only in its own place."""
     tags = client(served).get_registered_model(served.scope.namespace).tags
     client(served).set_registered_model_tag(
@@ -224,7 +224,7 @@ def test_a_replayed_history_entry_yields_no_model(served: Project) -> None:
         resolve_champion(ModelRegistry.open(served))
 
 
-def test_a_history_entry_of_another_model_yields_no_model(served: Project) -> None:
+def test_a_history_entry_of_another_model_yields_no_model(served: Run) -> None:
     """An entry that let a model serve under another name lets none serve here, though version and digest are equal."""
     other = with_namespace(served)
     for model, champion, gain in ((baseline(), None, None), (candidate(), baseline().digest, WORSE)):
@@ -274,7 +274,7 @@ def test_a_booster_can_end_the_process_that_reads_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tamper", TAMPERED)
-def test_a_version_with_a_tampered_file_is_refused(served: Project, tamper: Callable[[Path], None]) -> None:
+def test_a_version_with_a_tampered_file_is_refused(served: Run, tamper: Callable[[Path], None]) -> None:
     """No file of a version counts but those that were judged, and none other is parsed: the process lives to refuse it."""
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     tamper(artifacts(served, version))
@@ -284,7 +284,7 @@ def test_a_version_with_a_tampered_file_is_refused(served: Project, tamper: Call
 
 
 @pytest.mark.parametrize("tamper", TAMPERED)
-def test_a_serving_model_that_was_tampered_with_is_an_error(unserved: Project, tamper: Callable[[Path], None]) -> None:
+def test_a_serving_model_that_was_tampered_with_is_an_error(unserved: Run, tamper: Callable[[Path], None]) -> None:
     """With the registry's files and this checkout's copy spoilt alike there is no model, and a process that says so."""
     version = offer_model(unserved, candidate(), None)
     copy = resolve_champion(ModelRegistry.open(unserved)).directory
@@ -296,7 +296,7 @@ def test_a_serving_model_that_was_tampered_with_is_an_error(unserved: Project, t
         in_another_process(resolve_champion, ModelRegistry.open(unserved))
 
 
-def test_a_serving_model_whose_artifacts_changed_is_not_used(unserved: Project) -> None:
+def test_a_serving_model_whose_artifacts_changed_is_not_used(unserved: Run) -> None:
     """Replaced model files yield no model, though the copy that was verified before goes on serving this checkout."""
     offer_model(unserved, baseline(), None)
     save_noshow(candidate(), artifacts(unserved, 1))
@@ -306,7 +306,7 @@ def test_a_serving_model_whose_artifacts_changed_is_not_used(unserved: Project) 
         resolve_champion(ModelRegistry.open(unserved))
 
 
-def test_a_spoilt_copy_is_fetched_again(served: Project) -> None:
+def test_a_spoilt_copy_is_fetched_again(served: Run) -> None:
     """The local copy of a model is worth no more than its digest."""
     (served.paths.state / "models" / candidate().digest / "model.skops").write_bytes(b"spoilt")
     assert resolve_champion(ModelRegistry.open(served)).model.digest == candidate().digest

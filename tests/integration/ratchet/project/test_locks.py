@@ -14,14 +14,14 @@ from ratchet.core.errors import VersionError
 from ratchet.core.settings import SourceSettings
 from ratchet.project.dvc import restore
 from ratchet.project.locks import PIPELINES, alone
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from tests.support.checkout import ROOT
-from tests.support.projects import params
 from tests.support.recorded import kept, record, recorded_project, write
+from tests.support.runs import params
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def run(tmp_path: Path) -> Run:
     """A git and DVC repository with one stage, whose output is the features."""
     return recorded_project(tmp_path)
 
@@ -29,20 +29,20 @@ def project(tmp_path: Path) -> Project:
 HOLD = """
 import sys
 from pathlib import Path
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.locks import PIPELINES, alone
 
-with alone(Project.load(Path(sys.argv[1])), PIPELINES, wait=0):
+with alone(Run.load(Path(sys.argv[1])), PIPELINES, wait=0):
     print("alone", flush=True)
     sys.stdin.read()
 """
 
 
 @pytest.fixture
-def other_run(project: Project) -> Iterator[subprocess.Popen[str]]:
+def other_run(run: Run) -> Iterator[subprocess.Popen[str]]:
     """Another process, which is at work on the same use case until its input ends."""
-    (project.root / "params.yaml").write_text(params(project.settings), encoding="utf-8")
-    command, pipe = [sys.executable, "-c", HOLD, str(project.root)], subprocess.PIPE
+    (run.root / "params.yaml").write_text(params(run.settings), encoding="utf-8")
+    command, pipe = [sys.executable, "-c", HOLD, str(run.root)], subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout is not None
         assert "alone" == process.stdout.readline().strip()
@@ -52,54 +52,53 @@ def other_run(project: Project) -> Iterator[subprocess.Popen[str]]:
 
 class TestAlone:
     def test_a_step_does_not_begin_while_another_run_is_at_work(
-        self, project: Project, other_run: subprocess.Popen[str]
+        self, run: Run, other_run: subprocess.Popen[str]
     ) -> None:
         """What the other run reads stays as it is; who was kept waiting is told so in one line, and can run afterwards."""
         ingest = [sys.executable, "-m", "cli", "stage", "ingest"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        refused = subprocess.run(ingest, cwd=project.root, env=environment, capture_output=True, text=True, check=False)
+        refused = subprocess.run(ingest, cwd=run.root, env=environment, capture_output=True, text=True, check=False)
         assert 1 == refused.returncode
         assert (
-            f"ratchet: {project.paths.state}/feature.lock: is held by another run, also after 5 seconds"
-            in refused.stderr
+            f"ratchet: {run.paths.state}/feature.lock: is held by another run, also after 5 seconds" in refused.stderr
         )
-        assert not project.paths.raw.exists()
+        assert not run.paths.raw.exists()
         other_run.communicate("")
-        subprocess.run(ingest, cwd=project.root, env=environment, capture_output=True, check=True)
-        assert project.paths.raw.exists()
+        subprocess.run(ingest, cwd=run.root, env=environment, capture_output=True, check=True)
+        assert run.paths.raw.exists()
 
-    def test_a_run_that_is_killed_keeps_nobody_out(self, project: Project, other_run: subprocess.Popen[str]) -> None:
+    def test_a_run_that_is_killed_keeps_nobody_out(self, run: Run, other_run: subprocess.Popen[str]) -> None:
         """The lock dies with its process."""
-        with pytest.raises(VersionError, match=r"Wait until that run has ended"), alone(project, ["feature"], wait=0):
+        with pytest.raises(VersionError, match=r"Wait until that run has ended"), alone(run, ["feature"], wait=0):
             pass
         other_run.kill()
         other_run.wait()
-        with alone(project, ["feature"], wait=0):
+        with alone(run, ["feature"], wait=0):
             pass
 
     @pytest.mark.usefixtures("other_run")
-    def test_other_use_cases_are_none_of_its_business(self, project: Project) -> None:
+    def test_other_use_cases_are_none_of_its_business(self, run: Run) -> None:
         """Runs of two use cases, or of two sources of one, go side by side."""
         for other in (
-            project.with_settings(use_case="another"),
-            project.with_settings(source=SourceSettings(name="hospital", path="x")),
+            run.with_settings(use_case="another"),
+            run.with_settings(source=SourceSettings(name="hospital", path="x")),
         ):
             with alone(other, PIPELINES, wait=0):
                 pass
 
     @pytest.mark.usefixtures("other_run")
-    def test_earlier_data_wait_until_nobody_is_at_work(self, project: Project) -> None:
+    def test_earlier_data_wait_until_nobody_is_at_work(self, run: Run) -> None:
         """Nothing is put back under a run that reads it."""
-        write(project, a="1")
-        record(project, "one")
-        (project.paths.features / "a").unlink()
+        write(run, a="1")
+        record(run, "one")
+        (run.paths.features / "a").unlink()
         with pytest.raises(VersionError, match=r"\.lock: is held by another run"):
-            restore(project, kept(project, "one"), wait=0)
-        assert not (project.paths.features / "a").exists()
+            restore(run, kept(run, "one"), wait=0)
+        assert not (run.paths.features / "a").exists()
 
-    def test_a_folder_that_may_not_be_written_is_a_clear_error(self, project: Project) -> None:
+    def test_a_folder_that_may_not_be_written_is_a_clear_error(self, run: Run) -> None:
         """What stands in the way is named."""
-        project.paths.state.parent.mkdir(parents=True)
-        project.paths.state.write_text("a file", encoding="utf-8")
-        with pytest.raises(VersionError, match=r"feature\.lock: cannot be locked"), alone(project, ["feature"], wait=0):
+        run.paths.state.parent.mkdir(parents=True)
+        run.paths.state.write_text("a file", encoding="utf-8")
+        with pytest.raises(VersionError, match=r"feature\.lock: cannot be locked"), alone(run, ["feature"], wait=0):
             pass

@@ -15,7 +15,7 @@ from authoring.check.sample import Read, Sample
 from authoring.check.source_lines import Declaration
 from ratchet.use_case.contract import INSTANT, Rule, expect
 from tests.support import noshow
-from tests.support.projects import noshow_project
+from tests.support.runs import noshow_project
 from tests.support.variants import with_table
 
 
@@ -27,13 +27,13 @@ def pair(**arguments: Any) -> Rule:
 
 def found(root: Path, rule: Rule, pending: int) -> list[str]:
     """What is said of a rule where so many of three appointments have no outcome yet."""
-    project = with_table(noshow_project(root), "appointments", rules={"early": rule})
+    run = with_table(noshow_project(root), "appointments", rules={"early": rule})
     rows = noshow.APPOINTMENTS.empty_table()
     missing = pa.array([place < pending for place in range(3)])
     columns = {name: pa.nulls(3, field) for name, field in zip(rows.schema.names, rows.schema.types, strict=True)}
     columns["recorded_at"] = pc.if_else(missing, pa.scalar(None, INSTANT), pa.scalar(0).cast(INSTANT))
-    sample = Sample(project, {"appointments": pa.table(columns)}, {}, {"appointments": Read(3, {})}, batches=1)
-    return [f"{one.what} {one.where} {one.problem}" for one in check_pending(sample, Declaration(project))]
+    sample = Sample(run, {"appointments": pa.table(columns)}, {}, {"appointments": Read(3, {})}, batches=1)
+    return [f"{one.what} {one.where} {one.problem}" for one in check_pending(sample, Declaration(run))]
 
 
 def test_pair_rule_that_quarantines_pending_rows_is_named(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ import pytest
 from ibis import _
 
 from authoring.check.source_lines import Declaration
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.use_case.single_table import examples_of
 from tests.support import noshow
 from tests.support.cases import CHURN, case_project
 from tests.support.checkout import ROOT
-from tests.support.projects import noshow_project
+from tests.support.runs import noshow_project
 from tests.support.taxi import taxi_project
 from tests.support.variants import with_use_case
 
@@ -28,28 +28,28 @@ def text(where: str) -> str:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    project = taxi_project(tmp_path)
-    assert project.use_case.name == "nyc_taxi"
-    return project
+def run(tmp_path: Path) -> Run:
+    run = taxi_project(tmp_path)
+    assert run.use_case.name == "nyc_taxi"
+    return run
 
 
-def test_keyword_of_the_use_case(project: Project) -> None:
+def test_keyword_of_the_use_case(run: Run) -> None:
     """A keyword is found in the module of the package that has the call."""
-    assert Declaration(project).use_case("baseline").startswith("use_cases/nyc_taxi/use_case.py:")
+    assert Declaration(run).use_case("baseline").startswith("use_cases/nyc_taxi/use_case.py:")
     assert 'baseline=(("pickup_zone", "dropoff_zone"), ("pickup_zone",), ()),' == text(
-        Declaration(project).use_case("baseline")
+        Declaration(run).use_case("baseline")
     )
 
 
-def test_keyword_that_is_not_given(project: Project) -> None:
+def test_keyword_that_is_not_given(run: Run) -> None:
     """What is left to its default is to be given in the call."""
-    assert "use_case = UseCase(" == text(Declaration(project).use_case("split"))
+    assert "use_case = UseCase(" == text(Declaration(run).use_case("split"))
 
 
-def test_parts_by_name(project: Project) -> None:
+def test_parts_by_name(run: Run) -> None:
     """Tables, views and lookups are told apart by name, also where a helper makes them."""
-    where = Declaration(project)
+    where = Declaration(run)
     assert 'early=("vendor", "pickup_zone", "dropoff_zone", "passenger_count", "trip_type"),' == text(
         where.table("trips", "early")
     )
@@ -60,15 +60,15 @@ def test_parts_by_name(project: Project) -> None:
     )
 
 
-def test_part_that_is_nowhere(project: Project) -> None:
+def test_part_that_is_nowhere(run: Run) -> None:
     """A part without a call of its own is where all of them are."""
-    assert "views=(" == text(Declaration(project).view("elsewhere", "lookback"))
+    assert "views=(" == text(Declaration(run).view("elsewhere", "lookback"))
 
 
-def test_column_of_a_schema(project: Project) -> None:
+def test_column_of_a_schema(run: Run) -> None:
     """A column is where its schema declares it; one that several schemas have is where its table is."""
-    assert '"pickup_at": INSTANT,' == text(Declaration(project).column("trips", "pickup_at"))
-    assert text(Declaration(project).column("zones", "elsewhere")).startswith('SourceTable("zones", ')
+    assert '"pickup_at": INSTANT,' == text(Declaration(run).column("trips", "pickup_at"))
+    assert text(Declaration(run).column("zones", "elsewhere")).startswith('SourceTable("zones", ')
 
 
 def test_function(tmp_path: Path) -> None:
@@ -90,22 +90,22 @@ def test_exception_of_a_library(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("params", "line"), [(ONE, 4), (SEVERAL, 8)])
 def test_setting(tmp_path: Path, params: str, line: int) -> None:
     """A setting is found below its group, and below its own use case where there are several."""
-    project = noshow_project(tmp_path)
-    (tmp_path / "params.yaml").write_text(params.format(name=project.settings.use_case), encoding="utf-8")
-    assert f"params.yaml:{line}" == Declaration(project).setting("periods", "holdout")
+    run = noshow_project(tmp_path)
+    (tmp_path / "params.yaml").write_text(params.format(name=run.settings.use_case), encoding="utf-8")
+    assert f"params.yaml:{line}" == Declaration(run).setting("periods", "holdout")
 
 
 def test_setting_that_is_not_given(tmp_path: Path) -> None:
     """A setting left to its default has no line."""
-    project = noshow_project(tmp_path)
+    run = noshow_project(tmp_path)
     (tmp_path / "params.yaml").write_text(ONE.format(name="x"), encoding="utf-8")
-    assert "params.yaml" == Declaration(project).setting("gate", "min_blocks")
+    assert "params.yaml" == Declaration(run).setting("gate", "min_blocks")
 
 
 def test_function_that_a_helper_made(tmp_path: Path) -> None:
     """It is where the use case says so, for nobody is to change the helper."""
     churn = case_project(tmp_path, "churn", CHURN)
     assert "trailing(" == text(Declaration(churn).function(churn.use_case.view("account").compute))
-    project = noshow_project(tmp_path)
-    helped = with_use_case(project, examples=examples_of(noshow.use_case.tables[0], noshow.Reminder, _.missed))
+    run = noshow_project(tmp_path)
+    helped = with_use_case(run, examples=examples_of(noshow.use_case.tables[0], noshow.Reminder, _.missed))
     assert "examples=examples," == text(Declaration(helped).function(helped.use_case.examples))

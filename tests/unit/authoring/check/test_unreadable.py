@@ -14,7 +14,7 @@ from authoring.check.source_lines import Declaration
 from authoring.check.unreadable import check_unreadable
 from ratchet.use_case.contract import Batch, SourceTable
 from tests.support import noshow
-from tests.support.projects import noshow_project
+from tests.support.runs import noshow_project
 from tests.support.variants import with_use_case
 
 TABLE = noshow.use_case.tables[0]
@@ -31,10 +31,10 @@ def found(root: Path, *values: float | None) -> list[str]:
         scores = pa.array([*values, *range(len(values), len(rows))], pa.float64())
         return [Batch(TABLE.name, "week", "week", lambda: (rows.append_column("score", scores), []))]
 
-    project = with_use_case(noshow_project(root), tables=(table,), sources={"clinic": loader})
-    sample = take_sample(project)
+    run = with_use_case(noshow_project(root), tables=(table,), sources={"clinic": loader})
+    sample = take_sample(run)
     assert sample.tables[TABLE.name].num_rows == sample.rows - sum(value in (INFINITE, -INFINITE) for value in values)
-    return [f"{one.what} {one.problem}" for one in check_unreadable(sample, Declaration(project))]
+    return [f"{one.what} {one.problem}" for one in check_unreadable(sample, Declaration(run))]
 
 
 INFINITE = float("inf")

@@ -25,7 +25,7 @@ from ratchet.core.errors import RatchetError, SourceError
 from ratchet.features.service import service_spec
 from ratchet.gate.gate import Gate
 from ratchet.gate.reasons import find_reason
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from tests.support.begun import begun, project_of
 from tests.support.checkout import ROOT
 from tests.support.csv_files import PARAMS, checkout, rides, subscribers, visits, write_csv
@@ -271,39 +271,39 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=NAMES)
-def project(request: pytest.FixtureRequest, root: Path) -> Iterator[Project]:
+def run(request: pytest.FixtureRequest, root: Path) -> Iterator[Run]:
     """The project of each."""
-    with project_of(root, request.param) as project:
-        yield project
+    with project_of(root, request.param) as run:
+        yield run
 
 
 class TestUseCase:
-    def test_compiles(self, project: Project) -> None:
+    def test_compiles(self, run: Run) -> None:
         """Its views are those of the feature service, and the baseline and slices are columns that there are."""
-        use_case = project.use_case
+        use_case = run.use_case
         assert [view.name for view in use_case.views] == list(service_spec(use_case).views)
         assert {column for level in use_case.baseline for column in level} <= set(use_case.inputs)
-        assert set(project.settings.gate.slices) <= set(use_case.request.model_fields)
+        assert set(run.settings.gate.slices) <= set(use_case.request.model_fields)
 
-    def test_has_fewer_than_80_lines(self, root: Path, project: Project) -> None:
+    def test_has_fewer_than_80_lines(self, root: Path, run: Run) -> None:
         """However many columns the file has."""
-        assert len((root / "use_cases" / project.use_case.name / "__init__.py").read_text().splitlines()) < 80
+        assert len((root / "use_cases" / run.use_case.name / "__init__.py").read_text().splitlines()) < 80
 
     def test_takes_requests_of_what_is_known_then(self, root: Path) -> None:
         """Neither label nor what is late, nor the key; the timestamp is a field of it."""
-        with project_of(root, "rides") as project:
-            assert ["zone", "distance_km", "class_", "bike", "asked_at"] == list(project.use_case.request.model_fields)
-        with project_of(root, "subscribers") as project:
+        with project_of(root, "rides") as run:
+            assert ["zone", "distance_km", "class_", "bike", "asked_at"] == list(run.use_case.request.model_fields)
+        with project_of(root, "subscribers") as run:
             fields = ["customer_id", "senior", "tenure", "contract", "monthly_charges", "as_of"]
-            assert fields == list(project.use_case.request.model_fields)
-            assert "customer_id" not in project.use_case.inputs
+            assert fields == list(run.use_case.request.model_fields)
+            assert "customer_id" not in run.use_case.inputs
 
     def test_splits_by_entity_where_there_is_no_time(self, root: Path) -> None:
         """And says so, so that the gate does."""
-        with project_of(root, "subscribers") as project:
-            assert ("entity", "customer_id") == (project.use_case.split, project.settings.gate.block)
-        with project_of(root, "rides") as project:
-            assert ("time", "day") == (project.use_case.split, project.settings.gate.block)
+        with project_of(root, "subscribers") as run:
+            assert ("entity", "customer_id") == (run.use_case.split, run.settings.gate.block)
+        with project_of(root, "rides") as run:
+            assert ("time", "day") == (run.use_case.split, run.settings.gate.block)
 
     def test_is_formatted_and_passes_the_linter(self, root: Path) -> None:
         """By the house's own settings, as is its test."""
@@ -315,12 +315,12 @@ class TestUseCase:
 
 
 class TestParams:
-    def test_has_every_setting_written_out(self, project: Project) -> None:
+    def test_has_every_setting_written_out(self, run: Run) -> None:
         """The file is what a person reads to see what may be changed."""
-        written = yaml.safe_load((project.root / "params.yaml").read_text())["use_cases"][project.use_case.name]
+        written = yaml.safe_load((run.root / "params.yaml").read_text())["use_cases"][run.use_case.name]
         assert {"source", "periods", "training", "gate", "drift"} <= set(written)
-        assert written["gate"] == project.settings.gate.model_dump(mode="json")
-        assert written["drift"] == project.settings.drift.model_dump(mode="json")
+        assert written["gate"] == run.settings.gate.model_dump(mode="json")
+        assert written["drift"] == run.settings.drift.model_dump(mode="json")
 
     def test_keeps_its_comments_and_selects_the_use_case(self, tmp_path: Path) -> None:
         """Everything else stands as it was."""
@@ -330,8 +330,8 @@ class TestParams:
 
     def test_has_periods_of_rows_with_known_labels(self, root: Path) -> None:
         """Most rows train; training begins when there is history, a week is fresh, and labels were known in time."""
-        with project_of(root, "visits") as project:
-            periods = project.settings.periods
+        with project_of(root, "visits") as run:
+            periods = run.settings.periods
             assert (date(2023, 1, 29), date(2023, 12, 9), date(2024, 1, 1)) == (
                 periods.start,
                 periods.fresh,
@@ -538,8 +538,8 @@ class TestCommand:
         )
         assert done.exit_code == 0, done.output
         assert f"with zone, distance_km, class_, {fields}" in done.output
-        with project_of(tmp_path, "rides") as project:
-            reason, _ = find_reason(Gate.open(project), service_spec(project.use_case).fingerprint)
+        with project_of(tmp_path, "rides") as run:
+            reason, _ = find_reason(Gate.open(run), service_spec(run.use_case).fingerprint)
         assert is_signed == (reason is not None and reason.by == "ann")
 
     def test_says_nothing_of_where_it_runs(self, tmp_path: Path) -> None:

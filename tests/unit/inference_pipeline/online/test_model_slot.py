@@ -10,10 +10,10 @@ import pytest
 from inference_pipeline.online.model_slot import ModelSlot
 from inference_pipeline.online.predictor import Predictor
 from ratchet.core.errors import GateError, RegistryError, RegistryUnavailableError, StoreUnavailableError
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage.files import write_json
 from tests.support.champions import fixed_predictor
-from tests.support.projects import noshow_project
+from tests.support.runs import noshow_project
 
 UNSIGNED = GateError("the signature does not fit", subject="gate record", remedy="Evaluate the model again")
 NOTHING = RegistryError("no model has been promoted yet", subject="model noshow", remedy="Run `dvc repro`")
@@ -31,41 +31,41 @@ class Registry:
         self.loads = 0
         self.broken: Exception | None = None
 
-    def load(self, project: Project) -> Predictor:
+    def load(self, run: Run) -> Predictor:
         if self.broken:
             raise self.broken
         self.loads += 1
-        predictor = fixed_predictor(project)
+        predictor = fixed_predictor(run)
         return replace(predictor, champion=replace(predictor.champion, version=self.loads))
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    project = noshow_project(tmp_path)
-    write_json(project.paths.serving_file, {"version": 1})
-    return project
+def run(tmp_path: Path) -> Run:
+    run = noshow_project(tmp_path)
+    write_json(run.paths.serving_file, {"version": 1})
+    return run
 
 
-def test_a_model_is_loaded_once_per_promotion(project: Project) -> None:
+def test_a_model_is_loaded_once_per_promotion(run: Run) -> None:
     """What serves is loaded again when reconcile wrote something else, and only then."""
     registry = Registry()
-    serving = ModelSlot(project, registry.load)
+    serving = ModelSlot(run, registry.load)
     serving.refresh()
     serving.refresh()
     assert 1 == serving.predictor.champion.version
-    write_json(project.paths.serving_file, {"version": 2})
+    write_json(run.paths.serving_file, {"version": 2})
     serving.refresh()
     assert 2 == serving.predictor.champion.version
 
 
 @pytest.mark.parametrize("trouble", [OSError("the disk is gone"), AWAY, FULL])
-def test_what_is_loaded_stays_while_what_serves_cannot_be_learnt(project: Project, trouble: Exception) -> None:
+def test_what_is_loaded_stays_while_what_serves_cannot_be_learnt(run: Run, trouble: Exception) -> None:
     """A registry that is away and a full disk do not take down the model that answers; loading is tried again."""
     registry = Registry()
-    serving = ModelSlot(project, registry.load)
+    serving = ModelSlot(run, registry.load)
     serving.refresh()
     registry.broken = trouble
-    write_json(project.paths.serving_file, {"version": 2})
+    write_json(run.paths.serving_file, {"version": 2})
     serving.refresh()
     assert 1 == serving.predictor.champion.version
     registry.broken = None
@@ -74,13 +74,13 @@ def test_what_is_loaded_stays_while_what_serves_cannot_be_learnt(project: Projec
 
 
 @pytest.mark.parametrize("answer", [UNSIGNED, NOTHING, REFUSED])
-def test_what_no_longer_serves_does_not_answer(project: Project, answer: Exception) -> None:
+def test_what_no_longer_serves_does_not_answer(run: Run, answer: Exception) -> None:
     """Once another version serves, or none, the one before is gone, and the reason is told, although nothing replaces it."""
     registry = Registry()
-    serving = ModelSlot(project, registry.load)
+    serving = ModelSlot(run, registry.load)
     serving.refresh()
     registry.broken = answer
-    write_json(project.paths.serving_file, {"version": 2})
+    write_json(run.paths.serving_file, {"version": 2})
     serving.refresh()
     assert not serving.ready
     with pytest.raises(RegistryError, match=str(answer)):
@@ -90,25 +90,25 @@ def test_what_no_longer_serves_does_not_answer(project: Project, answer: Excepti
     assert 2 == serving.predictor.champion.version
 
 
-def test_a_serving_file_that_cannot_be_read_is_tried_again(project: Project) -> None:
+def test_a_serving_file_that_cannot_be_read_is_tried_again(run: Run) -> None:
     """Looking for a move never fails: the model that answers goes on, and the next move is followed."""
-    serving = ModelSlot(project, Registry().load)
+    serving = ModelSlot(run, Registry().load)
     serving.refresh()
-    project.paths.serving_file.unlink()
-    project.paths.serving_file.mkdir()
+    run.paths.serving_file.unlink()
+    run.paths.serving_file.mkdir()
     serving.refresh()
     assert 1 == serving.predictor.champion.version
-    project.paths.serving_file.rmdir()
-    write_json(project.paths.serving_file, {"version": 2})
+    run.paths.serving_file.rmdir()
+    write_json(run.paths.serving_file, {"version": 2})
     serving.refresh()
     assert 2 == serving.predictor.champion.version
 
 
-def test_without_a_model_there_is_a_reason(project: Project) -> None:
+def test_without_a_model_there_is_a_reason(run: Run) -> None:
     """Until something could be loaded the service is not ready and says why."""
     registry = Registry()
     registry.broken = UNSIGNED
-    serving = ModelSlot(project, registry.load)
+    serving = ModelSlot(run, registry.load)
     serving.refresh()
     assert not serving.ready
     with pytest.raises(RegistryError, match="the signature does not fit"):

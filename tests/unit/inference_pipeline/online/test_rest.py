@@ -28,13 +28,13 @@ from ratchet.core.errors import (
     StoreUnavailableError,
 )
 from ratchet.prediction_log.log import PredictionLog
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.use_case.contract import Array
 from tests.support.champions import fixed_predictor
 from tests.support.mistakes import with_examples
 from tests.support.parcels import parcels_project
 from tests.support.parcels import use_case as parcels
-from tests.support.projects import noshow_project
+from tests.support.runs import noshow_project
 
 PATH = "/v1/models/noshow-clinic:predict"
 INSTANCE = {"patient": "p3", "clinic": "north", "booked_days_ahead": 12, "reminder_at": "2024-07-20T09:30:00+09:30"}
@@ -42,13 +42,13 @@ JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return noshow_project(tmp_path_factory.mktemp("rest"))
 
 
 @pytest.fixture(scope="module")
-def serving(project: Project) -> ModelSlot:
-    return ModelSlot(project, fixed_predictor)
+def serving(run: Run) -> ModelSlot:
+    return ModelSlot(run, fixed_predictor)
 
 
 @pytest.fixture(scope="module")
@@ -64,25 +64,25 @@ def client_of(*served: ModelSlot) -> TestClient:
     return TestClient(app)
 
 
-def nothing_promoted(project: Project) -> Predictor:
-    raise RegistryError("no model has been promoted yet", subject=project.scope.namespace, remedy="Run `dvc repro`")
+def nothing_promoted(run: Run) -> Predictor:
+    raise RegistryError("no model has been promoted yet", subject=run.scope.namespace, remedy="Run `dvc repro`")
 
 
-def logged(project: Project) -> int:
-    return sum(path.read_bytes().count(b"\n") for path in project.paths.online_log.rglob("*.jsonl"))
+def logged(run: Run) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in run.paths.online_log.rglob("*.jsonl"))
 
 
 def body(**changes: Any) -> dict[str, Any]:
     return {"instances": [INSTANCE, INSTANCE, {**INSTANCE, **changes}]}
 
 
-def test_an_answer_has_a_prediction_and_an_id_for_each_instance(client: TestClient, project: Project) -> None:
+def test_an_answer_has_a_prediction_and_an_id_for_each_instance(client: TestClient, run: Run) -> None:
     """Predictions come in the order of the instances, with the version that made them; each is in the log."""
     answer = client.post(PATH, json=body(booked_days_ahead=29)).json()
     assert {"predictions", "prediction_ids", "model_name", "model_version"} == answer.keys()
     assert ("noshow-clinic", 1) == (answer["model_name"], answer["model_version"])
     assert answer["predictions"][0] == answer["predictions"][1]
-    found = [PredictionLog.open(project).find(prediction_id) for prediction_id in answer["prediction_ids"]]
+    found = [PredictionLog.open(run).find(prediction_id) for prediction_id in answer["prediction_ids"]]
     assert answer["predictions"] == [row["prediction"] for row in found]
     assert [12, 12, 29] == [row["request"]["booked_days_ahead"] for row in found]
     assert "2024-07-20T00:00:00+00:00" == found[0]["request"]["event_timestamp"]
@@ -124,16 +124,16 @@ def test_the_model_says_that_it_is_ready(client: TestClient, serving: ModelSlot)
     ],
 )
 def test_a_wrong_field_is_named_with_its_reason(
-    client: TestClient, project: Project, changes: dict[str, Any], reason: str
+    client: TestClient, run: Run, changes: dict[str, Any], reason: str
 ) -> None:
     """One field of one instance is wrong: it is named, nothing is predicted and nothing logged."""
-    before = logged(project)
+    before = logged(run)
     answer = client.post(PATH, json=body(**changes))
     assert 422 == answer.status_code
     (field,) = answer.json()["fields"]
     assert f"instances[2].{next(iter(changes))}" == field["field"]
     assert reason in field["reason"]
-    assert before == logged(project)
+    assert before == logged(run)
 
 
 NO_TIMESTAMPS = (
@@ -200,10 +200,10 @@ def test_a_number_that_would_be_taken_for_another_is_refused(sender: int) -> Non
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_a_field_that_takes_fractions_takes_finite_ones_alone(project: Project, literal: str) -> None:
+def test_a_field_that_takes_fractions_takes_finite_ones_alone(run: Run, literal: str) -> None:
     """What Python's JSON would write of a failed division is no number, and the field is named."""
-    request = create_model("Weighed", __base__=project.use_case.request, weight=(float, ...))
-    weighed = with_examples(project, lambda rows: rows.mutate(weight=1.5), request)
+    request = create_model("Weighed", __base__=run.use_case.request, weight=(float, ...))
+    weighed = with_examples(run, lambda rows: rows.mutate(weight=1.5), request)
     reader, text = PROTOCOLS["v1"].reader(weighed.use_case), json.dumps({"instances": [{**INSTANCE, "weight": 0.25}]})
     assert [0.25] == reader(text.encode())["weight"].tolist()
     with pytest.raises(ValidationError, match=r"instances\.0\.weight\n.*finite number"):
@@ -309,7 +309,7 @@ def test_where_no_model_may_serve_there_is_a_reason(tmp_path: Path) -> None:
 def test_the_kind_of_failure_decides_the_status(tmp_path: Path, error: Exception, code: int) -> None:
     """What may be answered soon is 503, with the seconds after which to ask again."""
 
-    def fails(_project: Project) -> Predictor:
+    def fails(_project: Run) -> Predictor:
         raise error
 
     answer = client_of(ModelSlot(noshow_project(tmp_path), fails)).post(PATH, json=body())
@@ -320,17 +320,17 @@ def test_the_kind_of_failure_decides_the_status(tmp_path: Path, error: Exception
 
 def test_an_unlogged_prediction_is_not_answered(tmp_path: Path) -> None:
     """Where the log cannot be written the request fails with 503, and names the log."""
-    project = noshow_project(tmp_path)
-    project.paths.online_log.parent.mkdir(parents=True)
-    project.paths.online_log.write_text("in the way")
-    answer = client_of(ModelSlot(project, fixed_predictor)).post(PATH, json=body())
+    run = noshow_project(tmp_path)
+    run.paths.online_log.parent.mkdir(parents=True)
+    run.paths.online_log.write_text("in the way")
+    answer = client_of(ModelSlot(run, fixed_predictor)).post(PATH, json=body())
     assert 503 == answer.status_code
     assert "could not be logged" in answer.json()["error"]
 
 
-def test_a_caller_who_hangs_up_before_the_end_is_no_failure(client: TestClient, project: Project) -> None:
+def test_a_caller_who_hangs_up_before_the_end_is_no_failure(client: TestClient, run: Run) -> None:
     """Half a body and then nobody there: nothing is raised into the server's log, and nothing is predicted."""
-    before = logged(project)
+    before = logged(run)
     messages = iter([{"type": "http.request", "body": b'{"inst', "more_body": True}, {"type": "http.disconnect"}])
 
     async def receive() -> Message:
@@ -342,4 +342,4 @@ def test_a_caller_who_hangs_up_before_the_end_is_no_failure(client: TestClient, 
     headers = [(b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "path": PATH, "headers": headers, "query_string": b""}
     asyncio.run(client.app(scope, receive, send))
-    assert before == logged(project)
+    assert before == logged(run)

@@ -22,10 +22,10 @@ from ratchet.gate.gate import Gate
 from ratchet.gate.plausibility import LEAST_ERROR, LinearFit
 from ratchet.gate.record import GateRecord, Waiver, admit, read, verify, write
 from ratchet.gate.signing import SigningKey
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from tests.support.models import TRAINED_UNTIL, noshow_baseline
-from tests.support.projects import NOSHOW_END, noshow_project
 from tests.support.records import GAIN, NO_LEAK, NO_LEAKS, good_evidence, good_score, noshow_record
+from tests.support.runs import NOSHOW_END, noshow_project
 
 POLICY = GateSettings(min_rows=200, min_slice_rows=50)
 MODEL = noshow_baseline()
@@ -34,7 +34,7 @@ NO_GAIN = Gain(value=0.001, lower=0.0, upper=0.002)
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def run(tmp_path: Path) -> Run:
     return noshow_project(tmp_path)
 
 
@@ -208,12 +208,12 @@ def test_every_number_gives_a_verdict_and_nothing_but_good_ones_pass(skill: floa
     assert ("superior" if good and lower > 0 else "non-inferior" if good and lower > -0.01 else "refused") == verdict
 
 
-def test_record_survives_its_file(project: Project, tmp_path: Path) -> None:
+def test_record_survives_its_file(run: Run, tmp_path: Path) -> None:
     """Written and read again, the record is the same, and verifies."""
-    record = noshow_record(project, MODEL, skill=0.1 + 0.2)
+    record = noshow_record(run, MODEL, skill=0.1 + 0.2)
     write(record, tmp_path / "record.json")
     assert record == read(tmp_path / "record.json")
-    verify(read(tmp_path / "record.json"), MODEL.digest, Gate.open(project))
+    verify(read(tmp_path / "record.json"), MODEL.digest, Gate.open(run))
 
 
 def _edit(record: GateRecord, path: Path, edit: dict[str, Any]) -> GateRecord:
@@ -221,52 +221,50 @@ def _edit(record: GateRecord, path: Path, edit: dict[str, Any]) -> GateRecord:
     return read(path)
 
 
-def test_edited_record_is_refused(project: Project, tmp_path: Path) -> None:
+def test_edited_record_is_refused(run: Run, tmp_path: Path) -> None:
     """One changed word and the signature no longer fits."""
-    record = noshow_record(project, MODEL, skill=-1.0)
+    record = noshow_record(run, MODEL, skill=-1.0)
     edited = _edit(record, tmp_path / "record.json", {"verdict": "superior"})
     with pytest.raises(GateError, match="it was edited"):
-        verify(edited, MODEL.digest, Gate.open(project))
+        verify(edited, MODEL.digest, Gate.open(run))
 
 
-def test_unsigned_record_is_refused(project: Project, tmp_path: Path) -> None:
+def test_unsigned_record_is_refused(run: Run, tmp_path: Path) -> None:
     """No signature, or one that is not even hexadecimal, is no signature."""
-    record = noshow_record(project, MODEL)
+    record = noshow_record(run, MODEL)
     for signature in ("", "not hexadecimal"):
         with pytest.raises(GateError, match="signature does not fit"):
-            verify(_edit(record, tmp_path / "record.json", {"signature": signature}), MODEL.digest, Gate.open(project))
+            verify(_edit(record, tmp_path / "record.json", {"signature": signature}), MODEL.digest, Gate.open(run))
 
 
-def test_signed_verdict_is_not_believed(project: Project) -> None:
+def test_signed_verdict_is_not_believed(run: Run) -> None:
     """Even a signed record counts for nothing when its checks do not follow from its evidence."""
-    record = noshow_record(project, MODEL, skill=-1.0)
+    record = noshow_record(run, MODEL, skill=-1.0)
     good = run_checks(good_evidence(), POLICY)
     for lie in ({"verdict": "superior"}, {"verdict": "superior", "checks": good}, {"checks": ()}):
         with pytest.raises(GateError, match="does not follow from its evidence"):
-            verify(SigningKey.open(project).sign(record.model_copy(update=lie)), MODEL.digest, Gate.open(project))
+            verify(SigningKey.open(run).sign(record.model_copy(update=lie)), MODEL.digest, Gate.open(run))
 
 
-def test_record_of_another_model_is_refused(project: Project) -> None:
+def test_record_of_another_model_is_refused(run: Run) -> None:
     """A good record does not lend itself to another model, nor to another city."""
     with pytest.raises(GateError, match="it is about model"):
-        verify(noshow_record(project, MODEL), "e" * 64, Gate.open(project))
-    stranger = SigningKey.open(project).sign(
-        noshow_record(project, MODEL).model_copy(update={"model_name": "elsewhere"})
-    )
+        verify(noshow_record(run, MODEL), "e" * 64, Gate.open(run))
+    stranger = SigningKey.open(run).sign(noshow_record(run, MODEL).model_copy(update={"model_name": "elsewhere"}))
     with pytest.raises(GateError, match="it is about elsewhere"):
-        verify(stranger, MODEL.digest, Gate.open(project))
+        verify(stranger, MODEL.digest, Gate.open(run))
 
 
-def test_unknown_field_is_no_record(project: Project, tmp_path: Path) -> None:
+def test_unknown_field_is_no_record(run: Run, tmp_path: Path) -> None:
     """A record with a field that nobody knows is not read."""
     with pytest.raises(GateError, match="is no gate record"):
-        _edit(noshow_record(project, MODEL), tmp_path / "record.json", {"override": True})
+        _edit(noshow_record(run, MODEL), tmp_path / "record.json", {"override": True})
 
 
-def test_number_that_is_none_is_no_record(project: Project, tmp_path: Path) -> None:
+def test_number_that_is_none_is_no_record(run: Run, tmp_path: Path) -> None:
     """NaN in a record's file is refused where it is read."""
     path = tmp_path / "record.json"
-    write(noshow_record(project, MODEL), path)
+    write(noshow_record(run, MODEL), path)
     path.write_text(path.read_text().replace('"skill": 0.2', '"skill": NaN'))
     with pytest.raises(GateError, match="is no gate record"):
         read(path)
@@ -278,155 +276,155 @@ def test_absent_record_is_one_clear_error(tmp_path: Path) -> None:
         read(tmp_path / "record.json")
 
 
-def test_admission_needs_the_champion_that_serves(project: Project) -> None:
+def test_admission_needs_the_champion_that_serves(run: Run) -> None:
     """A record that compares with something else than what serves now does not admit."""
-    record = noshow_record(project, MODEL, champion="b" * 64)
-    admit(record, MODEL.digest, "b" * 64, None, Gate.open(project))
+    record = noshow_record(run, MODEL, champion="b" * 64)
+    admit(record, MODEL.digest, "b" * 64, None, Gate.open(run))
     for serving in ("c" * 64, None):
         with pytest.raises(GateError, match="it compares with bbbbbbbbbbbb, but"):
-            admit(record, MODEL.digest, serving, None, Gate.open(project))
+            admit(record, MODEL.digest, serving, None, Gate.open(run))
 
 
-def test_baseline_is_admitted_only_where_nothing_serves(project: Project) -> None:
+def test_baseline_is_admitted_only_where_nothing_serves(run: Run) -> None:
     """The record without a champion is worth nothing once there is one."""
-    record = noshow_record(project, MODEL)
-    admit(record, MODEL.digest, None, None, Gate.open(project))
+    record = noshow_record(run, MODEL)
+    admit(record, MODEL.digest, None, None, Gate.open(run))
     with pytest.raises(GateError, match="it compares with nothing, but bbbbbbbbbbbb serves"):
-        admit(record, MODEL.digest, "b" * 64, None, Gate.open(project))
+        admit(record, MODEL.digest, "b" * 64, None, Gate.open(run))
 
 
-def test_admission_needs_the_bounds_of_today(project: Project) -> None:
+def test_admission_needs_the_bounds_of_today(run: Run) -> None:
     """A record judged by bounds that were changed since, to whatever side, does not admit."""
-    record = noshow_record(project, MODEL)
-    changed = project.settings.gate.model_copy(update={"min_skill": 0.1})
+    record = noshow_record(run, MODEL)
+    changed = run.settings.gate.model_copy(update={"min_skill": 0.1})
     with pytest.raises(GateError, match="other bounds than"):
-        admit(record, MODEL.digest, None, None, Gate.open(project.with_settings(gate=changed)))
+        admit(record, MODEL.digest, None, None, Gate.open(run.with_settings(gate=changed)))
 
 
-def test_refusal_names_the_failed_checks(project: Project) -> None:
+def test_refusal_names_the_failed_checks(run: Run) -> None:
     """Who is turned away learns why."""
-    record = noshow_record(project, MODEL, skill=-1.0, n=3)
+    record = noshow_record(run, MODEL, skill=-1.0, n=3)
     with pytest.raises(GateError, match="it failed rows, label_coverage, skill"):
-        admit(record, MODEL.digest, None, None, Gate.open(project))
+        admit(record, MODEL.digest, None, None, Gate.open(run))
 
 
-def _waiver(project: Project, **changes: Any) -> Waiver:
+def _waiver(run: Run, **changes: Any) -> Waiver:
     fields = {
-        "model_name": project.scope.namespace,
+        "model_name": run.scope.namespace,
         "candidate": MODEL.digest,
         "by": "ada",
         "reason": "half the size",
         "expires": NOSHOW_END + timedelta(1),
     }
-    return SigningKey.open(project).sign(Waiver(**{**fields, **changes}))
+    return SigningKey.open(run).sign(Waiver(**{**fields, **changes}))
 
 
-def test_non_inferior_model_needs_a_waiver(project: Project) -> None:
+def test_non_inferior_model_needs_a_waiver(run: Run) -> None:
     """Not worse is enough only with a person's signed reason."""
-    record = noshow_record(project, MODEL, champion="b" * 64, gain=_gain(0.0))
+    record = noshow_record(run, MODEL, champion="b" * 64, gain=_gain(0.0))
     with pytest.raises(GateError, match="not shown to be better"):
-        admit(record, MODEL.digest, "b" * 64, None, Gate.open(project))
-    admit(record, MODEL.digest, "b" * 64, _waiver(project), Gate.open(project))
+        admit(record, MODEL.digest, "b" * 64, None, Gate.open(run))
+    admit(record, MODEL.digest, "b" * 64, _waiver(run), Gate.open(run))
 
 
-def test_waiver_must_be_for_this_model_signed_and_unexpired(project: Project) -> None:
+def test_waiver_must_be_for_this_model_signed_and_unexpired(run: Run) -> None:
     """An expired, foreign or edited waiver waives nothing."""
-    record = noshow_record(project, MODEL, champion="b" * 64, gain=_gain(0.0))
-    edited = _waiver(project).model_copy(update={"expires": datetime(2099, 1, 1, tzinfo=UTC)})
+    record = noshow_record(run, MODEL, champion="b" * 64, gain=_gain(0.0))
+    edited = _waiver(run).model_copy(update={"expires": datetime(2099, 1, 1, tzinfo=UTC)})
     waivers = {
-        "it is for noshow-clinic eeeeeeeeeeee": _waiver(project, candidate="e" * 64),
-        "until 2024-08-01": _waiver(project, expires=NOSHOW_END),
+        "it is for noshow-clinic eeeeeeeeeeee": _waiver(run, candidate="e" * 64),
+        "until 2024-08-01": _waiver(run, expires=NOSHOW_END),
         "it was edited": edited,
     }
     for problem, waiver in waivers.items():
         with pytest.raises(GateError, match=problem):
-            admit(record, MODEL.digest, "b" * 64, waiver, Gate.open(project))
+            admit(record, MODEL.digest, "b" * 64, waiver, Gate.open(run))
 
 
-def test_waiver_does_not_help_a_refused_model(project: Project) -> None:
+def test_waiver_does_not_help_a_refused_model(run: Run) -> None:
     """A reason waives superiority, never a failed check."""
-    record = noshow_record(project, MODEL, champion="b" * 64, gain=_gain(-0.5))
+    record = noshow_record(run, MODEL, champion="b" * 64, gain=_gain(-0.5))
     with pytest.raises(GateError, match="it failed ratchet:non-inferior"):
-        admit(record, MODEL.digest, "b" * 64, _waiver(project), Gate.open(project))
+        admit(record, MODEL.digest, "b" * 64, _waiver(run), Gate.open(run))
 
 
-def test_waiver_needs_a_name_and_a_reason(project: Project) -> None:
+def test_waiver_needs_a_name_and_a_reason(run: Run) -> None:
     """Nobody, for no reason, is not a waiver."""
     for empty in ({"by": ""}, {"reason": ""}):
         with pytest.raises(ValueError, match="at least 1 character"):
-            _waiver(project, **empty)
+            _waiver(run, **empty)
 
 
 class _Promise(Waiver):
     """Another kind of document with a waiver's fields."""
 
 
-def test_signature_of_a_document_is_none_of_another_kind(project: Project) -> None:
+def test_signature_of_a_document_is_none_of_another_kind(run: Run) -> None:
     """A signature covers the kind too, so that none vouches for what its signer did not mean, though it say the same."""
-    waiver = _waiver(project)
-    SigningKey.open(project).verify(Waiver.model_validate(waiver.model_dump()))
+    waiver = _waiver(run)
+    SigningKey.open(run).verify(Waiver.model_validate(waiver.model_dump()))
     with pytest.raises(GateError, match="signature does not fit"):
-        SigningKey.open(project).verify(_Promise.model_validate(waiver.model_dump()))
+        SigningKey.open(run).verify(_Promise.model_validate(waiver.model_dump()))
 
 
-def test_key_of_another_checkout_is_refused(project: Project, tmp_path: Path) -> None:
+def test_key_of_another_checkout_is_refused(run: Run, tmp_path: Path) -> None:
     """A record signed elsewhere says nothing here."""
     elsewhere = noshow_project(tmp_path / "elsewhere")
-    noshow_record(project, MODEL)
+    noshow_record(run, MODEL)
     with pytest.raises(GateError, match="signed with another key"):
-        verify(noshow_record(elsewhere, MODEL), MODEL.digest, Gate.open(project))
+        verify(noshow_record(elsewhere, MODEL), MODEL.digest, Gate.open(run))
 
 
-def test_lost_keys_are_errors(project: Project) -> None:
+def test_lost_keys_are_errors(run: Run) -> None:
     """Without the public key nothing verifies; without the private one nothing is signed, and no new pair is made."""
-    record = noshow_record(project, MODEL)
-    keys = project.paths.shared_state / "keys"
+    record = noshow_record(run, MODEL)
+    keys = run.paths.shared_state / "keys"
     (keys / "gate.key").unlink()
-    verify(record, MODEL.digest, Gate.open(project))
+    verify(record, MODEL.digest, Gate.open(run))
     with pytest.raises(GateError, match="the private key is gone"):
-        noshow_record(project, MODEL)
+        noshow_record(run, MODEL)
     (keys / "gate.pub").unlink()
     with pytest.raises(GateError, match="there is no public key"):
-        verify(record, MODEL.digest, Gate.open(project))
+        verify(record, MODEL.digest, Gate.open(run))
 
 
-def test_halves_of_two_pairs_sign_nothing(project: Project, tmp_path: Path) -> None:
+def test_halves_of_two_pairs_sign_nothing(run: Run, tmp_path: Path) -> None:
     """A private key that was restored beside another public one is told at once, and neither is replaced."""
-    noshow_record(project, MODEL)
+    noshow_record(run, MODEL)
     elsewhere = noshow_project(tmp_path / "elsewhere")
     noshow_record(elsewhere, MODEL)
-    ours, theirs = (one.paths.shared_state / "keys" / "gate.pub" for one in (project, elsewhere))
+    ours, theirs = (one.paths.shared_state / "keys" / "gate.pub" for one in (run, elsewhere))
     ours.write_bytes(theirs.read_bytes())
     with pytest.raises(GateError, match=r"gate\.pub: is no half of the same pair"):
-        noshow_record(project, MODEL)
+        noshow_record(run, MODEL)
     assert ours.read_bytes() == theirs.read_bytes()
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"\xff"])
-def test_spoilt_keys_are_errors(project: Project, content: bytes) -> None:
+def test_spoilt_keys_are_errors(run: Run, content: bytes) -> None:
     """What is no key is named, whichever half it is."""
-    record = noshow_record(project, MODEL)
-    keys = project.paths.shared_state / "keys"
+    record = noshow_record(run, MODEL)
+    keys = run.paths.shared_state / "keys"
     for name in ("gate.pub", "gate.key"):
         (keys / name).write_bytes(content)
     with pytest.raises(GateError, match=r"gate\.pub: is no Ed25519 key"):
-        verify(record, MODEL.digest, Gate.open(project))
+        verify(record, MODEL.digest, Gate.open(run))
     with pytest.raises(GateError, match=r"gate\.key: is no Ed25519 key"):
-        SigningKey.open(project).sign(record)
+        SigningKey.open(run).sign(record)
 
 
-def test_public_key_is_restored_from_the_private_one(project: Project) -> None:
+def test_public_key_is_restored_from_the_private_one(run: Run) -> None:
     """A kill between the two halves of a new pair does no harm."""
-    record = noshow_record(project, MODEL)
-    (project.paths.shared_state / "keys" / "gate.pub").unlink()
-    assert record == noshow_record(project, MODEL)
-    verify(record, MODEL.digest, Gate.open(project))
+    record = noshow_record(run, MODEL)
+    (run.paths.shared_state / "keys" / "gate.pub").unlink()
+    assert record == noshow_record(run, MODEL)
+    verify(record, MODEL.digest, Gate.open(run))
 
 
 def test_private_key_is_for_its_owner_alone_and_lies_where_it_is_told(tmp_path: Path) -> None:
     """The key is not readable by others, and RATCHET_SIGNING_KEY moves it out of the checkout."""
     path = tmp_path / "vault" / "mine.key"
-    project = Project(tmp_path, noshow_project(tmp_path).settings, Environment(signing_key=str(path)))
-    verify(noshow_record(project, MODEL), MODEL.digest, Gate.open(project))
+    run = Run(tmp_path, noshow_project(tmp_path).settings, Environment(signing_key=str(path)))
+    verify(noshow_record(run, MODEL), MODEL.digest, Gate.open(run))
     assert path.stat().st_mode & 0o777 == 0o600
     assert sorted(found.name for found in path.parent.iterdir()) == ["mine.key", "mine.pub"]

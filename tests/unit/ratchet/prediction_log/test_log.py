@@ -18,30 +18,30 @@ from ratchet.model_registry.champion import Champion
 from ratchet.prediction_log import schema as prediction_schema
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.online_log import OnlineLog
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.storage.partitions import write_table
 from ratchet.use_case.contract import Array
 from tests.support.champions import joined_columns, noshow_champion
-from tests.support.projects import noshow_project
+from tests.support.runs import noshow_project
 
 NOW = datetime(2024, 7, 20, 9, 30, 0, 123456, tzinfo=UTC)
 TODAY = Period(NOW - timedelta(hours=1), NOW + timedelta(hours=1))
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def run(tmp_path: Path) -> Run:
     return noshow_project(tmp_path)
 
 
 @pytest.fixture
-def champion(project: Project) -> Champion:
-    return noshow_champion(project)
+def champion(run: Run) -> Champion:
+    return noshow_champion(run)
 
 
-def online_rows(project: Project, champion: Champion, columns: dict[str, Array], at: datetime = NOW) -> pa.Table:
+def online_rows(run: Run, champion: Champion, columns: dict[str, Array], at: datetime = NOW) -> pa.Table:
     rows = len(columns["event_timestamp"])
     return prediction_schema.log_entries(
-        prediction_schema.log_schema(project.use_case),
+        prediction_schema.log_schema(run.use_case),
         champion,
         columns,
         champion.model.predict(columns),
@@ -50,9 +50,9 @@ def online_rows(project: Project, champion: Champion, columns: dict[str, Array],
     )
 
 
-def batch_rows(project: Project, champion: Champion, columns: dict[str, Array]) -> pa.Table:
+def batch_rows(run: Run, champion: Champion, columns: dict[str, Array]) -> pa.Table:
     return prediction_schema.log_entries(
-        prediction_schema.log_schema(project.use_case),
+        prediction_schema.log_schema(run.use_case),
         champion,
         columns,
         champion.model.predict(columns),
@@ -61,9 +61,9 @@ def batch_rows(project: Project, champion: Champion, columns: dict[str, Array]) 
     )
 
 
-def test_the_schema_is_fixed(project: Project) -> None:
+def test_the_schema_is_fixed(run: Run) -> None:
     """Every use case's log has the same columns; the fields of the structs are its own."""
-    schema = prediction_schema.log_schema(project.use_case)
+    schema = prediction_schema.log_schema(run.use_case)
     assert [
         "prediction_id",
         "time",
@@ -83,33 +83,33 @@ def test_the_schema_is_fixed(project: Project) -> None:
     assert ["patient_history"] == [field.name for field in schema.field("feature_timestamps").type]
 
 
-def test_what_was_served_comes_back_bit_for_bit(project: Project, champion: Champion) -> None:
+def test_what_was_served_comes_back_bit_for_bit(run: Run, champion: Champion) -> None:
     """The log holds all that the model was given: the same columns go in and come out, absent values included."""
     columns = joined_columns()
-    OnlineLog(project.paths.online_log).append(online_rows(project, champion, columns), NOW.date())
-    log = PredictionLog.open(project).read(TODAY)
+    OnlineLog(run.paths.online_log).append(online_rows(run, champion, columns), NOW.date())
+    log = PredictionLog.open(run).read(TODAY)
     order = np.argsort(log.column("request_id").to_numpy(zero_copy_only=False))
-    served = prediction_schema.served(project.use_case, log)
-    for name in [*project.use_case.inputs, "event_timestamp", "patient_history__event_timestamp"]:
+    served = prediction_schema.served(run.use_case, log)
+    for name in [*run.use_case.inputs, "event_timestamp", "patient_history__event_timestamp"]:
         np.testing.assert_array_equal(columns[name], served[name][order])
     np.testing.assert_array_equal(champion.model.predict(columns), log.column("prediction").to_numpy()[order])
 
 
-def test_a_very_long_value_does_not_make_the_log_unreadable(project: Project, champion: Champion) -> None:
+def test_a_very_long_value_does_not_make_the_log_unreadable(run: Run, champion: Champion) -> None:
     """As long as a body may be: it comes back whole, and so do the rows around it."""
     columns = joined_columns(3)
     columns["patient"][1] = "é" * 500_000
-    OnlineLog(project.paths.online_log).append(online_rows(project, champion, columns), NOW.date())
-    keys = PredictionLog.open(project).read(TODAY).column("keys").to_pylist()
+    OnlineLog(run.paths.online_log).append(online_rows(run, champion, columns), NOW.date())
+    keys = PredictionLog.open(run).read(TODAY).column("keys").to_pylist()
     assert set(columns["patient"]) == {row["patient"] for row in keys}
 
 
-def test_both_halves_are_read_as_one(project: Project, champion: Champion) -> None:
+def test_both_halves_are_read_as_one(run: Run, champion: Champion) -> None:
     """Batch and online rows of a period come together, by time; those outside it stay out."""
-    batch = batch_rows(project, champion, joined_columns(100, start=NOW - timedelta(hours=3)))
-    write_table(project.paths.predictions / f"date={NOW.date()}" / "part.parquet", batch)
-    OnlineLog(project.paths.online_log).append(online_rows(project, champion, joined_columns(2)), NOW.date())
-    found = PredictionLog.open(project).read(TODAY)
+    batch = batch_rows(run, champion, joined_columns(100, start=NOW - timedelta(hours=3)))
+    write_table(run.paths.predictions / f"date={NOW.date()}" / "part.parquet", batch)
+    OnlineLog(run.paths.online_log).append(online_rows(run, champion, joined_columns(2)), NOW.date())
+    found = PredictionLog.open(run).read(TODAY)
     assert 6 + 2 == found.num_rows
     assert found.column("time").to_pylist() == sorted(found.column("time").to_pylist())
 
@@ -123,60 +123,60 @@ def test_a_batch_id_follows_from_model_request_and_date() -> None:
     assert all(name.startswith("2024-01-01-b") for name in ids)
 
 
-def test_an_id_finds_its_row_in_either_half(project: Project, champion: Champion) -> None:
+def test_an_id_finds_its_row_in_either_half(run: Run, champion: Champion) -> None:
     """An id leads to the row as it was written, instants as text."""
     columns = joined_columns(20, start=NOW)
-    online, batch = online_rows(project, champion, columns), batch_rows(project, champion, columns)
-    OnlineLog(project.paths.online_log).append(online, NOW.date())
-    write_table(project.paths.predictions / f"date={NOW.date()}" / "part.parquet", batch)
+    online, batch = online_rows(run, champion, columns), batch_rows(run, champion, columns)
+    OnlineLog(run.paths.online_log).append(online, NOW.date())
+    write_table(run.paths.predictions / f"date={NOW.date()}" / "part.parquet", batch)
     for rows in (online, batch):
         wanted = rows.slice(7, 1).to_pylist()[0]
-        found = PredictionLog.open(project).find(wanted["prediction_id"])
+        found = PredictionLog.open(run).find(wanted["prediction_id"])
         assert (wanted["prediction"], wanted["time"].isoformat()) == (found["prediction"], found["time"])
         assert wanted["keys"] == found["keys"]
 
 
 @pytest.mark.parametrize("prediction_id", ["", "nonsense", "2024-07-20-x00", "2024-13-41-o00", "../../etc/passwd"])
-def test_what_is_no_id_is_said_to_be_none(project: Project, prediction_id: str) -> None:
+def test_what_is_no_id_is_said_to_be_none(run: Run, prediction_id: str) -> None:
     """Text of another shape is refused before any file is looked at."""
     with pytest.raises(StoreError, match="is not an id of a prediction"):
-        PredictionLog.open(project).find(prediction_id)
+        PredictionLog.open(run).find(prediction_id)
 
 
-def test_an_unknown_id_is_an_error(project: Project) -> None:
+def test_an_unknown_id_is_an_error(run: Run) -> None:
     """An id that nobody gave is not in the log."""
     with pytest.raises(StoreError, match="is not in the prediction log"):
-        PredictionLog.open(project).find("2024-07-20-o00")
+        PredictionLog.open(run).find("2024-07-20-o00")
 
 
-def test_the_last_line_of_a_killed_process_is_left_out(project: Project, champion: Champion) -> None:
+def test_the_last_line_of_a_killed_process_is_left_out(run: Run, champion: Champion) -> None:
     """A torn line was never answered for: the whole ones before it are read."""
-    OnlineLog(project.paths.online_log).append(online_rows(project, champion, joined_columns(3)), NOW.date())
-    (segment,) = project.paths.online_log.rglob("*.jsonl")
+    OnlineLog(run.paths.online_log).append(online_rows(run, champion, joined_columns(3)), NOW.date())
+    (segment,) = run.paths.online_log.rglob("*.jsonl")
     with segment.open("ab") as handle:
         handle.write(b'{"prediction_id": "2024-07-20-o00", "ti')
-    assert 3 == PredictionLog.open(project).read(TODAY).num_rows
+    assert 3 == PredictionLog.open(run).read(TODAY).num_rows
     with pytest.raises(StoreError, match="is not in the prediction log"):
-        PredictionLog.open(project).find("2024-07-20-o00")
+        PredictionLog.open(run).find("2024-07-20-o00")
 
 
-def test_a_damaged_line_is_an_error(project: Project, champion: Champion) -> None:
+def test_a_damaged_line_is_an_error(run: Run, champion: Champion) -> None:
     """What was written whole and cannot be read is never left out in silence."""
-    rows = online_rows(project, champion, joined_columns(3))
-    OnlineLog(project.paths.online_log).append(rows, NOW.date())
-    (segment,) = project.paths.online_log.rglob("*.jsonl")
+    rows = online_rows(run, champion, joined_columns(3))
+    OnlineLog(run.paths.online_log).append(rows, NOW.date())
+    (segment,) = run.paths.online_log.rglob("*.jsonl")
     segment.write_bytes(segment.read_bytes().replace(b'"time"', b'"time', 1))
     with pytest.raises(StoreError, match="cannot be read"):
-        PredictionLog.open(project).read(TODAY)
+        PredictionLog.open(run).read(TODAY)
     with pytest.raises(StoreError, match="cannot be read"):
-        PredictionLog.open(project).find(rows.column("prediction_id")[0].as_py())
+        PredictionLog.open(run).find(rows.column("prediction_id")[0].as_py())
 
 
-def test_a_log_that_cannot_be_written_is_an_error(project: Project, champion: Champion) -> None:
+def test_a_log_that_cannot_be_written_is_an_error(run: Run, champion: Champion) -> None:
     """No room, no answer: appending raises, and goes on in another segment once there is room again."""
-    log, rows = OnlineLog(project.paths.online_log), online_rows(project, champion, joined_columns(1))
+    log, rows = OnlineLog(run.paths.online_log), online_rows(run, champion, joined_columns(1))
     log.append(rows, NOW.date())
-    folder = project.paths.online_log / f"date={NOW.date()}"
+    folder = run.paths.online_log / f"date={NOW.date()}"
     hidden = folder.rename(folder.with_name("hidden"))
     folder.write_text("in the way")
     with pytest.raises(StoreError, match="could not be logged"):
@@ -187,15 +187,15 @@ def test_a_log_that_cannot_be_written_is_an_error(project: Project, champion: Ch
     assert 2 == len([*folder.glob("*.jsonl")])
 
 
-def test_a_full_disk_tears_no_line_that_is_read(project: Project, champion: Champion) -> None:
+def test_a_full_disk_tears_no_line_that_is_read(run: Run, champion: Champion) -> None:
     """A write that ends half-way is an error; what it left is no row, and what comes after it is whole."""
-    log, rows = OnlineLog(project.paths.online_log), online_rows(project, champion, joined_columns(1))
+    log, rows = OnlineLog(run.paths.online_log), online_rows(run, champion, joined_columns(1))
     log.append(rows, NOW.date())
-    (segment,) = project.paths.online_log.rglob("*.jsonl")
+    (segment,) = run.paths.online_log.rglob("*.jsonl")
     with file_size_limit(segment.stat().st_size + 100), pytest.raises(StoreError, match="written in part"):
-        log.append(online_rows(project, champion, joined_columns(1)), NOW.date())
-    log.append(online_rows(project, champion, joined_columns(1)), NOW.date())
-    assert 2 == PredictionLog.open(project).read(TODAY).num_rows
+        log.append(online_rows(run, champion, joined_columns(1)), NOW.date())
+    log.append(online_rows(run, champion, joined_columns(1)), NOW.date())
+    assert 2 == PredictionLog.open(run).read(TODAY).num_rows
 
 
 @contextmanager
@@ -209,12 +209,12 @@ def file_size_limit(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_an_answer_that_is_no_number_is_not_logged(project: Project, champion: Champion) -> None:
+def test_an_answer_that_is_no_number_is_not_logged(run: Run, champion: Champion) -> None:
     """A model that answers with NaN is stopped before anybody believes it."""
     columns = joined_columns(2)
     with pytest.raises(DataError, match="not a finite number"):
         prediction_schema.log_entries(
-            prediction_schema.log_schema(project.use_case),
+            prediction_schema.log_schema(run.use_case),
             champion,
             columns,
             np.array([0.5, np.nan]),
@@ -223,12 +223,12 @@ def test_an_answer_that_is_no_number_is_not_logged(project: Project, champion: C
         )
 
 
-def test_rows_of_an_earlier_contract_stay_readable(project: Project, champion: Champion) -> None:
+def test_rows_of_an_earlier_contract_stay_readable(run: Run, champion: Champion) -> None:
     """A feature that no longer exists is left out of what is read together, but not of what an id leads to."""
-    rows = online_rows(project, champion, joined_columns(1))
-    OnlineLog(project.paths.online_log).append(rows, NOW.date())
-    (segment,) = project.paths.online_log.rglob("*.jsonl")
+    rows = online_rows(run, champion, joined_columns(1))
+    OnlineLog(run.paths.online_log).append(rows, NOW.date())
+    (segment,) = run.paths.online_log.rglob("*.jsonl")
     segment.write_bytes(segment.read_bytes().replace(b'"features": {', b'"features": {"gone": 1.5, '))
-    assert 1 == PredictionLog.open(project).read(TODAY).num_rows
-    found = PredictionLog.open(project).find(rows.column("prediction_id")[0].as_py())
+    assert 1 == PredictionLog.open(run).read(TODAY).num_rows
+    found = PredictionLog.open(run).find(rows.column("prediction_id")[0].as_py())
     assert 1.5 == found["features"]["gone"]

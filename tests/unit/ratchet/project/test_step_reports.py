@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from ratchet.project import step_reports as reports
-from tests.support.projects import noshow_project
+from tests.support.runs import noshow_project
 
 
 def test_a_report_is_kept_with_its_seconds(tmp_path: Path) -> None:
     """What a step returned can be read again, and its time is known."""
-    project = noshow_project(tmp_path)
-    assert {"rows": 3} == reports.run_step(project, "ingest", lambda _: {"rows": 3})
-    assert {"rows": 3} == reports.read(project, "ingest")
-    assert ["ingest"] == list(reports.seconds(project))
+    run = noshow_project(tmp_path)
+    assert {"rows": 3} == reports.run_step(run, "ingest", lambda _: {"rows": 3})
+    assert {"rows": 3} == reports.read(run, "ingest")
+    assert ["ingest"] == list(reports.seconds(run))
 
 
 def test_a_step_that_has_not_run_has_no_report(tmp_path: Path) -> None:
@@ -23,11 +23,11 @@ def test_a_step_that_has_not_run_has_no_report(tmp_path: Path) -> None:
 
 def test_a_run_with_nothing_to_do_changes_nothing(tmp_path: Path) -> None:
     """The seconds stay those of the run that did the work; a new report brings its own."""
-    project = noshow_project(tmp_path)
-    reports.run_step(project, "ingest", lambda _: {"rows": 3})
-    path = project.paths.state / "seconds" / "ingest.json"
+    run = noshow_project(tmp_path)
+    reports.run_step(run, "ingest", lambda _: {"rows": 3})
+    path = run.paths.state / "seconds" / "ingest.json"
     path.write_text("1234.5", encoding="utf-8")
-    reports.run_step(project, "ingest", lambda _: {"rows": 3})
-    assert {"ingest": 1234.5} == reports.seconds(project)
-    reports.run_step(project, "ingest", lambda _: {"rows": 4})
-    assert reports.seconds(project)["ingest"] < 1234.5
+    reports.run_step(run, "ingest", lambda _: {"rows": 3})
+    assert {"ingest": 1234.5} == reports.seconds(run)
+    reports.run_step(run, "ingest", lambda _: {"rows": 4})
+    assert reports.seconds(run)["ingest"] < 1234.5

@@ -13,7 +13,7 @@ import pytest
 from pydantic import create_model
 
 from ratchet.core.errors import SourceError
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.sources import batches as batches
 from ratchet.sources import unreadable
 from ratchet.sources.batches import read
@@ -124,7 +124,7 @@ class TestWrongDeliveries:
             )
 
 
-def delivering(root: Path, *found: Batch | Unread) -> Project:
+def delivering(root: Path, *found: Batch | Unread) -> Run:
     """A project whose loader finds just that."""
     return with_use_case(feed_project(root), sources={"folder": lambda *_: found})
 
@@ -132,9 +132,9 @@ def delivering(root: Path, *found: Batch | Unread) -> Project:
 def test_what_is_not_read_is_no_batch(tmp_path: Path) -> None:
     """A loader may name what it leaves out, among its batches."""
     found = [Batch(table, "one", "", lambda: (SCHEMA.empty_table(), [])) for table in ("payments", "shops")]
-    project = delivering(tmp_path, *found, Unread("notes.txt", "is no payment"))
-    assert ["payments/one", "shops/one"] == [*batches.find(Source.open(project)).batches]
-    assert (Unread("notes.txt", "is no payment"),) == tuple(batches.find(Source.open(project)).unread)
+    run = delivering(tmp_path, *found, Unread("notes.txt", "is no payment"))
+    assert ["payments/one", "shops/one"] == [*batches.find(Source.open(run)).batches]
+    assert (Unread("notes.txt", "is no payment"),) == tuple(batches.find(Source.open(run)).unread)
 
 
 class TestConverted:

@@ -12,13 +12,13 @@ from ratchet.core.clock import Clock, FixedClock
 from ratchet.core.environment import Environment
 from ratchet.core.settings import DriftSettings, GateSettings, Periods, Settings, SourceSettings, TrainingSettings
 from ratchet.project import step_reports as reports
-from ratchet.project.project import Project
+from ratchet.project.run import Run
 from ratchet.project.steps import STEPS
 
 NOSHOW_END = datetime(2024, 8, 1, tzinfo=UTC)
 
 
-def noshow_project(root: Path, clock: Clock | None = None, **options: int) -> Project:
+def noshow_project(root: Path, clock: Clock | None = None, **options: int) -> Run:
     """Half a year of reminders in two clinics; the clock stands at the end of it."""
     settings = Settings(
         use_case="tests.support.noshow",
@@ -37,7 +37,7 @@ def noshow_project(root: Path, clock: Clock | None = None, **options: int) -> Pr
         gate=GateSettings(slices=("clinic",), block="week", min_rows=200, min_slice_rows=50, resamples=500),
         drift=DriftSettings(min_rows=100, reference_rows=1000),
     )
-    return Project(root, settings, Environment(threads=1), clock or FixedClock(NOSHOW_END))
+    return Run(root, settings, Environment(threads=1), clock or FixedClock(NOSHOW_END))
 
 
 def params(*settings: Settings) -> str:
@@ -55,9 +55,9 @@ def committed(root: Path) -> Path:
     return root
 
 
-def run_through(project: Project) -> Project:
+def run_through(run: Run) -> Run:
     """The project, every step of which has run once and reported, from a clean commit."""
-    committed(project.root)
+    committed(run.root)
     for name in STEPS:
-        reports.run_step(project, name, STEPS[name].load())
-    return project
+        reports.run_step(run, name, STEPS[name].load())
+    return run

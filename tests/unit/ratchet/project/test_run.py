@@ -1,4 +1,4 @@
-"""A project: where everything lies, which use case and source are active, and what a step leaves of itself."""
+"""A run: where everything lies, which use case and source are active, and what a step leaves of itself."""
 
 from __future__ import annotations
 
@@ -16,52 +16,52 @@ from ratchet.core.paths import Paths
 from ratchet.core.scope import Scope
 from ratchet.core.settings import SourceSettings
 from ratchet.project import step_reports as reports
-from ratchet.project.project import PeriodName, Project
+from ratchet.project.run import PeriodName, Run
 from ratchet.sources.source import Source
 from ratchet.use_case.contract import load_use_case
 from tests.support.parcels import parcels_project
-from tests.support.projects import noshow_project, params
+from tests.support.runs import noshow_project, params
 
 
-class TestProject:
+class TestRun:
     def test_is_read_from_its_folder_and_its_environment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """params.yaml decides results, RATCHET_ variables where things are kept."""
         settings = noshow_project(tmp_path).settings
         (tmp_path / "params.yaml").write_text(params(settings), encoding="utf-8")
         monkeypatch.setenv("RATCHET_THREADS", "3")
-        project = Project.load(tmp_path)
-        assert settings == project.settings
-        assert 3 == project.environment.threads
-        assert UTC == project.clock.now().tzinfo
+        run = Run.load(tmp_path)
+        assert settings == run.settings
+        assert 3 == run.environment.threads
+        assert UTC == run.clock.now().tzinfo
 
     def test_every_store_carries_use_case_and_source(self, tmp_path: Path) -> None:
         """Two sources share nothing but the checkout's own state."""
-        project = noshow_project(tmp_path)
+        run = noshow_project(tmp_path)
         one, other = (Paths(tmp_path, Scope("tests.support.noshow", source)) for source in ("clinic", "hospital"))
         names = [name for name, value in vars(Paths).items() if isinstance(value, property)]
         shared = {name for name in names if getattr(one, name) == getattr(other, name)}
         assert {"shared_state", "shared_reports"} == shared
         assert ("noshow-clinic", "noshow-hospital") == (one.scope.namespace, other.scope.namespace)
-        assert one == project.paths
+        assert one == run.paths
 
     def test_use_cases_live_side_by_side(self, tmp_path: Path) -> None:
-        """Each section of params.yaml is a project, and any of them can be asked for by its name."""
+        """Each section of params.yaml is a run, and any of them can be asked for by its name."""
         noshow, parcels = noshow_project(tmp_path).settings, parcels_project(tmp_path).settings
         (tmp_path / "params.yaml").write_text(params(noshow, parcels), encoding="utf-8")
-        assert [noshow, parcels] == [project.settings for project in Project.load_all(tmp_path)]
-        assert parcels == Project.load(tmp_path, parcels.use_case).settings
+        assert [noshow, parcels] == [run.settings for run in Run.load_all(tmp_path)]
+        assert parcels == Run.load(tmp_path, parcels.use_case).settings
 
     def test_an_unknown_source_names_the_known_ones(self, tmp_path: Path) -> None:
         """A typo in source.name is found before anything is read."""
-        project = noshow_project(tmp_path).with_settings(source=SourceSettings(name="clinik", path="x"))
+        run = noshow_project(tmp_path).with_settings(source=SourceSettings(name="clinik", path="x"))
         with pytest.raises(SettingsError, match="source 'clinik' is none of clinic"):
-            _ = Source.open(project).loader
+            Source.open(run)
 
     def test_periods_follow_one_another_and_fill_the_whole(self, tmp_path: Path) -> None:
         """They are local days of the use case's time zone."""
-        project = noshow_project(tmp_path)
+        run = noshow_project(tmp_path)
         names: list[PeriodName] = ["train", "early_stopping", "holdout", "fresh"]
-        parts, whole = [project.period(name) for name in names], project.period("all")
+        parts, whole = [run.period(name) for name in names], run.period("all")
         assert [part.end for part in parts[:-1]] == [part.start for part in parts[1:]]
         assert (whole.start, whole.end) == (parts[0].start, parts[-1].end)
         assert datetime(2023, 12, 31, 13, 30, tzinfo=UTC) == whole.start
@@ -73,7 +73,7 @@ class TestUseCase:
         [
             ("nowhere", r"use_case 'nowhere': there is no module use_cases\.nowhere"),
             ("tests.nowhere.city", r"there is no module tests\.nowhere\.city"),
-            ("tests.support.projects", r"tests\.support\.projects declares no `use_case`"),
+            ("tests.support.runs", r"tests\.support\.runs declares no `use_case`"),
             ("tests.support.renamed", r"the `use_case` of tests\.support\.renamed is named 'noshow'"),
         ],
     )
@@ -108,23 +108,23 @@ class TestUseCase:
 class TestReports:
     def test_a_step_leaves_its_report_and_its_seconds_apart(self, tmp_path: Path) -> None:
         """What it reports is the same for every run; how long it took is not, and lies elsewhere."""
-        project = noshow_project(tmp_path)
-        assert reports.read(project, "count") is None
-        assert {"rows": 3} == reports.run_step(project, "count", lambda _: {"rows": 3})
-        assert {"rows": 3} == reports.read(project, "count")
-        assert ["count"] == list(reports.seconds(project))
+        run = noshow_project(tmp_path)
+        assert reports.read(run, "count") is None
+        assert {"rows": 3} == reports.run_step(run, "count", lambda _: {"rows": 3})
+        assert {"rows": 3} == reports.read(run, "count")
+        assert ["count"] == list(reports.seconds(run))
 
     def test_a_step_that_fails_leaves_the_former_report(self, tmp_path: Path) -> None:
         """Half a run reports nothing."""
-        project = noshow_project(tmp_path)
-        reports.run_step(project, "count", lambda _: {"rows": 3})
+        run = noshow_project(tmp_path)
+        reports.run_step(run, "count", lambda _: {"rows": 3})
 
-        def failing(_project: Project) -> dict[str, Any]:
+        def failing(_project: Run) -> dict[str, Any]:
             raise SourceError("is not there", subject="it", remedy="Look for it")
 
         with pytest.raises(SourceError):
-            reports.run_step(project, "count", failing)
-        assert {"rows": 3} == reports.read(project, "count")
+            reports.run_step(run, "count", failing)
+        assert {"rows": 3} == reports.read(run, "count")
 
 
 class TestErrors:

@@ -1,4 +1,4 @@
-"""A checkout at work: settings, use case, environment, clock, and the paths of all that is kept."""
+"""What a run of a step, of a command or of the service is given."""
 
 from __future__ import annotations
 
@@ -25,28 +25,29 @@ _BOUNDS: dict[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Project:
-    """All that a step is given."""
+class Run:
+    """The settings of a use case in the checkout at `root`, this process's environment, and a clock; use case, scope and paths
+    follow from them.
+
+    `given` is a use case in the place of the one that the settings name.
+    """
 
     root: Path
     settings: Settings
     environment: Environment = field(default_factory=Environment)
     clock: Clock = field(default_factory=SystemClock)
     given: UseCase | None = None
-    """A use case in the place of the one that the settings name."""
 
     @classmethod
-    def load(cls, root: Path | None = None, use_case: str | None = None) -> Project:
-        """The project of a folder (default: the working directory) and of this process's environment.
-
-        It is that of the use case which params.yaml selects, or of another one in it.
-        """
+    def load(cls, root: Path | None = None, use_case: str | None = None) -> Run:
+        """A run in a folder (default: the working directory), for the use case that its params.yaml selects, or for another
+        one in it. Raises SettingsError."""
         root = (root or Path.cwd()).resolve()
         return cls(root, Settings.load(root / PARAMS_FILE, use_case), Environment.from_environment())
 
     @classmethod
-    def load_all(cls, root: Path | None = None) -> list[Project]:
-        """The project of every use case in params.yaml, in its order."""
+    def load_all(cls, root: Path | None = None) -> list[Run]:
+        """A run for every use case in params.yaml, in its order. Raises SettingsError."""
         root = (root or Path.cwd()).resolve()
         return [cls.load(root, name) for name in Params.load(root / PARAMS_FILE).use_cases]
 
@@ -67,6 +68,6 @@ class Project:
         first, end = (getattr(periods, bound) for bound in _BOUNDS[name])
         return Period.between(first, end, self.use_case.timezone)
 
-    def with_settings(self, **changes: object) -> Project:
-        """The same project with other top-level settings."""
+    def with_settings(self, **changes: object) -> Run:
+        """The same with other top-level settings."""
         return replace(self, settings=self.settings.model_copy(update=changes))
