@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from authoring.check.source_lines import Declaration
 from ratchet.models.metrics import usable
 from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
 from ratchet.use_case.contract import Array, Columns, Kind, Task, UseCase
+
+if TYPE_CHECKING:
+    import ibis
 
 GIVEN_AWAY = "label-in-features"
 NEARLY_PERFECT = 0.999
@@ -29,7 +32,7 @@ def check_labels(features: Features, where: Declaration) -> Iterator[Finding]:
     """Are there labels, and can a model be fitted to them?"""
     use_case, wanted = features.sample.run.use_case, features.sample.run.settings.gate.min_label_coverage
     place, labelled = where.function(use_case.examples), size(features.labelled)
-    due = features.requests.filter(features.requests[EVENT_TIMESTAMP] <= features.sample.last - use_case.horizon)
+    due = _due(features)
     asked = size(due)
     without = size(due.anti_join(features.labelled, REQUEST_ID))
     if not size(features.requests):
@@ -51,6 +54,15 @@ def check_labels(features: Features, where: Declaration) -> Iterator[Finding]:
         )
     if labelled:
         yield from _values(use_case, features.rows["label"], place)
+
+
+def _due(features: Features) -> ibis.Table:
+    """The requests whose outcome has come by the sample's end; those of the fresh period, in which nobody is judged, only where
+    the sample has no earlier ones."""
+    timestamp = features.requests[EVENT_TIMESTAMP]
+    due = features.requests.filter(timestamp <= features.sample.last - features.sample.run.use_case.horizon)
+    judged = due.filter(due[EVENT_TIMESTAMP] < features.sample.run.period("fresh").start)
+    return judged if size(judged) else due
 
 
 def check_inputs(use_case: UseCase, columns: Columns, where: Declaration) -> Iterator[Finding]:

@@ -90,17 +90,14 @@ def outliers(profile: Profile, decided: Decided) -> Iterator[str]:
 def weak_baseline(name: str, decided: Decided, found: Baseline) -> Iterator[str]:
     """A line where the baseline would not beat one value for all rows."""
     if found.is_chance:
-        by = (
-            f"the baseline groups by {' and '.join(found.by)}, and that"
-            if found.by
-            else "no input that could be grouped by"
-        )
         label, place = decided.label.name, f"`baseline=` of use_cases/{name}/__init__.py"
         remedy = f"group by an input that {label} depends on, such as bands of a number, in {place}"
         refused = (
             "so that the gate would refuse the baseline, and a candidate serves only if it beats one value for all rows"
         )
-        yield f"{by} says no more of {label} than chance, {refused}: {remedy}"
+        grouped = f"the baseline groups by {' and '.join(found.by)}, and that says no more of {label} than chance"
+        ungrouped = f"no input that could be grouped by says more of {label} than chance"
+        yield f"{grouped if found.by else ungrouped}, {refused}: {remedy}"
 
 
 def _is_almost_number(profile: Profile, column: Column) -> bool:

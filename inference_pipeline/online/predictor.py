@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from inference_pipeline.online.protocols import PROTOCOLS
 from inference_pipeline.online.protocols.port import Predictions, Reader
+from ratchet.core.errors import OtherFeaturesError
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.reads import OnlineFeatures
 from ratchet.model_registry.admission import load_champion
@@ -56,9 +57,18 @@ def load_predictor(run: Run) -> Predictor:
     """What serves, with the online store. Raises RegistryError, GateError or StoreError."""
     return Predictor(
         run,
-        load_champion(ModelRegistry.open(run)),
+        _load_champion(run),
         {name: protocol.reader(run.use_case) for name, protocol in PROTOCOLS.items()},
         OnlineFeatures(FeatureStore.open(run)),
         OnlineLog(run.paths.online_log),
         log_schema(run.use_case),
     )
+
+
+def _load_champion(run: Run) -> Champion:
+    """What serves. Where its features are others than this process computes, the code may have been changed under it."""
+    try:
+        return load_champion(ModelRegistry.open(run))
+    except OtherFeaturesError as error:
+        again = "Start the service again if the code was changed since it began. Otherwise: "
+        raise OtherFeaturesError(error.problem, subject=error.subject, remedy=again + error.remedy) from error

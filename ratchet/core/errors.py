@@ -10,6 +10,7 @@ RatchetError
 │   ├── StoreUnavailableError     (a StoreError, too)
 │   └── RegistryUnavailableError  (a RegistryError, too)
 ├── GateError          evidence or a gate record is missing, edited, or about something else
+│   └── OtherFeaturesError        a model was trained on features that this code does not compute
 ├── VersionError       git or DVC cannot name or restore a version
 └── RequestError       a caller's request is not one that the use case can answer
 """
@@ -59,6 +60,10 @@ class RegistryError(RatchetError):
 
 class GateError(RatchetError):
     """Evidence or a gate record is missing, edited, or about something else."""
+
+
+class OtherFeaturesError(GateError):
+    """A model was trained on features that this code does not compute."""
 
 
 class UnavailableError(RatchetError):

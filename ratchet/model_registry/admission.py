@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ratchet.core.errors import GateError
+from ratchet.core.errors import GateError, OtherFeaturesError
 from ratchet.features.service import service_spec
 from ratchet.gate.record import Waiver, admit
 from ratchet.model_registry.champion import Champion, load_version, on_present_features, resolve_champion, verify_return
@@ -45,10 +45,10 @@ def computes_features(store: ModelRegistry, contract: Contract) -> bool:
     return contract.fingerprint == service_spec(store.use_case).fingerprint
 
 
-def other_features(store: ModelRegistry, loaded: Champion, remedy: str) -> GateError:
+def other_features(store: ModelRegistry, loaded: Champion, remedy: str) -> OtherFeaturesError:
     """The error for a model whose features this code does not compute."""
     contract = loaded.model.contract
-    return GateError(
+    return OtherFeaturesError(
         f"was trained on feature service {contract.feature_service}, and this code computes "
         f"{service_spec(store.use_case).name}",
         subject=f"model {contract.model_name} version {loaded.version}",

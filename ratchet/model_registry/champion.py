@@ -89,6 +89,8 @@ def existing_version(registry: Registry, snapshot: Snapshot, champion: Entry) ->
 
 def way_out(registry: Registry, snapshot: Snapshot) -> str:
     """What to do where the version that serves is gone or spoilt."""
+    if not registry.versions():
+        return begin_anew(registry.store.scope)
     champion, servable = snapshot.champion, [version.number for version in on_present_features(registry)]
     back = "`ratchet rollback --reason …`, or " if champion and champion.previous in servable else ""
     return (

@@ -405,7 +405,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     "few labels": [
         (
             (REQUEST_CHANGED),
-            "2,730 of 4,551 examples have no label, and the gate wants one for 95%",
+            "2,512 of 4,186 examples have no label, and the gate wants one for 95%",
             (
                 "Let `label` be the outcome where it is known, such as 0 where nothing happened in time; null means "
                 "not known yet. Where outcomes stay unknown for good, lower `gate.min_label_coverage`"

@@ -15,6 +15,7 @@ import ibis
 import numpy as np
 import pyarrow as pa
 import pytest
+from ibis import _
 
 from authoring.check import check, checkup
 from authoring.check.finding import Finding
@@ -22,14 +23,14 @@ from authoring.check.labels import check_inputs
 from authoring.check.source_lines import Declaration
 from ratchet.core.clock import Period
 from ratchet.core.settings import GateSettings
-from ratchet.project.run import Run
+from ratchet.project.run import PeriodName, Run
 from ratchet.sources.source import Source
 from ratchet.use_case.contract import INSTANT, Array, Batch, SourceTable, Tables, Unread, View
 from ratchet.use_case.windows import just_after
 from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.checkout import ROOT
 from tests.support.messages import MESSAGES
-from tests.support.mistakes import EACH_THING, MISTAKES, only_later
+from tests.support.mistakes import EACH_THING, MISTAKES, only_later, with_examples
 from tests.support.parcels import parcels_project
 from tests.support.runs import noshow_project
 from tests.support.taxi import taxi_project
@@ -206,6 +207,18 @@ def test_what_is_not_read_is_no_mistake(noshow: Run) -> None:
 
     found = checkup(with_use_case(noshow, sources={noshow.settings.source.name: more}))
     assert ([], (Unread("a.tsv", "is none"),)) == (found.findings, tuple(found.unread))
+
+
+def test_outcomes_that_lack_in_the_fresh_period_alone_are_no_mistake(noshow: Run) -> None:
+    """Nobody is judged there; where they lack in the holdout, the gate would miss them."""
+
+    def known_before(name: PeriodName) -> Run:
+        end = ibis.literal(noshow.period(name).start, "timestamp('UTC')")
+        unknown = ibis.null("float64")
+        return with_examples(noshow, lambda rows: rows.mutate(label=(_.event_timestamp < end).ifelse(_.label, unknown)))
+
+    assert [] == check(known_before("fresh"))
+    assert {"no-label"} <= kinds(check(known_before("holdout")))
 
 
 def test_label_that_looks_far_ahead_has_rows_enough(noshow: Run) -> None:

@@ -18,10 +18,10 @@ import yaml
 from flows.deploy import deploy
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import Schedules
-from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.project.locks import PIPELINES, Pipeline, alone
 from ratchet.project.run import Run
 from ratchet.project.step_reports import read
+from ratchet.storage.digests import directory_md5
 from ratchet.storage.files import atomic
 from tests.support.checkout import commit, environment, noshow_checkout, run_command, write_params
 from tests.support.killing import contents
@@ -202,7 +202,7 @@ def test_dvc_finds_the_stages_of_every_flow_clean(ran: PrefectServer, checkout: 
 def test_the_data_of_a_run_can_be_had_again(ran: PrefectServer, checkout: Path) -> None:
     """Its artifact names the data version, and a command that brings that data back exactly."""
     noshow, found = run(checkout), ran.newest_run("feature")
-    before, version = contents(noshow.paths.features), FeatureStore.open(noshow).version()
+    before, version = contents(noshow.paths.features), directory_md5(noshow.paths.features)
     shown = ran.artifacts(found)[f"{PREFIX}-feature-data-version"]
     assert f"`{version}`" in shown
     shutil.rmtree(noshow.paths.data)
@@ -210,7 +210,7 @@ def test_the_data_of_a_run_can_be_had_again(ran: PrefectServer, checkout: Path) 
     assert "ratchet" == ratchet
     run_command(checkout, "python", "-m", "cli", *arguments)
     assert before == contents(noshow.paths.features)
-    assert version == FeatureStore.open(noshow).version()
+    assert version == directory_md5(noshow.paths.features)
 
 
 SLOW_FIT = """

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from inference_pipeline.online.predictor import load_predictor
 from ratchet.core.errors import GateError
 from ratchet.features.service import service_spec
 from ratchet.model_registry.admission import load_champion
@@ -49,6 +50,17 @@ def ask_to_go_back(run: Run) -> None:
 
 def ask_for_the_second(run: Run) -> None:
     promote(ModelRegistry.open(run), 2, by="ann", reason="it was better")
+
+
+def test_the_service_of_former_code_says_to_start_it_again(changed: Run, served: Run) -> None:
+    """The other remedies are for the checkout, whose code may be another one by now."""
+    offered(changed)
+    with pytest.raises(GateError) as caught:
+        load_predictor(served)
+    assert caught.value.remedy.startswith("Start the service again")
+    with pytest.raises(GateError) as elsewhere:
+        load_champion(ModelRegistry.open(served))
+    assert caught.value.remedy.endswith(elsewhere.value.remedy)
 
 
 @pytest.mark.parametrize("ask", [ask_to_go_back, ask_for_the_second])

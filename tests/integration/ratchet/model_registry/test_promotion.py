@@ -366,6 +366,15 @@ def test_a_serving_version_that_was_deleted_is_named(served: Run) -> None:
     assert resolve_champion(ModelRegistry.open(served)).version == 1
 
 
+def test_where_every_version_was_deleted_no_command_asks_for_one(served: Run) -> None:
+    """There is none to ask for: what is left is to begin anew."""
+    for version in ("1", "2"):
+        client(served).delete_model_version(served.scope.namespace, version)
+    with pytest.raises(RegistryError, match="delete the registered model") as caught:
+        reconcile(ModelRegistry.open(served))
+    assert "ratchet promote" not in caught.value.remedy
+
+
 def test_where_the_serving_version_was_deleted_a_refusal_says_what_the_requested_one_lacks(served: Run) -> None:
     """A non-inferior one needs a reason and a date; with both it serves."""
     version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
