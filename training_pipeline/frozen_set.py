@@ -24,7 +24,7 @@ from ratchet.core.errors import StoreError
 from ratchet.core.settings import Frozen
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.features.service import service_spec
-from ratchet.models.model import Contract
+from ratchet.models.contract import Contract
 from ratchet.project.run import Run
 from ratchet.storage.arrow import to_array, to_columns
 from ratchet.storage.digests import directory_md5

@@ -20,7 +20,8 @@ from ratchet.core.progress import report
 from ratchet.core.settings import PARAMS_FILE, TrainingSettings
 from ratchet.core.text import did_you_mean
 from ratchet.models.baseline import BackoffBaseline
-from ratchet.models.model import Contract, Model, frame, save
+from ratchet.models.contract import Contract
+from ratchet.models.model import Model, frame, save
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.use_case.contract import Array, Columns, Kind

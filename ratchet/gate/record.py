@@ -23,7 +23,7 @@ from ratchet.gate.signing import Signed
 from ratchet.storage.files import write_text
 
 if TYPE_CHECKING:
-    from ratchet.models.model import Contract
+    from ratchet.models.contract import Contract
 
 
 HOW_TO_WAIVE = "Ask for it by `ratchet promote VERSION --reason … --until YYYY-MM-DD`"

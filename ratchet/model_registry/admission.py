@@ -16,7 +16,7 @@ from ratchet.model_registry.tags import VERDICT
 from ratchet.model_registry.version import Version
 
 if TYPE_CHECKING:
-    from ratchet.models.model import Contract
+    from ratchet.models.contract import Contract
 
 
 def examine(registry: Registry, snapshot: Snapshot, version: Version) -> Waiver | None:

@@ -38,7 +38,9 @@ from ratchet.model_registry.tags import (
     VERDICT,
 )
 from ratchet.model_registry.version import Version
-from ratchet.models.model import TRUSTED, Contract, Model, frame
+from ratchet.models.archive import TRUSTED
+from ratchet.models.contract import Contract
+from ratchet.models.model import Model, frame
 from ratchet.models.model_files import FILES, PLOTS, REFERENCE
 from ratchet.storage.arrow import to_columns
 

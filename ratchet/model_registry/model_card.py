@@ -13,7 +13,7 @@ from ratchet.models.metrics import METRICS
 from ratchet.use_case.contract import UseCase
 
 if TYPE_CHECKING:
-    from ratchet.models.model import Contract
+    from ratchet.models.contract import Contract
 
 LIMIT = 5000
 """Characters that MLflow has room for in a description: `String(5000)` in its tables of versions and of registered models."""

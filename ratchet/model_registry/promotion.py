@@ -26,7 +26,7 @@ from ratchet.model_registry.version import Version
 from ratchet.storage.files import write_json
 
 if TYPE_CHECKING:
-    from ratchet.models.model import Contract
+    from ratchet.models.contract import Contract
 
 POLICY, WAITS = "policy", "waits for a person"
 

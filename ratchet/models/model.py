@@ -6,67 +6,27 @@ the model's own predictions, which monitoring compares new rows with). Nothing i
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
-from zipfile import ZipFile, ZipInfo
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import skops.io
-from pydantic import AwareDatetime
 
-from ratchet.core.errors import DataError, RegistryError
-from ratchet.core.settings import Frozen
+from ratchet.core.errors import DataError
+from ratchet.models.archive import archive, read_archive
+from ratchet.models.contract import Contract, loadable, read_contract
 from ratchet.models.model_files import ARCHIVE, CONTRACT, PLOTS, REFERENCE
 from ratchet.storage.digests import digest
 from ratchet.storage.files import replacing
 from ratchet.storage.partitions import write_table
 from ratchet.use_case.columns import LABEL_COLUMNS
-from ratchet.use_case.contract import Columns, Kind, Postprocess, Task, UseCase, as_it_is
-
-TRUSTED = (
-    "collections.OrderedDict",
-    "lightgbm.basic.Booster",
-    "lightgbm.sklearn.LGBMClassifier",
-    "lightgbm.sklearn.LGBMRegressor",
-    "ratchet.models.baseline.BackoffBaseline",
-)
-"""What an archive may hold beside the types of numpy and sklearn that skops itself vouches for."""
-EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
-
-
-class Contract(Frozen):
-    """What a model needs and where it comes from. No label known at or after `trained_until` was used.
-
-    `data_version` names the frozen set that it was fitted on, `features_version` the features that this came from; both as DVC
-    names a directory.
-    """
-
-    model_name: str
-    use_case: str
-    source: str
-    task: Task
-    kind: Literal["baseline", "lightgbm"]
-    feature_service: str
-    fingerprint: str
-    inputs: dict[str, Kind]
-    trained_from: AwareDatetime
-    trained_until: AwareDatetime
-    data_version: str
-    features_version: str
-    commit: str | None
-    dirty: bool
-    experiment: str | None
-    params: dict[str, Any]
+from ratchet.use_case.contract import Columns, Kind, Postprocess, UseCase, as_it_is
 
 
 @dataclass(frozen=True)
@@ -127,7 +87,7 @@ def save(model: Model, directory: Path, reference: pa.Table, plots: Mapping[str,
     `plots` are pictures of its training, name → PNG; they go to plots/.
     """
     with replacing(directory) as temporary:
-        (temporary / ARCHIVE).write_bytes(_archive(model.pipeline))
+        (temporary / ARCHIVE).write_bytes(archive(model.pipeline))
         (temporary / CONTRACT).write_text(model.contract.model_dump_json(indent=2) + "\n", encoding="utf-8")
         write_table(temporary / REFERENCE, reference)
         for name, picture in plots.items():
@@ -138,27 +98,8 @@ def save(model: Model, directory: Path, reference: pa.Table, plots: Mapping[str,
 def load(directory: Path, use_case: UseCase) -> Model:
     """The model of a directory, of this use case; what it may consist of is our own list. Raises RegistryError."""
     contract = read_contract(directory)
-    with _loadable(directory):
-        return Model(contract, skops.io.load(directory / ARCHIVE, trusted=TRUSTED), use_case.postprocess)
-
-
-def read_contract(directory: Path) -> Contract:
-    """What the model of a directory says of itself; its archive is not looked at. Raises RegistryError."""
-    with _loadable(directory):
-        return Contract.model_validate_json((directory / CONTRACT).read_bytes())
-
-
-@contextmanager
-def _loadable(directory: Path) -> Iterator[None]:
-    """Whatever a broken file makes its readers raise is one clear error."""
-    try:
-        yield
-    except Exception as error:
-        raise RegistryError(
-            f"is not a model that may be loaded ({' '.join(str(error).split())})",
-            subject=str(directory),
-            remedy="Train it again, or roll back to a version that stands",
-        ) from error
+    with loadable(directory):
+        return Model(contract, read_archive(directory / ARCHIVE), use_case.postprocess)
 
 
 def _canonical(value: Any) -> Any:
@@ -181,28 +122,3 @@ def _canonical(value: Any) -> Any:
 
 def _name(thing: Any) -> str:
     return f"{thing.__module__}.{thing.__qualname__}"
-
-
-def _archive(pipeline: Any) -> bytes:
-    """The pipeline as skops writes it, with running numbers for memory addresses and no clock: equal state, equal bytes."""
-    names: dict[str, int] = {}
-
-    def rename(node: dict[str, Any]) -> dict[str, Any]:
-        if "__id__" in node:
-            node["__id__"] = names.setdefault(str(node["__id__"]), len(names) + 1)
-        if "file" in node:
-            node["file"] = _renamed(node["file"], names)
-        return node
-
-    buffer = io.BytesIO()
-    with ZipFile(io.BytesIO(skops.io.dumps(pipeline))) as given, ZipFile(buffer, "w") as written:
-        schema = json.dumps(json.loads(given.read("schema.json"), object_hook=rename))
-        for name in sorted(set(given.namelist()) - {"schema.json"}, key=lambda name: _renamed(name, names)):
-            written.writestr(ZipInfo(_renamed(name, names), EPOCH_OF_ZIP), given.read(name))
-        written.writestr(ZipInfo("schema.json", EPOCH_OF_ZIP), schema)
-    return buffer.getvalue()
-
-
-def _renamed(file: str, names: dict[str, int]) -> str:
-    address, _, suffix = file.partition(".")
-    return f"{names.setdefault(address, len(names) + 1)}.{suffix}"

@@ -12,7 +12,7 @@ from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.registry import Registry
 from ratchet.model_registry.version import Version
-from ratchet.models.model import read_contract
+from ratchet.models.contract import read_contract
 from ratchet.prediction_log.log import PredictionLog
 
 

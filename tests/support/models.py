@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from ratchet.core.settings import TrainingSettings
 from ratchet.features.service import service_spec
-from ratchet.models.model import Contract, Model, save
+from ratchet.models.contract import Contract
+from ratchet.models.model import Model, save
 from ratchet.models.model_files import ARCHIVE
 from ratchet.project.run import Run
 from ratchet.use_case.contract import Array

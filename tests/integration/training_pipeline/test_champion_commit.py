@@ -13,7 +13,7 @@ import pytest
 from ratchet.core.clock import Period
 from ratchet.core.errors import VersionError
 from ratchet.model_registry.champion import Champion
-from ratchet.models.model import Contract
+from ratchet.models.contract import Contract
 from ratchet.project.run import Run
 from tests.support.champions import noshow_champion
 from tests.support.checkout import commit, run_command

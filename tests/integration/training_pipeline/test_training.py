@@ -23,8 +23,9 @@ from ratchet.gate.gate import Gate
 from ratchet.gate.record import GateRecord, read, verify
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote
+from ratchet.models.contract import Contract
 from ratchet.models.metrics import METRICS
-from ratchet.models.model import Contract, Model, load, save
+from ratchet.models.model import Model, load, save
 from ratchet.models.model_files import REFERENCE
 from ratchet.project.run import Run
 from ratchet.use_case.contract import Task
