@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from cli.person import current_user
+from cli.context import current_run
+from cli.current_user import current_user
 
 
 @click.command()
@@ -18,9 +19,8 @@ def accept(what: str, reason: str, by: str) -> None:
     from ratchet.features.service import service_spec
     from ratchet.gate.gate import Gate
     from ratchet.gate.reasons import accept as sign_reason
-    from ratchet.project.run import Run
 
-    run = Run.load(use_case=click.get_current_context().obj)
+    run = current_run()
     spec = service_spec(run.use_case)
     gate = Gate.open(run)
     signed = sign_reason(gate, spec.name, spec.fingerprint, by=by, reason=reason)

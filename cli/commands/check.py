@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.context import current_run
+
 if TYPE_CHECKING:
     from ratchet.use_case.contract import Unread
 
@@ -23,10 +25,9 @@ def check() -> None:
     change for each mistake."""
     from authoring.check import checkup
     from ratchet.core.text import count_of
-    from ratchet.project.run import Run
 
     began = time.monotonic()
-    run = Run.load(use_case=click.get_current_context().obj)
+    run = current_run()
     found = checkup(run)
     for finding in found.findings:
         click.echo(f"{finding}\n")

@@ -11,9 +11,9 @@ import click
 import numpy as np
 from ruamel.yaml import YAML
 
-from cli.commands import summary
+from cli import summary
+from cli.current_user import current_user
 from cli.headlines import run_and_report
-from cli.person import current_user
 from ratchet.code.git import code_version
 from ratchet.core.errors import GateError, RatchetError
 from ratchet.core.settings import PARAMS_FILE

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.person import current_user
+from cli.current_user import current_user
 
 if TYPE_CHECKING:
     from authoring.init.answers import Answers, UnansweredError

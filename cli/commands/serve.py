@@ -7,6 +7,8 @@ import sys
 
 import click
 
+from cli.context import current_run
+
 SERVICE = "inference_pipeline.online.service:Inference"
 
 
@@ -15,9 +17,9 @@ SERVICE = "inference_pipeline.online.service:Inference"
 def serve(port: int) -> None:
     """Answer HTTP requests on this machine, for every use case of params.yaml by the model that serves."""
     from ratchet.project.run import Run
-    from ratchet.sources.source import Source
+    from ratchet.sources.active_source import Source
 
-    selected = Run.load(use_case=click.get_current_context().obj)
+    selected = current_run()
     for run in Run.load_all():
         Source.open(run)  # what is wrong is told here in a line; from BentoML's worker it would be a traceback
     os.environ["BENTOML_HOME"] = str(selected.paths.shared_state / "bentoml")

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from cli.context import current_run
 from ratchet.core.errors import RegistryError
-from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.storage import sqlite
 
 if TYPE_CHECKING:
@@ -32,9 +32,8 @@ def ui(port: int) -> None:
     """Show runs, models and their aliases in MLflow's pages, until Ctrl-C.
 
     Where RATCHET_TRACKING_URI names a server, it only says where that server's pages are."""
-    from ratchet.project.run import Run
 
-    run = Run.load(use_case=click.get_current_context().obj)
+    run = current_run()
     uri = run.environment.tracking_uri
     if uri.startswith("http"):
         click.echo(f"{uri.rstrip('/')}/#/models/{run.scope.namespace}")
@@ -51,6 +50,7 @@ def ui(port: int) -> None:
 
 def page_of(run: Run) -> str:
     """The page of the use case's model or, where it has none, the list of all. The registry follows a move of the checkout."""
+    from ratchet.model_registry.model_registry import ModelRegistry
     from ratchet.model_registry.opening import open_registry
 
     with open_registry(ModelRegistry.open(run), "promotion") as registry:

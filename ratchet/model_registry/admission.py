@@ -11,7 +11,7 @@ from ratchet.model_registry.champion import Champion, load_version, on_present_f
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.promotion_history import Snapshot
-from ratchet.model_registry.registry import Registry
+from ratchet.model_registry.session import RegistrySession
 from ratchet.model_registry.tags import VERDICT
 from ratchet.model_registry.version import Version
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ratchet.models.contract import Contract
 
 
-def examine(registry: Registry, snapshot: Snapshot, version: Version) -> Waiver | None:
+def examine(registry: RegistrySession, snapshot: Snapshot, version: Version) -> Waiver | None:
     """The waiver under which the version may serve, if it needs one.
 
     Raises GateError unless it may: one that has served may return, any other must win its place.
@@ -32,7 +32,7 @@ def examine(registry: Registry, snapshot: Snapshot, version: Version) -> Waiver 
     return admit(record, version.digest, champion, registry.waiver(version), registry.store.gate)
 
 
-def load_servable(registry: Registry, snapshot: Snapshot, version: Version) -> Champion:
+def load_servable(registry: RegistrySession, snapshot: Snapshot, version: Version) -> Champion:
     """A version's model and record. Raises GateError where they do not hold, or this code computes other features."""
     loaded = load_version(registry, version)
     if not computes_features(registry.store, loaded.model.contract):
@@ -68,13 +68,13 @@ def load_champion(store: ModelRegistry) -> Champion:
     return champion
 
 
-def ways_to_serve(registry: Registry, snapshot: Snapshot, version: int, commit: str | None) -> str:
+def ways_to_serve(registry: RegistrySession, snapshot: Snapshot, version: int, commit: str | None) -> str:
     """What helps where the code was changed under the version that serves; each way holds under a rollback, too. The commit is
     the version's own, if it was made from one."""
     return f"{_onward(registry, snapshot)}. Or go back to the features of version {version}: {_back(commit)}"
 
 
-def _onward(registry: Registry, snapshot: Snapshot) -> str:
+def _onward(registry: RegistrySession, snapshot: Snapshot) -> str:
     """How a version on the present features comes to serve: one that may do so now, a better one, or the first."""
     if number := _promotable(registry, snapshot):
         return f"`ratchet promote {number}` lets a version on the present features serve"
@@ -87,7 +87,7 @@ def _onward(registry: Registry, snapshot: Snapshot) -> str:
     )
 
 
-def _objection(registry: Registry, snapshot: Snapshot, version: Version) -> str:
+def _objection(registry: RegistrySession, snapshot: Snapshot, version: Version) -> str:
     try:
         examine(registry, snapshot, version)
     except GateError as error:
@@ -95,7 +95,7 @@ def _objection(registry: Registry, snapshot: Snapshot, version: Version) -> str:
     return f"does not serve yet: `ratchet promote {version.number}`"
 
 
-def _ways_to_ask(registry: Registry, snapshot: Snapshot, refused: Champion) -> str:
+def _ways_to_ask(registry: RegistrySession, snapshot: Snapshot, refused: Champion) -> str:
     """What to do instead of asking for a version whose features this code does not compute."""
     number, contract = _promotable(registry, snapshot), refused.model.contract
     commit = None if contract.dirty else contract.commit
@@ -109,7 +109,7 @@ def _back(commit: str | None) -> str:
     return "restore the code that it was trained with, which was never committed"
 
 
-def _promotable(registry: Registry, snapshot: Snapshot) -> int | None:
+def _promotable(registry: RegistrySession, snapshot: Snapshot) -> int | None:
     """The newest version that this code can serve and that would be let through now; the one that serves left out."""
     serves = snapshot.champion and snapshot.champion.version
     for version in on_present_features(registry):

@@ -13,7 +13,7 @@ from ratchet.gate.signing import begin_anew
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.promotion_history import Entry, Snapshot
-from ratchet.model_registry.registry import Registry
+from ratchet.model_registry.session import RegistrySession
 from ratchet.model_registry.tags import FINGERPRINT
 from ratchet.model_registry.version import Version
 
@@ -64,7 +64,7 @@ def champion_fingerprint(store: ModelRegistry) -> str | None:
     return version.tags.get(FINGERPRINT, "") if version else "" if entry else None
 
 
-def last_promotion(registry: Registry, snapshot: Snapshot) -> Entry:
+def last_promotion(registry: RegistrySession, snapshot: Snapshot) -> Entry:
     if snapshot.champion is None:
         raise RegistryError(
             "no model has been promoted yet",
@@ -75,7 +75,7 @@ def last_promotion(registry: Registry, snapshot: Snapshot) -> Entry:
     return snapshot.champion
 
 
-def existing_version(registry: Registry, snapshot: Snapshot, champion: Entry) -> Version:
+def existing_version(registry: RegistrySession, snapshot: Snapshot, champion: Entry) -> Version:
     """The version that serves. Raises RegistryError where it was deleted."""
     version = registry.versions().get(champion.version)
     if version is None:
@@ -87,7 +87,7 @@ def existing_version(registry: Registry, snapshot: Snapshot, champion: Entry) ->
     return version
 
 
-def way_out(registry: Registry, snapshot: Snapshot) -> str:
+def way_out(registry: RegistrySession, snapshot: Snapshot) -> str:
     """What to do where the version that serves is gone or spoilt."""
     if not registry.versions():
         return begin_anew(registry.store.scope)
@@ -99,7 +99,7 @@ def way_out(registry: Registry, snapshot: Snapshot) -> str:
     )
 
 
-def on_present_features(registry: Registry) -> list[Version]:
+def on_present_features(registry: RegistrySession) -> list[Version]:
     """The versions whose features this code computes, newest first, by a tag that anybody may write: whoever relies on one
     examines it."""
     fingerprint = service_spec(registry.store.use_case).fingerprint
@@ -107,7 +107,7 @@ def on_present_features(registry: Registry) -> list[Version]:
     return [version for version in versions if version.tags.get(FINGERPRINT) == fingerprint]
 
 
-def load_version(registry: Registry, version: Version) -> Champion:
+def load_version(registry: RegistrySession, version: Version) -> Champion:
     """A version's model and the verified record that it was loaded by. Raises GateError."""
     if not version.digest:
         raise registry.refusal(version, "was not registered through the gate")
@@ -116,6 +116,6 @@ def load_version(registry: Registry, version: Version) -> Champion:
     return Champion(version.number, model, record, directory)
 
 
-def verify_return(registry: Registry, snapshot: Snapshot, version: Version) -> None:
+def verify_return(registry: RegistrySession, snapshot: Snapshot, version: Version) -> None:
     if snapshot.served[version.number] != version.digest:
         raise registry.refusal(version, "was another model when it served")

@@ -15,20 +15,20 @@ from ratchet.core.errors import RegistryUnavailableError
 from ratchet.model_registry import embedded as embedded_registry
 from ratchet.model_registry.embedded import database
 from ratchet.model_registry.model_registry import ModelRegistry
-from ratchet.model_registry.registry import Registry
+from ratchet.model_registry.session import RegistrySession
 
 LOCK_SECONDS = 120
 
 
 @contextmanager
-def open_registry(store: ModelRegistry, room: Literal["promotion", "registration"]) -> Iterator[Registry]:
+def open_registry(store: ModelRegistry, room: Literal["promotion", "registration"]) -> Iterator[RegistrySession]:
     """The registry, with this process alone in the `room` of the checkout. Only registration makes the embedded one.
 
     Raises RegistryUnavailableError where the registry does not answer, or was there and is gone.
     """
     try:
         with _alone(store, room):
-            yield Registry(store, create=room == "registration")
+            yield RegistrySession(store, create=room == "registration")
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise RegistryUnavailableError(
             f"does not answer as it should ({' '.join(str(error).split())[:400]})",

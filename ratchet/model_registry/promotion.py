@@ -19,8 +19,8 @@ from ratchet.model_registry.champion import existing_version, last_promotion
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.promotion_history import Entry, Snapshot, kind_of, previous
-from ratchet.model_registry.registry import Registry
 from ratchet.model_registry.sensor_files import write_requested
+from ratchet.model_registry.session import RegistrySession
 from ratchet.model_registry.tags import CHAMPION, PREVIOUS, REQUESTED, STATUS, WAIVER
 from ratchet.model_registry.version import Version
 from ratchet.storage.files import write_json
@@ -135,7 +135,7 @@ def _require_reason(store: ModelRegistry, by: str, reason: str) -> None:
         )
 
 
-def _way_back(registry: Registry) -> int | None:
+def _way_back(registry: RegistrySession) -> int | None:
     """Where the signed history leads; the alias, which anybody may move, only tells of a rollback that was broken off."""
     snapshot = registry.snapshot()
     champion = snapshot.champion
@@ -173,7 +173,7 @@ def release(store: ModelRegistry, *, by: str, reason: str) -> dict[str, Any]:
         return _reconcile(registry)
 
 
-def _reconcile(registry: Registry) -> dict[str, Any]:
+def _reconcile(registry: RegistrySession) -> dict[str, Any]:
     _take_a_moved_champion_as_request(registry)
     refused = _consider(registry)
     try:
@@ -190,7 +190,7 @@ def _with_refusal(error: RegistryError, refused: Mapping[str, Any]) -> RegistryE
     return type(error)(error.problem, subject=error.subject, remedy=f"{asked.rstrip('.')}. {error.remedy}")
 
 
-def _take_a_moved_champion_as_request(registry: Registry) -> None:
+def _take_a_moved_champion_as_request(registry: RegistrySession) -> None:
     """Whoever moves `champion` by hand has asked for that version; `_settle` moves the alias back where it is refused."""
     snapshot = registry.snapshot()
     moved_to = snapshot.aliases.get(CHAMPION)
@@ -198,7 +198,7 @@ def _take_a_moved_champion_as_request(registry: Registry) -> None:
         registry.point(REQUESTED, moved_to, snapshot)
 
 
-def _consider(registry: Registry) -> dict[str, Any] | None:
+def _consider(registry: RegistrySession) -> dict[str, Any] | None:
     """Promote what is asked for, or say why not."""
     snapshot = registry.snapshot()
     requested = snapshot.aliases.get(REQUESTED)
@@ -232,7 +232,7 @@ def _entry(store: ModelRegistry, snapshot: Snapshot, version: Version, waiver: W
     return store.gate.key.sign(entry)
 
 
-def _settle(registry: Registry, refused: dict[str, Any] | None) -> dict[str, Any] | None:
+def _settle(registry: RegistrySession, refused: dict[str, Any] | None) -> dict[str, Any] | None:
     """Make status tags, aliases and the serving file say what the history says."""
     snapshot = registry.snapshot()
     champion, versions = snapshot.champion, registry.versions()

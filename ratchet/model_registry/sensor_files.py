@@ -7,12 +7,12 @@ from typing import Any
 
 from ratchet.core.errors import RegistryError
 from ratchet.model_registry.model_registry import ModelRegistry
-from ratchet.model_registry.registry import Registry
+from ratchet.model_registry.session import RegistrySession
 from ratchet.model_registry.tags import CHAMPION, REQUESTED
 from ratchet.storage.files import read_json, write_json
 
 
-def write_requested(registry: Registry) -> dict[str, int | str | None]:
+def write_requested(registry: RegistrySession) -> dict[str, int | str | None]:
     """Write and return which version each alias and the history name, or null where it is the one that serves. `champion` is
     "deleted" where a version serves and the alias names none."""
     served, aliases = _serving(registry.store).get("version"), registry.aliases()
@@ -23,7 +23,7 @@ def write_requested(registry: Registry) -> dict[str, int | str | None]:
     return waiting
 
 
-def _named_by_history(registry: Registry) -> int | str | None:
+def _named_by_history(registry: RegistrySession) -> int | str | None:
     """Its last entry's version. Where it cannot be believed the reason, so that `reconcile` runs, and fails with the remedy."""
     try:
         champion = registry.snapshot().champion
@@ -32,7 +32,7 @@ def _named_by_history(registry: Registry) -> int | str | None:
     return champion.version if champion else None
 
 
-def write_missing(registry: Registry) -> list[str]:
+def write_missing(registry: RegistrySession) -> list[str]:
     """Write and return the digests of the models that were registered or serve, and that the registry no longer holds, with
     their record and files."""
     known = set(_registered(registry.store))

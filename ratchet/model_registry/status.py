@@ -14,7 +14,7 @@ from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.promotion import WAITS
 from ratchet.model_registry.promotion_history import Snapshot
-from ratchet.model_registry.registry import Registry
+from ratchet.model_registry.session import RegistrySession
 from ratchet.model_registry.tags import (
     COMMIT,
     DIRTY,
@@ -48,7 +48,7 @@ def status(store: ModelRegistry) -> dict[str, Any]:
     }
 
 
-def _warning(registry: Registry, snapshot: Snapshot) -> str | None:
+def _warning(registry: RegistrySession, snapshot: Snapshot) -> str | None:
     """What is not there that should be, and what to do."""
     if snapshot.champion:
         try:
@@ -61,7 +61,7 @@ def _warning(registry: Registry, snapshot: Snapshot) -> str | None:
     return f"MLflow has no version of {registry.name}: {how}, and also brings back what was deleted"
 
 
-def _other_features(registry: Registry, snapshot: Snapshot, version: Version) -> str | None:
+def _other_features(registry: RegistrySession, snapshot: Snapshot, version: Version) -> str | None:
     """That this code cannot serve the champion, as far as its tags tell, and what helps."""
     try:
         spec = service_spec(registry.store.use_case)

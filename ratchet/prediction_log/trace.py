@@ -10,7 +10,7 @@ from ratchet.gate.gate import Gate
 from ratchet.gate.record import GateRecord, verify
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.opening import open_registry
-from ratchet.model_registry.registry import Registry
+from ratchet.model_registry.session import RegistrySession
 from ratchet.model_registry.version import Version
 from ratchet.models.contract import read_contract
 from ratchet.prediction_log.log import PredictionLog
@@ -47,7 +47,7 @@ def trace(log: PredictionLog, store: ModelRegistry, prediction_id: str) -> dict[
     }
 
 
-def _version(registry: Registry, row: dict[str, Any]) -> Version:
+def _version(registry: RegistrySession, row: dict[str, Any]) -> Version:
     """The version of the model that answered, by digest: a number means nothing in a registry that was made anew."""
     version = registry.find(row["model_digest"])
     if version is None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from ratchet.code.code_digest import code_digest
 from ratchet.core.errors import SourceError
 from ratchet.sources import unreadable
-from ratchet.sources.source import Source
+from ratchet.sources.active_source import Source
 from ratchet.use_case.contract import UNREADABLE, Batch, SourceTable, Unread, UseCase, use_case_module
 
 _NOTES = b"ratchet.notes"

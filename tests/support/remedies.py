@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 
-from cli.commands.summary import build
+from cli.summary import build
 from ratchet.core.errors import RatchetError
 from ratchet.features.service import service_spec
 from ratchet.gate.gate import Gate

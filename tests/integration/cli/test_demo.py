@@ -9,8 +9,8 @@ import pytest
 from click import unstyle
 
 from cli.commands.demo import ask_in_person, finish_story, select_source
-from cli.commands.summary import Summary, render
-from cli.person import current_user
+from cli.current_user import current_user
+from cli.summary import Summary, render
 from ratchet.core.settings import PARAMS_FILE, SourceSettings
 from ratchet.model_registry.champion import resolve_champion
 from ratchet.model_registry.model_registry import ModelRegistry

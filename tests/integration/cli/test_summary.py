@@ -11,9 +11,9 @@ from operator import getitem
 import pytest
 
 from cli.commands.demo import finish_story
-from cli.commands.status import render_status
-from cli.commands.summary import Summary, build, render, write
 from cli.headlines import HEADLINES
+from cli.render_status import render_status
+from cli.summary import Summary, build, render, write
 from ratchet.core.environment import Environment
 from ratchet.core.errors import VersionError
 from ratchet.model_registry.model_registry import ModelRegistry

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ibis import _
 
-from cli.commands.summary import build, render, write
+from cli.summary import build, render, write
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.errors import GateError, RatchetError, RegistryError

@@ -7,7 +7,7 @@ import pwd
 
 import pytest
 
-from cli.person import current_user
+from cli.current_user import current_user
 
 VARIABLES = ("LOGNAME", "USER", "LNAME", "USERNAME")
 

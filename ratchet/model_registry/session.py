@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 ABSENT = "RESOURCE_DOES_NOT_EXIST"
 
 
-class Registry:
+class RegistrySession:
     """The registered model, opened. Every method may raise what MLflow raises; `open_registry` translates it.
 
     An embedded registry that never was is read as an empty one, unless it is to be created.

@@ -1,0 +1,48 @@
+"""`ratchet stage` and `ratchet sensors`: what DVC runs, and what a person runs by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.context import as_json, current_run
+from cli.headlines import HEADLINES, run_and_report
+from ratchet.project.steps import STEPS
+
+if TYPE_CHECKING:
+    from ratchet.project.run import Run
+    from ratchet.project.step_reports import Report
+
+STAGE_WAIT = 5.0
+"""Seconds. Short, because DVC lets no flow record its data while a stage waits, and a flow tries again after ten."""
+
+
+@click.command(help=f"Run one step by itself: {', '.join(list(STEPS)[:-1])} or {list(STEPS)[-1]}.")
+@click.argument("name", type=click.Choice(list(STEPS)), metavar="NAME")
+@click.option("--json", "is_json", is_flag=True, help="Print the step's report as JSON instead of a line about it.")
+def stage(name: str, is_json: bool) -> None:
+    run = current_run()
+    if is_json:
+        click.echo(as_json(_run_alone(run, name)))
+    else:
+        run_and_report(name, lambda: _run_alone(run, name), HEADLINES[name])
+
+
+def _run_alone(run: Run, name: str) -> Report:
+    from ratchet.project.locks import alone
+    from ratchet.project.step_reports import run_step
+
+    with alone(run, STEPS[name].keeps_out, wait=STAGE_WAIT):
+        return run_step(run, name, lambda run: STEPS[name].load()(run))
+
+
+@click.command()
+def sensors() -> None:
+    """Read which versions are requested and which the registry has lost, and write it where DVC looks."""
+    from ratchet.model_registry.model_registry import ModelRegistry
+    from ratchet.model_registry.sensors import sense
+    from ratchet.project.run import Run
+
+    stores = [ModelRegistry.open(run) for run in Run.load_all()]
+    run_and_report("sensors", lambda: sense(stores), HEADLINES["sensors"])

@@ -1,0 +1,46 @@
+"""`ratchet status`: aliases, versions and history as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def render_status(status: Mapping[str, Any]) -> str:
+    """What serves and is asked for, each version and why it does not serve, what to do next, and the history."""
+    lines = [f"{name:<9} {status[name] or '-'}" for name in ("requested", "champion", "previous")]
+    lines += [f"on hold   {hold['by']} rolled back: {hold['reason']}"] if (hold := status["hold"]) else []
+    lines += ["", status["warning"]] if status["warning"] else []
+    if status["versions"]:
+        lines += ["", "version  kind      verdict       code          status"]
+        lines += [_version(version) for version in status["versions"]]
+    lines += _section("what to do next", _next(status["versions"]))
+    lines += _section("history", (_entry(entry) for entry in status["history"]))
+    return "\n".join(lines)
+
+
+def _section(title: str, lines: Iterator[str]) -> list[str]:
+    found = [f"  {line}" for line in lines]
+    return ["", title, *found] if found else []
+
+
+def _version(version: Mapping[str, Any]) -> str:
+    shown = {name: value or "-" for name, value in version.items()}
+    shown["code"] = "uncommitted" if version["dirty"] else shown["commit"][:12]
+    if version["failed"] and version["status"] == "candidate":
+        shown["status"] = f"candidate: it failed {version['failed']}"
+    return "{version:>7}  {kind:<8}  {verdict:<12}  {code:<12}  {status}".format(**shown)
+
+
+def _next(versions: list[dict[str, Any]]) -> Iterator[str]:
+    """What helps, with the versions that it helps."""
+    advice: dict[str, list[str]] = {}
+    for version in versions:
+        if version["next"]:
+            advice.setdefault(version["next"], []).append(str(version["version"]))
+    for text, numbers in advice.items():
+        yield f"version{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}: {text}"
+
+
+def _entry(entry: Mapping[str, Any]) -> str:
+    return f"{entry['at'][:19]}  {entry['kind']:<9}  version {entry['version']} by {entry['by']}: {entry['reason']}"
