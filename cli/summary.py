@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -39,6 +41,7 @@ def build(run: Run) -> Summary:
         "task": run.use_case.task,
         "label": run.use_case.label,
         "unit": run.use_case.unit,
+        "timezone": run.use_case.timezone,
         "missing": [step for step in STEPS if reports.read(run, step) is None],
         "rows": validate and validate["rows"],
         "reasons": validate and validate["reasons"],
@@ -164,13 +167,18 @@ def _scores(summary: Summary) -> Iterator[str]:
     """Each model's figures under the metrics' names; an arrow points to where each is better."""
     candidate, named = summary["holdout"]["candidate"], METRICS[summary["task"]]
     heads = {name: f"{metric.title} {_ARROWS[metric.better]}" for name, metric in named.items()}
-    dates = f"{candidate['from'][:10]} to {candidate['to'][:10]}"
-    yield f"{candidate['n']:,} rows from {dates}: {summary['label']} ({summary['unit']})"
+    yield f"{candidate['n']:,} rows from {_dates(candidate, summary['timezone'])}: {summary['label']} ({summary['unit']})"
     yield f"{'':<12}" + "".join(f"  {head:>8}" for head in heads.values())
     for role, metrics in summary["holdout"].items():
         if metrics:
             cells = (f"  {_number(metrics.get(name)):>{max(len(head), 8)}}" for name, head in heads.items())
             yield f"{_ROLES.get(role, role):<12}" + "".join(cells)
+
+
+def _dates(period: Mapping[str, str], timezone: str) -> str:
+    """From when to when, in days of the use case's time zone, as params.yaml has them."""
+    zone = ZoneInfo(timezone)
+    return " to ".join(f"{datetime.fromisoformat(period[name]).astimezone(zone):%Y-%m-%d}" for name in ("from", "to"))
 
 
 def _number(value: float | None) -> str:
@@ -214,7 +222,7 @@ def _served(summary: Summary) -> Iterator[str]:
 def _drift(summary: Summary) -> Iterator[str]:
     drift = summary["drift"]
     window = drift["window"]
-    yield f"{drift['verdict']} in {window['n']:,} predictions from {window['from'][:10]} to {window['to'][:10]}"
+    yield f"{drift['verdict']} in {window['n']:,} predictions from {_dates(window, summary['timezone'])}"
     mean = drift["mean_prediction"]
     yield f"mean prediction {_number(mean['reference'])} in training, {_number(mean['window'])} now ({summary['unit']})"
     for name, column in drift["columns"].items():

@@ -84,6 +84,13 @@ def test_columns_have_names_and_directions_and_stand_below_them(summary: Summary
         assert ends == [found.end() for found in re.finditer(r"\d\.\d{4}", line)]
 
 
+def test_days_are_those_of_params_yaml(run: Run, summary: Summary) -> None:
+    """Local days of the use case, in which a day begins before that of UTC."""
+    periods = run.settings.periods
+    what, *_ = section(summary, "Holdout")
+    assert f"from {periods.holdout} to {periods.fresh}:" in what
+
+
 def test_a_regression_has_its_own_columns(summary: Summary) -> None:
     """The text follows the task: errors in the label's unit under their names, and a dash where there is none."""
     figures = {**summary["holdout"]["candidate"], "rmse": 5.0, "mae": None}
