@@ -24,8 +24,8 @@ from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_array
 from ratchet.storage.dated import Dated, Part
-from ratchet.storage.digests import digest
-from ratchet.storage.partitions import Files, by_date, files, partition_date, read_manifest, update
+from ratchet.storage.digests import digest, md5
+from ratchet.storage.partitions import MANIFEST, Files, by_date, files, partition_date, read_manifest, update
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.use_case.contract import UseCase, View
 
@@ -80,6 +80,7 @@ def featurize(run: Run) -> Report:
         "views": rows,
         "requests": requests,
         "labels": labels,
+        "contents": contents_digest(run.paths.features),
     }
 
 
@@ -218,6 +219,11 @@ def _chunks(days: Sequence[date]) -> Iterator[list[date]]:
             chunk = []
         chunk.append(day)
     yield chunk
+
+
+def contents_digest(folder: Path) -> str:
+    """Changes with any table: by it, later stages of dvc.yaml depend on the report alone."""
+    return digest({path.relative_to(folder).as_posix(): md5(path) for path in folder.rglob(MANIFEST)})
 
 
 def _sources(run: Run) -> Sources:

@@ -31,7 +31,7 @@ class CodeVersion:
 def code_version(root: Path) -> CodeVersion:
     """The commit of a checkout. Files that git neither tracks nor ignores make it dirty too: they may be imported."""
     commit = git(root, "rev-parse", "--verify", "HEAD")
-    changes = git(root, "status", "--porcelain", "--", ".", f":(exclude){LOCK_FILE}")
+    changes = git(root, "status", "--porcelain", "--", ".", f":(exclude,glob)**/{LOCK_FILE}")
     return CodeVersion(commit, dirty=commit is None or changes != "", experiment=os.environ.get(_EXPERIMENT) or None)
 
 

@@ -129,7 +129,7 @@ def test_a_second_run_changes_nothing(loop: Path) -> None:
     before = content(loop / "data"), content(loop / "reports"), (loop / "dvc.lock").read_bytes()
     lines = run_command(loop, "dvc", "repro").stdout.splitlines()
     assert before == (content(loop / "data"), content(loop / "reports"), (loop / "dvc.lock").read_bytes())
-    assert ["Running stage 'sensors':"] == [line for line in lines if line.startswith("Running")]
+    assert ["Running stage 'sensors/dvc.yaml:sensors':"] == [line for line in lines if line.startswith("Running")]
 
 
 def test_a_user_of_dvc_finds_metrics(loop: Path) -> None:

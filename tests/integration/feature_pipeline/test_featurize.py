@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from ibis import _
 
-from feature_pipeline.featurize import featurize
+from feature_pipeline.featurize import contents_digest, featurize
 from ratchet.core.errors import DataError, StoreError
 from ratchet.core.settings import Periods
 from ratchet.features.service import request_schema, service_spec
 from ratchet.project.run import Run
-from ratchet.storage.partitions import files
+from ratchet.storage.partitions import MANIFEST, files
 from ratchet.use_case.contract import Tables
 from tests.support import parcels
 from tests.support.accepted import accept, accept_all
@@ -180,6 +180,20 @@ def test_late_batch_changes_only_dates_within_its_reach(run: Run) -> None:
     changed = written(run, before)
     assert {"2024-03-10", "2024-03-11", "2024-03-12"} == dates(changed, "requests")
     assert ("2024-03-10", "2024-03-20") == (min(dates(changed, "views")), max(dates(changed, "views")))
+
+
+def test_report_changes_with_every_table(run: Run) -> None:
+    """Later stages of dvc.yaml depend on it alone; where nothing was computed it is what it was."""
+    before = featurize(run)["contents"]
+    assert before == featurize(run)["contents"]
+    found = {before}
+    for manifest in run.paths.features.rglob(MANIFEST):
+        given = manifest.read_text(encoding="utf-8")
+        manifest.write_text(given.replace('"rows": ', '"rows": 1', 1), encoding="utf-8")
+        found.add(contents_digest(run.paths.features))
+        manifest.write_text(given, encoding="utf-8")
+    assert len(found) == 1 + len(list(run.paths.features.rglob(MANIFEST)))
+    assert before == contents_digest(run.paths.features)
 
 
 def test_report_counts_rows(finished: Run) -> None:

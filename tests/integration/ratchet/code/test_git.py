@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ class TestCode:
         """Data, state and dvc.lock change without changing the code."""
         write(run, a="1")
         record(run, "one")
+        (run.root / "sensors").mkdir()
+        shutil.copy(run.root / "dvc.lock", run.root / "sensors" / "dvc.lock")
         head = run_command(run.root, "git", "rev-parse", "HEAD").stdout.strip()
         assert CodeVersion(head, dirty=False) == code_version(run.root)
 
