@@ -130,11 +130,14 @@ def require(delivered: pa.Table, names: Iterable[str], subject: str) -> None:
 
 
 def cast(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """Values in another type; null for each that it cannot keep as it is."""
+    """Values in another type; null for each that it cannot keep as it is. A truth value is neither a code nor an amount."""
+    nothing = pa.chunked_array([pa.nulls(len(values), kind)])
+    if pa.types.is_boolean(values.type):
+        return nothing
     try:
         return converted(values, lambda some: some.cast(kind))
     except pa.ArrowNotImplementedError:  # no value of that type has one of this
-        return pa.chunked_array([pa.nulls(len(values), kind)])
+        return nothing
 
 
 def conform(columns: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -93,6 +93,12 @@ class TestColumns:
         assert [[(canonical, text)], None] == table["unreadable"].to_pylist()
         assert [None, trips(delivered({}), MARCH, "")[0][canonical][0].as_py()] == table[canonical].to_pylist()
 
+    @pytest.mark.parametrize("column", ["PULocationID", "trip_distance"])
+    def test_a_truth_value_is_no_number(self, column: str) -> None:
+        """Zone 1 is not what `true` means: the column is unreadable as a whole, and ingest refuses the batch."""
+        table, _ = trips(retyped(column, pa.array([True, False])), MARCH, "march.parquet")
+        assert 2 == len([row for row in table["unreadable"].to_pylist() if row])
+
     def test_a_missing_number_is_no_unreadable_one(self) -> None:
         """NaN is what some libraries write for null."""
         table, _ = trips(retyped("trip_distance", pa.array([float("nan"), 1.0])), MARCH, "march.parquet")
