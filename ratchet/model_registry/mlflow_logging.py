@@ -26,6 +26,7 @@ from ratchet.model_registry.logged_files import logged_tag
 from ratchet.model_registry.model_card import model_card, registered_model_card
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.tags import (
+    CANDIDATE,
     COMMIT,
     DIGEST,
     DIRTY,
@@ -56,7 +57,7 @@ def log(client: MlflowClient, store: ModelRegistry, model: Model, directory: Pat
     tags |= _log_model(client, model, directory, logged)
     client.finalize_logged_model(logged.model_id, "READY")
     _log_files(client, store, directory, run_id)
-    tags |= {STATUS: "candidate", **_log_record(client, run_id, record)}
+    tags |= {STATUS: CANDIDATE, **_log_record(client, run_id, record)}
     name = store.scope.namespace
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)

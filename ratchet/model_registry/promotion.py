@@ -21,14 +21,16 @@ from ratchet.model_registry.opening import open_registry
 from ratchet.model_registry.promotion_history import Entry, Snapshot, kind_of, previous
 from ratchet.model_registry.sensor_files import write_requested
 from ratchet.model_registry.session import RegistrySession
-from ratchet.model_registry.tags import CHAMPION, PREVIOUS, REQUESTED, STATUS, WAIVER
+from ratchet.model_registry.tags import CANDIDATE, CHAMPION, PREVIOUS, REQUESTED, STATUS, WAIVER
 from ratchet.model_registry.version import Version
 from ratchet.storage.files import write_json
 
 if TYPE_CHECKING:
     from ratchet.models.contract import Contract
 
-POLICY, WAITS = "policy", "waits for a person"
+POLICY = "policy"
+WAITS, HELD = "waits for a person", "waits for a release"
+"""How the status of a version begins that no policy promotes: for how it was made, or because a rollback holds."""
 
 
 def reconcile(store: ModelRegistry) -> dict[str, Any]:
@@ -67,7 +69,7 @@ def promote_by_policy(store: ModelRegistry, version: int, contract: Contract, re
         if obstacle is None:
             registry.request(version, POLICY, "superior by its gate record", by_policy=True)
         else:
-            registry.tag(registry.version(version), STATUS, f"{WAITS}: {obstacle}")
+            registry.tag(registry.version(version), STATUS, obstacle)
         return _reconcile(registry)
 
 
@@ -77,8 +79,8 @@ def _held(snapshot: Snapshot, version: int) -> str | None:
     if hold is None:
         return None
     return (
-        f"{hold.by} rolled back to version {hold.version} ({hold.reason}). `ratchet promote {version}` ends that hold and "
-        "asks for this version, `ratchet release` ends it for later ones"
+        f"{HELD}: {hold.by} rolled back to version {hold.version} ({hold.reason}). `ratchet promote {version}` ends that hold "
+        "and asks for this version, `ratchet release` ends it for later ones"
     )
 
 
@@ -89,7 +91,7 @@ def _uncommitted(store: ModelRegistry, version: int, contract: Contract, record:
         return None
     made_by = f"the experiment {experiment}" if experiment else "uncommitted code or settings"
     return (
-        f"made by {made_by}. Commit and run `dvc repro --force --downstream train@{store.scope.use_case}`, or ask for "
+        f"{WAITS}: made by {made_by}. Commit and run `dvc repro --force --downstream train@{store.scope.use_case}`, or ask for "
         f"it by name: `ratchet promote {version}`"
     )
 
@@ -236,7 +238,7 @@ def _settle(registry: RegistrySession, refused: dict[str, Any] | None) -> dict[s
     """Make status tags, aliases and the serving file say what the history says."""
     snapshot = registry.snapshot()
     champion, versions = snapshot.champion, registry.versions()
-    for number, text in _statuses(snapshot, refused).items():
+    for number, text in {**_released(snapshot, versions), **_statuses(snapshot, refused)}.items():
         if number in versions:
             registry.tag(versions[number], STATUS, text)
     if champion:
@@ -248,6 +250,12 @@ def _settle(registry: RegistrySession, refused: dict[str, Any] | None) -> dict[s
     if champion is None:
         return None
     return {"version": champion.version, "digest": champion.digest, "previous": champion.previous}
+
+
+def _released(snapshot: Snapshot, versions: Mapping[int, Version]) -> dict[int, str]:
+    """The versions that waited for the end of a hold which is over."""
+    held = [number for number, version in versions.items() if version.tags.get(STATUS, "").startswith(HELD)]
+    return dict.fromkeys(held if snapshot.hold is None else (), CANDIDATE)
 
 
 def _statuses(snapshot: Snapshot, refused: dict[str, Any] | None) -> dict[int, str]:

@@ -12,7 +12,7 @@ from ratchet.model_registry.admission import ways_to_serve
 from ratchet.model_registry.champion import existing_version
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.opening import open_registry
-from ratchet.model_registry.promotion import WAITS
+from ratchet.model_registry.promotion import HELD, WAITS
 from ratchet.model_registry.promotion_history import Snapshot
 from ratchet.model_registry.session import RegistrySession
 from ratchet.model_registry.tags import (
@@ -96,7 +96,7 @@ def _next(store: ModelRegistry, version: Version) -> str | None:
     """How a version that never served, or a better one, comes to serve; None where its status says so."""
     verdict, failed = version.tags.get(VERDICT), (version.tags.get(FAILED) or "").split(", ")
     ask = f"`ratchet promote {version.number}"
-    if version.tags.get(STATUS, "").startswith(WAITS):
+    if version.tags.get(STATUS, "").startswith((WAITS, HELD)):
         return None
     if not version.digest:
         return "it was not registered through the gate, and never serves"

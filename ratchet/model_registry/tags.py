@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 REQUESTED, CHAMPION, PREVIOUS = "requested", "champion", "previous"
+CANDIDATE = "candidate"
+"""The status of a version that nobody has asked for yet."""
 WAIVER = "ratchet.waiver"
 DIGEST, KIND, STATUS = "ratchet.digest", "ratchet.kind", "ratchet.status"
 LOGGED = "ratchet.logged"

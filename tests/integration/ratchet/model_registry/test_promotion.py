@@ -199,6 +199,7 @@ def test_a_rollback_holds_until_it_is_released(served: Run) -> None:
     }
     release(ModelRegistry.open(served), by="bob", reason="fixed")
     assert (champion_version(ModelRegistry.open(served)), status(ModelRegistry.open(served))["hold"]) == (1, None)
+    assert "candidate" == statuses(served)[-1]
     assert better(served, trees=7) == champion_version(ModelRegistry.open(served))
 
 
