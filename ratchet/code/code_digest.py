@@ -34,7 +34,7 @@ _MODULE_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+(:\w+)?")
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """A module's file, taken apart: the digest of its syntax, the names that it imports, and those that it has as text."""
 
     digest: str
@@ -78,6 +78,18 @@ def closure(*modules: str) -> dict[str, Path]:
     return found
 
 
+def source_of(name: str, package: str) -> tuple[str, Source] | None:
+    """The module of ours that a dotted name leads to, with its source: `a.b.C` leads to `a.b`. None where there is none.
+
+    Ours are `package`, this one, and all others that were not installed. An extension module has no source.
+    """
+    files = _files(name, frozenset({package, __name__.partition(".")[0]}))
+    if not files:
+        return None
+    module, file = [*files.items()][-1]
+    return (module, _source(module, file)) if file.suffix == ".py" else None
+
+
 def _files(name: str, packages: frozenset[str]) -> dict[str, Path]:
     """The modules of ours on the way to a dotted name, each with its file: `a.b.C` leads through `a` to `a.b`."""
     top, *_ = parts = name.split(".")
@@ -117,16 +129,16 @@ def _folder(top: str) -> Path | None:
     return None if folder and (folder / "__init__.py").is_file() else folder
 
 
-def _source(name: str, file: Path) -> _Source:
+def _source(name: str, file: Path) -> Source:
     return _taken_apart(file.read_bytes(), name if file.name == "__init__.py" else name.rpartition(".")[0])
 
 
 @cache
-def _taken_apart(text: bytes, package: str) -> _Source:
+def _taken_apart(text: bytes, package: str) -> Source:
     tree = ast.parse(text)
     nodes = list(_running(tree))
     texts = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
-    return _Source(
+    return Source(
         digest(syntax(tree)),
         frozenset(name for node in nodes for name in _imported(node, package)),
         frozenset(text.partition(":")[0] for text in texts if _MODULE_PATH.fullmatch(text)),
