@@ -24,7 +24,7 @@ LIBRARIES = (
 """Numbers, times and text: nothing that reads a file, the environment or another module."""
 REMEDY = (
     "Keep on_demand and postprocess in a module of their own, such as use_cases/NAME/on_demand.py, that imports only "
-    f"modules of its package which do the same, {CONTRACT}, {CLOCK}, {', '.join(LIBRARIES)}"
+    f"{CONTRACT}, {CLOCK}, {', '.join(LIBRARIES)}, and modules of its package that import no others"
 )
 
 
@@ -35,10 +35,11 @@ def function_fingerprint(keyword: str, function: Callable[..., Any]) -> str:
     may be imported there.
     """
     if not _is_plain(function):
+        name = getattr(function, "__qualname__", type(function).__name__)
         raise SettingsError(
-            f"{getattr(function, '__qualname__', type(function).__name__)} is not a function that a module defines by `def`",
+            f"{name} is a lambda, or was made by a call such as `partial(…)` or a decorator, so that no module defines it",
             subject=keyword,
-            remedy="Write a function that calls it, at the top level of a module",
+            remedy="Write a function that calls it, by `def` at the top level of a module",
         )
     module, name = function.__globals__["__name__"], function.__name__
     modules = _Modules(module.partition(".")[0], f"{keyword}, {name} of {module}")
@@ -77,21 +78,22 @@ class _Modules:
 
     def _followed(self, module: str, source: Source) -> list[str]:
         """The modules of ours that a module imports."""
-        imported = {name for name in source.imports if name.partition(".")[0] not in LIBRARIES}
-        found = {name: self._find(name)[0] for name in sorted(imported)}
-        refused = [name for name, leads_to in found.items() if not self._may_be_imported(leads_to)]
+        others = {name for name in source.imports if name.partition(".")[0] not in LIBRARIES}
+        imported = {self._find(name)[0] for name in others}
+        refused = sorted(name for name in imported if not self._may_be_imported(name))
         if refused:
             problem = f"the module {module} imports {', '.join(refused)}, which its fingerprint does not cover"
             raise SettingsError(problem, subject=self.subject, remedy=REMEDY)
-        return list(found.values())
+        return sorted(imported)
 
     def _may_be_imported(self, module: str) -> bool:
         return module in {CONTRACT, CLOCK} or module.partition(".")[0] == self.package
 
     def _find(self, name: str) -> tuple[str, Source | None]:
-        """The module that a dotted name leads to, with its source; no name where it is none of ours."""
+        """The module that a dotted name leads to, with its source; without one the name, or the library that it is of."""
+        library = name.partition(".")[0]
         try:
-            return source_of(name, self.package) or ("", None)
+            return source_of(name, self.package) or (name if library == self.package else library, None)
         except (OSError, SyntaxError) as error:
             problem = f"{name} cannot be read ({error})"
             raise SettingsError(problem, subject=self.subject, remedy="Restore its file") from error
