@@ -17,9 +17,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
-from typing import TypeGuard
 
-from ratchet.core.syntax import syntax
+from ratchet.core.syntax import is_for_types, syntax
 from ratchet.storage.digests import digest
 
 _DISTRIBUTIONS = {
@@ -151,15 +150,7 @@ def _running(tree: ast.AST) -> Iterator[ast.AST]:
     while waiting:
         node = waiting.pop()
         yield node
-        waiting.extend(node.orelse if _is_for_types(node) else ast.iter_child_nodes(node))
-
-
-def _is_for_types(node: ast.AST) -> TypeGuard[ast.If]:
-    """Whether it is `if TYPE_CHECKING:`, or the same with its module's name."""
-    return isinstance(node, ast.If) and "TYPE_CHECKING" in {
-        getattr(node.test, "id", ""),
-        getattr(node.test, "attr", ""),
-    }
+        waiting.extend(node.orelse if is_for_types(node) else ast.iter_child_nodes(node))
 
 
 def _imported(node: ast.AST, package: str) -> list[str]:
