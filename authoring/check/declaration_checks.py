@@ -145,7 +145,9 @@ def _contradiction(use_case: UseCase, where: Declaration) -> Iterator[Finding]:
 
 
 def _about(use_case: UseCase, subject: str, where: Declaration) -> str:
-    """The line of the lookup or view that a SettingsError is about."""
+    """The line of the lookup, view or function that a SettingsError is about."""
     lookups = {f"lookup {one.prefix!r}": where.lookup(one.prefix, "keys") for one in use_case.lookups}
     views = {f"view {one.name!r}": where.view(one.name, "keys") for one in use_case.views}
-    return lookups.get(subject) or views.get(subject.partition(",")[0]) or where.use_case("views")
+    functions = {name: where.function(getattr(use_case, name)) for name in ("on_demand", "postprocess")}
+    named = {**views, **functions}
+    return lookups.get(subject) or named.get(subject.partition(",")[0]) or where.use_case("views")

@@ -60,11 +60,17 @@ def names(columns: Iterable[str]) -> str:
     return f"({', '.join(given)}{',' if len(given) == 1 else ''})"
 
 
-def imports(body: str) -> str:
-    """What the body uses: of the standard library, of others, of the house."""
+def module_text(summary: str, body: str, own: str = "") -> str:
+    """A module with the imports that its body uses; `own` is a line that imports from its package."""
+    gap = "\n" * (3 if body.startswith(("class ", "def ")) else 2)
+    return f'"""{summary}"""\n\nfrom __future__ import annotations\n\n{_imports(body, own)}{gap}{body}\n'
+
+
+def _imports(body: str, own: str) -> str:
+    """What the body uses: of the standard library, of others, of the house; and the line that imports its own."""
     groups = (STANDARD, OTHERS, PYDANTIC, HOUSE)
     standard, others, pydantic, house = ([_import(line, body) for line in group] for group in groups)
-    blocks = ("\n".join(filter(None, block)) for block in (standard, [*others, *pydantic], house))
+    blocks = ("\n".join(filter(None, block)) for block in (standard, [*others, *pydantic], [*house, own]))
     return "\n\n".join(filter(None, blocks))
 
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from authoring.init.choices import Decided
-from authoring.init.formatting import WIDTH, folded, imports, names, quoted, spaced, wrapped
-from authoring.init.plan import TIMES, Plan
+from authoring.init.formatting import WIDTH, folded, module_text, names, quoted, spaced, wrapped
+from authoring.init.plan import Plan
 from authoring.init.profile import Column
+from authoring.init.render_on_demand import on_demand_import, timezone_text
 from authoring.init.render_request import dense_request_text, request_text
 from ratchet.sources.csv import KNOWN_AT
 
 MOST_LINES = 80
-CALENDAR = 'calendar(columns["event_timestamp"], TIMEZONE)'
 ARROW = {
     "whole": "pa.int64()",
     "number": "pa.float64()",
@@ -26,18 +26,17 @@ ARROW = {
 
 def use_case_text(plan: Plan) -> str:
     """`use_cases/NAME/__init__.py`: with a line for each field of the request, unless these are too many."""
-    constant, tables = f"TIMEZONE = {quoted(plan.decided.timezone)}", _tables(plan)
-    text = _text(plan, [constant, request_text(plan), tables])
+    constants, tables = [] if plan.calendar else [timezone_text(plan)], _tables(plan)
+    text = _text(plan, [*constants, request_text(plan), tables])
     if len(text.splitlines()) < MOST_LINES:
         return text
-    return _text(plan, ["\n".join([constant, dense_request_text(plan), tables])])
+    return _text(plan, ["\n".join([*constants, dense_request_text(plan), tables])])
 
 
 def _text(plan: Plan, declared: Sequence[str]) -> str:
-    parts = [*declared, "\n".join(_on_demand(plan)), _use_case(plan)]
-    body = "\n\n\n".join(filter(None, parts))
-    summary = f'"""Predict {plan.decided.label.name}. Begun by `ratchet init`; all of it is yours to change."""'
-    return f"{summary}\n\nfrom __future__ import annotations\n\n{imports(body)}\n\n{body}\n"
+    body = "\n\n\n".join([*declared, _use_case(plan)])
+    summary = f"Predict {plan.decided.label.name}. Begun by `ratchet init`; all of it is yours to change."
+    return module_text(summary, body, on_demand_import(plan))
 
 
 def _rules(plan: Plan) -> str:
@@ -116,28 +115,6 @@ def label_of(decided: Decided) -> str:
     if decided.label.kind == "boolean":
         return column if value.lower() in ("true", "1") else f"~{column}"
     return f"{column} == {quoted(value) if decided.label.kind == 'text' else value}"
-
-
-def _on_demand(plan: Plan) -> Iterator[str]:
-    if not (plan.calendar or plan.bands):
-        return
-    yield "def on_demand(columns: Columns) -> Columns:"
-    yield '    """What follows from a request and its features, by one function in training and online."""'
-    entries = list(_calendar(plan))
-    if plan.bands:
-        name, edges = plan.bands
-        cuts = ", ".join(f"{edge:g}" for edge in edges)
-        yield f"    band = np.digitize(columns[{quoted(name)}], [{cuts}])"
-        entries.append(f'"{name}_band": band.astype(np.float64)')
-    yield f"    return {CALENDAR}" if entries == [f"**{CALENDAR}"] else wrapped("return {", entries, "}", 4)
-
-
-def _calendar(plan: Plan) -> Iterator[str]:
-    """All that `calendar` gives, or what no column of the file has the name of."""
-    if len(plan.calendar) == len(TIMES):
-        yield f"**{CALENDAR}"
-    else:
-        yield from (f'"{name}": {CALENDAR}["{name}"]' for name in plan.calendar)
 
 
 def _use_case(plan: Plan) -> str:

@@ -63,7 +63,8 @@ def _imported(root: Path, name: str) -> Iterator[ModuleType]:
         spec.loader.exec_module(module)
         yield module
     finally:
-        del sys.modules[spec.name]
+        for name in [name for name in sys.modules if f"{name}.".startswith(f"{spec.name}.")]:
+            del sys.modules[name]
 
 
 def _values(profile: Profile, column: Column) -> Array:

@@ -24,6 +24,10 @@ class Places:
         return self.root / "use_cases" / self.name / "__init__.py"
 
     @property
+    def on_demand(self) -> Path:
+        return self.use_case.with_name("on_demand.py")
+
+    @property
     def test(self) -> Path:
         return self.root / "tests" / "use_cases" / f"test_{self.name}.py"
 
@@ -50,11 +54,13 @@ def check_free(places: Places) -> None:
         )
 
 
-def write(places: Places, use_case: str, test: str, params: str) -> None:
-    """Write all three texts; where one cannot be written the others are taken back. Raises StoreError."""
+def write(places: Places, use_case: str, on_demand: str, test: str, params: str) -> None:
+    """Write all texts, but an empty `on_demand`; where one cannot be written the others are taken back. Raises StoreError."""
     before = places.params.read_text(encoding="utf-8")
     had_folder = places.test.parent.exists()
     try:
+        if on_demand:
+            write_text(places.on_demand, on_demand)
         write_text(places.use_case, use_case)
         if not had_folder:
             write_text(places.test.with_name("__init__.py"), "")

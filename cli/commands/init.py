@@ -60,10 +60,11 @@ def is_terminal() -> bool:
 def begin(places: Places, path: Path, answers: Answers, *, ask: bool, by: str = "") -> str:
     """Write the use case, and say what was decided and what to do next. Raises RatchetError."""
     from authoring.init import params, write
-    from authoring.init import render_use_case as template
     from authoring.init.plan import plan
     from authoring.init.profile import profile_columns
+    from authoring.init.render_on_demand import on_demand_text
     from authoring.init.render_test import text_of_test
+    from authoring.init.render_use_case import use_case_text
     from authoring.init.too_good import sign_reason
     from ratchet.sources.csv_parsing import read_text
 
@@ -74,7 +75,7 @@ def begin(places: Places, path: Path, answers: Answers, *, ask: bool, by: str = 
     found = plan(places.name, profile, decided, answers.snapshot)
     source = _source(path, places.root)
     settings = params.added(places.params, found, source)
-    write.write(places, template.use_case_text(found), text_of_test(places.name), settings)
+    write.write(places, use_case_text(found), on_demand_text(found), text_of_test(places.name), settings)
     said = _said(found, places)
     if not answers.too_good.strip():
         return said
@@ -151,7 +152,7 @@ def _said(plan: Plan, places: Places) -> str:
         "trains": f"from {chosen.start} on, stops early from {chosen.early_stopping}",
         "judges": f"from {chosen.holdout} to {chosen.fresh}: about {chosen.holdout_rows} rows",
     }
-    written = [places.use_case, places.test, places.params]
+    written = [path for path in (places.use_case, places.on_demand, places.test, places.params) if path.exists()]
     return "\n".join(
         [
             f"wrote {', '.join(str(path.relative_to(places.root)) for path in written)}; {plan.name} is selected now",

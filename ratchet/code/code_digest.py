@@ -17,9 +17,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
-from typing import TypeGuard
 
-from ratchet.core.syntax import syntax
+from ratchet.core.syntax import is_for_types, syntax
 from ratchet.storage.digests import digest
 
 _DISTRIBUTIONS = {
@@ -34,7 +33,7 @@ _MODULE_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+(:\w+)?")
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """A module's file, taken apart: the digest of its syntax, the names that it imports, and those that it has as text."""
 
     digest: str
@@ -78,6 +77,18 @@ def closure(*modules: str) -> dict[str, Path]:
     return found
 
 
+def source_of(name: str, package: str) -> tuple[str, Source] | None:
+    """The module of ours that a dotted name leads to, with its source: `a.b.C` leads to `a.b`. None where there is none.
+
+    Ours are `package`, this one, and all others that were not installed. An extension module has no source.
+    """
+    files = _files(name, frozenset({package, __name__.partition(".")[0]}))
+    if not files:
+        return None
+    module, file = [*files.items()][-1]
+    return (module, _source(module, file)) if file.suffix == ".py" else None
+
+
 def _files(name: str, packages: frozenset[str]) -> dict[str, Path]:
     """The modules of ours on the way to a dotted name, each with its file: `a.b.C` leads through `a` to `a.b`."""
     top, *_ = parts = name.split(".")
@@ -117,16 +128,16 @@ def _folder(top: str) -> Path | None:
     return None if folder and (folder / "__init__.py").is_file() else folder
 
 
-def _source(name: str, file: Path) -> _Source:
+def _source(name: str, file: Path) -> Source:
     return _taken_apart(file.read_bytes(), name if file.name == "__init__.py" else name.rpartition(".")[0])
 
 
 @cache
-def _taken_apart(text: bytes, package: str) -> _Source:
+def _taken_apart(text: bytes, package: str) -> Source:
     tree = ast.parse(text)
     nodes = list(_running(tree))
     texts = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
-    return _Source(
+    return Source(
         digest(syntax(tree)),
         frozenset(name for node in nodes for name in _imported(node, package)),
         frozenset(text.partition(":")[0] for text in texts if _MODULE_PATH.fullmatch(text)),
@@ -139,15 +150,7 @@ def _running(tree: ast.AST) -> Iterator[ast.AST]:
     while waiting:
         node = waiting.pop()
         yield node
-        waiting.extend(node.orelse if _is_for_types(node) else ast.iter_child_nodes(node))
-
-
-def _is_for_types(node: ast.AST) -> TypeGuard[ast.If]:
-    """Whether it is `if TYPE_CHECKING:`, or the same with its module's name."""
-    return isinstance(node, ast.If) and "TYPE_CHECKING" in {
-        getattr(node.test, "id", ""),
-        getattr(node.test, "attr", ""),
-    }
+        waiting.extend(node.orelse if is_for_types(node) else ast.iter_child_nodes(node))
 
 
 def _imported(node: ast.AST, package: str) -> list[str]:

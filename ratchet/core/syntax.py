@@ -1,9 +1,12 @@
-"""Python code as a syntax tree without what has no effect: layout, comments, docstrings and annotations of functions."""
+"""Python code as a syntax tree without what has no effect: layout, comments, docstrings, and what is for type checkers alone.
+
+That is an annotation of a function, and a block `if TYPE_CHECKING:`.
+"""
 
 from __future__ import annotations
 
 import ast
-from typing import Any
+from typing import Any, TypeGuard
 
 Part = Any
 """What JSON can hold."""
@@ -20,6 +23,11 @@ def syntax(node: Any) -> Part:
     ]
 
 
+def is_for_types(node: Any) -> TypeGuard[ast.If]:
+    """Whether it is `if TYPE_CHECKING:`, or the same with its module's name."""
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in {getattr(node.test, name, "") for name in ("id", "attr")}
+
+
 def _part(node: ast.AST, name: str, value: Any) -> Part:
     """A field of a node; empty where it has no effect."""
     if value is None or name in _WITHOUT_EFFECT or (isinstance(node, ast.arg) and name == "annotation"):
@@ -28,7 +36,9 @@ def _part(node: ast.AST, name: str, value: Any) -> Part:
 
 
 def _is_silent(node: ast.AST, item: Any) -> bool:
-    """A docstring, three dots, or the empty text that only Python 3.12 finds at the end of a format."""
+    """A docstring, three dots, what type checkers read, or the empty text that Python 3.12 finds at the end of a format."""
     if isinstance(node, ast.JoinedStr):
         return isinstance(item, ast.Constant) and item.value == ""
+    if is_for_types(item):
+        return not item.orelse
     return isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant)

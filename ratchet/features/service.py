@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from types import FunctionType
 
 import pyarrow as pa
 
 from ratchet.core.errors import SettingsError
 from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
-from ratchet.features.function_fingerprint import composition
+from ratchet.features.function_fingerprint import function_fingerprint
 from ratchet.storage.digests import digest
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import Kind, Lookup, UseCase, View
@@ -47,7 +46,7 @@ def service_spec(use_case: UseCase) -> ServiceSpec:
         [(lookup.prefix, views[lookup.view], sorted(lookup.keys.items())) for lookup in use_case.lookups],
         _columns(request_schema(use_case)),
         dict(use_case.constants),
-        *(composition(function, _own_packages(use_case)) for function in (use_case.on_demand, use_case.postprocess)),
+        *(function_fingerprint(name, getattr(use_case, name)) for name in ("on_demand", "postprocess")),
     )
     return ServiceSpec(
         name=f"{use_case.name}_{fingerprint[:8]}",
@@ -83,13 +82,6 @@ def _seconds(duration: timedelta | None) -> float | None:
 
 def _features(view: View, schema: pa.Schema) -> tuple[str, ...]:
     return tuple(name for name in schema.names if name not in {*view.keys, EVENT_TIMESTAMP})
-
-
-def _own_packages(use_case: UseCase) -> set[str]:
-    """Those whose code decides features: ratchet, use_cases, and where the use case was declared if that is elsewhere."""
-    declared = (use_case.request, use_case.on_demand, use_case.postprocess)
-    modules = [part.__module__ for part in declared if isinstance(part, FunctionType | type)]
-    return {"ratchet", "use_cases", *(module.partition(".")[0] for module in modules)}
 
 
 def _check_lookup(use_case: UseCase, lookup: Lookup) -> None:

@@ -168,7 +168,8 @@ class UseCase:
     prediction is asked for), `label` (null where unknown) and `label_known_at`. A request follows from source rows of its UTC
     date or of those beside it; its label may also look at rows up to `horizon` later. `constants` are columns equal on every
     request. `on_demand` adds columns to requests joined with their features, and `postprocess` makes predictions of the
-    model's numbers; both are the same function in training, batch and online. `inputs` are the model's columns in order.
+    model's numbers; both are the same function in training, batch and online, in a module that imports little
+    (`ratchet.features.function_fingerprint`). `inputs` are the model's columns in order.
     `baseline` is the back-off order: groups of columns, coarser and coarser, ending in (). `split` is "entity" where nothing
     says when rows were known, and timestamps are only a hash of an entity: the gate record says so.
     """

@@ -37,4 +37,5 @@ def project_of(root: Path, name: str) -> Iterator[Run]:
         yield Run(root, settings, Environment(threads=1), clock)
     finally:
         use_cases.__path__.pop()
-        sys.modules.pop(f"use_cases.{name}", None)
+        for module in [one for one in sys.modules if f"{one}.".startswith(f"use_cases.{name}.")]:
+            del sys.modules[module]

@@ -44,7 +44,10 @@ def noshow_checkout(folder: Path) -> Path:
     plain_checkout(folder)
     use_case = folder / "use_cases" / "noshow"
     use_case.mkdir()
-    shutil.copy2(ROOT / "tests" / "support" / "noshow.py", use_case / "__init__.py")
+    for name, module in (("__init__", "noshow"), ("on_demand", "noshow_on_demand")):
+        text = (ROOT / "tests" / "support" / f"{module}.py").read_text(encoding="utf-8")
+        own = text.replace("tests.support.noshow_on_demand", "use_cases.noshow.on_demand")
+        (use_case / f"{name}.py").write_text(own, encoding="utf-8")
     write_params(folder)
     commit(folder, "Begin")
     return folder

@@ -247,7 +247,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "outcome on demand": [
         (
-            'mistakes.py: return {"outcome": columns["label"] * 2}',
+            'planted_functions.py: return {"outcome": columns["label"] * 2}',
             "`on_demand` reads 'label', which nobody has when a prediction is asked for",
             "Make its columns of the request and its features alone",
         ),
@@ -261,7 +261,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "on_demand that fails": [
         (
-            "mistakes.py: raise ValueError(\"could not convert 'x'\")",
+            "planted_functions.py: raise ValueError(\"could not convert 'x'\")",
             "`on_demand` fails with ValueError: could not convert 'x'",
             "Fix the function",
         ),
@@ -325,7 +325,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "column of all rows": [
         (
-            'mistakes.py: return with_use_case(run, on_demand=lambda columns: {**given(columns), "made": make(columns)})',
+            "planted_functions.py: def since_the_first(columns: Columns) -> Columns:",
             (
                 "`on_demand` makes another 'made' of a request by itself than among others, so that online answers "
                 "would differ from training"
@@ -335,10 +335,7 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "prediction of all rows": [
         (
-            (
-                "mistakes.py: lambda run: with_use_case(run, postprocess=lambda _columns, numbers: numbers - "
-                "numbers.mean()),"
-            ),
+            "planted_functions.py: def less_the_mean(_columns: Columns, numbers: Array) -> Array:",
             (
                 "`postprocess` makes another prediction of a request by itself than among others, so that online "
                 "answers would differ from training"
@@ -348,28 +345,28 @@ MESSAGES: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "column of one value": [
         (
-            'mistakes.py: return with_use_case(run, on_demand=lambda columns: {**given(columns), "made": make(columns)})',
+            "planted_functions.py: def one_value(_columns: Columns) -> Columns:",
             "`on_demand` gives column 'made' of shape (1,) for 4,551 requests",
             "Return an array with one value for each request",
         ),
     ],
     "prediction of one value": [
         (
-            "mistakes.py: lambda run: with_use_case(run, postprocess=lambda _columns, numbers: numbers[:1]),",
+            "planted_functions.py: def the_first(_columns: Columns, numbers: Array) -> Array:",
             "`postprocess` gives predictions of shape (1,) for 4,551 requests",
             "Return an array with one value for each request",
         ),
     ],
     "column that no single request has": [
         (
-            'mistakes.py: raise ValueError("one row is too few")',
+            'planted_functions.py: raise ValueError("one row is too few")',
             "`on_demand`, of one request by itself, fails with ValueError: one row is too few",
             "Fix the function",
         ),
     ],
     "postprocess that fails": [
         (
-            'mistakes.py: raise ValueError("no such number")',
+            'planted_functions.py: raise ValueError("no such number")',
             "`postprocess` fails with ValueError: no such number",
             "Fix the function",
         ),

@@ -5,14 +5,13 @@ They ask of the use case: at least one dated table, and a view of it that looks 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import ibis
-import numpy as np
 import pyarrow as pa
 from ibis import _
 from pydantic import BaseModel, create_model
@@ -20,7 +19,8 @@ from pydantic import BaseModel, create_model
 from ratchet.core.clock import Period
 from ratchet.project.run import Run
 from ratchet.sources.active_source import Source
-from ratchet.use_case.contract import Array, Batch, Columns, Lookup, SourceTable, Tables, View
+from ratchet.use_case.contract import Batch, Columns, Lookup, SourceTable, Tables, View
+from tests.support import planted_functions
 from tests.support.variants import with_gate, with_table, with_use_case, with_view
 
 Examples = Callable[[ibis.Table], ibis.Table]
@@ -98,33 +98,18 @@ def count_of_earlier_days(run: Run) -> Run:
     return with_examples(run, lambda rows: rows.mutate(before=_.count().over(days)), request)
 
 
-def with_column(run: Run, make: Callable[[Columns], Array]) -> Run:
-    """The project whose `on_demand` makes another column."""
-    given = run.use_case.on_demand
-    return with_use_case(run, on_demand=lambda columns: {**given(columns), "made": make(columns)})
+def with_on_demand(run: Run, function: Callable[[Columns], Columns]) -> Run:
+    """The project with another `on_demand`, in which nothing asks for the columns that the given one makes."""
+    use_case = run.use_case
 
+    def left(names: Iterable[str]) -> tuple[str, ...]:
+        known = {*use_case.request_fields(), *use_case.constants}
+        return tuple(name for name in names if name in known or "__" in name)  # as a looked up feature has
 
-def since_the_first(columns: Columns) -> Array:
-    """Seconds after the earliest of the requests that are asked for together."""
-    timestamps = columns["event_timestamp"]
-    return np.asarray((timestamps - timestamps.min()) / np.timedelta64(1, "s"))
-
-
-def not_for_one(columns: Columns) -> Array:
-    if len(columns["event_timestamp"]) == 1:
-        raise ValueError("one row is too few")
-    return np.zeros(len(columns["event_timestamp"]))
-
-
-def failing_postprocess(_columns: Columns, _predictions: Array) -> Array:
-    raise ValueError("no such number")
-
-
-def outcome_on_demand(run: Run) -> Run:
-    def on_demand(columns: Columns) -> Columns:
-        return {"outcome": columns["label"] * 2}
-
-    return with_use_case(run, on_demand=on_demand)
+    inputs = {name: use_case.inputs[name] for name in left(use_case.inputs)}
+    baseline = tuple(dict.fromkeys(left(group) for group in use_case.baseline))
+    changed = with_use_case(run, on_demand=function, inputs=inputs, baseline=baseline)
+    return with_gate(changed, slices=left(run.settings.gate.slices))
 
 
 def naive_times(run: Run) -> Run:
@@ -137,10 +122,6 @@ def naive_times(run: Run) -> Run:
 
 def failing(_tables: Tables) -> ibis.Table:
     return _tables["no such table"]
-
-
-def failing_on_demand(_columns: Columns) -> Columns:
-    raise ValueError("could not convert 'x'")
 
 
 def earlier(rows: ibis.Table) -> ibis.Table:
@@ -260,22 +241,18 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
     ),
     "outcome in the request": ("field-not-known label-in-features", outcome_in_the_request),
     "count of later rows": ("field-not-known", count_of_later_rows),
-    "outcome on demand": ("label-in-features", outcome_on_demand),
+    "outcome on demand": (
+        "label-in-features",
+        lambda run: with_use_case(run, on_demand=planted_functions.twice_the_label),
+    ),
     "label as input": ("label-in-features", lambda run: with_input(run, "label")),
     "on_demand that fails": (
         "function-fails",
-        lambda run: with_use_case(run, on_demand=failing_on_demand),
+        lambda run: with_use_case(run, on_demand=planted_functions.failing_on_demand),
     ),
     "text as number": (
         "input-kind",
-        lambda run: with_use_case(
-            run,
-            on_demand=lambda columns: {
-                **run.use_case.on_demand(columns),
-                "word": np.full(len(columns["event_timestamp"]), "x", dtype=object),
-            },
-            inputs={**run.use_case.inputs, "word": "number"},
-        ),
+        lambda run: with_input(with_on_demand(run, planted_functions.word), "word"),
     ),
     "label known at once": (
         "label-known-at-once",
@@ -291,20 +268,23 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
     "label of later days": ("horizon-too-short", label_of_later_days),
     "count of earlier days": ("examples-look-back", count_of_earlier_days),
     "label of earlier days": ("examples-look-back", label_of_earlier_days),
-    "column of all rows": ("depends-on-others", lambda run: with_column(run, since_the_first)),
+    "column of all rows": ("depends-on-others", lambda run: with_on_demand(run, planted_functions.since_the_first)),
     "prediction of all rows": (
         "depends-on-others",
-        lambda run: with_use_case(run, postprocess=lambda _columns, numbers: numbers - numbers.mean()),
+        lambda run: with_use_case(run, postprocess=planted_functions.less_the_mean),
     ),
-    "column of one value": ("not-one-each", lambda run: with_column(run, lambda _columns: np.ones(1))),
+    "column of one value": ("not-one-each", lambda run: with_on_demand(run, planted_functions.one_value)),
     "prediction of one value": (
         "not-one-each",
-        lambda run: with_use_case(run, postprocess=lambda _columns, numbers: numbers[:1]),
+        lambda run: with_use_case(run, postprocess=planted_functions.the_first),
     ),
-    "column that no single request has": ("function-fails", lambda run: with_column(run, not_for_one)),
+    "column that no single request has": (
+        "function-fails",
+        lambda run: with_on_demand(run, planted_functions.not_for_one),
+    ),
     "postprocess that fails": (
         "function-fails",
-        lambda run: with_use_case(run, postprocess=failing_postprocess),
+        lambda run: with_use_case(run, postprocess=planted_functions.failing_postprocess),
     ),
     "label known in a year": (
         "label-too-late",
@@ -365,16 +345,9 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
     ),
     "one block": (
         "block",
-        lambda run: with_gate(
-            with_use_case(run, on_demand=lambda columns: {**run.use_case.on_demand(columns), **_one(columns)}),
-            block="all",
-        ),
+        lambda run: with_gate(with_on_demand(run, planted_functions.one_group), block="all"),
     ),
 }
-
-
-def _one(columns: Columns) -> Columns:
-    return {"all": np.ones(len(columns["event_timestamp"]))}
 
 
 EACH_THING = (

@@ -12,11 +12,11 @@ import pyarrow as pa
 from ibis import _
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from ratchet.core.clock import Period, local_time
+from ratchet.core.clock import Period
 from ratchet.storage.digests import digest
-from ratchet.use_case.contract import Batch, Columns, Lookup, SourceTable, Tables, UseCase, View, expect
+from ratchet.use_case.contract import Batch, Lookup, SourceTable, Tables, UseCase, View, expect
+from tests.support.noshow_on_demand import TIMEZONE, on_demand
 
-TIMEZONE = "Australia/Adelaide"
 INSTANT = pa.timestamp("us", "UTC")
 APPOINTMENTS = pa.schema(
     {
@@ -102,11 +102,6 @@ def examples(tables: Tables) -> ibis.Table:
         label=_.missed.cast("float64"),
         label_known_at=_.recorded_at,
     )
-
-
-def on_demand(columns: Columns) -> Columns:
-    local = local_time(columns["event_timestamp"], TIMEZONE)
-    return {"hour": (local - local.astype("datetime64[D]")).astype("timedelta64[h]").astype(np.float64)}
 
 
 class Reminder(BaseModel):

@@ -17,7 +17,8 @@ from ratchet.core.clock import FixedClock, Period
 from ratchet.core.environment import Environment
 from ratchet.core.settings import Periods, Settings, SourceSettings
 from ratchet.project.run import Run
-from ratchet.use_case.contract import Batch, Columns, Lookup, SourceTable, Tables, UseCase, View
+from ratchet.use_case.contract import Batch, Lookup, SourceTable, Tables, UseCase, View
+from tests.support.parcels_on_demand import on_demand
 
 INSTANT = pa.timestamp("us", "UTC")
 UTC_INSTANT = "timestamp('UTC', 6)"
@@ -98,11 +99,6 @@ def examples(tables: Tables) -> ibis.Table:
         label=(_.arrived_at.epoch_seconds() - _.sent_at.epoch_seconds()) / 3600,
         label_known_at=_.arrived_at,
     )
-
-
-def on_demand(columns: Columns) -> Columns:
-    """Whether a parcel is handed in before six o'clock UTC."""
-    return {"night": (columns["event_timestamp"].astype("datetime64[h]").astype(np.int64) % 24 < 6).astype(np.float64)}
 
 
 class Parcel(BaseModel):

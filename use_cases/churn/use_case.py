@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import ibis
-import numpy as np
 import pyarrow as pa
 from ibis import _
 from pydantic import AwareDatetime, BaseModel, Field
 
-from ratchet.use_case.contract import INSTANT, Columns, Lookup, SourceTable, Tables, UseCase, View, expect
+from ratchet.use_case.contract import INSTANT, Lookup, SourceTable, Tables, UseCase, View, expect
 from ratchet.use_case.request_fields import kinds_of, numbers, schema_of
 from ratchet.use_case.windows import just_after, rate, total, trailing
+from use_cases.churn.on_demand import on_demand
 from use_cases.churn.simulator import TIMEZONE, simulator
 
 NOTICE = timedelta(days=30)
@@ -76,13 +76,6 @@ def examples(tables: Tables) -> ibis.Table:
         label=_.row_id.isin(bills.semi_join(ends, cancelled).row_id).cast("float64"),
         label_known_at=until,
     )
-
-
-def on_demand(columns: Columns) -> Columns:
-    """How old the score is, and who is new."""
-    age = columns["event_timestamp"] - columns["health__event_timestamp"]
-    is_new = np.where(columns["tenure_months"] < 6, "yes", "no").astype(object)
-    return {"score_age_days": age / np.timedelta64(1, "D"), "is_new": is_new}
 
 
 use_case = UseCase(

@@ -19,8 +19,8 @@ from ratchet.core.clock import Instants, Period, local_time, utc_time
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.storage.digests import digest
 from ratchet.use_case.contract import INSTANT, Array, Batch
+from use_cases.demand.timezone import TIMEZONE
 
-TIMEZONE = "Europe/Copenhagen"
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)  # a Monday
 WEEK, HOUR = timedelta(weeks=1), np.timedelta64(1, "h")
 DISTRICTS = np.array(["centre", "harbour", "north"])

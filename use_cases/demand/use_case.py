@@ -6,20 +6,19 @@ from datetime import timedelta
 from functools import partial
 
 import ibis
-import numpy as np
 import pyarrow as pa
 from ibis import _
 from pydantic import AwareDatetime, BaseModel
 
-from ratchet.core.clock import calendar
-from ratchet.use_case.contract import INSTANT, Array, Columns, Lookup, SourceTable, Tables, UseCase, View, expect
+from ratchet.use_case.contract import INSTANT, Lookup, SourceTable, Tables, UseCase, View, expect
 from ratchet.use_case.request_fields import kinds_of, numbers
 from ratchet.use_case.windows import UTC_INSTANT, trailing
-from use_cases.demand.simulator import TIMEZONE, simulator
+from use_cases.demand.on_demand import never_negative, on_demand
+from use_cases.demand.simulator import simulator
+from use_cases.demand.timezone import TIMEZONE
 
 CITY = "copenhagen"
 TEXT, WHOLE = pa.string(), pa.int64()
-PARTS_OF_DAY = np.array(["night", "morning", "day", "evening"], dtype=object)
 
 
 class Hour(BaseModel):
@@ -84,18 +83,6 @@ def examples(tables: Tables) -> ibis.Table:
         label=_.complete_at.notnull().ifelse(_.rides.fill_null(0), None),
         label_known_at=_.complete_at,
     )
-
-
-def on_demand(columns: Columns) -> Columns:
-    """The hour and day on local clocks."""
-    local = calendar(columns["event_timestamp"], TIMEZONE)
-    day_off = (local["weekday"] >= 5) | (columns["day__is_holiday"] == 1)
-    part = PARTS_OF_DAY[local["hour"].astype(np.int64) // 6]
-    return {**local, "day_off": day_off.astype(np.float64), "part_of_day": part}
-
-
-def never_negative(_columns: Columns, predictions: Array) -> Array:
-    return np.maximum(predictions, 0.0)
 
 
 use_case = UseCase(

@@ -1,24 +1,18 @@
-"""What is known when a trip is asked for: histories of completed trips, places, yesterday's weather, and the calendar."""
+"""What is known when a trip is asked for: histories of completed trips, places, and yesterday's weather."""
 
 from __future__ import annotations
 
 from functools import partial
 
 import ibis
-import numpy as np
 from ibis import _
 
-from ratchet.core.clock import local_time
-from ratchet.use_case.contract import Columns, SourceTable, Tables, View
+from ratchet.use_case.contract import SourceTable, Tables, View
 from ratchet.use_case.windows import UTC_INSTANT, Sums, just_after, total, trailing
-from use_cases.nyc_taxi.tables import TIMEZONE
 
 CITY = "nyc"
 LONGEST_TRIP = "1h"  # that the rules accept
 FARTHEST = 10_000  # hundredths of a mile: beyond that the meter is wrong, and at zero it was off
-PARTS_OF_DAY = np.array(["night", "morning", "midday", "evening", "late"], dtype=object)
-PARTS_BEGIN = (6 * 60, 10 * 60, 16 * 60, 20 * 60)  # local minutes of the day
-THURSDAY = 3  # the weekday of 1970-01-01
 
 
 def histories(trips: SourceTable) -> tuple[View, ...]:
@@ -76,23 +70,3 @@ def city_weather(tables: Tables) -> ibis.Table:
         city=ibis.literal(CITY),
         event_timestamp=just_after(_.day_end),
     )
-
-
-def on_demand(columns: Columns) -> Columns:
-    """Calendar in local time and geometry in miles. One row or millions, of requests joined with their features."""
-    local = local_time(columns["event_timestamp"], TIMEZONE)
-    day = local.astype("datetime64[D]")
-    minute = (local - day).astype("timedelta64[m]").astype(np.float64)
-    east = columns["dropoff_position__x_miles"] - columns["pickup_position__x_miles"]
-    north = columns["dropoff_position__y_miles"] - columns["pickup_position__y_miles"]
-    return {
-        "minute_of_day": minute,
-        "weekday": ((day.astype(np.int64) + THURSDAY) % 7).astype(np.float64),  # Monday is 0
-        "day_part": PARTS_OF_DAY[np.digitize(minute, PARTS_BEGIN)],
-        "passenger_count_known": np.where(np.isnan(columns["passenger_count"]), "no", "yes").astype(object),
-        "miles_east": east,
-        "miles_north": north,
-        "miles_straight": np.hypot(east, north),
-        "miles_by_blocks": np.abs(east) + np.abs(north),
-        "same_zone": (columns["pickup_zone"] == columns["dropoff_zone"]).astype(np.float64),
-    }

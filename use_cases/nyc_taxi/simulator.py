@@ -22,7 +22,8 @@ from ratchet.storage.digests import digest
 from ratchet.use_case.contract import Array, Batch
 from use_cases.nyc_taxi import sources, tables
 from use_cases.nyc_taxi.sources import Read
-from use_cases.nyc_taxi.tables import DROPOFF, PICKUP, TIMEZONE, ZONES, Month, months
+from use_cases.nyc_taxi.tables import DROPOFF, PICKUP, ZONES, Month, months
+from use_cases.nyc_taxi.timezone import TIMEZONE
 
 CENTRES = {"Centre": (0.0, 0.0), "North": (1.0, 6.0), "East": (6.0, 1.0), "West": (-5.0, 3.0)}  # miles
 ZONE_IDS = np.arange(1, 61)

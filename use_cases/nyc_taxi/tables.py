@@ -15,8 +15,8 @@ from ratchet.core.clock import Instants, Period, local_time, utc_time
 from ratchet.core.errors import SourceError
 from ratchet.sources.unreadable import converted, keep_lost
 from ratchet.use_case.contract import INSTANT, Array
+from use_cases.nyc_taxi.timezone import TIMEZONE
 
-TIMEZONE = "America/New_York"
 LAST_ZONE = 265
 TRIPS = pa.schema(
     {

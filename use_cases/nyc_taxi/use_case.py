@@ -10,9 +10,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ratchet.use_case.contract import Lookup, SourceTable, Tables, UseCase, View
 from use_cases.nyc_taxi import features, rules
+from use_cases.nyc_taxi.on_demand import on_demand
 from use_cases.nyc_taxi.simulator import simulator
 from use_cases.nyc_taxi.sources import tlc
-from use_cases.nyc_taxi.tables import LAST_ZONE, TIMEZONE, TRIPS, WEATHER, ZONES
+from use_cases.nyc_taxi.tables import LAST_ZONE, TRIPS, WEATHER, ZONES
+from use_cases.nyc_taxi.timezone import TIMEZONE
 
 
 class Trip(BaseModel):
@@ -88,7 +90,7 @@ use_case = UseCase(
     request=Trip,
     event_timestamp="pickup_at",
     examples=examples,
-    on_demand=features.on_demand,
+    on_demand=on_demand,
     constants={"city": features.CITY},
     inputs={
         "pickup_zone": "category",

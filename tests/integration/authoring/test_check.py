@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,14 @@ from ratchet.core.clock import Period
 from ratchet.core.settings import GateSettings
 from ratchet.project.run import PeriodName, Run
 from ratchet.sources.active_source import Source
-from ratchet.use_case.contract import INSTANT, Array, Batch, SourceTable, Tables, Unread, View
+from ratchet.use_case.contract import INSTANT, Array, Batch, Columns, SourceTable, Tables, Unread, View
 from ratchet.use_case.windows import just_after
 from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.checkout import ROOT
 from tests.support.messages import MESSAGES
 from tests.support.mistakes import EACH_THING, MISTAKES, only_later, with_examples
 from tests.support.parcels import parcels_project
+from tests.support.planted_functions import never_in_the_north
 from tests.support.runs import noshow_project
 from tests.support.taxi import taxi_project
 from tests.support.variants import with_gate, with_use_case, with_view
@@ -148,6 +150,22 @@ def given_away(run: Run, values: Array, kind: str) -> list[str]:
     columns = {"label": label, "input": values(label, rng)}
     use_case = replace(run.use_case, inputs={"input": kind}, on_demand=lambda columns: columns)
     return [one.what for one in check_inputs(use_case, columns, Declaration(run))]
+
+
+def among_views(columns: Columns) -> Columns:
+    """In a module that imports what views need."""
+    return {"made": columns["booked_days_ahead"]}
+
+
+def test_functions_that_have_no_fingerprint_are_found(noshow: Run) -> None:
+    """At their line, with what their module imports; or, of one that a call made, with what to write in its place."""
+    (found,) = check(with_use_case(noshow, on_demand=among_views))
+    assert "test_check.py: def among_views(columns: Columns) -> Columns:" == place(found)
+    assert "ibis" in found.problem
+    assert "use_cases/NAME/on_demand.py" in found.remedy
+    (made,) = check(with_use_case(noshow, postprocess=partial(never_in_the_north, {})))
+    assert "planted_functions.py: def never_in_the_north(columns: Columns, numbers: Array) -> Array:" == place(made)
+    assert "postprocess: partial" in made.problem
 
 
 def test_rows_that_come_later_are_not_said_to_be_old(noshow: Run) -> None:

@@ -18,6 +18,7 @@ from ratchet.project.run import Run
 from ratchet.storage.digests import directory_md5
 from tests.support.accepted import accept_all
 from tests.support.models import noshow_candidate
+from tests.support.planted_functions import whether_labelled
 from tests.support.registry import copied
 from tests.support.runs import noshow_project
 from tests.support.variants import with_use_case
@@ -80,7 +81,7 @@ def test_the_same_features_freeze_to_the_same_bytes(frozen: Run) -> None:
 
 def test_on_demand_columns_see_no_label(frozen: Run) -> None:
     """A use case whose function would take the outcome for an input gets what it will get online: nothing."""
-    peeping = with_use_case(frozen, on_demand=lambda row: {"seen": np.full(len(row["clinic"]), float("label" in row))})
+    peeping = with_use_case(frozen, on_demand=whether_labelled)
     apply(FeatureStore.open(peeping))
     dataset(peeping)
     assert {0.0} == {*read_training_set(peeping).rows["seen"], *read_holdout(peeping).rows["seen"]}

@@ -23,7 +23,8 @@ from tests.support.rows import ids_below
 from tests.support.taxi import between, delivered, real_months, taxi_project
 from use_cases.nyc_taxi.rules import TRIP_RULES
 from use_cases.nyc_taxi.sources import tlc
-from use_cases.nyc_taxi.tables import TIMEZONE, TRIPS, Month, trips
+from use_cases.nyc_taxi.tables import TRIPS, Month, trips
+from use_cases.nyc_taxi.timezone import TIMEZONE
 
 NAIVE_COUNT = 69_290
 """Distinct pickups of 2023-03 whose naive local times are 1 to 60 minutes apart, in the files of 02, 03 and 04."""

@@ -99,7 +99,7 @@ def test_few_infinite_values_are_quarantined(tmp_path: Path) -> None:
     """A note counts them, and what is reckoned from the others is finite: the pipeline quarantines such rows by itself."""
     csv = rides_with(tmp_path / "data.csv", "Distance (km)", {5: "inf", 900: "-inf", 901: "1e999", 902: "nan"})
     said = begun(checkout(tmp_path), "rides", csv, replace(RIDES, time="asked_at"))
-    text = (tmp_path / "use_cases" / "rides" / "__init__.py").read_text(encoding="utf-8")
+    text = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "use_cases" / "rides").iterdir())
     assert "distance_km is infinite in 3 rows" in said
     assert not {"inf", "nan"} & set(re.findall(r"\w+", text))
 
@@ -408,7 +408,8 @@ class TestCommand:
     def test_says_what_was_decided_and_what_to_do_next(self, tmp_path: Path) -> None:
         """What it inferred stands there to be contradicted."""
         assert begin(checkout(tmp_path), "rides").splitlines() == [
-            "wrote use_cases/rides/__init__.py, tests/use_cases/test_rides.py, params.yaml; rides is selected now",
+            "wrote use_cases/rides/__init__.py, use_cases/rides/on_demand.py, tests/use_cases/test_rides.py, params.yaml; "
+            "rides is selected now",
             "  predicts   minutes (regression), known at ended_at, 2h later at most",
             "  asked      at asked_at, with zone, distance_km, class_, bike",
             "  key        ride_id",

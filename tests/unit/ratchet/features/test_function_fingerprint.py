@@ -1,110 +1,48 @@
-"""What a function is made of changes with whatever may change its result, and with nothing else."""
+"""A function's fingerprint changes with whatever may change its result, and with nothing else."""
 
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from ratchet.core import clock
 from ratchet.core.errors import SettingsError
-from ratchet.features.function_fingerprint import composition
-from ratchet.storage.digests import digest
+from ratchet.features.function_fingerprint import function_fingerprint
+from ratchet.use_case import contract
 
-FEATURES = '''
+ON_DEMAND = '''
+"""Columns of a request."""
+
 from __future__ import annotations
 
-import logging
 import math
-import re
-from collections import defaultdict, namedtuple
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from enum import Enum, Flag
-from functools import lru_cache, partial, update_wrapper, wraps
-from pathlib import Path
-from zoneinfo import ZoneInfo
+from collections import defaultdict
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+import ratchet.core.clock
 from own import numbers
-from own.numbers import Meter
+from ratchet.use_case.contract import Columns
+
+from .deep.places import *
+
+if TYPE_CHECKING:
+    import ibis
 
 FARES = {"day": 2, "night": 3}
-ZONES = [1, 2]
-AIRPORTS = {"JFK", "LGA", "EWR"}
-DEEP = 5
-CODE = re.compile("[a-z]+")
-EDGES = np.array([1.0, 2.0])
-Box = namedtuple("Box", "left right")
-BOX = Box(1, 2)
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Of a map."""
-
-    by: float
-
-    def __call__(self, value: float) -> float:
-        return value * self.by
+rounded = partial(round, ndigits=2)
 
 
 def scaled(by):
-    def scale(value):
-        return value * by
-    return scale
+    return lambda value: value * by
 
 
-def doubled(function):
-    @wraps(function)
-    def twice(value):
-        return function(value) * 2
-    return twice
-
-
-class Kept:
-    def __init__(self, function):
-        update_wrapper(self, function)
-        self.function = function
-
-    def __call__(self, value):
-        return self.function(value) - 3
-
-
-@Kept
-def kept(value):
-    return value + 6
-
-
-class Fare(Enum):
-    METERED = 1
-    FLAT = 2
-
-
-class Day(Flag):
-    SATURDAY = 1
-    SUNDAY = 2
-
-
-RARE = {Fare.METERED, Fare.FLAT, Box}
-WEEKEND = Day.SATURDAY | Day.SUNDAY
-OTHERS = [
-    timedelta(hours=4),
-    datetime(2024, 1, 2, tzinfo=UTC),
-    Decimal("1.5"),
-    ZoneInfo("Europe/Berlin"),
-    defaultdict(list, {"a": [1]}),
-    Path("data/zones.csv"),
-    logging.getLogger("own"),
-    "a b".split,
-    np.float32(2.5),
-    np.datetime64("2024-01-01", "D"),
-]
+half = scaled(1 / 2)
 
 
 @lru_cache(maxsize=4)
@@ -112,108 +50,90 @@ def cached(value: float) -> float:
     return value + 1
 
 
-@doubled
-def decorated(value):
-    return value + 2
-
-
-def add(value, more):
-    return value + more
-
-
-def with_default(value, least=3):
-    return max(value, least)
-
-
-with_default.most = 21
-
-
-half, third, map_scale, more, least = scaled(1 / 2), scaled(1 / 3), Scale(7.0), partial(add, more=4), lambda value: value - 8
-
-
-def on_demand(columns):
+def on_demand(columns: Columns) -> Columns:
     """Numbers."""
-    from .numbers import LATE
+    from .late import LATE
     unused = LATE if columns else 1  # a comment
-    inside = [zone * DEEP for zone in ZONES]
-    named = {key: f"{fare:>{unused}}" for key, fare in FARES.items() if key in AIRPORTS}
-    used = numbers.LIMIT, Meter.MILES, CODE, EDGES, BOX, math.pi
-    return inside, named, used, [f(1) for f in (half, third, map_scale, more, least, cached, decorated, with_default, kept)], \
-        RARE, WEEKEND, OTHERS
+    inside = [half(zone) for zone in ZONES if (last := zone + 1) not in {1, 2}]
+    named = {key: f"{fare:>{unused}}{{}}" for key, fare in FARES.items()}
+    return inside, last, named, rounded(cached(numbers.LIMIT)), math.pi, defaultdict(list)
+
+
+def postprocess(columns, predictions):
+    return predictions
 '''
-NUMBERS = """
-LIMIT = 10
-LATE = 13
-OTHER = 11
+FILES = {
+    "__init__.py": "from .use_case import on_demand",
+    "use_case.py": "import logging\nfrom .on_demand import on_demand\nRULE = 1",
+    "on_demand.py": ON_DEMAND,
+    "numbers.py": "import own.more as more\nLIMIT = more.MOST + 10",
+    "more.py": "from own import numbers\nMOST = 5",
+    "late.py": "LATE = 13",
+    "deep/__init__.py": "import logging\nBESIDE = 1",
+    "deep/places.py": "ZONES = [1, 2]",
+    "views.py": "import ibis\nWINDOW = 28",
+}
+Take = Callable[..., str]
 
 
-class Meter:
-    MILES = 1.6
-"""
-FILES = {"__init__.py": "", "features.py": FEATURES, "numbers.py": NUMBERS}
-Tell = Callable[[Mapping[str, str]], Any]
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The place of the package `own`, one for all tests: where a package lies does not change while Python runs."""
+    return tmp_path_factory.mktemp("code")
 
 
 @pytest.fixture
-def tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tell:
-    """Of a package `own` of some files, what its features.on_demand is made of."""
+def take(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Take]:
+    """Of a package `own` of some files, the fingerprint of a name in its module `on_demand`."""
 
-    def told(files: Mapping[str, str]) -> Any:
-        folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        (folder / "own").mkdir(parents=True)
-        for name, text in files.items():
-            (folder / "own" / name).write_text(text, encoding="utf-8")
-        monkeypatch.syspath_prepend(folder)
-        for name in [name for name in sys.modules if name.partition(".")[0] == "own"]:
-            monkeypatch.delitem(sys.modules, name)
-        return composition(importlib.import_module("own.features").on_demand, {"own"})
+    def taken(files: Mapping[str, str], name: str = "on_demand") -> str:
+        forget()
+        shutil.rmtree(folder / "own", ignore_errors=True)
+        for file, text in files.items():
+            (folder / "own" / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "own" / file).write_text(text, encoding="utf-8")
+        importlib.invalidate_caches()
+        return function_fingerprint("on_demand", vars(importlib.import_module("own.on_demand"))[name])
 
-    return told
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield taken
+    forget()
+
+
+def forget() -> None:
+    """Let the next import of the package read its files."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "own"]:
+        del sys.modules[name]
+
+
+def edited(before: str, after: str) -> dict[str, str]:
+    """FILES with one of them changed."""
+    assert 1 == sum(text.count(before) for text in FILES.values())
+    return {name: text.replace(before, after) for name, text in FILES.items()}
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
     [
         ("columns else 1", "columns else 2"),
-        ("LATE = 13", "LATE = 14"),
         ('"night": 3', '"night": 4'),
-        ("ZONES = [1, 2]", "ZONES = [2, 1]"),
-        ('"EWR"', '"EWR", "SWF"'),
-        ("DEEP = 5", "DEEP = 6"),
-        ("[a-z]+", "[a-z]*"),
-        ("[1.0, 2.0]", "[1.0, 2.5]"),
-        ("Box(1, 2)", "Box(1, 3)"),
-        ("LIMIT = 10", "LIMIT = 12"),
-        ("MILES = 1.6", "MILES = 1.7"),
-        ("scaled(1 / 3)", "scaled(1 / 4)"),
-        ("value * by\n", "value / by\n"),
-        ("Scale(7.0)", "Scale(7.5)"),
-        ("value * self.by", "value / self.by"),
-        ("more=4", "more=5"),
-        ("value + more", "value - more"),
-        ("value - 8", "value - 9"),
-        ("value + 1", "value + 1.5"),
-        ("function(value) * 2", "function(value) * 3"),
-        ("value + 2", "value + 2.5"),
-        ("least=3", "least=4"),
-        ("most = 21", "most = 22"),
-        ("function(value) - 3", "function(value) - 4"),
-        ("value + 6", "value + 7"),
-        ("FLAT = 2", "FLAT = 3"),
-        ("Fare.FLAT, Box", "Box"),
-        ("Day.SATURDAY | Day.SUNDAY", "Day.SATURDAY"),
-        ("hours=4", "hours=5"),
-        ('"Europe/Berlin"', '"Europe/Paris"'),
-        ("zones.csv", "places.csv"),
-        ("half, third, map_scale, more, least, cached", "third, half, map_scale, more, least, cached"),
-        ("half, third, map_scale, more, least =", "third, half, map_scale, more, least ="),
+        ("ndigits=2", "ndigits=3"),
+        ("scaled(1 / 2)", "scaled(1 / 3)"),
+        ("value * by", "value / by"),
+        ("value + 1\n", "value + 1.5\n"),
+        ("    import ibis\n\n", "    import ibis\nelse:\n    ibis = 1\n\n"),
+        ("return predictions", "return predictions * 2"),
+        ("MOST + 10", "MOST + 12"),
+        ("MOST = 5", "MOST = 6"),
+        ("LATE = 13", "LATE = 14"),
+        ("[1, 2]", "[2, 1]"),
+        ("import math\n", "import math\nimport enum\n"),
     ],
 )
-def test_it_changes_with_all_that_is_used(tell: Tell, before: str, after: str) -> None:
-    """However the function comes by it: by name, closure, argument, default, decorator, attribute or base."""
-    changed = {name: text.replace(before, after) for name, text in FILES.items()}
-    assert 1 == sum(text.count(before) for text in FILES.values())
-    assert tell(FILES) != tell(changed)
+def test_it_changes_with_every_module_that_the_function_follows_from(take: Take, before: str, after: str) -> None:
+    """Whether it is imported by its name, relatively, late, as a star, or by another."""
+    assert take(FILES) != take(edited(before, after))
 
 
 @pytest.mark.parametrize(
@@ -221,40 +141,190 @@ def test_it_changes_with_all_that_is_used(tell: Tell, before: str, after: str) -
     [
         ("  # a comment", ""),
         ('"""Numbers."""', '"""Something else."""'),
-        ('"""Of a map."""', '"""Of a chart."""'),
+        ('"""Columns of a request."""', ""),
         ("cached(value: float) -> float", "cached(value: int) -> int"),
-        ("OTHER = 11", "OTHER = 12"),
-        ("def on_demand", "\n\ndef unrelated():\n    return 1\n\n\ndef on_demand"),
-        ("return value + more", "return (value + more)"),
-        ('{"JFK", "LGA", "EWR"}', '{"EWR", "JFK", "LGA"}'),
+        ("return value + 1\n", "return (\n        value + 1\n    )\n"),
+        ("    import ibis\n\n", "    import pyarrow\n\n    from .views import WINDOW\n\n"),
+        ("if TYPE_CHECKING:\n    import ibis\n\n", ""),
+        ("WINDOW = 28", "WINDOW = 29"),
+        ("RULE = 1", "RULE = 2"),
+        ("BESIDE = 1", "BESIDE = 2"),
+        ("from .use_case import on_demand", ""),
     ],
 )
-def test_it_does_not_change_with_the_rest(tell: Tell, before: str, after: str) -> None:
-    """Prose, layout and neighbours demand no new model."""
-    assert tell(FILES) == tell({name: text.replace(before, after) for name, text in FILES.items()})
+def test_it_does_not_change_with_the_rest(take: Take, before: str, after: str) -> None:
+    """Prose, layout, annotations, and modules beside those or on the way to them demand no new model."""
+    assert take(FILES) == take(edited(before, after))
 
 
-def test_it_is_the_same_in_every_version_of_python(tell: Tell) -> None:
-    """Versions compile comprehensions differently, and print trees differently; a model outlives them."""
-    assert "a3e2e68d4b1fe79d30054fc993ed14cc4863cebf0b71f855f3b4820cd17c8429" == digest(tell(FILES))
+def test_functions_of_one_module_are_told_apart(take: Take) -> None:
+    """By their names, for they share all else."""
+    assert take(FILES) != take(FILES, "postprocess")
 
 
-def test_a_cycle_ends(tell: Tell) -> None:
-    """Functions that call one another are told once."""
-    text = "def on_demand(c):\n    return other(c)\ndef other(c):\n    return on_demand(c)\n"
-    changed = text.replace("on_demand(c)\n", "on_demand(c + 1)\n")
-    assert tell({"features.py": text}) != tell({"features.py": changed})
+def test_it_is_the_same_in_every_version_of_python_and_on_every_machine(take: Take) -> None:
+    """Versions print trees differently, and folders have other names; a model outlives them."""
+    files = edited("import ratchet.core.clock\n", "")
+    assert "e1b70e6fdcb83ba62ba43eed40b7adf70974fa86dcc584398e23cac1b7513180" == take(files)
 
 
-def test_what_cannot_be_told_is_refused(tell: Tell) -> None:
-    """A lock, an open file or a generator says nothing about what it will do."""
-    text = "import threading\nLOCK = threading.Lock()\ndef on_demand(c):\n    return LOCK\n"
-    with pytest.raises(SettingsError, match=r"uses a _thread\.lock"):
-        tell({"features.py": text})
+def test_the_clock_counts(take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model learnt what `ratchet.core.clock` made of an instant: code that makes something else of it needs another one."""
+    before = take(FILES)
+    other = tmp_path / "clock.py"
+    other.write_text(Path(str(clock.__file__)).read_text(encoding="utf-8") + "\nEDITED = 1\n", encoding="utf-8")
+    monkeypatch.setattr(clock, "__file__", str(other))
+    assert before != take(FILES)
 
 
-def test_code_without_source_is_refused(tell: Tell) -> None:
+def test_the_contract_counts_by_name(take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has types, and the functions of a use case that declares none; an edit of it asks for no new model."""
+
+    def fingerprints() -> list[str]:
+        return [take(FILES), *(function_fingerprint("postprocess", one) for one in defaults)]
+
+    defaults = contract.as_it_is, contract.UseCase.on_demand
+    before, other = fingerprints(), tmp_path / "contract.py"
+    other.write_text("import ibis\n", encoding="utf-8")
+    monkeypatch.setattr(contract, "__file__", str(other))
+    assert before == fingerprints()
+    assert 3 == len(set(before))
+
+
+@pytest.mark.parametrize(
+    ("file", "added", "named"),
+    [
+        ("on_demand.py", "import ibis", "own.on_demand imports ibis,"),
+        ("on_demand.py", "from pathlib import Path", "own.on_demand imports pathlib,"),
+        ("on_demand.py", "import os, math, sys", "own.on_demand imports os, sys,"),
+        ("on_demand.py", "def late():\n    import importlib", "own.on_demand imports importlib,"),
+        ("on_demand.py", "try:\n    import pandas as pd\nexcept ImportError:\n    pd = None", "imports pandas,"),
+        ("on_demand.py", "from ratchet.use_case.windows import trailing", "imports ratchet.use_case.windows,"),
+        ("on_demand.py", "from tests.support import noshow", "own.on_demand imports tests.support.noshow,"),
+        ("on_demand.py", "from .views import WINDOW", "own.views imports ibis,"),
+        ("on_demand.py", "from own import RULE", "own.use_case imports logging,"),
+        ("more.py", "import logging.handlers", "own.more imports logging,"),
+        ("late.py", "import random", "own.late imports random,"),
+    ],
+)
+def test_another_import_is_refused(take: Take, file: str, added: str, named: str) -> None:
+    """The error names the function, the module and what it imports, however far from the function, and where to move it."""
+    # the package is whole before it imports the module, so that this can import from it
+    beside = "RULE = 1\nfrom .use_case import on_demand"
+    files = {**FILES, "__init__.py": beside, file: f"{FILES[file]}\n{added}\n"}
+    with pytest.raises(SettingsError) as refused:
+        take(files)
+    assert "on_demand, on_demand of own.on_demand" == refused.value.subject
+    assert named in refused.value.problem
+    assert "use_cases/NAME/on_demand.py" in refused.value.remedy
+
+
+PLAIN = """
+from functools import lru_cache, partial, wraps
+
+def doubled(function):
+    @wraps(function)
+    def twice(value):
+        return function(value) * 2
+    return twice
+
+def numbered(function):
+    return 1 if function.__name__ == "numbered" else function
+
+def made():
+    def inside(value):
+        return value
+    return inside
+
+def given(value):
+    return value
+
+class Kept:
+    def method(self, value):
+        return value
+    def __call__(self, value):
+        return value
+
+again = given
+replaced = given
+
+@numbered
+def marked(value):
+    return value
+
+@doubled
+def decorated(value):
+    return value
+
+@lru_cache
+def cached(value):
+    return value
+
+old = marked
+def marked(value):
+    return value * 2
+
+bound, unbound, instance, part = Kept().method, Kept.method, Kept(), partial(given, value=1)
+from_lambda, from_call, builtin = lambda value: value, made(), abs
+"""
+
+
+@pytest.mark.parametrize("name", ["given", "again", "marked"])
+def test_a_function_is_known_by_its_name(take: Take, name: str) -> None:
+    """Whatever else it is called, and by whatever decorator that leaves it as it is."""
+    assert take({"on_demand.py": PLAIN}, "given" if name == "again" else name) == take({"on_demand.py": PLAIN}, name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "decorated",
+        "cached",
+        "old",
+        "bound",
+        "unbound",
+        "instance",
+        "part",
+        "from_lambda",
+        "from_call",
+        "builtin",
+        "Kept",
+    ],
+)
+def test_what_no_name_leads_to_is_refused(take: Take, name: str) -> None:
+    """What a call made depends on the call, which may be anywhere; a function that calls it is told by its text."""
+    with pytest.raises(SettingsError, match=r"^on_demand: \S+ is a lambda, or was made .* function that calls it"):
+        take({"on_demand.py": PLAIN}, name)
+
+
+@pytest.mark.parametrize("module", ["own.nowhere", "numpy.nowhere", "math", "__main__"])
+def test_a_function_without_a_file_is_refused(module: str) -> None:
     """What was compiled from no file cannot be compared."""
-    text = "from dataclasses import dataclass\n@dataclass\nclass Pair:\n    left: int\non_demand = Pair.__init__\n"
-    with pytest.raises(SettingsError, match="uses __init__, whose source is not there"):
-        tell({"features.py": text})
+    names = {"__name__": module}
+    exec("def on_demand(columns): return columns", names)  # noqa: S102 # as an interactive session does
+    with pytest.raises(SettingsError, match=f"no file of Python code is {module}"):
+        function_fingerprint("on_demand", names["on_demand"])  # type: ignore[arg-type]
+
+
+COMPILED = """
+import sys, types
+fast = sys.modules["own.fast"] = types.ModuleType("own.fast")
+fast.__file__ = "own/fast.so"
+"""
+
+
+def test_a_module_of_another_language_is_refused(take: Take) -> None:
+    """It has no syntax that could count."""
+    files = {"__init__.py": COMPILED, "on_demand.py": "from own import fast\ndef on_demand(columns): return fast"}
+    with pytest.raises(SettingsError, match=r"no file of Python code is own\.fast"):
+        take(files)
+
+
+def test_a_file_that_was_broken_since_is_named(take: Take, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The code that runs can then not be told."""
+    broken = tmp_path / "broken.py"
+    for spoil in (lambda: broken.write_text("def on_demand(", encoding="utf-8"), broken.unlink):
+        spoil()
+        monkeypatch.setattr(clock, "__file__", str(broken))
+        with pytest.raises(SettingsError, match=r"ratchet\.core\.clock cannot be read"):
+            take(FILES)

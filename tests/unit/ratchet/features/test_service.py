@@ -11,30 +11,18 @@ from datetime import timedelta
 from typing import Any
 
 import ibis
-import numpy as np
 import pyarrow as pa
 import pytest
 from ibis import _
 
-from ratchet.core import clock
 from ratchet.core.errors import SettingsError
 from ratchet.features.service import label_schema, request_schema, service_spec
-from ratchet.use_case.contract import Columns, Lookup, Tables
+from ratchet.use_case.contract import Lookup, Tables
 from tests.support import noshow, parcels
-from use_cases.demand import use_case as demand
+from use_cases.demand.on_demand import never_negative
 
 VIEW = noshow.use_case.views[0]
-THRESHOLD = 3
-WEIGHTS = np.array([1.0, 2.0])
 INSTANT = pa.timestamp("us", "UTC")
-
-
-def heavy(columns: Columns) -> Columns:
-    return {"heavy": _compare(columns["grams"])}
-
-
-def _compare(grams: Any) -> Any:
-    return grams * WEIGHTS[0] > THRESHOLD
 
 
 def other_history(tables: Tables) -> ibis.Table:
@@ -90,7 +78,8 @@ def test_view_is_named_after_its_expression() -> None:
         {"constants": {"country": "AU"}},
         {"views": (replace(VIEW, compute=other_history),)},
         {"lookups": (Lookup("patient_history", {"patient": "patient"}, name="history"),)},
-        {"on_demand": heavy},
+        {"on_demand": parcels.use_case.on_demand},
+        {"postprocess": never_negative},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -99,24 +88,6 @@ def test_fingerprint_changes_with_what_decides_the_features(change: Mapping[str,
     before, after = service_spec(noshow.use_case), service_spec(replace(noshow.use_case, **change))
     assert before.fingerprint != after.fingerprint
     assert before.name != after.name
-
-
-@pytest.mark.parametrize(("name", "value"), [("THRESHOLD", 4), ("WEIGHTS", np.array([1.5, 2.0])), ("_compare", heavy)])
-def test_fingerprint_covers_what_the_on_demand_function_uses(
-    name: str, value: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A constant or helper of the use case's own package is part of its on-demand features."""
-    use_case = replace(noshow.use_case, on_demand=heavy)
-    before = service_spec(use_case).fingerprint
-    monkeypatch.setitem(heavy.__globals__, name, value)
-    assert before != service_spec(replace(use_case)).fingerprint
-
-
-def test_fingerprint_covers_what_ratchet_does_for_the_on_demand_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model learnt what `ratchet.core.clock` made of an instant: code that makes something else of it needs another one."""
-    before = service_spec(demand).fingerprint
-    monkeypatch.setattr(clock, "_THURSDAY", 4)
-    assert before != service_spec(replace(demand)).fingerprint
 
 
 def test_fingerprint_is_the_same_in_every_process() -> None:
@@ -171,6 +142,8 @@ def test_request_has_its_fields_the_constants_and_no_label() -> None:
         ({"views": (replace(VIEW, compute=upcoming_as_feature),)}, "column upcoming_rows"),
         ({"views": (replace(VIEW, compute=fractional_key),)}, "column 'patient': is a float64"),
         ({"examples": request_without_clinic}, "examples: lacks clinic"),
+        ({"on_demand": noshow.clinic_feed}, r"on_demand, clinic_feed of tests\.support\.noshow: .* imports ibis"),
+        ({"postprocess": lambda _columns, numbers: numbers}, "postprocess: .*<lambda> is a lambda"),
     ],
 )
 def test_contradictory_declaration_is_refused(change: Mapping[str, Any], message: str) -> None:

@@ -16,7 +16,6 @@ from sklearn.preprocessing import FunctionTransformer
 from ratchet.core.errors import DataError, RegistryError
 from ratchet.models.model import Model, load, save
 from ratchet.models.model_files import ARCHIVE, CONTRACT
-from ratchet.use_case.contract import Array, Columns
 from tests.support.models import (
     noshow_baseline,
     noshow_candidate,
@@ -26,6 +25,7 @@ from tests.support.models import (
     save_noshow,
 )
 from tests.support.noshow import use_case
+from tests.support.planted_functions import never_in_the_north
 
 MAKERS = {"baseline": noshow_baseline, "candidate": noshow_candidate}
 
@@ -87,10 +87,6 @@ def test_missing_and_unseen_categories_are_predicted() -> None:
 
 def test_use_case_has_the_last_word_on_a_prediction(trained: Model, tmp_path: Path) -> None:
     """Post-processing sees the request's columns, and a loaded model has it too."""
-
-    def never_in_the_north(columns: Columns, predictions: Array) -> Array:
-        return np.where(columns["clinic"] == "north", 0.0, predictions)
-
     columns = noshow_columns(300, seed=5)
     loaded = load(save_noshow(trained, tmp_path / "model"), replace(use_case, postprocess=never_in_the_north))
     expected = never_in_the_north(columns, trained.predict(columns))

@@ -17,7 +17,8 @@ from ratchet.core.errors import SettingsError
 from ratchet.storage.arrow import to_columns
 from ratchet.use_case.contract import Array, Batch
 from use_cases.nyc_taxi.simulator import simulator
-from use_cases.nyc_taxi.tables import TIMEZONE, TRIPS, WEATHER, ZONES
+from use_cases.nyc_taxi.tables import TRIPS, WEATHER, ZONES
+from use_cases.nyc_taxi.timezone import TIMEZONE
 
 JANUARY, MARCH, APRIL = date(2023, 1, 1), date(2023, 3, 1), date(2023, 4, 1)
 FEW = {"trips_per_day": 30}

@@ -13,7 +13,8 @@ from ratchet.core.errors import SettingsError, SourceError
 from ratchet.use_case.contract import Batch, Unread
 from tests.support.taxi import between, deliver_month, deliver_reference, delivered
 from use_cases.nyc_taxi.sources import tlc
-from use_cases.nyc_taxi.tables import TIMEZONE, WEATHER, ZONES
+from use_cases.nyc_taxi.tables import WEATHER, ZONES
+from use_cases.nyc_taxi.timezone import TIMEZONE
 
 MARCH = Period.between(date(2023, 3, 1), date(2023, 4, 1), TIMEZONE)
 Batches = dict[tuple[str, str], Batch]

@@ -1,0 +1,3 @@
+"""Whose clocks count."""
+
+TIMEZONE = "Europe/Copenhagen"

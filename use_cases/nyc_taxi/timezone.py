@@ -1,0 +1,3 @@
+"""Whose clocks count."""
+
+TIMEZONE = "America/New_York"
