@@ -30,7 +30,7 @@ from ratchet.use_case.contract import INSTANT, Array, Batch, Columns, SourceTabl
 from ratchet.use_case.windows import just_after
 from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.checkout import ROOT
-from tests.support.messages import MESSAGES
+from tests.support.findings import FOUND
 from tests.support.mistakes import EACH_THING, MISTAKES, only_later, with_examples
 from tests.support.parcels import parcels_project
 from tests.support.planted_functions import never_in_the_north
@@ -91,7 +91,9 @@ def test_mistake_is_found(noshow: Run, mistake: str) -> None:
     what, plant = MISTAKES[mistake]
     findings = check(plant(noshow))
     assert set(what.split()) == kinds(findings)
-    assert MESSAGES[mistake] == [(place(one), one.problem, one.remedy) for one in findings]
+    for (line, name), finding in zip(FOUND[mistake], findings, strict=True):
+        assert place(finding).startswith(line)
+        assert name in f"{finding.problem} {finding.remedy}"
 
 
 @pytest.mark.parametrize(("name", "mistake"), [*zip(cycle(("taxi", "churn", "demand")), EACH_THING)])
