@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ratchet.code.code_digest import code_digest
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
-from ratchet.sources.active_source import Source
-from ratchet.sources.batches import Found, delivered_rows, find, loader_code, notes_of, read
+from ratchet.sources.batches import Found, Source, delivered_rows, find, loader_code, notes_of, read
 from ratchet.storage.digests import digest
 from ratchet.storage.partitions import Files, update
 

@@ -25,7 +25,7 @@ from authoring.check.unreadable import check_unreadable
 from authoring.check.views import check_keys, check_usable, check_views
 from ratchet.core.errors import RatchetError
 from ratchet.project.run import Run
-from ratchet.sources.active_source import Source
+from ratchet.sources.batches import Source
 from ratchet.use_case.columns import LABEL_COLUMNS, REQUEST_ID
 from ratchet.use_case.contract import Array, Columns, Unread, UseCase
 

@@ -22,8 +22,7 @@ from ratchet.feature_store.point_in_time_join import Query
 from ratchet.features.expressions import CompiledExpression, compile_view
 from ratchet.features.source_rows import SourceRows, read_by
 from ratchet.project.run import Run
-from ratchet.sources.active_source import Source
-from ratchet.sources.batches import find, read
+from ratchet.sources.batches import Source, find, read
 from ratchet.sources.unreadable import Found, readable
 from ratchet.sources.unreadable import found as unreadable
 from ratchet.storage.duckdb import connect, names

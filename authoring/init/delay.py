@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import numpy as np
 
-from authoring.init.choices import Decided
 from authoring.init.profile import Profile
+from authoring.init.questions import Decided
 
 USUAL = 0.99
 """The share of rows that are known within what is usual."""

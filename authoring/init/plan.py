@@ -10,11 +10,11 @@ from datetime import date, timedelta
 import numpy as np
 
 from authoring.init import baseline, periods
-from authoring.init.choices import Decided
 from authoring.init.delay import delay_of
 from authoring.init.explained_variance import Floats
 from authoring.init.periods import Chosen
 from authoring.init.profile import REPEATED, Column, Profile
+from authoring.init.questions import Decided
 from authoring.init.warnings import impossible, notes, outliers, weak_baseline
 from ratchet.core.clock import Instants, local_time
 from ratchet.core.errors import SourceError

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from authoring.init.choices import Decided
 from authoring.init.formatting import WIDTH, folded, module_text, names, quoted, spaced, wrapped
 from authoring.init.plan import Plan
 from authoring.init.profile import Column
+from authoring.init.questions import Decided
 from authoring.init.render_on_demand import on_demand_import, timezone_text
 from authoring.init.render_request import dense_request_text, request_text
 from ratchet.sources.csv import KNOWN_AT

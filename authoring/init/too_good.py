@@ -10,9 +10,9 @@ from pathlib import Path
 from types import ModuleType
 
 from authoring.init.answers import Answers, UnansweredError
-from authoring.init.choices import Decided
 from authoring.init.plan import label_values, request_columns
 from authoring.init.profile import Column, Profile
+from authoring.init.questions import Decided
 from ratchet.gate.gate import Gate
 from ratchet.gate.plausibility import linear_fit
 from ratchet.gate.reasons import Reason

@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 
 from authoring.init import explained_variance as worth
 from authoring.init.baseline import Baseline
-from authoring.init.choices import Decided
 from authoring.init.delay import delay_of
 from authoring.init.explained_variance import Floats
 from authoring.init.periods import is_far
 from authoring.init.profile import Column, Profile, misfit
+from authoring.init.questions import Decided
 from ratchet.core.text import count_of
 from ratchet.sources.csv_parsing import parses, present
 

@@ -15,9 +15,9 @@ from cli.current_user import current_user
 
 if TYPE_CHECKING:
     from authoring.init.answers import Answers, UnansweredError
-    from authoring.init.choices import Decided
     from authoring.init.plan import Plan
     from authoring.init.profile import Profile
+    from authoring.init.questions import Decided
     from authoring.init.write import Places
 
 
@@ -97,7 +97,7 @@ def _check_file(path: Path) -> None:
 def _decided(profile: Profile, answers: Answers, *, ask: bool) -> tuple[Answers, Decided]:
     """Decide; at a terminal, ask for what is open until nothing is."""
     from authoring.init.answers import UnansweredError
-    from authoring.init.choices import decide
+    from authoring.init.questions import decide
     from authoring.init.too_good import ask_if_too_good
 
     while True:

@@ -17,7 +17,7 @@ SERVICE = "inference_pipeline.online.service:Inference"
 def serve(port: int) -> None:
     """Answer HTTP requests on this machine, for every use case of params.yaml by the model that serves."""
     from ratchet.project.run import Run
-    from ratchet.sources.active_source import Source
+    from ratchet.sources.batches import Source
 
     selected = current_run()
     for run in Run.load_all():

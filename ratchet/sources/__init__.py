@@ -1,5 +1,5 @@
 """What is delivered.
 
-active_source → the door · batches → the source's batches, as Arrow · csv → a source of CSV files
+batches → the active source (the door), and what it delivers, as Arrow · csv → a source of CSV files
 csv_lines → their rows, counted by bytes · csv_parsing → text as values · unreadable → values that a column cannot hold
 """

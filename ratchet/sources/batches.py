@@ -7,21 +7,54 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ratchet.code.code_digest import code_digest
-from ratchet.core.errors import SourceError
+from ratchet.core.clock import Period
+from ratchet.core.errors import SettingsError, SourceError
+from ratchet.core.scope import Scope
+from ratchet.core.settings import PARAMS_FILE, SourceSettings
 from ratchet.sources import unreadable
-from ratchet.sources.active_source import Source
-from ratchet.use_case.contract import UNREADABLE, Batch, SourceTable, Unread, UseCase, use_case_module
+from ratchet.use_case.contract import UNREADABLE, Batch, Loader, SourceTable, Unread, UseCase, use_case_module
+
+if TYPE_CHECKING:
+    from ratchet.project.run import Run
 
 _NOTES = b"ratchet.notes"
 """Where the rows of a batch keep what was noted, and counted, so that a rerun that reads nothing still reports it."""
 _DELIVERED = b"ratchet.delivered"
 MOST_UNREADABLE = 0.5
 """The share of a column's values, two at least, above which it is not the values that are wrong but the whole batch."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which loader of the use case reads from where; `settings.path` may be relative to the folder `root`."""
+
+    scope: Scope
+    use_case: UseCase
+    settings: SourceSettings
+    period: Period
+    root: Path
+
+    @classmethod
+    def open(cls, run: Run) -> Source:
+        """The source that params.yaml selects. Raises SettingsError where the use case has none of its name."""
+        settings, use_case = run.settings.source, run.use_case
+        if settings.name not in use_case.sources:
+            raise SettingsError(
+                f"source {settings.name!r} is none of {', '.join(sorted(use_case.sources))}",
+                subject=PARAMS_FILE,
+                remedy="Set source.name to one of them",
+            )
+        return cls(run.scope, use_case, settings, run.period("all"), run.root)
+
+    @property
+    def loader(self) -> Loader:
+        return self.use_case.sources[self.settings.name]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ratchet.features.leak_check import CutOff, known_before, leak_check
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.features.source_rows import SourceRows
 from ratchet.project.run import Run
-from ratchet.sources.active_source import Source
+from ratchet.sources.batches import Source
 from ratchet.storage.digests import digest
 from ratchet.storage.partitions import Files, update
 from ratchet.use_case.contract import ROW_ID

@@ -25,7 +25,7 @@ from authoring.check.source_lines import Declaration
 from ratchet.core.clock import Period
 from ratchet.core.settings import GateSettings
 from ratchet.project.run import PeriodName, Run
-from ratchet.sources.active_source import Source
+from ratchet.sources.batches import Source
 from ratchet.use_case.contract import INSTANT, Array, Batch, Columns, SourceTable, Tables, Unread, View
 from ratchet.use_case.windows import just_after
 from tests.support.cases import CHURN, DEMAND, case_project

@@ -17,7 +17,7 @@ from ibis import _
 
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.project.run import Run
-from ratchet.sources.active_source import Source
+from ratchet.sources.batches import Source
 from ratchet.use_case.contract import INSTANT, SourceTable, Tables, View
 from tests.support import noshow
 from tests.support.accepted import accept, accept_all, check_for_leaks

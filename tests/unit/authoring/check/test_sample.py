@@ -13,7 +13,7 @@ import pytest
 from authoring.check import sample
 from authoring.check.sample import Sample, take_sample
 from ratchet.project.run import Run
-from ratchet.sources.active_source import Source
+from ratchet.sources.batches import Source
 from ratchet.use_case.contract import Batch
 from tests.support import noshow
 from tests.support.runs import noshow_project

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 
 from authoring.init.answers import Answers
-from authoring.init.choices import Decided, decide
 from authoring.init.plan import plan
 from authoring.init.profile import Profile, profile_columns
+from authoring.init.questions import Decided, decide
 from ratchet.core.errors import RatchetError
 
 ROWS = 400

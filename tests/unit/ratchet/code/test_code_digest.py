@@ -15,8 +15,7 @@ import pytest
 
 from ratchet.code.code_digest import closure, code_digest
 from ratchet.core.scope import Scope
-from ratchet.sources.active_source import Source
-from ratchet.sources.batches import loader_code
+from ratchet.sources.batches import Source, loader_code
 from tests.support.checkout import ROOT
 from tests.support.feed import feed_project
 

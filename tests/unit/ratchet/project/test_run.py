@@ -17,7 +17,7 @@ from ratchet.core.scope import Scope
 from ratchet.core.settings import SourceSettings
 from ratchet.project import step_reports as reports
 from ratchet.project.run import PeriodName, Run
-from ratchet.sources.active_source import Source
+from ratchet.sources.batches import Source
 from ratchet.use_case.contract import load_use_case
 from tests.support.parcels import parcels_project
 from tests.support.runs import noshow_project, params

@@ -16,8 +16,7 @@ from ratchet.core.errors import SourceError
 from ratchet.project.run import Run
 from ratchet.sources import batches as batches
 from ratchet.sources import unreadable
-from ratchet.sources.active_source import Source
-from ratchet.sources.batches import read
+from ratchet.sources.batches import Source, read
 from ratchet.use_case.contract import INSTANT, Batch, SourceTable, Unread
 from tests.support import feed
 from tests.support.feed import feed_project
