@@ -17,6 +17,7 @@ from ratchet.project.locks import PIPELINES, alone, held
 from ratchet.project.run import Run
 from ratchet.storage.files import atomic, write_text
 
+TORN_LOCK = "DVC was killed while it wrote that file: delete it, and run again"
 _REPOSITORY = "repository.lock"
 _WAIT = 120.0
 
@@ -72,5 +73,5 @@ def _dvc(run: Run, *arguments: str) -> None:
         raise VersionError(
             f"failed ({' '.join(done.stderr.rpartition('ERROR: ')[2].split())})",
             subject=f"dvc {' '.join(arguments)}",
-            remedy="Fix what it names, and run again",
+            remedy=TORN_LOCK if "RWLock-file" in done.stderr else "Fix what it names, and run again",
         )

@@ -122,6 +122,18 @@ class TestKeeping:
             commit_stages(run, [stage], kept(run, "one"), inputs(run, [stage]))
         assert not kept(run, "one").exists()
 
+    def test_a_lock_that_dvc_was_killed_in_says_what_to_delete(self, run: Run) -> None:
+        """DVC writes it in place, and then goes on no more by itself."""
+        torn = run.root / ".dvc" / "tmp" / "rwlock"
+        torn.parent.mkdir(parents=True, exist_ok=True)
+        torn.touch()
+        write(run, a="1")
+        with pytest.raises(VersionError, match=r"\.dvc/tmp/rwlock.*delete it"):
+            record(run, "one")
+        torn.unlink()
+        record(run, "one")
+        assert kept(run, "one").exists()
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [
