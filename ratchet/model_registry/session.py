@@ -118,34 +118,34 @@ class RegistrySession:
         Files and record of a version that has served are evidence: they stay, or are put back where they were lost. Those of
         any other give way to what is offered.
         """
-        from ratchet.model_registry import mlflow_logging as mlflow_run
+        from ratchet.model_registry import mlflow_logging
 
         found = self.find(model.digest)
         is_evidence = found is not None and found.number in self.snapshot().served
         if found is None:
-            mlflow_run.log(self._client, self.store, model, directory, record)
+            mlflow_logging.log(self._client, self.store, model, directory, record)
         elif is_evidence:
             self._put_back(found, model, directory, record)
         else:
-            self._tag(found, mlflow_run.log_again(self._client, found, model, directory, record))
+            self._tag(found, mlflow_logging.log_again(self._client, found, model, directory, record))
         version = self.find(model.digest)
         assert version is not None
         if not is_evidence:
-            mlflow_run.describe(self._client, self.store, version, record, model.contract)
+            mlflow_logging.describe(self._client, self.store, version, record, model.contract)
         self._close_runs(version)
         return version
 
     def _put_back(self, version: Version, model: Model, directory: Path, record: GateRecord) -> None:
         """Give a version what it lost of its own record and of the very files that the record names."""
-        from ratchet.model_registry import mlflow_logging as mlflow_run
+        from ratchet.model_registry import mlflow_logging
 
         version = self.complete(version)
         if self.holds(version):
             return
-        if mlflow_run.record_name(record) == version.tags.get(RECORD):
-            self._tag(version, mlflow_run.log_again(self._client, version, model, directory, record))
+        if mlflow_logging.record_name(record) == version.tags.get(RECORD):
+            self._tag(version, mlflow_logging.log_again(self._client, version, model, directory, record))
         elif checksums(directory) == self.record(version).files:
-            self._tag(version, mlflow_run.log_files(self._client, version, model, directory))
+            self._tag(version, mlflow_logging.log_files(self._client, version, model, directory))
 
     def complete(self, version: Version) -> Version:
         """The version, with what MLflow lost of its model put back from the copy under state/, where that is what the record
@@ -156,9 +156,9 @@ class RegistrySession:
             model, directory = self.model(version, self.record(version))
         except (GateError, RegistryError):
             return version
-        from ratchet.model_registry import mlflow_logging as mlflow_run
+        from ratchet.model_registry import mlflow_logging
 
-        self._tag(version, mlflow_run.log_files(self._client, version, model, directory))
+        self._tag(version, mlflow_logging.log_files(self._client, version, model, directory))
         return self.versions()[version.number]
 
     def holds(self, version: Version) -> bool:

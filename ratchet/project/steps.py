@@ -10,9 +10,8 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from ratchet.project.locks import Pipeline
-
 if TYPE_CHECKING:
+    from ratchet.project.locks import Pipeline
     from ratchet.project.step_reports import Step as StepFunction
 
 

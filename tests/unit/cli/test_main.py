@@ -28,7 +28,10 @@ HEAVY = {
     "great_expectations",
     "lightgbm",
     "mlflow",
+    "numpy",
     "pandas",
+    "pyarrow",
+    "pydantic",
     "prefect",
     "sklearn",
 }
