@@ -11,6 +11,7 @@ from ratchet.code.code_digest import code_digest
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.sources.batches import Found, Source, delivered_rows, find, loader_code, notes_of, read
+from ratchet.sources.watermark import write_watermark
 from ratchet.storage.digests import digest
 from ratchet.storage.partitions import Files, update
 
@@ -21,6 +22,7 @@ def ingest(run: Run) -> Report:
     """Bring the raw tables up to the source's batches. Raises SourceError; tables that stand stay as they are."""
     source = Source.open(run)
     found, code = find(source), (CODE, loader_code(source))
+    write_watermark(run.paths, found)
     wanted = {
         unit: digest(code, run.use_case.table(batch.table).schema.to_string(), batch.digest)
         for unit, batch in found.batches.items()

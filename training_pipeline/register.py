@@ -9,9 +9,9 @@ from ratchet.core.errors import GateError
 from ratchet.gate import record as gate_record
 from ratchet.gate.record import GateRecord
 from ratchet.model_registry import promotion
+from ratchet.model_registry.changes import write_missing
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.opening import open_registry
-from ratchet.model_registry.sensor_files import write_missing
 from ratchet.model_registry.tags import STATUS
 from ratchet.models.model import Model, load
 from ratchet.models.model_files import checksums

@@ -39,10 +39,16 @@ def _run_alone(run: Run, name: str) -> Report:
 
 @click.command()
 def sensors() -> None:
-    """Read which versions are requested and which the registry has lost, and write it where DVC looks."""
+    """Look at what sources hold and at which versions are requested or lost, and write it where DVC looks."""
     from ratchet.model_registry.model_registry import ModelRegistry
     from ratchet.model_registry.sensors import sense
     from ratchet.project.run import Run
+    from ratchet.sources import watermark
 
-    stores = [ModelRegistry.open(run) for run in Run.load_all()]
-    run_and_report("sensors", lambda: sense(stores), HEADLINES["sensors"])
+    runs = Run.load_all()
+
+    def look() -> Report:
+        watermark.sense(runs)
+        return sense([ModelRegistry.open(run) for run in runs])
+
+    run_and_report("sensors", look, HEADLINES["sensors"])

@@ -99,6 +99,11 @@ class Paths:
         return self.reports / "register.json"
 
     @property
+    def watermark(self) -> Path:
+        """What the source holds: written by the sensors, read by DVC for ingest."""
+        return self.shared_state / "sensors" / f"{self.scope.namespace}.source.json"
+
+    @property
     def requested_file(self) -> Path:
         """Which version people ask for that does not serve yet: written by the sensors, read by DVC for reconcile."""
         return self.shared_state / "sensors" / f"{self.scope.namespace}.requested.json"

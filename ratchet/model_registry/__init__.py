@@ -4,5 +4,5 @@ model_registry → the door · opening, session → the registered model, opened
 what a version says of itself · embedded, logged_files → the database and the files in state/
 admission → may a version serve · promotion → who asks, and what follows · champion → what serves
 promotion_history → which version served when, signed · status → for people
-mlflow_logging → runs and versions · model_card → a version's page · sensors, sensor_files → what changed since the last run
+mlflow_logging → runs and versions · model_card → a version's page · sensors, changes → what changed since the last run
 """

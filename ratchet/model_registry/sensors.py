@@ -6,7 +6,6 @@ of are looked at first: while they stay as they are, so does what the sensors fo
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,8 @@ import ratchet
 from ratchet.model_registry import embedded
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.storage.digests import digest
+from ratchet.storage.file_states import FileState, file_states, settled
 from ratchet.storage.files import read_json, write_json
-
-FileState = tuple[str, int, int, int]
-"""Path, inode number, size in bytes, and time of the last change in nanoseconds."""
-_TICK = 1_000_000_000  # nanoseconds; within a tick of the file system's clock a file can change and keep its time
 
 
 def sense(stores: Sequence[ModelRegistry]) -> dict[str, Any]:
@@ -36,8 +32,8 @@ def sense(stores: Sequence[ModelRegistry]) -> dict[str, Any]:
 
 
 def _sense(stores: Sequence[ModelRegistry]) -> dict[str, Any]:
+    from ratchet.model_registry.changes import write_missing, write_requested
     from ratchet.model_registry.opening import open_registry
-    from ratchet.model_registry.sensor_files import write_missing, write_requested
 
     found = {}
     for store in stores:
@@ -49,11 +45,10 @@ def _sense(stores: Sequence[ModelRegistry]) -> dict[str, Any]:
 def _file_states(stores: Sequence[ModelRegistry]) -> list[FileState]:
     """The state of every file that decides what is found. Empty where files do not tell: the registry is kept
     elsewhere, or a file changed just now."""
-    now = time.time_ns()
     if stores[0].address or stores[0].artifact_location:
         return []
-    states = [_state(path) for path in sorted(set(_read(stores))) if path.is_file()]
-    return states if all(changed < now - _TICK for *_, changed in states) else []
+    states = file_states(_read(stores))
+    return states if settled(states) else []
 
 
 def _read(stores: Sequence[ModelRegistry]) -> Iterator[Path]:
@@ -66,11 +61,6 @@ def _read(stores: Sequence[ModelRegistry]) -> Iterator[Path]:
         yield from folder.rglob("*")
     for store in stores:
         yield from (store.paths.serving_file, store.paths.register_report)
-
-
-def _state(path: Path) -> FileState:
-    found = path.stat()
-    return str(path), found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _seen(states: Sequence[FileState], stores: Sequence[ModelRegistry]) -> str:

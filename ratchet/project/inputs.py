@@ -27,7 +27,7 @@ class Inputs:
 def inputs(run: Run, stages: Sequence[str]) -> Inputs:
     """The inputs that dvc.yaml names of the stages, as they are now.
 
-    Data are no part of it: paths with a source's name, or the source's own. Git knows the content of what is committed, so
+    Data are no part of it: paths with a source's name. Git knows the content of what is committed, so
     that only what differs from the commit is read. Raises VersionError where there is no git.
     """
     declared = yaml.safe_load((run.root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]

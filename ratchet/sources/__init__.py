@@ -1,5 +1,6 @@
 """What is delivered.
 
-batches → the active source (the door), and what it delivers, as Arrow · csv → a source of CSV files
-csv_lines → their rows, counted by bytes · csv_parsing → text as values · unreadable → values that a column cannot hold
+batches → the active source (the door), and what it delivers, as Arrow · watermark → what a source holds, written for DVC
+csv → a source of CSV files · csv_lines → their rows, counted by bytes · csv_parsing → text as values
+unreadable → values that a column cannot hold
 """

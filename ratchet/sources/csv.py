@@ -68,7 +68,7 @@ class CsvSource:
 
     def _batch(self, file: Path, period: Period) -> Batch:
         read, count = partial(self.read, file, period), partial(count_rows, file)
-        return Batch(self.table, file.stem, self._digest(file, period), read, count)
+        return Batch(self.table, file.stem, self._digest(file, period), read, count, [file])
 
     def read(self, file: Path, period: Period) -> tuple[pa.Table, list[str]]:
         """A file in the declared schema, and its unreadable values. Raises SourceError."""

@@ -7,9 +7,10 @@ training set, the gate, the service's request schema and the monitoring.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -43,10 +44,12 @@ class Batch:
     """One batch of one table as its source hands it over: the unit in which ingest reads, and reads again.
 
     `digest` changes whenever what `read` reads changes (files, options, the period), and is cheap; the loader's code and the
-    use case's are no part of it, because ingest sees to them. `read` returns the batch in the table's canonical schema, with a
-    note for every column that was cast, filled or dropped on the way. A value that its column cannot hold is null there and
-    kept in the column UNREADABLE, which `ratchet.sources.unreadable` adds: its row is quarantined. `count` says how many rows
-    the source holds, from anything but what `read` makes of it; None where the loader makes the rows itself.
+    use case's are no part of it, because ingest sees to them. `files` are all that the digest follows from beside options and
+    period: none where code makes the rows, None where it follows from anything else: only the loader can tell. `read`
+    returns the batch in the table's canonical schema, with a note for every column that was cast, filled or dropped on the way.
+    A value that its column cannot hold is null there and kept in the column UNREADABLE, which `ratchet.sources.unreadable`
+    adds: its row is quarantined. `count` says how many rows the source holds, from anything but what `read` makes of it; None
+    where the loader makes the rows itself.
     """
 
     table: str
@@ -54,6 +57,7 @@ class Batch:
     digest: str
     read: Callable[[], tuple[pa.Table, list[str]]]
     count: Callable[[], int] | None = None
+    files: Sequence[Path] | None = None
 
 
 @dataclass(frozen=True)

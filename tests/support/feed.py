@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def _read(path: Path) -> tuple[pa.Table, list[str]]:
 def folder(path: str, options: Mapping[str, Any], period: Period) -> Iterable[Batch]:
     """{path}/{table}/{batch}.parquet, as they are."""
     for file in sorted(Path(path).glob("*/*.parquet")):
-        yield Batch(file.parent.name, file.stem, md5(file), lambda file=file: _read(file))  # type: ignore[misc]
+        yield Batch(file.parent.name, file.stem, md5(file), partial(_read, file), files=[file])
 
 
 RULES = {

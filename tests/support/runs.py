@@ -22,7 +22,7 @@ def noshow_project(root: Path, clock: Clock | None = None, **options: int) -> Ru
     """Half a year of reminders in two clinics; the clock stands at the end of it."""
     settings = Settings(
         use_case="tests.support.noshow",
-        source=SourceSettings(name="clinic", path="tests/support/noshow.py", options=options),
+        source=SourceSettings(name="clinic", path="clinic", options=options),
         periods=Periods(
             start=date(2024, 1, 1),
             early_stopping=date(2024, 5, 1),

@@ -71,7 +71,7 @@ def _batch(
     table: str, rows: Callable[[SimulatorOptions, int], dict[str, Any]], options: SimulatorOptions, month: int
 ) -> Batch:
     content = digest(options.model_dump(), month)
-    return Batch(table, str(_month(month)), content, lambda: (pa.table(rows(options, month)), []))
+    return Batch(table, str(_month(month)), content, lambda: (pa.table(rows(options, month)), []), files=())
 
 
 def _month(number: int) -> np.datetime64:

@@ -51,7 +51,7 @@ def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[Ba
 
 
 def _batch(table: str, batch: str, options: SimulatorOptions, rows: Callable[[], dict[str, Any]]) -> Batch:
-    return Batch(table, batch, digest(options.model_dump()), lambda: (pa.table(rows()), []))
+    return Batch(table, batch, digest(options.model_dump()), lambda: (pa.table(rows()), []), files=())
 
 
 def _stations(options: SimulatorOptions) -> dict[str, Any]:

@@ -72,14 +72,14 @@ def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[Ba
     with_eve = Period(period.start - timedelta(days=1), period.end)
     return [
         *(_batch("trips", _trips, chosen, month) for month in months(period)),
-        Batch("zones", "zones", _digest(chosen.before(date.min)), partial(_zones, chosen.seed)),
+        Batch("zones", "zones", _digest(chosen.before(date.min)), partial(_zones, chosen.seed), files=()),
         *(_batch("weather", _weather, chosen, month) for month in months(with_eve)),
     ]
 
 
 def _batch(table: str, read: Callable[..., Read], options: SimulatorOptions, month: Month) -> Batch:
     seen = options.before(month.following.first)
-    return Batch(table, str(month), _digest(seen), partial(read, seen, month))
+    return Batch(table, str(month), _digest(seen), partial(read, seen, month), files=())
 
 
 def _digest(options: SimulatorOptions) -> str:

@@ -84,7 +84,7 @@ def _others(folder: Path, read: Collection[Path]) -> Iterator[Unread]:
 
 
 def _batch(table: str, batch: str, read: Callable[[], Read], *paths: Path) -> Batch:
-    return Batch(table, batch, digest(batch, [md5(path) for path in paths]), read)
+    return Batch(table, batch, digest(batch, [md5(path) for path in paths]), read, files=paths)
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -1,0 +1,76 @@
+"""What a source holds, in a file: DVC sees files alone, and ingest depends on this one, whatever the source is.
+
+The stage `sensors` asks every source before anything else in a run. To ask is to import the use case and to read every file
+for its digest. So where a loader names the files that it reads, their states are looked at first: while they stay as they
+are, so does what the source holds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ratchet
+from ratchet.core.paths import Paths
+from ratchet.sources.batches import Found, Source, find
+from ratchet.storage.digests import digest
+from ratchet.storage.file_states import FileState, file_states, settled
+from ratchet.storage.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from ratchet.project.run import Run
+
+
+def write_watermark(paths: Paths, found: Found) -> None:
+    """Write the digest of every batch, and what is not read."""
+    batches = {unit: batch.digest for unit, batch in sorted(found.batches.items())}
+    write_json(paths.watermark, {"batches": batches, "unread": {each.name: each.reason for each in found.unread}})
+
+
+def sense(runs: Sequence[Run]) -> None:
+    """Write what the source of each run holds now."""
+    for run in runs:
+        memory = run.paths.state / "source_sensed.json"
+        last = dict(read_json(memory)) if memory.exists() else {}
+        if last and last["seen"] == _seen(run, _states(run, map(Path, last["files"]))):
+            continue
+        memory.unlink(missing_ok=True)
+        began, before = time.time_ns(), _states(run, ())
+        files = _ask(run)
+        states = _states(run, files or ())
+        if files is not None and {*before} <= {*states} and settled(states, began):
+            write_json(memory, {"seen": _seen(run, states), "files": sorted(map(str, files))})
+
+
+def _ask(run: Run) -> set[Path] | None:
+    """Write what the source holds. The files that it was read from, or None where they do not tell."""
+    try:
+        found = find(Source.open(run))
+    except Exception as error:  # noqa: BLE001 # a use case may raise anything: ingest raises it again, and others go on
+        write_json(run.paths.watermark, {"problem": repr(error)})
+        return None
+    write_watermark(run.paths, found)
+    named = [batch.files for batch in found.batches.values()]
+    return None if run.given or None in named else {file for files in named for file in files or ()}
+
+
+def _states(run: Run, files: Iterable[Path]) -> list[FileState]:
+    return file_states([*_looked_at(run), *files])
+
+
+def _looked_at(run: Run) -> Iterator[Path]:
+    """The code that finds batches, the place where it looks, and what lies there."""
+    for code in (Path(ratchet.__file__).parent, run.root / "use_cases"):
+        yield from code.rglob("*.py")
+    place = run.root / run.settings.source.path
+    yield place
+    yield from place.rglob("*")
+
+
+def _seen(run: Run, states: Sequence[FileState]) -> str:
+    """Changes with what the source follows from, and with what was written of it."""
+    written = run.paths.watermark
+    text = written.read_text(encoding="utf-8") if written.exists() else None
+    return digest(states, run.settings.source.model_dump(), run.settings.periods.model_dump(), text)
