@@ -19,7 +19,7 @@ from ratchet.core.progress import counted
 from ratchet.feature_store.definitions import apply, databases, open_store
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.online_store import online_store
-from ratchet.feature_store.upcoming import pack
+from ratchet.feature_store.upcoming_rows import pack
 from ratchet.features.expressions import compile_view
 from ratchet.features.leak_check import known_before
 from ratchet.features.service import service_spec

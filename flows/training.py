@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.steps import run_name, run_pipeline
+from flows.run_pipeline import run_name, run_pipeline
 
 
 @flow(name="training", flow_run_name=run_name, persist_result=False)

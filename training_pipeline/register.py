@@ -11,7 +11,7 @@ from ratchet.gate.record import GateRecord
 from ratchet.model_registry import promotion
 from ratchet.model_registry.changes import write_missing
 from ratchet.model_registry.model_registry import ModelRegistry
-from ratchet.model_registry.opening import open_registry
+from ratchet.model_registry.open_registry import open_registry
 from ratchet.model_registry.tags import STATUS
 from ratchet.models.model import Model, load
 from ratchet.models.model_files import checksums

@@ -51,7 +51,7 @@ def ui(port: int) -> None:
 def page_of(run: Run) -> str:
     """The page of the use case's model or, where it has none, the list of all. The registry follows a move of the checkout."""
     from ratchet.model_registry.model_registry import ModelRegistry
-    from ratchet.model_registry.opening import open_registry
+    from ratchet.model_registry.open_registry import open_registry
 
     with open_registry(ModelRegistry.open(run), "promotion") as registry:
         return f"#/models/{run.scope.namespace}" if registry.versions() else "#/models"

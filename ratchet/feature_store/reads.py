@@ -16,7 +16,7 @@ from ratchet.feature_store.definitions import databases, feature_service, open_s
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.online_store import online_store
 from ratchet.feature_store.point_in_time_join import Query, between
-from ratchet.feature_store.upcoming import bring_forward
+from ratchet.feature_store.upcoming_rows import bring_forward
 from ratchet.features.service import (
     label_schema,
     request_schema,

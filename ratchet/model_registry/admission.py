@@ -9,7 +9,7 @@ from ratchet.features.service import service_spec
 from ratchet.gate.record import Waiver, admit
 from ratchet.model_registry.champion import Champion, load_version, on_present_features, resolve_champion, verify_return
 from ratchet.model_registry.model_registry import ModelRegistry
-from ratchet.model_registry.opening import open_registry
+from ratchet.model_registry.open_registry import open_registry
 from ratchet.model_registry.promotion_history import Snapshot
 from ratchet.model_registry.session import RegistrySession
 from ratchet.model_registry.tags import VERDICT

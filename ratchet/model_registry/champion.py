@@ -11,7 +11,7 @@ from ratchet.features.service import service_spec
 from ratchet.gate.record import GateRecord
 from ratchet.gate.signing import begin_anew
 from ratchet.model_registry.model_registry import ModelRegistry
-from ratchet.model_registry.opening import open_registry
+from ratchet.model_registry.open_registry import open_registry
 from ratchet.model_registry.promotion_history import Entry, Snapshot
 from ratchet.model_registry.session import RegistrySession
 from ratchet.model_registry.tags import FINGERPRINT

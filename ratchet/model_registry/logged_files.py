@@ -10,7 +10,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from ratchet.core.errors import RegistryUnavailableError
 from ratchet.gate.signing import begin_anew
-from ratchet.model_registry import embedded
+from ratchet.model_registry import embedded_database
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.tags import LOGGED
 from ratchet.model_registry.version import Version
@@ -41,7 +41,7 @@ def require_artifacts(store: ModelRegistry, location: str, subject: str) -> None
         raise RegistryUnavailableError(
             f"its artifacts are looked for in {folder}, which is not there",
             subject=subject,
-            remedy=f"Put it back at {embedded.artifacts(store)}; if it is lost for good, {begin_anew(store.scope)}",
+            remedy=f"Put it back at {embedded_database.artifacts(store)}; if it is lost for good, {begin_anew(store.scope)}",
         ) from error
 
 

@@ -21,7 +21,7 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.gate.record import GateRecord
-from ratchet.model_registry.embedded import artifacts
+from ratchet.model_registry.embedded_database import artifacts
 from ratchet.model_registry.logged_files import logged_tag
 from ratchet.model_registry.model_card import model_card, registered_model_card
 from ratchet.model_registry.model_registry import ModelRegistry

@@ -18,7 +18,7 @@ from ratchet.model_registry.admission import examine, load_servable
 from ratchet.model_registry.champion import existing_version, last_promotion
 from ratchet.model_registry.changes import write_requested
 from ratchet.model_registry.model_registry import ModelRegistry
-from ratchet.model_registry.opening import open_registry
+from ratchet.model_registry.open_registry import open_registry
 from ratchet.model_registry.promotion_history import Entry, Snapshot, kind_of, previous
 from ratchet.model_registry.session import RegistrySession
 from ratchet.model_registry.tags import CANDIDATE, CHAMPION, PREVIOUS, REQUESTED, STATUS, WAIVER

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ratchet
-from ratchet.model_registry import embedded
+from ratchet.model_registry import embedded_database
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.storage.digests import digest
 from ratchet.storage.file_states import FileState, file_states, settled
@@ -33,7 +33,7 @@ def sense(stores: Sequence[ModelRegistry]) -> dict[str, Any]:
 
 def _sense(stores: Sequence[ModelRegistry]) -> dict[str, Any]:
     from ratchet.model_registry.changes import write_missing, write_requested
-    from ratchet.model_registry.opening import open_registry
+    from ratchet.model_registry.open_registry import open_registry
 
     found = {}
     for store in stores:
@@ -54,10 +54,10 @@ def _file_states(stores: Sequence[ModelRegistry]) -> list[FileState]:
 def _read(stores: Sequence[ModelRegistry]) -> Iterator[Path]:
     """What the sensors read: the code that does it, the registry, the key, and what was last done with them."""
     yield from Path(ratchet.__file__).parent.rglob("*.py")
-    database, key = embedded.database(stores[0]), stores[0].gate.key.path
-    yield from (database, database.with_name(f"{database.name}-wal"), embedded.marker(stores[0]))
+    database, key = embedded_database.file(stores[0]), stores[0].gate.key.path
+    yield from (database, database.with_name(f"{database.name}-wal"), embedded_database.marker(stores[0]))
     yield from (key, key.with_suffix(".pub"))
-    for folder in (embedded.artifacts(stores[0]), *(store.paths.state / "models" for store in stores)):
+    for folder in (embedded_database.artifacts(stores[0]), *(store.paths.state / "models" for store in stores)):
         yield from folder.rglob("*")
     for store in stores:
         yield from (store.paths.serving_file, store.paths.register_report)

@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate.record import GateRecord, Waiver, verify
-from ratchet.model_registry import embedded as embedded_registry
+from ratchet.model_registry import embedded_database
 from ratchet.model_registry.logged_files import is_whole, require_artifacts
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion_history import REQUEST, Entry, PromotionRequest, Snapshot, parsed
@@ -46,16 +46,16 @@ class RegistrySession:
         self._exists = self._find(create)
 
     def _find(self, create: bool) -> bool:
-        is_a_file = embedded_registry.is_a_file(self.store)
-        found = embedded_registry.exists(self.store) if is_a_file else True
+        is_a_file = embedded_database.is_a_file(self.store)
+        found = embedded_database.exists(self.store) if is_a_file else True
         if create:
             if not found:
-                embedded_registry.create(self.store)
-            embedded_registry.mark(self.store)
+                embedded_database.create(self.store)
+            embedded_database.mark(self.store)
         elif not found:
             return False
         if is_a_file:
-            embedded_registry.follow_move(self.store)
+            embedded_database.follow_move(self.store)
         return True
 
     @cached_property
@@ -64,7 +64,7 @@ class RegistrySession:
             raise RegistryError(
                 "nothing was registered yet", subject=f"model {self.name}", remedy=f"Run `{self._how_to_register()}`"
             )
-        return embedded_registry.tracking_uri(self.store)
+        return embedded_database.tracking_uri(self.store)
 
     @cached_property
     def _client(self) -> MlflowClient:

@@ -11,7 +11,7 @@ from ratchet.gate.reasons import how_to_accept
 from ratchet.model_registry.admission import ways_to_serve
 from ratchet.model_registry.champion import existing_version
 from ratchet.model_registry.model_registry import ModelRegistry
-from ratchet.model_registry.opening import open_registry
+from ratchet.model_registry.open_registry import open_registry
 from ratchet.model_registry.promotion import HELD, WAITS
 from ratchet.model_registry.promotion_history import Snapshot
 from ratchet.model_registry.session import RegistrySession

@@ -9,7 +9,7 @@ from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate.gate import Gate
 from ratchet.gate.record import GateRecord, verify
 from ratchet.model_registry.model_registry import ModelRegistry
-from ratchet.model_registry.opening import open_registry
+from ratchet.model_registry.open_registry import open_registry
 from ratchet.model_registry.session import RegistrySession
 from ratchet.model_registry.version import Version
 from ratchet.models.contract import read_contract

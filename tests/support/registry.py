@@ -14,9 +14,9 @@ from mlflow.tracking._tracking_service import utils
 from ratchet.core.settings import SourceSettings
 from ratchet.gate import record as gate_record
 from ratchet.gate.evidence import Gain
-from ratchet.model_registry import embedded as embedded_registry
+from ratchet.model_registry import embedded_database
 from ratchet.model_registry.model_registry import ModelRegistry
-from ratchet.model_registry.opening import open_registry
+from ratchet.model_registry.open_registry import open_registry
 from ratchet.model_registry.status import status
 from ratchet.models.model import Model
 from ratchet.project.run import Run
@@ -33,8 +33,8 @@ def copied(run: Run, folder: Path) -> Run:
     """The project with all its files in another folder: the artifacts of its registry, too."""
     shutil.copytree(run.root, folder)
     copy = replace(run, root=folder)
-    if embedded_registry.exists(ModelRegistry.open(copy)):
-        embedded_registry.follow_move(ModelRegistry.open(copy))
+    if embedded_database.exists(ModelRegistry.open(copy)):
+        embedded_database.follow_move(ModelRegistry.open(copy))
         utils._artifact_repos_cache.clear()  # a process remembers by the run's id where it wrote before
     return copy
 
@@ -77,7 +77,7 @@ def offer_model(run: Run, model: Model, champion: str | None, **evidence: Any) -
 
 def client(run: Run) -> MlflowClient:
     """MLflow itself, to look at the registry, or to change it behind our back."""
-    uri = run.environment.tracking_uri or sqlite.url(embedded_registry.database(ModelRegistry.open(run)))
+    uri = run.environment.tracking_uri or sqlite.url(embedded_database.file(ModelRegistry.open(run)))
     return MlflowClient(uri, registry_uri=uri)
 
 

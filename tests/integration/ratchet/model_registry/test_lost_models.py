@@ -10,7 +10,7 @@ import mlflow
 import pytest
 
 from ratchet.core.errors import RegistryError
-from ratchet.model_registry import embedded
+from ratchet.model_registry import embedded_database
 from ratchet.model_registry.champion import champion_version, resolve_champion
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote, release, rollback
@@ -82,7 +82,7 @@ def lose_description(run: Run, version: int) -> None:
 def loaded_by_mlflow(run: Run) -> object:
     """The model that everybody gets who asks MLflow for the champion."""
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(sqlite.url(embedded.database(ModelRegistry.open(run))))
+    mlflow.set_tracking_uri(sqlite.url(embedded_database.file(ModelRegistry.open(run))))
     try:
         return mlflow.pyfunc.load_model(f"models:/{run.scope.namespace}@champion")
     finally:

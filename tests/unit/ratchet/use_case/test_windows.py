@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ibis import _
 
 from ratchet.core.errors import SettingsError
-from ratchet.feature_store.upcoming import bring_forward, pack
+from ratchet.feature_store.upcoming_rows import bring_forward, pack
 from ratchet.features.expressions import compile_view
 from ratchet.use_case.contract import SourceTable, Tables, View
 from ratchet.use_case.windows import rate, total, trailing

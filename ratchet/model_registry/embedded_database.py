@@ -25,7 +25,7 @@ _LOCATIONS = (
 """Every column in which MLflow keeps the absolute address of an artifact."""
 
 
-def database(store: ModelRegistry) -> Path:
+def file(store: ModelRegistry) -> Path:
     """MLflow's own database, or the SQLite file that RATCHET_TRACKING_URI names."""
     return sqlite.path_of(store.address) or store.paths.shared_state / "mlflow.db"
 
@@ -40,7 +40,7 @@ def tracking_uri(store: ModelRegistry) -> str:
     address, and would go on reading a file of which another one has taken the place."""
     if not is_a_file(store):
         return store.address
-    return f"{sqlite.url(database(store))}&file={database(store).stat().st_ino}"
+    return f"{sqlite.url(file(store))}&file={file(store).stat().st_ino}"
 
 
 def artifacts(store: ModelRegistry) -> Path:
@@ -59,8 +59,8 @@ def begin_without(store: ModelRegistry) -> str:
 
 
 def exists(store: ModelRegistry) -> bool:
-    """Whether the database is there. Raises RegistryUnavailableError where it is gone, or an empty file stands in its place."""
-    path, anew = database(store), begin_without(store)
+    """Whether the database is there. Raises RegistryUnavailableError where it is gone, or what is there is no database."""
+    path, anew = file(store), begin_without(store)
     try:
         size = path.stat().st_size
     except FileNotFoundError as error:
@@ -71,9 +71,10 @@ def exists(store: ModelRegistry) -> bool:
             subject=f"model registry {path}",
             remedy=f"Restore it, or correct RATCHET_TRACKING_URI if they are kept elsewhere; {anew}",
         ) from error
-    if not size:
+    if not size or not path.is_file():
+        what = "an empty file" if path.is_file() else "a folder"
         raise RegistryUnavailableError(
-            "is an empty file", subject=f"model registry {path}", remedy=f"Restore it; {anew} and the empty file"
+            f"is {what}, and no database", subject=f"model registry {path}", remedy=f"Restore it; {anew} and {what}"
         )
     return True
 
@@ -85,7 +86,7 @@ def create(store: ModelRegistry) -> None:
     """
     from mlflow import MlflowClient
 
-    with atomic(database(store), replace=False) as temporary:
+    with atomic(file(store), replace=False) as temporary:
         uri = sqlite.url(temporary, create=True)
         MlflowClient(uri, registry_uri=uri).search_registered_models(max_results=1)
 
@@ -103,7 +104,7 @@ def follow_move(store: ModelRegistry) -> None:
     Raises sqlite3.Error at once where the database cannot be opened: MLflow would try for an hour.
     """
     here, end = artifacts(store).as_uri(), f"/{store.paths.shared_state.name}/{_ARTIFACTS}"
-    with closing(sqlite.connect(database(store))) as connection:
+    with closing(sqlite.connect(file(store))) as connection:
         known = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
         is_own = not store.address and artifacts(store).is_dir()
         for (there,) in known if is_own else ():

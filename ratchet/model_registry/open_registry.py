@@ -12,8 +12,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from ratchet.core.errors import RegistryUnavailableError
-from ratchet.model_registry import embedded as embedded_registry
-from ratchet.model_registry.embedded import database
+from ratchet.model_registry import embedded_database
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.session import RegistrySession
 
@@ -32,7 +31,7 @@ def open_registry(store: ModelRegistry, room: Literal["promotion", "registration
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise RegistryUnavailableError(
             f"does not answer as it should ({' '.join(str(error).split())[:400]})",
-            subject=f"model registry {store.address or database(store)}",
+            subject=f"model registry {store.address or embedded_database.file(store)}",
             remedy=_remedy(store, error),
         ) from error
 
@@ -51,5 +50,6 @@ def _remedy(store: ModelRegistry, error: Exception) -> str:
     if store.address:
         return f"Start it, or fix RATCHET_TRACKING_URI, {again}"
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-        return f"It is no whole database: restore it; {embedded_registry.begin_without(store)} and the database"
-    return f"See that {database(store).parent} has room and can be written, and that nobody else holds the database, {again}"
+        return f"It is no whole database: restore it; {embedded_database.begin_without(store)} and the database"
+    folder = embedded_database.file(store).parent
+    return f"See that {folder} has room and can be written, and that nobody else holds the database, {again}"

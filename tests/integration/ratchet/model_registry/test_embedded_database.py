@@ -16,8 +16,8 @@ import pytest
 
 from inference_pipeline.online.model_slot import ModelSlot
 from ratchet.core.environment import Environment
-from ratchet.core.errors import RegistryError
-from ratchet.model_registry import embedded as embedded_registry
+from ratchet.core.errors import RegistryError, RegistryUnavailableError
+from ratchet.model_registry import embedded_database
 from ratchet.model_registry.champion import champion_version, resolve_champion
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote, reconcile, release, rollback
@@ -53,7 +53,7 @@ def content(folder: Path) -> set[str]:
 @pytest.fixture
 def away(served: Run, tmp_path: Path) -> Path:
     """Where the database of `served` is while somebody has taken it away."""
-    return embedded_registry.database(ModelRegistry.open(served)).rename(tmp_path / "mlflow.db.away")
+    return embedded_database.file(ModelRegistry.open(served)).rename(tmp_path / "mlflow.db.away")
 
 
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
@@ -63,7 +63,7 @@ def test_nobody_who_reads_makes_a_registry_that_is_away(served: Run, away: Path,
     with pytest.raises(RegistryError, match=r"mlflow\.db: is gone.*[Rr]estore it"):
         question(ModelRegistry.open(served))
     assert before == content(served.root)
-    away.rename(embedded_registry.database(ModelRegistry.open(served)))
+    away.rename(embedded_database.file(ModelRegistry.open(served)))
     assert 2 == resolve_champion(ModelRegistry.open(served)).version
 
 
@@ -73,8 +73,8 @@ def test_a_registry_that_is_gone_is_not_registered_anew(served: Run, away: Path)
         register(served)
     with pytest.raises(RegistryError, match="is gone"):
         create_registry(served)
-    assert not embedded_registry.database(ModelRegistry.open(served)).exists()
-    embedded_registry.marker(ModelRegistry.open(served)).unlink()
+    assert not embedded_database.file(ModelRegistry.open(served)).exists()
+    embedded_database.marker(ModelRegistry.open(served)).unlink()
     create_registry(served)
     assert NOTHING.items() <= status(ModelRegistry.open(served)).items()
 
@@ -86,14 +86,18 @@ def test_another_use_case_does_not_take_the_place_of_a_registry_that_is_gone(ser
         create_registry(other)
 
 
-def test_an_empty_file_is_no_registry(served: Run, away: Path) -> None:
-    """What a full disk or a mistaken command left in its place is named, and not filled."""
-    path = embedded_registry.database(ModelRegistry.open(served))
-    path.touch()
+@pytest.mark.parametrize(("leave", "what"), [(Path.touch, "an empty file"), (Path.mkdir, "a folder")])
+def test_what_stands_in_its_place_is_no_registry(
+    served: Run, away: Path, leave: Callable[[Path], None], what: str
+) -> None:
+    """What a full disk or a mistaken command left there is named, and not filled."""
+    path = embedded_database.file(ModelRegistry.open(served))
+    leave(path)
+    before = path.stat()
     for question in (lambda run: status(ModelRegistry.open(run)), create_registry):
-        with pytest.raises(RegistryError, match="is an empty file"):
+        with pytest.raises(RegistryUnavailableError, match=f"is {what}.* delete .* and {what}"):
             question(served)
-    assert 0 == path.stat().st_size
+    assert (before.st_ino, before.st_mtime_ns) == (path.stat().st_ino, path.stat().st_mtime_ns)
 
 
 def test_a_fresh_checkout_has_an_empty_registry_and_no_file(tmp_path: Path) -> None:
@@ -111,12 +115,12 @@ def test_a_fresh_checkout_has_an_empty_registry_and_no_file(tmp_path: Path) -> N
     )
     assert {"champion": None, "refused": None} == reconcile(ModelRegistry.open(run))
     assert {"requested": None, "champion": None, "history": None} == read_json(run.paths.requested_file)
-    assert not embedded_registry.database(ModelRegistry.open(run)).exists()
+    assert not embedded_database.file(ModelRegistry.open(run)).exists()
 
 
 def test_models_that_are_kept_elsewhere_are_missed_without_the_variable(empty_registry: Run, tmp_path: Path) -> None:
     """Who forgets RATCHET_TRACKING_URI does not begin a second registry beside the first."""
-    elsewhere = shutil.copy(embedded_registry.database(ModelRegistry.open(empty_registry)), tmp_path / "elsewhere.db")
+    elsewhere = shutil.copy(embedded_database.file(ModelRegistry.open(empty_registry)), tmp_path / "elsewhere.db")
     run = noshow_project(tmp_path / "project")
     create_registry(replace(run, environment=Environment(tracking_uri=f"sqlite:///{elsewhere}")))
     with pytest.raises(RegistryError, match="RATCHET_TRACKING_URI"):
@@ -128,7 +132,7 @@ def test_a_sqlite_file_that_is_named_is_made_by_registration_alone(empty_registr
     path = tmp_path / "shared.db"
     run = replace(noshow_project(tmp_path / "project"), environment=Environment(tracking_uri=f"sqlite:///{path}"))
     assert NOTHING.items() <= status(ModelRegistry.open(run)).items()
-    shutil.copy(embedded_registry.database(ModelRegistry.open(empty_registry)), path)
+    shutil.copy(embedded_database.file(ModelRegistry.open(empty_registry)), path)
     create_registry(run)
     path.unlink()
     for question in (lambda run: status(ModelRegistry.open(run)), create_registry):
@@ -139,8 +143,8 @@ def test_a_sqlite_file_that_is_named_is_made_by_registration_alone(empty_registr
 
 def test_a_registry_that_is_put_back_while_one_is_made_stays(served: Run, away: Path) -> None:
     """Of a database that is being made and one that is restored meanwhile, the restored one is the registry."""
-    path = embedded_registry.database(ModelRegistry.open(served))
-    embedded_registry.marker(ModelRegistry.open(served)).unlink()
+    path = embedded_database.file(ModelRegistry.open(served))
+    embedded_database.marker(ModelRegistry.open(served)).unlink()
     making = Thread(target=create_registry, args=(served,))
     making.start()
     while making.is_alive() and not list(path.parent.glob(f".{path.name}.*.tmp")):
@@ -154,7 +158,7 @@ def test_a_registry_that_is_put_back_while_one_is_made_stays(served: Run, away: 
 
 def test_readers_survive_a_registry_that_comes_and_goes(served: Run, tmp_path: Path) -> None:
     """Threads that read while the database is taken away and put back a hundred times see all of it or an error."""
-    path, away, over = embedded_registry.database(ModelRegistry.open(served)), tmp_path / "away.db", Event()
+    path, away, over = embedded_database.file(ModelRegistry.open(served)), tmp_path / "away.db", Event()
 
     def read() -> set[int]:
         seen = set()
@@ -182,7 +186,7 @@ def test_the_service_goes_on_while_the_registry_is_away(served: Run, tmp_path: P
     serving = ModelSlot(served, lambda run: replace(predictor, champion=resolve_champion(ModelRegistry.open(run))))
     serving.refresh()
     served.paths.serving_file.unlink()
-    embedded_registry.database(ModelRegistry.open(served)).rename(tmp_path / "away.db")
+    embedded_database.file(ModelRegistry.open(served)).rename(tmp_path / "away.db")
     serving.refresh()
     assert 2 == serving.predictor.champion.version
 
@@ -190,9 +194,9 @@ def test_the_service_goes_on_while_the_registry_is_away(served: Run, tmp_path: P
 def test_a_registry_that_took_the_place_of_another_is_read(served: Run, empty_registry: Run) -> None:
     """A process that goes on, as the service does, looks at the file that is there now, not at the one that it opened."""
     assert 2 == champion_version(ModelRegistry.open(served))
-    path = embedded_registry.database(ModelRegistry.open(served))
+    path = embedded_database.file(ModelRegistry.open(served))
     kept = path.rename(path.with_suffix(".kept"))
-    shutil.copy(embedded_registry.database(ModelRegistry.open(empty_registry)), path)
+    shutil.copy(embedded_database.file(ModelRegistry.open(empty_registry)), path)
     assert champion_version(ModelRegistry.open(served)) is None
     kept.replace(path)
     assert 2 == champion_version(ModelRegistry.open(served))
@@ -217,7 +221,7 @@ def test_after_a_move_mlflow_finds_the_models_too(served: Run, tmp_path: Path) -
     moved = replace(served, root=served.root.rename(tmp_path / "elsewhere"))
     status(ModelRegistry.open(moved))
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(embedded_registry.tracking_uri(ModelRegistry.open(moved)))
+    mlflow.set_tracking_uri(embedded_database.tracking_uri(ModelRegistry.open(moved)))
     rows = frame(candidate().contract.inputs, noshow_columns(20))
     assert 20 == len(mlflow.pyfunc.load_model(f"models:/{moved.scope.namespace}/2").predict(rows))
     mlflow.set_tracking_uri(before)
@@ -227,16 +231,16 @@ def test_a_copy_leaves_the_registry_it_was_copied_from_alone(served: Run, tmp_pa
     """What is logged anew in a copy of a checkout does not change the artifacts of the first."""
     before = {
         path: path.read_bytes()
-        for path in embedded_registry.artifacts(ModelRegistry.open(served)).rglob("*")
+        for path in embedded_database.artifacts(ModelRegistry.open(served)).rglob("*")
         if path.is_file()
     }
     copy = replace(served, root=Path(shutil.copytree(served.root, tmp_path / "copy")))
     for gain in (WORSE, NO_GAIN):
         offer_model(copy, candidate(5), candidate().digest, gain=gain)
-    shutil.rmtree(embedded_registry.artifacts(ModelRegistry.open(copy)))
+    shutil.rmtree(embedded_database.artifacts(ModelRegistry.open(copy)))
     after = {
         path: path.read_bytes()
-        for path in embedded_registry.artifacts(ModelRegistry.open(served)).rglob("*")
+        for path in embedded_database.artifacts(ModelRegistry.open(served)).rglob("*")
         if path.is_file()
     }
     assert before == after
@@ -245,7 +249,7 @@ def test_a_copy_leaves_the_registry_it_was_copied_from_alone(served: Run, tmp_pa
 
 def test_artifacts_that_are_away_are_looked_for_by_name(served: Run, tmp_path: Path) -> None:
     """That the folder of all artifacts is absent is no verdict on a version: nothing is refused, and it may come back."""
-    folder = embedded_registry.artifacts(ModelRegistry.open(served))
+    folder = embedded_database.artifacts(ModelRegistry.open(served))
     away = folder.rename(tmp_path / "away")
     for question in (resolve_champion, lambda run: promote(run, 1, by="ann")):
         with pytest.raises(RegistryError, match=r"its artifacts are looked for in .*mlartifacts, which is not there"):
@@ -258,12 +262,12 @@ def test_artifacts_that_are_away_are_looked_for_by_name(served: Run, tmp_path: P
 @pytest.mark.parametrize("kept", [0.3, 0.0], ids=["cut off", "something else"])
 def test_a_file_that_is_no_whole_database_has_to_be_restored(served: Run, kept: float) -> None:
     """The remedy is about the file, not about locks or room, and to begin anew names what to delete."""
-    path = embedded_registry.database(ModelRegistry.open(served))
+    path = embedded_database.file(ModelRegistry.open(served))
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * kept)] or b"no database at all " * 100)
     with pytest.raises(RegistryError) as caught:
         status(ModelRegistry.open(served))
     assert "restore it" in caught.value.remedy
-    assert str(embedded_registry.marker(ModelRegistry.open(served))) in caught.value.remedy
+    assert str(embedded_database.marker(ModelRegistry.open(served))) in caught.value.remedy
     path.write_bytes(whole)
     assert resolve_champion(ModelRegistry.open(served)).version == 2

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratchet.feature_store.upcoming import bring_forward, pack
+from ratchet.feature_store.upcoming_rows import bring_forward, pack
 from ratchet.use_case.columns import UPCOMING
 from ratchet.use_case.contract import INSTANT
 
