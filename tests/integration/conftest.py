@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ratchet.project.run import Run
-from tests.support.runs import noshow_project
+from tests.support.runs import noshow_project, run_through
+from tests.support.shared import shared
 
 if TYPE_CHECKING:
     from tests.support.serving import Server
@@ -20,9 +22,7 @@ def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A project in which MLflow has made its database: that takes seconds, so it is done once and copied."""
     from tests.support.registry import create_registry
 
-    run = noshow_project(tmp_path_factory.mktemp("empty"))
-    create_registry(run)
-    return run
+    return shared(tmp_path_factory, "empty", noshow_project, create_registry)
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +31,29 @@ def served_registry(tmp_path_factory: pytest.TempPathFactory, empty_registry: Ru
     from tests.support.registry import copied, trained
     from training_pipeline.register import register
 
-    run = trained(copied(empty_registry, tmp_path_factory.mktemp("served") / "project"))
-    register(run)
-    return run
+    return shared(
+        tmp_path_factory, "served", noshow_project, lambda run: register(trained(copied(empty_registry, run.root)))
+    )
+
+
+@pytest.fixture(scope="session")
+def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A checkout in which every step has run once; to be left as it is found."""
+    return shared(tmp_path_factory, "finished", partial(noshow_project, rows_per_week=150), run_through)
+
+
+@pytest.fixture(scope="session")
+def featurized_parcels(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A project of two tables whose features are up to date, with nothing applied; to be left as it is found."""
+    from feature_pipeline.featurize import featurize
+    from tests.support.accepted import accept_all
+    from tests.support.parcels import parcels_project
+
+    def prepare(run: Run) -> None:
+        accept_all(run)
+        featurize(run)
+
+    return shared(tmp_path_factory, "parcels", parcels_project, prepare)
 
 
 @pytest.fixture
@@ -64,9 +84,11 @@ def mlflow_server(tmp_path: Path, empty_registry: Run) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def serving_project(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A project in which everything up to a serving model happened, on real stores; to be left as it is found."""
-    from tests.support.serving import serve_candidate
+    from tests.support.registry import copied
+    from tests.support.serving import serve
 
-    return serve_candidate(tmp_path_factory.mktemp("serving"))
+    prepared = shared(tmp_path_factory, "serving", partial(noshow_project, rows_per_week=60), serve)
+    return copied(prepared, tmp_path_factory.mktemp("serving") / "project")
 
 
 @pytest.fixture(scope="session")

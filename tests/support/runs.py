@@ -48,6 +48,7 @@ def params(*settings: Settings) -> str:
 
 def committed(root: Path) -> Path:
     """The folder as a clean commit, whatever steps write there: the policy promotes nothing else."""
+    root.mkdir(parents=True, exist_ok=True)
     (root / ".gitignore").write_text("*\n", encoding="utf-8")
     author = ("-c", "user.name=Test", "-c", "user.email=test@example.invalid")
     for command in (["init", "--quiet"], [*author, "commit", "--quiet", "--allow-empty", "--message", "Begin"]):
@@ -58,6 +59,11 @@ def committed(root: Path) -> Path:
 def run_through(run: Run) -> Run:
     """The project, every step of which has run once and reported, from a clean commit."""
     committed(run.root)
-    for name in STEPS:
-        reports.run_step(run, name, STEPS[name].load())
+    run_steps(run)
     return run
+
+
+def run_steps(run: Run) -> None:
+    """Every step, in order."""
+    for name, step in STEPS.items():
+        reports.run_step(run, name, step.load())

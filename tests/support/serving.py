@@ -27,7 +27,7 @@ from ratchet.use_case.contract import Columns
 from tests.support.accepted import accept_all
 from tests.support.models import noshow_contract
 from tests.support.records import noshow_record
-from tests.support.runs import noshow_project, params
+from tests.support.runs import params
 from training_pipeline.frozen_set import TrainingSet, complete
 from training_pipeline.register import offer
 from training_pipeline.train import fit_baseline, fit_candidate
@@ -35,11 +35,6 @@ from training_pipeline.train import fit_baseline, fit_candidate
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 120
 TREES = 20
-
-
-def serve_candidate(root: Path) -> Run:
-    """A small project of the second use case in which a tree model serves."""
-    return serve(noshow_project(root, rows_per_week=60))
 
 
 def serve(run: Run) -> Run:

@@ -19,15 +19,14 @@ from ratchet.model_registry.status import status
 from ratchet.project import step_reports as reports
 from ratchet.project.run import Run
 from tests.support.checkout import ROOT
-from tests.support.registry import trained
-from tests.support.runs import noshow_project, run_through
+from tests.support.registry import copied, trained
 from training_pipeline.register import register
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(finished_project: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A checkout in which every step has run once."""
-    return run_through(noshow_project(tmp_path_factory.mktemp("demo"), rows_per_week=150))
+    return copied(finished_project, tmp_path_factory.mktemp("demo") / "project")
 
 
 @pytest.fixture(scope="module")

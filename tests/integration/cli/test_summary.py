@@ -25,17 +25,16 @@ from ratchet.project.locks import alone
 from ratchet.project.run import Run
 from ratchet.project.steps import STEPS
 from tests.support.killing import contents
-from tests.support.registry import NO_GAIN, WORSE, baseline, candidate, client, offer_model
-from tests.support.runs import noshow_project, run_through
+from tests.support.registry import NO_GAIN, WORSE, baseline, candidate, client, copied, offer_model
 
 SHOWN = {"rows": "validate", "holdout": "evaluate", "gate": "evaluate", "drift": "monitor"}
 """What the summary takes from the report of which step."""
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(finished_project: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A checkout in which every step has run once."""
-    return run_through(noshow_project(tmp_path_factory.mktemp("summary"), rows_per_week=150))
+    return copied(finished_project, tmp_path_factory.mktemp("summary") / "project")
 
 
 @pytest.fixture(scope="module")

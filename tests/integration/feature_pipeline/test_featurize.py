@@ -22,7 +22,7 @@ from ratchet.project.run import Run
 from ratchet.storage.partitions import MANIFEST, files
 from ratchet.use_case.contract import Tables
 from tests.support import parcels
-from tests.support.accepted import accept, accept_all
+from tests.support.accepted import accept
 from tests.support.killing import contents, survives
 from tests.support.parcels import parcel_rows, parcels_project
 from tests.support.variants import with_use_case
@@ -31,19 +31,10 @@ DEPOT = parcels.use_case.view("depot")
 LOOKUPS = parcels.use_case.lookups[:2]  # the two roles of a depot
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A project that is up to date; do not change it."""
-    run = parcels_project(tmp_path_factory.mktemp("parcels"))
-    accept_all(run)
-    featurize(run)
-    return run
-
-
 @pytest.fixture
-def run(finished: Run, tmp_path: Path) -> Run:
-    """A copy of it."""
-    shutil.copytree(finished.paths.data, replace(finished, root=tmp_path).paths.data)
+def run(featurized_parcels: Run, tmp_path: Path) -> Run:
+    """A project of the test's own that is up to date."""
+    shutil.copytree(featurized_parcels.paths.data, replace(featurized_parcels, root=tmp_path).paths.data)
     return parcels_project(tmp_path)
 
 
@@ -97,10 +88,10 @@ def test_killed_anywhere_it_ends_right_when_run_again(tmp_path: Path) -> None:
     assert survives("tests.integration.feature_pipeline.test_featurize", tmp_path) > 10
 
 
-def test_view_row_is_the_expression_of_what_was_known(finished: Run) -> None:
+def test_view_row_is_the_expression_of_what_was_known(featurized_parcels: Run) -> None:
     """A feature counts the rows that the lookback holds, once each, across dates that were computed apart."""
     rows = [row for day in range(36) for row in parcel_rows(day).to_pylist()]
-    for found in read(directory(finished, "network")):
+    for found in read(directory(featurized_parcels, "network")):
         timestamp = found["event_timestamp"]
         known = [
             row["grams"] for row in rows if timestamp - timedelta(days=5, hours=1) <= row["arrived_at"] < timestamp
@@ -196,23 +187,23 @@ def test_report_changes_with_every_table(run: Run) -> None:
     assert before == contents_digest(run.paths.features)
 
 
-def test_report_counts_rows(finished: Run) -> None:
+def test_report_counts_rows(featurized_parcels: Run) -> None:
     """The report names the service and the rows of every view, of requests and labels."""
-    report, spec = featurize(finished), service_spec(finished.use_case)
+    report, spec = featurize(featurized_parcels), service_spec(featurized_parcels.use_case)
     assert spec.fingerprint == report["fingerprint"]
-    assert {spec.views[view]: len(read(directory(finished, view))) for view in spec.views} == report["views"]
-    assert [len(read(finished.paths.features / "requests"))] == [report["requests"]]
-    assert [len(read(finished.paths.features / "labels"))] == [report["labels"]]
+    assert {spec.views[view]: len(read(directory(featurized_parcels, view))) for view in spec.views} == report["views"]
+    assert [len(read(featurized_parcels.paths.features / "requests"))] == [report["requests"]]
+    assert [len(read(featurized_parcels.paths.features / "labels"))] == [report["labels"]]
 
 
-def test_requests_are_those_of_the_period(finished: Run) -> None:
+def test_requests_are_those_of_the_period(featurized_parcels: Run) -> None:
     """Requests carry fields and constants, lie in the period to the microsecond, and under their UTC date."""
-    period, rows = finished.period("all"), read(finished.paths.features / "requests")
-    assert request_schema(finished.use_case).names == list(rows[0])
+    period, rows = featurized_parcels.period("all"), read(featurized_parcels.paths.features / "requests")
+    assert request_schema(featurized_parcels.use_case).names == list(rows[0])
     assert {"post"} == {row["network"] for row in rows}
     assert period.start <= min(row["event_timestamp"] for row in rows)
     assert period.end > max(row["event_timestamp"] for row in rows)
-    for path in files(finished.paths.features / "requests"):
+    for path in files(featurized_parcels.paths.features / "requests"):
         found = {
             row["event_timestamp"].date().isoformat() for row in pq.read_table(path, partitioning=None).to_pylist()
         }
@@ -239,16 +230,16 @@ def test_view_rows_before_the_period_stay_while_they_may_hold(run: Run) -> None:
     assert set() == dates(written(run, before), "views")
 
 
-def test_static_view_belongs_to_no_date(finished: Run) -> None:
+def test_static_view_belongs_to_no_date(featurized_parcels: Run) -> None:
     """A view over reference tables alone is computed whole, even of timestamps long before the period."""
-    position = directory(finished, "position")
+    position = directory(featurized_parcels, "position")
     assert [str(position / "static" / "part.parquet")] == files(position)
     assert [0, 1, 2, 3] == [row["depot"] for row in read(position)]
 
 
-def test_row_without_a_key_is_left_out(finished: Run) -> None:
+def test_row_without_a_key_is_left_out(featurized_parcels: Run) -> None:
     """A parcel to nowhere is no arrival at any depot."""
-    assert None not in {row["depot"] for row in read(directory(finished, "depot"))}
+    assert None not in {row["depot"] for row in read(directory(featurized_parcels, "depot"))}
 
 
 def test_changed_expression_makes_a_new_table(run: Run) -> None:

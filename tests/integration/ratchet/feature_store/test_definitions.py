@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.clock import Period
 from ratchet.core.environment import Environment
@@ -30,7 +29,6 @@ from ratchet.storage import sqlite
 from ratchet.storage.arrow import to_columns
 from ratchet.storage.files import write_text
 from ratchet.use_case.contract import Array
-from tests.support.accepted import accept_all
 from tests.support.checkout import ROOT
 from tests.support.parcels import END, parcels_project
 from tests.support.registry import copied
@@ -40,11 +38,9 @@ MARCH = Period(datetime(2024, 3, 10, 12, tzinfo=UTC), datetime(2024, 3, 12, tzin
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(featurized_parcels: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A project whose store is applied; do not change it."""
-    run = parcels_project(tmp_path_factory.mktemp("parcels"))
-    accept_all(run)
-    featurize(run)
+    run = copied(featurized_parcels, tmp_path_factory.mktemp("applied") / "project")
     apply(FeatureStore.open(run))
     return run
 

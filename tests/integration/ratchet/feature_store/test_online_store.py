@@ -10,7 +10,6 @@ from typing import get_args
 import pandas as pd
 import pytest
 
-from feature_pipeline.featurize import featurize
 from ratchet.core.environment import Environment
 from ratchet.core.errors import StoreUnavailableError
 from ratchet.feature_store.definitions import apply, open_store
@@ -19,26 +18,16 @@ from ratchet.feature_store.online_store import ONLINE_STORES, OnlineStore, onlin
 from ratchet.features.service import service_spec
 from ratchet.project.run import Run
 from ratchet.use_case.columns import UPCOMING
-from tests.support.accepted import accept_all
-from tests.support.parcels import parcels_project
 from tests.support.registry import copied
 
 SINCE = datetime(2024, 10, 27, 1, 30, tzinfo=UTC)  # an hour that local clocks in Europe show twice
 ROWS = {"depot": [1], "parcels": [3], "grams": [7.0], UPCOMING: ["[]"], "event_timestamp": [SINCE]}
 
 
-@pytest.fixture(scope="module")
-def featurized(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    run = parcels_project(tmp_path_factory.mktemp("parcels"))
-    accept_all(run)
-    featurize(run)
-    return run
-
-
 @pytest.fixture(params=ONLINE_STORES)
-def run(request: pytest.FixtureRequest, featurized: Run, tmp_path: Path) -> Run:
+def run(request: pytest.FixtureRequest, featurized_parcels: Run, tmp_path: Path) -> Run:
     """A project that selects a store, in which nothing was applied yet."""
-    copy = copied(featurized, tmp_path / "copy")
+    copy = copied(featurized_parcels, tmp_path / "copy")
     return replace(copy, environment=copy.environment.model_copy(update={"online_store": request.param}))
 
 
