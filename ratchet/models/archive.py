@@ -15,7 +15,7 @@ TRUSTED = (
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
     "lightgbm.sklearn.LGBMRegressor",
-    "ratchet.models.baseline.BackoffBaseline",
+    "ratchet.models.BackoffBaseline",
 )
 """What an archive may hold beside the types of numpy and sklearn that skops itself vouches for."""
 EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)

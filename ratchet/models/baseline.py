@@ -23,6 +23,8 @@ class BackoffBaseline(BaseEstimator):  # type: ignore[misc] # sklearn has no typ
     columns belongs to a coarser one. Rates follow Laplace's rule of succession, (k + 1) / (n + 2), so that none is 0 or 1.
     """
 
+    __module__ = "ratchet.models"  # by which stored models name it
+
     def __init__(self, levels: Sequence[tuple[str, ...]], task: Task, min_rows: int = LEAST) -> None:
         self.levels = levels
         self.task = task

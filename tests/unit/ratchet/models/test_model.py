@@ -112,7 +112,7 @@ def test_type_that_is_not_on_our_list_is_refused(tmp_path: Path) -> None:
     directory = save_noshow(noshow_baseline(), tmp_path / "model")
     rewrite_schema(
         directory,
-        lambda schema: schema.replace("ratchet.models.baseline", "subprocess").replace("BackoffBaseline", "Popen"),
+        lambda schema: schema.replace("ratchet.models", "subprocess").replace("BackoffBaseline", "Popen"),
     )
     with pytest.raises(RegistryError, match=r"Untrusted types found in the file: \['subprocess.Popen'\]"):
         load(directory, use_case)
