@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from cli.headlines import place_of, verdict_of
-from ratchet.core.errors import RegistryError
+from ratchet.core.errors import RegistryError, StoreError
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.models.metrics import METRICS
 from ratchet.project import step_reports as reports
@@ -60,6 +60,7 @@ def build(run: Run) -> Summary:
             "path": str(run.paths.predictions.relative_to(root)),
             "model_version": predict and predict["model_version"],
         },
+        "request": predict and _request(run),
         "drift": monitor and {name: monitor[name] for name in _DRIFT},
         "story": reports.read(run, STORY),
         "seconds": reports.seconds(run),
@@ -67,18 +68,16 @@ def build(run: Run) -> Summary:
 
 
 def write(run: Run, summary: Summary) -> None:
-    """Keep it as summary.json, with a request to try as request.json, once any was scored: among the use case's reports, and
+    """Keep it as summary.json, with a request to try as request.json where there is one: among the use case's reports, and
     as the last ones asked for in reports/. Where no step has run nothing is kept."""
-    from inference_pipeline.online.example import example_request
-
     if len(summary["missing"]) == len(STEPS):
         return
-    files = {SUMMARY: summary}
-    if summary["predictions"]["rows"]:
-        files[REQUEST] = example_request(run)
     for folder in (run.paths.reports, run.paths.shared_reports):
-        for name, content in files.items():
-            write_json(folder / name, content)
+        write_json(folder / SUMMARY, summary)
+        if summary["request"]:
+            write_json(folder / REQUEST, summary["request"])
+        else:
+            (folder / REQUEST).unlink(missing_ok=True)
 
 
 def render(summary: Summary) -> str:
@@ -96,6 +95,16 @@ def render(summary: Summary) -> str:
     }
     blocks = ((click.style(title, bold=True), *(f"  {line}" for line in lines)) for title, lines in sections.items())
     return "\n\n".join("\n".join(block) for block in blocks if len(block) > 1)
+
+
+def _request(run: Run) -> dict[str, Any] | None:
+    """A request to try, or None where none was scored that this code accepts."""
+    from inference_pipeline.online.example import example_request
+
+    try:
+        return example_request(run)
+    except StoreError:
+        return None
 
 
 def _registry(run: Run) -> dict[str, Any]:
@@ -255,6 +264,7 @@ def _next(summary: Summary) -> Iterator[str]:
     repro, scored = f"dvc repro monitor@{summary['use_case']}", summary["serving"] and summary["predictions"]["rows"]
     if scored:
         yield "make serve"
+    if scored and summary["request"]:
         yield f"curl --json @{summary['reports']}/{REQUEST} http://127.0.0.1:3000/v1/models/{summary['model']}:predict"
     yield ". .venv/bin/activate"
     if summary["missing"] and not _is_refused(summary):

@@ -9,6 +9,8 @@ from functools import reduce
 from operator import getitem
 
 import pytest
+from ibis import _
+from pydantic import AwareDatetime, create_model
 
 from cli.commands.demo import finish_story
 from cli.headlines import HEADLINES
@@ -26,6 +28,7 @@ from ratchet.project.run import Run
 from ratchet.project.steps import STEPS
 from tests.support.killing import contents
 from tests.support.registry import NO_GAIN, WORSE, baseline, candidate, client, copied, offer_model
+from tests.support.variants import with_use_case
 
 SHOWN = {"rows": "validate", "holdout": "evaluate", "gate": "evaluate", "drift": "monitor"}
 """What the summary takes from the report of which step."""
@@ -145,6 +148,24 @@ def test_the_file_is_the_summary(run: Run, summary: Summary) -> None:
     """reports/summary.json holds what the text was made of."""
     write(run, summary)
     assert summary == json.loads((run.root / "reports" / "summary.json").read_text(encoding="utf-8"))
+
+
+def test_a_request_that_the_use_case_no_longer_accepts_is_not_proposed(run: Run, summary: Summary) -> None:
+    """After a field was added, what was scored before lacks it: there is no request to try, and no former one stays."""
+    write(run, summary)
+    body = json.loads((run.paths.reports / "request.json").read_text(encoding="utf-8"))
+    assert summary["request"] == body
+    examples, given = run.use_case.examples, run.use_case.request
+    changed = with_use_case(
+        run,
+        request=create_model("More", __base__=given, called_at=(AwareDatetime, ...)),
+        examples=lambda tables: examples(tables).mutate(called_at=_.event_timestamp),
+    )
+    found = build(changed)
+    write(changed, found)
+    assert found["request"] is None
+    assert not (run.paths.reports / "request.json").exists()
+    assert not [line for line in section(found, "What to type next") if "curl" in line]
 
 
 def test_a_checkout_in_which_nothing_ran_has_a_summary(unserved: Run) -> None:
