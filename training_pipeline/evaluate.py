@@ -9,6 +9,7 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 from ratchet.code.git import code_version
+from ratchet.core.settings import BLOCKS, PARAMS_FILE, GateSettings
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.gate.evidence import Score
 from ratchet.gate.gate import Gate
@@ -22,6 +23,7 @@ from ratchet.models.model_files import checksums
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.storage.files import write_json
+from ratchet.use_case.columns import require_columns
 from training_pipeline.evidence import collect
 from training_pipeline.frozen_set import Answers, Holdout, data_version, read_findings, read_holdout
 
@@ -63,12 +65,19 @@ def read_trial(run: Run, serving: Model | None = None) -> Trial:
     """What was frozen, with the answers of the model that serves where it reads other features."""
     findings, answers = read_findings(run)
     holdout = replace(read_holdout(run), answers=answers)
+    _require_columns(run.settings.gate, holdout)
     if serving and serving.contract.fingerprint != holdout.fingerprint and serving.digest not in answers:
         unasked = Answers.none(
             "another model served when the holdout was frozen: `ratchet stage dataset`, and evaluate again"
         )
         holdout = replace(holdout, answers={serving.digest: unasked})
     return Trial(holdout, findings.leaks)
+
+
+def _require_columns(gate: GateSettings, holdout: Holdout) -> None:
+    """Raises SettingsError where the settings of the gate name a column that the holdout's rows lack."""
+    require_columns("gate.slices", gate.slices, holdout.rows, subject=PARAMS_FILE)
+    require_columns("gate.block", [gate.block], {*BLOCKS, *holdout.rows}, subject=PARAMS_FILE)
 
 
 def evaluate_model(run: Run, trial: Trial, directory: Path, reference: Model, champion: Model | None) -> GateRecord:

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import norm, t
 
 from ratchet.core.clock import local_time
-from ratchet.core.settings import GateSettings
+from ratchet.core.settings import BLOCKS, GateSettings
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.gate.evidence import Evidence, FirstGains, Gain, Score, SliceScore
 from ratchet.gate.plausibility import LinearFit, linear_fit
@@ -166,7 +166,7 @@ def _tail(confidence: float, blocks: int) -> float:
 
 def block_codes(rows: Columns, block: str, timezone: str) -> Codes:
     """Which block each row belongs to, from 0: its local day or week (from Monday), or its value of a column."""
-    if block not in ("day", "week"):
+    if block not in BLOCKS:
         return _factorize(rows[block])[0]
     local = local_time(rows["event_timestamp"], timezone)
     days = local.astype("datetime64[D]").astype(np.int64)

@@ -24,6 +24,7 @@ from ratchet.models.contract import Contract
 from ratchet.models.model import Model, frame, save
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
+from ratchet.use_case.columns import require_columns
 from ratchet.use_case.contract import Array, Columns, Kind
 from training_pipeline import plots
 from training_pipeline.frozen_set import TrainingSet, read_training_set, select
@@ -45,6 +46,7 @@ class Stopped:
 def train(run: Run) -> Report:
     """Fit baseline and candidate on what was known before the holdout; write models/baseline/, models/candidate/ and plots/."""
     training = read_training_set(run)
+    _require_columns(training)
     baseline = fit_baseline(training)
     stopped = stop_early(training, run.settings.training, run.environment.threads)
     candidate = fit_candidate(training, stopped.trees, run.settings.training, run.environment.threads)
@@ -60,6 +62,14 @@ def train(run: Run) -> Report:
         "data_version": training.contract.data_version,
         "best_iteration": stopped.trees,
     }
+
+
+def _require_columns(training: TrainingSet) -> None:
+    """Raises SettingsError where the use case names an input that its rows lack, or groups the baseline by no input."""
+    use_case = training.use_case
+    subject = f"use case {use_case.name}"
+    require_columns("inputs", use_case.inputs, training.rows, subject=subject)
+    require_columns("baseline", chain(*use_case.baseline), use_case.inputs, subject=subject)
 
 
 def fit_baseline(training: TrainingSet) -> Model:

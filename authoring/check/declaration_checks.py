@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,14 +11,13 @@ import pyarrow as pa
 from authoring.check.finding import Finding
 from authoring.check.source_lines import Declaration
 from ratchet.core.errors import RatchetError, SettingsError
+from ratchet.core.settings import BLOCKS
 from ratchet.core.text import did_you_mean, format_duration
 from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
 from ratchet.features.service import service_spec
 from ratchet.project.run import Run
 from ratchet.use_case.columns import LABEL_COLUMNS
 from ratchet.use_case.contract import SourceTable, UseCase
-
-BLOCKS = {"day": timedelta(days=1), "week": timedelta(weeks=1)}
 
 
 def check_declaration(run: Run, where: Declaration) -> Iterator[Finding]:

@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 
-from authoring.check.declaration_checks import BLOCKS
 from authoring.check.features import Features
 from authoring.check.finding import Finding
 from authoring.check.sample import DIRT
 from authoring.check.source_lines import Declaration
 from ratchet.core.clock import local_time
+from ratchet.core.settings import BLOCKS
 from ratchet.core.text import did_you_mean
 from ratchet.project.run import PeriodName, Run
 from ratchet.use_case.contract import Array, Columns
 
 
 def check_columns(run: Run, columns: Columns, where: Declaration) -> Iterator[Finding]:
-    """Every column that the use case, or its gate, names is one that a request has."""
+    """Every column that the use case, or its gate, names is one that a request has; the baseline groups by inputs."""
     use_case, gate = run.use_case, run.settings.gate
-    named: list[tuple[str, str, Sequence[str]]] = [
-        ("inputs", where.use_case("inputs"), list(use_case.inputs)),
-        ("baseline", where.use_case("baseline"), [column for group in use_case.baseline for column in group]),
-        ("gate.slices", where.setting("gate", "slices"), gate.slices),
-        ("gate.block", where.setting("gate", "block"), () if gate.block in BLOCKS else (gate.block,)),
+    named: list[tuple[str, str, Iterable[str], Collection[str]]] = [
+        ("inputs", where.use_case("inputs"), use_case.inputs, columns),
+        ("baseline", where.use_case("baseline"), chain(*use_case.baseline), use_case.inputs),
+        ("gate.slices", where.setting("gate", "slices"), gate.slices, columns),
+        ("gate.block", where.setting("gate", "block"), () if gate.block in BLOCKS else (gate.block,), columns),
     ]
-    for keyword, place, names in named:
+    for keyword, place, names, known in named:
+        owners = (
+            "is none of `inputs`"
+            if known is use_case.inputs
+            else "neither a request, nor a lookup, nor `on_demand` has"
+        )
         for name in dict.fromkeys(names):
-            if name not in columns:
+            if name not in known:
                 yield Finding(
                     "unknown-column",
                     place,
-                    f"`{keyword}` names {name!r}, which neither a request, nor a lookup, nor `on_demand` has",
-                    f"Name a column that there is{did_you_mean(name, columns)}",
+                    f"`{keyword}` names {name!r}, which {owners}",
+                    f"Name a column that there is{did_you_mean(name, known)}",
                 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -18,6 +18,8 @@ from ratchet.core.text import closest
 PARAMS_FILE = "params.yaml"
 WATCHED = ("source", "periods", "training", "gate", "drift")
 """What every section of params.yaml has, because dvc.yaml names it."""
+BLOCKS = {"day": timedelta(days=1), "week": timedelta(weeks=1)}
+"""Blocks of the bootstrap that are local time; any other is a column."""
 Model = TypeVar("Model", bound=BaseModel)
 
 

@@ -1,6 +1,11 @@
-"""Names of the columns that pipelines and stores share, whatever the use case."""
+"""Names of the columns that pipelines and stores share, whatever the use case, and those that a use case names itself."""
 
 from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from ratchet.core.errors import SettingsError
+from ratchet.core.text import did_you_mean
 
 EVENT_TIMESTAMP = "event_timestamp"
 REQUEST_ID = "request_id"
@@ -8,3 +13,14 @@ LABEL_KNOWN_AT = "label_known_at"
 LABEL_COLUMNS = ("label", LABEL_KNOWN_AT)
 UPCOMING = "upcoming_rows"
 """What the online store keeps beside a view's features."""
+
+
+def require_columns(keyword: str, named: Iterable[str], known: Collection[str], *, subject: str) -> None:
+    """Raises SettingsError where `keyword` of the subject, a file or a use case, names a column that is not known."""
+    for name in named:
+        if name not in known:
+            raise SettingsError(
+                f"`{keyword}` names {name!r}, which is no column there{did_you_mean(name, known)}",
+                subject=subject,
+                remedy="Name a column that there is; `ratchet check` names the line",
+            )

@@ -77,6 +77,7 @@ FOUND: Mapping[str, Sequence[tuple[str, str]]] = {
     ],
     "slice by nothing": [("params.yaml", "`gate.slices`")],
     "baseline by nothing": [('noshow.py: baseline=(("clinic",), ()),', "`baseline`")],
+    "baseline by no input": [('noshow.py: baseline=(("clinic",), ()),', "`inputs`")],
     "slices of a row": [("params.yaml", "'event_timestamp'")],
     "label longer than a block": [("params.yaml", "`gate.block`")],
     "one block": [("params.yaml", "'all'")],

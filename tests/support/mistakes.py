@@ -338,6 +338,7 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
     ),
     "slice by nothing": ("unknown-column", lambda run: with_gate(run, slices=("nowhere",))),
     "baseline by nothing": ("unknown-column", lambda run: with_use_case(run, baseline=(("nowhere",), ()))),
+    "baseline by no input": ("unknown-column", lambda run: with_use_case(run, baseline=(("event_timestamp",), ()))),
     "slices of a row": ("slice-too-small", lambda run: with_gate(run, slices=("event_timestamp",))),
     "label longer than a block": (
         "block",

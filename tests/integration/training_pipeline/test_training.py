@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ibis import _
 
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
-from ratchet.core.errors import DataError
+from ratchet.core.errors import DataError, SettingsError
 from ratchet.core.settings import TrainingSettings
 from ratchet.feature_store.definitions import apply
 from ratchet.feature_store.feature_store import FeatureStore
@@ -28,13 +29,15 @@ from ratchet.models.metrics import METRICS
 from ratchet.models.model import Model, load, save
 from ratchet.models.model_files import REFERENCE
 from ratchet.project.run import Run
+from ratchet.project.step_reports import Step
 from ratchet.use_case.contract import Task
 from tests.support.accepted import accept_all
 from tests.support.checkout import commit, run_command
+from tests.support.killing import contents
 from tests.support.mistakes import outcome_in_the_request, with_examples
 from tests.support.registry import copied
 from tests.support.runs import noshow_project
-from tests.support.variants import with_use_case
+from tests.support.variants import with_gate, with_use_case
 from training_pipeline.dataset import dataset, find_leaks
 from training_pipeline.evaluate import constant, evaluate, evaluate_model, read_trial
 from training_pipeline.frozen_set import read_findings, read_training_set
@@ -216,6 +219,36 @@ def test_settings_reach_the_estimator(built: Run) -> None:
         "n_estimators": 0,
         "random_state": settings.seed,
     }
+
+
+@pytest.mark.parametrize(
+    ("step", "keyword", "change"),
+    [
+        (train, "baseline", lambda run: with_use_case(run, baseline=(("clinics",), ()))),
+        (train, "baseline", lambda run: with_use_case(run, baseline=(("reminder_at",), ()))),
+        (evaluate, "gate.slices", lambda run: with_gate(run, slices=("clinics",))),
+        (evaluate, "gate.block", lambda run: with_gate(run, block="days")),
+    ],
+)
+def test_a_column_that_there_is_not_is_named(
+    built: Run, tmp_path: Path, step: Step, keyword: str, change: Callable[[Run], Run]
+) -> None:
+    """The declaration that names it is the error's, and nothing is written."""
+    run = copied(built, tmp_path / "copy")
+    before = contents(run.root)
+    with pytest.raises(SettingsError, match=keyword):
+        step(change(run))
+    assert before == contents(run.root)
+
+
+def test_an_input_that_there_is_not_is_named(built: Run, tmp_path: Path) -> None:
+    """When a model is fitted: until then a column may still come of `on_demand`."""
+    inputs = {**built.use_case.inputs, "clinics": "category"}
+    run = with_use_case(copied(built, tmp_path / "copy"), inputs=inputs)
+    apply(FeatureStore.open(run))
+    dataset(run)
+    with pytest.raises(SettingsError, match=r"inputs.*clinics.*'clinic'"):
+        train(run)
 
 
 @pytest.mark.parametrize(
