@@ -61,7 +61,7 @@ def test_allows_for_labels_that_the_file_lacks(tmp_path: Path, share: float, bou
         pytest.param(None, "not there", id="absent"),
         pytest.param("use_case: [", "YAML", id="no YAML"),
         pytest.param("use_case: rides\n", "`use_cases:`", id="without use cases"),
-        pytest.param("use_case: rides\nuse_cases: {rides: {}}\n", "use_cases.rides", id="with a section of that name"),
+        pytest.param("use_case: rides\nuse_cases: {rides: {}}\n", "use_cases.rides", id="with that section"),
     ],
 )
 def test_that_cannot_be_added_to_is_refused(text: str | None, name: str, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ OPEN = {
         {"label": "code=k77"}, "--label COLUMN=VALUE", [], ["code", "'k77'"], columns={"code": CODE}
     ),
     "one of few values": Open({"label": "rating=5"}, "--label COLUMN=VALUE", ["0", "1", "2"], ["rating", "'5'"]),
-    "one of three as yes or no": Open(
+    "one of three values": Open(
         {"label": "rating", "task": "binary"}, "--label COLUMN=VALUE", RATINGS, ["rating", "3"]
     ),
     "number of text": Open(

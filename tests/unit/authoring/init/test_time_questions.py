@@ -23,13 +23,11 @@ OPEN = {
     "when the label is known": Open(
         {"known_at": ""}, "--known-after --known-at COLUMN", ["ended_at"], ["nothing", "asked_at"]
     ),
-    "label known before it is asked for": Open(
+    "label known before": Open(
         {"time": "ended_at", "known_at": "asked_at"}, "--known-after", [], ["asked_at", "later", "ended_at"]
     ),
-    "label known when it is asked for": Open(
-        {"known_at": "asked_at"}, "--known-at COLUMN", ["ended_at"], ["asked_at", "later"]
-    ),
-    "delay beside a column of its name": Open(
+    "label known at once": Open({"known_at": "asked_at"}, "--known-at COLUMN", ["ended_at"], ["asked_at", "later"]),
+    "delay beside such a column": Open(
         {"known_after": "1d"}, "--known-at COLUMN", ["known_at"], ["column known_at"], columns={"known_at": DAYS}
     ),
     "which time zone": Open({"timezone": ""}, "--timezone ZONE UTC", [], ["nothing", "clocks"]),
