@@ -153,7 +153,8 @@ class TestReference:
         assert ZONES == table.schema
         assert [194.0, 194.0, 189.5, None] == table["x_miles"].to_pylist()
         assert [39.5, 39.5, 43.25, None] == table["y_miles"].to_pylist()
-        assert [[], [], []] == list(map(missing, notes, ("[56]: the mean", "[57]: that", "[264]: unknown")))
+        names = ("[56]: the mean", "[57]: that", "[264]: unknown")
+        assert [[]] * 3 == [missing(note, name) for note, name in zip(notes, names, strict=True)]
 
     def test_a_day_of_weather_is_known_at_the_next_midnight(self, folder: Path) -> None:
         """Local midnights, in UTC."""
