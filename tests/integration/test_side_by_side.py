@@ -76,7 +76,7 @@ def test_a_prediction_is_traced_whoever_made_it(server: Server, reminders: Run) 
     traced = ratchet_trace(reminders, prediction_id)
     assert 0 == traced.returncode, traced.stderr
     assert reminders.scope.namespace == json.loads(traced.stdout)["model"]["name"]
-    assert "is not in the prediction log" in ratchet_trace(reminders, f"{prediction_id}0").stderr
+    assert f"'{prediction_id}0': is not in " in ratchet_trace(reminders, f"{prediction_id}0").stderr
 
 
 def ratchet_trace(run: Run, prediction_id: str) -> subprocess.CompletedProcess[str]:

@@ -1,7 +1,8 @@
-"""CSV files as people have them: rides with everything, subscribers without any time, and a folder to begin use cases in."""
+"""CSV files as people have them, from rides with everything to subscribers without any time, and where to begin use cases."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,73 @@ def subscribers(path: Path, rows: int = 3000) -> Path:
             "Churn": np.where(rng.random(rows) < 1 / (1 + np.exp(-log_odds)), "Yes", "No"),
         },
     )
+
+
+def wide(path: Path, rows: int = 600) -> Path:
+    """Sixty columns of numbers and text, some with gaps, and no time."""
+    rng = np.random.default_rng(8)
+    numbers = {f"measured {place}": rng.normal(place % 2 * 9, 1, rows).round(2) for place in range(40)}
+    gaps = {f"lab {place}": np.where(rng.random(rows) < 0.1, np.nan, rng.random(rows)) for place in range(10)}
+    texts = {f"Code {place}": rng.choice(["a", 'b"', "c'"], rows) for place in range(10)}
+    label = (2 * numbers["measured 3"] + rng.normal(size=rows)).round(2)
+    return write_csv(path, {"id": np.arange(rows), **numbers, **gaps, **texts, "y": label})
+
+
+def odd(path: Path, rows: int = 600) -> Path:
+    """Columns that are called like keywords, types, imports and what the pipelines and the calendar add."""
+    rng = np.random.default_rng(9)
+    time = np.datetime64("2024-01-01") + np.arange(rows) // 4
+    return write_csv(
+        path,
+        {
+            "Nr.": np.arange(rows),
+            "from": np.datetime_as_string(time),
+            "class": rng.choice(["a", "b", "c"], rows),
+            "int": rng.integers(-9, 99, rows),
+            "weekday": rng.choice(["mon", "tue"], rows),
+            "calendar": rng.normal(size=rows),
+            "label": rng.normal(size=rows),
+            "count": rng.random(rows) < 0.5,
+            "request": rng.integers(0, 5, rows),
+            "minutes": rng.normal(size=rows).round(3),
+        },
+    )
+
+
+def survey(path: Path, rows: int = 900) -> Path:
+    """A dozen answers in codes, and longer names than a line can take."""
+    rng = np.random.default_rng(10)
+    asked = np.datetime64("2024-01-01", "h") + np.arange(rows) * 3
+    times = {"asked": asked, "answered": asked + rng.integers(1, 40, rows)}
+    who = {"customer_number": rng.integers(0, 60, rows)}
+    codes = {f"question {place}": rng.integers(1, 6, rows) for place in range(12)}
+    label = (rng.normal(size=rows) / 10**6).round(9)
+    instants = {f"{name}_{'x' * 20}": np.datetime_as_string(values, unit="s") for name, values in times.items()}
+    return write_csv(path, {"id": np.arange(rows), **instants, **who, **codes, "satisfaction_on_a_scale": label})
+
+
+def machines(path: Path, *, rows: int = 4000, effect: float = 10.0) -> Path:
+    """120 machines by number, which differ by `effect` in what they make; nothing else matters."""
+    rng = np.random.default_rng(11)
+    asked = np.datetime64("2024-01-01", "m") + np.sort(rng.integers(0, 150 * 24 * 60, rows))
+    machine = rng.integers(0, 120, rows)
+    return write_csv(
+        path,
+        {
+            "id": np.arange(rows),
+            "asked_at": np.datetime_as_string(asked),
+            "done_at": np.datetime_as_string(asked + 90),
+            "machine": machine,
+            "shift": rng.choice(["early", "late"], rows),
+            "made": (effect * rng.normal(size=120)[machine] + rng.normal(0, 2, rows)).round(2),
+        },
+    )
+
+
+def rides_with(path: Path, column: str, cells: Mapping[int, str]) -> Path:
+    """Rides of which one column has these texts, by row."""
+    rows = pyarrow.csv.read_csv(
+        rides(path), convert_options=pyarrow.csv.ConvertOptions(column_types={column: pa.string()})
+    )
+    texts = [cells.get(row, text) for row, text in enumerate(rows[column].to_pylist())]
+    return write_csv(path, {**rows.to_pydict(), column: texts})

@@ -31,6 +31,7 @@ from ratchet.use_case.windows import just_after
 from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.checkout import ROOT
 from tests.support.findings import FOUND
+from tests.support.messages import missing
 from tests.support.mistakes import EACH_THING, MISTAKES, only_later, with_examples
 from tests.support.parcels import parcels_project
 from tests.support.planted_functions import never_in_the_north
@@ -112,7 +113,7 @@ def test_finding_is_a_paragraph() -> None:
 def test_a_name_that_is_nearly_right_is_suggested(noshow: Run) -> None:
     """A column that does not exist is answered with the one that was probably meant."""
     (found,) = check(with_gate(noshow, slices=("clinics",)))
-    assert "Name a column that there is (did you mean 'clinic'?)" == found.remedy
+    assert [] == missing(found.remedy, "'clinic'")
 
 
 @pytest.mark.parametrize(
@@ -120,9 +121,7 @@ def test_a_name_that_is_nearly_right_is_suggested(noshow: Run) -> None:
     [
         pytest.param(lambda label, _rng: label**3, "number", id="the label in another scale"),
         pytest.param(lambda label, _rng: -label, "number", id="the label upside down"),
-        pytest.param(
-            lambda label, _rng: np.where(label < 5, np.nan, label), "number", id="the label where it is large"
-        ),
+        pytest.param(lambda label, _rng: np.where(label < 5, np.nan, label), "number", id="the large labels"),
         pytest.param(lambda label, _rng: np.char.add("c", label.astype(str)).astype(object), "category", id="its name"),
     ],
 )
@@ -162,11 +161,11 @@ def among_views(columns: Columns) -> Columns:
 def test_functions_that_have_no_fingerprint_are_found(noshow: Run) -> None:
     """At their line, with what their module imports; or, of one that a call made, with what to write in its place."""
     (found,) = check(with_use_case(noshow, on_demand=among_views))
-    assert "test_check.py: def among_views(columns: Columns) -> Columns:" == place(found)
+    assert place(found).startswith("test_check.py: def among_views(")
     assert "ibis" in found.problem
     assert "use_cases/NAME/on_demand.py" in found.remedy
     (made,) = check(with_use_case(noshow, postprocess=partial(never_in_the_north, {})))
-    assert "planted_functions.py: def never_in_the_north(columns: Columns, numbers: Array) -> Array:" == place(made)
+    assert place(made).startswith("planted_functions.py: def never_in_the_north(")
     assert "postprocess: partial" in made.problem
 
 
@@ -271,5 +270,7 @@ def test_command_names_what_to_change(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cli", "--use-case", "nyc_taxi", "check"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert (1, "") == (done.returncode, done.stderr)
-    assert done.stdout.startswith(f"params.yaml:{line}: the holdout will have about ")
-    assert "\n\n1 thing to change (looked at " in done.stdout
+    (paragraph, counted) = done.stdout.split("\n\n")
+    assert paragraph.startswith(f"params.yaml:{line}: ")
+    assert [] == missing(paragraph, "holdout", "gate.min_rows")
+    assert counted.startswith("1 ")

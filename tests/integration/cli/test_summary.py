@@ -27,6 +27,7 @@ from ratchet.project.locks import alone
 from ratchet.project.run import Run
 from ratchet.project.steps import STEPS
 from tests.support.killing import contents
+from tests.support.messages import missing
 from tests.support.registry import NO_GAIN, WORSE, baseline, candidate, client, copied, offer_model
 from tests.support.variants import with_use_case
 
@@ -172,7 +173,7 @@ def test_a_checkout_in_which_nothing_ran_has_a_summary(unserved: Run) -> None:
     """Every section that waits for a step names it, nothing serves, what to type is the run, and no file is made."""
     found = build(unserved)
     for title, step in {"Rows": "validate", "Holdout": "evaluate", "Gate": "evaluate", "Drift": "monitor"}.items():
-        assert [f"  the step {step} has not run yet: `dvc repro {step}@tests.support.noshow`"] == section(found, title)
+        assert [[]] == [missing(line, f"`dvc repro {step}@tests.support.noshow`") for line in section(found, title)]
     assert ["  no version serves"] == section(found, "Serving")
     typed = section(found, "What to type next")
     assert "  dvc repro monitor@tests.support.noshow" in typed
@@ -245,7 +246,7 @@ def test_predictions_of_another_version_are_said_to_be(summary: Summary, rolled_
     """After a rollback nothing was scored yet, and the summary says what to run."""
     told = section(rolled_back, "Serving")
     assert "  version 1 serves" == told[0]
-    assert told[-1].startswith("  predictions and drift below are of version 2: `dvc repro monitor@")
+    assert [] == missing(told[-1], "predictions", "version 2", f"`dvc repro monitor@{rolled_back['use_case']}`")
     assert not any("predictions" in line for line in section(summary, "Serving"))
 
 
@@ -257,13 +258,11 @@ def test_a_rollback_is_proposed_where_there_is_a_version_to_return_to(summary: S
     assert [True, False] == proposed
 
 
-@pytest.mark.parametrize(
-    ("status", "told"), [("refused: no gain", "refused: no gain"), ("candidate", "the next run looks at it")]
-)
+@pytest.mark.parametrize(("status", "told"), [("refused: no gain", "refused: no gain"), ("candidate", "next run")])
 def test_a_request_is_reported_with_what_became_of_it(summary: Summary, status: str, told: str) -> None:
     """A version that is requested and does not serve stands below the one that does."""
     requested = {**summary, "requested": {"version": 3, "status": status}}
-    assert f"  version 3 is requested: {told}" in section(requested, "Serving")
+    assert [[]] == [missing(line, "version 3", told) for line in section(requested, "Serving") if "requested" in line]
     assert not any("requested" in line for line in section(summary, "Serving"))
 
 
@@ -367,7 +366,7 @@ def test_the_demo_waits_for_a_run_that_is_at_work(run: Run) -> None:
     before = status(ModelRegistry.open(run)), contents(run.paths.reports)
     with (
         alone(run, ["training"], wait=0),
-        pytest.raises(VersionError, match=r"training\.lock: is held by another run"),
+        pytest.raises(VersionError, match=r"training\.lock: is held"),
     ):
         finish_story(run, wait=0)
     assert before == (status(ModelRegistry.open(run)), contents(run.paths.reports))

@@ -68,13 +68,13 @@ def test_names_more_rows_than_the_library_shows() -> None:
 
 def test_a_rule_on_an_unknown_column_stops_the_step() -> None:
     """The library only notes such an exception in its result."""
-    with pytest.raises(DataError, match=r"table/b: rule 'typo' could not be judged \(.*nn.*\)\. Fix the rule"):
+    with pytest.raises(DataError, match=r"^table/b: rule 'typo' .*\bnn\b"):
         failing_rows({"typo": expect("column_values_to_not_be_null", column="nn")}, ROWS, "table/b")
 
 
 def test_a_rule_that_compares_what_cannot_be_compared_stops_the_step() -> None:
     """A type error inside a rule is not a pass."""
-    with pytest.raises(DataError, match="'kinds' could not be judged"):
+    with pytest.raises(DataError, match=r"^table/b: rule 'kinds' "):
         failing_rows({"kinds": expect("column_values_to_be_between", column="kind", min_value=3)}, ROWS, "table/b")
 
 
@@ -88,15 +88,18 @@ def test_a_rule_that_compares_what_cannot_be_compared_stops_the_step() -> None:
 )
 def test_a_batch_that_fails_as_a_whole_stops_the_step(rule: Rule, observed: str) -> None:
     """There are no rows to quarantine: the error names batch and rule, and what was seen."""
-    with pytest.raises(DataError, match=rf"table/b: breaks rule 'whole' as a whole \(observed {observed}"):
+    with pytest.raises(DataError, match=rf"^table/b: .*'whole'.* \(observed {observed}"):
         failing_rows({"whole": rule}, ROWS, "table/b")
 
 
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        (expect("column_value_to_be_between", column="n"), r"ships no .* \(but ExpectColumnValuesToBeBetween\)"),
-        (expect("column_values_to_not_be_null", colunm="n"), "does not take these arguments .*column"),
+        (
+            expect("column_value_to_be_between", column="n"),
+            "expect_column_value_to_be_between.*ExpectColumnValuesToBeBetween",
+        ),
+        (expect("column_values_to_not_be_null", colunm="n"), "arguments .*column"),
     ],
 )
 def test_a_rule_that_the_library_does_not_know_is_refused(rule: Rule, message: str) -> None:

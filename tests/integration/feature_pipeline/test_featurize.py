@@ -274,11 +274,11 @@ def never(tables: Tables) -> ibis.Table:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"views": (replace(DEPOT, compute=at_any_second),)}, "view depot_.*no whole second"),
-        ({"views": (replace(DEPOT, compute=twice),)}, "view depot_.*not unique, such as .*'depot': 0"),
-        ({"examples": same_request}, "requests.*not unique, such as .*'same'"),
-        ({"examples": long_numbers}, "requests: request field sender holds a number too long to be exact"),
-        ({"examples": never}, "accepted.*no accepted row is a request of"),
+        ({"views": (replace(DEPOT, compute=at_any_second),)}, "view depot_.*second"),
+        ({"views": (replace(DEPOT, compute=twice),)}, "view depot_.*unique.*'depot': 0"),
+        ({"examples": same_request}, "requests.*unique.*'same'"),
+        ({"examples": long_numbers}, "requests: .*sender.*exact"),
+        ({"examples": never}, "accepted: no .*request"),
     ],
 )
 def test_rows_that_the_store_cannot_keep_are_refused(run: Run, change: dict[str, Any], message: str) -> None:
@@ -289,5 +289,5 @@ def test_rows_that_the_store_cannot_keep_are_refused(run: Run, change: dict[str,
 
 def test_features_need_accepted_rows(tmp_path: Path) -> None:
     """Before validate has run there is nothing to compute from, and the error says what to run."""
-    with pytest.raises(StoreError, match=r"accepted: holds no tables\. Run `ratchet stage validate`"):
+    with pytest.raises(StoreError, match=r"accepted: .*`ratchet stage validate`"):
         featurize(parcels_project(tmp_path))

@@ -300,7 +300,7 @@ def test_lost_online_store_is_written_again(run: Run) -> None:
     expected = online_rows(run.root)
     for path in run.paths.state.glob("feast_online.db*"):
         path.unlink()
-    with pytest.raises(StoreError, match=r"feast_online\.db: is not there.*Run `ratchet stage materialize`"):
+    with pytest.raises(StoreError, match=r"feast_online\.db: .*`ratchet stage materialize`"):
         OnlineFeatures(FeatureStore.open(run))
     assert [] == list(run.paths.state.glob("feast_online.db*"))
     materialize(run)
@@ -319,7 +319,7 @@ def test_changed_view_replaces_the_former_one(run: Run) -> None:
     assert {spec.views["depot"], "labels", "requests"} == {view.name for view in store.list_feature_views()}
     assert {"depot", "request_id"} == {entity.name for entity in store.list_entities()}
     assert {"requests", "labels", spec.views["depot"]} == {source.name for source in store.list_data_sources()}
-    with pytest.raises(StoreError, match=r"was never applied, or .* changed since.*ratchet stage materialize"):
+    with pytest.raises(StoreError, match=r"applied.*`ratchet stage materialize`"):
         open_store(FeatureStore.open(run))
 
 
@@ -338,7 +338,7 @@ def test_a_full_disk_is_a_clear_error(run: Run, what: str, room: int, changes: d
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
     try:
-        with pytest.raises(StoreError, match=rf"^{what}: cannot be opened or written .* has room"):
+        with pytest.raises(StoreError, match=rf"^{what}: .*written.*room"):
             materialize(changed)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -147,7 +147,7 @@ class TestRows:
         manifest = read_manifest(run.paths.accepted)
         manifest["payments/one"]["rows"] = 1
         write_json(run.paths.accepted / MANIFEST, manifest)
-        with pytest.raises(DataError, match="table payments: 3 raw rows became 1 accepted and 1 quarantined ones"):
+        with pytest.raises(DataError, match=r"table payments: 3 raw .*1 accepted .*1 quarantined"):
             validate(run)
 
     def test_a_row_that_was_delivered_and_is_not_raw_is_an_error(self, run: Run) -> None:
@@ -161,7 +161,7 @@ class TestRows:
         manifest["payments/one"] |= {"rows": 1, "files": {"payments/one.parquet": md5(raw)}}
         write_json(run.paths.raw / MANIFEST, manifest)
         assert path.exists()
-        with pytest.raises(DataError, match="table payments: 2 delivered rows became 1"):
+        with pytest.raises(DataError, match=r"table payments: 2 delivered .*\b1\b"):
             validate(run)
 
     def test_without_raw_tables_it_says_what_to_run(self, run: Run) -> None:

@@ -204,7 +204,7 @@ def test_files_that_were_not_judged_are_not_registered(served: Run) -> None:
     directory = save_noshow(candidate(5), served.paths.models / "candidate")
     record = noshow_record(served, candidate(5), candidate().digest, directory)
     save_noshow(candidate(5), directory, rows=50)
-    with pytest.raises(GateError, match="its files are not those that were judged"):
+    with pytest.raises(GateError, match=r"/candidate: .*files"):
         offer(ModelRegistry.open(served), directory, record)
     assert [1, 2] == [version["version"] for version in status(ModelRegistry.open(served))["versions"]]
 
@@ -253,7 +253,7 @@ def test_a_signing_key_that_is_gone_stops_registration(unserved: Run) -> None:
 def test_after_the_loss_of_a_key_all_begins_anew(served: Run) -> None:
     """What the key signed counts no longer; without it, models that are judged again serve."""
     shutil.rmtree(served.paths.shared_state / "keys")
-    with pytest.raises(RegistryError, match="delete the registered model noshow-clinic in MLflow"):
+    with pytest.raises(RegistryError, match=r"RATCHET_SIGNING_KEY.*registered model noshow-clinic"):
         resolve_champion(ModelRegistry.open(served))
     client(served).delete_registered_model(served.scope.namespace)
     register(trained(served))

@@ -34,6 +34,7 @@ from ratchet.use_case.contract import Task
 from tests.support.accepted import accept_all
 from tests.support.checkout import commit, run_command
 from tests.support.killing import contents
+from tests.support.messages import missing
 from tests.support.mistakes import outcome_in_the_request, with_examples
 from tests.support.registry import copied
 from tests.support.runs import noshow_project
@@ -206,7 +207,7 @@ def test_period_without_two_different_labels_is_a_clear_error(built: Run) -> Non
     """What cannot be learnt from is an error that names the period."""
     periods = built.settings.periods
     short = periods.model_copy(update={"early_stopping": periods.holdout.replace(day=14)})
-    with pytest.raises(DataError, match="the early-stopping period: has fewer than two different labels"):
+    with pytest.raises(DataError, match=r"^the early-stopping period: .*two.* labels"):
         dataset(built.with_settings(periods=short))
 
 
@@ -252,13 +253,10 @@ def test_an_input_that_there_is_not_is_named(built: Run, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("task", "value", "problem"),
-    [
-        ("binary", 2.0, "28 of 2,797 are neither 0 nor 1, such as 2"),
-        ("regression", float("nan"), "28 of 2,797 are no finite number, such as nan"),
-    ],
+    ("task", "value", "word"),
+    [("binary", 2.0, "0 nor 1"), ("regression", float("nan"), "finite")],
 )
-def test_label_that_says_nothing_is_a_clear_error(tmp_path: Path, task: Task, value: float, problem: str) -> None:
+def test_label_that_says_nothing_is_a_clear_error(tmp_path: Path, task: Task, value: float, word: str) -> None:
     """A few impossible labels, which no rule has quarantined, are named in training and in the holdout."""
     run = noshow_project(tmp_path, rows_per_week=150)
     accept_all(run)
@@ -268,5 +266,5 @@ def test_label_that_says_nothing_is_a_clear_error(tmp_path: Path, task: Task, va
     apply(FeatureStore.open(run))
     with pytest.raises(DataError) as error:
         dataset(run)
-    assert problem == error.value.problem
+    assert [] == missing(error.value.problem, "28 of 2,797", word, f"{value:g}")
     assert not run.paths.dataset.exists()

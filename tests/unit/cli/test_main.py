@@ -19,6 +19,7 @@ from cli.reference import reference
 from ratchet.project.steps import STEPS
 from ratchet.use_case.contract import Unread
 from tests.support.checkout import ROOT
+from tests.support.messages import missing
 
 HEAVY = {
     "bentoml",
@@ -94,7 +95,7 @@ def test_dvc_runs_every_stage() -> None:
 def test_sensors_say_what_is_open_in_a_line() -> None:
     """Models of which nothing is requested or lost are counted, not listed."""
     quiet = {"requested": None, "champion": None, "history": None, "missing": []}
-    assert "nothing requested or lost in 2 models" == HEADLINES["sensors"]({"taxi": quiet, "churn": quiet})
+    assert [] == missing(HEADLINES["sensors"]({"taxi": quiet, "churn": quiet}), "nothing", "2 models")
     asked = HEADLINES["sensors"]({"taxi": quiet, "churn": {**quiet, "requested": 3, "missing": ["a" * 64]}})
     assert "churn: requested 3, 1 lost" == asked
 
@@ -170,23 +171,22 @@ def test_a_misspelt_key_names_its_neighbour(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     done = ratchet_in(tmp_path, "--use-case", "nyc_taxi", "stage", "ingest")
     assert done.returncode == 1
-    assert done.stderr == (
-        f"ratchet: {tmp_path / 'params.yaml'}: use_cases.nyc_taxi.gate.min_skil: unknown key (did you mean 'min_skill'?). "
-        "Fix what is named and run again.\n"
-    )
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"ratchet: {tmp_path / 'params.yaml'}: use_cases.nyc_taxi.gate.min_skil: ")
+    assert [] == missing(line, "'min_skill'")
 
 
 @pytest.mark.parametrize(
-    ("written", "wrong", "message"),
+    ("written", "wrong", "names"),
     [
-        ("min_skill:", "min_skil:", "use_cases.nyc_taxi.gate.min_skil: unknown key (did you mean 'min_skill'?)"),
-        ("use_case: nyc_taxi", "use_case: nyc", "use_case 'nyc' has no section in use_cases"),
-        ("  churn:\n", "  chrun:\n", "use_case 'chrun': there is no module use_cases.chrun"),
-        ("name: simulator # or", "name: simulater # or", "source 'simulater' is none of simulator, tlc"),
+        ("min_skill:", "min_skil:", ["use_cases.nyc_taxi.gate.min_skil", "'min_skill'"]),
+        ("use_case: nyc_taxi", "use_case: nyc", ["'nyc'", "section"]),
+        ("  churn:\n", "  chrun:\n", ["'chrun'", "use_cases.chrun"]),
+        ("name: simulator # or", "name: simulater # or", ["'simulater'", "simulator, tlc"]),
     ],
 )
 def test_a_service_whose_settings_are_wrong_does_not_start(
-    tmp_path: Path, written: str, wrong: str, message: str
+    tmp_path: Path, written: str, wrong: str, names: list[str]
 ) -> None:
     """What is wrong in any section of params.yaml is told in one line before BentoML begins."""
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -194,4 +194,4 @@ def test_a_service_whose_settings_are_wrong_does_not_start(
     (tmp_path / "params.yaml").write_text(text.replace(written, wrong), encoding="utf-8")
     done = ratchet_in(tmp_path, "serve")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert message in done.stderr
+    assert [] == missing(done.stderr, *names)

@@ -91,13 +91,10 @@ def test_columns_may_come_in_any_order(run: Run) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda table: table.drop_columns(["amount"]), "lacks column 'amount'"),
-        (lambda table: table.append_column("tip", table["amount"]), "has unknown column 'tip'"),
-        (lambda table: table.set_column(0, "id", table["id"].cast("string")), "has 'id' as string instead of int64"),
-        (
-            lambda table: table.rename_columns(["id", "shop", "at", "sum"]),
-            "lacks column 'amount'; has unknown column 'sum'",
-        ),
+        (lambda table: table.drop_columns(["amount"]), "lacks .*'amount'"),
+        (lambda table: table.append_column("tip", table["amount"]), ".*unknown .*'tip'"),
+        (lambda table: table.set_column(0, "id", table["id"].cast("string")), "has 'id' as string .*int64"),
+        (lambda table: table.rename_columns(["id", "shop", "at", "sum"]), "lacks .*'amount'; .*unknown .*'sum'"),
         (lambda table: table.slice(0, 0), "holds no row"),
     ],
 )
@@ -119,7 +116,7 @@ def test_refuses_a_truncated_file(run: Run) -> None:
     before = contents(run.paths.raw)
     path = deliver(run, "one", TWO)
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(SourceError, match=r"one\.parquet: is no whole Parquet file"):
+    with pytest.raises(SourceError, match=r"one\.parquet: .*Parquet"):
         ingest(run)
     assert before == contents(run.paths.raw)
 
@@ -127,14 +124,14 @@ def test_refuses_a_truncated_file(run: Run) -> None:
 def test_refuses_a_source_that_lacks_a_table(run: Run) -> None:
     """A table without any batch is an error, not an empty table."""
     (run.root / "batches" / "shops" / "all.parquet").unlink()
-    with pytest.raises(SourceError, match=r"source 'folder' at batches: delivers nothing of shops in \[2024-01-01"):
+    with pytest.raises(SourceError, match=r"^source 'folder' at batches: .*\bshops .*\[2024-01-01"):
         ingest(run)
 
 
 def test_refuses_a_batch_of_no_table(run: Run) -> None:
     """A loader that hands over rows of a table that was not declared is fixed, not ignored."""
     deliver(run, "one", TWO, table="payment")
-    with pytest.raises(SourceError, match="batch payment/one: is of no table"):
+    with pytest.raises(SourceError, match=r"^batch payment/one: .*no table"):
         ingest(run)
 
 
@@ -144,7 +141,7 @@ def test_a_full_disk_leaves_nothing_half_written(run: Run) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
-        with pytest.raises(StoreError, match=r"two\.parquet: cannot be written .*\. Make room"):
+        with pytest.raises(StoreError, match=r"two\.parquet: .*written.*room"):
             ingest(run)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -50,7 +50,7 @@ def test_candidate_is_fitted_on_all_rows_with_the_trees_it_is_told() -> None:
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("learnin_rate", "learnin_rate cannot be set here .did you mean 'learning_rate'"),
+        ("learnin_rate", "learnin_rate .*'learning_rate'"),
         ("num_iterations", "num_iterations cannot be set here"),
         ("n_jobs", "n_jobs cannot be set here"),
         ("deterministic", "deterministic cannot be set here"),

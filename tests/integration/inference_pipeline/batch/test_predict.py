@@ -23,7 +23,7 @@ from inference_pipeline.batch.predict import predict
 from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.example import example_request
 from ratchet.core.clock import Period
-from ratchet.core.errors import DataError, GateError, RegistryError, StoreError
+from ratchet.core.errors import DataError, OtherFeaturesError, RegistryError, StoreError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_store.definitions import apply
 from ratchet.feature_store.feature_store import FeatureStore
@@ -191,10 +191,10 @@ def test_a_promotion_meanwhile_is_noticed(serving_project: Run, step: Step) -> N
     """What a step made of a version that no longer serves is not recorded as made of the one that does."""
     predict(serving_project)
     overtaken = Overtaken(**{each.name: getattr(serving_project, each.name) for each in fields(serving_project)})
-    with pytest.raises(RegistryError, match="version 2: gave way to another version while this ran"):
+    with pytest.raises(RegistryError, match="version 2: gave way"):
         step(overtaken)
     assert 1 == predict(serving_project)["model_version"]
-    promotion.promote(ModelRegistry.open(serving_project), 2, by="test", reason="to leave it as it was")
+    promotion.promote(ModelRegistry.open(serving_project), 2, by="test", reason="and back")
 
 
 def test_the_scored_window_is_monitored(serving_project: Run) -> None:
@@ -242,7 +242,7 @@ def test_the_command_fails_where_the_evidence_cannot_be_checked(serving_project:
         )
     assert (1, 2) == (done.returncode, json.loads(done.stdout)["model"]["version"])
     (line,) = done.stderr.splitlines()
-    assert re.search(r"version 2: cannot be verified, .* data version and commit\. Do not rely .* no public key", line)
+    assert re.search(r"version 2: .*verified.*no public key", line)
 
 
 def test_a_trace_needs_the_model_that_answered(serving_project: Run, unserved: Run) -> None:
@@ -259,7 +259,7 @@ def test_a_model_of_other_features_is_refused(serving_project: Run) -> None:
     """A champion that was trained on features which this code does not compute scores nothing, and the error says so."""
     before = written(serving_project)
     inputs = {name: kind for name, kind in serving_project.use_case.inputs.items() if name != "hour"}
-    with pytest.raises(GateError, match=r"was trained on feature service noshow_.*, and this code computes noshow_"):
+    with pytest.raises(OtherFeaturesError, match=r"noshow_.*, .*noshow_"):
         predict(with_use_case(serving_project, inputs=inputs))
     assert before == written(serving_project)
 
@@ -267,11 +267,11 @@ def test_a_model_of_other_features_is_refused(serving_project: Run) -> None:
 def test_without_a_model_nothing_is_scored(unserved: Run) -> None:
     """An empty registry is an error that says what to do, for batch and for monitoring."""
     for step in (predict, monitor):
-        with pytest.raises(RegistryError, match=r"no model has been promoted yet\. .*`dvc repro monitor@"):
+        with pytest.raises(RegistryError, match=r"promoted.*`dvc repro monitor@"):
             step(unserved)
 
 
 def test_there_is_no_example_before_there_are_predictions(tmp_path: Path) -> None:
     """Without a scored request there is nothing to show."""
-    with pytest.raises(StoreError, match="holds no request of the fresh period"):
+    with pytest.raises(StoreError, match=r"fresh period.*`ratchet stage predict`"):
         example_request(noshow_project(tmp_path))

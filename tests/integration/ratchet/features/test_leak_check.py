@@ -146,7 +146,7 @@ def history(compute: Callable[[Tables], ibis.Table]) -> dict[str, Any]:
     [
         pytest.param({"examples": outcome_as_request_field, "request": ReminderWithOutcome}, "requests", id="outcome"),
         pytest.param({"examples": without_missed_ones}, "requests", id="requests that vanish"),
-        pytest.param({"examples": label_at_once}, "labels", id="label at the time of the query"),
+        pytest.param({"examples": label_at_once}, "labels", id="label known at once"),
         pytest.param({"examples": label_of_unknown_age}, "labels", id="label of unknown age"),
         pytest.param({"examples": label_too_early}, "labels", id="label before it is known"),
         pytest.param(history(current_row), "patient_history", id="window with the current row"),
@@ -245,8 +245,8 @@ def test_view_with_rows_far_from_every_cut_off_is_compared_at_them(
 @pytest.mark.parametrize(
     ("years", "changes"),
     [
-        pytest.param((2021, 2022, 2023), beds(_.counted_at), id="yearly, before it is published"),
-        pytest.param((2023,), beds(_.counted_at), id="one list, before it is published"),
+        pytest.param((2021, 2022, 2023), beds(_.counted_at), id="yearly, before publication"),
+        pytest.param((2023,), beds(_.counted_at), id="one list, before publication"),
         pytest.param((2021, 2022, 2023), beds(_.published_at - ibis.interval(seconds=1)), id="at the very time"),
         pytest.param(
             (2021, 2022, 2023),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -105,9 +106,9 @@ def test_a_fresh_checkout_has_an_empty_registry_and_no_file(tmp_path: Path) -> N
     run = noshow_project(tmp_path)
     assert NOTHING.items() <= status(ModelRegistry.open(run)).items()
     assert champion_version(ModelRegistry.open(run)) is None
-    with pytest.raises(RegistryError, match="no model has been promoted yet"):
+    with pytest.raises(RegistryError, match="promoted"):
         resolve_champion(ModelRegistry.open(run))
-    with pytest.raises(RegistryError, match="there is no version 1"):
+    with pytest.raises(RegistryError, match="no version 1"):
         promote(ModelRegistry.open(run), 1, by="ann")
     assert set() == content(tmp_path)
     assert {run.scope.namespace: {"requested": None, "champion": None, "history": None, "missing": []}} == sense(
@@ -252,7 +253,7 @@ def test_artifacts_that_are_away_are_looked_for_by_name(served: Run, tmp_path: P
     folder = embedded_database.artifacts(ModelRegistry.open(served))
     away = folder.rename(tmp_path / "away")
     for question in (resolve_champion, lambda run: promote(run, 1, by="ann")):
-        with pytest.raises(RegistryError, match=r"its artifacts are looked for in .*mlartifacts, which is not there"):
+        with pytest.raises(RegistryUnavailableError, match=re.escape(str(folder))):
             question(ModelRegistry.open(served))
     away.rename(folder)
     assert {"served", "serving"} >= {version["status"] for version in status(ModelRegistry.open(served))["versions"]}

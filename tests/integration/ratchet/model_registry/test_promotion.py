@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from ratchet.model_registry.status import status
 from ratchet.project import step_reports as reports
 from ratchet.project.run import Run
 from ratchet.storage.files import read_json
+from tests.support.messages import missing
 from tests.support.records import good_score
 from tests.support.registry import (
     NO_GAIN,
@@ -52,24 +54,25 @@ def test_the_champion_is_the_model_that_was_offered(served: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("evidence", "reason"),
+    ("evidence", "failed"),
     [
-        ({"gain": WORSE}, "it failed ratchet:non-inferior, ratchet:superior"),
-        ({"gain": NO_GAIN}, "not shown to be better, only not to be worse"),
-        ({"gain": None}, "it failed ratchet:non-inferior, ratchet:superior"),
-        ({"leaks": None}, "it failed leaks"),
-        ({"candidate": NOT_A_NUMBER}, "it failed predictions:candidate, metrics:candidate, calibration, ranking"),
+        ({"gain": WORSE}, "failed ratchet:non-inferior, ratchet:superior"),
+        ({"gain": NO_GAIN}, "better"),
+        ({"gain": None}, "failed ratchet:non-inferior, ratchet:superior"),
+        ({"leaks": None}, "failed leaks"),
+        ({"candidate": NOT_A_NUMBER}, "predictions:candidate, metrics:candidate, calibration, ranking"),
     ],
     ids=["worse", "same", "missing gain", "missing leak check", "NaN"],
 )
 def test_a_candidate_that_is_not_shown_to_be_better_is_refused(
-    served: Run, evidence: dict[str, Any], reason: str
+    served: Run, evidence: dict[str, Any], failed: str
 ) -> None:
     """Whoever promotes it is told why; the refusal stands on the version, and what served goes on serving."""
     version = offer_model(served, candidate(5), candidate().digest, **evidence)
-    with pytest.raises(GateError, match=f"refused: {reason}"):
+    with pytest.raises(GateError, match=rf"{failed}[.,]") as raised:
         promote(ModelRegistry.open(served), version, by="ann", reason="I like it")
-    assert statuses(served)[-1] == f"refused: {reason}"
+    assert raised.value.problem.startswith("refused: ")
+    assert statuses(served)[-1] == raised.value.problem
     assert resolve_champion(ModelRegistry.open(served)).version == 2
 
 
@@ -135,17 +138,15 @@ def test_a_record_against_another_champion_is_refused(served: Run) -> None:
     """A candidate that was compared with a model that serves no more has to be evaluated again."""
     version = offer_model(served, candidate(5), baseline().digest)
     compared, serving = baseline().digest[:12], candidate().digest[:12]
-    assert statuses(served)[version - 1] == f"refused: it compares with {compared}, but {serving} serves"
-    with pytest.raises(
-        GateError, match=r"still serves\. Run `ratchet .* stage evaluate`, then `ratchet .* stage register`"
-    ):
+    assert re.search(f"^refused: .*{compared}.*{serving}", statuses(served)[version - 1])
+    with pytest.raises(GateError, match=r"`ratchet .* stage evaluate`.*`ratchet .* stage register`"):
         promote(ModelRegistry.open(served), version, by="ann")
 
 
 def test_a_first_version_that_was_compared_with_nothing_must_be_first(served: Run) -> None:
     """A record without champion lets a model serve only where nothing serves."""
     version = offer_model(served, candidate(5), None)
-    assert statuses(served)[version - 1] == f"refused: it compares with nothing, but {candidate().digest[:12]} serves"
+    assert re.search(f"^refused: .*nothing.*{candidate().digest[:12]}", statuses(served)[version - 1])
 
 
 @pytest.mark.parametrize("alias", ["requested", "champion"])
@@ -191,7 +192,7 @@ def test_a_rollback_holds_until_it_is_released(served: Run) -> None:
     rollback(ModelRegistry.open(served), by="ann", reason="slow")
     better(served)
     assert champion_version(ModelRegistry.open(served)) == 1
-    assert "ann rolled back to version 1 (slow)" in statuses(served)[-1]
+    assert [] == missing(statuses(served)[-1], "ann", "version 1 (slow)", "`ratchet release`")
     assert status(ModelRegistry.open(served))["hold"] == {
         "by": "ann",
         "reason": "slow",
@@ -253,7 +254,7 @@ def test_a_previous_version_that_was_deleted_is_no_way_back(served: Run) -> None
     """Deleting the version before in MLflow disturbs nothing, but there is nothing left to roll back to."""
     client(served).delete_model_version(served.scope.namespace, "1")
     assert reconcile(ModelRegistry.open(served))["champion"]["version"] == 2
-    with pytest.raises(RegistryError, match="there is no version to return to"):
+    with pytest.raises(RegistryError, match=r"no version.*`ratchet promote VERSION`"):
         rollback(ModelRegistry.open(served), by="ann", reason="slow")
 
 
@@ -264,7 +265,7 @@ def test_a_withdrawn_request_leaves_its_refusal(served: Run) -> None:
     reconcile(ModelRegistry.open(served))
     move(served, "requested", 2)
     assert reconcile(ModelRegistry.open(served))["refused"] is None
-    assert statuses(served)[-1] == "refused: it failed ratchet:non-inferior, ratchet:superior"
+    assert re.search("^refused: .*ratchet:non-inferior, ratchet:superior$", statuses(served)[-1])
 
 
 def test_a_waiver_lets_an_equal_model_serve(served: Run) -> None:
@@ -291,14 +292,14 @@ def test_a_waiver_that_it_did_not_take_is_no_part_of_the_history(served: Run) ->
 def test_a_waiver_that_has_expired_waives_nothing(served: Run) -> None:
     """A date that has passed is as good as no waiver."""
     version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
-    with pytest.raises(GateError, match="refused: it is for"):
+    with pytest.raises(GateError, match=f"^noshow-clinic version {version}: refused: .*{NOSHOW_END:%Y-%m-%d}"):
         promote(ModelRegistry.open(served), version, by="ann", reason="half the size", until=NOSHOW_END)
 
 
 def test_a_waiver_does_not_help_a_worse_model(served: Run) -> None:
     """Only non-inferiority can be waived through."""
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
-    with pytest.raises(GateError, match="it failed ratchet:non-inferior"):
+    with pytest.raises(GateError, match="ratchet:non-inferior"):
         promote(
             ModelRegistry.open(served), version, by="ann", reason="half the size", until=NOSHOW_END + timedelta(days=30)
         )
@@ -307,7 +308,7 @@ def test_a_waiver_does_not_help_a_worse_model(served: Run) -> None:
 def test_a_waiver_needs_a_reason(served: Run) -> None:
     """An end date alone is an error, before anything is written."""
     version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
-    with pytest.raises(GateError, match="waives nothing without a name and a reason"):
+    with pytest.raises(GateError, match="--by and --reason"):
         promote(ModelRegistry.open(served), version, by="ann", until=NOSHOW_END + timedelta(days=30))
     assert status(ModelRegistry.open(served))["requested"] == 2
 
@@ -317,7 +318,7 @@ def test_rollbacks_lead_back_step_by_step(served: Run) -> None:
     offer_model(served, candidate(5), candidate().digest)
     versions = [rollback(ModelRegistry.open(served), by="ann", reason="slow")["champion"]["version"] for _ in range(2)]
     assert versions == [2, 1]
-    with pytest.raises(RegistryError, match="there is no version to return to"):
+    with pytest.raises(RegistryError, match=r"no version.*`ratchet promote VERSION`"):
         rollback(ModelRegistry.open(served), by="ann", reason="slow")
 
 
@@ -361,7 +362,7 @@ def test_the_history_says_who_and_why(served: Run) -> None:
 def test_a_serving_version_that_was_deleted_is_named(served: Run) -> None:
     """Reconcile says what is gone and what to do, and that leads back to a model that serves."""
     client(served).delete_model_version(served.scope.namespace, "2")
-    with pytest.raises(RegistryError, match=r"version 2, which was promoted last, has been deleted.*`ratchet rollb"):
+    with pytest.raises(RegistryError, match=r"version 2, .*deleted.*`ratchet rollback --reason …`"):
         reconcile(ModelRegistry.open(served))
     rollback(ModelRegistry.open(served), by="ann", reason="it is gone")
     assert resolve_champion(ModelRegistry.open(served)).version == 1
@@ -371,7 +372,7 @@ def test_where_every_version_was_deleted_no_command_asks_for_one(served: Run) ->
     """There is none to ask for: what is left is to begin anew."""
     for version in ("1", "2"):
         client(served).delete_model_version(served.scope.namespace, version)
-    with pytest.raises(RegistryError, match="delete the registered model") as caught:
+    with pytest.raises(RegistryError, match="registered model") as caught:
         reconcile(ModelRegistry.open(served))
     assert "ratchet promote" not in caught.value.remedy
 
@@ -380,7 +381,7 @@ def test_where_the_serving_version_was_deleted_a_refusal_says_what_the_requested
     """A non-inferior one needs a reason and a date; with both it serves."""
     version = offer_model(served, candidate(5), candidate().digest, gain=NO_GAIN)
     client(served).delete_model_version(served.scope.namespace, "2")
-    with pytest.raises(RegistryError, match=r"version 2, .* has been deleted.*not to be worse.*--reason … --until"):
+    with pytest.raises(RegistryError, match=rf"version 2, .*deleted.*Version {version}.*--reason … --until"):
         promote(ModelRegistry.open(served), version, by="ann")
     promote(ModelRegistry.open(served), version, by="ann", reason="it is gone", until=NOSHOW_END + timedelta(days=30))
     assert resolve_champion(ModelRegistry.open(served)).version == version
@@ -391,11 +392,11 @@ def test_nothing_serves_in_an_empty_registry(unserved: Run) -> None:
     assert reconcile(ModelRegistry.open(unserved)) == {"champion": None, "refused": None}
     assert champion_version(ModelRegistry.open(unserved)) is None
     assert read_json(unserved.paths.serving_file) == {"version": None, "digest": None, "model": "noshow-clinic"}
-    with pytest.raises(RegistryError, match="no model has been promoted yet"):
+    with pytest.raises(RegistryError, match=r"promoted.*`dvc repro monitor@"):
         resolve_champion(ModelRegistry.open(unserved))
 
 
 def test_a_version_that_does_not_exist_cannot_be_promoted(served: Run) -> None:
     """The error names the versions that there are."""
-    with pytest.raises(RegistryError, match="there is no version 9, only 1, 2"):
+    with pytest.raises(RegistryError, match=r"version 9, .*1, 2"):
         promote(ModelRegistry.open(served), 9, by="ann")

@@ -17,7 +17,7 @@ from mlflow.models import get_model_info
 
 from inference_pipeline.online.model_slot import ModelSlot
 from ratchet.core.environment import Environment
-from ratchet.core.errors import RegistryError
+from ratchet.core.errors import RegistryError, RegistryUnavailableError
 from ratchet.model_registry.champion import resolve_champion
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote, reconcile, rollback
@@ -129,7 +129,7 @@ def test_a_registry_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None
     address = f"http://127.0.0.1:{free_port()}"
     run = replace(noshow_project(tmp_path), environment=Environment(tracking_uri=address))
     for question in (resolve_champion, status):
-        with pytest.raises(RegistryError, match=f"model registry {address}: does not answer as it should"):
+        with pytest.raises(RegistryUnavailableError, match=f"{address}: .*RATCHET_TRACKING_URI"):
             question(ModelRegistry.open(run))
 
 
@@ -138,7 +138,7 @@ def test_a_registry_that_hangs_up_is_asked_once_more(tmp_path: Path) -> None:
     with HangingUp(("127.0.0.1", 0), BaseRequestHandler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_address[1]}"
-        with pytest.raises(RegistryError, match="Start it, or fix RATCHET_TRACKING_URI"):
+        with pytest.raises(RegistryUnavailableError, match="RATCHET_TRACKING_URI"):
             status(ModelRegistry.open(replace(noshow_project(tmp_path), environment=Environment(tracking_uri=address))))
         server.shutdown()
     assert server.attempts == 2
@@ -148,7 +148,7 @@ def test_a_registry_that_cannot_be_written_is_one_clear_error(unserved: Run) -> 
     """A database that is no database is named, not a traceback."""
     other = replace(unserved, environment=Environment(tracking_uri=f"sqlite:///{unserved.root / 'broken.db'}"))
     (unserved.root / "broken.db").write_bytes(b"this is no database" * 100)
-    with pytest.raises(RegistryError, match=r"file is not a database.*fix RATCHET_TRACKING_URI"):
+    with pytest.raises(RegistryError, match=r"not a database.*RATCHET_TRACKING_URI"):
         status(ModelRegistry.open(other))
 
 
@@ -200,5 +200,5 @@ def test_the_service_tells_silence_from_an_answer(served: Run) -> None:
         assert 2 == serving.predictor.champion.version
     client(served).delete_registered_model(served.scope.namespace)
     serving.refresh()
-    with pytest.raises(RegistryError, match=r"no model serves .*no model has been promoted"):
+    with pytest.raises(RegistryError, match=r"no model serves .*promoted"):
         _ = serving.predictor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -58,19 +59,19 @@ def garble(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tamper", "reason"),
+    ("tamper", "word"),
     [
-        (edit, "the signature does not fit: it was edited, or signed with another key"),
-        (truncate, "holds no gate record"),
-        (garble, "holds no gate record"),
-        (Path.unlink, "holds no gate record"),
+        (edit, "signature"),
+        (truncate, "no gate record"),
+        (garble, "no gate record"),
+        (Path.unlink, "no gate record"),
     ],
 )
-def test_a_tampered_record_is_refused(served: Run, tamper: Callable[[Path], None], reason: str) -> None:
+def test_a_tampered_record_is_refused(served: Run, tamper: Callable[[Path], None], word: str) -> None:
     """A record that was edited, cut off or deleted in the artifact store lets nothing through."""
     version = offer_model(served, candidate(5), candidate().digest, gain=WORSE)
     tamper(stored_record(served, version))
-    with pytest.raises(GateError, match=reason):
+    with pytest.raises(GateError, match=word):
         promote(ModelRegistry.open(served), version, by="eve")
     assert resolve_champion(ModelRegistry.open(served)).version == 2
 
@@ -81,14 +82,14 @@ def test_a_record_of_another_model_is_refused(served: Run) -> None:
     other = noshow_record(served, candidate(6), candidate().digest)
     stored_record(served, version).write_text(other.model_dump_json())
     move(served, "champion", version)
-    reason = f"it is about model {candidate(6).digest[:12]}, not {candidate(5).digest[:12]}"
     refused = reconcile(ModelRegistry.open(served))["refused"]
-    assert (version, reason) == (refused["version"], refused["reason"])
+    assert version == refused["version"]
+    assert re.search(f"about.* {candidate(6).digest[:12]}, .* {candidate(5).digest[:12]}$", refused["reason"])
 
 
 def test_a_record_is_not_registered_for_another_model(unserved: Run) -> None:
     """Offering a model with the record of another is an error, and makes no version."""
-    with pytest.raises(GateError, match="it is about model"):
+    with pytest.raises(GateError, match=f"{'a' * 12}.*{baseline().digest[:12]}"):
         offer_model(unserved, baseline(), None, candidate=good_score("a" * 64))
     assert status(ModelRegistry.open(unserved))["versions"] == []
 
@@ -112,21 +113,21 @@ def test_a_version_made_by_hand_is_refused(served: Run) -> None:
     client(served).create_model_version(served.scope.namespace, source)
     move(served, "requested", 3)
     refused = reconcile(ModelRegistry.open(served))["refused"]
-    assert (3, "was not registered through the gate") == (refused["version"], refused["reason"])
-    assert statuses(served) == ["served", "serving", "refused: was not registered through the gate"]
+    assert 3 == refused["version"]
+    assert "not registered" in refused["reason"]
+    assert statuses(served) == ["served", "serving", f"refused: {refused['reason']}"]
 
 
-@pytest.mark.parametrize(
-    ("run_id", "reason"), [(None, "was not registered through the gate"), ("a" * 32, "holds no gate record")]
-)
-def test_a_version_made_by_hand_with_a_digest_is_refused(served: Run, run_id: str | None, reason: str) -> None:
+@pytest.mark.parametrize(("run_id", "word"), [(None, "not registered"), ("a" * 32, "no gate record")])
+def test_a_version_made_by_hand_with_a_digest_is_refused(served: Run, run_id: str | None, word: str) -> None:
     """Tags that look like ours help no version without a run that holds a record, and stop nobody else."""
     source = client(served).get_model_version(served.scope.namespace, "2").source
     tags = {"ratchet.digest": candidate(5).digest}
     client(served).create_model_version(served.scope.namespace, source, run_id, tags)
     move(served, "requested", 3)
     refused = reconcile(ModelRegistry.open(served))["refused"]
-    assert (3, reason) == (refused["version"], refused["reason"])
+    assert 3 == refused["version"]
+    assert word in refused["reason"]
     assert resolve_champion(ModelRegistry.open(served)).version == 2
 
 
@@ -146,8 +147,8 @@ def test_a_version_under_another_digest_does_not_return(served: Run) -> None:
     """A version that served once has no more right to serve when its digest was changed since."""
     client(served).set_model_version_tag(served.scope.namespace, "1", "ratchet.digest", candidate(5).digest)
     move(served, "requested", 1)
-    reason = f"it is about model {baseline().digest[:12]}, not {candidate(5).digest[:12]}"
-    assert reconcile(ModelRegistry.open(served))["refused"]["reason"] == reason
+    reason = reconcile(ModelRegistry.open(served))["refused"]["reason"]
+    assert re.search(f"about.* {baseline().digest[:12]}, .* {candidate(5).digest[:12]}$", reason)
 
 
 def test_a_version_that_became_another_model_does_not_return(unserved: Run) -> None:
@@ -161,7 +162,7 @@ def test_a_version_that_became_another_model_does_not_return(unserved: Run) -> N
     for name in (DIGEST, RECORD):
         client(unserved).set_model_version_tag(unserved.scope.namespace, "1", name, tags[name])
     move(unserved, "champion", 1)
-    assert "was another model when it served" == reconcile(ModelRegistry.open(unserved))["refused"]["reason"]
+    assert "served" in reconcile(ModelRegistry.open(unserved))["refused"]["reason"]
     assert 2 == resolve_champion(ModelRegistry.open(unserved)).version
 
 
@@ -172,7 +173,7 @@ def test_files_that_load_as_another_model_are_refused(served: Run) -> None:
     record = noshow_record(served, candidate(5), candidate().digest, directory)
     stored_record(served, version).write_text(record.model_dump_json(), encoding="utf-8")
     move(served, "champion", version)
-    assert reconcile(ModelRegistry.open(served))["refused"]["reason"].startswith("is another model when it is loaded")
+    assert "loaded" in reconcile(ModelRegistry.open(served))["refused"]["reason"]
 
 
 def test_an_edited_waiver_is_refused(served: Run) -> None:
@@ -184,7 +185,7 @@ def test_an_edited_waiver_is_refused(served: Run) -> None:
     longer = tags["ratchet.waiver"].replace("2024-", "2034-")
     client(served).set_model_version_tag(served.scope.namespace, str(version), "ratchet.waiver", longer)
     refused = reconcile(ModelRegistry.open(served))["refused"]
-    assert refused["reason"] == "the signature does not fit: it was edited, or signed with another key"
+    assert "signature" in refused["reason"]
 
 
 def test_a_waiver_for_another_model_waives_nothing(served: Run) -> None:
@@ -199,7 +200,7 @@ def test_a_waiver_for_another_model_waives_nothing(served: Run) -> None:
     )
     text = SigningKey.open(served).sign(waiver).model_dump_json()
     client(served).set_model_version_tag(served.scope.namespace, str(version), "ratchet.waiver", text)
-    with pytest.raises(GateError, match="refused: it is for noshow-hospital"):
+    with pytest.raises(GateError, match="noshow-hospital"):
         promote(ModelRegistry.open(served), version, by="eve")
 
 
@@ -210,7 +211,7 @@ def test_a_forged_history_yields_no_model(served: Run) -> None:
     forged = tags["ratchet.history.000002"].replace('"number":2,"version":2', f'"number":3,"version":{version}')
     client(served).set_registered_model_tag(served.scope.namespace, "ratchet.history.000003", forged)
     for step in (resolve_champion, reconcile):
-        with pytest.raises(RegistryError, match=r"ratchet\.history\.000003 is not entry 3, signed"):
+        with pytest.raises(RegistryError, match=r"ratchet\.history\.000003 .*RATCHET_SIGNING_KEY"):
             step(ModelRegistry.open(served))
 
 
@@ -220,7 +221,7 @@ def test_a_replayed_history_entry_yields_no_model(served: Run) -> None:
     client(served).set_registered_model_tag(
         served.scope.namespace, "ratchet.history.000003", tags["ratchet.history.000001"]
     )
-    with pytest.raises(RegistryError, match=r"ratchet\.history\.000003 is not entry 3, signed"):
+    with pytest.raises(RegistryError, match=r"ratchet\.history\.000003 .*RATCHET_SIGNING_KEY"):
         resolve_champion(ModelRegistry.open(served))
 
 
@@ -236,7 +237,7 @@ def test_a_history_entry_of_another_model_yields_no_model(served: Run) -> None:
     )
     move(other, "champion", version)
     for step in (resolve_champion, reconcile):
-        with pytest.raises(RegistryError, match=r"ratchet\.history\.000002 is not entry 2, signed"):
+        with pytest.raises(RegistryError, match=r"ratchet\.history\.000002 .*RATCHET_SIGNING_KEY"):
             step(ModelRegistry.open(other))
 
 
@@ -280,7 +281,8 @@ def test_a_version_with_a_tampered_file_is_refused(served: Run, tamper: Callable
     tamper(artifacts(served, version))
     move(served, "champion", version)
     refused = in_another_process(reconcile, ModelRegistry.open(served))["refused"]
-    assert (version, "no longer holds the files that were judged") == (refused["version"], refused["reason"])
+    assert version == refused["version"]
+    assert "files" in refused["reason"]
 
 
 @pytest.mark.parametrize("tamper", TAMPERED)
@@ -290,9 +292,7 @@ def test_a_serving_model_that_was_tampered_with_is_an_error(unserved: Run, tampe
     copy = resolve_champion(ModelRegistry.open(unserved)).directory
     for directory in (copy, artifacts(unserved, version)):
         tamper(directory)
-    with pytest.raises(
-        RegistryError, match=r"no longer holds the files that were judged\. .*`ratchet promote VERSION`"
-    ):
+    with pytest.raises(RegistryError, match=r"files.*`ratchet promote VERSION`"):
         in_another_process(resolve_champion, ModelRegistry.open(unserved))
 
 
@@ -302,7 +302,7 @@ def test_a_serving_model_whose_artifacts_changed_is_not_used(unserved: Run) -> N
     save_noshow(candidate(), artifacts(unserved, 1))
     assert resolve_champion(ModelRegistry.open(unserved)).model.digest == baseline().digest
     (unserved.paths.state / "models" / baseline().digest / "model.skops").unlink()
-    with pytest.raises(RegistryError, match="no longer holds the files that were judged"):
+    with pytest.raises(RegistryError, match=r"noshow-clinic version 1, .* files"):
         resolve_champion(ModelRegistry.open(unserved))
 
 

@@ -110,7 +110,7 @@ class TestKeeping:
         run.paths.shared_state.mkdir()
         with (
             FileLock(run.paths.shared_state / "repository.lock"),
-            pytest.raises(VersionError, match=r"repository\.lock: is held by another run"),
+            pytest.raises(VersionError, match=r"repository\.lock: is held"),
         ):
             commit_stages(run, [STAGE], kept(run, "one"), inputs(run, [STAGE]), wait=0.1)
         assert not (run.root / "dvc.lock").exists()
@@ -137,9 +137,9 @@ class TestKeeping:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            (None, "cannot be read as a dvc.lock (.*No such file.*)"),
-            ("just text", "cannot be read as a dvc.lock"),
-            ("stages: {train@other: {}}", "names no stage of tests.support.noshow. Name its use case"),
+            (None, "cannot be read .*No such file"),
+            ("just text", "cannot be read"),
+            ("stages: {train@other: {}}", "no stage of tests.support.noshow.*--use-case"),
         ],
     )
     def test_what_is_no_lock_of_the_use_case_changes_nothing(self, run: Run, text: str | None, message: str) -> None:

@@ -48,7 +48,7 @@ class TestInputs:
         before, began = (run.root / "dvc.lock").read_bytes(), inputs(run, [STAGE])
         write(run, a="2")
         (run.root / "code.py").write_text("x = 1", encoding="utf-8")
-        with pytest.raises(VersionError, match=r"^code\.py: edited while the run went on.*Run the flow again"):
+        with pytest.raises(VersionError, match=r"^code\.py: edited"):
             commit_stages(run, [STAGE], kept(run, "two"), began)
         assert before == (run.root / "dvc.lock").read_bytes()
         assert not kept(run, "two").exists()

@@ -16,7 +16,7 @@ from tests.support.champions import fixed_predictor
 from tests.support.runs import noshow_project
 
 UNSIGNED = GateError("the signature does not fit", subject="gate record", remedy="Evaluate the model again")
-NOTHING = RegistryError("no model has been promoted yet", subject="model noshow", remedy="Run `dvc repro`")
+NOTHING = RegistryError("nothing is promoted", subject="model noshow", remedy="Run `dvc repro`")
 
 
 REFUSED = RegistryError("the signature does not fit", subject="version 2", remedy="Roll back")

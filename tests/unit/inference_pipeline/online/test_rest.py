@@ -31,6 +31,7 @@ from ratchet.prediction_log.log import PredictionLog
 from ratchet.project.run import Run
 from ratchet.use_case.contract import Array
 from tests.support.champions import fixed_predictor
+from tests.support.messages import missing
 from tests.support.mistakes import with_examples
 from tests.support.parcels import parcels_project
 from tests.support.parcels import use_case as parcels
@@ -65,7 +66,7 @@ def client_of(*served: ModelSlot) -> TestClient:
 
 
 def nothing_promoted(run: Run) -> Predictor:
-    raise RegistryError("no model has been promoted yet", subject=run.scope.namespace, remedy="Run `dvc repro`")
+    raise RegistryError("nothing is promoted", subject=run.scope.namespace, remedy="Run `dvc repro`")
 
 
 def logged(run: Run) -> int:
@@ -109,8 +110,8 @@ def test_the_model_says_that_it_is_ready(client: TestClient, serving: ModelSlot)
         ({"booked_days_ahead": 12.5}, "valid integer"),
         ({"booked_days_ahead": True}, "valid integer"),
         ({"booked_days_ahead": None}, "valid integer"),
-        ({"booked_days_ahead": -1}, "greater than or equal to 0"),
-        ({"booked_days_ahead": 10**30}, "less than or equal to 365"),
+        ({"booked_days_ahead": -1}, "equal to 0"),
+        ({"booked_days_ahead": 10**30}, "equal to 365"),
         ({"patient": 3}, "valid string"),
         ({"reminder_at": "2024-07-20T09:30:00"}, "offset"),
         ({"reminder_at": "yesterday"}, "RFC 3339"),
@@ -270,10 +271,8 @@ def test_another_model_is_not_found(client: TestClient, method: str) -> None:
     """The error says which model there is."""
     path = "/v1/models/other" + (":predict" if method == "POST" else "")
     answer = client.request(method, path, json=body())
-    assert (404, {"error": "there is no model 'other'; there is noshow-clinic"}) == (
-        answer.status_code,
-        answer.json(),
-    )
+    assert 404 == answer.status_code
+    assert [] == missing(answer.json()["error"], "'other'", "noshow-clinic")
 
 
 def test_several_models_answer_in_one_process(tmp_path: Path) -> None:
@@ -293,7 +292,7 @@ def test_where_no_model_may_serve_there_is_a_reason(tmp_path: Path) -> None:
     client = client_of(ModelSlot(noshow_project(tmp_path), nothing_promoted))
     for answer in (client.get("/v1/models/noshow-clinic"), client.post(PATH, json=body())):
         assert 409 == answer.status_code
-        assert "no model has been promoted yet" in answer.json()["error"]
+        assert "nothing is promoted" in answer.json()["error"]
         assert "Retry-After" not in answer.headers
 
 

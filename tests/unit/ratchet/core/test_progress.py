@@ -77,7 +77,7 @@ def test_a_line_is_no_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("COLUMNS", "40")
     stream = Terminal()
     with show_progress("featurize", stream, Seconds()):
-        report("a view with a very long name and a fingerprint", 1, 2)
+        report("a-view-with-a-very-long-name-and-a-fingerprint", 1, 2)
     assert all(len(line) < 40 for line in stream.getvalue().split("\r\x1b[K"))
 
 

@@ -57,13 +57,13 @@ class TestParams:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"gate": {"min_row": 5}}, r"use_cases\.city\.gate\.min_row: unknown key \(did you mean 'min_rows'\?\)"),
-            ({"sauce": "x"}, r"use_cases\.city\.sauce: unknown key \(did you mean 'source'"),
-            ({"zebra": 1}, r"zebra: unknown key \(known are use_case, source, periods"),
-            ({"gate": {"confidence": 1.5}}, r"gate\.confidence: Input should be less than 1"),
-            ({"gate": {"min_gain": float("inf")}}, r"gate\.min_gain: Input should be a finite number"),
-            ({"gate": {"min_gain": -0.01}}, r"gate\.min_gain: Input should be greater than or equal to 0"),
-            ({"gate": {"min_skill": -0.01}}, r"gate\.min_skill: Input should be greater than or equal to 0"),
+            ({"gate": {"min_row": 5}}, r"use_cases\.city\.gate\.min_row: .*'min_rows'"),
+            ({"sauce": "x"}, r"use_cases\.city\.sauce: .*'source'"),
+            ({"zebra": 1}, r"zebra: .*use_case, source, periods"),
+            ({"gate": {"confidence": 1.5}}, r"gate\.confidence: .*less than 1"),
+            ({"gate": {"min_gain": float("inf")}}, r"gate\.min_gain: .*finite"),
+            ({"gate": {"min_gain": -0.01}}, r"gate\.min_gain: .*greater .*0"),
+            ({"gate": {"min_skill": -0.01}}, r"gate\.min_skill: .*greater .*0"),
             ({"drift": {"min_rows": 0}}, r"drift\.min_rows"),
             ({"source": {"name": "feed"}}, r"source\.path: Field required"),
         ],
@@ -81,7 +81,7 @@ class TestParams:
 
     def test_a_key_at_the_top_belongs_in_a_section(self, tmp_path: Path) -> None:
         """What decides the results of one use case does not stand beside them."""
-        with pytest.raises(SettingsError, match=r"periods: unknown key \(known are use_case, use_cases\)"):
+        with pytest.raises(SettingsError, match=r"periods: .*use_case, use_cases\b"):
             load(tmp_path, params({}, periods={}))
 
     @pytest.mark.parametrize("block", WATCHED)
@@ -101,12 +101,12 @@ class TestParams:
     def test_a_use_case_without_a_section_names_those_that_have_one(self, tmp_path: Path, name: str) -> None:
         """Selected or asked for."""
         load(tmp_path, params({}))
-        with pytest.raises(SettingsError, match=rf"use_case '{name}' has no section in use_cases \(known are city\)"):
+        with pytest.raises(SettingsError, match=rf"'{name}' .*section.*\bcity\b"):
             Settings.load(tmp_path / "params.yaml", name)
 
     def test_a_missing_file_says_where_to_run(self, tmp_path: Path) -> None:
         """Outside a checkout there is no params.yaml."""
-        with pytest.raises(SettingsError, match="Run from the root of the checkout"):
+        with pytest.raises(SettingsError, match="root of the checkout"):
             Settings.load(tmp_path / "params.yaml")
 
     @pytest.mark.parametrize("text", ["", "just words", "- a\n- list"])
@@ -137,7 +137,7 @@ class TestPeriods:
         if days == sorted(set(days)):
             assert given_days == Periods(**given_days).model_dump()
         else:
-            with pytest.raises(SettingsError, match="must each be later than the one before"):
+            with pytest.raises(SettingsError, match="later than"):
                 parse(Periods, given_days, "periods")
 
     @given(st.lists(DAYS, min_size=5, max_size=5, unique=True).map(sorted))
@@ -151,7 +151,7 @@ class TestDrift:
     def test_a_reference_too_small_to_compare_is_refused(self) -> None:
         """A reference of fewer rows than a comparison needs would leave every report without a verdict."""
         assert 500 == parse(DriftSettings, {"reference_rows": 500, "min_rows": 500}, "drift").min_rows
-        with pytest.raises(SettingsError, match="reference_rows must be at least min_rows"):
+        with pytest.raises(SettingsError, match=r"reference_rows .*min_rows"):
             parse(DriftSettings, {"reference_rows": 499, "min_rows": 500}, "drift")
 
 
@@ -167,5 +167,5 @@ class TestStores:
 
     def test_an_unknown_variable_is_refused(self) -> None:
         """A typo in a variable's name does not silently mean the default."""
-        with pytest.raises(SettingsError, match=r"RATCHET_THREAD: unknown key \(did you mean 'RATCHET_THREADS'"):
+        with pytest.raises(SettingsError, match=r"RATCHET_THREAD: .*'RATCHET_THREADS'"):
             Environment.from_environment({"RATCHET_THREAD": "4"})

@@ -293,7 +293,7 @@ def test_a_function_is_known_by_its_name(take: Take, name: str) -> None:
 )
 def test_what_no_name_leads_to_is_refused(take: Take, name: str) -> None:
     """What a call made depends on the call, which may be anywhere; a function that calls it is told by its text."""
-    with pytest.raises(SettingsError, match=r"^on_demand: \S+ is a lambda, or was made .* function that calls it"):
+    with pytest.raises(SettingsError, match=r"^on_demand: .*lambda"):
         take({"on_demand.py": PLAIN}, name)
 
 
@@ -302,7 +302,7 @@ def test_a_function_without_a_file_is_refused(module: str) -> None:
     """What was compiled from no file cannot be compared."""
     names = {"__name__": module}
     exec("def on_demand(columns): return columns", names)  # noqa: S102 # as an interactive session does
-    with pytest.raises(SettingsError, match=f"no file of Python code is {module}"):
+    with pytest.raises(SettingsError, match=rf"no file .*\b{module}\b"):
         function_fingerprint("on_demand", names["on_demand"])  # type: ignore[arg-type]
 
 
@@ -316,7 +316,7 @@ fast.__file__ = "own/fast.so"
 def test_a_module_of_another_language_is_refused(take: Take) -> None:
     """It has no syntax that could count."""
     files = {"__init__.py": COMPILED, "on_demand.py": "from own import fast\ndef on_demand(columns): return fast"}
-    with pytest.raises(SettingsError, match=r"no file of Python code is own\.fast"):
+    with pytest.raises(SettingsError, match=r"\bown\.fast\b"):
         take(files)
 
 

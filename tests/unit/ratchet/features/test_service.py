@@ -142,7 +142,7 @@ def test_request_has_its_fields_the_constants_and_no_label() -> None:
         ({"views": (replace(VIEW, compute=upcoming_as_feature),)}, "column upcoming_rows"),
         ({"views": (replace(VIEW, compute=fractional_key),)}, "column 'patient': is a float64"),
         ({"examples": request_without_clinic}, "examples: lacks clinic"),
-        ({"on_demand": noshow.clinic_feed}, r"on_demand, clinic_feed of tests\.support\.noshow: .* imports ibis"),
+        ({"on_demand": noshow.clinic_feed}, r"on_demand, clinic_feed of tests\.support\.noshow: .*\bibis"),
         ({"postprocess": lambda _columns, numbers: numbers}, "postprocess: .*<lambda> is a lambda"),
     ],
 )
@@ -157,12 +157,12 @@ def test_key_has_one_type() -> None:
     views = tuple(
         replace(view, compute=by_name) if view.name == "position" else view for view in parcels.use_case.views
     )
-    with pytest.raises(SettingsError, match=r"view 'position', key 'depot'.*is a string here and a int64 elsewhere"):
+    with pytest.raises(SettingsError, match=r"view 'position', key 'depot'.*string.*int64"):
         service_spec(replace(parcels.use_case, views=views))
 
 
 def test_role_does_not_hide_another_request_column() -> None:
     """Feast would read `sender` where a role maps the view's `sender` to `receiver`, so that is refused."""
     swapped = Lookup("route", {"sender": "receiver", "receiver": "sender"}, name="way_back")
-    with pytest.raises(SettingsError, match=r"way_back.*Give the view's key a name of its own"):
+    with pytest.raises(SettingsError, match=r"way_back.*name of its own"):
         service_spec(replace(parcels.use_case, lookups=(*parcels.use_case.lookups, swapped)))

@@ -242,16 +242,16 @@ def test_signed_verdict_is_not_believed(run: Run) -> None:
     record = noshow_record(run, MODEL, skill=-1.0)
     good = run_checks(good_evidence(), POLICY)
     for lie in ({"verdict": "superior"}, {"verdict": "superior", "checks": good}, {"checks": ()}):
-        with pytest.raises(GateError, match="does not follow from its evidence"):
+        with pytest.raises(GateError, match="follow from its evidence"):
             verify(SigningKey.open(run).sign(record.model_copy(update=lie)), MODEL.digest, Gate.open(run))
 
 
 def test_record_of_another_model_is_refused(run: Run) -> None:
     """A good record does not lend itself to another model, nor to another city."""
-    with pytest.raises(GateError, match="it is about model"):
+    with pytest.raises(GateError, match=f"about.*{MODEL.digest[:12]}.*eeeeeeeeeeee"):
         verify(noshow_record(run, MODEL), "e" * 64, Gate.open(run))
     stranger = SigningKey.open(run).sign(noshow_record(run, MODEL).model_copy(update={"model_name": "elsewhere"}))
-    with pytest.raises(GateError, match="it is about elsewhere"):
+    with pytest.raises(GateError, match="about elsewhere"):
         verify(stranger, MODEL.digest, Gate.open(run))
 
 
@@ -281,7 +281,7 @@ def test_admission_needs_the_champion_that_serves(run: Run) -> None:
     record = noshow_record(run, MODEL, champion="b" * 64)
     admit(record, MODEL.digest, "b" * 64, None, Gate.open(run))
     for serving in ("c" * 64, None):
-        with pytest.raises(GateError, match="it compares with bbbbbbbbbbbb, but"):
+        with pytest.raises(GateError, match=rf"bbbbbbbbbbbb.* {(serving or 'nothing')[:12]} serves"):
             admit(record, MODEL.digest, serving, None, Gate.open(run))
 
 
@@ -289,7 +289,7 @@ def test_baseline_is_admitted_only_where_nothing_serves(run: Run) -> None:
     """The record without a champion is worth nothing once there is one."""
     record = noshow_record(run, MODEL)
     admit(record, MODEL.digest, None, None, Gate.open(run))
-    with pytest.raises(GateError, match="it compares with nothing, but bbbbbbbbbbbb serves"):
+    with pytest.raises(GateError, match=r"nothing.*bbbbbbbbbbbb"):
         admit(record, MODEL.digest, "b" * 64, None, Gate.open(run))
 
 
@@ -395,7 +395,7 @@ def test_halves_of_two_pairs_sign_nothing(run: Run, tmp_path: Path) -> None:
     noshow_record(elsewhere, MODEL)
     ours, theirs = (one.paths.shared_state / "keys" / "gate.pub" for one in (run, elsewhere))
     ours.write_bytes(theirs.read_bytes())
-    with pytest.raises(GateError, match=r"gate\.pub: is no half of the same pair"):
+    with pytest.raises(GateError, match=r"gate\.pub: .*pair"):
         noshow_record(run, MODEL)
     assert ours.read_bytes() == theirs.read_bytes()
 

@@ -114,7 +114,7 @@ def test_type_that_is_not_on_our_list_is_refused(tmp_path: Path) -> None:
         directory,
         lambda schema: schema.replace("ratchet.models", "subprocess").replace("BackoffBaseline", "Popen"),
     )
-    with pytest.raises(RegistryError, match=r"Untrusted types found in the file: \['subprocess.Popen'\]"):
+    with pytest.raises(RegistryError, match=r"subprocess\.Popen"):
         load(directory, use_case)
 
 
@@ -122,7 +122,7 @@ def test_booster_that_is_no_booster_is_refused(tmp_path: Path) -> None:
     """An error deep inside a library is the same clear error."""
     directory = save_noshow(noshow_candidate(), tmp_path / "model")
     rewrite_schema(directory, lambda schema: schema.replace("objective=binary", "objective=bushy"))
-    with pytest.raises(RegistryError, match="is not a model that may be loaded"):
+    with pytest.raises(RegistryError, match="not a model"):
         load(directory, use_case)
 
 
@@ -132,10 +132,10 @@ def test_truncated_or_absent_files_are_one_clear_error(name: str, tmp_path: Path
     directory = save_noshow(noshow_candidate(), tmp_path / "model")
     whole = (directory / name).read_bytes()
     (directory / name).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(RegistryError, match="is not a model that may be loaded"):
+    with pytest.raises(RegistryError, match="not a model"):
         load(directory, use_case)
     (directory / name).unlink()
-    with pytest.raises(RegistryError, match="is not a model that may be loaded"):
+    with pytest.raises(RegistryError, match="not a model"):
         load(directory, use_case)
 
 

@@ -54,7 +54,7 @@ class TestRun:
     def test_an_unknown_source_names_the_known_ones(self, tmp_path: Path) -> None:
         """A typo in source.name is found before anything is read."""
         run = noshow_project(tmp_path).with_settings(source=SourceSettings(name="clinik", path="x"))
-        with pytest.raises(SettingsError, match="source 'clinik' is none of clinic"):
+        with pytest.raises(SettingsError, match=r"source 'clinik' .*\bclinic\b"):
             Source.open(run)
 
     def test_periods_follow_one_another_and_fill_the_whole(self, tmp_path: Path) -> None:
@@ -71,10 +71,10 @@ class TestUseCase:
     @pytest.mark.parametrize(
         ("name", "message"),
         [
-            ("nowhere", r"use_case 'nowhere': there is no module use_cases\.nowhere"),
+            ("nowhere", r"'nowhere': .*use_cases\.nowhere"),
             ("tests.nowhere.city", r"there is no module tests\.nowhere\.city"),
             ("tests.support.runs", r"tests\.support\.runs declares no `use_case`"),
-            ("tests.support.renamed", r"the `use_case` of tests\.support\.renamed is named 'noshow'"),
+            ("tests.support.renamed", r"tests\.support\.renamed .*'noshow'"),
         ],
     )
     def test_a_wrong_name_says_what_is_looked_for(self, name: str, message: str) -> None:
@@ -130,8 +130,8 @@ class TestReports:
 class TestErrors:
     def test_an_error_is_one_line_that_says_what_to_do(self) -> None:
         """What, to which input, and the remedy; it also survives the way between processes."""
-        error = SourceError("is half a file", subject="month.parquet", remedy="Fetch it again")
-        assert "month.parquet: is half a file. Fetch it again." == str(error)
+        error = SourceError("is torn", subject="month.parquet", remedy="Fetch it again")
+        assert "month.parquet: is torn. Fetch it again." == str(error)
         copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
         assert (type(error), str(error)) == (type(copy), str(copy))
 

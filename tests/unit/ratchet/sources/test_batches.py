@@ -48,7 +48,7 @@ class TestCounts:
     @pytest.mark.parametrize("counted", [0, 1, 3])
     def test_rows_that_differ_from_the_source_are_refused(self, counted: int) -> None:
         """None is lost or made on the way: both numbers are named."""
-        with pytest.raises(SourceError, match=f"batch events/one: 2 rows .* {counted} that its source holds"):
+        with pytest.raises(SourceError, match=rf"batch events/one: 2 rows .*\b{counted}\b"):
             raw(event(), event(id=2), count=lambda: counted)
 
     def test_rows_that_the_source_counts_are_read(self) -> None:
@@ -103,7 +103,7 @@ class TestWrongDeliveries:
     def test_with_a_column_that_is_mostly_unreadable_are_refused(self) -> None:
         """More than half of its values: the batch is wrong, not they. Column, value and row are named."""
         wrong = event(size=float("inf"))
-        with pytest.raises(SourceError, match=r"batch events/one: column size: 2 of 3 values .*'inf' in row 2"):
+        with pytest.raises(SourceError, match=r"batch events/one: .*\bsize: 2 of 3 .*'inf' in row 2"):
             raw(event(), wrong, wrong, event(size=None))
 
     def test_half_of_a_column_is_no_column(self) -> None:
@@ -117,7 +117,7 @@ class TestWrongDeliveries:
     @pytest.mark.parametrize("batch", ["", ".hidden", "a/b", "a\\b", "a\nb", ".."])
     def test_with_a_name_that_no_file_can_have_are_refused(self, batch: str, tmp_path: Path) -> None:
         """A loader names its batches so that each can be kept in a file of that name."""
-        with pytest.raises(SourceError, match="cannot be kept in a file"):
+        with pytest.raises(SourceError, match="kept in a file"):
             batches.find(
                 Source.open(delivering(tmp_path, Batch("payments", batch, "", lambda: (SCHEMA.empty_table(), []))))
             )

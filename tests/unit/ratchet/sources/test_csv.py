@@ -23,6 +23,7 @@ from ratchet.sources.csv import csv_source
 from ratchet.sources.csv_parsing import identifier
 from ratchet.use_case.contract import INSTANT, ROW_ID, Batch, SourceTable, Unread
 from tests.support import feed
+from tests.support.messages import missing
 
 JULY = Period.between(date(2024, 7, 1), date(2024, 8, 1), "Europe/Berlin")
 SCHEMA = pa.schema({"id": pa.int64(), "amount": pa.float64(), "paid": pa.bool_(), "who": pa.string(), "at": INSTANT})
@@ -88,7 +89,7 @@ class TestRows:
         (tmp_path / "file.csv").write_text("Paid At,,Customer ID,rest\n2024-07-01,0,7,x\n", encoding="utf-8")
         table, notes = batches(tmp_path, pa.schema({"customer_id": pa.int64(), "paid_at": INSTANT}))[0].read()
         assert ["customer_id", "paid_at"] == table.column_names
-        assert ["a column without a name: dropped", "rest: dropped"] == notes
+        assert ["without a name: dropped", "rest: dropped"] == [note.removeprefix("a column ") for note in notes]
 
     @pytest.mark.parametrize("nothing", ["", "NA", "NaN", "null", "None", " ", '""'])
     def test_are_null_where_a_cell_says_nothing(self, nothing: str, tmp_path: Path) -> None:
@@ -243,12 +244,8 @@ class TestAddedColumns:
 
     def test_stand_in_the_schema(self) -> None:
         """Where they do not, the use case is wrong."""
-        with pytest.raises(SettingsError) as raised:
+        with pytest.raises(SettingsError, match=r"\bpayments: .*\bas_of, known_at, key\."):
             csv_source("payments", pa.schema({"id": pa.int64()}), timezone="UTC", scattered_by="key")
-        assert (
-            "csv source of payments: the schema lacks as_of, known_at, key. Add it to the schema that csv_source is given."
-            == str(raised.value)
-        )
 
 
 class TestRefusals:
@@ -284,16 +281,11 @@ class TestRefusals:
 
     def test_a_column_that_is_missing(self, tmp_path: Path) -> None:
         """With what there is instead."""
-        assert refusal("id,amount\n1,2\n", tmp_path) == (
-            "lacks column paid, who, at; it has id, amount. "
-            "Deliver it with that column, or take the column out of the use case's schema."
-        )
+        assert [] == missing(refusal("id,amount\n1,2\n", tmp_path), "paid, who, at;", "id, amount.", "schema")
 
     def test_two_columns_of_one_name(self, tmp_path: Path) -> None:
         """Nobody knows which is meant."""
-        assert refusal("Id,id,who\n1,2,a\n", tmp_path) == (
-            "columns 'Id' and 'id' would both be id. Rename one of them in the file."
-        )
+        assert [] == missing(refusal("Id,id,who\n1,2,a\n", tmp_path), "'Id' and 'id'", "be id")
 
     def test_a_file_without_rows(self, tmp_path: Path) -> None:
         """A header alone is nothing to learn from."""
@@ -324,16 +316,17 @@ class TestRefusals:
     def test_a_file_in_another_encoding(self, content: bytes, line: int, names: str, tmp_path: Path) -> None:
         """Text that is not UTF-8 is not guessed at: the line is named, and what the file may be."""
         (tmp_path / "file.csv").write_bytes(content)
-        with pytest.raises(SourceError, match=rf"file\.csv: cannot be read as CSV .*line {line} is not UTF-8.*{names}"):
+        with pytest.raises(SourceError, match=rf"file\.csv: .*line {line} .*UTF-8.*{names}"):
             batches(tmp_path / "file.csv", pa.schema({"who": pa.string()}))[0].read()
 
     def test_a_path_without_a_file(self, tmp_path: Path) -> None:
         """Neither a file nor a folder that has one."""
-        remedy = "Deliver a CSV file, or set source.path in params.yaml to a file or to a folder of them."
-        for path, problem in ((tmp_path, "holds no .csv file"), (tmp_path / "no.csv", "is not there")):
+        for path, word in ((tmp_path, ".csv"), (tmp_path / "no.csv", "there")):
             with pytest.raises(SourceError) as raised:
                 batches(path)
-            assert f"{path}: {problem}. {remedy}" == str(raised.value)
+            assert str(path) == raised.value.subject
+            assert [] == missing(raised.value.problem, word)
+            assert [] == missing(raised.value.remedy, "source.path", "params.yaml")
 
 
 @pytest.mark.parametrize(

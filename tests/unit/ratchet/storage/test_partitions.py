@@ -220,7 +220,7 @@ class TestAtomic:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
         try:
-            with pytest.raises(StoreError, match=r"x\.parquet: cannot be written .* Make room"):
+            with pytest.raises(StoreError, match=r"x\.parquet: .*written.*room"):
                 write_table(tmp_path / "x.parquet", numbers(*np.random.default_rng(0).random(10_000)))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -83,11 +83,8 @@ class TestFields:
     def test_of_another_type_are_refused(self) -> None:
         """There is no column for them."""
         strange = create_model("Strange", tags=(list[str], ...))
-        with pytest.raises(SettingsError) as raised:
+        with pytest.raises(SettingsError, match=r"'tags': .*list\[str\].*str, int, float, bool or AwareDatetime"):
             schema_of(strange)
-        assert str(raised.value) == (
-            "request field 'tags': is a list[str]. Make it str, int, float, bool or AwareDatetime."
-        )
 
     def test_may_be_given_many_to_a_line(self) -> None:
         """As a class of one line a field would declare them."""

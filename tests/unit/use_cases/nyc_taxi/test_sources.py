@@ -11,6 +11,7 @@ import pytest
 from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError, SourceError
 from ratchet.use_case.contract import Batch, Unread
+from tests.support.messages import missing
 from tests.support.taxi import between, deliver_month, deliver_reference, delivered
 from use_cases.nyc_taxi.sources import tlc
 from use_cases.nyc_taxi.tables import WEATHER, ZONES
@@ -71,14 +72,14 @@ class TestDeliveries:
 
     def test_a_mistyped_option_names_its_neighbour(self, folder: Path) -> None:
         """Options are settings, too."""
-        with pytest.raises(SettingsError, match=r"refrence: unknown key \(did you mean 'reference'"):
+        with pytest.raises(SettingsError, match=r"refrence: .*'reference'"):
             read(folder, refrence="elsewhere")
 
 
 class TestErrors:
     def test_a_missing_folder(self, tmp_path: Path) -> None:
         """Is named."""
-        with pytest.raises(SourceError, match=r"nowhere: there is no such folder.*Put green_tripdata_2023-03"):
+        with pytest.raises(SourceError, match=r"nowhere: .*folder.*green_tripdata_2023-03"):
             read(tmp_path / "nowhere")
 
     def test_a_missing_month_before_any_other_is_read(self, folder: Path) -> None:
@@ -96,7 +97,7 @@ class TestErrors:
         """Parquet ends with its index: without it there is nothing to trust."""
         path = folder / "green_tripdata_2023-03.parquet"
         path.write_bytes(path.read_bytes()[:-100])
-        with pytest.raises(SourceError, match=r"2023-03\.parquet: cannot be read as Parquet"):
+        with pytest.raises(SourceError, match=r"2023-03\.parquet: .*Parquet"):
             read(folder)["trips", "2023-03"].read()
 
     def test_a_month_damaged_inside_is_never_half_read(self, folder: Path) -> None:
@@ -107,7 +108,7 @@ class TestErrors:
         start = column.data_page_offset
         content[start : start + 64] = b"\xff" * 64
         path.write_bytes(content)
-        with pytest.raises(SourceError, match="cannot be read as Parquet"):
+        with pytest.raises(SourceError, match=r"2023-03\.parquet: .*Parquet"):
             read(folder)["trips", "2023-03"].read()
 
     def test_weather_that_ends_before_the_period(self, folder: Path) -> None:
@@ -134,7 +135,7 @@ class TestErrors:
         """It is of no month, and so none is read without it: the file, the row and the value."""
         days = folder.parent / "ref" / "central_park_weather.csv"
         days.write_text(days.read_text().replace("2023-02-28", "2023-02-30"))
-        with pytest.raises(SourceError, match=r"central_park_weather\.csv: column DATE, row 1 .*'2023-02-30'"):
+        with pytest.raises(SourceError, match=r"central_park_weather\.csv: column DATE.*row 1 .*'2023-02-30'"):
             read(folder)["weather", "2023-03"].read()
 
     def test_a_quote_that_swallows_reference_rows(self, folder: Path) -> None:
@@ -152,11 +153,8 @@ class TestReference:
         assert ZONES == table.schema
         assert [194.0, 194.0, 189.5, None] == table["x_miles"].to_pylist()
         assert [39.5, 39.5, 43.25, None] == table["y_miles"].to_pylist()
-        assert [
-            "position of [56]: the mean of its rows",
-            "position of [57]: that of the zone of the same name",
-            "position of [264]: unknown",
-        ] == notes
+        names = ("[56]: the mean", "[57]: that", "[264]: unknown")
+        assert [[]] * 3 == [missing(note, name) for note, name in zip(notes, names, strict=True)]
 
     def test_a_day_of_weather_is_known_at_the_next_midnight(self, folder: Path) -> None:
         """Local midnights, in UTC."""
