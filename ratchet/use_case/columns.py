@@ -7,4 +7,4 @@ REQUEST_ID = "request_id"
 LABEL_KNOWN_AT = "label_known_at"
 LABEL_COLUMNS = ("label", LABEL_KNOWN_AT)
 UPCOMING = "upcoming_rows"
-"""What the online store keeps beside a view's features."""
+"""A column that only the online store has, in addition to a view's features."""
