@@ -1,4 +1,4 @@
-"""Which code a result follows from.
+"""Which code a result depends on.
 
-git → the commit that is checked out, or another one · code_digest → the modules and libraries that a step follows from
+git → the commit that is checked out, or another one · code_digest → the modules and libraries that a step depends on
 """

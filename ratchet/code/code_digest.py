@@ -1,9 +1,10 @@
-"""Which code a result follows from: the modules of ours that a step's module imports, and the versions of the libraries.
+"""Which code a result depends on: those of our modules that a step's module imports, and the versions of the libraries.
 
-Modules are found in syntax trees, without importing any: all that a module imports, also inside its functions, and all
-that it names as text for somebody else to import, such as `"ratchet.feature_store.feast_offline_store.AsofOfflineStore"`.
-What is imported for type checkers alone does not count. A module counts by its syntax: layout, comments, docstrings and
-annotations of functions change nothing. A library counts by its version.
+Modules are found in syntax trees, without importing any. A module depends on every module that it imports, also inside
+functions, and on every module that it names in a text, such as
+`"ratchet.feature_store.feast_offline_store.AsofOfflineStore"`, which Feast imports. Imports for type checkers do not count.
+A module counts by its syntax: layout, comments, docstrings and annotations of functions change nothing. A library counts by
+its version.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ _DISTRIBUTIONS = {
     "sklearn": ("scikit-learn",),
     "yaml": ("PyYAML",),
 }
-"""Import name → the distributions behind it, where that is not the one of its name; engines are only imported by them."""
+"""Import name → its distributions, if they have other names. Engines are listed, too: only these libraries import them."""
 _INSTALLED = {"site-packages", "dist-packages"}
 _MODULE_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+(:\w+)?")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A module's file, taken apart: the digest of its syntax, the names that it imports, and those that it has as text."""
+    """A module's file, parsed: the digest of its syntax, the names that it imports, and the module names in its texts."""
 
     digest: str
     imports: frozenset[str]
@@ -43,9 +44,9 @@ class Source:
 
 @cache
 def code_digest(*modules: str) -> str:
-    """Changes with any module of ours that `modules` follow from, and with the version of any library that these import.
+    """Changes with any of our modules that `modules` depend on, and with the version of any library that these import.
 
-    Take it where a module is imported, not when it runs: a file that was edited since is not the code that runs.
+    Call it when a module is imported, not when it runs: a file that was edited after the import is not the running code.
     """
     found = closure(*modules)
     sources = {name: _source(name, file) for name, file in found.items()}
@@ -56,10 +57,10 @@ def code_digest(*modules: str) -> str:
 
 
 def closure(*modules: str) -> dict[str, Path]:
-    """Every module of ours that `modules` follow from → its file. Raises ModuleNotFoundError where one of them has none.
+    """Each of our modules that `modules` depend on → its file. Raises ModuleNotFoundError if one of `modules` has no file.
 
-    Ours are the packages of `modules`, and all others that were not installed. Of a package that is only on the way to a
-    module, `__init__.py` counts, but not what that imports.
+    Our modules are those in the packages of `modules`, and in any package that is not installed. If a package only contains
+    a module that is needed, its `__init__.py` counts, but not what that imports.
     """
     packages = frozenset(name.partition(".")[0] for name in (*modules, __name__))
     found: dict[str, Path] = {}
@@ -73,14 +74,14 @@ def closure(*modules: str) -> dict[str, Path]:
             waiting += [*source.imports, *source.texts]
     missing = [name for name in modules if name not in found]
     if missing:
-        raise ModuleNotFoundError(f"no file of ours holds {', '.join(missing)}")
+        raise ModuleNotFoundError(f"none of our files is the module {', '.join(missing)}")
     return found
 
 
 def source_of(name: str, package: str) -> tuple[str, Source] | None:
-    """The module of ours that a dotted name leads to, with its source: `a.b.C` leads to `a.b`. None where there is none.
+    """The one of our modules that a dotted name is in, with its source: `a.b.C` is in `a.b`. None if there is no such module.
 
-    Ours are `package`, this one, and all others that were not installed. An extension module has no source.
+    Our modules are those of `package`, of this package, and of any that is not installed. An extension module has no source.
     """
     files = _files(name, frozenset({package, __name__.partition(".")[0]}))
     if not files:
@@ -90,7 +91,7 @@ def source_of(name: str, package: str) -> tuple[str, Source] | None:
 
 
 def _files(name: str, packages: frozenset[str]) -> dict[str, Path]:
-    """The modules of ours on the way to a dotted name, each with its file: `a.b.C` leads through `a` to `a.b`."""
+    """The ones of our modules that a dotted name leads through, each with its file: `a.b.C` leads through `a` and `a.b`."""
     top, *_ = parts = name.split(".")
     folder = _folder(top)
     if folder is None or (_INSTALLED & {*folder.parts} and top not in packages):
@@ -101,7 +102,7 @@ def _files(name: str, packages: frozenset[str]) -> dict[str, Path]:
 
 
 def _file(name: str, folder: Path) -> Path | None:
-    """The file that a module was imported from or, where it was not, the one in the folder from which it would be."""
+    """The file that a module was imported from or, if it was not imported yet, would be imported from."""
     imported = getattr(sys.modules.get(name), "__file__", None)
     return Path(imported) if imported else _unimported(folder.joinpath(*name.split(".")))
 
@@ -113,15 +114,15 @@ def _unimported(place: Path) -> Path | None:
 
 @cache
 def _folder(top: str) -> Path | None:
-    """The folder from which a package is imported; None for the standard library's, and for what is not there.
+    """The folder from which a package is imported; None for the standard library, and for a package that is not found.
 
-    The inside of a package is no such folder: who runs a file of it by its path, as Prefect does, may import from there.
+    A folder inside a package does not count, although Prefect, which runs a file by its path, can import from there.
     """
     if top in sys.stdlib_module_names:
         return None
     try:
         spec = find_spec(top)
-    except ValueError:  # made by hand, not imported
+    except ValueError:  # a module object that code made, without an import
         return None
     places = [*(spec.submodule_search_locations or ()), spec.origin] if spec else []
     folder = Path(places[0]).parent if places and places[0] else None
@@ -129,11 +130,11 @@ def _folder(top: str) -> Path | None:
 
 
 def _source(name: str, file: Path) -> Source:
-    return _taken_apart(file.read_bytes(), name if file.name == "__init__.py" else name.rpartition(".")[0])
+    return _parsed(file.read_bytes(), name if file.name == "__init__.py" else name.rpartition(".")[0])
 
 
 @cache
-def _taken_apart(text: bytes, package: str) -> Source:
+def _parsed(text: bytes, package: str) -> Source:
     tree = ast.parse(text)
     nodes = list(_running(tree))
     texts = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
@@ -145,7 +146,7 @@ def _taken_apart(text: bytes, package: str) -> Source:
 
 
 def _running(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node but those that only type checkers read."""
+    """Every node, except those that only type checkers read."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()
@@ -164,8 +165,8 @@ def _imported(node: ast.AST, package: str) -> list[str]:
 
 @cache
 def _versions(library: str) -> list[tuple[str, str]]:
-    """The distributions behind an import name and their versions; none where it is not installed."""
+    """The distributions of an import name and their versions; empty if the library is not installed."""
     try:
         return [(name, version(name)) for name in _DISTRIBUTIONS.get(library, (library,))]
-    except PackageNotFoundError:  # then it has a name of its own, which takes longer to find
+    except PackageNotFoundError:  # its distribution has another name, which takes longer to find
         return [(name, version(name)) for name in packages_distributions().get(library, ())]

@@ -1,4 +1,4 @@
-"""Which code: git's name of a commit, what differs from it, and the files of an earlier one."""
+"""The version of the code: the commit that is checked out, changes since then, and the files of another commit."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pathlib import Path
 from ratchet.core.errors import VersionError
 
 LOCK_FILE = "dvc.lock"
-"""Where DVC writes what each stage read and wrote; it changes with the data, not with the code."""
+"""The file in which DVC records what each stage read and wrote. It changes with the data, not with the code."""
 _EXPERIMENT = "DVC_EXP_NAME"
-"""What `dvc exp run` sets for the stages that it runs."""
+"""The environment variable that `dvc exp run` sets for its stages."""
 
 
 @dataclass(frozen=True)
 class CodeVersion:
-    """The commit that is checked out (None without git), whether the files differ from it, and the name of the DVC
-    experiment that runs (None outside `dvc exp run`)."""
+    """The commit that is checked out (None without git), whether files differ from it, and the name of the DVC experiment
+    that is running (None outside `dvc exp run`)."""
 
     commit: str | None
     dirty: bool
@@ -29,7 +29,7 @@ class CodeVersion:
 
 
 def code_version(root: Path) -> CodeVersion:
-    """The commit of a checkout. Files that git neither tracks nor ignores make it dirty too: they may be imported."""
+    """The version of a checkout. Files that git neither tracks nor ignores make it dirty, too: the code may import them."""
     commit = git(root, "rev-parse", "--verify", "HEAD")
     changes = git(root, "status", "--porcelain", "--", ".", f":(exclude,glob)**/{LOCK_FILE}")
     return CodeVersion(commit, dirty=commit is None or changes != "", experiment=os.environ.get(_EXPERIMENT) or None)
@@ -37,9 +37,9 @@ def code_version(root: Path) -> CodeVersion:
 
 @contextmanager
 def checked_out(root: Path, commit: str, folder: Path) -> Iterator[None]:
-    """While the block runs, `folder` holds the files of a commit and nothing else, whatever a killed run left there.
+    """While the block runs, `folder` holds the files of a commit and nothing else, even if a killed run left files there.
 
-    The caller keeps others out of the folder: it belongs to a use case, as does `alone`. Raises VersionError where git cannot.
+    The caller makes sure that no other process uses the folder. Raises VersionError if git cannot check the commit out.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_worktree(root, folder)
@@ -55,13 +55,13 @@ def checked_out(root: Path, commit: str, folder: Path) -> Iterator[None]:
 
 
 def _remove_worktree(root: Path, folder: Path) -> None:
-    """Deletes the files first so that git drops the worktree without prompting, and forces it twice: it may be locked."""
+    """Deletes the files first so that git drops the worktree without prompting; `--force` twice also removes a locked one."""
     shutil.rmtree(folder, ignore_errors=True)
     git(root, "worktree", "remove", "--force", "--force", str(folder))
 
 
 def git(root: Path, *arguments: str) -> str | None:
-    """The answer of git about this folder and none above it; None where there is no git or no repository."""
+    """The output of git for the repository at `root` (none above it); None if the command fails or git is not installed."""
     environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(root.parent)}
     try:
         command = ["git", *arguments]

@@ -17,21 +17,21 @@ import numpy as np
 import numpy.typing as npt
 
 Instants = npt.NDArray[Any]
-"""datetime64[us], or timedelta64[us] where it says so."""
+"""An array of datetime64[us], or of timedelta64[us] for offsets."""
 TICK = timedelta(microseconds=1)
-"""The least difference between two stored instants."""
+"""The smallest difference between two stored instants."""
 FIRST, END = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-"""Rows are about times strictly between these: online stores keep none before, and no zone's offsets are known after."""
+"""Every row's times lie strictly between these: online stores keep none before, and no zone's offsets are known after."""
 _THURSDAY = 3  # the weekday of 1970-01-01
 
 
 def midnight(day: date) -> datetime:
-    """When a UTC date begins."""
+    """The instant at which a UTC date begins."""
     return datetime.combine(day, time(), UTC)
 
 
 class Clock(Protocol):
-    """Where a step learns what time it is; tests and the replay turn it by hand."""
+    """The current time, as a step sees it; tests set it."""
 
     def now(self) -> datetime: ...
 
@@ -45,7 +45,7 @@ class SystemClock:
 
 @dataclass(frozen=True)
 class FixedClock:
-    """A clock that stands at one instant."""
+    """A clock that always shows the same instant."""
 
     at: datetime
 
@@ -118,7 +118,7 @@ def calendar(instants: Instants, timezone: str) -> dict[str, npt.NDArray[np.floa
 
 
 def utc_time(wall_clock: Instants, timezone: str) -> Instants:
-    """UTC instants of naive local times: an ambiguous time is its first occurrence, a nonexistent one NaT."""
+    """UTC instants of naive local times. An ambiguous time becomes its first occurrence, a nonexistent one NaT."""
     starts, offsets = _transitions(timezone)
     local = wall_clock.astype("datetime64[us]")
     after = np.clip(np.searchsorted(starts + offsets, local, side="right") - 1, 0, None)

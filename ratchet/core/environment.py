@@ -1,4 +1,4 @@
-"""What the process's environment says (RATCHET_*): where things are kept, and what a step may use."""
+"""Settings from environment variables (RATCHET_*): where the stores are, and how much a step may use."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ ENVIRONMENT_PREFIX = "RATCHET_"
 
 
 class Environment(Frozen):
-    """Where things are kept: an empty value means the embedded default under state/.
+    """Where the stores are, and how much a step may use. An empty address means the embedded default under state/.
 
-    `notify_url` is a webhook that is told of failed flow runs; without one nobody is.
+    `notify_url` is a webhook to which failed flow runs are reported. If it is empty, they are reported nowhere.
     """
 
     tracking_uri: str = ""
@@ -30,7 +30,7 @@ class Environment(Frozen):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Environment:
-        """RATCHET_TRACKING_URI and the like. Raises SettingsError for a name that is no setting."""
+        """Read RATCHET_TRACKING_URI and the like. Raises SettingsError for an unknown name or a wrong value."""
         given = {
             name.removeprefix(ENVIRONMENT_PREFIX).lower(): value
             for name, value in environment.items()

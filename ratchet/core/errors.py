@@ -4,15 +4,15 @@ RatchetError
 ├── SettingsError      params.yaml, an environment variable or a use case's declaration is wrong
 ├── SourceError        a delivered file or feed cannot be read as its table
 ├── DataError          rows or tables break a rule that no quarantine can fix
-├── StoreError         the feature store or the prediction log is absent, or does not hold what is asked of it
+├── StoreError         the feature store or the prediction log is absent, or does not hold what was asked for
 ├── RegistryError      the model registry is absent, or holds no model that may be used
-├── UnavailableError   a database, a disk or a server does not answer: what it holds is not known, and may be by the next try
+├── UnavailableError   a database, a disk or a server does not answer; another attempt may succeed
 │   ├── StoreUnavailableError     (a StoreError, too)
 │   └── RegistryUnavailableError  (a RegistryError, too)
 ├── GateError          evidence or a gate record is missing, edited, or about something else
 │   └── OtherFeaturesError        a model was trained on features that this code does not compute
 ├── VersionError       git or DVC cannot name or restore a version
-└── RequestError       a caller's request is not one that the use case can answer
+└── RequestError       the use case cannot answer a caller's request
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class DataError(RatchetError):
 
 
 class StoreError(RatchetError):
-    """The feature store or the prediction log is absent, or does not hold what is asked of it."""
+    """The feature store or the prediction log is absent, or does not hold what was asked for."""
 
 
 class RegistryError(RatchetError):
@@ -67,7 +67,7 @@ class OtherFeaturesError(GateError):
 
 
 class UnavailableError(RatchetError):
-    """A database, a disk or a server does not answer: what it holds is not known, and may be by the next try."""
+    """A database, a disk or a server does not answer, so that its content is unknown. Another attempt may succeed."""
 
 
 class StoreUnavailableError(StoreError, UnavailableError):
@@ -83,4 +83,4 @@ class VersionError(RatchetError):
 
 
 class RequestError(RatchetError):
-    """A caller's request is not one that the use case can answer; `subject` names the field."""
+    """The use case cannot answer a caller's request; `subject` names the field."""

@@ -1,4 +1,4 @@
-"""Where everything of a checkout lies."""
+"""The files and folders of a checkout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ratchet.core.scope import Scope
 
 @dataclass(frozen=True)
 class Paths:
-    """The files and folders of a scope in the checkout at `root`; none of them need be there."""
+    """The files and folders of a scope in the checkout at `root`; they need not exist."""
 
     root: Path
     scope: Scope
@@ -41,17 +41,17 @@ class Paths:
 
     @property
     def dataset(self) -> Path:
-        """dataset/: the rows that a training run fits and judges on, frozen."""
+        """dataset/: the frozen rows on which a training run fits and judges models."""
         return self.data / "dataset"
 
     @property
     def evaluation(self) -> Path:
-        """evaluation/: what else `evaluate` needs of the features, frozen beside the dataset."""
+        """evaluation/: what else `evaluate` needs from the feature store, frozen together with the dataset."""
         return self.data / "evaluation"
 
     @property
     def models(self) -> Path:
-        """models/baseline/ and models/candidate/, before the registry has them."""
+        """models/baseline/ and models/candidate/: trained models, before they are registered."""
         return self.data / "models"
 
     @property
@@ -70,7 +70,7 @@ class Paths:
 
     @property
     def shared_reports(self) -> Path:
-        """Reports of whichever use case was summarised last."""
+        """Reports of the use case that was summarised last."""
         return self.root / "reports"
 
     @property
@@ -105,7 +105,7 @@ class Paths:
 
     @property
     def requested_file(self) -> Path:
-        """Which version people ask for that does not serve yet: written by the sensors, read by DVC for reconcile."""
+        """The requested version, if it does not serve yet: written by the sensors, read by DVC for reconcile."""
         return self.shared_state / "sensors" / f"{self.scope.namespace}.requested.json"
 
     @property

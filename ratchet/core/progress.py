@@ -1,6 +1,6 @@
-"""How far a long step has got: on a terminal one line that is updated, elsewhere a line now and then.
+"""The progress of a long step: on a terminal one line that is updated, elsewhere a new line from time to time.
 
-Steps report; only the commands that a person waits for show it. In a flow or a test nothing is shown.
+Every step reports its progress. Only commands that a person waits for show it; flows and tests show nothing.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _SHOW: ContextVar[Callable[[str], None] | None] = ContextVar("show", default=Non
 _PAUSE_ON_TERMINAL, _PAUSE_ELSEWHERE = 0.1, 15.0
 """Seconds between two updates."""
 _START_OF_LINE = "\r\x1b[K"
-"""Back to the start of a terminal's line, which becomes empty."""
+"""Moves to the start of a terminal's line and empties the line."""
 
 
 def report(what: str, done: int, total: int | None = None) -> None:
-    """Show that `done` of `total` (None where nobody knows how many) have been dealt with."""
+    """Show that `done` of `total` (None if it is unknown) have been processed."""
     show = _SHOW.get()
     if show:
         show(f"{what}: {done:,}" if total is None else f"{what}: {done:,} of {total:,}")
 
 
 def counted(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
-    """The items, each reported once the next one is asked for."""
+    """Yield the items, and report each when the next one is requested."""
     report(what, 0, total)
     for done, item in enumerate(items, 1):
         yield item
@@ -40,7 +40,7 @@ def counted(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
 def show_progress(
     name: str, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[None]:
-    """Show what is reported while the block runs, under a name, on `stream` (default: stderr). `clock` gives seconds."""
+    """Show what is reported while the block runs, after `name`, on `stream` (default: stderr). `clock` returns seconds."""
     line = _Line(name, stream or sys.stderr, clock)
     token = _SHOW.set(line.show)
     try:

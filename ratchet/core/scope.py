@@ -1,4 +1,4 @@
-"""What belongs together: one use case, fed by one source."""
+"""A scope: one use case with one source of its data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Scope:
-    """A use case of params.yaml and the source that feeds it. Whatever is kept carries both names, so that two never mix."""
+    """A use case of params.yaml and the source of its data. Everything is stored under both names, so that scopes never mix."""
 
     use_case: str
     source: str

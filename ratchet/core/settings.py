@@ -17,20 +17,20 @@ from ratchet.core.text import closest
 
 PARAMS_FILE = "params.yaml"
 WATCHED = ("source", "periods", "training", "gate", "drift")
-"""What every section of params.yaml has, because dvc.yaml names it."""
+"""Keys that every section of params.yaml must have, because dvc.yaml names them."""
 BLOCKS = {"day": timedelta(days=1), "week": timedelta(weeks=1)}
-"""Blocks of the bootstrap that are local time; any other is a column."""
+"""Blocks of the bootstrap in local time; any other block is a column."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
 class Frozen(BaseModel):
-    """Settings do not change, and know all their keys."""
+    """Settings that cannot change and refuse unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SourceSettings(Frozen):
-    """The active source: its name in the use case, where it reads from, and what else it takes."""
+    """The active source: its name in the use case, the path that it reads from, and its other options."""
 
     name: str
     path: str
@@ -38,7 +38,7 @@ class SourceSettings(Frozen):
 
 
 class Periods(Frozen):
-    """Local days, each period up to the next: train | early stopping | holdout | fresh | end."""
+    """The local day on which each period begins: train (`start`), early stopping, holdout, and fresh up to `end`."""
 
     start: date
     early_stopping: date
@@ -55,7 +55,7 @@ class Periods(Frozen):
 
 
 class TrainingSettings(Frozen):
-    """How a candidate is fitted. `lightgbm` goes to the estimator as it is."""
+    """How a candidate is fitted. `lightgbm` is passed to the estimator unchanged."""
 
     seed: int = 7
     early_stopping_rounds: int = Field(50, ge=1)
@@ -63,15 +63,14 @@ class TrainingSettings(Frozen):
 
 
 class GateSettings(Frozen):
-    """By what a candidate is judged. Skill is 1 − error(candidate) / error(reference), on the same rows.
+    """The bounds by which a candidate is judged. Skill is 1 − error(candidate) / error(reference), on the same rows.
 
-    `slices` are columns by whose values quality is judged apart. `block` is what the bootstrap resamples: local days or weeks,
-    or the values of a column.
+    `slices` are columns: quality is also judged separately for each of their values. `block` is what the bootstrap resamples:
+    local days or weeks, or the values of a column.
 
-    `min_label_coverage` is the least share of the holdout's requests that have a label: those whose outcome is known sooner
-    are no fair sample of all.
-    Of probabilities are asked, beside skill: at most `max_calibration_error`, and an AUC at most `max_auc_loss` below the
-    reference's.
+    `min_label_coverage` is the smallest share of the holdout's requests that must have a label: requests whose outcome is
+    known early are not a fair sample. Probabilities must also have a calibration error of at most `max_calibration_error`,
+    and an AUC that is at most `max_auc_loss` below the reference's.
     """
 
     slices: tuple[str, ...] = ()
@@ -92,7 +91,10 @@ class GateSettings(Frozen):
 
 
 class DriftSettings(Frozen):
-    """Population stability index per column against the training reference; a share of drifted columns is drift."""
+    """A column drifts if its population stability index against the training reference reaches `column_threshold`.
+
+    The window drifts if the share of such columns reaches `share_threshold`, or the prediction drifts.
+    """
 
     column_threshold: float = Field(0.2, gt=0.0)
     share_threshold: float = Field(0.3, gt=0.0, le=1.0)
@@ -107,7 +109,7 @@ class DriftSettings(Frozen):
 
 
 class Schedules(Frozen):
-    """When Prefect runs each flow of a use case: cron, in UTC."""
+    """When Prefect runs each flow of a use case, as cron expressions in UTC."""
 
     feature: str = "5 * * * *"
     training: str = "35 2 * * *"
@@ -115,7 +117,7 @@ class Schedules(Frozen):
 
 
 class Settings(Frozen):
-    """What params.yaml decides for one use case."""
+    """The settings of one use case in params.yaml."""
 
     use_case: str
     source: SourceSettings
@@ -131,7 +133,7 @@ class Settings(Frozen):
 
     @classmethod
     def load(cls, path: Path, use_case: str | None = None) -> Settings:
-        """A use case's settings from params.yaml: of the one that it selects, or of another. Raises SettingsError."""
+        """The settings of `use_case` (default: the one that params.yaml selects). Raises SettingsError."""
         params = Params.load(path)
         name = use_case or params.use_case
         if name not in params.use_cases:
@@ -147,20 +149,20 @@ class Settings(Frozen):
             raise SettingsError(
                 f"use_cases.{name} lacks {', '.join(missing)}",
                 subject=str(path),
-                remedy="Write it out, if only as {}: dvc.yaml watches it",
+                remedy="Add it, at least as {}: dvc.yaml watches it",
             )
         return parse(cls, {**section, "use_case": name}, str(path), within=f"use_cases.{name}.")
 
 
 class Params(Frozen):
-    """params.yaml: a section for each use case of the checkout, and the one that commands speak of."""
+    """params.yaml: a section for each use case of the checkout, and the use case that commands select by default."""
 
     use_case: str
     use_cases: dict[str, dict[str, Any]]
 
     @classmethod
     def load(cls, path: Path) -> Params:
-        """Raises SettingsError. The sections are read as they are used, by Settings."""
+        """Raises SettingsError. `Settings.load` checks the sections."""
         try:
             raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
@@ -182,9 +184,9 @@ def parse(
     within: str = "",
     spelled: Callable[[str], str] = lambda name: name,
 ) -> Model:
-    """Validate `raw`, or raise a SettingsError that lists each wrong key with its neighbours.
+    """Validate `raw`, or raise a SettingsError that lists each wrong key with the known ones.
 
-    `within` is where in the subject the keys are, and `spelled` how they are written there.
+    `within` is the prefix of the keys in the subject, and `spelled` returns a key as it is written there.
     """
     try:
         return model.model_validate(raw)

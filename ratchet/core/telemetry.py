@@ -1,7 +1,6 @@
-"""No telemetry, no log lines that repeat an error, no step that waits for a network that is not there, and no thread that spins
-while it waits for another.
+"""Environment variables against telemetry, log lines that repeat an error, long waits for an absent network, and busy waiting.
 
-Import this before any of the libraries it speaks to: most read their switch when they are imported.
+Call `disable_telemetry` before you import one of these libraries: most read their variable when they are imported.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ QUIET = {
     "DO_NOT_TRACK": "true",
     "BENTOML_DO_NOT_TRACK": "True",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # what it logs it also raises
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # it raises every error that it logs
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -23,12 +22,12 @@ QUIET = {
     "GX_ANALYTICS_ENABLED": "false",
     "FEAST_USAGE": "False",
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
-    "OPENBLAS_NUM_THREADS": "1",  # matrices here are small: on cores that others use too, a solve took 200 times as long
-    "OMP_WAIT_POLICY": "PASSIVE",  # LightGBM on cores that others use too: fitting took 20 times as long without it
+    "OPENBLAS_NUM_THREADS": "1",  # with more threads, on busy cores, solving a small system took 200 times as long
+    "OMP_WAIT_POLICY": "PASSIVE",  # without it, on busy cores, LightGBM took 20 times as long to fit
 }
 
 
 def disable_telemetry() -> None:
-    """Switch telemetry off for this process and its children, whatever was set before."""
+    """Switch telemetry off for this process and its children, even if it was switched on before."""
     os.environ.update(QUIET)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.CRITICAL)  # it logs each attempt to reach a server

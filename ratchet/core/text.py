@@ -1,4 +1,4 @@
-"""Durations and names as people write them: parsed, formatted, and the nearest one suggested where none is right."""
+"""Durations, counts and names as people write them: parsing, formatting, and suggestions for a misspelt name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def parse_duration(text: str) -> timedelta | None:
-    """A whole number and its unit, such as `90s`, `15m`, `24h` or `7d`; None where it is something else."""
+    """A whole number and its unit, such as `90s`, `15m`, `24h` or `7d`; None for any other text."""
     found = _DURATION.fullmatch(text)
     return timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else None
 
@@ -30,11 +30,11 @@ def count_of(count: int, thing: str, things: str = "") -> str:
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like this one, if one is."""
+    """The known name that is most similar to this one; None if none is similar."""
     return next(iter(difflib.get_close_matches(name, sorted(known), n=1)), None)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` (did you mean 'x'?)`, or nothing where no known name is like this one."""
+    """` (did you mean 'x'?)`, or an empty text if no known name is similar."""
     found = closest(name, known)
     return f" (did you mean {found!r}?)" if found else ""

@@ -2,5 +2,5 @@
 
 feature_store → the door · definitions → a use case as Feast objects · reads → as of a time, offline and online
 point_in_time_join → the join as SQL · feast_offline_store → Feast's class around it · feast_import → how Feast is imported
-online_store, online_sqlite → which online stores there are · upcoming_rows → rows that are known to come
+online_store, online_sqlite → the online stores · upcoming_rows → future rows that follow from what is known now
 """

@@ -1,4 +1,4 @@
-"""What Feast knows of a use case: entities, feature views and one feature service, derived from its declaration."""
+"""A use case as Feast objects: entities, feature views and one feature service, derived from its declaration."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ REMEDY = "Run `ratchet stage materialize`"
 
 
 def feast_project(scope: Scope) -> str:
-    """The name of its Feast project."""
+    """The name of a scope's Feast project."""
     return scope.namespace.replace("-", "_")
 
 
 def repo_config(features: FeatureStore, *, create: bool = False) -> feast.RepoConfig:
-    """Where Feast keeps what. Unless it may `create` them, the registry's tables must be there."""
+    """Feast's configuration. Unless `create`, the registry's tables must exist."""
     settings = _settings(features, create=create)
     settings["registry"]["schema_mode"] = "auto" if create else "verify"
     return feast_module().RepoConfig(**settings, repo_path=features.repo)
 
 
 def definitions(features: FeatureStore) -> dict[str, Any]:
-    """Every Feast object of the active use case, by a name that is unique among them."""
+    """Every Feast object of the active use case, under a unique name."""
     spec = service_spec(features.use_case)
     entities = _entities(features.use_case, spec)
     views = {
@@ -74,7 +74,7 @@ def definitions(features: FeatureStore) -> dict[str, Any]:
 
 
 def apply(features: FeatureStore) -> None:
-    """Make the registry hold exactly the active use case's definitions, and the online store their tables."""
+    """Make the registry hold exactly the active use case's definitions, and create their tables in the online store."""
     features.databases.mkdir(parents=True, exist_ok=True)
     with atomic(features.repo / "feature_store.yaml") as temporary:
         temporary.touch(mode=0o600)  # a registry's address may hold its password
@@ -87,7 +87,7 @@ def apply(features: FeatureStore) -> None:
 
 @contextmanager
 def databases(features: FeatureStore) -> Iterator[None]:
-    """Raises StoreError where the database of the registry or of the online store does not do what the block asks of it."""
+    """Raises StoreUnavailableError if the database of the registry or of the online store fails while the block runs."""
     from sqlalchemy.exc import SQLAlchemyError
 
     online = online_store(features.environment, features.databases)
@@ -95,7 +95,7 @@ def databases(features: FeatureStore) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         is_named = features.environment.feast_registry
-        room = f"See that {features.databases} has room and can be written, and run again"
+        room = f"Check that {features.databases} has room and can be written, and run again"
         remedy = "Start its database, or correct RATCHET_FEAST_REGISTRY" if is_named else room
         raise _unavailable(error, "feature registry", remedy) from error
     except online.errors as error:
@@ -108,7 +108,7 @@ def _unavailable(error: Exception, subject: str, remedy: str) -> StoreUnavailabl
 
 
 def open_store(features: FeatureStore) -> feast.FeatureStore:
-    """The applied feature store. Raises StoreError where the registry is absent or lacks the active feature service."""
+    """The applied feature store. Raises StoreError if the registry is absent or lacks the active feature service."""
     registry = _registry_path(features)
     if registry and not (features.environment.feast_registry or registry.exists()):
         raise StoreUnavailableError("is not there", subject=f"feature registry {registry}", remedy=REMEDY)
@@ -118,7 +118,7 @@ def open_store(features: FeatureStore) -> feast.FeatureStore:
 
 
 def feature_service(store: feast.FeatureStore, spec: ServiceSpec) -> feast.FeatureService:
-    """The registered feature service. Raises StoreError where it was never applied."""
+    """The registered feature service. Raises StoreError if it was never applied."""
     from feast.errors import FeatureServiceNotFoundException
 
     try:
@@ -155,7 +155,7 @@ def _from_repo(features: FeatureStore, directory: Path) -> Path:
 
 
 def _settings(features: FeatureStore, *, create: bool = False) -> dict[str, Any]:
-    """What feature_store.yaml says."""
+    """The content of feature_store.yaml."""
     environment, path = features.environment, _registry_path(features)
     return {
         "project": feast_project(features.scope),
@@ -203,7 +203,7 @@ def _role(view: feast.FeatureView, lookup: Lookup) -> feast.FeatureView:
 
 
 def _entities(use_case: UseCase, spec: ServiceSpec) -> dict[str, feast.Entity]:
-    """Key → its entity: those of the views, and the request."""
+    """Key → its entity, for the keys of the views and for the request's id."""
     kinds = {key: spec.schemas[view.name].field(key).type for view in use_case.views for key in view.keys}
     entity = feast_module().Entity
     return {
@@ -213,7 +213,7 @@ def _entities(use_case: UseCase, spec: ServiceSpec) -> dict[str, feast.Entity]:
 
 
 def _dtype(kind: pa.DataType) -> Any:
-    """The Feast type of a column in one of the types that expressions are cast to."""
+    """The Feast type of a column; expressions are cast to these few types."""
     from feast import types
 
     known = {"int64": types.Int64, "double": types.Float64, "bool": types.Bool, "string": types.String}

@@ -1,4 +1,4 @@
-"""Import Feast through here: half its start-up time is spent instrumenting."""
+"""The import of Feast, without the instrumentation that takes half of its start-up time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def feast_module() -> ModuleType:
     instrument = typeguard.typechecked
     typeguard.typechecked = _leave_as_it_is
     try:
-        with warnings.catch_warnings():  # it would show every deprecation in any library from here on
+        with warnings.catch_warnings():  # Feast would switch on every deprecation warning of any library
             import feast
     finally:
         typeguard.typechecked = instrument

@@ -53,7 +53,7 @@ class QueryJob(RetrievalJob):  # type: ignore[misc]
         self._timestamps = list(timestamps)
 
     def with_event_timestamps(self) -> pa.Table:
-        """The rows, and for each view a column `{view}__event_timestamp`: since when its values hold."""
+        """The rows, with a column `{view}__event_timestamp` for each view: the time since which its values hold."""
         return self._config.run(self._query)
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
@@ -76,13 +76,13 @@ class QueryJob(RetrievalJob):  # type: ignore[misc]
 
 
 class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
-    """What Feast asks of an offline store, by ASOF JOIN. Row order is not kept: carry an id."""
+    """Feast's offline store by ASOF JOIN. It does not keep the order of rows: give them an id."""
 
     def ensure_filter_by_created_timestamp_supported(self) -> None:
         raise StoreError(
             "cannot filter by created timestamp, because it keeps none",
             subject="get_historical_features",
-            remedy="Leave filter_by_created_timestamp out",
+            remedy="Remove filter_by_created_timestamp from the call",
         )
 
     @staticmethod
@@ -96,7 +96,7 @@ class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
         full_feature_names: bool = False,
         **_interval: Any,
     ) -> QueryJob:
-        """`entity_df` is SQL or a frame with the join keys and event_timestamp, which is UTC where it has no zone."""
+        """Join features to `entity_df`: SQL, or a frame with the join keys and event_timestamp (UTC if it has no zone)."""
         entities = _entities(entity_df)
         joins = [_join(config, view, feature_refs, full_feature_names) for view in feature_views]
         columns, first, last = _describe(entities, joins, config.offline_store)
@@ -119,7 +119,7 @@ class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
         start_date: datetime,
         end_date: datetime,
     ) -> QueryJob:
-        """The latest row of each key between two instants, both inclusive, in order of the keys."""
+        """The latest row of each key between two instants (inclusive), ordered by key."""
         _refuse_upcoming(feature_name_columns)
         keys = names(join_key_columns)
         columns = [*join_key_columns, *feature_name_columns, timestamp_field]
@@ -138,7 +138,7 @@ class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> QueryJob:
-        """Every row between two instants, both inclusive, in order of keys and time."""
+        """Every row between two instants (inclusive), ordered by key and time."""
         _refuse_upcoming(feature_name_columns)
         columns = [*join_key_columns, *feature_name_columns, timestamp_field]
         rows = between(_directory(config, data_source), columns, start_date, end_date)
@@ -146,7 +146,7 @@ class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
 
 
 def _refuse_upcoming(columns: Sequence[str]) -> None:
-    """Feast's own materialize would lose what is known to come."""
+    """Feast's own materialize would lose the upcoming rows. Raises StoreError."""
     if UPCOMING in columns:
         raise StoreError(
             "are not in the offline store",
@@ -168,7 +168,7 @@ def _entities(entity_df: pd.DataFrame | str | None) -> Query:
 
 
 def _join(config: RepoConfig, view: FeatureView, feature_refs: list[str], full_feature_names: bool) -> Join:
-    """A view as its projection is asked for: under its own name or a role's, by mapped keys."""
+    """The join of a view under the name and with the keys of its projection, for the features that are requested of it."""
     role = view.projection.name_to_use()
     wanted = [ref.removeprefix(f"{role}:") for ref in feature_refs if ref.startswith(f"{role}:")]
     kept = [entry for entry in (*view.entity_columns, *view.features) if entry.name != UPCOMING]
@@ -184,19 +184,19 @@ def _join(config: RepoConfig, view: FeatureView, feature_refs: list[str], full_f
 
 
 def _directory(config: RepoConfig, source: Any) -> Path:
-    """Where a source's files are: a relative path begins, as everywhere in Feast, in the folder of feature_store.yaml."""
+    """The folder of a source's files. As everywhere in Feast, a relative path begins in the folder of feature_store.yaml."""
     return Path(os.path.normpath(Path(config.repo_path or ".") / source.path))
 
 
 def _describe(
     entities: Query, joins: Sequence[Join], limits: AsofOfflineStoreConfig
 ) -> tuple[list[str], datetime, datetime]:
-    """The entities' columns, and the first and last instant that they ask about."""
+    """The entities' columns, and their first and last event_timestamp."""
     columns = limits.run(Query(f"SELECT * FROM ({entities.sql}) LIMIT 0", entities.tables)).column_names
     wanted = [EVENT_TIMESTAMP, *(column for join in joins for column in join.keys.values())]
     missing = sorted(set(wanted) - set(columns))
     if missing:
-        raise StoreError(f"lacks {', '.join(missing)}", subject="entity_df", remedy="Add what is missing")
+        raise StoreError(f"lacks {', '.join(missing)}", subject="entity_df", remedy="Add these columns")
     bounds = f"SELECT min({EVENT_TIMESTAMP})::TIMESTAMPTZ, max({EVENT_TIMESTAMP})::TIMESTAMPTZ FROM ({entities.sql})"
     first, last = (column[0].as_py() for column in limits.run(Query(bounds, entities.tables)).columns)
     epoch = datetime(1970, 1, 1, tzinfo=UTC)

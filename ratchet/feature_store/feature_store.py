@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """What it takes to apply, write and read the features of a use case.
+    """Everything that is needed to apply, write and read the features of a use case.
 
-    `offline` holds views/, requests/ and labels/ as Parquet by UTC date, and `databases` is the folder of the registry and the
-    online store where `environment` names no others. Feast keeps paths relative to its own folder, `repo`, so that a checkout
+    `offline` holds views/, requests/ and labels/ as Parquet by UTC date. `databases` is the folder of the registry and the
+    online store, unless `environment` names others. Feast keeps paths relative to its own folder, `repo`, so that a checkout
     may be moved.
     """
 
@@ -34,13 +34,13 @@ class FeatureStore:
 
     @classmethod
     def open(cls, run: Run) -> FeatureStore:
-        """The feature store of the use case that a run is for; it need not have been applied yet."""
+        """The feature store of a run's use case; it need not have been applied yet."""
         paths = run.paths
         repo = run.root / "feature_repo"
         return cls(run.scope, run.use_case, run.environment, paths.features, paths.state, repo)
 
     def version(self) -> str:
-        """DVC's name of the features, requests and labels as they are. Raises StoreError where there are none."""
+        """DVC's name for the present content of features, requests and labels. Raises StoreError if there are none."""
         if not self.offline.is_dir():
             raise StoreError("is not there", subject=str(self.offline), remedy="Run `dvc repro featurize`")
         return directory_md5(self.offline)

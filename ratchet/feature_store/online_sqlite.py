@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class SqliteOnlineStore:
-    """Write-ahead, so that readers go on while `materialize` writes."""
+    """A SQLite file with a write-ahead log, so that readers are not blocked while `materialize` writes."""
 
     errors = (sqlite3.Error,)
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "feast_online.db"
-        self.remedy = f"See that {folder} has room and can be written, and run again"
+        self.remedy = f"Check that {folder} has room and can be written, and run again"
 
     def settings(self) -> dict[str, Any]:
         _count_seconds_in_utc()
@@ -49,9 +49,9 @@ class SqliteOnlineStore:
 
 @cache
 def _count_seconds_in_utc() -> None:
-    """Feast makes sqlite3 read naive UTC times as local ones: an hour of each year would come back as another one."""
+    """Store times as seconds in UTC. Feast makes sqlite3 read them as local times, which moves one hour of each year."""
     feast_module()
-    import feast.infra.online_stores.sqlite  # noqa: F401 - it registers its own when it is imported
+    import feast.infra.online_stores.sqlite  # noqa: F401 - its import registers Feast's own converters
 
     sqlite3.register_adapter(datetime, _to_seconds)
     sqlite3.register_converter("timestamp", _from_seconds)

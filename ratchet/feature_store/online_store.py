@@ -1,4 +1,4 @@
-"""The online store: what Ratchet asks of one beyond what Feast does, and which there are."""
+"""The port of online stores (what Ratchet needs in addition to Feast's interface), and the table of them."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
 
 class OnlineStore(Protocol):
-    """A store that Feast writes and reads."""
+    """An online store that Feast writes and reads."""
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
-        """What its client raises where it does not do what it is asked."""
+        """The exceptions that its client raises when it fails."""
 
     @property
     def remedy(self) -> str:
-        """What a person does where it cannot be opened or written."""
+        """What a person can do if it cannot be opened or written."""
 
     def settings(self) -> dict[str, Any]:
         """The section `online_store` of Feast's settings."""
 
     def exists(self) -> bool:
-        """Whether it is there: what it held may be read."""
+        """Whether the store exists, so that its content can be read."""
 
     def create(self) -> None:
-        """Make it where it is absent, so that readers go on while it is written. Raises one of `errors`."""
+        """Create the store if it is absent. Readers must not be blocked while it is written. Raises one of `errors`."""
 
     def attach(self, store: feast.FeatureStore) -> None:
-        """Let Feast read the one that is there: Feast would make one that is not, in which every feature is absent.
+        """Let Feast read the existing store. Feast itself would create an absent one, in which every feature is missing.
 
-        Raises StoreUnavailableError where there is none, or one of `errors`.
+        Raises StoreUnavailableError if there is none, or one of `errors`.
         """
 
 
@@ -46,7 +46,7 @@ class _Make(Protocol):
 
 
 ONLINE_STORES: Mapping[str, _Make] = {"sqlite": SqliteOnlineStore}
-"""RATCHET_ONLINE_STORE → the store of a use case and source, whose state lies in `folder`."""
+"""RATCHET_ONLINE_STORE → a function that makes the store of a scope, whose state lies in `folder`."""
 
 
 def online_store(environment: Environment, folder: Path) -> OnlineStore:

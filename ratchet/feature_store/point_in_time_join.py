@@ -1,4 +1,4 @@
-"""The point-in-time join as DuckDB SQL over Parquet by UTC date; only the dates that a question can touch are read."""
+"""The point-in-time join as DuckDB SQL over Parquet by UTC date. Only the dates that the result can need are read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ratchet.use_case.columns import EVENT_TIMESTAMP
 
 @dataclass(frozen=True)
 class Query:
-    """SQL, and the Arrow tables that it names."""
+    """SQL, and the Arrow tables that it refers to by name."""
 
     sql: str
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
@@ -32,10 +32,10 @@ class Query:
 
 @dataclass(frozen=True)
 class Join:
-    """One feature view, as it is looked up by an entity row.
+    """The lookup of one feature view for the entity rows.
 
-    `keys` maps the view's keys to entity columns; `columns` the view's features to the names they get; `schema` has the
-    view's keys, event_timestamp and features; values older than `max_age` are left out.
+    `keys` maps the view's keys to entity columns. `columns` maps the view's features to their names in the result. `schema` has
+    the view's keys, event_timestamp and features. Values older than `max_age` become null.
     """
 
     name: str
@@ -47,14 +47,14 @@ class Join:
 
     @property
     def timestamp(self) -> str:
-        """The column that says since when the values hold; null without a match."""
+        """The column with the time since which the values hold; null without a match."""
         return f"{self.name}__{EVENT_TIMESTAMP}"
 
 
 def point_in_time(entities: Query, joins: Sequence[Join], first: datetime, last: datetime) -> Query:
     """Every entity row, with the last values at or before its event_timestamp, which lies between `first` and `last`.
 
-    A view has at most one row per keys and timestamp. A null key matches nothing. Rows come in no particular order.
+    A view has at most one row for the same keys and timestamp. A null key matches nothing. The order of rows is undefined.
     """
     views = [(f"view_{number}", join) for number, join in enumerate(joins)]
     values = ["entity.*", *(value for alias, join in views for value in _values(alias, join))]
@@ -68,7 +68,7 @@ def point_in_time(entities: Query, joins: Sequence[Join], first: datetime, last:
 def between(
     directory: Path, columns: Sequence[str], first: datetime | None, last: datetime | None, nothing: str | None = None
 ) -> str:
-    """SELECT `columns` of the rows from `first` to `last`, both inclusive; of the table `nothing` where there is no file."""
+    """SQL for `columns` of the rows from `first` to `last` (inclusive); if there is no file, of the table `nothing`."""
     found = files(directory, _date(first), _date(last))
     source = parquet(found) if found else nothing or _no_rows(columns)
     bounds = [f"{EVENT_TIMESTAMP} >= {timestamptz(first)}"] if first else []
@@ -77,7 +77,7 @@ def between(
 
 
 def parquet(paths: Sequence[str]) -> str:
-    """The rows of these very Parquet files, whatever DuckDB might take for a pattern in their paths."""
+    """SQL for the rows of exactly these Parquet files; their paths are no patterns."""
     listed = ", ".join("'" + literal(path).replace("'", "''") + "'" for path in paths)
     return f"read_parquet([{listed}], hive_partitioning = false)"
 

@@ -1,4 +1,4 @@
-"""The feature store, read: as of a timestamp from the offline store, as of now from the online store."""
+"""Read the feature store: as of a timestamp from the offline store, as of now from the online store."""
 
 from __future__ import annotations
 
@@ -29,33 +29,33 @@ from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID, UPCOMING
 from ratchet.use_case.contract import Array, Columns, Lookup
 
 _NEVER = np.datetime64(0, "us")
-"""What Feast gives as the event timestamp of a key that it does not find."""
+"""The event timestamp that Feast returns for a key that it does not find."""
 
 
 def historical(features: FeatureStore, period: Period) -> dict[str, Array]:
-    """The requests of a period with the features known at each one's timestamp, by event_timestamp and request_id.
+    """The requests of a period with the features known at each one's timestamp, ordered by event_timestamp and request_id.
 
-    Adds `{lookup}__{feature}` and `{lookup}__event_timestamp` (NaT without a value). Raises StoreError where the store is
-    not applied or holds no request of the period.
+    Adds `{lookup}__{feature}` and `{lookup}__event_timestamp` (NaT without a value). Raises StoreError if the store was not
+    applied or holds no request of the period.
     """
     return to_columns(_historical(features, period))
 
 
 def labelled_requests(features: FeatureStore, period: Period, as_of: datetime) -> pa.Table:
-    """`historical`, of the requests whose label was known at `as_of`, with their labels; without on-demand columns."""
+    """`historical` for the requests whose label was known at `as_of`, with their labels; without on-demand columns."""
     known = _labels(features, period, as_of)
     return _in_order(_historical(features, period).join(known, REQUEST_ID, join_type="inner"))
 
 
 def request_times(features: FeatureStore, period: Period) -> pa.Table:
-    """The event_timestamp of each request of a period, whether its label is known or not, in order."""
+    """The event_timestamp of each request of a period, in order, with or without a known label."""
     requests = between(features.offline / "requests", [EVENT_TIMESTAMP], period.start, period.end - TICK)
     found = Query(requests).run(features.environment.threads, features.environment.memory_limit)
     return found.sort_by(EVENT_TIMESTAMP)
 
 
 class OnlineFeatures:
-    """The online store, held open: the same columns as `historical` adds, as of now."""
+    """The online store, held open. It gives the same columns that `historical` adds, as of now."""
 
     def __init__(self, features: FeatureStore) -> None:
         self._use_case = features.use_case
@@ -69,8 +69,8 @@ class OnlineFeatures:
     def read(self, requests: Columns) -> dict[str, Array]:
         """Features of requests, whose columns include the constants.
 
-        Each request gets the row that holds at its event_timestamp, and nothing where that is older than the view's max_age:
-        what the point-in-time join would find if nothing new became known since the store was written. Raises StoreError where
+        Each request gets the row that holds at its event_timestamp, and no values if that row is older than the view's max_age.
+        This is what the point-in-time join finds if nothing new became known since the store was written. Raises StoreError if
         the online store cannot be read.
         """
         if not self._use_case.lookups:
@@ -149,7 +149,7 @@ def _typed(column: Array, kind: pa.DataType) -> pa.Array:
 
 
 def _filled(keys: Mapping[str, pa.Array]) -> dict[str, list[object]]:
-    """Feast cannot look a null up: any other value will do, for what it finds is masked."""
+    """The keys with a value in place of null, which Feast cannot look up; `read` masks what is found for it."""
     return {
         name: pc.fill_null(column, "" if pa.types.is_string(column.type) else 0).to_pylist()
         for name, column in keys.items()
@@ -162,5 +162,5 @@ def _stale(held: Array, timestamps: Array, max_age: timedelta | None) -> Array:
 
 
 def _kept_as(kind: pa.DataType) -> type:
-    """The type that `to_columns` would give the same values."""
+    """The NumPy type that `to_columns` uses for the same values."""
     return object if pa.types.is_string(kind) else np.float64

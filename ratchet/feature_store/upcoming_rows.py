@@ -1,9 +1,9 @@
-"""Rows that are known to come: those of later times that follow from what is known now.
+"""Upcoming rows: rows of future times that already follow from what is known now.
 
-A count over the last hour falls as the hour goes by, and a calendar that is published today holds from tomorrow on. Whoever
-serves only the newest row of now would go on serving it. So the online store keeps, with the row that holds now, the ones that
-will follow it if nothing new becomes known, as text: a line each, `[seconds since 1970, feature, …]`, in order of time. A
-request gets the last one that is not later than itself, which is what the point-in-time join would find.
+A count over the last hour falls as time passes, and a calendar that is published today holds from tomorrow on. An online store
+with only the present row would serve it for too long. So it also keeps the rows that will follow if nothing new becomes known,
+as text: one line each, `[seconds since 1970, feature, …]`, in order of time. A request gets the last row that is not later than
+itself, which is what the point-in-time join would find.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ratchet.use_case.contract import Array
 
 
 def pack(rows: pa.Table, keys: Sequence[str]) -> Query:
-    """The first row of each key, in order of the keys, with the later ones as text in the column UPCOMING.
+    """The first row of each key, ordered by key, with the later rows as text in the column UPCOMING.
 
     `rows` has the keys, event_timestamp in whole seconds (one row for a key at a time) and the features.
     """
@@ -44,9 +44,10 @@ def pack(rows: pa.Table, keys: Sequence[str]) -> Query:
 def bring_forward(
     columns: Mapping[str, list[object]], since: Array, upcoming: Sequence[str | None], timestamps: Array
 ) -> None:
-    """Put the row that holds at each request's timestamp in the place of the one that was read.
+    """Replace each row that was read by the one that holds at its request's timestamp.
 
-    `columns` are the features in the order of the text, `since` their event_timestamp as datetime64[s]; both are changed.
+    `columns` are the features in the order of the text, and `since` their event_timestamp as datetime64[s]. Both are changed in
+    place.
     """
     seconds = timestamps.astype("datetime64[s]").astype(np.int64).tolist()
     for place, (text, second) in enumerate(zip(upcoming, seconds, strict=True)):
@@ -58,6 +59,6 @@ def bring_forward(
 
 
 def _last(lines: Sequence[str], second: int) -> list[object] | None:
-    """The row of the last line that is not later than a second; None where all are."""
+    """The row of the last line that is not later than `second`; None if all are later."""
     found = bisect_right(lines, second, key=lambda line: int(line[1 : line.index(",")]))
     return list(json.loads(lines[found - 1])) if found else None

@@ -1,4 +1,4 @@
-"""How views, requests and labels follow from source tables: a use case's expressions, compiled once and run by name."""
+"""The expressions that compute views, requests and labels from source tables, compiled once and run by table name."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from ibis.expr.operations import Node
 
 MARGIN = timedelta(days=1)
-"""An example may use source rows of its own day and its neighbours; a day's view rows lie no further from theirs."""
+"""An example, or a view's row, may use source rows of the day before and after (a view: in addition to its lookback)."""
 
 
 @dataclass(frozen=True)
 class CompiledExpression:
-    """An expression on unbound source tables, whose rows need no source row that is older than `lookback` (None: any) or
-    younger than `lookahead`."""
+    """An expression on unbound source tables. Its rows use source rows from `lookback` before (None: any) to `lookahead`
+    after their own dates."""
 
     expression: ibis.Table
     lookback: timedelta | None = timedelta(0)
@@ -46,7 +46,7 @@ class CompiledExpression:
         return sorted({table.name for table in self.expression.op().find(UnboundTable)})
 
     def source_dates(self, first: date, last: date) -> tuple[date | None, date]:
-        """The dates of the source rows that rows of the dates `first` to `last` follow from; None: from the beginning."""
+        """First and last date of the source rows that rows of the dates `first` to `last` depend on; None: no first date."""
         youngest = last + self.lookahead + MARGIN
         if self.lookback is None or self.lookback + MARGIN > first - date.min:
             return None, youngest
@@ -55,7 +55,7 @@ class CompiledExpression:
 
 @lru_cache(maxsize=256)
 def _sql(operation: Node) -> str:
-    """The SQL of an expression, which takes Ibis as long to write as DuckDB to run."""
+    """The SQL of an expression, cached: generating it takes as long as running it."""
     import ibis
 
     return str(ibis.to_sql(operation.to_expr(), dialect="duckdb"))
@@ -63,7 +63,7 @@ def _sql(operation: Node) -> str:
 
 @lru_cache(maxsize=64)
 def compile_view(use_case: UseCase, view: View) -> CompiledExpression:
-    """A view: its keys, event_timestamp (UTC) and features. Raises SettingsError where `compute` gives something else."""
+    """A view: its keys, event_timestamp (UTC) and features. Raises SettingsError if `compute` returns anything else."""
     subject = f"view {view.name!r}"
     computed = view.compute(_unbound(use_case))
     _require(computed, (*view.keys, EVENT_TIMESTAMP), subject)
@@ -91,7 +91,7 @@ def compile_requests(use_case: UseCase) -> CompiledExpression:
 
 @lru_cache(maxsize=64)
 def compile_labels(use_case: UseCase) -> CompiledExpression:
-    """The examples' labels, where there is one: request_id, event_timestamp, label, label_known_at."""
+    """The labels of the examples that have one: request_id, event_timestamp, label, label_known_at."""
     columns = _canonical(_examples(use_case).select(REQUEST_ID, EVENT_TIMESTAMP, *LABEL_COLUMNS), "examples")
     return CompiledExpression(columns.filter(columns["label"].notnull()), lookahead=use_case.horizon)
 
@@ -116,7 +116,7 @@ def _require(table: ibis.Table, columns: tuple[str, ...], subject: str) -> None:
 
 
 def _canonical(table: ibis.Table, subject: str) -> ibis.Table:
-    """Integers as int64, other numbers as float64, instants in UTC with microseconds."""
+    """The table with integers as int64, other numbers as float64, and instants in UTC with microseconds."""
     return table.select(**{name: table[name].cast(_kept_as(table[name].type(), subject)) for name in table.columns})
 
 
@@ -133,7 +133,7 @@ def _kept_as(kind: Any, subject: str) -> str:
 
 
 def _check_kept_online(column: ibis.Value, is_key: bool, subject: str) -> None:
-    """Online stores know keys by integer or string, and keep whole seconds of an instant."""
+    """Online stores accept only integers and strings as keys, and cannot keep an instant exactly."""
     kind = column.type()
     if kind.is_timestamp() or (is_key and not (kind.is_integer() or kind.is_string())):
         raise SettingsError(f"is a {kind}", subject=subject, remedy="Cast it: online stores cannot keep it as it is")

@@ -1,8 +1,8 @@
-"""Fingerprints of a use case's `on_demand` and `postprocess`: the syntax of the few modules that such a function follows from.
+"""Fingerprints of a use case's `on_demand` and `postprocess`: the syntax of the few modules that such a function depends on.
 
-Its module may import the libraries that are listed here, the contract, `ratchet.core.clock`, and modules of its own package
-that obey the same rule; so these decide what it returns. Comments, docstrings, layout and the annotations of functions do
-not count. The contract and libraries count by name: not their code, nor their version.
+Its module may only import the libraries that are listed here, the contract, `ratchet.core.clock`, and modules of its own
+package that obey the same rule. Only this code decides what the function returns. Comments, docstrings, layout and annotations
+of functions do not count. The contract and the libraries count by name, without their code and version.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ REMEDY = (
 
 
 def function_fingerprint(keyword: str, function: Callable[..., Any]) -> str:
-    """Changes with whatever may change what the function returns. `keyword` is the use case's name for it.
+    """A digest that changes whenever the function may return something else. `keyword` is its parameter of UseCase.
 
-    Raises SettingsError for what no module defines by `def`, or where a module that it follows from imports another than
-    may be imported there.
+    Raises SettingsError if the function is not defined by `def` in a module, or if a module that it depends on imports
+    something that is not allowed there.
     """
     if not _is_plain(function):
         name = getattr(function, "__qualname__", type(function).__name__)
@@ -47,20 +47,20 @@ def function_fingerprint(keyword: str, function: Callable[..., Any]) -> str:
 
 
 def _is_plain(function: Callable[..., Any]) -> bool:
-    """Whether its name leads to it in its module. A closure, such as a decorator makes, also depends on what made it."""
+    """Whether its module defines it under its name. A closure, such as a decorator returns, also depends on other values."""
     is_function = isinstance(function, FunctionType) and function.__closure__ is None
     return is_function and function.__globals__.get(function.__name__) is function
 
 
 @dataclass(frozen=True)
 class _Modules:
-    """The modules that a function may follow from: those of its package, and Ratchet's that it may import."""
+    """The modules that a function may depend on: those of its package, and those of Ratchet that it may import."""
 
     package: str
     subject: str
 
     def digests(self, module: str) -> dict[str, str]:
-        """Every module that a module follows from → the digest of its syntax."""
+        """Every module that a module depends on, with itself → the digest of its syntax."""
         found, waiting = {CONTRACT: ""}, [module]
         while waiting:
             name = waiting.pop()
@@ -77,7 +77,7 @@ class _Modules:
         return source
 
     def _followed(self, module: str, source: Source) -> list[str]:
-        """The modules of ours that a module imports."""
+        """The modules that a module imports, without libraries. Raises SettingsError if one is not allowed."""
         others = {name for name in source.imports if name.partition(".")[0] not in LIBRARIES}
         imported = {self._find(name)[0] for name in others}
         refused = sorted(name for name in imported if not self._may_be_imported(name))
@@ -90,7 +90,7 @@ class _Modules:
         return module in {CONTRACT, CLOCK} or module.partition(".")[0] == self.package
 
     def _find(self, name: str) -> tuple[str, Source | None]:
-        """The module that a dotted name leads to, with its source; without one the name, or the library that it is of."""
+        """The module that a dotted name is in, with its source. If there is no such module: the name, or its library."""
         library = name.partition(".")[0]
         try:
             return source_of(name, self.package) or (name if library == self.package else library, None)

@@ -1,9 +1,9 @@
-"""Does any feature, request or label use what was not known yet? Recompute them on sources cut off at an instant, and compare.
+"""Does a feature, request or label use data not known yet? Recompute it on sources cut off at an instant, and compare.
 
-The cut-off hides what was not known: a row before its event_time, and before known_at all but its early columns. What was
-computed for a time up to the cut-off must not change by it: of a label, that is the time from which it counts as known.
+The cut-off hides everything that was not known: a row before its event_time, and all but its early columns before known_at.
+Results for times up to the cut-off must not change by it; the time of a label is the one from which it counts as known.
 A table without rows around the given cut-offs, such as a yearly census, is cut off at timestamps of its own rows. The check
-fails, too, for a table of which it compared nothing, or hid nothing though there was something to hide.
+also fails for a table if it compared no rows, or if it hid none although some were to be hidden.
 """
 
 from __future__ import annotations
@@ -29,36 +29,36 @@ CutOff = Callable[[SourceTable, "ibis.Table", datetime], "ibis.Table"]
 Opened = Callable[[CompiledExpression], SourceRows]
 """A compiled expression → the rows that it reads."""
 WINDOWS = (timedelta(days=8), timedelta(days=93))
-"""How far around a cut-off is compared and read: a leak crosses it. The longer is for what has no row in the shorter, such as a
-monthly view."""
+"""How far around a cut-off rows are read and compared. The longer window is for tables without rows in the shorter one, such
+as a monthly view."""
 OWN_CUT_OFFS = 3
-"""How many timestamps of a table's own rows it is cut off at, where it has no rows around the given cut-offs."""
+"""At how many timestamps of its own rows a table is cut off if it has no rows around the given cut-offs."""
 
 
 def known_before(table: SourceTable, rows: ibis.Table, at: datetime) -> ibis.Table:
-    """The cut-off: what was known of a table's rows strictly before `at`."""
+    """The cut-off: the part of a table's rows that was known strictly before `at`."""
     if table.event_time is None:
         return rows
     return hide(table, rows.filter(rows[table.event_time] < at), at, late_columns(table))
 
 
 def late_columns(table: SourceTable) -> list[str]:
-    """The columns that nobody knows before `known_at`."""
+    """The columns that are unknown before `known_at`."""
     early = {ROW_ID, table.event_time, *table.early}
     return [name for name in table.stored_schema.names if table.known_at and name not in early]
 
 
 def hide(table: SourceTable, rows: ibis.Table, at: datetime, columns: Sequence[str]) -> ibis.Table:
-    """The rows with these late columns empty where they were not known strictly before `at`."""
+    """The rows with null in these late columns, unless the row was known strictly before `at`."""
     hidden = {name: (rows[table.known_at] < at).ifelse(rows[name], _null(rows[name])) for name in columns}
     return rows.mutate(**hidden) if hidden else rows
 
 
 @dataclass(frozen=True)
 class _Suspect:
-    """Rows that may know too much; `timestamp` names their column that says when all that they follow from was known.
+    """Computed rows that may use too much. `timestamp` names their column with the time up to which they may use data.
 
-    A view's rows follow from what was known strictly before it, `inclusive` ones from what was known at it, too.
+    If `inclusive`, they may also use data that became known exactly at that time; rows of a view may not.
     """
 
     compiled: CompiledExpression
@@ -69,9 +69,9 @@ class _Suspect:
 def leak_check(
     use_case: UseCase, opened: Opened, cut_offs: Sequence[datetime], end: datetime, cut: CutOff = known_before
 ) -> LeakEvidence:
-    """Compare views, requests and labels at cut-offs, and look for labels that are known when they are asked for.
+    """Compare views, requests and labels at cut-offs, and count labels that were already known when their request was made.
 
-    Where the cut-offs show nothing of a table, it is cut off at timestamps of its own rows before `end`.
+    A table for which the cut-offs show nothing is cut off at timestamps of its own rows before `end`.
     """
     suspects = _suspects(use_case)
     tables = {
@@ -84,10 +84,10 @@ def leak_check(
 
 
 def _suspects(use_case: UseCase) -> dict[str, _Suspect]:
-    """What may leak: requests, labels, and the views that read more than reference tables.
+    """Everything that may leak: requests, labels, and the views that read a table that is not a reference table.
 
-    A request is asked for at its source row's own event_time. A label may be known long after its request, so that any source
-    row may be one of its.
+    A request is made exactly at its source row's event_time. A label may be known long after its request, so it may depend on
+    a source row of any age.
     """
     views = {view.name: compile_view(use_case, view) for view in use_case.views}
     dated = {table.name for table in use_case.tables if not table.is_reference}
@@ -101,14 +101,14 @@ def _suspects(use_case: UseCase) -> dict[str, _Suspect]:
 
 @dataclass(frozen=True)
 class _Trial:
-    """A suspect, the rows that it follows from, and how these are cut off."""
+    """A suspect, the source rows that it is computed from, and the function that cuts these off."""
 
     source_rows: SourceRows
     suspect: _Suspect
     cut: CutOff
 
     def around(self, at: datetime) -> LeakComparison:
-        """Compare in the first window before `at` that has rows."""
+        """Compare the rows of the shortest window before `at` that has any."""
         day = at.astimezone(UTC).date()
         windows = (
             self._compare(at - window, at, self.suspect.compiled.source_dates(day - window, day + window))
@@ -117,13 +117,13 @@ class _Trial:
         return next((found for found in windows if found.compared), LeakComparison.nothing())
 
     def at_own_row(self, at: datetime) -> LeakComparison:
-        """Compare the rows up to one of the suspect's own, with all source rows that came later."""
+        """Compare the rows up to the timestamp of one of the suspect's own rows; all later source rows are read, too."""
         begin = at - WINDOWS[0]
         day = begin.astimezone(UTC).date()
         return self._compare(begin, at, (self.suspect.compiled.source_dates(day, day)[0], None))
 
-    def own_moments(self, end: datetime) -> list[datetime]:
-        """The timestamp of the suspect's last row before `end`, and of earlier ones, as many rows apart."""
+    def own_timestamps(self, end: datetime) -> list[datetime]:
+        """The timestamp of the suspect's last row before `end`, and of earlier rows at equal distances in rows."""
         timestamp, compiled = self.suspect.timestamp, self.suspect.compiled
         shares = [(number + 1) / OWN_CUT_OFFS for number in range(OWN_CUT_OFFS)]
         distinct = (
@@ -133,10 +133,10 @@ class _Trial:
         return sorted(set(self.source_rows.value(f"SELECT quantile_disc(timestamp, {shares}) FROM ({distinct})") or ()))
 
     def _compare(self, after: datetime, until: datetime, dates: tuple[date | None, date | None]) -> LeakComparison:
-        """Compare the rows after one instant, up to another, with the cut-off at the last of them.
+        """Compare the rows in (`after`, `until`], with the cut-off at the timestamp of the last of them.
 
-        There a leak shows best: a source row that became known at that very time is hidden, or, where such a row may count,
-        one that became known just after it.
+        A leak shows best there: a source row that became known exactly at that time is hidden or, for an inclusive suspect, one
+        that became known just after it.
         """
         source_rows, suspect = self.source_rows, self.suspect
         bounds = (suspect.compiled, after, until, suspect.timestamp)
@@ -161,7 +161,7 @@ class _Trial:
         )
 
     def _later(self, instant: datetime) -> int:
-        """Source rows that an instant finds unknown, or not known in full."""
+        """The number of source rows that were not known, or not fully known, before an instant."""
         count = 0
         for table in self.source_rows.tables:
             columns = {table.event_time, table.known_at} & {table.event_time, *late_columns(table)}
@@ -171,15 +171,15 @@ class _Trial:
 
 
 def _compare(trial: _Trial, cut_offs: Sequence[datetime], end: datetime) -> LeakComparison:
-    """Compare at the given cut-offs; where these show nothing, at some of the suspect's own rows, too."""
+    """Compare at the given cut-offs and, if these show nothing, also at some of the suspect's own rows."""
     found = LeakComparison.total([trial.around(at) for at in cut_offs])
     if found.compared and found.hidden:
         return found
-    return LeakComparison.total([found, *(trial.at_own_row(at) for at in trial.own_moments(end))])
+    return LeakComparison.total([found, *(trial.at_own_row(at) for at in trial.own_timestamps(end))])
 
 
 def labels_known_at_once(use_case: UseCase, opened: Opened) -> int:
-    """Labels not known strictly after the timestamp of their request."""
+    """The number of labels that did not become known strictly after the timestamp of their request."""
     compiled = compile_labels(use_case)
     source_rows = opened(compiled)
     source_rows.bind(None, None)

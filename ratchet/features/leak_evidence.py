@@ -1,4 +1,4 @@
-"""What the leak check shows of each table: how many rows were compared, and how many used what was not known yet."""
+"""The result of the leak check for each table: how many rows were compared, and how many used data that were not known yet."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ratchet.core.settings import Frozen
 
 
 class LeakComparison(Frozen):
-    """One table recomputed on sources cut off at some instants, in rows: those `compared` and those `changed`, the source rows
-    that became known `later`, and how many of these the cut-offs hid."""
+    """One table, recomputed on sources cut off at some instants, in numbers of rows: those that were `compared` and those that
+    `changed`, the source rows that became known `later`, and how many of these were `hidden` by the cut-offs."""
 
     cut_offs: tuple[AwareDatetime, ...]
     compared: NonNegativeInt
@@ -31,23 +31,23 @@ class LeakComparison(Frozen):
 
     @property
     def is_evidence(self) -> bool:
-        """Rows were compared, and what came later was hidden from them, if anything did."""
+        """Whether rows were compared, and later source rows were hidden from them, if there were any."""
         return self.compared > 0 and (self.hidden > 0 or not self.later)
 
 
 class LeakEvidence(Frozen):
-    """What the leak check showed of each view, and of `requests` and `labels`."""
+    """The result of the leak check for each view, and for `requests` and `labels`."""
 
     tables: dict[str, LeakComparison]
 
     @property
     def changed(self) -> dict[str, int]:
-        """Rows that changed, by table."""
+        """Table → the number of its rows that changed."""
         return {name: found.changed for name, found in self.tables.items()}
 
     @property
     def unproved(self) -> list[str]:
-        """The tables of which nothing is shown."""
+        """The tables for which the check is no evidence."""
         expected = {"requests", "labels"} - self.tables.keys()
         return sorted(expected | {name for name, found in self.tables.items() if not found.is_evidence})
 

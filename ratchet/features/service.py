@@ -1,4 +1,4 @@
-"""A model's contract with the feature store: names and a fingerprint of all that decides its features. Needs no Feast."""
+"""A model's contract with the feature store: names, and a fingerprint of everything that decides its features. No Feast."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ratchet.use_case.contract import Kind, Lookup, UseCase, View
 class ServiceSpec:
     """The feature service of a use case.
 
-    `views` maps a view's name to its versioned name, `{view}_{8 hex}`, which changes with its expression; `schemas` to the
-    columns of its table: keys, event_timestamp, features. `inputs` are the model's columns, in order.
+    `views` maps a view's name to its versioned name `{view}_{8 hex}`, which changes with its expression. `schemas` maps it to
+    the columns of the view's table: keys, event_timestamp, features. `inputs` are the model's columns, in order.
     """
 
     name: str
@@ -35,7 +35,7 @@ class ServiceSpec:
 
 @lru_cache(maxsize=8)
 def service_spec(use_case: UseCase) -> ServiceSpec:
-    """Compile a use case's views. Raises SettingsError where its declaration contradicts itself."""
+    """Compile a use case's views. Raises SettingsError if its declaration contradicts itself."""
     for lookup in use_case.lookups:
         _check_lookup(use_case, lookup)
     derived = {view.name: compile_view(use_case, view) for view in use_case.views}
@@ -104,7 +104,7 @@ def _check_lookup(use_case: UseCase, lookup: Lookup) -> None:
 
 
 def _check_keys(use_case: UseCase, derived: Mapping[str, CompiledExpression]) -> None:
-    """Feast knows a key by its name: it has one type, and is no other column of the request that is looked up."""
+    """Feast identifies a key by its name. So a key needs one type, and no other column of the request may have its name."""
     kinds: dict[str, pa.DataType] = {}
     for view in use_case.views:
         for key in view.keys:

@@ -1,4 +1,4 @@
-"""Accepted rows, under the names that a compiled expression calls them by."""
+"""Accepted rows in DuckDB, under the table names that a compiled expression uses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Prepare = Callable[[SourceTable, "ibis.Table"], "ibis.Table"]
 Rows = Callable[[SourceTable, "date | None", "date | None"], "ibis.Table"]
-"""(table, first, last) → its accepted rows of these UTC dates; all where they are None."""
+"""(table, first, last) → its accepted rows of these UTC dates, inclusive; None: no bound."""
 
 
 def _whole(_table: SourceTable, rows: ibis.Table) -> ibis.Table:
@@ -27,7 +27,7 @@ def _whole(_table: SourceTable, rows: ibis.Table) -> ibis.Table:
 
 
 class SourceRows:
-    """A DuckDB in which the tables that a compiled expression reads stand under the names that it calls them by."""
+    """A DuckDB with the tables that a compiled expression reads, under the names that the expression uses."""
 
     def __init__(self, connection: Backend, tables: Sequence[SourceTable], rows: Rows) -> None:
         self.connection = connection
@@ -47,7 +47,7 @@ class SourceRows:
         return cls(connection, read_by(use_case, compiled), rows)
 
     def bind(self, first: date | None, last: date | None, prepare: Prepare = _whole) -> None:
-        """Let the tables hold their rows of the UTC dates `first` to `last`; reference tables are always whole."""
+        """Make the tables hold their rows of the UTC dates `first` to `last`, inclusive. Reference tables are always whole."""
         for table in self.tables:
             dates = (None, None) if table.is_reference else (first, last)
             rows = self.connection.compile(prepare(table, self._rows(table, *dates)))
@@ -60,7 +60,7 @@ class SourceRows:
         until: datetime | None = None,
         timestamp: str = EVENT_TIMESTAMP,
     ) -> ibis.Table:
-        """The rows of a compiled expression in (after, until], kept as they are now, whatever the tables hold later."""
+        """A copy of the rows of a compiled expression in (after, until]; it stays the same when the tables are bound again."""
         from ibis.util import gen_name
 
         name = gen_name("kept")
@@ -71,7 +71,7 @@ class SourceRows:
         return self.connection.table(name)
 
     def value(self, sql: str) -> Any:
-        """The single value that a query gives, as Python has it."""
+        """The single value that a query returns, as a Python object."""
         (value,) = self.connection.con.sql(sql).to_arrow_table().column(0).to_pylist()
         return value
 

@@ -1,5 +1,5 @@
-"""Whether a model may serve.
+"""The gate: may a model serve?
 
-gate → the door · evidence → what is looked at · checks → bounds, and the verdict · plausibility → what is too good to be true
-reasons → what a person answers for · record → all of that, signed · signing → Ed25519 over canonical JSON
+gate → the door · evidence → the input of the decision · checks → bounds and verdict · plausibility → is it too good to be true?
+reasons → signed by a person who accepts it · record → all of that, signed · signing → Ed25519 over canonical JSON
 """

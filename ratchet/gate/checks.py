@@ -1,6 +1,6 @@
-"""The gate's checks: each a bound, what was measured against it, and whether it holds; the verdict follows from all.
+"""The gate's checks. Each has a bound, a measured value and a status; the verdict follows from all of them.
 
-It fails closed: a check passes only when its evidence is there, finite and within the bound.
+The gate fails closed: a check passes only if its evidence is present, finite and within the bound.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COMPARE = {">": operator.gt, ">=": operator.ge, "<=": operator.le}
 
 
 class Check(Frozen):
-    """One bound and what was measured against it; no value is missing evidence, and no pass."""
+    """One bound and the measured value. A value of None means that evidence is missing, and the check does not pass."""
 
     name: str
     value: float | None
@@ -39,7 +39,7 @@ class Check(Frozen):
 
 
 def run_checks(evidence: Evidence, policy: GateSettings) -> tuple[Check, ...]:
-    """Every check, in a fixed order; a function of its arguments alone."""
+    """Every check, in a fixed order. The result depends on the arguments only."""
     return (
         _check("rows", evidence.n, ">=", policy.min_rows),
         _check("blocks", evidence.blocks, ">=", policy.min_blocks),
@@ -56,7 +56,7 @@ def run_checks(evidence: Evidence, policy: GateSettings) -> tuple[Check, ...]:
 
 
 def verdict_of(checks: tuple[Check, ...]) -> Verdict:
-    """Refused on any failed check, but for superiority: without that alone it is non-inferior."""
+    """Refused if any check failed; but non-inferior if only the check of superiority failed."""
     failed = {check.name for check in checks if check.status == "failed"}
     if failed - {SUPERIOR} or not checks:
         return "refused"
@@ -78,7 +78,7 @@ def _check(name: str, value: float | None, direction: Direction, bound: float, d
 
 
 def _scored(evidence: Evidence) -> Iterator[Check]:
-    """Every model predicted every row, has every metric of the task, and saw no label of the holdout."""
+    """Check that every model predicted every row, has every metric of the task, and saw no label of the holdout."""
     roles = {"candidate": evidence.candidate, "reference": evidence.reference, "champion": evidence.champion}
     for role, score in roles.items():
         if score is None:
@@ -91,7 +91,7 @@ def _scored(evidence: Evidence) -> Iterator[Check]:
 
 
 def _label_coverage(evidence: Evidence, policy: GateSettings) -> Check:
-    """Enough requests have an outcome: the ones that are known first may be the easy ones."""
+    """Check that enough requests have an outcome: the ones that are known first may be the easy ones."""
     share = evidence.n / evidence.requests if evidence.requests else None
     detail = f"{evidence.n:,} of {evidence.requests:,} requests have a label"
     return _check("label_coverage", share, ">=", policy.min_label_coverage, detail)
@@ -103,7 +103,7 @@ def _metric(score: Score, name: str) -> float | None:
 
 
 def _time(evidence: Evidence) -> Iterator[Check]:
-    """Listed, never passed, where timestamps say nothing: later rows may differ from those that the model was judged on."""
+    """A check that never passes, if timestamps mean nothing: later rows may differ from those that the model was judged on."""
     if evidence.split == "entity":
         detail = "no time evidence: rows were split by entity, not by when they were known"
         yield _check("time", None, ">=", 1, detail).model_copy(update={"status": "insufficient"})
@@ -118,7 +118,7 @@ def _leaks(leaks: LeakEvidence | None) -> Check:
 
 
 def _plausible(evidence: Evidence) -> Iterator[Check]:
-    """Not better than what is known before the outcome can be, unless a person answers for it."""
+    """Check that the model is not too good to be true, unless a person signed a reason."""
     fit, skill = evidence.linear_fit, evidence.skill
     by = f"by {', '.join(fit.columns)}" if fit.columns else "by the inputs"
     explained = f"of the label's variance explained {by} in a linear fit"
@@ -128,19 +128,19 @@ def _plausible(evidence: Evidence) -> Iterator[Check]:
 
 
 def _or_reason(check: Check, evidence: Evidence) -> Check:
-    """The check, passed by a person's reason where its value is too good; missing evidence is covered by none."""
+    """The check, which also passes if its value is too good and a person signed a reason. No reason covers missing evidence."""
     if check.passed or check.value is None:
         return check
     if evidence.reason:
         detail = f"{check.detail}; accepted by {evidence.reason.by}: {evidence.reason.reason}"
         return check.model_copy(update={"status": "passed", "detail": detail})
     remedy = "take out of `inputs` what is not known before, or sign why it is: `ratchet accept too-good --reason …`"
-    said = "; ".join(filter(None, (check.detail, "too good to be true", evidence.objection, remedy)))
-    return check.model_copy(update={"detail": said})
+    detail = "; ".join(filter(None, (check.detail, "too good to be true", evidence.objection, remedy)))
+    return check.model_copy(update={"detail": detail})
 
 
 def _probabilities(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
-    """Where predictions are probabilities: they are near the rates that came true, and rank rows as well as the reference."""
+    """For a binary task: check that probabilities are near the observed rates, and rank rows as well as the reference."""
     if evidence.task != "binary":
         return
     error = _metric(evidence.candidate, "calibration_error")
@@ -153,7 +153,7 @@ def _probabilities(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
 
 
 def _slices(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
-    """A check for each slice, and for each column that its slices hold every row and at least one could be judged."""
+    """A check for each slice; and for each column, that its slices hold every row and at least one could be judged."""
     for column in evidence.slice_columns:
         own = [score for score in evidence.slices if score.column == column]
         judged = sum(score.n >= policy.min_slice_rows for score in own)
@@ -170,7 +170,7 @@ def _slice(score: SliceScore, policy: GateSettings) -> Check:
 
 
 def _ratchet(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
-    """Another model than the champion, and non-inferior and superior by the lower bound of the paired gain."""
+    """Check that the model differs from the champion, and that the lower bound of the paired gain is high enough."""
     champion, gain = evidence.champion, evidence.gain
     if champion is None:
         yield _check("ratchet:no-champion", 0, "<=", 0, "nothing serves")
@@ -184,7 +184,7 @@ def _ratchet(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
 
 
 def _first(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
-    """Where nothing serves there is no champion to beat, but the reference and a constant, beyond what chance would give."""
+    """If nothing serves: check that the model beats the reference and a constant by more than chance."""
     first = evidence.first or FirstGains(over_reference=None, over_constant=None)
     gains = {"reference": first.over_reference, "constant": first.over_constant}
     for name, gain in gains.items():

@@ -1,4 +1,4 @@
-"""What the gate looks at: how models did on one holdout, and whether their features leak."""
+"""The evidence for the gate: how models did on one holdout, and whether their features leak."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ratchet.use_case.contract import Split, Task
 
 
 class Score(Frozen):
-    """How one model did on the holdout's rows: `invalid` counts predictions that are not finite, or no probability, and
-    `obstacle` says why it could not be asked for any."""
+    """How one model did on the holdout's rows. `invalid` counts predictions that are not finite or not a probability, and
+    `obstacle` says why the model could not predict at all."""
 
     digest: str
     trained_until: AwareDatetime
@@ -23,7 +23,7 @@ class Score(Frozen):
 
 
 class SliceScore(Frozen):
-    """Skill over the reference on the rows where `column` has `value`; None where there was nothing to divide."""
+    """Skill over the reference on the rows where `column` has `value`; None if the reference's error is 0 or unknown."""
 
     column: str
     value: str
@@ -32,7 +32,7 @@ class SliceScore(Frozen):
 
 
 class Gain(Frozen):
-    """1 − error(candidate) / error(another model), paired, with bootstrap bounds at the policy's confidence."""
+    """1 − error(candidate) / error(other model) on the same rows, with bootstrap bounds at the policy's confidence."""
 
     value: float | None
     lower: float | None
@@ -40,18 +40,18 @@ class Gain(Frozen):
 
 
 class FirstGains(Frozen):
-    """What a model that would be the first to serve gains over its reference and over one constant value."""
+    """The gains of a model that would be the first to serve: over its reference, and over one constant value."""
 
     over_reference: Gain | None
     over_constant: Gain | None
 
 
 class Evidence(Frozen):
-    """All that the gate looks at. Every model was scored on the same `n` rows: the requests of [start, end) with a label.
+    """All evidence for the gate. Every model was scored on the same `n` rows: the requests of [start, end) with a label.
 
-    `linear_fit` is that of the label on the inputs that the candidate uses. `reason` is a person's signed one, checked already,
-    or `objection` says why the one that there is does not count. `first` is there where nothing serves and no champion is
-    compared with.
+    `linear_fit` is the fit of the label on the inputs that the candidate uses. `reason` is a person's signed reason, already
+    verified; if the existing one does not count, `objection` says why. `first` is set if nothing serves, so that there is no
+    champion to compare with.
     """
 
     task: Task

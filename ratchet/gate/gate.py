@@ -1,4 +1,4 @@
-"""The gate: under which key and by which policy the models of a scope are judged and let through."""
+"""The gate of a scope: the key and the policy by which its models are judged and admitted."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ REASONS_FILE = "reasons.json"
 
 @dataclass(frozen=True)
 class Gate:
-    """What a decision about a model of `scope` needs beside its evidence.
+    """Everything that a decision about a model of `scope` needs, except its evidence.
 
-    `reasons_file` is where people sign what the gate would otherwise refuse.
+    `reasons_file` holds the signed reasons of people for models that the gate would otherwise refuse.
     """
 
     scope: Scope
@@ -32,7 +32,7 @@ class Gate:
 
     @classmethod
     def open(cls, run: Run) -> Gate:
-        """The gate of the use case that a run is for; reasons lie in the folder of the use case, for git."""
+        """The gate of a run's use case. Reasons lie in the use case's folder, so that git versions them."""
         name = run.scope.use_case
         parts = name.split(".") if "." in name else ["use_cases", name]
         reasons = run.root.joinpath(*parts, REASONS_FILE)

@@ -1,8 +1,8 @@
-"""Is a model too good to be true? How exactly a linear fit on its inputs gives the label away, on rows it did not learn from.
+"""Is a model too good to be true? This measures how exactly a linear fit on its inputs gives the label on other rows.
 
-A label that is a sum, a difference, a product or a quotient of its inputs is rarely known before them, whatever an input is
-said to be: `casual + registered = cnt`, `distance / duration = speed`. The same measure is asked by `ratchet init`,
-`ratchet check` and the gate. It needs NumPy and pandas alone.
+If a label is a sum, difference, product or quotient of its inputs, these are rarely known before it, whatever the use case
+declares: `casual + registered = cnt`, `distance / duration = speed`. `ratchet init`, `ratchet check` and the gate use the same
+measure. It needs only NumPy and pandas.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from ratchet.models.metrics import Floats, finite, usable
 from ratchet.use_case.contract import Array, Columns, Kind, Task
 
 MOST_EXPLAINED = 0.99
-"""The largest share of the label's variance that a linear fit may explain without a person's reason: outcomes have noise."""
+"""A linear fit may explain at most this share of the label's variance without a person's reason: outcomes have noise."""
 LEAST_ERROR = 0.1
-"""The least error, as a share of the reference's, that a model may have without one."""
+"""A model's error must be at least this share of the reference's error, unless a person gives a reason."""
 FEWEST, MOST = 30, 6000
-"""Rows without which nothing can be said, and rows that are enough to say it."""
+"""The smallest number of rows for a fit, and the largest number that is used."""
 PARTS = 3
 OUTERMOST = (0.002, 0.998)
-"""Labels beyond these quantiles are no evidence."""
+"""Labels outside these quantiles are left out."""
 ROUNDING = 1e-6
-"""What a linear fit leaves unexplained of an exact identity, at most."""
+"""A linear fit of an exact identity leaves at most this share unexplained."""
 DIGITS = 6
-"""Of a figure: further ones depend on the threads of the linear algebra."""
+"""Digits of a result that are kept: further ones depend on the threads of the linear algebra."""
 RIDGES = (0.0, 1e-6, 1e-3)
-"""How strongly large weights are kept down, as a share of the rows; the best fit counts. Without it inputs that say nearly
-the same hide a leak: their weights have no bounds, and a row that parts them is predicted as anything. With it a difference
-of two nearly equal inputs is lost."""
+"""Penalties on large weights, as a share of the rows; the best fit counts. Without a penalty, nearly equal inputs hide a leak:
+their weights have no bounds, so that a row in which they differ may get any prediction. With a penalty, a leak through the
+difference of two nearly equal inputs is missed."""
 FLAT = 1e-12
 """A column that varies less than this, as a share of its largest value, is constant."""
 
 
 class LinearFit(Frozen):
-    """The share of the label's variance that a fit on the inputs explains, 0 to 1; None where there are too few labels or all
+    """The share of the label's variance that a fit on the inputs explains, 0 to 1; None if there are too few labels or all
     are equal. Above MOST_EXPLAINED, `columns` are the fewest inputs that explain (nearly) as much."""
 
     explained: float | None
@@ -52,10 +52,10 @@ class LinearFit(Frozen):
 
 
 def linear_fit(task: Task, columns: Columns, inputs: Mapping[str, Kind], labels: Floats) -> LinearFit:
-    """The best least-squares fit of labels, and of the logarithms of their size, on the inputs.
+    """The best least-squares fit of the labels, or of the logarithms of their absolute values, on the inputs.
 
-    A number counts by itself, by the logarithm of its size, by whether it is there and by the mean label of its value; a
-    category by the mean label of its value. Of a binary label it is the best threshold of the fit that must explain it.
+    A number enters as itself, as the logarithm of its absolute value, as whether it is present, and as the mean label of its
+    value; a category enters as the mean label of its value. For a binary label, the best threshold of the fit counts.
     """
     rows = _sample(usable(task, labels))
     kept = {name: np.asarray(columns[name])[rows] for name in inputs}
@@ -69,14 +69,14 @@ def linear_fit(task: Task, columns: Columns, inputs: Mapping[str, Kind], labels:
 
 
 def _sample(is_usable: Array) -> Array:
-    """At most MOST usable rows in an order that has nothing to do with the table's, which may repeat itself."""
+    """At most MOST usable rows in random order: the order of the table may be periodic."""
     return np.random.default_rng(0).permutation(np.flatnonzero(is_usable))[:MOST]
 
 
 def _targets(task: Task, labels: Floats) -> Iterator[Floats]:
-    """What is fitted: the labels and, of numbers that are mostly not 0, the logarithm of their size; NaN is left out.
+    """The targets of the fit: the labels and, if most are not 0, the logarithms of their absolute values; NaN is left out.
 
-    So are the outermost numbers: a few slips of the pen would be most of the variance, and hide what all others show.
+    So are the most extreme numbers: a few typing errors would make up most of the variance and hide the other labels.
     """
     if task == "binary":
         yield labels
@@ -90,9 +90,9 @@ def _targets(task: Task, labels: Floats) -> Iterator[Floats]:
 
 @dataclass(frozen=True)
 class _Round:
-    """The columns that stand for each input, and the target, of the rows to fit and of the rows to judge.
+    """The columns that represent each input, and the target, for the rows to fit and for the rows to judge.
 
-    Columns have mean 0 over the fitted rows. `reduced` and `reduced_target` are few rows with the same least-squares fits.
+    Columns have mean 0 over the fitted rows. `reduced` and `reduced_target` are few rows that give the same least-squares fits.
     """
 
     fitted: Mapping[str, Floats]
@@ -113,16 +113,16 @@ class _Round:
         return cls(own, others, target[fitted], target[judged], reduced, triangle[:, -1])
 
     def weights(self, names: Sequence[str], ridge: float) -> Floats:
-        """Ridge regression (Hoerl & Kennard 1970, doi:10.1080/00401706.1970.10488634) by further rows."""
+        """Ridge regression (Hoerl & Kennard 1970, doi:10.1080/00401706.1970.10488634), with the penalty as further rows."""
         matrix = _matrix(self.reduced, names)
         bound = np.sqrt(ridge * len(self.fitted_target)) * np.eye(matrix.shape[1])
         target = np.append(self.reduced_target, np.zeros(len(bound)))
         return np.asarray(np.linalg.lstsq(np.vstack([matrix, bound]), target, rcond=None)[0])
 
     def squares(self, task: Task, names: Sequence[str]) -> float:
-        """The least sum of squared errors on the judged rows, by what was learnt from the fitted ones.
+        """The smallest sum of squared errors on the judged rows, for the fits on the fitted rows.
 
-        A prediction lies within the fitted labels.
+        Predictions are clipped to the range of the fitted labels.
         """
         weights = np.column_stack([self.weights(names, ridge) for ridge in RIDGES])
         if task == "regression":
@@ -136,7 +136,7 @@ class _Round:
         return float(((self.judged_target - predicted) ** 2).sum())
 
     def contributions(self, names: Sequence[str]) -> list[float]:
-        """How much the part of each input in the fit varies."""
+        """The standard deviation of each input's part of the fit."""
         weights, found, start = self.weights(names, RIDGES[-1]), [], 0
         for block in (self.fitted[name] for name in names):
             found.append(float((block @ weights[start : start + block.shape[1]]).std()))
@@ -146,7 +146,8 @@ class _Round:
 
 @dataclass(frozen=True)
 class _Trial:
-    """One target and the inputs, in three parts: one teaches the means of values, one the fit, and the third is judged."""
+    """One target and the inputs, in three parts of rows: the first gives the mean labels, the second the fit; the third is
+    judged."""
 
     task: Task
     columns: Columns
@@ -154,7 +155,7 @@ class _Trial:
     target: Floats
 
     def explained(self, names: Sequence[str]) -> float | None:
-        """The share of the target's variance that these inputs explain, over all rows as they are judged in turn."""
+        """The share of the target's variance that these inputs explain; each row is judged once."""
         known = self.target[np.isfinite(self.target)]
         if len(known) < FEWEST or np.ptp(known) <= FLAT * np.abs(known).max():
             return None
@@ -180,7 +181,7 @@ class _Trial:
         return (self.explained(names) or 0.0) > bound
 
     def _ranked(self) -> list[str]:
-        """The inputs, those that move the fit most first."""
+        """The inputs, ordered by their contribution to the fit, largest first."""
         names = list(self.inputs)
         moved = np.sum([each.contributions(names) for each in self._rounds], axis=0)
         return [names[place] for place in np.argsort(-np.round(moved / (moved.max() or 1.0), DIGITS), kind="stable")]
@@ -209,7 +210,7 @@ def _matrix(blocks: Mapping[str, Floats], names: Sequence[str]) -> Floats:
 
 
 def _block(values: Array, kind: Kind, target: Floats, taught: Array) -> Floats:
-    """The columns that stand for an input, NaN where it says nothing; shape (rows, 1) or (rows, 4)."""
+    """The columns that represent an input, with NaN for a missing value; shape (rows, 1) or (rows, 4)."""
     means = _means(values, target, taught)
     if kind == "category":
         return means[:, np.newaxis]
@@ -220,13 +221,13 @@ def _block(values: Array, kind: Kind, target: Floats, taught: Array) -> Floats:
 
 
 def _logarithm(numbers: Floats) -> Floats:
-    """Of their size; NaN where it has none."""
+    """The logarithms of the absolute values; NaN for 0."""
     size = np.abs(numbers)
     return np.log(size, out=np.full(len(size), np.nan), where=size > 0)
 
 
 def _means(values: Array, target: Floats, taught: Array) -> Floats:
-    """For each row the mean target of the taught rows that have its value; NaN where there is none."""
+    """For each row, the mean target of the `taught` rows with the same value; NaN if there is none."""
     import pandas as pd
 
     codes = pd.factorize(values, use_na_sentinel=False)[0]
@@ -235,7 +236,7 @@ def _means(values: Array, target: Floats, taught: Array) -> Floats:
 
 
 def _scaled(block: Floats, fitted: Array) -> Floats:
-    """Mean 0 and deviation 1 over the fitted rows; 0 where there is no value, and no column that is constant there."""
+    """The block with mean 0 and deviation 1 over the fitted rows. Missing values become 0; constant columns are dropped."""
     known = np.isfinite(block)
     counts = np.maximum(known[fitted].sum(axis=0), 1)
     centered = np.where(known, block - np.where(known, block, 0.0)[fitted].sum(axis=0) / counts, 0.0)
@@ -245,7 +246,7 @@ def _scaled(block: Floats, fitted: Array) -> Floats:
 
 
 def _by_threshold(fitted: Floats, labels: Floats, judged: Floats) -> tuple[float, Floats]:
-    """How well the best threshold of the fitted scores parts the labels, and for the judged scores the mean on their side."""
+    """How well the best threshold of the fitted scores separates the labels; for each judged score, the mean on its side."""
     order = np.argsort(fitted, kind="stable")
     scores, sums, below = fitted[order], np.cumsum(labels[order]), np.arange(1, len(labels) + 1)
     above = np.maximum(len(labels) - below, 1)

@@ -1,7 +1,7 @@
-"""Reasons that a person signs for what the gate would otherwise refuse, kept in git beside the use case.
+"""Signed reasons of people for models that the gate would otherwise refuse, kept in git in the use case's folder.
 
-A reason is about one model name and one feature service: other inputs or features ask for a new one. It is signed with the key
-that gate records are signed with, so that nobody without the key can let a leak through by editing a file.
+A reason is about one model name and one feature service; other inputs or features need a new reason. It is signed with the key
+of the gate records, so that nobody without the key can let a leak through by editing a file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ratchet.storage.files import write_text
 
 
 class Reason(Signed):
-    """Why what is `accepted` of a model with this feature service is no mistake, by the person who answers for it."""
+    """Why a finding of the gate (`accepted`) about models of this feature service is no mistake, signed by a person."""
 
     model_name: str
     feature_service: str
@@ -35,12 +35,12 @@ _Reasons = TypeAdapter(tuple[Reason, ...])
 
 
 def accept(gate: Gate, feature_service: str, fingerprint: str, *, by: str, reason: str) -> Reason:
-    """Sign a reason and keep it, in the place of one for the same model. Raises GateError for one that says nothing."""
+    """Sign a reason and store it; it replaces a reason for the same model. Raises GateError if `by` or `reason` is empty."""
     if not (by.strip() and reason.strip()):
         raise GateError(
             "an empty reason answers for nothing",
             subject=str(gate.reasons_file),
-            remedy="Give --reason and --by, each in a word at least",
+            remedy="Give --reason and --by, each with at least one word",
         )
     document = Reason(
         model_name=gate.scope.namespace,
@@ -57,7 +57,7 @@ def accept(gate: Gate, feature_service: str, fingerprint: str, *, by: str, reaso
 
 
 def find_reason(gate: Gate, fingerprint: str) -> tuple[Reason | None, str]:
-    """The reason that covers a model of this feature service, and if there is none, why the one in the file does not count."""
+    """The reason that covers a model of this feature service. If the one in the file does not count: None, and why."""
     try:
         own = [reason for reason in _read(gate) if reason.model_name == gate.scope.namespace]
         for reason in own:

@@ -1,7 +1,7 @@
-"""The gate record: evidence, checks and a verdict about one model, under a signature.
+"""The gate record: evidence, checks and a verdict about one model, with a signature.
 
-The verdict follows from the checks and the checks from the evidence; whoever uses a record derives both again instead of
-believing them.
+The verdict follows from the checks, and the checks follow from the evidence. Code that uses a record computes both again and
+does not trust the stored ones.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ HOW_TO_WAIVE = "Ask for it by `ratchet promote VERSION --reason … --until YYYY
 
 
 class GateRecord(Signed):
-    """What was decided about one model, from which evidence, by which policy, on which data and code.
+    """The decision about one model, with its evidence, policy, data and code.
 
-    `files` are those that the model was judged from, name → SHA-256: others are not even parsed.
+    `files` are the model's files that were judged, name → SHA-256. Files with other content are not even parsed.
     """
 
     model_name: str
@@ -56,17 +56,17 @@ class GateRecord(Signed):
 
     @property
     def reference(self) -> str:
-        """Digest of the model that skill is measured over."""
+        """Digest of the model over which skill is measured."""
         return self.evidence.reference.digest
 
     @property
     def champion(self) -> str | None:
-        """Digest of the model that it was compared with; None where nothing served."""
+        """Digest of the champion that it was compared with; None if nothing served."""
         return self.evidence.champion.digest if self.evidence.champion else None
 
 
 class Waiver(Signed):
-    """A person's signed word that a non-inferior model may be promoted, until it expires."""
+    """A person's signed permission to promote a non-inferior model, until it expires."""
 
     model_name: str
     candidate: str
@@ -84,7 +84,7 @@ def build_record(
     data_version: str,
     code: CodeVersion,
 ) -> GateRecord:
-    """The record, still unsigned, of a model judged on this data by this code."""
+    """The unsigned record of a model that was judged on this data by this code."""
     checks = run_checks(evidence, policy)
     return GateRecord(
         model_name=contract.model_name,
@@ -104,9 +104,9 @@ def build_record(
 
 
 def verify(record: GateRecord, digest: str, gate: Gate) -> None:
-    """Raises GateError unless the record is about this very model, signed, and says what its own evidence says.
+    """Raises GateError unless the record is signed, is about exactly this model, and its verdict follows from its evidence.
 
-    So is the reason in it, if a person gave one: about this model and its features, and signed by itself.
+    A person's reason in the record must be signed, too, and be about this model and its features.
     """
     gate.key.verify(record, how_to_judge_again(gate.scope))
     if record.candidate != digest:
@@ -121,9 +121,9 @@ def verify(record: GateRecord, digest: str, gate: Gate) -> None:
 
 
 def admit(record: GateRecord, digest: str, serving: str | None, waiver: Waiver | None, gate: Gate) -> Waiver | None:
-    """The waiver that it took for the model to take the place of the one that serves (a digest, or None), if it took one.
+    """Raises GateError unless the model may replace the one with the digest `serving` (None if nothing serves).
 
-    Raises GateError where the model may not.
+    Returns the waiver, if the model needed one.
     """
     verify(record, digest, gate)
     if record.policy != gate.policy:
@@ -136,7 +136,7 @@ def admit(record: GateRecord, digest: str, serving: str | None, waiver: Waiver |
 
 
 def read(path: Path) -> GateRecord:
-    """The record in a file, unverified. Raises GateError where there is none."""
+    """The record in a file, unverified. Raises GateError if there is none."""
     try:
         return GateRecord.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
@@ -152,12 +152,12 @@ def write(record: GateRecord, path: Path) -> None:
 
 
 def how_to_judge_again(scope: Scope) -> str:
-    """How a version gets another record: the last one that was trained by two commands, any other by training it again."""
+    """How to get a new record: by two commands for the models trained last; any other version must be trained again."""
     stage = f"ratchet --use-case {scope.use_case} stage"
     return (
         f"Run `{stage} evaluate`, then `{stage} register`: they judge the models that were trained last again. An older "
         "version has to be trained again from its commit first, and one that has served keeps its record; `ratchet status` "
-        "lists what else to ask for"
+        "lists the other versions"
     )
 
 

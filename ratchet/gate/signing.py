@@ -38,9 +38,9 @@ Key = TypeVar("Key")
 
 
 class SigningKey:
-    """The key pair of a checkout: the private half signs, the public one, beside it with the suffix .pub, verifies.
+    """The key pair of a checkout. The private key signs; the public key, in a file with the suffix .pub beside it, verifies.
 
-    `scope` is named in what to do where a half is lost.
+    `scope` is named in the remedy of the error for a lost key.
     """
 
     def __init__(self, path: Path, scope: Scope) -> None:
@@ -49,16 +49,16 @@ class SigningKey:
 
     @classmethod
     def open(cls, run: Run) -> SigningKey:
-        """The key of the checkout that a run is in; it need not be there yet."""
+        """The key of a run's checkout; it need not exist yet."""
         named = run.environment.signing_key
         return cls(Path(named) if named else run.paths.shared_state / "keys" / "gate.key", run.scope)
 
     def sign(self, document: Document) -> Document:
-        """The document with its signature. Makes the pair on first use; raises GateError where the private half is lost."""
+        """The document with its signature. Makes the pair on first use. Raises GateError if the private key is lost."""
         return document.model_copy(update={"signature": self._private().sign(_payload(document)).hex()})
 
     def verify(self, document: Signed, remedy: str = "Have it signed again on this checkout") -> None:
-        """Raises GateError, with this remedy, unless the document is to the letter one that was signed with this key."""
+        """Raises GateError, with this remedy, unless exactly this document was signed with this key."""
         try:
             self._public().verify(bytes.fromhex(document.signature), _payload(document))
         except (InvalidSignature, ValueError) as error:
@@ -82,7 +82,7 @@ class SigningKey:
         return self.path.with_suffix(".pub")
 
     def _make(self) -> None:
-        """A new private key, readable by its owner alone; of two processes that make one at once, the first wins."""
+        """Make a private key that only its owner can read. If two processes make one at the same time, the first wins."""
         if self._public_path.exists():
             raise GateError(
                 "the private key is gone, and records are checked with its public half",
@@ -111,7 +111,7 @@ class SigningKey:
 
 
 def begin_anew(scope: Scope) -> str:
-    """What to do where a key, or what it signed, is gone for good."""
+    """What to do if a key, or what it signed, is lost for good."""
     stage = f"evaluate@{scope.use_case}"
     return f"delete the registered model {scope.namespace} in MLflow and run `dvc repro --force --downstream {stage}`"
 
@@ -124,7 +124,7 @@ def _payload(document: Signed) -> bytes:
 
 
 def _pair(path: Path, public: Ed25519PublicKey) -> None:
-    """Write the public key where there is none. Raises GateError where there is that of another pair."""
+    """Write the public key if there is none. Raises GateError if the existing one belongs to another pair."""
     if not path.exists():
         with atomic(path, replace=False) as temporary:
             temporary.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
@@ -139,7 +139,7 @@ def _pair(path: Path, public: Ed25519PublicKey) -> None:
 def _parsed(path: Path, parse: Callable[[bytes], Key]) -> Key:
     try:
         return parse(path.read_bytes())
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it asks for a password
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: the key has a password
         raise _no_key(path) from error
 
 

@@ -1,4 +1,4 @@
-"""May a version serve? Its record and files hold, this code computes its features, and it has served or won its place."""
+"""May a version serve? Only if its record and files are valid, this code computes its features, and the gate admits it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def examine(registry: RegistrySession, snapshot: Snapshot, version: Version) -> Waiver | None:
     """The waiver under which the version may serve, if it needs one.
 
-    Raises GateError unless it may: one that has served may return, any other must win its place.
+    A version that has served may return; any other must be admitted by the gate. Raises GateError if the version may not serve.
     """
     record = load_servable(registry, snapshot, version).record
     if version.number in snapshot.served:
@@ -33,7 +33,7 @@ def examine(registry: RegistrySession, snapshot: Snapshot, version: Version) -> 
 
 
 def load_servable(registry: RegistrySession, snapshot: Snapshot, version: Version) -> Champion:
-    """A version's model and record. Raises GateError where they do not hold, or this code computes other features."""
+    """A version's model and record. Raises GateError if they are not valid, or if this code computes other features."""
     loaded = load_version(registry, version)
     if not computes_features(registry.store, loaded.model.contract):
         raise other_features(registry.store, loaded, _ways_to_ask(registry, snapshot, loaded))
@@ -41,7 +41,7 @@ def load_servable(registry: RegistrySession, snapshot: Snapshot, version: Versio
 
 
 def computes_features(store: ModelRegistry, contract: Contract) -> bool:
-    """Whether this code computes the features that the model was trained on: no step and no service asks any other model."""
+    """Whether this code computes the features that the model was trained on. Steps and the service use no other model."""
     return contract.fingerprint == service_spec(store.use_case).fingerprint
 
 
@@ -57,7 +57,7 @@ def other_features(store: ModelRegistry, loaded: Champion, remedy: str) -> Other
 
 
 def load_champion(store: ModelRegistry) -> Champion:
-    """What serves. Raises RegistryError or GateError where nothing may, or where its features are not those of this code."""
+    """The champion. Raises RegistryError or GateError if nothing may serve, or if this code computes other features."""
     champion = resolve_champion(store)
     contract = champion.model.contract
     if not computes_features(store, contract):
@@ -69,13 +69,13 @@ def load_champion(store: ModelRegistry) -> Champion:
 
 
 def ways_to_serve(registry: RegistrySession, snapshot: Snapshot, version: int, commit: str | None) -> str:
-    """What helps where the code was changed under the version that serves; each way holds under a rollback, too. The commit is
-    the version's own, if it was made from one."""
+    """What to do if the version that serves reads features that this code no longer computes; also valid after a rollback.
+    `commit` is the version's own, if it was made from one."""
     return f"{_onward(registry, snapshot)}. Or go back to the features of version {version}: {_back(commit)}"
 
 
 def _onward(registry: RegistrySession, snapshot: Snapshot) -> str:
-    """How a version on the present features comes to serve: one that may do so now, a better one, or the first."""
+    """How to get a version on the present features to serve: one that may serve now, a better one, or a new one."""
     if number := _promotable(registry, snapshot):
         return f"`ratchet promote {number}` lets a version on the present features serve"
     if versions := on_present_features(registry):
@@ -96,7 +96,7 @@ def _objection(registry: RegistrySession, snapshot: Snapshot, version: Version) 
 
 
 def _ways_to_ask(registry: RegistrySession, snapshot: Snapshot, refused: Champion) -> str:
-    """What to do instead of asking for a version whose features this code does not compute."""
+    """What to do instead of requesting a version whose features this code does not compute."""
     number, contract = _promotable(registry, snapshot), refused.model.contract
     commit = None if contract.dirty else contract.commit
     other = f"Ask for a version on the present features: `ratchet promote {number}`. " if number else ""
@@ -110,7 +110,7 @@ def _back(commit: str | None) -> str:
 
 
 def _promotable(registry: RegistrySession, snapshot: Snapshot) -> int | None:
-    """The newest version that this code can serve and that would be let through now; the one that serves left out."""
+    """The newest version that this code can serve and that would be admitted now, other than the one that serves."""
     serves = snapshot.champion and snapshot.champion.version
     for version in on_present_features(registry):
         if version.number != serves and (version.number in snapshot.served or version.tags.get(VERDICT) != "refused"):

@@ -1,4 +1,4 @@
-"""The champion: the version that serves by the signed history, verified before it is loaded."""
+"""The champion: the version that serves according to the signed history. It is verified before it is loaded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Champion:
-    """The model that serves, with the evidence that let it through."""
+    """The model that serves, with the gate record that admitted it."""
 
     version: int
     model: Model
@@ -32,7 +32,10 @@ class Champion:
 
 
 def resolve_champion(store: ModelRegistry) -> Champion:
-    """The only way to a model. Raises RegistryError unless the last promotion of the signed history is still what it was."""
+    """The champion, verified and loaded. There is no other way to the serving model.
+
+    Raises RegistryError if nothing was promoted, or if the promoted version was deleted or changed.
+    """
     with open_registry(store, "promotion") as registry:
         snapshot = registry.snapshot()
         version = existing_version(registry, snapshot, last_promotion(registry, snapshot))
@@ -50,14 +53,14 @@ def resolve_champion(store: ModelRegistry) -> Champion:
 
 
 def champion_version(store: ModelRegistry) -> int | None:
-    """Which version serves by the signed history; its model is not looked at. None where nothing does."""
+    """The number of the version that serves according to the signed history, without loading it. None if nothing serves."""
     with open_registry(store, "promotion") as registry:
         entry = registry.snapshot().champion
     return entry.version if entry else None
 
 
 def champion_fingerprint(store: ModelRegistry) -> str | None:
-    """Which features the version that serves says that it reads; its model is not looked at. None where nothing serves."""
+    """The fingerprint of the champion's features, from its tag: "" if there is none, None if nothing serves."""
     with open_registry(store, "promotion") as registry:
         entry = registry.snapshot().champion
         version = registry.versions().get(entry.version) if entry else None
@@ -76,7 +79,7 @@ def last_promotion(registry: RegistrySession, snapshot: Snapshot) -> Entry:
 
 
 def existing_version(registry: RegistrySession, snapshot: Snapshot, champion: Entry) -> Version:
-    """The version that serves. Raises RegistryError where it was deleted."""
+    """The version that serves. Raises RegistryError if it was deleted."""
     version = registry.versions().get(champion.version)
     if version is None:
         raise RegistryError(
@@ -88,7 +91,7 @@ def existing_version(registry: RegistrySession, snapshot: Snapshot, champion: En
 
 
 def way_out(registry: RegistrySession, snapshot: Snapshot) -> str:
-    """What to do where the version that serves is gone or spoilt."""
+    """What to do if the version that serves is gone or damaged."""
     if not registry.versions():
         return begin_anew(registry.store.scope)
     champion, servable = snapshot.champion, [version.number for version in on_present_features(registry)]
@@ -100,15 +103,15 @@ def way_out(registry: RegistrySession, snapshot: Snapshot) -> str:
 
 
 def on_present_features(registry: RegistrySession) -> list[Version]:
-    """The versions whose features this code computes, newest first, by a tag that anybody may write: whoever relies on one
-    examines it."""
+    """The versions whose features this code computes, newest first. This is read from a tag that anybody may write, so a
+    caller must examine a version before it relies on it."""
     fingerprint = service_spec(registry.store.use_case).fingerprint
     versions = reversed(registry.versions().values())
     return [version for version in versions if version.tags.get(FINGERPRINT) == fingerprint]
 
 
 def load_version(registry: RegistrySession, version: Version) -> Champion:
-    """A version's model and the verified record that it was loaded by. Raises GateError."""
+    """A version's model, loaded after its record was verified. Raises GateError if record or files are not valid."""
     if not version.digest:
         raise registry.refusal(version, "was not registered through the gate")
     record = registry.record(version)

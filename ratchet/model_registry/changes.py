@@ -1,4 +1,4 @@
-"""What changed in a registered model since the last run, written to files: DVC sees files, and no aliases, versions or tags."""
+"""Changes of a registered model since the last run, written to files: DVC sees files, but no aliases, versions or tags."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ratchet.storage.files import read_json, write_json
 
 
 def write_requested(registry: RegistrySession) -> dict[str, int | str | None]:
-    """Write and return which version each alias and the history name, or null where it is the one that serves. `champion` is
-    "deleted" where a version serves and the alias names none."""
+    """Write and return the version that each alias and the history name, or None if that version serves already. `champion` is
+    "deleted" if a version serves but the alias is gone."""
     served, aliases = _serving(registry.store).get("version"), registry.aliases()
     champion = aliases.get(CHAMPION, "deleted" if served else None)
     asked = {REQUESTED: aliases.get(REQUESTED), CHAMPION: champion, "history": _named_by_history(registry)}
@@ -24,7 +24,7 @@ def write_requested(registry: RegistrySession) -> dict[str, int | str | None]:
 
 
 def _named_by_history(registry: RegistrySession) -> int | str | None:
-    """Its last entry's version. Where it cannot be believed the reason, so that `reconcile` runs, and fails with the remedy."""
+    """The version of the history's last entry. If the history is not valid, the reason: `reconcile` then runs and fails."""
     try:
         champion = registry.snapshot().champion
     except RegistryError as error:
@@ -33,8 +33,8 @@ def _named_by_history(registry: RegistrySession) -> int | str | None:
 
 
 def write_missing(registry: RegistrySession) -> list[str]:
-    """Write and return the digests of the models that were registered or serve, and that the registry no longer holds, with
-    their record and files."""
+    """Write and return the digests of models that were registered or serve, but whose version, record or files the registry no
+    longer holds."""
     known = set(_registered(registry.store))
     held = {of.digest for of in registry.versions().values() if of.digest in known and registry.holds(of)}
     missing = sorted(known - held)
@@ -43,7 +43,7 @@ def write_missing(registry: RegistrySession) -> list[str]:
 
 
 def _registered(store: ModelRegistry) -> Iterator[str]:
-    """The models that the last `register` and the last `reconcile` reported."""
+    """The digests of the models that the last `register` and the last `reconcile` reported."""
     path = store.paths.register_report
     for model in dict(read_json(path) if path.exists() else {}).values():
         if model["version"]:
@@ -53,6 +53,6 @@ def _registered(store: ModelRegistry) -> Iterator[str]:
 
 
 def _serving(store: ModelRegistry) -> dict[str, Any]:
-    """What `reconcile` wrote last; empty where it never ran."""
+    """The last result of `reconcile`; empty if it never ran."""
     path = store.paths.serving_file
     return dict(read_json(path)) if path.exists() else {}

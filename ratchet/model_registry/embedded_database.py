@@ -1,7 +1,7 @@
 """The embedded model registry: MLflow's SQLite database and its artifacts, both in state/.
 
-A database that is absent either never was, or is away and may come back. So readers never make one, registration makes one
-only where nothing was ever registered, and no new database takes the place of one that was put back meanwhile.
+An absent database either never existed, or is away and may be put back. So readers never create one, registration creates
+one only if nothing was ever registered, and a new database never replaces one that was put back in the meantime.
 """
 
 from __future__ import annotations
@@ -31,35 +31,35 @@ def file(store: ModelRegistry) -> Path:
 
 
 def is_a_file(store: ModelRegistry) -> bool:
-    """Whether the registry is a SQLite file, and no server."""
+    """Whether the registry is a SQLite file and not a server."""
     return not store.address or sqlite.path_of(store.address) is not None
 
 
 def tracking_uri(store: ModelRegistry) -> str:
-    """The address of the registry; that of a file has the file's number, which SQLite ignores: MLflow keeps connections by
-    address, and would go on reading a file of which another one has taken the place."""
+    """The address of the registry. The address of a file has its inode number, which SQLite ignores: MLflow keeps connections
+    by address, and would otherwise read the old file after it was replaced."""
     if not is_a_file(store):
         return store.address
     return f"{sqlite.url(file(store))}&file={file(store).stat().st_ino}"
 
 
 def artifacts(store: ModelRegistry) -> Path:
-    """Where the artifacts of embedded experiments are."""
+    """The folder with the artifacts of the embedded registry."""
     return store.paths.shared_state / _ARTIFACTS
 
 
 def marker(store: ModelRegistry) -> Path:
-    """The file that says that models were registered from this checkout: from then on an absent database is a loss."""
+    """The file that marks that models were registered from this checkout. If it exists, an absent database is an error."""
     return store.paths.shared_state / "registered.json"
 
 
 def begin_without(store: ModelRegistry) -> str:
-    """What to do where the database is lost for good."""
+    """What to do if the database is lost for good."""
     return f"to begin anew, delete {marker(store)}"
 
 
 def exists(store: ModelRegistry) -> bool:
-    """Whether the database is there. Raises RegistryUnavailableError where it is gone, or what is there is no database."""
+    """Whether the database exists. Raises RegistryUnavailableError if it was lost, or if its path is not a database."""
     path, anew = file(store), begin_without(store)
     try:
         size = path.stat().st_size
@@ -80,9 +80,9 @@ def exists(store: ModelRegistry) -> bool:
 
 
 def create(store: ModelRegistry) -> None:
-    """Let MLflow make its tables aside: it cannot go on where a killed process, or a full disk, broke its migrations off.
+    """Let MLflow create its tables in a temporary file: it cannot resume migrations that a kill or a full disk interrupted.
 
-    A database that is there by then, because it was put back meanwhile, stays.
+    A database that was put back in the meantime is kept.
     """
     from mlflow import MlflowClient
 
@@ -92,16 +92,16 @@ def create(store: ModelRegistry) -> None:
 
 
 def mark(store: ModelRegistry) -> None:
-    """Remember that models are registered from this checkout."""
+    """Write the marker file: from now on, models are registered from this checkout."""
     if not marker(store).exists():
         write_json(marker(store), {"since": store.gate.clock.now().isoformat()})
 
 
 def follow_move(store: ModelRegistry) -> None:
-    """Point MLflow to the artifacts in this checkout where its database still names the folder that the checkout was moved,
-    or copied, from. Does nothing where the checkout has no artifacts of its own, or the database may be that of several.
+    """Point MLflow to the artifacts in this checkout if its database still names the folder from which the checkout was moved
+    or copied. Does nothing if the checkout has no artifacts of its own, or if other checkouts may use the database, too.
 
-    Raises sqlite3.Error at once where the database cannot be opened: MLflow would try for an hour.
+    Raises sqlite3.Error at once if the database cannot be opened: MLflow would retry for an hour.
     """
     here, end = artifacts(store).as_uri(), f"/{store.paths.shared_state.name}/{_ARTIFACTS}"
     with closing(sqlite.connect(file(store))) as connection:
@@ -115,7 +115,7 @@ def follow_move(store: ModelRegistry) -> None:
 
 
 def _move(table: str, column: str) -> str:
-    """SQL that replaces the beginning `:there` of an address by `:here`."""
+    """SQL that replaces the prefix `:there` of an address by `:here`."""
     return (
         f"UPDATE {table} SET {column} = :here || substr({column}, length(:there) + 1) "
         f"WHERE {column} = :there OR substr({column}, 1, length(:there) + 1) = :there || '/'"

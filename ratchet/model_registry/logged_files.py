@@ -1,4 +1,4 @@
-"""The folder in which MLflow keeps a version's model, in MLflow's own format: is it whole?"""
+"""The folder in which MLflow keeps a version's model, in MLflow's own format, and whether it is complete."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ratchet.model_registry.version import Version
 
 
 def logged_tag(folder: Path) -> dict[str, str]:
-    """The tag that says which files were logged: file name → SHA-256, as JSON."""
+    """The tag with the files that were logged: file name → SHA-256, as JSON."""
     return {LOGGED: json.dumps(_digests(folder), sort_keys=True)}
 
 
 def is_whole(version: Version, tracking_uri: str) -> bool:
-    """Whether every file that was logged is there. Where the folder is on this machine, its content is what it was, too."""
+    """Whether every file that was logged is there. If the folder is on this machine, the contents are compared, too."""
     logged = _parse(version.tags.get(LOGGED, ""))
     if version.source.startswith("file:"):
         there = _digests(Path(local_file_uri_to_path(version.source)))
@@ -31,7 +31,7 @@ def is_whole(version: Version, tracking_uri: str) -> bool:
 
 
 def require_artifacts(store: ModelRegistry, location: str, subject: str) -> None:
-    """Raises RegistryUnavailableError where the folder at this address is on this machine, and away."""
+    """Raises RegistryUnavailableError if the folder at this address should be on this machine, but is absent."""
     if not location.startswith("file:"):
         return
     folder = Path(local_file_uri_to_path(location))
@@ -57,7 +57,7 @@ def _listed(source: str, tracking_uri: str) -> set[str]:
 
 
 def _parse(text: str) -> dict[str, str]:
-    """What the tag says; nothing where it is not there, or was edited."""
+    """The content of the tag; empty if the tag is absent or is not valid."""
     try:
         found = json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What MLflow is told of a model: a run, the model in MLflow's own format, and last of all the version that names them."""
+"""Log a model to MLflow: a run, the model in MLflow's own format, and last the version that refers to them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ REQUIREMENTS = ("scikit-learn", "lightgbm", "skops", "numpy", "pandas")
 
 
 def log(client: MlflowClient, store: ModelRegistry, model: Model, directory: Path, record: GateRecord) -> None:
-    """Everything about the model in `directory`, which exists for others only once the last line has made its version."""
+    """Log everything about the model in `directory`. Others see it only after the last line, which creates the version."""
     tags = _tags(model)
     run_id, experiment = _start_run(client, store, model, directory, record, tags)
     logged = client.create_logged_model(experiment, model.contract.kind, run_id, model_type=model.contract.task)
@@ -67,13 +67,13 @@ def log(client: MlflowClient, store: ModelRegistry, model: Model, directory: Pat
 def log_again(
     client: MlflowClient, version: Version, model: Model, directory: Path, record: GateRecord
 ) -> dict[str, str]:
-    """Put an equal model's files and record in the place of the version's own; the tags that then hold, the record's last."""
+    """Replace the version's files and record by those of an equal model. Returns the tags to set, the record's last."""
     files = log_files(client, version, model, directory)
     return {**_tags(model), **files, **_log_record(client, version.run_id, record)}
 
 
 def log_files(client: MlflowClient, version: Version, model: Model, directory: Path) -> dict[str, str]:
-    """Put a model, with all of MLflow's format, in the place of the version's own; the tag that then holds."""
+    """Replace the version's files, in MLflow's format, by those of this model. Returns the tag to set."""
     (output,) = client.get_run(version.run_id).outputs.model_outputs
     return _log_model(client, model, directory, client.get_logged_model(output.model_id))
 
@@ -81,7 +81,7 @@ def log_files(client: MlflowClient, version: Version, model: Model, directory: P
 def describe(
     client: MlflowClient, store: ModelRegistry, version: Version, record: GateRecord, contract: Contract
 ) -> None:
-    """Show on the version's page what the record says, and on the model's what it predicts, unless they show it."""
+    """Write the model card on the version's page, and what the model predicts on the registered model's page."""
     name, number = store.scope.namespace, str(version.number)
     about = registered_model_card(store.use_case, store.scope.source)
     if client.get_registered_model(name).description != about:
@@ -92,12 +92,12 @@ def describe(
 
 
 def record_name(record: GateRecord) -> str:
-    """The digest of its text, by which a record is kept and found."""
+    """The name under which a record is stored: the digest of its text."""
     return hashlib.sha256(record.model_dump_json().encode()).hexdigest()
 
 
 def _log_record(client: MlflowClient, run_id: str, record: GateRecord) -> dict[str, str]:
-    """Keep the record with its run under the digest of its text, beside those before it; the tags that make it count."""
+    """Store the record with its run, under its own name beside earlier records. Returns the tags that select it."""
     name = record_name(record)
     client.log_text(run_id, record.model_dump_json(indent=2) + "\n", f"gate/{name}.json")
     failed = ", ".join(check.name for check in record.checks if check.status == "failed")
@@ -122,7 +122,7 @@ def _tags(model: Model) -> dict[str, str]:
 def _start_run(
     client: MlflowClient, store: ModelRegistry, model: Model, directory: Path, record: GateRecord, tags: dict[str, str]
 ) -> tuple[str, str]:
-    """Run and experiment, with what is known without the model's files."""
+    """Start a run with everything that needs no model files. Returns the ids of run and experiment."""
     now = int(store.gate.clock.now().timestamp() * 1000)
     experiment = _experiment(client, store)
     run_id = client.create_run(experiment, now, tags, run_name=model.contract.kind).info.run_id
@@ -132,7 +132,7 @@ def _start_run(
 
 
 def _experiment(client: MlflowClient, store: ModelRegistry) -> str:
-    """The namespace's experiment; a server of its own decides itself where artifacts go."""
+    """The id of the namespace's experiment. A server decides by itself where its artifacts go."""
     found = client.get_experiment_by_name(store.scope.namespace)
     if found is not None:
         return str(found.experiment_id)
@@ -158,7 +158,7 @@ def _params(contract: Contract) -> list[Param]:
 
 
 def _dataset(store: ModelRegistry, model: Model, directory: Path) -> DatasetInput:
-    """The training data, by the digest that DVC knows it by."""
+    """The training data, under DVC's digest of it."""
     contract = model.contract
     columns = {"mlflow_colspec": _signature(model, directory).inputs.to_dict()}
     period = {"from": contract.trained_from.isoformat(), "until": contract.trained_until.isoformat()}
@@ -174,7 +174,7 @@ def _dataset(store: ModelRegistry, model: Model, directory: Path) -> DatasetInpu
 
 
 def _signature(model: Model, directory: Path) -> ModelSignature:
-    """Declared, not inferred: MLflow drops a signature that it cannot infer, and says nothing."""
+    """The model's signature, declared: MLflow silently drops a signature that it cannot infer."""
     rows = frame(model.contract.inputs, to_columns(pq.read_table(directory / REFERENCE)))
     inputs = [
         ColSpec(DataType.string if dtype == np.dtype(object) else DataType.double, name, required=False)
@@ -185,8 +185,8 @@ def _signature(model: Model, directory: Path) -> ModelSignature:
 
 
 def _log_model(client: MlflowClient, model: Model, directory: Path, logged: LoggedModel) -> dict[str, str]:
-    """A folder that MLflow's tools load as they do any sklearn model, and `ratchet.models.model.load` by its own rules; the tag
-    that names its files."""
+    """Log a folder that MLflow's tools can load like any sklearn model, and `ratchet.models.model.load` by its own rules.
+    Returns the tag with its files."""
     with TemporaryDirectory() as temporary:
         folder = Path(temporary, "model")
         mlflow.sklearn.save_model(
@@ -206,7 +206,7 @@ def _log_model(client: MlflowClient, model: Model, directory: Path, logged: Logg
 
 
 def _log_files(client: MlflowClient, store: ModelRegistry, directory: Path, run_id: str) -> None:
-    """Plots, and what restores the data: the lock of DVC and the parameters, where they are there."""
+    """Log the plots and, to restore the data, dvc.lock and params.yaml, each if it exists."""
     if (directory / PLOTS).is_dir():
         client.log_artifacts(run_id, str(directory / PLOTS), PLOTS)
     for path in (store.paths.root / "dvc.lock", store.paths.root / PARAMS_FILE):

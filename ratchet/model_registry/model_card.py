@@ -1,4 +1,4 @@
-"""The model card that MLflow shows with a version: what was measured and decided, in Markdown, for whoever promotes there."""
+"""The model card that MLflow shows with a version: measurements and verdict in Markdown, for people who promote there."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from ratchet.models.contract import Contract
 
 LIMIT = 5000
-"""Characters that MLflow has room for in a description: `String(5000)` in its tables of versions and of registered models."""
+"""The length of a description in MLflow: `String(5000)` in its tables of versions and of registered models."""
 CELL, DETAIL, FRAME = 80, 160, 250
-"""Characters of a value, of a check's detail, and of what is around the rows of a table."""
+"""The largest number of characters in a value, in a check's detail, and in a table's title, header and last line."""
 _SIGNS = {">=": "≥", "<=": "≤", ">": ">"}
 _MARKS = {"passed": "✓", "failed": "✗", "insufficient": "·"}
 _ARROWS = {"lower": "↓", "higher": "↑"}
@@ -27,7 +27,7 @@ _SLICE = "slice:"
 
 
 def model_card(record: GateRecord, contract: Contract, version: int) -> str:
-    """At most LIMIT characters. What failed is listed first; where there is no room for all checks, their numbers are given."""
+    """At most LIMIT characters. Failed checks are listed first; checks for which there is no room are only counted."""
     slices = [check for check in record.checks if check.name.startswith(_SLICE)]
     others = [check for check in record.checks if not check.name.startswith(_SLICE)]
     head = [*_verdict(record, version), "", *_scores(record), "", *_gain(record)]
@@ -39,7 +39,7 @@ def model_card(record: GateRecord, contract: Contract, version: int) -> str:
 
 
 def registered_model_card(use_case: UseCase, source: str) -> str:
-    """What the model predicts, and what its aliases mean."""
+    """A description of the registered model: what it predicts, and what its aliases mean."""
     kind = "the probability of" if use_case.task == "binary" else "the value of"
     lines = [
         f"Predicts {kind} **{_cell(use_case.label)}** ({_cell(use_case.unit)}) for the use case "
@@ -66,12 +66,12 @@ def _verdict(record: GateRecord, version: int) -> Iterator[str]:
 
 
 def _reference(record: GateRecord) -> str:
-    """What skill is measured over: the baseline, and for the baseline itself a constant."""
+    """The reference of skill: the baseline, or a constant for the baseline itself."""
     return "constant" if record.kind == "baseline" else "baseline"
 
 
 def _scores(record: GateRecord) -> Iterator[str]:
-    """Each model's metrics on the same rows, side by side; an arrow points to where a metric is better."""
+    """Each model's metrics on the same rows, side by side. An arrow shows in which direction a metric is better."""
     evidence = record.evidence
     scores = {"candidate": evidence.candidate, _reference(record): evidence.reference, "champion": evidence.champion}
     yield f"| on the same rows | {' | '.join(scores)} |"
@@ -91,7 +91,7 @@ def _gain(record: GateRecord) -> Iterator[str]:
 
 
 def _table(title: str, checks: Sequence[Check], room: int) -> list[str]:
-    """The checks as rows, what failed first; in the order of their list, as many as there is room for."""
+    """As many checks as there is room for, one row each: failed ones first, otherwise in the order of `checks`."""
     if not checks:
         return []
     first = sorted(checks, key=lambda check: ("failed", "insufficient", "passed").index(check.status))
@@ -145,7 +145,7 @@ def _number(value: float | None) -> str:
 
 
 def _cell(text: str, length: int = CELL) -> str:
-    """Text that is itself in Markdown, also in a table, on one line and cut after `length` characters."""
+    """Text on one line, escaped for Markdown and its tables, and cut after `length` characters."""
     shown = " ".join("".join(each if each.isprintable() else " " for each in text).split())
     short = shown if len(shown) <= length else shown[: length - 1] + "…"
     safe = short.replace("&", "&amp;").replace("<", "&lt;").replace("|", "&#124;")

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelRegistry:
-    """Where the registered model is kept, and what it takes to read and change it. It is opened by `open_registry`.
+    """Where the registered model is stored, and everything needed to read and change it. `open_registry` opens it.
 
-    `address` and `artifact_location` are MLflow's; where they are empty, database and artifacts lie under state/. The use
-    case is loaded only where it is asked for: most readers do without.
+    `address` and `artifact_location` are MLflow's; if they are empty, database and artifacts lie under state/. The use case is
+    loaded only when it is used, because most readers do not need it.
     """
 
     paths: Paths
@@ -32,7 +32,7 @@ class ModelRegistry:
 
     @classmethod
     def open(cls, run: Run) -> ModelRegistry:
-        """The registry of the use case that a run is for."""
+        """The registry of a run's use case."""
         environment = run.environment
         return cls(
             run.paths,

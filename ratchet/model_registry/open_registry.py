@@ -1,4 +1,4 @@
-"""The registry, opened: for one process at a time, and with its failures translated."""
+"""Open the registry for one process at a time, and translate its failures."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ LOCK_SECONDS = 120
 
 @contextmanager
 def open_registry(store: ModelRegistry, room: Literal["promotion", "registration"]) -> Iterator[RegistrySession]:
-    """The registry, with this process alone in the `room` of the checkout. Only registration makes the embedded one.
+    """The registry, under a lock of the checkout for promotion or registration. Only registration creates the embedded one.
 
-    Raises RegistryUnavailableError where the registry does not answer, or was there and is gone.
+    Raises RegistryUnavailableError if the registry does not answer, or if it was lost.
     """
     try:
         with _alone(store, room):
@@ -37,8 +37,8 @@ def open_registry(store: ModelRegistry, room: Literal["promotion", "registration
 
 
 def _alone(store: ModelRegistry, room: str) -> AbstractContextManager[object]:
-    """The lock of a room. Where state/ is absent nobody can be in it, and a reader makes no state/ that would be in the way
-    of the one that is put back."""
+    """The lock of this name. If state/ is absent, a reader needs no lock, and must not create a state/ that would be in the
+    way when the lost one is put back."""
     folder = store.paths.shared_state
     if room == "registration" or store.address:
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,10 +46,10 @@ def _alone(store: ModelRegistry, room: str) -> AbstractContextManager[object]:
 
 
 def _remedy(store: ModelRegistry, error: Exception) -> str:
-    again = "and run the same again: nothing is left half done"
+    again = "and run the same command again: nothing is left half done"
     if store.address:
         return f"Start it, or fix RATCHET_TRACKING_URI, {again}"
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-        return f"It is no whole database: restore it; {embedded_database.begin_without(store)} and the database"
+        return f"It is no complete database: restore it; {embedded_database.begin_without(store)} and the database"
     folder = embedded_database.file(store).parent
-    return f"See that {folder} has room and can be written, and that nobody else holds the database, {again}"
+    return f"Check that {folder} has room and can be written, and that no other program holds the database, {again}"

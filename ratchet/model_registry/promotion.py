@@ -1,9 +1,9 @@
-"""Who may serve: people ask by the alias `requested`, and `champion` is the version that the gate let through.
+"""Promotion: people request a version by the alias `requested`, and `champion` is the version that the gate admitted.
 
-A promotion is one signed entry in the history. Aliases, tags and the file that DVC watches follow from the history, so
-whatever a killed process left undone, the next `reconcile` does. `champion` moves just before the entry is written, after
-the version was verified, so that it never names a refused model; `previous` moves last, so that a rollback that was killed
-can be asked for again.
+A promotion is one signed entry in the history. Aliases, tags and the file that DVC watches are derived from the history, so
+the next `reconcile` completes what a killed process left undone. `champion` moves just before the entry is written, after the
+version was verified, so that it never names a refused model. `previous` moves last, so that a killed rollback can be requested
+again.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 POLICY = "policy"
 WAITS, HELD = "waits for a person", "waits for a release"
-"""How the status of a version begins that no policy promotes: for how it was made, or because a rollback holds."""
+"""The beginnings of the status of a version that the policy does not promote: because of how it was made, or of a rollback."""
 
 
 def reconcile(store: ModelRegistry) -> dict[str, Any]:
-    """Verify what is asked for, then let it serve or write the refusal on its version. Completes what was left half done."""
+    """Verify the requested version, then let it serve or write the refusal on it. Also completes an interrupted promotion."""
     with open_registry(store, "promotion") as registry:
         return _reconcile(registry)
 
@@ -42,9 +42,9 @@ def reconcile(store: ModelRegistry) -> dict[str, Any]:
 def promote(
     store: ModelRegistry, version: int, *, by: str, reason: str | None = None, until: datetime | None = None
 ) -> dict[str, Any]:
-    """A person asks for a version. `until` makes `reason` a waiver, under which a non-inferior version may serve.
+    """Request a version for a person. `until` makes `reason` a waiver, under which a non-inferior version may serve.
 
-    Raises GateError where the request is refused.
+    Raises GateError if the request is refused.
     """
     with open_registry(store, "promotion") as registry:
         requested = registry.version(version)
@@ -63,7 +63,7 @@ def promote(
 
 
 def promote_by_policy(store: ModelRegistry, version: int, contract: Contract, record: GateRecord) -> dict[str, Any]:
-    """The policy asks for a superior version, unless a person has to: the reason is then written on the version."""
+    """Request a superior version for the policy. If only a person may request it, write on the version why."""
     with open_registry(store, "promotion") as registry:
         obstacle = _held(registry.snapshot(), version) or _uncommitted(store, version, contract, record)
         if obstacle is None:
@@ -74,7 +74,7 @@ def promote_by_policy(store: ModelRegistry, version: int, contract: Contract, re
 
 
 def _held(snapshot: Snapshot, version: int) -> str | None:
-    """The rollback that no policy promotes over."""
+    """The status of a version that waits for the end of a rollback's hold; None if there is no hold."""
     hold = snapshot.hold
     if hold is None:
         return None
@@ -85,7 +85,7 @@ def _held(snapshot: Snapshot, version: int) -> str | None:
 
 
 def _uncommitted(store: ModelRegistry, version: int, contract: Contract, record: GateRecord) -> str | None:
-    """What the policy never promotes: experiments, and what nobody could make again from a commit."""
+    """The status of a version that nobody could make again from a commit, or that an experiment made; None for any other."""
     experiment = contract.experiment or record.experiment
     if not (experiment or contract.dirty or record.dirty):
         return None
@@ -108,8 +108,8 @@ def _waiver(store: ModelRegistry, version: Version, by: str, reason: str | None,
 
 
 def rollback(store: ModelRegistry, *, by: str, reason: str) -> dict[str, Any]:
-    """Return to the version that served before, and hold it. Raises RegistryError where there is none, or no reason, and
-    GateError, with nothing requested, where this code cannot serve it."""
+    """Return to the version that served before, and hold it. Raises RegistryError if there is none, or `by` or `reason` is
+    empty. Raises GateError, without requesting anything, if this code cannot serve that version."""
     _require_reason(store, by, reason)
     with open_registry(store, "promotion") as registry:
         snapshot = registry.snapshot()
@@ -133,24 +133,24 @@ def _require_reason(store: ModelRegistry, by: str, reason: str) -> None:
         raise RegistryError(
             "the promotion history takes no entry without a name and a reason",
             subject=f"model {store.scope.namespace}",
-            remedy="Give --reason and --by, each in a word at least",
+            remedy="Give --reason and --by, each with at least one word",
         )
 
 
 def _way_back(registry: RegistrySession) -> int | None:
-    """Where the signed history leads; the alias, which anybody may move, only tells of a rollback that was broken off."""
+    """The version that a rollback leads to, from the signed history. The alias only shows an unfinished rollback."""
     snapshot = registry.snapshot()
     champion = snapshot.champion
     if champion is None:
         return None
-    is_broken_off = snapshot.aliases.get(PREVIOUS) == champion.version
-    target = champion.version if is_broken_off else champion.previous
+    is_unfinished = snapshot.aliases.get(PREVIOUS) == champion.version
+    target = champion.version if is_unfinished else champion.previous
     return target if target in registry.versions() else None
 
 
 def release(store: ModelRegistry, *, by: str, reason: str) -> dict[str, Any]:
-    """End the hold of a rollback: from now on the policy promotes again. Raises RegistryError where there is no hold, or no
-    reason."""
+    """End the hold of a rollback: the policy promotes again. Raises RegistryError if there is no hold, or `by` or `reason` is
+    empty."""
     _require_reason(store, by, reason)
     with open_registry(store, "promotion") as registry:
         snapshot = registry.snapshot()
@@ -187,13 +187,13 @@ def _reconcile(registry: RegistrySession) -> dict[str, Any]:
 
 
 def _with_refusal(error: RegistryError, refused: Mapping[str, Any]) -> RegistryError:
-    """What is wrong with the version that serves, and why the requested one does not take its place."""
+    """The error about the version that serves, together with the reason why the requested one does not replace it."""
     asked = f"Version {refused['version']}, which is requested, is refused: {refused['reason']}. {refused['remedy']}"
     return type(error)(error.problem, subject=error.subject, remedy=f"{asked.rstrip('.')}. {error.remedy}")
 
 
 def _take_a_moved_champion_as_request(registry: RegistrySession) -> None:
-    """Whoever moves `champion` by hand has asked for that version; `_settle` moves the alias back where it is refused."""
+    """Treat a `champion` that was moved by hand as a request. `_settle` moves the alias back if the request is refused."""
     snapshot = registry.snapshot()
     moved_to = snapshot.aliases.get(CHAMPION)
     if moved_to is not None and moved_to != (snapshot.champion and snapshot.champion.version):
@@ -201,7 +201,7 @@ def _take_a_moved_champion_as_request(registry: RegistrySession) -> None:
 
 
 def _consider(registry: RegistrySession) -> dict[str, Any] | None:
-    """Promote what is asked for, or say why not."""
+    """Promote the requested version, if any. Returns the refusal if it may not serve, otherwise None."""
     snapshot = registry.snapshot()
     requested = snapshot.aliases.get(REQUESTED)
     if requested is None or (snapshot.champion and requested == snapshot.champion.version):
@@ -217,7 +217,7 @@ def _consider(registry: RegistrySession) -> dict[str, Any] | None:
 
 
 def _entry(store: ModelRegistry, snapshot: Snapshot, version: Version, waiver: Waiver | None) -> Entry:
-    """The next entry; a request that was not made through `ratchet` came from MLflow itself."""
+    """The next entry of the history. A request that was not made through `ratchet` is attributed to MLflow."""
     entries, request = snapshot.history, snapshot.request_for(version.number)
     entry = Entry(
         model_name=store.scope.namespace,
@@ -235,7 +235,7 @@ def _entry(store: ModelRegistry, snapshot: Snapshot, version: Version, waiver: W
 
 
 def _settle(registry: RegistrySession, refused: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Make status tags, aliases and the serving file say what the history says."""
+    """Make status tags, aliases and the serving file agree with the history. Returns the champion, if there is one."""
     snapshot = registry.snapshot()
     champion, versions = snapshot.champion, registry.versions()
     for number, text in {**_released(snapshot, versions), **_statuses(snapshot, refused)}.items():
@@ -253,7 +253,7 @@ def _settle(registry: RegistrySession, refused: dict[str, Any] | None) -> dict[s
 
 
 def _released(snapshot: Snapshot, versions: Mapping[int, Version]) -> dict[int, str]:
-    """The versions that waited for the end of a hold which is over."""
+    """Version → new status, for the versions that waited for a hold that has ended."""
     held = [number for number, version in versions.items() if version.tags.get(STATUS, "").startswith(HELD)]
     return dict.fromkeys(held if snapshot.hold is None else (), CANDIDATE)
 
@@ -268,6 +268,6 @@ def _statuses(snapshot: Snapshot, refused: dict[str, Any] | None) -> dict[int, s
 
 
 def _write_serving_file(store: ModelRegistry, champion: Entry | None) -> None:
-    """What the scoring stage depends on; it is there, with nothing in it, even where nothing serves."""
+    """Write the file that the scoring stage depends on. It is written, with nulls, even if nothing serves."""
     content = {"version": champion and champion.version, "digest": champion and champion.digest}
     write_json(store.paths.serving_file, {**content, "model": store.scope.namespace})

@@ -1,6 +1,7 @@
-"""Which version served when, and who asked for it: the promotion history that MLflow does not keep.
+"""The promotion history, which MLflow does not keep: which version served when, and who requested it.
 
-It lies in tags of the registered model, one signed entry each, beside the last request that was made through `ratchet`.
+It is stored in tags of the registered model, with one signed entry in each. A further tag holds the last request that was made
+through `ratchet`.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from ratchet.gate.signing import Signed, begin_anew
 
 REQUEST, HISTORY = "ratchet.request", "ratchet.history."
 Kind = Literal["promotion", "rollback", "release"]
-"""A release moves nothing: it ends the hold that a person's rollback puts on promotions by policy."""
+"""A release moves no version: it only ends a hold, by which a person's rollback stops promotions by the policy."""
 Document = TypeVar("Document", bound=Frozen)
 Authored = TypeVar("Authored", "Entry", "PromotionRequest")
 
 
 class Entry(Signed):
-    """One promotion, rollback or release; `number` is its place in the history, `previous` where a rollback leads from here.
+    """One promotion, rollback or release. `number` is its place in the history; a rollback from here leads to `previous`.
 
-    `waiver` is the person's word under which the version was promoted, where its evidence alone was not enough.
+    `waiver` is the person's permission under which the version was promoted, if its evidence alone was not enough.
     """
 
     model_name: str
@@ -59,7 +60,7 @@ class PromotionRequest(Signed):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Aliases, promotion history and the last request, as they stood together."""
+    """Aliases, promotion history and the last request, all read at the same time."""
 
     aliases: Mapping[str, int]
     history: tuple[Entry, ...]
@@ -67,14 +68,14 @@ class Snapshot:
 
     @classmethod
     def read(cls, aliases: Mapping[str, int], tags: Mapping[str, str], gate: Gate) -> Snapshot:
-        """Raises RegistryError where the history has a gap, or an entry not signed with this checkout's key for this place."""
+        """Raises RegistryError if an entry is missing, or was not signed with this checkout's key for its place."""
         names = sorted(name for name in tags if name.startswith(HISTORY))
         history = tuple(_entry(number, name, tags[name], gate) for number, name in enumerate(names, start=1))
         return cls(aliases, history, _verified(PromotionRequest, tags.get(REQUEST), gate))
 
     @property
     def champion(self) -> Entry | None:
-        """The last entry: it names what serves, whatever the aliases say."""
+        """The last entry, which names the version that serves, whatever the aliases are."""
         return self.history[-1] if self.history else None
 
     @property
@@ -92,7 +93,7 @@ class Snapshot:
 
     @property
     def served(self) -> dict[int, str]:
-        """Every version that has served, with the digest that it had then."""
+        """Version → its digest when it served, for every version that has served."""
         return {entry.version: entry.digest for entry in self.history}
 
 
@@ -109,7 +110,7 @@ def _entry(number: int, name: str, text: str, gate: Gate) -> Entry:
 
 
 def _verified(kind: type[Authored], text: str | None, gate: Gate) -> Authored | None:
-    """A document about this model, signed with this checkout's key; nothing where it is neither."""
+    """A document about this model that was signed with this checkout's key; None for any other text."""
     document = parsed(kind, text)
     try:
         if document is not None:
@@ -120,7 +121,7 @@ def _verified(kind: type[Authored], text: str | None, gate: Gate) -> Authored | 
 
 
 def parsed(kind: type[Document], text: str | bytes | None) -> Document | None:
-    """What a tag or file says; nothing where it is not there, or is not such a document."""
+    """The document in a tag or file; None if it is absent, or is not such a document."""
     try:
         return kind.model_validate_json(text) if text else None
     except ValidationError:
@@ -128,7 +129,7 @@ def parsed(kind: type[Document], text: str | bytes | None) -> Document | None:
 
 
 def trail(history: Sequence[Entry]) -> list[int]:
-    """The way that led to the serving version, which is last."""
+    """The trail of versions that led to the serving version, which is last; a rollback removes the version it leaves."""
     steps: list[int] = []
     for entry in history:
         steps = advance(steps, entry.version)
@@ -136,14 +137,14 @@ def trail(history: Sequence[Entry]) -> list[int]:
 
 
 def advance(steps: Sequence[int], version: int) -> list[int]:
-    """The trail after a move to `version`: a move to the version before the last is a step back, not a step on."""
+    """The trail after a move to `version`. A move to the version before the last one is a step back and shortens the trail."""
     if version in steps[-1:]:
         return list(steps)
     return list(steps[:-1]) if version in steps[-2:-1] else [*steps, version]
 
 
 def previous(history: Sequence[Entry], version: int) -> int | None:
-    """Where a rollback will lead once `version` serves; None where nothing came before it."""
+    """The version that a rollback will lead to when `version` serves; None if there is none before it."""
     before = advance(trail(history), version)[:-1]
     return before[-1] if before else None
 

@@ -1,7 +1,7 @@
-"""The sensors: they look at the model registry for DVC, which sees files alone, before anything else in every run.
+"""The sensors: at the beginning of every run they check the model registry for DVC, which only sees files.
 
-Importing MLflow takes longer than all the rest of a run with nothing to do. So the files that the embedded registry is made
-of are looked at first: while they stay as they are, so does what the sensors found.
+Importing MLflow takes longer than everything else in a run with nothing to do. So the states of the embedded registry's files
+are compared first: while they are unchanged, the last result of the sensors is still right.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ratchet.storage.files import read_json, write_json
 
 
 def sense(stores: Sequence[ModelRegistry]) -> dict[str, Any]:
-    """Look at every registered model; returns what is open or lost, by the model's name."""
+    """Check every registered model. Returns its open requests and lost models, by the model's name."""
     memory = stores[0].paths.shared_state / "sensed.json"
     states = _file_states(stores)
     last = dict(read_json(memory)) if states and memory.exists() else {}
@@ -43,8 +43,8 @@ def _sense(stores: Sequence[ModelRegistry]) -> dict[str, Any]:
 
 
 def _file_states(stores: Sequence[ModelRegistry]) -> list[FileState]:
-    """The state of every file that decides what is found. Empty where files do not tell: the registry is kept
-    elsewhere, or a file changed just now."""
+    """The state of every file that the result depends on. Empty if files do not show every change: the registry is on a
+    server, or a file changed just now."""
     if stores[0].address or stores[0].artifact_location:
         return []
     states = file_states(_read(stores))
@@ -52,7 +52,7 @@ def _file_states(stores: Sequence[ModelRegistry]) -> list[FileState]:
 
 
 def _read(stores: Sequence[ModelRegistry]) -> Iterator[Path]:
-    """What the sensors read: the code that does it, the registry, the key, and what was last done with them."""
+    """The files that the sensors depend on: their code, the registry, the key, and the last reports of the steps."""
     yield from Path(ratchet.__file__).parent.rglob("*.py")
     database, key = embedded_database.file(stores[0]), stores[0].gate.key.path
     yield from (database, database.with_name(f"{database.name}-wal"), embedded_database.marker(stores[0]))
@@ -64,6 +64,6 @@ def _read(stores: Sequence[ModelRegistry]) -> Iterator[Path]:
 
 
 def _seen(states: Sequence[FileState], stores: Sequence[ModelRegistry]) -> str:
-    """Changes with what the sensors read, and with what they wrote."""
+    """A digest that changes with the files that the sensors depend on, and with the files that they wrote."""
     written = [path for store in stores for path in (store.paths.requested_file, store.paths.missing_file)]
     return digest(states, [path.read_text(encoding="utf-8") if path.exists() else None for path in written])

@@ -1,9 +1,9 @@
-"""The model registry: one registered model per namespace, with its versions and aliases, kept by MLflow.
+"""The opened model registry: one registered model per namespace, with its versions and aliases, stored by MLflow.
 
-A version counts once it carries the digest of its model, which MLflow stores together with the version itself, after all
-that belongs to it. What a killed process leaves behind is a run without a version: it is marked as killed, and logged anew.
+A version is valid if it has the digest of its model. MLflow stores the digest together with the version, after everything else
+of it. A killed process leaves a run without a version; that run is marked as killed, and the model is logged again.
 
-Reading aliases and history needs no model: sklearn and LightGBM are imported only where one is loaded or logged.
+Reading aliases and history needs no model: sklearn and LightGBM are imported only when a model is loaded or logged.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ ABSENT = "RESOURCE_DOES_NOT_EXIST"
 
 
 class RegistrySession:
-    """The registered model, opened. Every method may raise what MLflow raises; `open_registry` translates it.
+    """The registered model, opened. Every method may raise exceptions of MLflow; `open_registry` translates them.
 
-    An embedded registry that never was is read as an empty one, unless it is to be created.
+    An embedded registry that never existed is read as an empty one, unless `create`.
     """
 
     def __init__(self, store: ModelRegistry, *, create: bool = False) -> None:
@@ -71,7 +71,7 @@ class RegistrySession:
         return MlflowClient(self._uri, registry_uri=self._uri)
 
     def aliases(self) -> dict[str, int]:
-        """Alias → version; none where nothing was registered yet."""
+        """Alias → version; empty if nothing was registered yet."""
         return self._aliases_and_tags()[0]
 
     def snapshot(self) -> Snapshot:
@@ -89,7 +89,7 @@ class RegistrySession:
         return {alias: int(number) for alias, number in found.aliases.items()}, found.tags
 
     def versions(self) -> dict[int, Version]:
-        """By number, those that were made by hand among them."""
+        """Number → version, including versions that were made by hand."""
         if not self._exists:
             return {}
         found = self._client.search_model_versions(f"name = '{self.name}'", max_results=10_000)
@@ -97,7 +97,7 @@ class RegistrySession:
         return {version.number: version for version in versions}
 
     def version(self, number: int) -> Version:
-        """Raises RegistryError where there is none of that number."""
+        """The version of this number. Raises RegistryError if there is none."""
         versions = self.versions()
         if number not in versions:
             raise RegistryError(
@@ -113,10 +113,10 @@ class RegistrySession:
         return next((version for version in self.versions().values() if version.digest == digest), None)
 
     def log(self, model: Model, directory: Path, record: GateRecord) -> Version:
-        """The version of the model in `directory`, found or made in one go; may be killed at any point and called again.
+        """The version of the model in `directory`; it is created if it does not exist. May be killed and called again.
 
-        Files and record of a version that has served are evidence: they stay, or are put back where they were lost. Those of
-        any other give way to what is offered.
+        Files and record of a version that has served are evidence: they are kept, and only put back if they were lost. Those
+        of any other version are replaced by the given ones.
         """
         from ratchet.model_registry import mlflow_logging
 
@@ -136,7 +136,7 @@ class RegistrySession:
         return version
 
     def _put_back(self, version: Version, model: Model, directory: Path, record: GateRecord) -> None:
-        """Give a version what it lost of its own record and of the very files that the record names."""
+        """Put back the record of a version, and the files that the record names, if they were lost and are the same here."""
         from ratchet.model_registry import mlflow_logging
 
         version = self.complete(version)
@@ -148,8 +148,8 @@ class RegistrySession:
             self._tag(version, mlflow_logging.log_files(self._client, version, model, directory))
 
     def complete(self, version: Version) -> Version:
-        """The version, with what MLflow lost of its model put back from the copy under state/, where that is what the record
-        names."""
+        """The version. Files of its model that MLflow lost are put back from the copy under state/, if that has the files that
+        the record names."""
         if is_whole(version, self._uri):
             return version
         try:
@@ -162,7 +162,7 @@ class RegistrySession:
         return self.versions()[version.number]
 
     def holds(self, version: Version) -> bool:
-        """Whether record and files of a version are there, as they were judged, and all that MLflow loads it by."""
+        """Whether a version's record and files exist as they were judged, with all files that MLflow needs to load it."""
         try:
             record = self.record(version)
             verify(record, version.digest, self.store.gate)
@@ -172,7 +172,7 @@ class RegistrySession:
         return is_whole(version, self._uri)
 
     def _close_runs(self, version: Version) -> None:
-        """Finish the version's run, and mark as killed what others left open."""
+        """Finish the version's run, and mark other open runs of this model as killed."""
         experiment = self._client.get_experiment_by_name(self.name).experiment_id
         is_open = f"tags.`{DIGEST}` = '{version.digest}' and attributes.status = 'RUNNING'"
         for run in self._client.search_runs([experiment], is_open):
@@ -180,13 +180,13 @@ class RegistrySession:
             self._client.set_terminated(run.info.run_id, "FINISHED" if own else "KILLED")
 
     def record(self, version: Version) -> GateRecord:
-        """As stored, unverified. Raises GateError where there is none that can be read."""
+        """The stored record, unverified. Raises GateError if there is none that can be read."""
         try:
             record = parsed(GateRecord, self._record_text(version))
         except MlflowException as error:
             if error.error_code != ABSENT:
                 raise
-            record = None  # the version was made by hand, and names a run that there is not
+            record = None  # the version was made by hand, and its run does not exist
         if record is None:
             raise self.refusal(version, "holds no gate record")
         return record
@@ -200,7 +200,7 @@ class RegistrySession:
             return Path(self._client.download_artifacts(version.run_id, path, folder)).read_bytes()
 
     def _require_artifacts(self, version: Version) -> None:
-        """Raises RegistryError where the folder with the artifacts of all versions is away: that says nothing of this one."""
+        """Raises RegistryError if the folder with all versions' artifacts is away: then nothing is known about this version."""
         experiment = self._client.get_run(version.run_id).info.experiment_id
         location = self._client.get_experiment(experiment).artifact_location
         require_artifacts(self.store, location, f"{self.name} version {version.number}")
@@ -209,9 +209,9 @@ class RegistrySession:
         return parsed(Waiver, version.tags.get(WAIVER))
 
     def model(self, version: Version, record: GateRecord) -> tuple[Model, Path]:
-        """The very model that was judged, and its directory. Nothing of it is parsed before the record has vouched for it.
+        """The model that was judged, and its directory. No file is parsed before it was compared with the verified record.
 
-        Raises GateError where the record does not hold, or the model's files are gone or others.
+        Raises GateError if the record is not valid, or if the model's files are lost or different.
         """
         from ratchet.models.model import load
 
@@ -226,9 +226,9 @@ class RegistrySession:
         return model, directory
 
     def files(self, version: Version, record: GateRecord) -> Path:
-        """A directory with the files that the record names, of which a copy stays under state/; unparsed.
+        """A directory under state/ with a copy of the files that the record names; no file is parsed.
 
-        Raises GateError where they are gone or others.
+        Raises GateError if the files are lost or different.
         """
         directory = self.store.paths.state / "models" / version.digest
         if checksums(directory) != record.files:
@@ -236,7 +236,7 @@ class RegistrySession:
         return directory
 
     def _download(self, version: Version, record: GateRecord, directory: Path) -> None:
-        """Fetch the model's files, and keep them if they are those that the record names."""
+        """Download the model's files, and keep them if they are the ones that the record names."""
         from mlflow.artifacts import download_artifacts, list_artifacts
 
         directory.parent.mkdir(parents=True, exist_ok=True)
@@ -270,7 +270,7 @@ class RegistrySession:
             self._client.set_model_version_tag(self.name, str(version.number), key, value)
 
     def point(self, alias: str, number: int | None, snapshot: Snapshot) -> None:
-        """Move an alias to a version, or take it away, unless it is where the snapshot shows it."""
+        """Move an alias to a version, or delete it (None). Does nothing if the snapshot shows it there already."""
         current = snapshot.aliases.get(alias)
         if number is not None and number != current:
             self._client.set_registered_model_alias(self.name, alias, str(number))
@@ -278,7 +278,7 @@ class RegistrySession:
             self._client.delete_registered_model_alias(self.name, alias)
 
     def request(self, number: int, by: str, reason: str, *, by_policy: bool = False) -> None:
-        """Ask for a version, signed with a name: the alias alone could have been moved by anyone."""
+        """Request a version, with a signed name and reason: anyone can move the alias alone."""
         snapshot = self.snapshot()
         request = PromotionRequest(
             model_name=self.name,
@@ -292,5 +292,5 @@ class RegistrySession:
         self.point(REQUESTED, number, snapshot)
 
     def append(self, entry: Entry) -> None:
-        """The one write that promotes; everything else follows from the history."""
+        """Add an entry to the history. This single write promotes; everything else is derived from the history."""
         self._client.set_registered_model_tag(self.name, entry.tag, entry.model_dump_json())

@@ -1,4 +1,4 @@
-"""What a person is shown of a registered model."""
+"""The status of a registered model, as people see it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ratchet.model_registry.version import Version
 
 
 def status(store: ModelRegistry) -> dict[str, Any]:
-    """What is asked for, what serves, what holds the policy back, what is lost, every version and the promotion history."""
+    """The requested version, the champion, the hold on the policy, a warning, every version and the promotion history."""
     with open_registry(store, "promotion") as registry:
         snapshot = registry.snapshot()
         versions = registry.versions().values()
@@ -49,7 +49,7 @@ def status(store: ModelRegistry) -> dict[str, Any]:
 
 
 def _warning(registry: RegistrySession, snapshot: Snapshot) -> str | None:
-    """What is not there that should be, and what to do."""
+    """What is missing although it should exist, and what to do; None if nothing is."""
     if snapshot.champion:
         try:
             return _other_features(registry, snapshot, existing_version(registry, snapshot, snapshot.champion))
@@ -62,11 +62,11 @@ def _warning(registry: RegistrySession, snapshot: Snapshot) -> str | None:
 
 
 def _other_features(registry: RegistrySession, snapshot: Snapshot, version: Version) -> str | None:
-    """That this code cannot serve the champion, as far as its tags tell, and what helps."""
+    """A warning, with what to do, if this code cannot serve the champion according to its tags; None if it can."""
     try:
         spec = service_spec(registry.store.use_case)
     except SettingsError:
-        return None  # whoever computes features is told
+        return None  # a step that computes features reports this error
     if version.tags.get(FINGERPRINT) == spec.fingerprint:
         return None
     commit = None if version.tags.get(DIRTY) == "true" else version.tags.get(COMMIT)
@@ -93,7 +93,7 @@ def _line(store: ModelRegistry, snapshot: Snapshot, version: Version) -> dict[st
 
 
 def _next(store: ModelRegistry, version: Version) -> str | None:
-    """How a version that never served, or a better one, comes to serve; None where its status says so."""
+    """How to get a version that never served, or a better one, to serve; None if its status says it already."""
     verdict, failed = version.tags.get(VERDICT), (version.tags.get(FAILED) or "").split(", ")
     ask = f"`ratchet promote {version.number}"
     if version.tags.get(STATUS, "").startswith((WAITS, HELD)):

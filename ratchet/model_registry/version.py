@@ -13,7 +13,7 @@ from ratchet.model_registry.tags import DIGEST
 
 @dataclass(frozen=True)
 class Version:
-    """One version; its digest is empty where it was made by hand, without a digest or a run."""
+    """One version. Its digest is empty if it was made by hand, without a digest or a run."""
 
     number: int
     digest: str
@@ -23,7 +23,7 @@ class Version:
 
 
 def version_of(found: ModelVersion) -> Version:
-    """MLflow's own object, read."""
+    """The version that an object of MLflow describes."""
     digest = found.tags.get(DIGEST, "")
     is_ours = re.fullmatch("[0-9a-f]{64}", digest) and found.run_id
     return Version(int(found.version), digest if is_ours else "", found.run_id, found.source, found.tags)

@@ -1,8 +1,8 @@
-"""What is trained.
+"""Trained models.
 
-model → a trained model · contract → what it takes and what it was made from · archive → its pipeline as a file
-model_files → which files its directory holds · baseline → means of groups · groups → what groups say of a label
-metrics → what predictions are measured by
+model → a trained model · contract → its inputs and its origin · archive → its pipeline as a file
+model_files → which files its directory holds · baseline → medians or rates of groups · groups → what groups explain of a label
+metrics → the measures of predictions
 
 Stored models name the class of a baseline `ratchet.models.BackoffBaseline`, whichever module it is in.
 """

@@ -1,4 +1,4 @@
-"""A sklearn pipeline as a skops archive: nothing is pickled, and equal pipelines are equal bytes."""
+"""A sklearn pipeline as a skops archive: nothing is pickled, and equal pipelines give equal bytes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ TRUSTED = (
     "lightgbm.sklearn.LGBMRegressor",
     "ratchet.models.BackoffBaseline",
 )
-"""What an archive may hold beside the types of numpy and sklearn that skops itself vouches for."""
+"""The types that an archive may hold, in addition to those of numpy and sklearn that skops trusts by itself."""
 EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
 
 
 def read_archive(path: Path) -> Any:
-    """The pipeline in an archive of nothing but what is trusted. Raises whatever a broken or foreign file makes skops raise."""
+    """The pipeline in an archive, which may hold only trusted types. Raises any exception of skops for other files."""
     return skops.io.load(path, trusted=TRUSTED)
 
 
 def archive(pipeline: Any) -> bytes:
-    """The pipeline as skops writes it, with running numbers for memory addresses and no clock: equal state, equal bytes."""
+    """The bytes that skops writes for a pipeline, with running numbers instead of memory addresses and without times.
+
+    Pipelines with equal state give equal bytes.
+    """
     names: dict[str, int] = {}
 
     def rename(node: dict[str, Any]) -> dict[str, Any]:

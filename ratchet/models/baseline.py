@@ -1,4 +1,4 @@
-"""The baseline: what groups of past rows did, backing off to coarser groups where there are too few."""
+"""The baseline: the median or rate of a group of past rows, or of a coarser group if the group has too few rows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SEPARATOR = "\x1f"
 
 
 class BackoffBaseline(BaseEstimator):  # type: ignore[misc] # sklearn has no types
-    """The median (regression) or rate (binary) of a row's finest group that had `min_rows` training rows.
+    """The median (regression) or rate (binary) of a row's finest group with at least `min_rows` training rows.
 
     `levels` are groups of columns, finest first, ending in () for all rows. A row with a missing or unseen value in a group's
-    columns belongs to a coarser one. Rates follow Laplace's rule of succession, (k + 1) / (n + 2), so that none is 0 or 1.
+    columns falls back to a coarser group. Rates follow Laplace's rule of succession, (k + 1) / (n + 2), so none is 0 or 1.
     """
 
     __module__ = "ratchet.models"  # by which stored models name it
@@ -31,7 +31,7 @@ class BackoffBaseline(BaseEstimator):  # type: ignore[misc] # sklearn has no typ
         self.min_rows = min_rows
 
     def fit(self, frame: pd.DataFrame, labels: Floats) -> BackoffBaseline:
-        """Learn `keys_` and `values_`: per level the groups' names (sorted) and what to predict for each."""
+        """Learn `keys_` and `values_`: for each level, the sorted names of the groups and the prediction for each group."""
         fitted = [self._fit_level(_group_names(frame, level), labels, bool(level)) for level in self.levels]
         self.keys_ = [keys for keys, _ in fitted]
         self.values_ = [values for _, values in fitted]
@@ -45,7 +45,7 @@ class BackoffBaseline(BaseEstimator):  # type: ignore[misc] # sklearn has no typ
         return np.array(values.index, dtype=np.str_), np.array(values, dtype=np.float64)
 
     def predict(self, frame: pd.DataFrame) -> Floats:
-        """One value per row."""
+        """One value per row, shape (n,)."""
         predicted = np.full(len(frame), np.nan)
         for level, keys, values in zip(self.levels, self.keys_, self.values_, strict=True):
             place = pd.Index(keys).get_indexer(pd.Index(_group_names(frame, level)))
@@ -60,14 +60,14 @@ class BackoffBaseline(BaseEstimator):  # type: ignore[misc] # sklearn has no typ
         return np.column_stack([1.0 - rate, rate])
 
     def constant(self) -> BackoffBaseline:
-        """Its last rung alone: the same value for every row, learnt from the same rows."""
+        """A baseline of the last level only: the same value for every row, learnt from the same rows."""
         last = BackoffBaseline(((),), self.task, self.min_rows)
         last.keys_, last.values_ = self.keys_[-1:], self.values_[-1:]
         return last
 
 
 def _group_names(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series[str]:
-    """The values of `columns` as one text per row; missing where any of them is."""
+    """The values of `columns` as one text per row; missing if any of them is missing."""
     if not columns:
         return pd.Series("", index=frame.index)
     first, *others = columns

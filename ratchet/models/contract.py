@@ -1,4 +1,4 @@
-"""A model's contract: what it takes and what it was made from. Reading one imports nothing that would load the model."""
+"""A model's contract: its inputs and its origin. Reading one imports no library that would be needed to load the model."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ratchet.use_case.contract import Kind, Task
 
 
 class Contract(Frozen):
-    """What a model needs and where it comes from. No label known at or after `trained_until` was used.
+    """The inputs and the origin of a model. No label that became known at or after `trained_until` was used.
 
-    `data_version` names the frozen set that it was fitted on, `features_version` the features that this came from; both as DVC
-    names a directory.
+    `data_version` is the frozen dataset that it was fitted on, and `features_version` the features from which this dataset was
+    made; both are DVC's names of a directory.
     """
 
     model_name: str
@@ -41,14 +41,14 @@ class Contract(Frozen):
 
 
 def read_contract(directory: Path) -> Contract:
-    """What the model of a directory says of itself; its archive is not looked at. Raises RegistryError."""
+    """The contract of the model in a directory, without reading its archive. Raises RegistryError if it cannot be read."""
     with loadable(directory):
         return Contract.model_validate_json((directory / CONTRACT).read_bytes())
 
 
 @contextmanager
 def loadable(directory: Path) -> Iterator[None]:
-    """Whatever a broken file makes its readers raise is one clear error."""
+    """Raises RegistryError in place of any exception that a broken file of the model causes in the block."""
     try:
         yield
     except Exception as error:

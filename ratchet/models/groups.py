@@ -1,4 +1,4 @@
-"""What groups of rows say of a label: how much of its variance lies between them, and whether that is more than chance."""
+"""How much of a label's variance groups of rows explain, and whether that is more than chance."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ratchet.use_case.contract import Array
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 LEAST = 20
-"""Rows from which the baseline trusts a group."""
+"""The number of rows from which the baseline uses a group."""
 BEYOND_CHANCE = 3.0
-"""Standard deviations of the F ratio above 1 that chance hardly reaches."""
+"""Chance hardly ever makes the F ratio exceed 1 by more than this many standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Spread:
 
     @property
     def explained(self) -> float:
-        """The share of the variance between groups, less what chance would give: omega squared (Hays 1963), 0 to 1."""
+        """The share of variance that lies between groups, corrected for chance: omega squared (Hays 1963), from 0 to 1."""
         if not self._is_defined:
             return 0.0
         return max(0.0, (self.between - (self.groups - 1) * self.within) / (self.total + self.within))
 
     @property
     def is_chance(self) -> bool:
-        """Whether groups drawn at random would differ as much, by the F ratio, whose deviation is about √(2 / (groups − 1))."""
+        """Whether random groups could differ as much, by the F ratio; its standard deviation is about √(2 / (groups − 1))."""
         if not self._is_defined:
             return True
         freedom = self.groups - 1
@@ -51,7 +51,7 @@ class Spread:
 
 
 def spread(groups: Codes, label: Floats) -> Spread:
-    """Of a label without gaps, by the code of each row's group: from 0, none left out."""
+    """The analysis of variance of a label without missing values. `groups` are codes from 0 to n − 1, each of which occurs."""
     size = np.bincount(groups)
     total = float(((label - label.mean()) ** 2).sum())
     means = np.bincount(groups, label) / size
@@ -60,7 +60,7 @@ def spread(groups: Codes, label: Floats) -> Spread:
 
 
 def codes(columns: Sequence[Array]) -> Codes:
-    """A code from 0 for each combination of values; a missing one is a value."""
+    """For each row, the code (from 0) of its combination of values. A missing value counts as a value."""
     combined = np.zeros(len(columns[0]), dtype=np.int64)
     for column in columns:
         own = pd.factorize(column, use_na_sentinel=False)[0]
@@ -69,6 +69,6 @@ def codes(columns: Sequence[Array]) -> Codes:
 
 
 def merged(groups: Codes, least: int) -> Codes:
-    """Groups of fewer rows than `least` taken together, as the baseline does."""
+    """The groups, with all those of fewer than `least` rows merged into one, as the baseline does."""
     size = np.bincount(groups)
     return codes([np.where(size[groups] < least, -1, groups)])

@@ -1,4 +1,4 @@
-"""What predictions are measured by: the metrics of each task, and which way each of them is better."""
+"""The metrics of each task, and in which direction each of them is better."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ratchet.use_case.contract import Task
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 GROUPS, LEAST_GROUP = 10, 100
-"""How many groups a calibration error is taken over, and how full each of them is at least."""
+"""The number of groups of a calibration error, and the smallest number of rows in each."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What people call it, and in which direction it is better."""
+    """The title of a metric, and the direction in which it is better."""
 
     title: str
     better: Literal["lower", "higher"]
@@ -38,12 +38,12 @@ METRICS: Mapping[Task, Mapping[str, Metric]] = {
 
 
 def usable(task: Task, labels: Floats) -> npt.NDArray[np.bool_]:
-    """Which labels can be learned from and judged by: finite numbers, of a binary task 0 and 1."""
+    """Which labels can be used for training and evaluation: finite numbers or, for a binary task, 0 and 1."""
     return np.asarray(np.isin(labels, (0, 1)) if task == "binary" else np.isfinite(labels))
 
 
 def metrics(task: Task, labels: Floats, predicted: Floats) -> dict[str, float | None]:
-    """METRICS of the task. Errors are in the label's unit; auc is None where one class is alone."""
+    """The METRICS of the task. RMSE and MAE are in the label's unit; auc is None if all labels are equal."""
     squared = np.mean((labels - predicted) ** 2)
     if task == "regression":
         return {"rmse": finite(np.sqrt(squared)), "mae": finite(np.mean(np.abs(labels - predicted)))}
@@ -59,7 +59,7 @@ def metrics(task: Task, labels: Floats, predicted: Floats) -> dict[str, float | 
 
 
 def row_losses(task: Task, labels: Floats, predicted: Floats) -> Floats:
-    """The loss of each row, shape (n,): squared error, or minus the log of the probability given to what happened.
+    """The loss of each row, shape (n,): squared error, or minus the log of the probability predicted for the true outcome.
 
     Probabilities are kept one float64 epsilon away from 0, as scikit-learn's log_loss does.
     """
@@ -70,28 +70,28 @@ def row_losses(task: Task, labels: Floats, predicted: Floats) -> Floats:
 
 
 def calibration_error(labels: Floats, predicted: Floats) -> float | None:
-    """How far probabilities are from the rates that came true: 0 is perfect, 1 the worst; None without rows.
+    """How far probabilities are from the observed rates: 0 is perfect, 1 the worst; None without rows.
 
-    The expected calibration error (Naeini, Cooper & Hauskrecht 2015, doi:10.1609/aaai.v29i1.9602) over groups that are equally
-    full (Nguyen & O'Connor 2015, doi:10.18653/v1/D15-1182): the mean over rows of |rate − mean probability| in their group. It
-    is biased upwards, the more the fewer rows a group has (Roelofs et al. 2022, arXiv:2012.08668), hence LEAST_GROUP.
+    The expected calibration error (Naeini, Cooper & Hauskrecht 2015, doi:10.1609/aaai.v29i1.9602) over groups of equal size
+    (Nguyen & O'Connor 2015, doi:10.18653/v1/D15-1182): the mean over rows of |rate − mean probability| in their group. Small
+    groups bias it upwards (Roelofs et al. 2022, arXiv:2012.08668), hence LEAST_GROUP.
     """
     rows = len(predicted)
     if not rows:
         return None
-    order = np.lexsort((labels, predicted))  # floats are added in one order, whatever that of the rows
+    order = np.lexsort((labels, predicted))  # sums of floats must not depend on the order of the rows
     labels, predicted = labels[order], predicted[order]
     groups = equally_full(predicted, min(GROUPS, rows // LEAST_GROUP))
     return finite(np.abs(np.bincount(groups, labels - predicted)).sum() / rows)
 
 
 def equally_full(values: Floats, groups: int) -> Codes:
-    """Each row's group, from 0 in the order of values. Equal values are never parted, so that some groups may be empty."""
+    """Each row's group, from 0, in the order of values. Equal values are in the same group, so some groups may be empty."""
     ascending = np.sort(values)
     first, last = (np.searchsorted(ascending, values, side) for side in ("left", "right"))
     return np.asarray((first + last) * max(groups, 1) // (2 * len(values)), dtype=np.int64)
 
 
 def finite(number: SupportsFloat) -> float | None:
-    """None for what is no number."""
+    """The float, or None if it is NaN or infinite."""
     return float(number) if math.isfinite(float(number)) else None

@@ -1,7 +1,7 @@
-"""A trained model with its contract: what it takes, what it was made from, and the digest that names it.
+"""A trained model with its contract and the digest that identifies it.
 
 A model's directory holds `model.skops` (the sklearn pipeline), `contract.json` and `reference.parquet` (training rows with
-the model's own predictions, which monitoring compares new rows with). Nothing in it is pickled.
+the model's own predictions, with which monitoring compares new rows). Nothing in it is pickled.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ratchet.use_case.contract import Columns, Kind, Postprocess, UseCase, as_it
 
 @dataclass(frozen=True)
 class Model:
-    """A fitted sklearn pipeline under its contract, and what its use case makes of the numbers."""
+    """A fitted sklearn pipeline, its contract, and the use case's function that turns its numbers into predictions."""
 
     contract: Contract
     pipeline: Any
@@ -39,14 +39,14 @@ class Model:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over what decides a prediction, and nothing else: not the archive's bytes, data version or commit."""
+        """SHA-256 of everything that decides a prediction; archive bytes, data version and commit are not part of it."""
         contract = self.contract
         return digest(contract.task, list(contract.inputs.items()), contract.fingerprint, _canonical(self.pipeline))
 
     def predict(self, columns: Columns) -> npt.NDArray[np.float64]:
-        """One number per row, shape (n,): the label's expected value, or the probability of 1. Raises DataError.
+        """One number per row, shape (n,): the label's expected value, or the probability of 1. `postprocess` sees no labels.
 
-        Labels may be among the columns; `postprocess` does not see them.
+        Raises DataError if an input is missing, or if `postprocess` returns another number of predictions.
         """
         rows = frame(self.contract.inputs, columns)
         if rows.empty:
@@ -57,15 +57,15 @@ class Model:
         predictions = np.asarray(self.postprocess(known, np.asarray(numbers, dtype=np.float64)), dtype=np.float64)
         if predictions.shape != (len(rows),):
             raise DataError(
-                f"made shape {predictions.shape} of {len(rows)} predictions",
+                f"made shape {predictions.shape} for {len(rows)} predictions",
                 subject=f"postprocess of {self.contract.use_case}",
-                remedy="Return one number for each",
+                remedy="Return one number for each prediction",
             )
         return predictions
 
 
 def frame(inputs: Mapping[str, Kind], columns: Columns) -> pd.DataFrame:
-    """The model's inputs in order: numbers as float64, categories as they come. Raises DataError for one that lacks."""
+    """The model's inputs in order: numbers as float64, categories unchanged. Raises DataError if one is missing."""
     missing = [name for name in inputs if name not in columns]
     if missing:
         raise DataError(
@@ -82,9 +82,9 @@ def frame(inputs: Mapping[str, Kind], columns: Columns) -> pd.DataFrame:
 
 
 def save(model: Model, directory: Path, reference: pa.Table, plots: Mapping[str, bytes] = MappingProxyType({})) -> None:
-    """Write the model's directory whole, in place of one that stands there. Equal models are equal bytes.
+    """Write the whole directory of a model; an existing one is replaced. Equal models give equal bytes.
 
-    `plots` are pictures of its training, name → PNG; they go to plots/.
+    `plots` are pictures of its training, name → PNG; they are written to plots/.
     """
     with replacing(directory) as temporary:
         (temporary / ARCHIVE).write_bytes(archive(model.pipeline))
@@ -96,14 +96,14 @@ def save(model: Model, directory: Path, reference: pa.Table, plots: Mapping[str,
 
 
 def load(directory: Path, use_case: UseCase) -> Model:
-    """The model of a directory, of this use case; what it may consist of is our own list. Raises RegistryError."""
+    """The model in a directory, with this use case's `postprocess`. Raises RegistryError, also for a type not in TRUSTED."""
     contract = read_contract(directory)
     with loadable(directory):
         return Model(contract, read_archive(directory / ARCHIVE), use_case.postprocess)
 
 
 def _canonical(value: Any) -> Any:
-    """An object's whole state as plain data, without how many threads made it; a booster is its text."""
+    """An object's whole state as plain data, without the number of threads; a booster becomes its text."""
     if hasattr(value, "model_to_string"):
         trees, _, rest = value.model_to_string().partition("\nparameters:\n")
         return [trees, rest.rpartition("end of parameters")[2]]

@@ -1,4 +1,4 @@
 """The prediction log.
 
-schema → what is kept of a prediction · online_log → appended while serving · log → both halves, read · trace → the way back
+schema → the columns · online_log → the half written while serving · log → reads both halves · trace → a prediction's origin
 """

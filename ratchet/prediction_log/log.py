@@ -1,7 +1,7 @@
-"""The prediction log, read: what was asked, which features were served, which model answered what.
+"""Read the prediction log: requests, the features that were used, the model that answered, and its predictions.
 
-One schema, two halves. Batch predictions are Parquet partitions by UTC date, a deterministic output of their step. Online
-predictions are appended by each serving process before it answers.
+The log has one schema and two halves. Batch predictions are Parquet partitions by UTC date, a deterministic output of their
+step. Each serving process appends its online predictions before it answers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ID = re.compile(r"(?P<date>\d{4}-\d{2}-\d{2})-[bo][0-9a-f]+")
 
 
 class PredictionLog:
-    """Both halves, in the folders `batch` and `online`. `schema` is asked only where rows are read together."""
+    """Both halves of the log, in the folders `batch` and `online`. `schema` is called only when a period is read."""
 
     def __init__(self, batch: Path, online: Path, schema: Callable[[], pa.Schema]) -> None:
         self._batch = batch
@@ -42,7 +42,7 @@ class PredictionLog:
 
     @classmethod
     def open(cls, run: Run) -> PredictionLog:
-        """The log of the use case that a run is for."""
+        """The log of a run's use case."""
         return cls(run.paths.predictions, run.paths.online_log, lambda: log_schema(run.use_case))
 
     @cached_property
@@ -50,14 +50,14 @@ class PredictionLog:
         return self._ask_schema()
 
     def read(self, period: Period) -> pa.Table:
-        """Predictions whose `time` is in the period, by time and id. Raises StoreError for a file that cannot be read."""
+        """The predictions whose `time` is in the period, ordered by time and id. Raises StoreError for an unreadable file."""
         dates = [*period.dates()]
         table = pa.concat_tables([self._schema.empty_table(), *self._batch_parts(dates), *self._online_parts(dates)])
         within = (pc.field("time") >= period.start) & (pc.field("time") < period.end)
         return table.filter(within).sort_by([("time", "ascending"), ("prediction_id", "ascending")])
 
     def find(self, prediction_id: str) -> dict[str, Any]:
-        """The row of one prediction as it was written, instants as ISO text. Raises StoreError where there is none."""
+        """The row of one prediction as it was written, with instants as ISO text. Raises StoreError if there is none."""
         found = next(self._find(prediction_id), None)
         if found is None:
             raise StoreError(
@@ -68,7 +68,7 @@ class PredictionLog:
         return found
 
     def holds(self, prediction_id: str) -> bool:
-        """Whether a prediction is in this log; its id names no model. Raises StoreError for what is no id."""
+        """Whether a prediction is in this log. Raises StoreError if the id has another form."""
         return next(self._find(prediction_id), None) is not None
 
     def _batch_parts(self, dates: Sequence[date]) -> Iterator[pa.Table]:
@@ -106,7 +106,7 @@ class PredictionLog:
 
 
 def _blocks(lines: bytes) -> pj.ReadOptions:
-    """Blocks into which the longest line fits: what a caller may send is escaped here, and some of it stands in keys again."""
+    """Read options with a block size that fits the longest line."""
     return pj.ReadOptions(block_size=max(pj.ReadOptions().block_size, *map(len, lines.splitlines(keepends=True))))
 
 

@@ -1,4 +1,4 @@
-"""The online half of the prediction log: lines of JSON, appended by each serving process to a segment of its own."""
+"""The online half of the prediction log: lines of JSON. Each serving process appends to a file of its own, a segment."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ratchet.core.errors import StoreUnavailableError
 
 
 class OnlineLog:
-    """This process's segment of the log. Lines are on their way to disk before a prediction is answered."""
+    """The segment of this process. Lines are written to the file before a prediction is answered."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._segment = uuid.uuid4().hex
 
     def append(self, rows: pa.Table, day: date) -> None:
-        """Write all rows, predictions of one UTC date, by one call. Raises StoreError, and then vouches for none."""
+        """Write all rows, predictions of the UTC date `day`, in one call. Raises StoreError; then no row counts as logged."""
         path = self._folder / f"date={day.isoformat()}" / f"{self._segment}.jsonl"
         try:
             _append(path, b"".join(line_of(row) for row in rows.to_pylist()))
         except OSError as error:
-            self._segment = uuid.uuid4().hex  # what is torn stays the end of its segment
+            self._segment = uuid.uuid4().hex  # a torn line must stay the last one of its segment
             raise StoreUnavailableError(
                 f"the prediction could not be logged ({error.strerror})",
                 subject=str(path),
@@ -47,17 +47,17 @@ def _append(path: Path, data: bytes) -> None:
 
 
 def line_of(row: dict[str, Any]) -> bytes:
-    """A row as text, instants as ISO text."""
+    """A row as a line of JSON, with instants as ISO text."""
     return json.dumps(row, default=datetime.isoformat, allow_nan=False).encode() + b"\n"
 
 
 def segments(folder: Path, dates: Iterable[date]) -> Iterator[Path]:
-    """The files of some UTC dates."""
+    """The segments of these UTC dates, in order."""
     for day in dates:
         yield from sorted((folder / f"date={day.isoformat()}").glob("*.jsonl"))
 
 
 def whole_lines(path: Path) -> bytes:
-    """A segment without the line that its process was killed in."""
+    """The content of a segment, without an incomplete last line that a killed process left."""
     data = path.read_bytes()
     return data[: data.rfind(b"\n") + 1]

@@ -1,6 +1,6 @@
-"""What the prediction log keeps of a prediction, and the way from a model's columns to it and back.
+"""The schema of the prediction log, and the conversion of a model's columns to it and back.
 
-An id begins with the UTC date of its partition, so that finding one reads one date.
+An id begins with the UTC date of its partition, so that a search reads only one date.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _STRUCTS = ("keys", "request", "features", "feature_timestamps")
 
 
 def log_schema(use_case: UseCase) -> pa.Schema:
-    """The log's columns; the fields of its structs follow from the use case. It compiles the views: keep the result.
+    """The columns of the log. The fields of its structs depend on the use case. This compiles the views, so keep the result.
 
-    A struct without fields, as of a use case that looks nothing up, is left out: Parquet has no such thing.
+    A struct without fields, for example without lookups, is left out: Parquet cannot store it.
     """
     request = request_schema(use_case)
     keys = sorted({column for lookup in use_case.lookups for column in lookup.keys.values()})
@@ -61,29 +61,29 @@ def _feature_fields(use_case: UseCase) -> Iterator[pa.Field]:
 
 
 def batch_ids(model_digest: str, columns: Columns) -> list[str]:
-    """An id per row that follows from the model's digest, the request and its UTC date."""
+    """One id per row, which depends only on the model's digest, the request's id and its UTC date."""
     days = np.datetime_as_string(columns["event_timestamp"], unit="D")
     requests = columns["request_id"]
     return [f"{day}-b{digest(model_digest, request)[:16]}" for day, request in zip(days, requests, strict=True)]
 
 
 def online_ids(time: datetime, rows: int) -> list[str]:
-    """As many new ids of the UTC date of `time`."""
+    """New random ids for `rows` predictions on the UTC date of `time`."""
     return [f"{time.date().isoformat()}-o{uuid.uuid4().hex}" for _ in range(rows)]
 
 
 def log_entries(
     schema: pa.Schema, champion: Champion, columns: Columns, predictions: Array, *, ids: Sequence[str], times: Array
 ) -> pa.Table:
-    """Log rows, in `schema`, of requests joined with their features (`columns`). `times` are UTC instants, datetime64.
+    """The log's rows, in `schema`, for requests joined with their features (`columns`). `times` are UTC instants, datetime64.
 
-    Raises DataError where the model answered with something that is no number.
+    Raises DataError if a prediction is NaN or infinite.
     """
     if not np.isfinite(predictions).all():
         raise DataError(
             "answered with something that is not a finite number",
             subject=f"model version {champion.version}",
-            remedy="Roll back (`ratchet rollback`), and look at the row's features",
+            remedy="Roll back (`ratchet rollback`), and check the row's features",
         )
     contract, rows = champion.model.contract, len(predictions)
     values: dict[str, Any] = {
@@ -109,12 +109,12 @@ def _struct(columns: Columns, field: pa.Field) -> pa.Array:
 
 
 def _source(struct: str, part: str) -> str:
-    """The column that a struct's field is kept from."""
+    """The column from which a struct's field is filled."""
     return f"{part}__event_timestamp" if struct == "feature_timestamps" else part
 
 
 def served(use_case: UseCase, log: pa.Table) -> dict[str, Array]:
-    """What the model was given, row by row: requests joined with their features, and the on-demand columns."""
+    """The columns that the model got, row by row: requests joined with their features, and the on-demand columns."""
     columns = {
         _source(struct, name): values
         for struct in _STRUCTS

@@ -1,4 +1,4 @@
-"""The way back from a prediction: features, model, gate record, run, feature service, data version, commit."""
+"""The origin of a prediction: features, model, gate record, run, feature service, data version, commit."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ratchet.prediction_log.log import PredictionLog
 
 
 def trace(log: PredictionLog, store: ModelRegistry, prediction_id: str) -> dict[str, Any]:
-    """What was asked and served, by which model, on which evidence, made from which data and code; all of it JSON-able.
+    """The request, the features and the prediction, with the model's evidence, data and code, as values for JSON.
 
-    Raises StoreError for an id that is not in the prediction log, RegistryError or GateError for a model that is gone.
+    Raises StoreError for an id that is not in the prediction log, RegistryError or GateError if the model is gone.
     """
     row = log.find(prediction_id)
     with open_registry(store, "promotion") as registry:
@@ -48,7 +48,7 @@ def trace(log: PredictionLog, store: ModelRegistry, prediction_id: str) -> dict[
 
 
 def _version(registry: RegistrySession, row: dict[str, Any]) -> Version:
-    """The version of the model that answered, by digest: a number means nothing in a registry that was made anew."""
+    """The version of the model that answered, found by its digest: numbers differ in a registry that was created again."""
     version = registry.find(row["model_digest"])
     if version is None:
         raise RegistryError(
@@ -60,14 +60,14 @@ def _version(registry: RegistrySession, row: dict[str, Any]) -> Version:
 
 
 def _features(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every served value with the instant from which it held; a feature's name begins with its lookup's."""
+    """Every feature value with the instant since which it holds. A feature's name begins with the name of its lookup."""
     for name, value in row.get("features", {}).items():
         lookup = max((known for known in row["feature_timestamps"] if name.startswith(f"{known}__")), key=len)
         yield {"name": name, "value": value, "timestamp": row["feature_timestamps"][lookup]}
 
 
 def _gate_record(gate: Gate, record: GateRecord, digest: str) -> dict[str, Any]:
-    """What the gate said, and whether signature, model and verdict hold: a record that does not is shown with the reason."""
+    """The gate's verdict and checks. An invalid record is shown, too, with the objection to it."""
     try:
         verify(record, digest, gate)
         objection = None

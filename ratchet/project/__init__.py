@@ -1,5 +1,5 @@
-"""A checkout at work.
+"""Running steps in a checkout.
 
-run → what a step is given: settings, use case, clock, paths · steps → the one list of them · step_reports → what a step reports
-locks → one run of a pipeline at a time · inputs → what people edit · dvc → recording and restoring data
+run → the argument of a step: settings, use case, clock, paths · steps → the one list of steps · step_reports → their reports
+locks → one run of a pipeline at a time · inputs → files that people edit · dvc → recording and restoring data
 """

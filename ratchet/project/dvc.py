@@ -1,4 +1,4 @@
-"""What DVC records of the stages that a flow ran, and the way back to data that were kept."""
+"""Record the stages of a flow in DVC, and restore data that were recorded earlier."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _WAIT = 120.0
 
 
 def commit_stages(run: Run, stages: Sequence[str], keep: Path, began: Inputs, wait: float = _WAIT) -> None:
-    """Record in DVC what the stages' outputs are now, and keep a copy of dvc.lock at `keep`.
+    """Record the present outputs of the stages in DVC, and keep a copy of dvc.lock at `keep`.
 
-    `began` are the inputs of these stages and of those that ran with them, before any ran; DVC would take those of now for
-    them. One run at a time: it waits up to `wait` seconds for others. Raises VersionError.
+    `began` are the inputs of all stages of this run, from before the first one ran. DVC would record the present inputs, so
+    these must be the same. Waits up to `wait` seconds for other runs. Raises VersionError.
     """
     with held(run.paths.shared_state / _REPOSITORY, wait):
         require_unedited(began.content, inputs(run, began.stages).content)
@@ -36,10 +36,10 @@ def commit_stages(run: Run, stages: Sequence[str], keep: Path, began: Inputs, wa
 
 
 def restore(run: Run, lock: Path, wait: float = _WAIT) -> None:
-    """Put back what a kept dvc.lock says of the use case and check out the data; raises VersionError, also for data never
-    committed.
+    """Put the use case's stages of a kept dvc.lock back into dvc.lock, and check out their data.
 
-    It names the stages that had run by then. Other use cases, and what other stages wrote since, stay as they are.
+    A kept file has the stages that had run by then. Other use cases and the outputs of other stages are not changed. Raises
+    VersionError, also if the data were never committed.
     """
     own = {name: of for name, of in _locked(lock).items() if name.endswith(f"@{run.settings.use_case}")}
     if not own:
@@ -54,7 +54,7 @@ def restore(run: Run, lock: Path, wait: float = _WAIT) -> None:
 
 
 def _locked(lock: Path) -> dict[str, object]:
-    """The stages of a dvc.lock by name. Raises VersionError."""
+    """Name → stage, from a dvc.lock. Raises VersionError if it cannot be read."""
     try:
         return dict(yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"])
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
@@ -66,7 +66,7 @@ def _locked(lock: Path) -> dict[str, object]:
 
 
 def _dvc(run: Run, *arguments: str) -> None:
-    """Run DVC in a process of its own: it keeps state per process, and may be asked from any thread."""
+    """Run DVC in a process of its own, because it keeps state per process and flows call it from any thread."""
     command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(command, cwd=run.root, capture_output=True, text=True, check=False)
     if done.returncode:

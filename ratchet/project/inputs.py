@@ -1,4 +1,4 @@
-"""What people edit of some stages, so that a run can tell whether it was edited meanwhile."""
+"""The inputs of stages that people edit, so that a run notices if they were edited while it ran."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ratchet.storage.digests import digest
 
 @dataclass(frozen=True)
 class Inputs:
-    """What people edit of some stages: settings, and files of code → a name of the content of each."""
+    """The inputs of some stages that people edit: setting or file of code → a name of its content."""
 
     stages: Sequence[str]
     content: Mapping[str, str]
 
 
 def inputs(run: Run, stages: Sequence[str]) -> Inputs:
-    """The inputs that dvc.yaml names of the stages, as they are now.
+    """The present content of the settings and code that dvc.yaml lists for the stages.
 
-    Data are no part of it: paths with a source's name. Git knows the content of what is committed, so
-    that only what differs from the commit is read. Raises VersionError where there is no git.
+    Data, which are paths with a source's name, are left out. Git knows the content of committed files, so only files that
+    differ from the commit are read. Raises VersionError if the checkout is not a git repository.
     """
     declared = yaml.safe_load((run.root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     bodies = [body.get("do", body) for body in (declared.get(stage.partition("@")[0], {}) for stage in stages)]
@@ -44,14 +44,14 @@ def _setting(run: Run, name: str) -> object:
 
 
 def _committed(root: Path, paths: Sequence[str]) -> dict[str, str]:
-    """The files of the commit that is checked out → git's names of their content; none where nothing is committed yet."""
+    """File of the commit that is checked out → git's name of its content; empty if nothing is committed yet."""
     listed = git(root, "ls-tree", "-r", "-z", "--format=%(objectname) %(path)", "HEAD", "--", *paths) or ""
     return {path: name for name, _, path in (line.partition(" ") for line in listed.split("\0") if line)}
 
 
 def _uncommitted(root: Path, paths: Sequence[str]) -> dict[str, str]:
-    """The files that differ from the commit, or are not in it and not ignored → the name that git would give the content,
-    empty where there is none any more."""
+    """File that differs from the commit, or is new and not ignored → the name that git would give to its content; "" if it was
+    deleted."""
     changed = git(root, "diff", "--name-only", "-z", "HEAD", "--", *paths) or ""
     added = git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *paths)
     if added is None:
@@ -66,7 +66,7 @@ def require_unedited(began: Mapping[str, str], now: Mapping[str, str]) -> None:
     edited = sorted(name for name in {*began, *now} if began.get(name) != now.get(name))
     if edited:
         raise VersionError(
-            "edited while the run went on: what it made is not recorded as theirs",
+            "edited while the run went on, so its results are not recorded",
             subject=", ".join(edited),
             remedy="Run the flow again",
         )

@@ -12,15 +12,16 @@ from ratchet.project.run import Run
 
 Pipeline = Literal["training", "inference", "feature"]
 PIPELINES: tuple[Pipeline, ...] = get_args(Pipeline)
-"""In the order in which `alone` keeps them out, so that no two runs wait for each other."""
+"""In the order in which `alone` takes their locks, so that no two runs wait for each other."""
 
 
 @contextmanager
 def alone(run: Run, pipelines: Iterable[Pipeline], wait: float) -> Iterator[None]:
-    """While the block runs, no other run of these pipelines changes what they keep of this use case and source.
+    """While the block runs, no other run of these pipelines changes their data of this use case and source.
 
-    A step reads files one after the other, and DVC records what it read when it has ended: had another run changed them in
-    between, the record would name data that the step never saw. It waits up to `wait` seconds for each; raises VersionError.
+    A step reads files one after the other, and DVC records them after the step has ended. If another run changed them in
+    between, the record would name data that the step never read. Waits up to `wait` seconds for each lock; then raises
+    VersionError.
     """
     with ExitStack() as stack:
         for pipeline in sorted(pipelines, key=PIPELINES.index):
@@ -30,7 +31,7 @@ def alone(run: Run, pipelines: Iterable[Pipeline], wait: float) -> Iterator[None
 
 @contextmanager
 def held(path: Path, wait: float) -> Iterator[None]:
-    """Hold a lock, which dies with its process."""
+    """Hold a lock while the block runs. It is released when its process ends. Raises VersionError after `wait` seconds."""
     import filelock
 
     lock = filelock.FileLock(path)

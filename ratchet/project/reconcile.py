@@ -1,4 +1,4 @@
-"""The step that two pipelines share, after training and before scoring: who is requested serves, or is refused."""
+"""The step `reconcile`, after training and before scoring: the requested version serves, or is refused."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from ratchet.project.step_reports import Report
 
 
 def reconcile(run: Run) -> Report:
-    """Let the requested version serve, or write on it why it may not; see `ratchet.model_registry.promotion`."""
+    """Let the requested version serve, or write on it why it may not. See `ratchet.model_registry.promotion`."""
     return promotion.reconcile(ModelRegistry.open(run))

@@ -1,4 +1,4 @@
-"""What a run of a step, of a command or of the service is given."""
+"""The run: the argument of every step, command and service."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _BOUNDS: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Run:
-    """The settings of a use case in the checkout at `root`, this process's environment, and a clock; use case, scope and paths
-    follow from them.
+    """The settings of a use case in the checkout at `root`, the environment, and a clock. Use case, scope and paths are derived
+    from them.
 
-    `given` is a use case in the place of the one that the settings name.
+    `given` is a use case to use instead of the one that the settings name.
     """
 
     root: Path
@@ -40,8 +40,8 @@ class Run:
 
     @classmethod
     def load(cls, root: Path | None = None, use_case: str | None = None) -> Run:
-        """A run in a folder (default: the working directory), for the use case that its params.yaml selects, or for another
-        one in it. Raises SettingsError."""
+        """A run in the folder `root` (default: the working directory), for `use_case` (default: the one that its params.yaml
+        selects). Raises SettingsError."""
         root = (root or Path.cwd()).resolve()
         return cls(root, Settings.load(root / PARAMS_FILE, use_case), Environment.from_environment())
 
@@ -69,5 +69,5 @@ class Run:
         return Period.between(first, end, self.use_case.timezone)
 
     def with_settings(self, **changes: object) -> Run:
-        """The same with other top-level settings."""
+        """A copy of this run with other top-level settings."""
         return replace(self, settings=self.settings.model_copy(update=changes))

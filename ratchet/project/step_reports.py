@@ -1,6 +1,6 @@
-"""What a step says of itself: a small JSON report, and how long it took.
+"""The reports of steps: a small JSON file for each, and how long it took.
 
-The report is a deterministic output of its stage. Seconds are not, so they are kept apart, under state/.
+A report is a deterministic output of its stage. The seconds are not, so they are kept separately, under state/.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ Step = Callable[[Run], Report]
 
 
 def run_step(run: Run, name: str, step: Step) -> Report:
-    """Run a step, then write reports/…/{name}.json and its seconds. Both drivers, DVC and Prefect, come through here.
+    """Run a step, then write reports/…/{name}.json and its seconds. Both drivers, DVC and Prefect, call this function.
 
-    A run that reports what the last one did found nothing to do: the seconds stay those of the run that did it.
+    If the report equals the last one, the step found nothing to do, and the seconds of the earlier run are kept.
     """
     started = time.perf_counter()
     report = step(run)
@@ -30,11 +30,11 @@ def run_step(run: Run, name: str, step: Step) -> Report:
 
 
 def read(run: Run, name: str) -> Report | None:
-    """The last report of a step, or None where it has not run."""
+    """The last report of a step, or None if it has not run."""
     path = run.paths.reports / f"{name}.json"
     return dict(read_json(path)) if path.exists() else None
 
 
 def seconds(run: Run) -> dict[str, float]:
-    """How long each step took when it last ran."""
+    """Step → the seconds that it took when it last did something."""
     return {path.stem: float(read_json(path)) for path in sorted((run.paths.state / "seconds").glob("*.json"))}

@@ -1,7 +1,7 @@
-"""The steps of the three pipelines: the one list that commands, flows, the summary and the help follow.
+"""The steps of the three pipelines: the one list that commands, flows, the summary and the help use.
 
-A step is added here and in dvc.yaml, whose dependencies a test holds to what the step imports. Entry points are text, imported
-only when they run: this package imports no pipeline.
+Add a step here and in dvc.yaml; a test compares its dependencies there with the imports of the step. Entry points are text and
+are imported only when they run, so this package imports no pipeline.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Step:
     """`module:function`"""
     pipelines: tuple[Pipeline, ...]
     keeps_out: tuple[Pipeline, ...] = ()
-    """The pipelines that may change nothing of the use case meanwhile."""
+    """The pipelines that may not change data of the use case while the step runs."""
 
     @property
     def module(self) -> str:
@@ -50,7 +50,7 @@ _ALL = (
     Step("monitor", "inference_pipeline.monitor.drift:monitor", ("inference",), ("inference",)),
 )
 STEPS = {step.name: step for step in _ALL}
-"""Name → step, in the order in which they run. `reconcile` also runs before scoring: a version may be requested meanwhile."""
+"""Name → step, in order. `reconcile` also runs before scoring, because a version may be requested after training."""
 
 
 def steps_of(pipeline: Pipeline) -> list[Step]:

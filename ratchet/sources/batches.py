@@ -1,4 +1,4 @@
-"""What the active source delivers, in canonical types and with the identity of every row."""
+"""The batches of the active source, in canonical types and with an id for every row."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from ratchet.project.run import Run
 
 _NOTES = b"ratchet.notes"
-"""Where the rows of a batch keep what was noted, and counted, so that a rerun that reads nothing still reports it."""
 _DELIVERED = b"ratchet.delivered"
+"""Metadata of a stored batch: the loader's notes and the number of rows, so that a rerun that reads nothing reports them."""
 MOST_UNREADABLE = 0.5
-"""The share of a column's values, two at least, above which it is not the values that are wrong but the whole batch."""
+"""If more than this share of a column's values, and at least two, are unreadable, the whole batch is refused."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Which loader of the use case reads from where; `settings.path` may be relative to the folder `root`."""
+    """A loader of the use case with its settings; `settings.path` may be relative to the folder `root`."""
 
     scope: Scope
     use_case: UseCase
@@ -42,7 +42,7 @@ class Source:
 
     @classmethod
     def open(cls, run: Run) -> Source:
-        """The source that params.yaml selects. Raises SettingsError where the use case has none of its name."""
+        """The source that params.yaml selects. Raises SettingsError if the use case has no source of that name."""
         settings, use_case = run.settings.source, run.use_case
         if settings.name not in use_case.sources:
             raise SettingsError(
@@ -59,14 +59,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Found:
-    """What the active source has: `{table}/{name}` → the batch, and what lies there that is not read."""
+    """The content of the active source: `{table}/{name}` → the batch, and everything there that is not read."""
 
     batches: Mapping[str, Batch]
     unread: Sequence[Unread]
 
 
 def find(source: Source) -> Found:
-    """What the source has, with batches for every table of the use case. Raises SourceError."""
+    """The content of the source. Raises SourceError unless every table of the use case has a batch."""
     settings, tables = source.settings, {table.name for table in source.use_case.tables}
     batches: dict[str, Batch] = {}
     unread: list[Unread] = []
@@ -89,10 +89,10 @@ def find(source: Source) -> Found:
 
 
 def loader_code(source: Source) -> str:
-    """Changes with the code that the loader follows from.
+    """A digest that changes with the code that the loader depends on.
 
-    For a function that is its module and what that imports. A loader that a call made, such as `csv_source(...)`, also
-    follows from the arguments of that call, and so from all of the use case.
+    A plain function depends on its module and what that imports. A loader that a call returned, such as `csv_source(...)`,
+    also depends on the arguments of that call, so its digest covers the whole use case.
     """
     loader = source.loader
     is_plain = isinstance(loader, FunctionType) and not loader.__closure__
@@ -112,9 +112,9 @@ def _problem(batch: Batch, is_repeated: bool, tables: Collection[str]) -> str | 
 def read(use_case: UseCase, batch: Batch) -> pa.Table:
     """The batch with its row ids, in its table's raw schema, and the loader's notes as metadata.
 
-    A value that later steps cannot take becomes unreadable: an infinite number, a whole number of a request that float64 takes
-    for another, and an event or known time that is not between the clock's FIRST and END. Raises SourceError for another
-    schema, for another number of rows than the source holds, and for a column most of which is unreadable.
+    A value that later steps cannot use becomes unreadable: an infinite number, an integer of a request that float64 cannot hold
+    exactly, and an event or known time that is not between the clock's FIRST and END. Raises SourceError if the schema or the
+    number of rows is wrong, or if most of a column is unreadable.
     """
     rows, notes = batch.read()
     table, subject = use_case.table(batch.table), f"batch {batch.table}/{batch.name}"
@@ -131,18 +131,18 @@ def read(use_case: UseCase, batch: Batch) -> pa.Table:
 
 
 def delivered_rows(path: Path) -> int:
-    """How many rows the source of a raw table's file held, as it was counted apart from reading them."""
+    """How many rows the source of a raw table's file held, counted independently of reading them."""
     return int(pq.read_schema(path).metadata[_DELIVERED])
 
 
 def notes_of(path: Path) -> list[str]:
-    """What was noted when a raw table's file was read from its source."""
+    """The loader's notes from when a raw table's file was read from its source."""
     notes: list[str] = json.loads(pq.read_schema(path).metadata[_NOTES])
     return notes
 
 
 def _delivered(batch: Batch, subject: str, read: int) -> int:
-    """The number of rows that were read, if the source holds as many."""
+    """The number of rows that the source holds. Raises SourceError if it is 0, or if another number was read."""
     if not read:
         raise SourceError(
             "holds no row",
@@ -154,13 +154,13 @@ def _delivered(batch: Batch, subject: str, read: int) -> int:
         raise SourceError(
             f"{read} rows were read of the {counted} that its source holds",
             subject=subject,
-            remedy="Deliver it again, and report this if it comes again: no row may be lost or made in reading",
+            remedy="Deliver it again, and report this if it happens again: no row may be lost or added in reading",
         )
     return counted
 
 
 def _bounded(use_case: UseCase, table: SourceTable) -> list[str]:
-    """The columns of which later steps cannot take every value."""
+    """The columns in which later steps cannot use every value."""
     times, asked = (table.event_time, table.known_at), use_case.request.model_fields
     return [
         field.name
@@ -172,7 +172,7 @@ def _bounded(use_case: UseCase, table: SourceTable) -> list[str]:
 
 
 def _check_readable(rows: pa.Table, subject: str, problems: Mapping[str, unreadable.Found]) -> None:
-    """Wrong values are quarantined; what is mostly wrong was delivered wrongly, and is not read as nearly nothing."""
+    """Raises SourceError if a column is mostly unreadable: then the delivery is wrong, and not single values."""
     for name, problem in problems.items():
         is_column = name in rows.column_names
         given = problem.count + len(rows[name]) - rows[name].null_count if is_column else rows.num_rows
@@ -209,5 +209,5 @@ def _check_schema(table: SourceTable, subject: str, found: pa.Schema) -> None:
         raise SourceError(
             "; ".join(problems),
             subject=subject,
-            remedy="Deliver it with its columns, or teach the use case's loader what changed",
+            remedy="Deliver it with its columns, or adapt the use case's loader to the change",
         )

@@ -1,4 +1,4 @@
-"""A source that needs no code of its own: a CSV file, or a folder of them, each of which is a batch."""
+"""A ready-made source: a CSV file, or a folder of CSV files. Each file is a batch."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from ratchet.use_case.contract import INSTANT, Batch, Loader, Unread
 AS_OF, KNOWN_AT = "as_of", "known_at"
 """The columns that `scattered_by` and `known_after` add."""
 AT_ONCE = timedelta(seconds=1)
-"""A label is known later than it is asked for, were it only by this."""
+"""The delay of a label without a known delay: a label must be known later than its request."""
 
 
 class CsvOptions(Frozen):
-    """A CSV source has no options: what it needs to know stands in the use case."""
+    """A CSV source has no options: everything that it needs stands in the use case."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class CsvSource:
 
     @property
     def derived(self) -> tuple[str, ...]:
-        """The columns of the schema that are not the file's."""
+        """The columns of the schema that are not in the file."""
         if self.scattered_by:
             return AS_OF, KNOWN_AT
         return (KNOWN_AT,) if self.known_after else ()
@@ -71,7 +71,7 @@ class CsvSource:
         return Batch(self.table, file.stem, self._digest(file, period), read, count, [file])
 
     def read(self, file: Path, period: Period) -> tuple[pa.Table, list[str]]:
-        """A file in the declared schema, and its unreadable values. Raises SourceError."""
+        """A file in the declared schema with its unreadable values, and notes. Raises SourceError."""
         delivered = pa.schema([field for field in self.schema if field.name not in self.derived])
         table, notes = read_columns(file, delivered, self.timezone)
         if self.scattered_by:
@@ -95,19 +95,19 @@ def csv_source(
     known_after: tuple[str, timedelta] | None = None,
     scattered_by: str | None = None,
 ) -> Loader:
-    """The loader of `table` from a CSV file or a folder of them: int64, float64, bool, string and INSTANT columns.
+    """A loader of `table` from a CSV file or a folder of CSV files, with int64, float64, bool, string and INSTANT columns.
 
-    In a folder every visible file whose name ends in .csv, in whatever case, is the batch of its stem; ingest's report names
-    what else lies there, and files without rows. A file's columns are found by `identifier` of their headers. `known_after`
-    (column, delay) adds an instant KNOWN_AT, the delay after that column. `scattered_by` adds two instants to rows without any
-    time, for a use case with `split="entity"`: AS_OF, somewhere in the period by a hash of that column alone, and KNOWN_AT, a
-    second later. Raises SettingsError for a schema without these.
+    In a folder, every visible file whose name ends in .csv (in upper or lower case) is a batch named after its stem. Ingest's
+    report names everything else there, and files without rows. A column of the schema is the one whose header has that
+    `identifier`. `known_after` (column, delay) adds the instant KNOWN_AT, which is the column plus the delay. `scattered_by`
+    adds two instants to rows without any time, for a use case with `split="entity"`: AS_OF, a time in the period that only
+    depends on a hash of that column, and KNOWN_AT, one second later. Raises SettingsError if the schema lacks one of these.
     """
     return CsvSource(table, schema, timezone, known_after, scattered_by)
 
 
 def _files(path: Path) -> tuple[list[Path], list[Unread]]:
-    """The CSV files at a path, in order, and what else lies there. Raises SourceError where there is none."""
+    """The CSV files at a path, in order, and everything else there. Raises SourceError if there is no CSV file with rows."""
     if path.is_dir():
         unread = {file: reason for file in path.iterdir() if (reason := _why_unread(file))}
         files = sorted(file for file in path.iterdir() if file not in unread)
@@ -125,7 +125,7 @@ def _files(path: Path) -> tuple[list[Path], list[Unread]]:
 
 
 def _why_unread(file: Path) -> str | None:
-    """Why something in a folder of CSV files is none."""
+    """Why a path in a folder of CSV files is not read; None if it is."""
     if file.name.startswith("."):
         return "is hidden"
     if not file.is_file():
@@ -138,12 +138,12 @@ def _why_unread(file: Path) -> str | None:
 
 
 def _shown(file: Path) -> str:
-    """A file's name, in which bytes that are not UTF-8 are written out."""
+    """A file's name, with bytes that are not UTF-8 as escapes such as `\\xff`."""
     return file.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _check_names(files: Iterable[Path]) -> None:
-    """Each file is the batch of its stem. Raises SourceError for two of one batch."""
+    """Raises SourceError for two files with the same stem: the stem is the name of the batch."""
     first: dict[str, Path] = {}
     for file in files:
         other = first.setdefault(file.stem, file)
@@ -151,12 +151,12 @@ def _check_names(files: Iterable[Path]) -> None:
             raise SourceError(
                 f"{other.name} and {file.name} would both be the batch {file.stem!r}",
                 subject=str(file.parent),
-                remedy="Rename one of them, or take it away",
+                remedy="Rename one of them, or remove it",
             )
 
 
 def _scattered(keys: pa.ChunkedArray, period: Period) -> pa.Array:
-    """A second of the period for each key: the same for equal keys, whatever other rows there are; null without a key."""
+    """A second of the period for each key, which depends on nothing but the key; null without a key."""
     seconds = int((period.end - period.start).total_seconds())
     start = np.datetime64(period.start.replace(tzinfo=None), "us")
     timestamps: dict[object, Any] = {None: np.datetime64("NaT", "us")}

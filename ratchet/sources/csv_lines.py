@@ -1,7 +1,7 @@
-"""CSV files by their bytes: how many rows one holds, and quotes that would make a parser take several rows for one cell.
+"""CSV files by their bytes: the number of rows, and quotes that would make a parser read several rows as one cell.
 
-A quote opens a cell only where a cell begins; elsewhere it is a character, as in `5" disk`. Inside a quoted cell two quotes
-are one, and line ends are text. A line ends with LF, CR or both; an empty line is no row.
+A quote opens a cell only at the beginning of the cell; elsewhere it is a character, as in `5" disk`. Inside a quoted cell two
+quotes mean one, and line ends are text. A line ends with LF, CR or both; an empty line is not a row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from ratchet.core.errors import SourceError
 
 _QUOTED = re.compile(rb'"(?:(?<![^,\r\n]")|(?<=\A\xef\xbb\xbf"))[^"]*+(?:""[^"]*+)*+("?+)')
-"""A quoted cell; its group is empty where it never closes."""
+"""A quoted cell; its group is empty if the cell never closes."""
 _ONLY_SPACES = re.compile(rb"[ \t]*+(?=[,\r\n]|\Z)")
 _BLOCK = 1 << 22
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -30,16 +30,16 @@ _NUMBER = r"^\s*[-+]?[.]?\d[-+\d.,:/TZ ]*$"
 """A number, a date or a time."""
 _OTHER_FORMATS = {b"\x1f\x8b": "gzip", b"PK": "zip", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _MOST_LINES = 1000
-"""Lines of one cell that are compared with rows."""
+"""How many lines of one cell are compared with rows, at most."""
 Span = tuple[int, int]
-"""The offset of a cell's first byte, and of the one after its last."""
+"""The offset of a cell's first byte, and the offset after its last byte."""
 
 
 @dataclass(frozen=True)
 class Lines:
     """How many data rows a file holds, which of its cells span several lines, and which rows have a stray quote.
 
-    `stray` maps the numbers of rows, from 0, in which text follows the quote that closes a cell to the line of that quote.
+    A stray quote closes a cell although more text follows. `stray` maps a row's number, from 0, to the text of that line.
     """
 
     rows: int
@@ -48,10 +48,10 @@ class Lines:
 
 
 def scan(path: Path) -> Lines:
-    """Count the rows of a file without parsing them, in linear time and constant memory. Raises SourceError.
+    """Count the rows of a file without parsing them, in linear time and constant memory.
 
-    The error names the line where the file is not UTF-8, or where a quote opens that never closes, or that closes lines
-    later with text after it.
+    Raises SourceError, with the line, if the file is not UTF-8, or if a quote never closes, or closes some lines later with
+    text after it.
     """
     if not path.stat().st_size:
         return Lines(0, (), {})
@@ -69,7 +69,7 @@ def count_rows(path: Path) -> int:
 
 
 def holds_rows(path: Path) -> bool:
-    """Whether there is a line after the first one, so that there is something to read or to refuse; it reads no more."""
+    """Whether the file has a line after the first one. It reads no further than that line."""
     with path.open("rb") as file:
         lines = 0
         while block := file.read(_BLOCK):
@@ -102,7 +102,7 @@ def _no_utf8(path: Path, content: mmap.mmap, at: int) -> SourceError:
 
 
 def _quoted_cells(path: Path, content: mmap.mmap) -> tuple[list[Span], list[int]]:
-    """The quoted cells of several lines, and the offsets of those of one line that go on after their closing quote."""
+    """The quoted cells that span several lines, and the offsets of one-line quoted cells with text after the closing quote."""
     spanning, stray = [], []
     for match in _QUOTED.finditer(content):
         (start, stop), cell = match.span(), match.group()
@@ -122,18 +122,18 @@ def _swallows(path: Path, content: mmap.mmap, quote: int) -> SourceError:
         f"line {_line(content, quote)}: a quote opens a cell there and does not close in time, so that the lines after it "
         "would become part of the cell",
         subject=str(path),
-        remedy="Close the quote or take it away, and deliver the file again; a quote inside a quoted cell is written twice",
+        remedy="Close the quote or remove it, and deliver the file again; a quote inside a quoted cell is written twice",
     )
 
 
 def _line(content: mmap.mmap, offset: int) -> int:
-    """The number of the line at an offset, from 1, as an editor shows it."""
+    """The number of the line at an offset, counted from 1 as in an editor."""
     before = content[:offset]
     return 1 + before.count(b"\n") + before.count(b"\r") - before.count(b"\r\n")
 
 
 def _line_around(content: mmap.mmap, offset: int) -> str:
-    """The text of the line that an offset is in."""
+    """The text of the line at an offset."""
     begin, reach = -1, 1 << 12
     while begin < 0 < reach:
         start = max(0, offset - reach)
@@ -144,9 +144,9 @@ def _line_around(content: mmap.mmap, offset: int) -> str:
 
 
 def _lines_before(content: mmap.mmap, spanning: Sequence[Span], offsets: Sequence[int]) -> npt.NDArray[np.int64]:
-    """How many lines that are not empty, a cell of several lines counted as part of its line, end before each offset.
+    """How many non-empty lines end before each offset. A line end inside a quoted cell does not count.
 
-    The last line of a file ends with it.
+    The last line ends at the end of the file.
     """
     at, counts = np.array(offsets), np.zeros(len(offsets), np.int64)
     cells = np.array(spanning, np.int64).reshape(-1, 2)
@@ -160,7 +160,7 @@ def _lines_before(content: mmap.mmap, spanning: Sequence[Span], offsets: Sequenc
 
 
 def _line_ends(content: mmap.mmap) -> Iterator[npt.NDArray[np.int64]]:
-    """Where lines that are not empty end: at each CR or LF that does not follow another one."""
+    """The offsets at which non-empty lines end: each CR or LF that does not follow another CR or LF."""
     begin = 3 if content[:3] == codecs.BOM_UTF8 else 0
     was_end = True
     for start in range(begin, len(content), _BLOCK):
@@ -172,11 +172,12 @@ def _line_ends(content: mmap.mmap) -> Iterator[npt.NDArray[np.int64]]:
 
 
 def check_swallowed(path: Path, spanning: Sequence[Span], text: pa.Table) -> None:
-    """Refuse a file with a cell in which a line looks like one of its rows: it has swallowed rows. Raises SourceError.
+    """Raises SourceError if a line inside a cell looks like a row of the file: then the cell has swallowed rows.
 
-    A line looks like a row if it has as many cells, none of which has letters where the column `text` of the file has only
-    numbers and times. So text of several lines is taken as it is in any file that has a column of numbers. In a file without
-    one, a cell has swallowed rows if every one of its lines has as many cells as a row, and its last line a comma inside it.
+    `spanning` are the cells that span several lines, and `text` the parsed file. A line looks like a row if it has as many
+    cells as a row, and only numbers or times in the columns that have only these. Ordinary text of several lines is therefore
+    accepted in any file with such a column. In a file without one, a cell has swallowed rows if each of its lines has as many
+    cells as a row, and its last line has a comma.
     """
     if not spanning:
         return
@@ -194,7 +195,7 @@ def check_swallowed(path: Path, spanning: Sequence[Span], text: pa.Table) -> Non
 
 
 def _is_numeric(column: pa.ChunkedArray) -> bool:
-    """Whether all but a few of its values are numbers, dates or times."""
+    """Whether more than 90% of its values are numbers, dates or times."""
     given = column.drop_null()
     return len(given) > 0 and pc.mean(pc.match_substring_regex(given, _NUMBER)).as_py() > 0.9
 

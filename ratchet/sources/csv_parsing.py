@@ -1,4 +1,4 @@
-"""CSV files as text, and text as values: names that code can use, and errors that name column, row and value."""
+"""Parse CSV files: names that code can use, typed values, and errors that name column, row and value."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RESERVED = {
     "str",
     "bool",
 }
-"""Names that the pipelines give to columns of their own, that no keyword can have, and those of types."""
+"""Names that no column of a file may have: columns of the pipelines, the parameter `self`, and names of types."""
 _MISSING = pa.array(["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None"])
 _OFFSET = r":\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)$"
 _DATE = r"^\d{4}-\d\d-\d\d$"
@@ -46,9 +46,9 @@ _HOUR = np.timedelta64(1, "h")
 
 
 def identifier(header: str) -> str:
-    """The name under which a column is known: `Meter ID` and `meterID` are meter_id; "" where nothing is left.
+    """A column's name in code: `Meter ID` and `meterID` become meter_id; "" if no letter or digit is left.
 
-    A keyword of Python, and a name that something else has already, gets an underscore at its end.
+    A keyword of Python or a reserved name gets an underscore at its end.
     """
     apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", header)
     letters = unicodedata.normalize("NFKD", apart.casefold()).encode("ascii", "ignore").decode()
@@ -61,9 +61,9 @@ def identifier(header: str) -> str:
 
 @dataclass(frozen=True)
 class Text:
-    """A CSV file as text: its rows, null where a cell is empty, under their headers as they are.
+    """A CSV file as text: its rows under the unchanged headers, with null for an empty cell.
 
-    `broken` maps the places of rows that cannot be taken apart, all of whose cells are null, to what stands there.
+    `broken` maps the indexes of rows that cannot be split into cells to their text; in `rows` all cells of these are null.
     """
 
     rows: pa.Table
@@ -71,23 +71,23 @@ class Text:
 
 
 def read_text(path: Path) -> pa.Table:
-    """The rows of a CSV file as text, none of which is broken. Raises SourceError."""
+    """The rows of a CSV file as text. Raises SourceError, also if a row is broken."""
     text = read_rows(path)
     if text.broken:
         row, line = next(iter(text.broken.items()))
         raise SourceError(
-            f"row {row + 1} after the header cannot be taken apart into {text.rows.num_columns} cells: {line!r}",
+            f"row {row + 1} after the header cannot be split into {text.rows.num_columns} cells: {line!r}",
             subject=str(path),
-            remedy="Fix the row: a cell with a comma or a quote in it is quoted, and quotes inside it are written twice",
+            remedy="Fix the row: a cell with a comma or a quote in it must be quoted, and quotes inside it written twice",
         )
     return text.rows
 
 
 def read_rows(path: Path) -> Text:
-    """A CSV file with every value as text. Raises SourceError, also where a quote makes one cell of several rows."""
+    """A CSV file with every value as text. Raises SourceError, also if a quote turns several rows into one cell."""
     lines = _scanned(path)
     if not lines.rows:
-        raise SourceError("holds no row", subject=str(path), remedy="Deliver it whole, or take it away")
+        raise SourceError("holds no row", subject=str(path), remedy="Deliver it whole, or remove it")
     broken: dict[int, str] = {}
 
     def leave_out(row: pyarrow.csv.InvalidRow) -> str:
@@ -108,7 +108,7 @@ def _scanned(path: Path) -> Lines:
 
 def _parsed(path: Path, leave_out: Callable[[pyarrow.csv.InvalidRow], str]) -> pa.Table:
     parsing = pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=leave_out)
-    in_order = pyarrow.csv.ReadOptions(use_threads=False)  # else rows that are left out have no number
+    in_order = pyarrow.csv.ReadOptions(use_threads=False)  # with threads, rows that are left out have no number
     try:
         names = pyarrow.csv.open_csv(path, read_options=in_order, parse_options=parsing).schema.names
         as_text = pyarrow.csv.ConvertOptions(
@@ -131,7 +131,7 @@ def _no_csv(path: Path, error: Exception) -> SourceError:
 
 
 def _with_broken(rows: pa.Table, left_out: Mapping[int, str], stray: Mapping[int, str]) -> Text:
-    """The rows that were left out put back in their places, without values, and those with a stray quote emptied."""
+    """All rows of the file: those that were left out, and those with a stray quote, are null in all columns."""
     if not left_out and not stray:
         return Text(rows, {})
     is_parsed = np.ones(rows.num_rows + len(left_out), bool)
@@ -163,7 +163,7 @@ def read_columns(path: Path, schema: pa.Schema, timezone: str) -> tuple[pa.Table
 
 
 def _places(text: pa.Table, schema: pa.Schema, path: Path) -> dict[str, int]:
-    """Where in the file each column of the schema is."""
+    """Column of the schema → its index in the file. Raises SourceError if one is missing or twice there."""
     places: dict[str, int] = {}
     for place, header in enumerate(text.column_names):
         name = identifier(header)
@@ -186,17 +186,17 @@ def _places(text: pa.Table, schema: pa.Schema, path: Path) -> dict[str, int]:
 
 
 def first_misfit(text: pa.ChunkedArray, kind: pa.DataType, timezone: str) -> int:
-    """The first row that cannot be parsed; -1 where there is none."""
+    """The index of the first row that cannot be parsed; -1 if there is none."""
     return int(pc.index(lost(present(text), parse(text, kind, timezone)), True).as_py())
 
 
 def parses(text: pa.ChunkedArray, kind: pa.DataType, timezone: str = "UTC") -> bool:
-    """Whether every value that is there is one of `kind`."""
+    """Whether every value that is not missing can be parsed as `kind`."""
     return first_misfit(text, kind, timezone) < 0
 
 
 def parse(text: pa.ChunkedArray, kind: pa.DataType, timezone: str) -> pa.ChunkedArray:
-    """Text as values of `kind`: int64, float64, bool, string or INSTANT; null where there is none, or none of that kind."""
+    """Text as values of `kind`: int64, float64, bool, string or INSTANT; null for a missing value, or one of another kind."""
     if pa.types.is_string(kind):
         return pc.if_else(pc.match_substring(text, "\0"), pa.scalar(None, pa.string()), text)
     given = present(text)
@@ -210,7 +210,7 @@ _FORMS = {
     "bool": r"(?i)^(true|false|0|1)$",
     str(INSTANT): r"^\d{4}-\d\d-\d\d([ T]\d\d(:\d\d(:\d\d(\.\d+)?)?)?(Z|[+-]\d\d(:?\d\d)?)?)?$",
 }
-"""What a value of a kind looks like; one that looks so and is none, such as the 30th of February, takes longer to find."""
+"""Patterns of the values of a kind. A value that fits but is wrong, such as the 30th of February, takes longer to find."""
 
 
 def _values(given: pa.ChunkedArray, kind: pa.DataType, timezone: str) -> pa.ChunkedArray:
@@ -223,18 +223,18 @@ def _values(given: pa.ChunkedArray, kind: pa.DataType, timezone: str) -> pa.Chun
 
 
 def present(text: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text without spaces around it, null where it says that nothing is known."""
+    """Text without spaces around it; null for a text that means a missing value, such as `NA`."""
     trimmed = pc.utf8_trim_whitespace(text)
     return pc.if_else(pc.is_in(trimmed, value_set=_MISSING), pa.scalar(None, pa.string()), trimmed)
 
 
 def _integers(text: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """Also where something wrote 3 as 3.0, as pandas does in a column with gaps."""
+    """Accepts 3.0 for 3, too: pandas writes this in a column with missing values."""
     return pc.replace_substring_regex(text, r"^\+?(-?\d+)(\.0*)?$", r"\1").cast(kind)
 
 
 def _instants(text: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray:
-    """Times with an offset as they are, others in `timezone`."""
+    """Times with an offset are absolute, others are local in `timezone`."""
     shortened = pc.replace_substring_regex(text, _FRACTION, r"\1")
     nothing, absolute = pa.scalar(None, pa.string()), pc.match_substring_regex(shortened, _OFFSET)
     wall_clock = pc.if_else(absolute, nothing, shortened).cast(pa.timestamp("us")).to_numpy()
@@ -244,7 +244,7 @@ def _instants(text: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray:
 
 
 def _utc(wall_clock: Instants, begins_day: Instants, timezone: str) -> Instants:
-    """A day whose midnight was skipped begins with the jump, an hour later by the clock."""
+    """Local times as UTC. A day whose midnight was skipped begins at the jump to summer time, one hour later by the clock."""
     found = utc_time(wall_clock, timezone)
     skipped = begins_day & np.isnat(found) & ~np.isnat(wall_clock)
     return np.where(skipped, utc_time(wall_clock + _HOUR, timezone), found)

@@ -1,6 +1,6 @@
 """Values of a batch that its table cannot hold: null in their column, and kept as text beside the row.
 
-Such a row is quarantined, with a reason that names the column, and the rest of its batch goes on.
+Such a row is quarantined, with a reason that names the column. The other rows of the batch are used.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from ratchet.use_case.contract import UNREADABLE
 
 Convert = Callable[[pa.ChunkedArray], pa.ChunkedArray]
 Texts = dict[str, str]
-"""Column → what was delivered there."""
+"""Column → the text that was delivered there."""
 EXACT = 2**53
-"""Up to here float64 holds every whole number."""
+"""float64 holds every integer up to this one exactly."""
 WHOLE_ROW = "whole_row"
-"""Stands for the column of a row that cannot be taken apart into columns."""
+"""Used in place of a column's name for a row that cannot be split into columns."""
 
 
 def converted(values: pa.ChunkedArray, convert: Convert) -> pa.ChunkedArray:
-    """Values as `convert` makes them, and null for each that it refuses by raising ArrowInvalid."""
+    """The converted values, with null for each value for which `convert` raises ArrowInvalid."""
     try:
         return convert(values)
     except pa.ArrowInvalid:
@@ -35,7 +35,7 @@ def converted(values: pa.ChunkedArray, convert: Convert) -> pa.ChunkedArray:
 
 
 def _each(values: pa.Array, convert: Convert) -> pa.ChunkedArray:
-    """Halves that convert as they are, down to the single values that do not."""
+    """Convert values by halves, down to the single values that cannot be converted."""
     try:
         return convert(pa.chunked_array([values]))
     except pa.ArrowInvalid:
@@ -47,12 +47,12 @@ def _each(values: pa.Array, convert: Convert) -> pa.ChunkedArray:
 
 
 def lost(given: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Which rows had a value and have none now; NaN is none."""
+    """Which rows had a value in `given` and are null in `values`; NaN is not a value."""
     return pc.and_(pc.invert(pc.is_null(given, nan_is_null=True)), pc.is_null(values))
 
 
 def impossible(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Which values later steps cannot take: infinite numbers, whole ones that float64 takes for others, and instants that are
+    """Which values later steps cannot use: infinite numbers, integers that float64 cannot hold exactly, and instants that are
     not between FIRST and END."""
     if pa.types.is_integer(values.type):
         return pc.or_(pc.less(values, -EXACT), pc.greater(values, EXACT)).fill_null(False)
@@ -64,9 +64,9 @@ def impossible(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def keep_lost(rows: pa.Table, given: Mapping[str, pa.ChunkedArray]) -> pa.Table:
-    """The rows, with what was delivered kept wherever a value of one of these columns was lost, or is impossible.
+    """The rows, with the delivered text of each value in these columns that was lost, or that is impossible.
 
-    Of an impossible whole number the delivered text is no other than its own.
+    An impossible integer is not kept here: its own digits are the delivered text.
     """
     texts: dict[int, Texts] = {}
     for name, values in given.items():
@@ -81,7 +81,7 @@ def keep_lost(rows: pa.Table, given: Mapping[str, pa.ChunkedArray]) -> pa.Table:
 
 
 def without_impossible(rows: pa.Table, names: Iterable[str]) -> pa.Table:
-    """The rows with null for impossible values of these columns, which are unreadable; those of other columns are not."""
+    """The rows with null for the impossible values of these columns, whose text is kept. Other columns may have any value."""
     for name in names:
         is_impossible = impossible(rows[name])
         if pc.any(is_impossible).as_py():
@@ -93,7 +93,7 @@ def without_impossible(rows: pa.Table, names: Iterable[str]) -> pa.Table:
 
 
 def _without_texts_of_values(rows: pa.Table) -> pa.Table:
-    """The rows without the texts of what has a value after all."""
+    """The rows without the kept texts of values that are not null."""
     texts = _texts(rows)
     names = {name for each in texts.values() for name in each} - {WHOLE_ROW}
     has_value = {name: rows[name].is_valid().to_numpy() for name in names}
@@ -106,7 +106,7 @@ def _without_texts_of_values(rows: pa.Table) -> pa.Table:
 
 
 def keep(rows: pa.Table, texts: Mapping[int, Texts]) -> pa.Table:
-    """The rows with these texts, by place of the row, in their column UNREADABLE; the first text of a column counts."""
+    """The rows with these texts, by index of the row, in the column UNREADABLE. The first text for a column is kept."""
     if not texts:
         return rows
     before, others = _texts(rows), rows
@@ -120,7 +120,7 @@ def keep(rows: pa.Table, texts: Mapping[int, Texts]) -> pa.Table:
 
 
 def _texts(rows: pa.Table) -> dict[int, Texts]:
-    """Place of an unreadable row → its texts."""
+    """Index of an unreadable row → its texts."""
     if UNREADABLE.name not in rows.column_names:
         return {}
     column = rows[UNREADABLE.name].combine_chunks()
@@ -130,7 +130,7 @@ def _texts(rows: pa.Table) -> dict[int, Texts]:
 
 @dataclass(frozen=True)
 class Found:
-    """The unreadable values of a column: how many there are, and the place and text of the first."""
+    """The unreadable values of a column: how many there are, and row index and text of the first one."""
 
     count: int
     row: int
@@ -138,7 +138,7 @@ class Found:
 
 
 def found(rows: pa.Table) -> dict[str, Found]:
-    """Column → what is unreadable of it."""
+    """Column → its unreadable values."""
     all_found: dict[str, Found] = {}
     for row, texts in _texts(rows).items():
         for name, text in texts.items():

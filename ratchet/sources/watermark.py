@@ -1,8 +1,8 @@
-"""What a source holds, in a file: DVC sees files alone, and ingest depends on this one, whatever the source is.
+"""The watermark: a file that says what a source holds. DVC only sees files, so ingest depends on this one for any source.
 
-The stage `sensors` asks every source before anything else in a run. To ask is to import the use case and to read every file
-for its digest. So where a loader names the files that it reads, their states are looked at first: while they stay as they
-are, so does what the source holds.
+The stage `sensors` asks every source at the beginning of a run. Asking imports the use case and reads every file for its
+digest, which is slow. So if a loader names the files that it reads, the sensor first compares their states: while these are
+unchanged, the source holds the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def write_watermark(paths: Paths, found: Found) -> None:
-    """Write the digest of every batch, and what is not read."""
+    """Write the digest of every batch, and the reason for everything that is not read."""
     batches = {unit: batch.digest for unit, batch in sorted(found.batches.items())}
     write_json(paths.watermark, {"batches": batches, "unread": {each.name: each.reason for each in found.unread}})
 
@@ -45,7 +45,7 @@ def sense(runs: Sequence[Run]) -> None:
 
 
 def _ask(run: Run) -> set[Path] | None:
-    """Write what the source holds. The files that it was read from, or None where they do not tell."""
+    """Write what the source holds. Returns the files that this depends on, or None if files alone do not show a change."""
     try:
         found = find(Source.open(run))
     except Exception as error:  # noqa: BLE001 # a use case may raise anything: ingest raises it again, and others go on
@@ -57,11 +57,11 @@ def _ask(run: Run) -> set[Path] | None:
 
 
 def _states(run: Run, files: Iterable[Path]) -> list[FileState]:
-    return file_states([*_looked_at(run), *files])
+    return file_states([*_watched(run), *files])
 
 
-def _looked_at(run: Run) -> Iterator[Path]:
-    """The code that finds batches, the place where it looks, and what lies there."""
+def _watched(run: Run) -> Iterator[Path]:
+    """The code that finds batches, the place where it looks for them, and everything there."""
     for code in (Path(ratchet.__file__).parent, run.root / "use_cases"):
         yield from code.rglob("*.py")
     place = run.root / run.settings.source.path
@@ -70,7 +70,7 @@ def _looked_at(run: Run) -> Iterator[Path]:
 
 
 def _seen(run: Run, states: Sequence[FileState]) -> str:
-    """Changes with what the source follows from, and with what was written of it."""
+    """A digest that changes with everything that the watermark depends on, and with the watermark itself."""
     written = run.paths.watermark
     text = written.read_text(encoding="utf-8") if written.exists() else None
     return digest(states, run.settings.source.model_dump(), run.settings.periods.model_dump(), text)

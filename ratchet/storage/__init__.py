@@ -1,1 +1,1 @@
-"""Where rows are kept: whole files, partitioned Parquet, contents by date, Arrow and NumPy, DuckDB, SQLite by path."""
+"""How rows are stored: whole files, partitioned Parquet, contents by date, Arrow and NumPy, DuckDB, SQLite by path."""

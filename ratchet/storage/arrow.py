@@ -1,4 +1,4 @@
-"""Between Arrow tables and NumPy columns, the same in training, batch and online."""
+"""Conversion between Arrow tables and NumPy columns, the same in training, batch and online."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from ratchet.use_case.contract import Array, Columns
 def to_columns(table: pa.Table) -> dict[str, Array]:
     """Arrow to NumPy, the same in training, batch and online.
 
-    Numbers and booleans become float64 with NaN for null, instants datetime64[us] in UTC, everything else object with None.
+    Numbers and booleans become float64 with NaN for null, instants become datetime64[us] in UTC, and everything else becomes
+    object with None for null.
     """
     return {name: to_array(column) for name, column in zip(table.column_names, table.columns, strict=True)}
 
 
 def to_array(column: pa.ChunkedArray, *, exact: bool = False) -> Array:
-    """One of `to_columns`. If it must be `exact`, raises ArrowInvalid for whole numbers that float64 takes for others."""
+    """One column of `to_columns`. If `exact`, raises ArrowInvalid for integers that float64 cannot hold exactly."""
     kind = column.type
     if pa.types.is_timestamp(kind):
         return np.asarray(column.cast(pa.timestamp("us")).to_numpy())
@@ -28,7 +29,7 @@ def to_array(column: pa.ChunkedArray, *, exact: bool = False) -> Array:
 
 
 def from_columns(columns: Columns, schema: pa.Schema) -> pa.Table:
-    """NumPy to Arrow, the way back from `to_columns`: NaN, NaT and None become null; other columns are left out."""
+    """NumPy to Arrow, the reverse of `to_columns`. NaN, NaT and None become null; columns not in `schema` are left out."""
     return pa.table([_from_array(columns[field.name], field.type) for field in schema], schema=schema)
 
 

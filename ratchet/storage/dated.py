@@ -1,4 +1,4 @@
-"""What of many dated contents lies in a span of dates, without going through all of them for every span."""
+"""Select contents by a span of dates, without going through all of them for every span."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from itertools import accumulate
 from ratchet.storage.digests import digest
 
 _LAST = chr(0x10FFFF)
-"""After every name."""
+"""Sorts after every name."""
 Part = tuple[str, str, str]
-"""UTC date in ISO format, or nothing where it belongs to every date; name; digest of the content."""
+"""UTC date in ISO format, or "" if the content belongs to every date; name; digest of the content."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Dated:
 
     @property
     def first(self) -> date | None:
-        """The earliest date; None where nothing has one."""
+        """The earliest date; None if no content has a date."""
         start = self._undated
         return date.fromisoformat(self.parts[start][0]) if start < len(self.parts) else None
 
     def within(self, first: date | None, last: date) -> list[Part] | str:
-        """Changes with the parts of the dates `first` to `last` and with those without a date.
+        """The parts of the dates `first` to `last` and those without a date, or a digest that changes with them.
 
-        Without `first` it is one digest of all of history, so that D dates with all that came before are no D² parts.
+        Without `first` it is a single digest of all parts up to `last`. Otherwise D dates with their history need D² parts.
         """
         end = bisect_right(self.parts, (str(last), _LAST, ""))
         if first is None:
@@ -49,5 +49,5 @@ class Dated:
 
     @cached_property
     def _histories(self) -> list[str]:
-        """How many parts → the digest of the first so many."""
+        """At index n: the digest of the first n parts."""
         return list(accumulate(self.parts, digest, initial=""))

@@ -14,7 +14,7 @@ def md5(path: Path) -> str:
 
 
 def directory_md5(directory: Path) -> str:
-    """The name that DVC gives to a directory's content, computed from the files as they are."""
+    """The name that DVC gives to a directory's content, computed from the present files."""
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     entries = [{"md5": md5(path), "relpath": path.relative_to(directory).as_posix()} for path in files]
     listing = json.dumps(sorted(entries, key=lambda entry: entry["relpath"]))
@@ -22,5 +22,5 @@ def directory_md5(directory: Path) -> str:
 
 
 def digest(*parts: object) -> str:
-    """One name for a list of inputs; it changes when any of them does."""
+    """One SHA-256 for a list of inputs; it changes when any of them changes."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""DuckDB, and Parquet files in it under their very names."""
+"""DuckDB connections, SQL text, and Parquet files read by their exact paths."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def literal(path: str) -> str:
-    """A path for DuckDB, which takes `*`, `?` and `[` in one for a pattern of several files."""
+    """A path, escaped for DuckDB, which reads `*`, `?` and `[` in a path as a pattern."""
     return glob.escape(path)
 
 
 def connect(environment: Environment) -> ibis.backends.duckdb.Backend:
-    """An in-memory DuckDB in UTC, within the settings' threads and memory."""
+    """An in-memory DuckDB in UTC, limited to the environment's threads and memory."""
     import ibis
 
     connection = ibis.duckdb.connect(threads=environment.threads, memory_limit=environment.memory_limit)
@@ -34,17 +34,17 @@ def connect(environment: Environment) -> ibis.backends.duckdb.Backend:
 
 
 def timestamptz(instant: datetime) -> str:
-    """An instant in DuckDB's SQL."""
+    """An instant as a literal of DuckDB's SQL."""
     return f"TIMESTAMPTZ '{instant.isoformat()}'"
 
 
 def names(columns: Sequence[str]) -> str:
-    """Columns, quoted, with commas between."""
+    """Column names, quoted and separated by commas."""
     return ", ".join(quoted(name) for name in columns)
 
 
 def quoted(name: str) -> str:
-    """A name as SQL takes it, whatever it holds."""
+    """A name as a quoted SQL identifier; it may contain any character."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -55,7 +55,7 @@ def scan(
     first: date | None = None,
     last: date | None = None,
 ) -> ibis.Table:
-    """The rows of `directory` between two UTC dates; an empty table of `schema` where there is no file."""
+    """The rows of `directory` from `first` to `last` (UTC dates, inclusive); an empty table of `schema` if there is no file."""
     import ibis
     from ibis.util import gen_name
 
@@ -66,5 +66,5 @@ def scan(
 
 
 def read_parquet(connection: ibis.backends.duckdb.Backend, paths: Sequence[str]) -> ibis.Table:
-    """The rows of these very files: DuckDB itself takes `?`, `*` and `[` for patterns, and `name=value` folders for columns."""
+    """The rows of exactly these files: `?`, `*` and `[` are no patterns, and `name=value` folders add no columns."""
     return connection.read_parquet([literal(path) for path in paths], hive_partitioning=False)

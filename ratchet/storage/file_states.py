@@ -1,4 +1,4 @@
-"""The states of files, by which it is seen that something changed without reading anything."""
+"""The states of files, which show that a file changed without reading its content."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 FileState = tuple[str, int, int, int]
 """Path, inode number, size in bytes, and time of the last change in nanoseconds."""
-_TICK = 1_000_000_000  # nanoseconds; within a tick of the file system's clock a file can change and keep its time
+_TICK = 1_000_000_000  # nanoseconds; a file that changes twice within a tick of the file system's clock keeps its time
 
 
 def file_states(paths: Iterable[Path]) -> list[FileState]:
-    """The state of each that is there, in the order of their paths: of a folder or a link its own, not of what it leads to."""
+    """The state of each existing path, in order of the paths. A folder or a link has its own state, not that of its target."""
     return [_state(path) for path in sorted(set(paths)) if path.is_symlink() or path.exists()]
 
 
 def settled(states: Iterable[FileState], now: int | None = None) -> bool:
-    """Whether nothing changed just before `now` (nanoseconds since 1970; default: the present)."""
+    """Whether nothing changed in the last second before `now` (nanoseconds since 1970; default: the present)."""
     latest = (time.time_ns() if now is None else now) - _TICK
     return all(changed < latest for *_, changed in states)
 

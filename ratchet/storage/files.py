@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and JSON in them."""
+"""Files and folders that appear whole or not at all, and JSON files."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ratchet.core.errors import StoreUnavailableError
 
 @contextmanager
 def atomic(path: Path, *, replace: bool = True) -> Iterator[Path]:
-    """A temporary sibling of `path` to write to; it takes the place of `path` when the block ends without error.
+    """A temporary sibling of `path` to write to. It is moved to `path` when the block ends without an error.
 
-    Unless it may `replace`, a file that is there by then stays, whoever made it. Raises StoreUnavailableError
-    where it cannot be written.
+    If `replace` is false, a file that exists at `path` by then is kept. Raises StoreUnavailableError if the file cannot be
+    written.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -35,13 +35,13 @@ def atomic(path: Path, *, replace: bool = True) -> Iterator[Path]:
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
-        with suppress(OSError):  # where its folder is none, it is not there either
+        with suppress(OSError):  # it does not exist either if the parent is not a folder
             temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing(directory: Path) -> Iterator[Path]:
-    """A temporary sibling folder that takes the place of `directory` when the block ends without error."""
+    """A temporary sibling folder to fill. It replaces `directory` when the block ends without an error."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     stem = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")
     temporary, replaced = stem.with_suffix(".tmp"), stem.with_suffix(".old")
@@ -57,7 +57,7 @@ def replacing(directory: Path) -> Iterator[Path]:
 
 
 def unwritable(path: Path, error: OSError) -> StoreUnavailableError:
-    """What to raise where a file cannot be written."""
+    """The error for a file that cannot be written."""
     return StoreUnavailableError(
         f"cannot be written ({error})",
         subject=str(path),

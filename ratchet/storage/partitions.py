@@ -1,8 +1,8 @@
-"""Partitioned Parquet: atomic writes, equal bytes for equal input, and only what changed is computed.
+"""Partitioned Parquet: atomic writes, equal bytes for equal input, and only changed units are computed.
 
-A directory holds units (a delivered batch, a UTC date). A manifest beside them says which inputs a unit was computed from
-and which files it wrote, so that a rerun computes only units whose inputs' digest changed or whose files are not as written.
-While units are computed a journal grows by a line for each; it becomes part of the manifest in the end, and is deleted.
+A directory holds units (a delivered batch, a UTC date). A manifest beside them records from which inputs each unit was
+computed and which files it wrote, so that a rerun computes only units whose inputs' digest changed or whose files differ from
+the record. While units are computed, a journal gets a line for each; at the end it is merged into the manifest and deleted.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ Manifest = dict[str, dict[str, Any]]
 Files = Mapping[str, pa.Table]
 """Path relative to the directory, without `.parquet` → its rows."""
 Compute = Callable[[Sequence[str]], Iterable[tuple[str, Files]]]
-"""Stale units, in order → each with the files it consists of."""
+"""Stale units, in order → pairs of a unit and its files."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What `update` did: units computed, kept and removed, and the rows of each unit that stands now."""
+    """What `update` did: units computed, kept and removed, and the number of rows of each unit that exists now."""
 
     computed: list[str]
     kept: list[str]
@@ -45,25 +45,25 @@ class Changes:
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Parquet with fixed settings: the same rows in the same order are the same bytes."""
+    """Write Parquet with fixed settings: the same rows in the same order give the same bytes."""
     with atomic(path) as temporary:
         pq.write_table(table.combine_chunks(), temporary, compression="zstd", row_group_size=1 << 17)
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """Unit → {inputs, files: {path: md5}, rows}, also of a run that did not end; empty where nothing was written yet."""
+    """Unit → {inputs, files: {path: md5}, rows}, including units of an unfinished run; empty if nothing was written yet."""
     path = directory / MANIFEST
     return dict(sorted({**(read_json(path) if path.exists() else {}), **_journaled(_journal(directory))}.items()))
 
 
 def _journal(directory: Path) -> Path:
-    """The journal of what was computed since the manifest, after which it is named: one of another manifest is never read."""
+    """The journal of units computed since the manifest. Its name has the manifest's digest, so that no older one is read."""
     path = directory / MANIFEST
     return directory / f"_journal-{md5(path) if path.exists() else 'new'}.jsonl"
 
 
 def _journaled(journal: Path) -> Manifest:
-    """The units of a journal, without the line that a killed run was writing."""
+    """The units of a journal, without a line that a killed run left incomplete."""
     found: Manifest = {}
     for line in journal.read_bytes().splitlines() if journal.exists() else ():
         with suppress(ValueError):
@@ -72,25 +72,25 @@ def _journaled(journal: Path) -> Manifest:
 
 
 def _record(journal: Path, unit: str, entry: Mapping[str, Any]) -> None:
-    """Without fsync: a lost line costs a computation, because units are believed only if their files are as listed."""
+    """Append a unit to the journal, without fsync: a lost line only costs a computation."""
     try:
         journal.parent.mkdir(parents=True, exist_ok=True)
         with journal.open("ab") as handle:
-            handle.write(f"\n{json.dumps({unit: entry})}".encode())  # a line that a killed run was writing ends here
+            handle.write(f"\n{json.dumps({unit: entry})}".encode())  # a killed run may have left half a line
     except OSError as error:
         raise unwritable(journal, error) from error
 
 
 def update(directory: Path, wanted: Mapping[str, str], compute: Compute) -> Changes:
-    """Bring `directory` to exactly the `wanted` units (name → digest of its inputs).
+    """Make `directory` hold exactly the `wanted` units (name → digest of its inputs).
 
-    Units that stand as recorded are kept, others are computed, those no longer wanted are removed. It may be killed at any
-    point: files appear whole or not at all, a unit stays listed as it was until its successor is written, and a unit that
-    does not stand as listed is computed again.
+    Units that are up to date are kept, others are computed, and units that are no longer wanted are removed. The process may
+    be killed at any point: files appear whole or not at all, the manifest lists the old unit until the new one is written,
+    and a unit whose files differ from the manifest is computed again.
     """
     manifest, journal = read_manifest(directory), _journal(directory)
-    stands = {unit: _stands(directory, manifest.get(unit), inputs) for unit, inputs in wanted.items()}
-    stale = [unit for unit in wanted if not stands[unit]]
+    is_current = {unit: _is_current(directory, manifest.get(unit), inputs) for unit, inputs in wanted.items()}
+    stale = [unit for unit in wanted if not is_current[unit]]
     removed = [unit for unit in manifest if unit not in wanted]
     computed = []
     units = progress.counted(compute(stale), directory.name, len(stale)) if stale else ()
@@ -108,11 +108,11 @@ def update(directory: Path, wanted: Mapping[str, str], compute: Compute) -> Chan
     _sweep(directory, manifest, journal)
     write_json(directory / MANIFEST, manifest)
     journal.unlink(missing_ok=True)
-    kept = [unit for unit in wanted if stands[unit]]
+    kept = [unit for unit in wanted if is_current[unit]]
     return Changes(computed, kept, removed, {unit: manifest[unit]["rows"] for unit in wanted})
 
 
-def _stands(directory: Path, entry: Mapping[str, Any] | None, inputs: str) -> bool:
+def _is_current(directory: Path, entry: Mapping[str, Any] | None, inputs: str) -> bool:
     if entry is None or entry["inputs"] != inputs:
         return False
     paths = {directory / name: expected for name, expected in entry["files"].items()}
@@ -131,18 +131,18 @@ def _write_unit(directory: Path, inputs: str, files: Files) -> dict[str, Any]:
 
 
 def _sweep(directory: Path, manifest: Manifest, journal: Path) -> None:
-    """Remove files that no unit vouches for, and folders left empty."""
-    vouched = {directory / name for entry in manifest.values() for name in entry["files"]} | {journal}
+    """Remove files that belong to no unit, and empty folders."""
+    listed = {directory / name for entry in manifest.values() for name in entry["files"]} | {journal}
     for path in sorted(directory.rglob("*"), reverse=True):
         if path.is_dir():
             if not any(path.iterdir()):
                 path.rmdir()
-        elif path not in vouched and path.name != MANIFEST:
+        elif path not in listed and path.name != MANIFEST:
             path.unlink()
 
 
 def unit_digests(directory: Path) -> dict[str, str]:
-    """Unit → digest of its content, for the inputs of the next step. Raises StoreError where nothing was written."""
+    """Unit → digest of its content, as an input of the next step. Raises StoreError if nothing was written yet."""
     manifest = read_manifest(directory)
     if not manifest:
         raise StoreError(
@@ -152,7 +152,7 @@ def unit_digests(directory: Path) -> dict[str, str]:
 
 
 def files(directory: Path, first: date | None = None, last: date | None = None) -> list[str]:
-    """The Parquet files below `directory`, of the UTC dates from `first` to `last` inclusive where they are given."""
+    """The Parquet files below `directory`, in order; only of the UTC dates `first` to `last`, inclusive, if they are given."""
     entries = sorted(os.scandir(directory), key=lambda entry: entry.name) if directory.is_dir() else []
     names = [f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries]
     parts = [directory / name for name in names if _within(name, first, last)]
@@ -166,7 +166,7 @@ def _within(path: str, first: date | None, last: date | None) -> bool:
 
 
 def by_date(rows: pa.Table, column: str) -> dict[date, pa.Table]:
-    """The rows of each UTC date of an instant, dates and rows in order; rows without one are in none."""
+    """UTC date → the rows whose instant `column` is on it, dates and rows in order; rows without an instant are left out."""
     days = pc.cast(rows[column], pa.date32())
     order = pc.sort_indices(days)  # stable, nulls last
     ordered, counts = rows.take(order), pc.value_counts(days.take(order)).to_pylist()
@@ -179,7 +179,7 @@ def by_date(rows: pa.Table, column: str) -> dict[date, pa.Table]:
 
 
 def partition_date(path: str) -> date | None:
-    """The UTC date of a file, by the folder in its table that it lies in; None for one that lies in none of a date."""
+    """The UTC date of a file, from its folder `date=…`; None if it lies in no such folder."""
     folder, is_within, _ = path.partition("/")
     is_date = is_within and folder.startswith("date=")
     return date.fromisoformat(folder.removeprefix("date=")) if is_date else None

@@ -1,4 +1,4 @@
-"""The contract of a use case, and what one is declared with.
+"""The contract of a use case, and the helpers to declare one.
 
 contract → what a use case declares · columns → names that pipelines share · request_fields → a request model as columns ·
 windows → features over trailing windows · single_table → a use case of one table

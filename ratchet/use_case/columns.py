@@ -12,7 +12,7 @@ REQUEST_ID = "request_id"
 LABEL_KNOWN_AT = "label_known_at"
 LABEL_COLUMNS = ("label", LABEL_KNOWN_AT)
 UPCOMING = "upcoming_rows"
-"""What the online store keeps beside a view's features."""
+"""A column that only the online store has, in addition to a view's features."""
 
 
 def require_columns(keyword: str, named: Iterable[str], known: Collection[str], *, subject: str) -> None:
@@ -20,7 +20,7 @@ def require_columns(keyword: str, named: Iterable[str], known: Collection[str], 
     for name in named:
         if name not in known:
             raise SettingsError(
-                f"`{keyword}` names {name!r}, which is no column there{did_you_mean(name, known)}",
+                f"`{keyword}` names {name!r}, which is not a column{did_you_mean(name, known)}",
                 subject=subject,
-                remedy="Name a column that there is; `ratchet check` names the line",
+                remedy="Name an existing column; `ratchet check` names the line",
             )

@@ -1,7 +1,7 @@
-"""The contract: what a use case declares, and all that the pipelines know of it.
+"""The contract: everything that a use case declares. The pipelines know nothing else about it.
 
-A use case is a folder with a `use_case` object. From it follow the tables and their partitions, the Feast objects, the
-training set, the gate, the service's request schema and the monitoring.
+A use case is a folder with a `use_case` object. The pipelines derive the tables and their partitions, the Feast objects, the
+training set, the gate, the service's request schema and the monitoring from it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ INSTANT = pa.timestamp("us", "UTC")
 ROW_ID = "row_id"
 """`{batch}:{row number in the batch}`: unique in its table, and the way back to the delivered row."""
 UNREADABLE = pa.field("unreadable", pa.map_(pa.string(), pa.string()))
-"""Of a raw row: column → what was delivered there that the column cannot hold; null where there is nothing of the kind."""
+"""A column of raw tables: column → the delivered text that this column cannot hold; null if the whole row is readable."""
 Task = Literal["regression", "binary"]
 Kind = Literal["number", "category"]
 Split = Literal["time", "entity"]
@@ -41,15 +41,16 @@ Split = Literal["time", "entity"]
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch of one table as its source hands it over: the unit in which ingest reads, and reads again.
+    """One batch of one table, as its source delivers it. Ingest reads, and reads again, a whole batch at a time.
 
-    `digest` changes whenever what `read` reads changes (files, options, the period), and is cheap; the loader's code and the
-    use case's are no part of it, because ingest sees to them. `files` are all that the digest follows from beside options and
-    period: none where code makes the rows, None where it follows from anything else: only the loader can tell. `read`
-    returns the batch in the table's canonical schema, with a note for every column that was cast, filled or dropped on the way.
-    A value that its column cannot hold is null there and kept in the column UNREADABLE, which `ratchet.sources.unreadable`
-    adds: its row is quarantined. `count` says how many rows the source holds, from anything but what `read` makes of it; None
-    where the loader makes the rows itself.
+    `digest` is cheap to compute and changes whenever the data behind `read` changes (files, options, the period). It does not
+    cover the code of the loader or the use case: ingest does. `files` are the files that the digest depends on, besides options
+    and period: empty if code makes the rows, None if it depends on anything else, so that only the loader can tell.
+
+    `read` returns the batch in the table's canonical schema, with a note for every column that was cast, filled or dropped.
+    A value that its column cannot hold is null there, and its text is kept in the column UNREADABLE, which
+    `ratchet.sources.unreadable` adds; its row is quarantined. `count` returns how many rows the source holds, counted
+    independently of `read`; it is None if the loader makes the rows itself.
     """
 
     table: str
@@ -62,7 +63,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Unread:
-    """Something that lies where batches are looked for, and is not read: ingest's report names it, with the reason."""
+    """Something at the place of the batches that is not read. Ingest's report names it, with the reason."""
 
     name: str
     reason: str
@@ -70,7 +71,7 @@ class Unread:
 
 @dataclass(frozen=True)
 class Rule:
-    """An expectation that Great Expectations ships, by its name there without `expect_`, and its arguments."""
+    """An expectation of Great Expectations: its name there without `expect_`, and its arguments."""
 
     expectation: str
     arguments: Mapping[str, Any]
@@ -82,18 +83,18 @@ def expect(expectation: str, **arguments: Any) -> Rule:
 
 
 Loader = Callable[["str", Mapping[str, Any], Period], "Iterable[Batch | Unread]"]
-"""(path, options, period) → the batches that may hold rows of the period, and what is not read. Raises SourceError."""
+"""(path, options, period) → the batches that may hold rows of the period, and everything not read. Raises SourceError."""
 
 
 @dataclass(frozen=True)
 class SourceTable:
-    """A kind of raw row.
+    """A table of raw rows.
 
-    `event_time` is the instant that a row is about (accepted rows are partitioned by its UTC date) and `known_at` the
-    instant from which we knew all of it. `early` names the columns known from `event_time` on; every other column counts as
-    unknown until `known_at`. A reference table has neither instant: it is small, and was always known.
-    `rules` maps a reason to what is expected of a row; one that breaks it is quarantined for that reason.
-    Ingest adds ROW_ID, which names the batch and the place in it, to every table.
+    `event_time` names the column with the instant that a row is about; accepted rows are partitioned by its UTC date.
+    `known_at` names the column with the instant from which the whole row was known. `early` names the columns that were known
+    from `event_time` on; every other column counts as unknown until `known_at`. A reference table has neither instant: it is
+    small, and was always known. `rules` maps a reason to an expectation; a row that breaks it is quarantined for that reason.
+    Ingest adds ROW_ID, which names the batch and the row's number in it, to every table.
     """
 
     name: str
@@ -126,9 +127,9 @@ class View:
     `compute` maps accepted source tables to a table of `keys` (integers or strings), `event_timestamp` (whole seconds; one row
     for a key at a time) and the features (numbers, booleans or strings). Every row may use only source rows whose `known_at`
     is strictly before its `event_timestamp` (`ratchet.use_case.windows.just_after` is the first such second) and whose
-    `event_time` is at most `lookback` before it (None: all of history). Sums are of integers: those of floats depend on
-    threads. A request gets the last row that is not later than itself, and nothing of one that is older than `max_age`, in
-    training and in serving.
+    `event_time` is at most `lookback` before it (None: all of history). Sum only integers: sums of floats depend on the number
+    of threads. In training and in serving, a request gets the last row that is not later than itself, and no features at all
+    if that row is older than `max_age`.
     """
 
     name: str
@@ -160,22 +161,22 @@ def _no_columns(_columns: Columns) -> Columns:
 
 
 def as_it_is(_columns: Columns, predictions: Array) -> Array:
-    """The model's numbers are the predictions."""
+    """Return the model's numbers unchanged."""
     return predictions
 
 
 @dataclass(frozen=True, eq=False)
 class UseCase:
-    """One prediction problem; equal only to itself, so that what follows from it is computed once.
+    """One prediction problem. It is equal only to itself, so that everything derived from it is computed once.
 
     `examples` maps accepted tables to a table of `request_id` (unique), the fields of `request`, `event_timestamp` (when the
-    prediction is asked for), `label` (null where unknown) and `label_known_at`. A request follows from source rows of its UTC
-    date or of those beside it; its label may also look at rows up to `horizon` later. `constants` are columns equal on every
-    request. `on_demand` adds columns to requests joined with their features, and `postprocess` makes predictions of the
-    model's numbers; both are the same function in training, batch and online, in a module that imports little
-    (`ratchet.features.function_fingerprint`). `inputs` are the model's columns in order.
-    `baseline` is the back-off order: groups of columns, coarser and coarser, ending in (). `split` is "entity" where nothing
-    says when rows were known, and timestamps are only a hash of an entity: the gate record says so.
+    prediction is asked for), `label` (null if unknown) and `label_known_at`. A request may use source rows of its own UTC date
+    and of the dates before and after it; its label may also use rows up to `horizon` later. `constants` are columns with the
+    same value in every request. `on_demand` adds columns to requests joined with their features, and `postprocess` turns the
+    model's numbers into predictions. Training, batch and online call the same two functions; they stand in modules that import
+    little (`ratchet.features.function_fingerprint`). `inputs` are the model's columns in order. `baseline` is the back-off
+    order: groups of columns from fine to coarse, ending in (). `split` is "entity" if the data do not say when rows were known
+    and timestamps are only a hash of an entity; the gate record then says so.
     """
 
     name: str
@@ -205,7 +206,7 @@ class UseCase:
         return next(view for view in self.views if view.name == name)
 
     def request_fields(self) -> list[str]:
-        """The request's columns as stored: its fields, with the timestamp it is about last, as `event_timestamp`."""
+        """The request's fields as stored, without its timestamp, which is stored as `event_timestamp`."""
         return [name for name in self.request.model_fields if name != self.event_timestamp]
 
     def complete(self, columns: Columns) -> dict[str, Array]:
@@ -219,12 +220,12 @@ class UseCase:
 
 
 def use_case_module(name: str) -> str:
-    """The module that declares a use case: `use_cases.{name}`, or any when `name` is dotted."""
+    """The module that declares a use case: `use_cases.{name}`, or `name` itself if it has a dot."""
     return name if "." in name else f"use_cases.{name}"
 
 
 def load_use_case(name: str) -> UseCase:
-    """The use case of that name. Raises SettingsError."""
+    """The use case of that name. Raises SettingsError if its folder is absent or does not declare it."""
     module = use_case_module(name)
     try:
         imported = importlib.import_module(module)
@@ -247,6 +248,6 @@ def load_use_case(name: str) -> UseCase:
         raise SettingsError(
             f"the `use_case` of {module} is named {found.name!r}",
             subject=f"use_case {name!r}",
-            remedy="Give it the name of its folder: data, models and reports are kept by it",
+            remedy="Give it the name of its folder: data, models and reports are kept under that name",
         )
     return found

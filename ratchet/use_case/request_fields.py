@@ -19,7 +19,7 @@ _TYPES: Mapping[Any, tuple[pa.DataType, Kind | None]] = {
     bool: (pa.bool_(), "number"),
     AwareDatetime: (INSTANT, None),
 }
-"""Type of a request's field → type of its column, and its kind as an input."""
+"""Type of a request's field → type of its column, and its kind as a model input (None: it is not an input)."""
 
 
 def request_of(
@@ -33,9 +33,10 @@ def request_of(
     numbers: str = "",
     optional: str = "",
 ) -> type[BaseModel]:
-    """A request of many fields, whose names are given with spaces between: what a class of one line a field would declare.
+    """A request model with many fields, without a class of one line for each. Names are separated by spaces.
 
-    `time` is when it is asked. Counts are whole and, like amounts, never negative; `optional` fields may be left out.
+    `time` is the field with the request's timestamp. Counts are whole numbers; counts and amounts are never negative.
+    Fields in `optional` may be left out.
     """
     kinds = ((str, texts, None), (bool, flags, None), (int, counts, 0), (int, integers, None), (float, amounts, 0))
     fields: dict[str, Any] = {}
@@ -48,14 +49,14 @@ def request_of(
 
 
 def schema_of(request: type[BaseModel], /, **others: pa.DataType) -> pa.Schema:
-    """The fields of a request as columns, and others. Raises SettingsError."""
+    """A schema of the request's fields and the columns in `others`. Raises SettingsError for a field of another type."""
     return pa.schema({**{name: _column(request, name)[0] for name in request.model_fields}, **others})
 
 
 def kinds_of(request: type[BaseModel], /, **others: Kind | None) -> dict[str, Kind]:
-    """A request's fields as inputs: text is a category, the rest but timestamps are numbers; and what differs from that.
+    """A request's fields as model inputs: text is a category, a timestamp is no input, every other field is a number.
 
-    A field that is None in `others` is no input. Raises SettingsError.
+    `others` overrides this or adds inputs; None means no input. Raises SettingsError for a field of another type.
     """
     kinds = {**{name: _column(request, name)[1] for name in request.model_fields}, **others}
     return {name: kind for name, kind in kinds.items() if kind}
@@ -67,7 +68,7 @@ def numbers(*names: str) -> dict[str, Kind]:
 
 
 def categories(names: str) -> dict[str, Kind]:
-    """Inputs that are categories; their names are given with spaces between."""
+    """Inputs that are categories; their names are separated by spaces."""
     return dict.fromkeys(names.split(), "category")
 
 

@@ -1,6 +1,6 @@
 """A use case of one table: the examples and the history that follow from its label.
 
-Each row is a request, at the table's event_time, with the label that is known at its known_at. Write out what is not so simple.
+Each row is a request, made at the table's event_time, whose label is known at its known_at. Write any other case by hand.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def examples_of(table: SourceTable, request: type[BaseModel], label: ibis.Deferred) -> Callable[[Tables], ibis.Table]:
-    """A request for each row; its label is `label` as a number, unknown where the row's known_at is null."""
+    """A request for each row. Its label is `label` as a number, unknown if the row's known_at is null."""
 
     def examples(tables: Tables) -> ibis.Table:
         rows = tables[table.name].mutate(label=label.cast("float64"))
@@ -45,7 +45,7 @@ def outcomes(
 ) -> View:
     """The view `{entity}_outcomes`: how many labels of an entity became known in each trailing window, and their mean.
 
-    Labels are added up as whole numbers of 1 / `scale`. See `trailing` for the rest.
+    Labels are multiplied by `scale`, rounded and added up as integers. See `trailing` for the other arguments.
     """
     return trailing(
         f"{entity}_outcomes",

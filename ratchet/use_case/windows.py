@@ -6,10 +6,10 @@
         features={"alarms": total("alarms"), "false_share": rate("false", "alarms")},
     )
 
-is a view with the features alarms_1h, false_share_1h, alarms_24h and so on. Rows are summed within tiles of time, by when they
-became known. A tile counts from its end on, so that each of its rows was known strictly before; a row that became known exactly
-when a tile begins counts from a second later. A row counts in a window for as long as the window is. A row of features stands
-wherever something enters or leaves a window, so that a count also falls when nothing happens.
+is a view with the features alarms_1h, false_share_1h, alarms_24h and so on. Time is divided into tiles, and rows are summed
+within the tile in which they became known. A tile counts from its end on, because only then each of its rows was known strictly
+before. A row that became known exactly when a tile begins counts from one second later. Each row counts for the length of the
+window. The view has a row whenever something enters or leaves a window, so that a count also falls when nothing happens.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Feature = Callable[[Sums], ibis.Value]
 Rows = Callable[[Tables], ibis.Table]
 UTC_INSTANT = "timestamp('UTC', 6)"
 SECOND = timedelta(seconds=1)
-"""The least time between two rows of a key: online stores keep whole seconds."""
+"""The shortest time between two rows of a key: online stores keep whole seconds."""
 
 
 def trailing(
@@ -46,14 +46,13 @@ def trailing(
     features: Mapping[str, Feature] | None = None,
     rows: Rows | None = None,
 ) -> View:
-    """The view `name` of `keys`, with each of `features` (if none are given, the sums) over each of `windows`, named
-    `{feature}_{window}`.
+    """The view `name` of `keys`: each of `features` (default: the sums) over each of `windows`, as `{feature}_{window}`.
 
     Times are written as "15m", "24h" or "7d", and each window is a whole number of tiles. `delay` is the longest time from a
-    row's event_time until it is known: let a rule quarantine what takes longer. `sums` are integers or booleans of a row, where
-    null counts as 0; the number 1 counts rows. `rows` gives the rows where they are not simply those of the table: with other
-    columns beside, or fewer of them. A key of which nothing became known during twice the longest window has no features.
-    Raises SettingsError.
+    row's event_time until it is known; a rule should quarantine rows that take longer. `sums` are integers or booleans of a
+    row, where null counts as 0; the number 1 counts rows. `rows` returns the rows to sum, if they are not simply the table's,
+    for example with further columns or without some of the rows. A key has no features if nothing about it became known during
+    twice the longest window. Raises SettingsError.
     """
     subject = f"view {name!r}"
     width, spans = _duration(tile, subject), {window: _duration(window, subject) for window in windows}
@@ -70,17 +69,17 @@ def trailing(
 
 
 def just_after(known_at: ibis.Value) -> ibis.Value:
-    """The first whole second strictly after an instant: the first event_timestamp at which what became known then may count."""
+    """The first whole second strictly after `known_at`: the earliest event_timestamp that may use what became known then."""
     return (known_at.truncate("s") + ibis.interval(SECOND)).cast(UTC_INSTANT)
 
 
 def total(name: str) -> Feature:
-    """A sum as it is."""
+    """The feature that is a sum itself."""
     return lambda sums: sums[name].cast("int64")
 
 
 def rate(part: str, whole: str) -> Feature:
-    """One sum divided by another: a share, or a mean where the other counts rows; null where it is 0."""
+    """One sum divided by another: a share, or a mean if `whole` counts rows; null if `whole` is 0."""
     return lambda sums: sums[part] / sums[whole].nullif(0)
 
 
@@ -92,7 +91,7 @@ def _tiles(
     sums: Mapping[str, ibis.Deferred | int],
     subject: str,
 ) -> ibis.Table:
-    """The sums over the rows that begin to count at one event_timestamp, strictly after each became known."""
+    """The sums over the rows that begin to count at the same event_timestamp, which is strictly after each became known."""
     known = rows.filter(rows[known_at].notnull())
     counts_from = _counts_from(known[known_at], width)
     values = {name: ibis.literal(value) if isinstance(value, int) else value for name, value in sums.items()}
@@ -104,13 +103,13 @@ def _tiles(
 
 
 def _counts_from(known_at: ibis.Value, width: timedelta) -> ibis.Value:
-    """The end of the tile in which a row became known, or the second after the tile's beginning where it was just then."""
+    """The end of the tile in which a row became known, or one second after the tile's beginning if it was exactly then."""
     begin = known_at.bucket(ibis.interval(width))
     return (known_at == begin).ifelse(just_after(known_at), (begin + ibis.interval(width)).cast(UTC_INSTANT))
 
 
 def _changes(tiles: ibis.Table, keys: Sequence[str], spans: Iterable[timedelta]) -> ibis.Table:
-    """The tiles, and an empty one wherever a tile leaves a window."""
+    """The tiles, and an empty one at each time at which a tile leaves a window."""
     names = [name for name in tiles.columns if name not in {*keys, EVENT_TIMESTAMP}]
     nothing = {name: ibis.literal(0, tiles[name].type()) for name in names}
     leaving = [
@@ -127,7 +126,7 @@ def _windowed(
     names: Sequence[str],
     features: Mapping[str, Feature],
 ) -> dict[str, ibis.Value]:
-    """Each feature over each window: of what began to count less than the window ago."""
+    """Each feature over each window, from the rows that began to count less than one window ago."""
     columns: dict[str, ibis.Value] = {}
     for window, span in spans.items():
         over = ibis.range_window(
@@ -158,11 +157,11 @@ def _check_tiles(width: timedelta, spans: Mapping[str, timedelta], subject: str)
     uneven = [window for window, span in spans.items() if not span or span % width]
     if uneven or not spans:
         problem = f"window {', '.join(uneven)} is no whole number of tiles" if uneven else "has no window"
-        raise SettingsError(problem, subject=subject, remedy="Take a shorter tile, or other windows")
+        raise SettingsError(problem, subject=subject, remedy="Use a shorter tile, or other windows")
 
 
 def _check_whole(value: ibis.Value, subject: str) -> None:
     """Sums of floats would depend on the number of threads."""
     kind = value.type()
     if not (kind.is_integer() or kind.is_boolean()):
-        raise SettingsError(f"adds up a {kind}", subject=subject, remedy="Cast it to whole numbers of a small unit")
+        raise SettingsError(f"adds up a {kind}", subject=subject, remedy="Cast it to integers of a small unit")
