@@ -1,4 +1,4 @@
-"""`python -m cli`: the `ratchet` command of the checkout one stands in, which is how dvc.yaml calls it."""
+"""`python -m cli`: the `ratchet` command of the checkout in the current folder. dvc.yaml calls it like this."""
 
 from cli.main import main
 

@@ -1,4 +1,4 @@
-"""What a command is given: a run for the use case that `--use-case` names, or that params.yaml selects."""
+"""The run and the registry of a command: for the use case that `--use-case` names, or that params.yaml selects."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def current_registry() -> ModelRegistry:
 
 
 def as_json(value: Any) -> str:
-    """Indented, for a person or a program to read."""
+    """A value as indented JSON."""
     return json.dumps(value, indent=2, default=str)

@@ -1,4 +1,4 @@
-"""What a step did, in a line: its name, the few numbers of its report that a person waits for, and its seconds."""
+"""One line about what a step did: its name, the most important numbers of its report, and its seconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def run_and_report(name: str, work: Callable[[], Report], headline: Callable[[Report], str]) -> Report:
-    """Do the work of a step: its progress is shown, and in the end one line about it is printed."""
+    """Do the work of a step and return its report. Shows the progress, and prints one line at the end."""
     from ratchet.core.progress import show_progress
 
     began = time.monotonic()
@@ -26,9 +26,9 @@ def run_and_report(name: str, work: Callable[[], Report], headline: Callable[[Re
 
 
 def _ingest(report: Report) -> str:
-    left = len(report["unread"])
-    said = f"; {count_of(left, 'entry', 'entries')} of the source not read: ingest.json says why" if left else ""
-    return f"{_counts(report['rows'])}{said}"
+    unread = len(report["unread"])
+    note = f"; {count_of(unread, 'entry', 'entries')} of the source not read: ingest.json says why" if unread else ""
+    return f"{_counts(report['rows'])}{note}"
 
 
 def _validate(report: Report) -> str:
@@ -67,8 +67,8 @@ def _register(report: Report) -> str:
 
 def _reconcile(report: Report) -> str:
     champion, refused = report["champion"], report["refused"]
-    said = f"version {champion['version']} serves" if champion else "no version serves"
-    return f"{said}; version {refused['version']} was refused: {refused['reason']}" if refused else said
+    serving = f"version {champion['version']} serves" if champion else "no version serves"
+    return f"{serving}; version {refused['version']} was refused: {refused['reason']}" if refused else serving
 
 
 def _predict(report: Report) -> str:
@@ -83,10 +83,10 @@ def _monitor(report: Report) -> str:
 
 
 def _sensors(report: Report) -> str:
-    """What the sensors found open or lost, by the model's name."""
+    """The requested and lost versions that the sensors found, by the model's name."""
     found = {name: ", ".join(_open(of)) for name, of in report.items()}
-    said = "; ".join(f"{name}: {what}" for name, what in found.items() if what)
-    return said or f"nothing requested or lost in {len(report)} models"
+    changes = "; ".join(f"{name}: {what}" for name, what in found.items() if what)
+    return changes or f"nothing requested or lost in {len(report)} models"
 
 
 def _open(model: Mapping[str, Any]) -> Iterator[str]:
@@ -109,7 +109,7 @@ HEADLINES: Mapping[str, Callable[[Report], str]] = {
     "predict": _predict,
     "monitor": _monitor,
 }
-"""Stage → the words for its report."""
+"""Step → the function that puts its report into one line."""
 
 
 def _counts(counts: Mapping[str, int]) -> str:
@@ -117,13 +117,13 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def verdict_of(judged: Mapping[str, Any]) -> str:
-    """The verdict; of the model that it was compared with itself, that it serves."""
+    """The verdict. For a candidate that is the champion itself: that it serves."""
     failed = {check["name"] for check in judged["checks"] if check["status"] == "failed"}
     return "is the model that serves" if "ratchet:another-model" in failed else str(judged["verdict"])
 
 
 def place_of(registered: Mapping[str, Any]) -> str:
-    """Version and status of a model that was offered; a baseline is offered only where nothing serves."""
+    """Version and status of an offered model. A baseline is offered only if no model serves."""
     if registered["version"] is None:
         return "not registered, because a model serves already"
     return f"version {registered['version']}, {registered['status']}"

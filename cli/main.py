@@ -1,4 +1,4 @@
-"""The `ratchet` command: parse, call, map errors. What a command needs is imported when it runs."""
+"""The `ratchet` command: parse, call, map errors. A command imports what it needs only when it runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make it readable and writable"),
 }
-"""What to do about a disk that fails a step, by the error's number."""
+"""Number of a disk error → what to do about it."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,19 +59,19 @@ for command in (
 
 
 def _require_home() -> None:
-    """Raises SettingsError where this user has no home folder: MLflow cannot be imported without one."""
+    """Raises SettingsError if this user has no home folder, without which MLflow cannot be imported."""
     try:
         Path.home()
     except RuntimeError as error:
         raise SettingsError(
-            f"is not set, and user {os.getuid()} has no home folder otherwise",
+            f"is not set, and user {os.getuid()} has no home folder in the system either",
             subject="HOME",
             remedy="Set it to a folder that this user may write, and LOGNAME to a name, which DVC needs",
         ) from error
 
 
 def main() -> None:
-    """Run the command; an expected failure is one line on stderr and exit code 1."""
+    """Run the command. An expected error is one line on stderr and exit code 1."""
     disable_telemetry()
     try:
         _require_home()

@@ -1,4 +1,4 @@
-"""docs/cli.md, made from the commands themselves: `python -m cli.reference > docs/cli.md`."""
+"""Write docs/cli.md from the help of the commands: `python -m cli.reference > docs/cli.md`."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def render_status(status: Mapping[str, Any]) -> str:
-    """What serves and is asked for, each version and why it does not serve, what to do next, and the history."""
+    """The version that serves and the requested one, why each version does not serve, what to do next, and the history."""
     lines = [f"{name:<9} {status[name] or '-'}" for name in ("requested", "champion", "previous")]
     lines += [f"on hold   {hold['by']} rolled back: {hold['reason']}"] if (hold := status["hold"]) else []
     lines += ["", status["warning"]] if status["warning"] else []
@@ -33,7 +33,7 @@ def _version(version: Mapping[str, Any]) -> str:
 
 
 def _next(versions: list[dict[str, Any]]) -> Iterator[str]:
-    """What helps, with the versions that it helps."""
+    """Each advice, with the versions that it is for."""
     advice: dict[str, list[str]] = {}
     for version in versions:
         if version["next"]:

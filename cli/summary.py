@@ -1,4 +1,4 @@
-"""`ratchet summary`: what the last run did, gathered from the steps' reports, as data and as text."""
+"""`ratchet summary`: what the last run did, collected from the steps' reports, as data and as text."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _SUMMARISED = ("ingest", "validate", "evaluate", "register", "predict", "monitor
 
 
 def build(run: Run) -> Summary:
-    """What reports/summary.json holds: reports of the steps, and what the registry says now, for people promote between runs.
+    """The content of summary.json: the reports of the steps, and the current state of the registry, which people may change
+    between runs.
 
-    What a step that has not run would say is None, and so is what serves where the registry does not answer.
+    The values of a step that has not run are None. So is `serving` if the registry does not answer.
     """
     ingest, validate, evaluate, register, predict, monitor = (reports.read(run, step) for step in _SUMMARISED)
     root, registry = run.root, _registry(run)
@@ -68,8 +69,10 @@ def build(run: Run) -> Summary:
 
 
 def write(run: Run, summary: Summary) -> None:
-    """Keep it as summary.json, with a request to try as request.json where there is one: among the use case's reports, and
-    as the last ones asked for in reports/. Where no step has run nothing is kept."""
+    """Write summary.json and, if there is a request to try, request.json. If no step has run, write nothing.
+
+    Both are written to the folder of the use case's reports, and to reports/, which holds those of the last summary.
+    """
     if len(summary["missing"]) == len(STEPS):
         return
     for folder in (run.paths.reports, run.paths.shared_reports):
@@ -108,7 +111,7 @@ def _request(run: Run) -> dict[str, Any] | None:
 
 
 def _registry(run: Run) -> dict[str, Any]:
-    """What the registry says; where it does not answer, its `problem`, and nothing else."""
+    """The state of the registry. If it does not answer: its `problem`, and otherwise empty values."""
     from ratchet.model_registry.status import status
 
     try:
@@ -119,27 +122,27 @@ def _registry(run: Run) -> dict[str, Any]:
 
 
 def _serving(registry: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the last entry of the history names."""
+    """The version that the last entry of the history names, or None."""
     for entry in registry["history"][-1:]:
         return {name: entry[name] for name in ("version", "digest", "previous")} | _now(registry, entry["version"])
     return None
 
 
 def _requested(registry: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The version that is requested and does not serve."""
+    """The version that is requested but does not serve, or None."""
     version = registry["requested"]
     return None if version in (None, registry["champion"]) else _now(registry, version)
 
 
 def _now(registry: Mapping[str, Any], number: int | None) -> dict[str, Any]:
-    """What the registry says of a version; of none, or of one that was deleted, nothing."""
+    """What the registry says about a version; empty if there is no such version, or if it was deleted."""
     found: dict[str, Any] = next((version for version in registry["versions"] if version["version"] == number), {})
     return {name: found[name] for name in ("version", "status", "commit", "dirty") if name in found}
 
 
 def _holdout(evaluate: Mapping[str, Any], serving: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Each model's figures on these rows. The champion is the one that the candidate was compared with, as in `dvc metrics
-    show`; what serves now may be another, of which there are figures where it is one of these models."""
+    """Each model's metrics on the holdout. `champion` is the model that the candidate was compared with, as in `dvc metrics
+    show`. `serving` is the model that serves now; it has metrics only if it is one of the other three."""
     judged = {name: evaluate[name] for name in ("baseline", "candidate", "champion") if evaluate[name]}
     by_digest = {model["digest"]: model["metrics"] for model in judged.values()}
     figures = {
@@ -149,17 +152,17 @@ def _holdout(evaluate: Mapping[str, Any], serving: Mapping[str, Any] | None) -> 
 
 
 def _unless_missing(step: str, lines: Callable[[Summary], Iterator[str]], summary: Summary) -> Iterator[str]:
-    """What the step's report says, or that the step has not run yet and what it waits for."""
+    """The lines of the step's report or, if the step has not run yet, what to do or what it waits for."""
     if step not in summary["missing"]:
         yield from lines(summary)
     elif step == "monitor" and _is_refused(summary):
-        yield f"the step {step} has not run yet: no version serves that it could watch"
+        yield f"the step {step} has not run yet: no version serves, so there is nothing to monitor"
     else:
         yield f"the step {step} has not run yet: `dvc repro {step}@{summary['use_case']}`"
 
 
 def _is_refused(summary: Summary) -> bool:
-    """Whether models were judged and registered, and the gate let none of them serve."""
+    """Whether models were registered, but the gate let none of them serve."""
     return summary["serving"] is None and "register" not in summary["missing"]
 
 
@@ -173,7 +176,7 @@ def _rows(summary: Summary) -> Iterator[str]:
 
 
 def _scores(summary: Summary) -> Iterator[str]:
-    """Each model's figures under the metrics' names; an arrow points to where each is better."""
+    """Each model's metrics. An arrow shows whether lower or higher is better."""
     candidate, named = summary["holdout"]["candidate"], METRICS[summary["task"]]
     heads = {name: f"{metric.title} {_ARROWS[metric.better]}" for name, metric in named.items()}
     yield f"{candidate['n']:,} rows from {_dates(candidate, summary['timezone'])}: {summary['label']} ({summary['unit']})"
@@ -185,7 +188,7 @@ def _scores(summary: Summary) -> Iterator[str]:
 
 
 def _dates(period: Mapping[str, str], timezone: str) -> str:
-    """From when to when, in days of the use case's time zone, as params.yaml has them."""
+    """The first and last day of a period, in the use case's time zone, as in params.yaml."""
     zone = ZoneInfo(timezone)
     return " to ".join(f"{datetime.fromisoformat(period[name]).astimezone(zone):%Y-%m-%d}" for name in ("from", "to"))
 
@@ -218,10 +221,10 @@ def _served(summary: Summary) -> Iterator[str]:
     else:
         yield f"version {serving['version']} serves" if serving else "no version serves"
     if serving and serving.get("dirty"):
-        yield "its code was never committed: nobody can make it again, or judge it once the features have changed"
+        yield "its code was never committed: it cannot be made again, nor judged once the features have changed"
     if requested:
-        said = requested["status"] or ""
-        yield f"version {requested['version']} is requested: {said if 'refused' in said else 'the next run looks at it'}"
+        status = requested["status"] or ""
+        yield f"version {requested['version']} is requested: {status if 'refused' in status else 'the next run looks at it'}"
     if hold := summary["hold"]:
         yield f"{hold['by']} rolled back ({hold['reason']}): no policy promotes until `ratchet release`"
     if scored not in (None, serving and serving["version"]):

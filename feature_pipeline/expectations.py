@@ -1,7 +1,7 @@
-"""A use case's rules on one batch: Great Expectations on the pandas engine, which names every failing row.
+"""Check a batch against a use case's rules, with Great Expectations on its pandas engine, which lists every failing row.
 
-The library writes an exception inside a rule into its result and goes on. Here a rule that could not be judged, or that
-fails without naming rows, stops the step.
+The library catches an exception inside a rule, writes it into the rule's result and continues. Here the step stops if a rule
+cannot be judged, or if it fails without naming rows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from great_expectations.expectations.expectation import Expectation
 
 Rules = Mapping[str, Rule]
-"""Reason → what a row breaks."""
+"""Reason for quarantine → the rule that such a row breaks."""
 _EVERY_ROW = {
     "result_format": "COMPLETE",
     "unexpected_index_column_names": [ROW_ID],
@@ -35,14 +35,16 @@ _EVERY_ROW = {
 
 
 def rules_digest(rules: Rules) -> str:
-    """Changes with any rule, and with the library that judges it."""
+    """A digest that changes with any rule, and with the version of Great Expectations."""
     named = [(reason, rule.expectation, dict(rule.arguments)) for reason, rule in rules.items()]
     return digest(named, version("great_expectations"))
 
 
 def failing_rows(rules: Rules, rows: pa.Table, batch: str) -> dict[str, list[str]]:
-    """Reason → ids of the rows that break its rule. `batch` is for messages. Raises DataError, or SettingsError for a rule that
-    the library does not know."""
+    """Reason → ids of the rows that break its rule. `batch` is used in messages only.
+
+    Raises DataError if a rule cannot be judged or fails without naming rows, SettingsError if the library does not know a rule.
+    """
     if not rules:
         return {}
     expectations = {reason: _expectation(rule, reason) for reason, rule in rules.items()}
@@ -51,7 +53,7 @@ def failing_rows(rules: Rules, rows: pa.Table, batch: str) -> dict[str, list[str
 
 
 def _expectation(rule: Rule, reason: str) -> Expectation:
-    """The library's own object of a rule."""
+    """A rule as an object of Great Expectations."""
     from great_expectations.expectations import core
 
     known = {name.lower(): kind for name, kind in vars(core).items() if name.startswith("Expect")}
@@ -64,21 +66,21 @@ def _expectation(rule: Rule, reason: str) -> Expectation:
             f"Great Expectations ships no expect_{rule.expectation}"
             + (f" (but {known[near].__name__})" if near else ""),
             subject=f"rule {reason!r}",
-            remedy="Name one from its gallery, in snake case and without expect_",
+            remedy="Use a name from its gallery, in snake case and without expect_",
         ) from error
     except ValueError as error:  # pydantic's
         raise SettingsError(
             f"expect_{rule.expectation} does not take these arguments ({' '.join(str(error).split())})",
             subject=f"rule {reason!r}",
-            remedy="Give it the arguments that its documentation names",
+            remedy="Use the arguments that its documentation lists",
         ) from error
     return expectation
 
 
 @contextmanager
 def _released() -> Iterator[None]:
-    """Collect what was made inside at once: the library's objects refer to one another in circles, and hold the batch."""
-    gc.freeze()  # what stands already need not be looked through
+    """Free the objects made inside at once: the library's objects refer to one another in cycles, and keep the batch alive."""
+    gc.freeze()  # older objects need not be scanned
     try:
         yield
     finally:

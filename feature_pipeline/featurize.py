@@ -1,4 +1,4 @@
-"""Compute feature views, requests and labels from accepted rows, by UTC date, and only what changed."""
+"""Compute feature views, requests and labels from accepted rows, by UTC date. Only dates that changed are computed."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 CODE = code_digest(__name__)
-"""What makes rows of an expression; the expression itself is known by its SQL."""
+"""The digest of the code that computes the rows of an expression. The expression itself is identified by its SQL."""
 DAY = timedelta(days=1)
 CHUNK = 31
-"""Days computed together: enough to read each day's lookback seldom, few enough to hold in memory."""
+"""Days computed together: so many that their lookback is rarely read again, but few enough to fit in memory."""
 STATIC = "static"
-"""The unit of a view that reads reference tables alone, and so belongs to no date."""
+"""The unit of a view that reads only reference tables, and therefore has no dates."""
 Sources = Mapping[str, Dated]
-"""Table → its accepted files by their date, with the MD5 of each."""
+"""Table → its accepted files by date, with the MD5 of each."""
 
 
 @dataclass(frozen=True)
 class Output:
     """A table of the offline store: the derived rows with event_timestamp in `period`, by date.
 
-    `keys` are those of a view: rows without one can never be looked up, and are left out.
+    `keys` are the key columns of a view. A row with a null key can never be looked up, so it is left out.
     """
 
     directory: Path
@@ -65,7 +65,7 @@ class Output:
 def featurize(run: Run) -> Report:
     """Bring views, requests and labels up to date with the accepted rows of the whole period.
 
-    Raises StoreError where there are none, DataError where requests or a view's rows are not what the store can keep.
+    Raises StoreError if there are no accepted rows, DataError if the store cannot keep the requests or the rows of a view.
     """
     spec, sources = service_spec(run.use_case), _sources(run)
     views = {spec.views[view.name]: _view_output(run, view, spec, sources) for view in run.use_case.views}
@@ -85,7 +85,7 @@ def featurize(run: Run) -> Report:
 
 
 def _view_output(run: Run, view: View, spec: ServiceSpec, sources: Sources) -> Output:
-    """A view's rows of every whole UTC date that the period touches, and of those before it whose values may still hold."""
+    """A view's rows of every whole UTC date that the period touches, and of earlier dates whose values may still be valid."""
     compiled, period = compile_view(run.use_case, view), run.period("all")
     first, *_, last = period.dates()
     oldest = (period.start - view.max_age).date() if view.max_age else date.min
@@ -100,7 +100,7 @@ def _view_output(run: Run, view: View, spec: ServiceSpec, sources: Sources) -> O
 
 
 def _first_date(compiled: CompiledExpression, sources: Sources) -> date | None:
-    """The earliest date of the rows that it reads; None where none has a date."""
+    """The earliest date of the rows that the expression reads; None if no row has a date."""
     return min((first for name in compiled.reads if (first := sources[name].first)), default=None)
 
 
@@ -111,7 +111,7 @@ def _example_output(run: Run, name: str, derive: Callable[[UseCase], CompiledExp
 
 
 def _bring_up_to_date(run: Run, output: Output, sources: Sources) -> int:
-    """Compute the stale units of an output; how many rows it has now."""
+    """Compute the stale units of an output, and return how many rows the output has now."""
 
     def compute(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
         logger.info("%s: computing %d units", output.directory.name, len(stale))
@@ -122,7 +122,7 @@ def _bring_up_to_date(run: Run, output: Output, sources: Sources) -> int:
 
 
 def _wanted(run: Run, output: Output, sources: Sources) -> dict[str, str]:
-    """Unit → digest of all that its rows follow from."""
+    """Unit → digest of everything that its rows are computed from."""
     compiled = output.compiled
     read = {name: sources[name] for name in compiled.reads}
     if all(run.use_case.table(name).is_reference for name in read):
@@ -160,7 +160,7 @@ def _rows(source_rows: SourceRows, output: Output, expression: ibis.Table) -> pa
 
 
 def _check_view(rows: pa.Table, output: Output) -> None:
-    """One row per key and timestamp, and timestamps that an online store can keep."""
+    """Raise DataError unless each key and timestamp has one row, and an online store can keep each timestamp."""
     subject = f"view {output.directory.name}"
     _check_unique(rows, output.order, subject)
     ticks = pc.cast(rows[EVENT_TIMESTAMP], pa.int64()).to_numpy()
@@ -168,7 +168,7 @@ def _check_view(rows: pa.Table, output: Output) -> None:
         raise DataError(
             "has an event_timestamp that is no whole second after 1970",
             subject=subject,
-            remedy="Truncate it: online stores keep no less",
+            remedy="Truncate it: online stores keep no fractions of a second",
         )
 
 
@@ -188,14 +188,17 @@ def _check_requests(run: Run, found: int) -> None:
 
 
 def _check_exact(column: pa.ChunkedArray, name: str, subject: str) -> None:
-    """Whole numbers that the model and the log, which keep float64, would take for others: of a key, another's features."""
+    """Raise DataError for an integer that is not exact as float64, which the model and the log use.
+
+    A rounded key would read the features of a different key.
+    """
     try:
         to_array(column, exact=True)
     except pa.ArrowInvalid as error:
         raise DataError(
             f"request field {name} holds a number too long to be exact ({error})",
             subject=subject,
-            remedy="Declare it as a string: what is so long is a name, not an amount",
+            remedy="Declare it as a string: such a long number is an identifier, not an amount",
         ) from error
 
 
@@ -222,7 +225,7 @@ def _chunks(days: Sequence[date]) -> Iterator[list[date]]:
 
 
 def contents_digest(folder: Path) -> str:
-    """Changes with any table: by it, later stages of dvc.yaml depend on the report alone."""
+    """A digest that changes with any table. The report holds it, so later stages of dvc.yaml depend only on the report."""
     return digest({path.relative_to(folder).as_posix(): md5(path) for path in folder.rglob(MANIFEST)})
 
 

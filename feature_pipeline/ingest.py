@@ -1,6 +1,6 @@
-"""Batches of the active source, as they are, in canonical types: the raw tables.
+"""Read the batches of the active source into the raw tables, in canonical types.
 
-Nothing is judged here. A batch is read again only when its digest, its table's schema or the code that reads it changes.
+No rule is applied here. A batch is read again only when its digest, its table's schema or the code that reads it changes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CODE = code_digest(__name__)
 
 
 def ingest(run: Run) -> Report:
-    """Bring the raw tables up to the source's batches. Raises SourceError; tables that stand stay as they are."""
+    """Bring the raw tables up to date with the source's batches. Raises SourceError, and keeps the tables that exist."""
     source = Source.open(run)
     found, code = find(source), (CODE, loader_code(source))
     write_watermark(run.paths, found)
@@ -38,7 +38,7 @@ def ingest(run: Run) -> Report:
 
 
 def _report(run: Run, found: Found, rows: Mapping[str, int]) -> Report:
-    """By table the rows that its source holds, those that were read, and notes; and what the source does not read."""
+    """For each table the rows that its source holds, the rows that were read, and notes. Also the files that are not read."""
     totals: dict[str, int] = {}
     delivered: dict[str, int] = {}
     notes: dict[str, dict[str, list[str]]] = {}

@@ -1,6 +1,6 @@
-"""Write to the online store the row of each key that holds now, and those that are known to follow it.
+"""Write to the online store the row of each key that is valid now, and the later rows that are known already.
 
-So a request finds what the point-in-time join would, as long as nothing new became known since.
+An online request then finds the same values as the point-in-time join, as long as nothing new has become known.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def materialize(run: Run) -> Report:
-    """Apply the definitions and write the online values as of the period's end, or of now if that is earlier.
+    """Apply the definitions and write the online values as of the period's end, or as of now if that is earlier.
 
-    A marker, written last, says what the online store holds: while it is true nothing is written, and after a run that did
-    not end everything is. A key without a newer row keeps its values, which age. Raises StoreError without features,
-    or where the store cannot be written.
+    A marker file, written last, records what the online store holds. If the marker is up to date, nothing is written. A run
+    that was interrupted leaves no marker, so the next run writes everything. A key without a newer row keeps its old values.
+    Raises StoreError if there are no features, or if the store cannot be written.
     """
     features, until = FeatureStore.open(run), min(run.period("all").end, run.clock.now())
     inputs, marker = _inputs(run, until), run.paths.state / "materialized.json"
@@ -61,7 +61,7 @@ def materialize(run: Run) -> Report:
 
 
 def _inputs(run: Run, until: datetime) -> str:
-    """Changes with all that the online values follow from."""
+    """A digest of everything that the online values are computed from."""
     spec = service_spec(run.use_case)
     views = {name: unit_digests(run.paths.features / "views" / name) for name in spec.views.values()}
     return digest(CODE, spec.fingerprint, until, views, unit_digests(run.paths.accepted))
@@ -78,7 +78,7 @@ def _write_views(run: Run, features: FeatureStore, until: datetime) -> Report:
 
 
 def _report_of(marker: Path, inputs: str) -> Report | None:
-    """What a finished run on the same inputs reported."""
+    """The report of a finished run on the same inputs, or None."""
     held = read_json(marker) if marker.exists() else {}
     return dict(held["report"]) if held.get("inputs") == inputs else None
 
@@ -98,7 +98,7 @@ def _write(run: Run, store: feast.FeatureStore, view: View, until: datetime) -> 
 
 
 def _latest(store: feast.FeatureStore, name: str, view: View, until: datetime) -> pa.Table:
-    """The last row before `until` of each key that is not older than max_age."""
+    """The last row of each key before `until`, unless it is older than max_age."""
     registered = store.get_feature_view(name)
     job = store.provider.offline_store.pull_latest_from_table_or_query(
         config=store.config,
@@ -114,10 +114,10 @@ def _latest(store: feast.FeatureStore, name: str, view: View, until: datetime) -
 
 
 def _following(run: Run, view: View, until: datetime) -> pa.Table:
-    """The rows of each key from `until` on that follow from what was known then.
+    """The rows of each key from `until` on that follow from what was known at `until`.
 
-    The one exactly at `until` is computed, too: where the period ends at a UTC midnight, the offline store has nothing of the
-    day that begins there.
+    The row exactly at `until` is computed, too: if the period ends at a UTC midnight, the offline store has no row of the day
+    that begins then.
     """
     compiled, day = compile_view(run.use_case, view), until.astimezone(UTC).date()
     source_rows = SourceRows.of(run.paths.accepted, run.use_case, run.environment, compiled)

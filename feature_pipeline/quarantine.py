@@ -1,7 +1,7 @@
-"""Which rows of a batch may not be used, with every reason against each.
+"""Find the rows of a batch that may not be used, with every reason for each row.
 
-A row with a value that could not be read; of the others one without key or event time, one that breaks a rule of the use case,
-and of two good rows with one key the later one.
+A row with a value that could not be read is quarantined for that alone. Other rows are quarantined if they have no key or event
+time, or if they break a rule of the use case. Of the remaining rows with the same key, the first is accepted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _REASONS = pa.field("reasons", pa.list_(pa.string()))
 
 @dataclass(frozen=True)
 class Quarantine:
-    """The judge of one table. It reads raw rows and, once, the keys of earlier batches that are not in quarantine."""
+    """Checks the rows of one table. It reads the raw rows and, once, the accepted keys of earlier batches."""
 
     run: Run
     table: SourceTable
@@ -42,12 +42,12 @@ class Quarantine:
 
     @cached_property
     def digest(self) -> str:
-        """Changes with whatever is asked of a row."""
+        """A digest that changes with any requirement for a row."""
         table = self.table
         return digest(table.stored_schema.to_string(), table.key, table.event_time, rules_digest(self.table.rules))
 
     def rejected(self, batch: str, earlier: Sequence[str]) -> pa.Table:
-        """The rows to quarantine, in delivered order and raw schema plus `reasons`. Raises DataError."""
+        """The rows to quarantine, in delivered order: raw schema plus `reasons`. Raises DataError, as `failing_rows` does."""
         raw = read_rows(self._path(self.run.paths.raw, batch))
         rows = unreadable.readable(raw)
         reasons = _unreadable(raw) | self._broken(rows, batch)
@@ -57,7 +57,7 @@ class Quarantine:
         return rejected.append_column(_REASONS, pa.array(column, _REASONS.type))
 
     def _broken(self, rows: pa.Table, batch: str) -> dict[str, list[str]]:
-        """Row id → every reason against that row by itself."""
+        """Row id → every reason that lies in the row itself, whatever other rows hold."""
         if not rows.num_rows:
             return {}
         instants = (self.table.event_time,) if self.table.event_time else ()
@@ -84,7 +84,7 @@ class Quarantine:
         return [row_id for (row_id,) in again.fetchall()]
 
     def _learn(self, batches: Sequence[str]) -> None:
-        """Add the accepted keys of these batches to those that are known."""
+        """Add the accepted keys of these batches to the known keys."""
         if not batches:
             return
         for name, folder in (("raw", self.run.paths.raw), ("rejected", self.run.paths.quarantine)):
@@ -106,12 +106,12 @@ class Quarantine:
 
 
 def read_rows(path: Path) -> pa.Table:
-    """A raw or quarantined batch, without what its file says beside the rows."""
+    """The rows of a raw or quarantined batch, without the metadata of its file."""
     return pq.read_table(path, partitioning=None).replace_schema_metadata(None)
 
 
 def leave_out(rows: pa.Table, row_ids: Sequence[str]) -> pa.Table:
-    """The rows that are not named, in order."""
+    """All rows except those with the given ids, in order."""
     return rows.filter(pc.invert(_among(rows, row_ids)))
 
 

@@ -1,6 +1,6 @@
-"""Raw rows become accepted or quarantined rows; every row is in exactly one of the two.
+"""Split the raw rows into accepted and quarantined rows: every row is in exactly one of the two.
 
-Quarantine is written first and what is accepted follows from it, so that a killed run leaves no row between them.
+Quarantine is written first and the accepted rows follow from it, so that a killed run loses no row.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _KINDS = ("raw", "accepted", "quarantined", "duplicates")
 
 
 def validate(run: Run) -> Report:
-    """Bring quarantine and accepted tables up to the raw ones. Raises DataError."""
+    """Bring the quarantined and accepted tables up to date with the raw tables.
+
+    Raises DataError if a rule cannot be judged, or if a row was lost.
+    """
     raw = unit_digests(run.paths.raw)
     judges = {table.name: Quarantine(run, table) for table in run.use_case.tables}
     wanted = _chained(raw, {name: digest(CODE, judge.digest) for name, judge in judges.items()})
@@ -39,7 +42,7 @@ def validate(run: Run) -> Report:
 
 
 def _chained(raw: Mapping[str, str], first: Mapping[str, str]) -> dict[str, str]:
-    """Unit → digest of its batch and of every earlier one of its table, whose keys come first."""
+    """Unit → digest of its batch and of every earlier batch of its table: of two rows with one key, the earlier is accepted."""
     chain, inputs = dict(first), {}
     for unit, content in raw.items():
         table, _ = _split(unit)
@@ -56,7 +59,7 @@ def _split(unit: str) -> tuple[str, str]:
 def _rejected(
     judges: Mapping[str, Quarantine], units: Sequence[str], stale: Sequence[str]
 ) -> Iterator[tuple[str, Files]]:
-    """Judges in the order of batches: those before a stale one stand in quarantine when its turn comes."""
+    """Checks the stale batches in order, so that the quarantine of all earlier batches is complete when it is needed."""
     earlier: dict[str, list[str]] = {table: [] for table in judges}
     wanted = set(stale)
     for unit in units:
@@ -79,7 +82,7 @@ def _accepted(run: Run, unit: str) -> Files:
 
 
 def _report(run: Run) -> Report:
-    """Rows by table and reasons by rule. Raises DataError where a delivered row is in neither table, or in both."""
+    """Rows by table and by reason. Raises DataError if a delivered row is in neither table, or in both."""
     reasons = {table.name: _reasons(run, table.name) for table in run.use_case.tables}
     tables = {name: _counts(run, name, found[DUPLICATE_KEY]) for name, found in reasons.items()}
     rows = {kind: sum(counts[kind] for counts in tables.values()) for kind in _KINDS}
@@ -106,14 +109,14 @@ def _counts(run: Run, table: str, duplicates: int) -> dict[str, int]:
     )
     if delivered != raw:
         raise DataError(
-            f"{delivered} delivered rows became {raw} raw ones",
+            f"{delivered} delivered rows became {raw} raw rows",
             subject=f"table {table}",
-            remedy="Run `ratchet stage ingest` again, and report this if it comes again",
+            remedy="Run `ratchet stage ingest` again. If this happens again, report it",
         )
     if raw != accepted + rejected:
         raise DataError(
             f"{raw} raw rows became {accepted} accepted and {rejected} quarantined ones",
             subject=f"table {table}",
-            remedy="This is a defect: report it",
+            remedy="This is a defect of Ratchet: report it",
         )
     return dict(zip(_KINDS, (raw, accepted, rejected - duplicates, duplicates), strict=True))

@@ -1,8 +1,8 @@
-"""A use case as Feast objects, for the `feast` command in this folder: the one that was materialized last.
+"""The Feast objects of the use case that was materialized last, for the `feast` command in this folder.
 
-`ratchet stage materialize` writes feature_store.yaml here and applies the same objects. Then, from the root of the
-checkout, `feast -c feature_repo feature-views list` and the like work in an environment that has Ratchet installed. The file
-names databases by absolute paths: once the checkout was moved, run that stage first.
+`ratchet stage materialize` writes feature_store.yaml here and applies the same objects. After that, commands such as
+`feast -c feature_repo feature-views list` work from the root of the checkout, in an environment that has Ratchet installed.
+The file contains absolute paths of databases: run that stage again after you move the checkout.
 """
 
 from __future__ import annotations
@@ -19,4 +19,4 @@ HERE = Path(__file__).parent
 materialized = yaml.safe_load((HERE / "feature_store.yaml").read_text(encoding="utf-8"))["project"]
 known = {feast_project(run.scope): run for run in Run.load_all(HERE.parent)}
 
-globals().update(definitions(FeatureStore.open(known[materialized])))  # `feast apply` looks at the names of a module
+globals().update(definitions(FeatureStore.open(known[materialized])))  # `feast apply` reads the names of a module

@@ -1,5 +1,5 @@
-"""Three pipelines as Prefect flows: wiring, no logic. Each runs by itself and meets the others only in the stores."""
+"""Three pipelines as Prefect flows: wiring, no logic. Each runs by itself and shares only the stores with the others."""
 
 from ratchet.core.telemetry import disable_telemetry
 
-disable_telemetry()  # before Prefect is imported, which reads its switches then
+disable_telemetry()  # before the import of Prefect, which reads its telemetry settings

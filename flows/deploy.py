@@ -1,4 +1,4 @@
-"""`python -m flows.deploy`: what prefect.yaml declares, for the selected use case, for those named, or for all."""
+"""`python -m flows.deploy`: deploy the flows of prefect.yaml for the selected use case, for named ones, or for all."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def main(names: tuple[str, ...], is_all: bool) -> None:
 
 
 def deploy_use_cases(names: Sequence[str], is_all: bool) -> None:
-    """Deploy, and say what was scheduled when. Raises SettingsError, and CalledProcessError with Prefect's own output."""
+    """Deploy, and print the schedules. Raises SettingsError, and CalledProcessError with Prefect's own output."""
     server, known = _server(), Run.load_all()
     chosen = known if is_all else [Run.load(use_case=name) for name in names or (None,)]
     click.echo(f"On {server}, by cron in UTC:")
@@ -51,7 +51,7 @@ def deploy_use_cases(names: Sequence[str], is_all: bool) -> None:
 
 
 def _server() -> str:
-    """The address of a server that answers and has the work pool. Raises SettingsError."""
+    """The address of the Prefect server. Raises SettingsError if it does not answer, or has no work pool."""
     address = str(PREFECT_API_URL.value() or "")
     if not address:
         raise SettingsError("is not set", subject="PREFECT_API_URL", remedy=f"{_START}, and export its address")
@@ -63,7 +63,7 @@ def _server() -> str:
             client.read_work_pool(POOL)
         except ObjectNotFound as error:
             raise SettingsError(
-                "is not there",
+                "does not exist",
                 subject=f"work pool {POOL}",
                 remedy=f"Run `prefect work-pool create {POOL} --type process`",
             ) from error
@@ -71,13 +71,13 @@ def _server() -> str:
 
 
 def deploy(settings: Settings) -> None:
-    """Deploy the three flows of a use case. Raises CalledProcessError with all that Prefect printed."""
+    """Deploy the three flows of a use case. Raises CalledProcessError with Prefect's output."""
     environment = {**os.environ, **placeholders(settings)}
     subprocess.run(COMMAND, env=environment, check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def placeholders(settings: Settings) -> dict[str, str]:
-    """What prefect.yaml leaves open."""
+    """The environment variables that prefect.yaml refers to."""
     schedules = {f"{flow.upper()}_SCHEDULE": cron for flow, cron in settings.schedules.model_dump().items()}
     return {"USE_CASE": settings.use_case, **schedules}
 
@@ -86,9 +86,9 @@ def _say_what_is_left(chosen: Sequence[Run], known: Sequence[Run]) -> None:
     names = {run.settings.use_case for run in chosen}
     others = [run.settings.use_case for run in known if run.settings.use_case not in names]
     if others:
-        click.echo(f"Not deployed by this: {', '.join(others)} (name them, or say --all).")
+        click.echo(f"Not deployed by this: {', '.join(others)} (name them, or use --all).")
     if not chosen[0].environment.notify_url:
-        click.echo("Nobody is told of failed runs: set RATCHET_NOTIFY_URL to a webhook and deploy again.")
+        click.echo("Nobody is notified of failed runs: set RATCHET_NOTIFY_URL to a webhook and deploy again.")
     click.echo(f"To run them, from here: prefect worker start --pool {POOL}")
 
 

@@ -1,4 +1,4 @@
-"""The inference pipeline, in batch: the newest requests become logged predictions and a drift report."""
+"""The batch inference pipeline: the newest requests become logged predictions and a drift report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flows.run_pipeline import run_name, run_pipeline
 
 @flow(name="inference", flow_run_name=run_name, persist_result=False)
 def inference_pipeline(use_case: str | None = None) -> None:
-    """Let another version serve if one is requested and its evidence holds, then score and watch."""
+    """Let another version serve if one is requested and its evidence holds, then score and report drift."""
     run_pipeline("inference", use_case)
 
 

@@ -1,4 +1,4 @@
-"""Who is told when a flow run fails: by an automation of the Prefect server, so also where the run's own process was killed."""
+"""Notify people when a flow run fails. An automation of the Prefect server does so, even if the run's process was killed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ BODY = "{{ flow_run.name }}: {{ flow_run.state.message or 'no message' }}"
 
 
 def tell_of_failures(url: str) -> None:
-    """Let the server POST {"text": …} to a webhook whenever a run of ours fails; without a URL, let it tell nobody.
+    """Let the server POST {"text": …} to a webhook when a run of one of our flows fails. Without a URL, it notifies nobody.
 
-    What cannot be delivered is tried four times and then in the server's log; it changes nothing of the run.
+    The server tries each delivery four times. If all fail, it logs that; the run itself is not affected.
     """
     with get_client(sync_client=True) as client:
         for found in client.read_automations_by_name(AUTOMATION):
@@ -31,7 +31,9 @@ def tell_of_failures(url: str) -> None:
 
 
 def _automation(url: str) -> Automation:
-    link = url_for("flow-run", obj_id="{{ flow_run.id }}")  # here: a server does not know its own address
+    link = url_for(
+        "flow-run", obj_id="{{ flow_run.id }}"
+    )  # computed here, because a server does not know its own address
     block = CustomWebhookNotificationBlock(
         name=BLOCK,
         url="{{address}}",

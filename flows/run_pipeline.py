@@ -1,4 +1,4 @@
-"""How a pipeline's steps become the tasks of a flow, and how a flow records the data that it left."""
+"""Run a pipeline's steps as the tasks of a flow, and record the data that the flow wrote."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _PAUSES = [10.0, 60.0]
 
 
 def run_name() -> str:
-    """`inference-nyc_taxi-2023-04-15T00:20`: the flow that is beginning, its use case, and when it was due, in UTC."""
+    """`inference-nyc_taxi-2023-04-15T00:20`: the flow, its use case, and its scheduled time in UTC."""
     use_case = flow_run.parameters.get("use_case") or Run.load().settings.use_case
     return f"{flow_run.flow_name}-{use_case}-{flow_run.scheduled_start_time.astimezone(UTC):%Y-%m-%dT%H:%M}"
 
 
 def _unexpected(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Only what nobody foresaw is worth another try: an expected failure says what a person has to do."""
+    """Retry only unexpected errors: an expected one says what a person has to do."""
     return not isinstance(state.result(raise_on_failure=False), RatchetError)
 
 
 def run_pipeline(pipeline: Pipeline, use_case: str | None) -> None:
-    """Run every step of a pipeline for a use case: the one named, or that which params.yaml selects when the flow begins.
+    """Run every step of a pipeline for the named use case, or for the one that params.yaml selects when the flow begins.
 
-    Other runs of this pipeline wait until it has ended, those of another pipeline while a step keeps them out. What was made is
-    recorded as made from the settings and the code that stood there at the beginning, or not at all.
+    Other runs of this pipeline wait until this run has ended. Runs of another pipeline wait while a step keeps them out. The
+    outputs are recorded as made from the settings and the code at the beginning of the run, or not at all.
     """
     run, steps = Run.load(use_case=use_case), steps_of(pipeline)
     name = run.settings.use_case
@@ -59,7 +59,10 @@ def run_pipeline(pipeline: Pipeline, use_case: str | None) -> None:
 
 
 def recorded_together(pipeline: Pipeline, steps: Sequence[Step]) -> list[list[Step]]:
-    """The steps in order, apart after each that keeps another pipeline out: it is recorded at once, and the other goes on."""
+    """The steps in order, in groups that are recorded together.
+
+    A step that keeps another pipeline out ends its group: it is recorded at once, so that the other pipeline can continue.
+    """
     groups: list[list[Step]] = [[]]
     for step in steps:
         groups[-1].append(step)
@@ -76,15 +79,15 @@ def _say_what_code_runs(run: Run) -> None:
     code = code_version(run.root)
     if code.dirty:
         get_run_logger().warning(
-            "This run is not of a clean commit (%s, with uncommitted changes): no policy lets what it trains serve.",
+            "This run is not of a clean commit (%s, with uncommitted changes): no policy will promote a model that it trains.",
             code.commit or "none",
         )
 
 
 def task_of(step: Step) -> Task[[str], None]:
-    """The task that runs a step of a use case in the checkout where the process stands, and shows its report in the UI.
+    """The task that runs a step of a use case in the current checkout, and shows its report in Prefect's UI.
 
-    Nothing goes through Prefect from step to step, so that nothing is pickled: the stores hold it all.
+    Steps exchange data through the stores only, not through Prefect, so nothing is pickled.
     """
 
     @task(
@@ -107,7 +110,7 @@ def task_of(step: Step) -> Task[[str], None]:
 
 
 def _flat(report: Report, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted names and values of a report; lists as JSON, and one of named things, such as checks, by their names."""
+    """Dotted names and values of a report. A list is JSON, but a list of named items, such as checks, has an entry per name."""
     for name, value in report.items():
         if isinstance(value, Mapping):
             yield from _flat(dict(value), f"{prefix}{name}.")
@@ -127,9 +130,9 @@ def _flat(report: Report, prefix: str = "") -> Iterator[tuple[str, str]]:
     cache_policy=NO_CACHE,
 )
 def keep_version(flow: str, use_case: str, stages: Sequence[str], began: Inputs) -> None:
-    """Record the stages in DVC as they stand, and keep that dvc.lock with the run: by it the data can be had again.
+    """Record the current outputs of the stages in DVC, and keep that dvc.lock with the run, so that the data can be restored.
 
-    `began` is what people edit as it was when the flow began, for all of its stages.
+    `began` holds the files that people edit as they were when the flow began, for all of its stages.
     """
     run = Run.load(use_case=use_case)
     kept = run.paths.state / "runs" / flow / flow_run.id / LOCK_FILE
@@ -139,13 +142,13 @@ def keep_version(flow: str, use_case: str, stages: Sequence[str], began: Inputs)
 
 
 def _key(run: Run, name: str) -> str:
-    """The key of an artifact: Prefect takes small letters, digits and dashes."""
+    """The key of an artifact. Prefect allows lowercase letters, digits and dashes."""
     return f"{run.scope.namespace}-{name}".lower().replace("_", "-")
 
 
 def _recipe(run: Run, kept: Path) -> str:
     lock, version = kept.relative_to(run.root).as_posix(), FeatureStore.open(run).version()
     return (
-        f"Data version `{version}`. To have the data of this run again, from the root of the checkout:\n\n"
+        f"Data version `{version}`. To restore the data of this run, run from the root of the checkout:\n\n"
         f"```\nratchet --use-case {run.settings.use_case} restore {lock}\n```\n"
     )

@@ -9,7 +9,7 @@ from flows.run_pipeline import run_name, run_pipeline
 
 @flow(name="training", flow_run_name=run_name, persist_result=False)
 def training_pipeline(use_case: str | None = None) -> None:
-    """Fit a candidate, judge it, register it, and let it serve if its evidence holds."""
+    """Train a candidate, evaluate it, register it, and let it serve if the gate accepts it."""
     run_pipeline("training", use_case)
 
 

@@ -1,4 +1,4 @@
-"""The champion for a step of batch scoring or monitoring, whose outputs are made by it."""
+"""The champion for a step of batch scoring or monitoring."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from ratchet.project.run import Run
 
 @contextmanager
 def champion_throughout(run: Run) -> Iterator[Champion]:
-    """`load_champion`, for a step whose outputs are the champion's. Raises RegistryError where it no longer serves at the end:
-    DVC looks at what a step depends on when it has ended, and would take the outputs for those of the version that serves then.
+    """The champion, for a step whose outputs depend on it. Raises RegistryError if it no longer serves when the step ends.
+
+    DVC records a step's dependencies when the step has ended. It would record the outputs as those of the new version.
     """
     registry = ModelRegistry.open(run)
     champion = load_champion(registry)
@@ -24,5 +25,5 @@ def champion_throughout(run: Run) -> Iterator[Champion]:
         raise RegistryError(
             "gave way to another version while this ran",
             subject=f"model {run.scope.namespace} version {champion.version}",
-            remedy="Run the same again, with what serves now",
+            remedy="Run the same command again: it will use the version that serves now",
         )

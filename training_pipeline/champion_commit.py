@@ -1,4 +1,4 @@
-"""Ask a champion whose features this code does not compute any more: by its own code, from the commit that it was made from."""
+"""Score a champion whose features this code no longer computes, with the code of the commit that the champion was made from."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ MODULE = "training_pipeline.score_holdout"
 
 
 def ask_champion(run: Run, holdout: Holdout) -> tuple[str | None, Answers]:
-    """The digest of the model that serves and what its own code predicts for the holdout, where this code computes other
-    features; None where nothing has to be asked."""
+    """The champion's digest and its own code's predictions for the holdout, if this code computes different features.
+
+    If it computes the same features, or if no model serves: None and no predictions.
+    """
     registry = ModelRegistry.open(run)
     if champion_fingerprint(registry) in (None, holdout.fingerprint):
         return None, Answers.none("")
@@ -37,7 +39,7 @@ def ask_champion(run: Run, holdout: Holdout) -> tuple[str | None, Answers]:
 
 
 def predict_or_explain(run: Run, champion: Champion, holdout: Holdout) -> Answers:
-    """The predictions of the champion's own commit for every row; where they cannot be had, none, and why."""
+    """The predictions of the champion's own commit for every row. If that fails: no predictions, and the reason."""
     contract = champion.model.contract
     if contract.commit is None or contract.dirty:
         remedy = "go back to its features, commit, train and promote, and then change them"
@@ -56,21 +58,21 @@ def predict_or_explain(run: Run, champion: Champion, holdout: Holdout) -> Answer
 
 
 def _score(run: Run, champion: Champion, holdout: Holdout, folder: Path) -> pd.Series[float]:
-    """Predictions by request_id. Raises VersionError with the last line that the old code wrote on stderr."""
+    """Predictions by request_id. Raises VersionError with the last line that the old code wrote to stderr."""
     _write_params(run, champion.model.contract.use_case, folder / PARAMS_FILE)
     out, period = folder / "predictions.parquet", holdout.period
     instants = (period.start.isoformat(), period.end.isoformat())
     command = [sys.executable, "-m", MODULE, str(champion.directory), str(run.paths.accepted), *instants, str(out)]
     done = subprocess.run(command, cwd=folder, env=_environment(run), capture_output=True, text=True, check=False)
     if done.returncode:
-        said = (done.stderr.strip() or "nothing").splitlines()[-1]
-        problem = said.replace(f"{folder}/", "").replace(f"{run.root}/", "")  # a record names no machine's paths
-        raise VersionError(f"failed ({problem})", subject=MODULE, remedy="Fix what it names")
+        last_line = (done.stderr.strip() or "nothing").splitlines()[-1]
+        problem = last_line.replace(f"{folder}/", "").replace(f"{run.root}/", "")  # a record holds no local paths
+        raise VersionError(f"failed ({problem})", subject=MODULE, remedy="Fix this problem")
     return pd.read_parquet(out).set_index("request_id")["prediction"]
 
 
 def _write_params(run: Run, use_case: str, path: Path) -> None:
-    """The old commit's own params.yaml, with the source and the periods of today."""
+    """Write the old commit's own params.yaml, with today's source and periods."""
     today = run.settings.model_dump(mode="json", include={"source", "periods"})
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
     section = {**params["use_cases"].get(use_case, {}), **today}
@@ -79,7 +81,7 @@ def _write_params(run: Run, use_case: str, path: Path) -> None:
 
 
 def _environment(run: Run) -> dict[str, str]:
-    """This process's, but its code and stores are those of the folder alone: the registry of today is not the old code's."""
+    """This process's environment without its Python path and stores: the old code uses only the stores of its own folder."""
     limits = {"THREADS": str(run.environment.threads), "MEMORY_LIMIT": run.environment.memory_limit}
     others = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
     others.pop("PYTHONPATH", None)

@@ -1,4 +1,4 @@
-"""Freeze what a training run fits and judges on, in seconds: a fit of hours then needs nothing of the feature store."""
+"""Freeze the rows that a training run fits and evaluates on. This takes seconds; later steps do not read the feature store."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ from training_pipeline.frozen_set import (
 
 
 def dataset(run: Run) -> Report:
-    """Write dataset/, then evaluation/, each whole or not at all.
+    """Write dataset/, then evaluation/, each completely or not at all.
 
-    Fitting sees all requests before the holdout whose labels were known strictly before it began; judging all of the
-    holdout whose labels are known by now. Raises DataError for labels that nothing can be learnt from, StoreError without
-    features.
+    Models are fitted on all requests before the holdout whose labels were known strictly before the holdout began. They are
+    evaluated on all requests of the holdout whose labels are known by now. Raises DataError if no model can learn from the
+    labels, StoreError if there are no features.
     """
     features = FeatureStore.open(run)
     origin = _origin(run, features)
@@ -81,7 +81,7 @@ def _origin(run: Run, features: FeatureStore) -> Origin:
 
 
 def _labelled(features: FeatureStore, period: Period, as_of: datetime) -> pa.Table:
-    """The period's requests whose label was known at `as_of`. Raises DataError for a label that says nothing."""
+    """The period's requests whose label was known at `as_of`. Raises DataError for a label that the task cannot use."""
     rows, task = labelled_requests(features, period, as_of), features.use_case.task
     labels = to_array(rows["label"])
     wrong = labels[~usable(task, labels)]
@@ -108,7 +108,7 @@ def _require_two_labels(fitting: pa.Table, origin: Origin) -> None:
 
 
 def _find(run: Run) -> Findings:
-    """Look for leaks, and ask the champion where only its own code can."""
+    """Look for leaks, and score the champion if only its own code can do so."""
     champion, answers = ask_champion(run, read_holdout(run))
     findings = Findings(
         data_version=data_version(run),
@@ -127,7 +127,7 @@ def _find(run: Run) -> Findings:
 
 
 def find_leaks(run: Run) -> LeakEvidence:
-    """Recompute features on sources cut off at instants spread evenly over the training and holdout periods."""
+    """Recompute features on sources cut off at timestamps spread evenly over the training and holdout periods."""
     period = Period(run.period("train").start, run.period("holdout").end)
     cuts = run.settings.gate.leak_cut_offs
     cut_offs = [period.start + (period.end - period.start) * i / (cuts + 1) for i in range(1, cuts + 1)]

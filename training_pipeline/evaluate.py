@@ -1,4 +1,4 @@
-"""Judge the models of a training run on the holdout, and sign what was found."""
+"""Evaluate the models of a training run on the holdout, and sign the evidence."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from training_pipeline.frozen_set import Answers, Holdout, data_version, read_fi
 
 @dataclass(frozen=True)
 class Trial:
-    """What every model of one evaluation is judged with."""
+    """What all models of one evaluation are judged on."""
 
     holdout: Holdout
     leaks: LeakEvidence
 
 
 def evaluate(run: Run) -> Report:
-    """Write gate/baseline.json and gate/candidate.json, and for `dvc metrics` their figures, metrics/holdout.json.
+    """Write gate/baseline.json and gate/candidate.json, and their numbers for `dvc metrics` to metrics/holdout.json.
 
-    The candidate is compared with the model that serves; where none does, with the baseline, which will be the first to. Where
-    the baseline is refused, the candidate may be the first, if it beats the baseline and a constant.
+    The candidate is compared with the champion. If no model serves, it is compared with the baseline, which will serve first.
+    If the gate refuses the baseline, the candidate may serve first, if it beats the baseline and a constant.
     """
     baseline = load(run.paths.models / "baseline", run.use_case)
     registry = ModelRegistry.open(run)
@@ -62,13 +62,13 @@ def evaluate(run: Run) -> Report:
 
 
 def read_trial(run: Run, serving: Model | None = None) -> Trial:
-    """What was frozen, with the answers of the model that serves where it reads other features."""
+    """The frozen holdout and leak evidence, with the champion's answers if the champion reads different features."""
     findings, answers = read_findings(run)
     holdout = replace(read_holdout(run), answers=answers)
     _require_columns(run.settings.gate, holdout)
     if serving and serving.contract.fingerprint != holdout.fingerprint and serving.digest not in answers:
         unasked = Answers.none(
-            "another model served when the holdout was frozen: `ratchet stage dataset`, and evaluate again"
+            "another model served when the holdout was frozen: run `ratchet stage dataset`, then evaluate again"
         )
         holdout = replace(holdout, answers={serving.digest: unasked})
     return Trial(holdout, findings.leaks)
@@ -83,7 +83,7 @@ def _require_columns(gate: GateSettings, holdout: Holdout) -> None:
 def evaluate_model(run: Run, trial: Trial, directory: Path, reference: Model, champion: Model | None) -> GateRecord:
     """The signed record of the model in a directory, compared with the champion on rows that neither was trained on.
 
-    The reference is a baseline; without a champion the model is compared with it and with its last rung, a constant.
+    The reference is a baseline. Without a champion, the model is compared with the reference and with its constant.
     """
     files, model = checksums(directory), load(directory, run.use_case)
     other = {"champion": champion} if champion else {"constant": constant(reference)}
@@ -100,7 +100,7 @@ def evaluate_model(run: Run, trial: Trial, directory: Path, reference: Model, ch
 
 
 def constant(baseline: Model) -> Model:
-    """What the baseline itself is measured over: its last rung, the same answer for every row."""
+    """The model that a baseline is compared with: its last level, which predicts the same value for every row."""
     return replace(baseline, pipeline=Pipeline([("estimator", baseline.pipeline[-1].constant())]))
 
 
@@ -117,7 +117,7 @@ def _summary(record: GateRecord) -> dict[str, Any]:
 
 
 def _figures(record: GateRecord, report: Report) -> dict[str, Any]:
-    """The numbers that people compare runs by, and the candidate's verdict."""
+    """The numbers with which people compare runs, and the candidate's verdict."""
     task, evidence = record.evidence.task, record.evidence
     roles = [role for role in ("candidate", "baseline", "champion") if report[role]]
     return {

@@ -1,6 +1,6 @@
-"""What models did on rows that none of them was trained on, as numbers for the gate.
+"""Score models on rows that none of them was trained on. The numbers are the gate's evidence.
 
-Everything is paired: each model is scored on the very same rows, and bootstrap resamples take whole blocks of them.
+Every comparison is paired: all models are scored on the same rows, and bootstrap resamples draw whole blocks of these rows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ratchet.use_case.contract import Array, Columns, Kind, Task, UseCase
 from training_pipeline.frozen_set import Answers, Holdout
 
 MOST_DRAWN = 1 << 22
-"""Counts of drawn blocks that are held at once: 32 MiB, however many customers are blocks."""
+"""The most block counts that a resampling holds in memory at once: 32 MiB, for any number of blocks."""
 
 
 def collect(
@@ -66,14 +66,17 @@ def collect(
 
 
 def _first_gains(gains: Mapping[str, Gain]) -> FirstGains | None:
-    """What the first model to serve gains; None where there is a champion."""
+    """The gains of a model that would be the first to serve; None if there is a champion."""
     if "champion" in gains:
         return None
     return FirstGains(over_reference=gains["reference"], over_constant=gains.get("constant"))
 
 
 def predict_or_explain(model: Model, holdout: Holdout) -> tuple[Floats, str]:
-    """A prediction for each row, NaN where there is none, and why. A model of another feature service was asked before."""
+    """A prediction for each row (NaN if there is none), and the reason for missing ones.
+
+    A model of another feature service is not run here: its answers were frozen with the holdout.
+    """
     contract = model.contract
     if contract.fingerprint == holdout.fingerprint:
         return model.predict(holdout.rows), ""
@@ -84,14 +87,14 @@ def predict_or_explain(model: Model, holdout: Holdout) -> tuple[Floats, str]:
 
 
 def _linear_fit(model: Model, holdout: Holdout) -> LinearFit:
-    """That of the labels on the inputs which the model uses; of a model of other features, nothing is known."""
+    """The linear fit of the labels on the inputs that the model uses; unknown for a model of other features."""
     if model.contract.fingerprint != holdout.fingerprint:
         return LinearFit(explained=None)
     return linear_fit(model.contract.task, holdout.rows, _used(model), holdout.rows["label"])
 
 
 def _used(model: Model) -> dict[str, Kind]:
-    """The inputs that a model uses: of a baseline, the columns that it groups by."""
+    """The inputs that a model uses. A baseline uses the columns that it groups by."""
     contract = model.contract
     if contract.kind != "baseline":
         return contract.inputs
@@ -100,7 +103,7 @@ def _used(model: Model) -> dict[str, Kind]:
 
 
 def score(model: Model, labels: Floats, predicted: Floats, obstacle: str) -> Score:
-    """A model's own figures; none where a single prediction is invalid."""
+    """A model's own metrics; they are None if any prediction is invalid."""
     contract = model.contract
     invalid = ~np.isfinite(predicted)
     if contract.task == "binary":
@@ -132,10 +135,10 @@ def paired_gain(
 ) -> Gain:
     """The candidate's gain over the champion, with one-sided percentile bounds from resampling whole blocks.
 
-    Rows of a block (a day, a week) share its weather and its traffic, so blocks are drawn with replacement, not rows: the
+    Rows of a block (a day, a week) share its weather and its traffic, so whole blocks are drawn with replacement, not rows: the
     cluster bootstrap (Davison & Hinkley 1997, Bootstrap Methods, §3.8; blocks in time: Carlstein 1986). The bounds are
-    percentiles, as far out as few blocks demand. Both models' losses are summed over the same draw, so what makes a day hard
-    for both cancels. One block says nothing of others, and has no bounds.
+    percentiles, which are wider for few blocks. Both models' losses are summed over the same draw: what makes a day hard for
+    both models cancels. From a single block no bounds can be computed.
     """
     sums = np.stack([np.bincount(blocks, losses, minlength=1).astype(np.float64) for losses in (candidate, champion)])
     size = sums.shape[1]
@@ -152,20 +155,20 @@ def _resample(sums: Floats, resamples: int, seed: int) -> Floats:
     draws = (rng.multinomial(size, np.full(size, 1 / size), part) for part in parts)
     return np.concatenate(
         [np.einsum("rb,mb->mr", draw, sums) for draw in draws], axis=1
-    )  # `@` sums as its threads like
+    )  # the sums of `@` depend on the number of threads
 
 
 def _tail(confidence: float, blocks: int) -> float:
-    """Which share of resamples lies outside a one-sided bound: less than 1 − confidence, since few blocks vary too little.
+    """The share of resamples outside a one-sided bound. It is less than 1 − confidence, because few blocks vary too little.
 
-    The expanded percentile interval of Hesterberg 2015, doi:10.1080/00031305.2015.1089789: Student's t for the normal, and
-    the spread of a sample for that of its resamples.
+    This is the expanded percentile interval of Hesterberg 2015, doi:10.1080/00031305.2015.1089789. It takes Student's t in
+    place of the normal distribution, and the spread of a sample in place of the spread of its resamples.
     """
     return float(norm.cdf(t.ppf(1 - confidence, blocks - 1) * np.sqrt(blocks / max(blocks - 1, 1))))
 
 
 def block_codes(rows: Columns, block: str, timezone: str) -> Codes:
-    """Which block each row belongs to, from 0: its local day or week (from Monday), or its value of a column."""
+    """The block of each row, numbered from 0: its local day, its local week (from Monday), or its value of a column."""
     if block not in BLOCKS:
         return _factorize(rows[block])[0]
     local = local_time(rows["event_timestamp"], timezone)
@@ -176,7 +179,7 @@ def block_codes(rows: Columns, block: str, timezone: str) -> Codes:
 def slice_scores(
     task: Task, rows: Columns, columns: Sequence[str], candidate: Floats, reference: Floats
 ) -> Iterator[SliceScore]:
-    """Skill by each value of each column, in the order of values; missing ones are a slice of their own."""
+    """Skill for each value of each column, in the order of values. Rows without a value are a slice of their own."""
     for column in columns:
         codes, values = _factorize(rows[column])
         sizes = np.bincount(codes)
@@ -186,7 +189,7 @@ def slice_scores(
 
 
 def _factorize(values: Array) -> tuple[Codes, Array]:
-    """Codes from 0 in the order of values, whatever the order of rows; a missing value is a value, the last."""
+    """Codes from 0 in the order of values, independent of the order of rows. A missing value has the last code."""
     codes, found = pd.factorize(values, sort=True, use_na_sentinel=False)
     return codes.astype(np.int64), np.asarray(found)
 

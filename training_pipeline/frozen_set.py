@@ -1,8 +1,9 @@
-"""What a training run fits and judges on, as the stage `dataset` froze it: features may go on changing meanwhile.
+"""The rows that a training run fits and evaluates on, as the stage `dataset` froze them. Features may change meanwhile.
 
-The folder dataset/ is the frozen set, and its DVC name is the data version of the models: joined requests with their labels,
-those before the holdout apart from those of it. The folder evaluation/ holds what else `evaluate` needs and only features and
-accepted rows can tell: what the leak check found, and what a champion predicts that reads other features.
+The folder dataset/ is the frozen set, and its DVC hash is the data version of the models. It holds the joined requests with
+their labels: one file for the requests before the holdout, one for those of the holdout. The folder evaluation/ holds what
+`evaluate` needs from features and accepted rows: the findings of the leak check, and the predictions of a champion that reads
+other features.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ FINDINGS, ANSWERS = "findings.json", "answers.parquet"
 
 
 class Origin(Frozen):
-    """Where a frozen set comes from: the version of the features, their service, and the instants that split the rows."""
+    """Where a frozen set comes from: the version of the features, their service, and the timestamps that split the rows."""
 
     features_version: str
     feature_service: str
@@ -48,8 +49,10 @@ class Origin(Frozen):
 
 
 class Findings(Frozen):
-    """What was found beside the frozen set of a data version; `champion` is the digest of the model that was asked for
-    answers, if one was."""
+    """The findings for the frozen set of a data version.
+
+    `champion` is the digest of the champion that was scored by its own code, if one was.
+    """
 
     data_version: str
     leaks: LeakEvidence
@@ -59,7 +62,7 @@ class Findings(Frozen):
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Rows to fit on, which of them early stopping holds back at first, and the contract that they imply."""
+    """The rows to fit on, which of them early stopping holds back at first, and the contract of the models fitted on them."""
 
     use_case: UseCase
     rows: Columns
@@ -69,7 +72,7 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class Answers:
-    """Predictions by request_id, made elsewhere; `obstacle` says why there are none."""
+    """Predictions by request_id, made by a champion's own code. If there are none, `obstacle` says why."""
 
     predicted: pd.Series[float]
     obstacle: str = ""
@@ -81,10 +84,10 @@ class Answers:
 
 @dataclass(frozen=True)
 class Holdout:
-    """Rows to judge on: requests of the period with their labels, and which feature service computed them.
+    """The rows to evaluate on: requests of the period with their labels, and the fingerprint of their feature service.
 
-    `request_times` are those of all requests, with a label or without; `answers` are by digest those of models that read
-    another feature service.
+    `request_times` are the timestamps of all requests, with a label or without. `answers` maps a model's digest to its answers,
+    for models that read another feature service.
     """
 
     rows: Columns
@@ -95,7 +98,7 @@ class Holdout:
     answers: Mapping[str, Answers] = field(default_factory=dict)
 
     def after(self, instant: datetime) -> Holdout:
-        """What is left of it from an instant on, up to which a model has been trained."""
+        """The part of the holdout from `instant` on, where the training rows of a model end."""
         if instant <= self.period.start:
             return self
         start, period = np.datetime64(instant.replace(tzinfo=None), "us"), Period(instant, self.period.end)
@@ -105,25 +108,25 @@ class Holdout:
 
 
 def select(columns: Columns, rows: Array) -> dict[str, Array]:
-    """The rows of a mask or of indices."""
+    """The rows that a mask or an array of indices selects."""
     return {name: column[rows] for name, column in columns.items()}
 
 
 def data_version(run: Run) -> str:
-    """DVC's name of the frozen set. Raises StoreError where there is none."""
+    """DVC's hash of the frozen set. Raises StoreError if there is none."""
     _origin(run)
     return directory_md5(run.paths.dataset)
 
 
 def read_training_set(run: Run) -> TrainingSet:
-    """The rows before the holdout. Raises StoreError where none are frozen, or those of other features."""
+    """The rows before the holdout. Raises StoreError if no rows are frozen, or rows of other features."""
     origin, rows = _origin(run), _rows(run, FITTING)
     is_stopping = rows[EVENT_TIMESTAMP] >= np.datetime64(origin.early_stopping.replace(tzinfo=None), "us")
     return TrainingSet(run.use_case, rows, is_stopping, _contract(run, origin))
 
 
 def read_holdout(run: Run) -> Holdout:
-    """The rows to judge on, without answers. Raises StoreError where none are frozen, or those of other features."""
+    """The rows to evaluate on, without answers. Raises StoreError if no rows are frozen, or rows of other features."""
     origin = _origin(run)
     with _readable(run):
         times = to_array(pq.read_table(run.paths.dataset / REQUESTS)[EVENT_TIMESTAMP])
@@ -131,12 +134,15 @@ def read_holdout(run: Run) -> Holdout:
 
 
 def read_findings(run: Run) -> tuple[Findings, dict[str, Answers]]:
-    """What was found beside this very set, and the answers by the digest of the model that gave them. Raises StoreError."""
+    """The findings for this frozen set, and the answers by the digest of the model that gave them.
+
+    Raises StoreError if there are none, or if they belong to another frozen set.
+    """
     with _readable(run):
         findings = Findings.model_validate_json((run.paths.evaluation / FINDINGS).read_bytes())
         predicted = pd.read_parquet(run.paths.evaluation / ANSWERS).set_index("request_id")["prediction"]
     if findings.data_version != data_version(run):
-        raise _not_frozen(run, "was made beside another frozen set")
+        raise _not_frozen(run, "has no findings: those in evaluation/ belong to another frozen set")
     answers = Answers(predicted, findings.obstacle)
     return findings, {findings.champion: answers} if findings.champion else {}
 
@@ -156,7 +162,7 @@ def _rows(run: Run, name: str) -> Columns:
 
 
 def complete(use_case: UseCase, labelled: pa.Table) -> Columns:
-    """Labelled requests with on-demand columns, which see no label."""
+    """Labelled requests with on-demand columns, which are computed without the labels."""
     completed = use_case.complete(to_columns(labelled.drop_columns([*LABEL_COLUMNS])))
     return {**completed, **to_columns(labelled.select([*LABEL_COLUMNS]))}
 

@@ -1,4 +1,4 @@
-"""Pictures of a training run, as PNG: the same numbers are the same bytes."""
+"""Plots of a training run, as PNG. The same numbers give the same bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_POINTS = 1000
 
 
 def write(directory: Path, pictures: Mapping[str, bytes]) -> None:
-    """Leave exactly these pictures (name → PNG) in a folder, where `dvc plots` finds them."""
+    """Write these pictures (name → PNG) to a folder, where `dvc plots` finds them, and delete all other files there."""
     for name, picture in pictures.items():
         with atomic(directory / f"{name}.png") as temporary:
             temporary.write_bytes(picture)
@@ -30,7 +30,7 @@ def write(directory: Path, pictures: Mapping[str, bytes]) -> None:
 
 
 def curve(losses: Sequence[float], best: int) -> bytes:
-    """The loss on the early-stopping rows after each tree, and where it was least."""
+    """The loss on the early-stopping rows after each tree, and the tree with the lowest loss."""
     figure, axes = _canvas("trees", "loss on the early-stopping rows")
     axes.plot(range(1, len(losses) + 1), losses)
     axes.axvline(best, linestyle="--", color="grey")
@@ -38,7 +38,7 @@ def curve(losses: Sequence[float], best: int) -> bytes:
 
 
 def bars(gains: Mapping[str, float]) -> bytes:
-    """How much of the loss each column took away."""
+    """How much the splits of each column reduced the loss."""
     figure, axes = _canvas("total gain of its splits", "", height=1.0 + 0.22 * len(gains))
     names = sorted(gains, key=lambda name: gains[name])
     axes.barh(names, [gains[name] for name in names])
@@ -46,11 +46,11 @@ def bars(gains: Mapping[str, float]) -> bytes:
 
 
 def of_predictions(task: Task, labels: Floats, predicted: Floats) -> dict[str, bytes]:
-    """What shows how good predictions of the task are, by name."""
+    """The pictures that show how good the predictions of a task are: name → PNG."""
     if task == "regression":
         return {"predicted_and_actual": calibration(labels, predicted, "mean label")}
     return {
-        "reliability": calibration(labels, predicted, "rate that came true"),
+        "reliability": calibration(labels, predicted, "observed rate of ones"),
         "roc": roc(labels, predicted),
         "precision_recall": precision_recall(labels, predicted),
     }
@@ -66,7 +66,7 @@ def calibration(labels: Floats, predicted: Floats, label: str) -> bytes:
 
 
 def roc(labels: Floats, predicted: Floats) -> bytes:
-    """Of the rows labelled 1 and of those labelled 0, the share that each threshold takes; chance is the diagonal."""
+    """The ROC curve: the shares of ones and of zeros that are above each threshold. The diagonal is chance."""
     figure, axes = _canvas("share of zeros above the threshold", "share of ones above the threshold")
     zeros, ones, _ = roc_curve(labels, predicted)
     axes.axline((0, 0), slope=1, linestyle="--", color="grey")
@@ -75,7 +75,7 @@ def roc(labels: Floats, predicted: Floats) -> bytes:
 
 
 def precision_recall(labels: Floats, predicted: Floats) -> bytes:
-    """The rate of ones above each threshold, against the share of all ones that are there; chance is their rate."""
+    """Precision against recall for each threshold. The horizontal line is chance: the rate of ones among all rows."""
     figure, axes = _canvas("recall: share of ones above the threshold", "precision: rate of ones above it")
     precision, recall, _ = precision_recall_curve(labels, predicted, drop_intermediate=True)
     axes.axhline(labels.mean(), linestyle="--", color="grey")
@@ -92,7 +92,7 @@ def _group_means(labels: Floats, predicted: Floats) -> Floats:
 
 
 def _thinned(values: Floats) -> Floats:
-    """At most MOST_POINTS of a curve's points, evenly spaced, its ends among them: no picture shows more."""
+    """At most MOST_POINTS of a curve's points, evenly spaced and including both ends. A picture cannot show more."""
     return values[np.unique(np.linspace(0, len(values) - 1, MOST_POINTS).astype(np.int64))]
 
 

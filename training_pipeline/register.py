@@ -1,4 +1,4 @@
-"""Register: offer what was trained and judged to the registry, and let the gate decide what serves."""
+"""Register the models that were trained and evaluated, and let the gate decide which model serves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from ratchet.project.step_reports import Report
 
 
 def register(run: Run) -> Report:
-    """The baseline where nothing serves yet or it is registered, then the candidate. Running it again changes nothing."""
+    """Register the baseline if no model serves yet or if it is registered already, then the candidate.
+
+    Running this again changes nothing.
+    """
     store = ModelRegistry.open(run)
     serves = promotion.reconcile(store)["champion"]
     models = {name: load(run.paths.models / name, run.use_case) for name in ("baseline", "candidate")}
@@ -39,9 +42,9 @@ def _is_registered(store: ModelRegistry, model: Model) -> bool:
 
 
 def offer(store: ModelRegistry, directory: Path, record: GateRecord) -> int:
-    """The version of the model in `directory`, which the policy promotes where its record shows it superior.
+    """Register the model in `directory` and return its version. The policy promotes it if its record says `superior`.
 
-    Raises GateError where the record is not of this very model, to the byte.
+    Raises GateError if the record belongs to another model, or if a file differs by a single byte.
     """
     return _offer(store, load(directory, store.use_case), directory, record)
 

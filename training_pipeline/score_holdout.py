@@ -1,9 +1,9 @@
-"""What a model predicts by the code of this commit: `python -m training_pipeline.score_holdout MODEL ACCEPTED START END OUT`.
+"""Score a model with this commit's code: `python -m training_pipeline.score_holdout MODEL ACCEPTED START END OUT`.
 
-A later commit runs this in a checkout of this one, to judge a model whose features it does not compute itself any more. The
-command line is all that the two have to agree on, beside use_case, source and periods in params.yaml, so it does not change:
-MODEL is the model's directory, ACCEPTED the folder of accepted tables (it is only read), START and END bound the requests
-(ISO 8601, END not included), and OUT becomes a Parquet file of request_id and prediction.
+A later commit runs this in a checkout of this commit, to evaluate a model whose features it no longer computes itself. The two
+commits have to agree only on this command line, and on use_case, source and periods in params.yaml. So the command line must
+not change: MODEL is the model's directory, ACCEPTED the folder of accepted tables (it is only read), START and END bound the
+requests (ISO 8601, END not included), and OUT becomes a Parquet file of request_id and prediction.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from ratchet.storage.partitions import write_table
 
 
 def main(directory: str, accepted: str, start: str, end: str, out: str) -> None:
-    """Compute the features, then predict. Raises VersionError where they are not those that the model was trained on."""
+    """Compute the features, then predict. Raises VersionError if the model was trained on other features."""
     run = Run.load()
     model = load(Path(directory), run.use_case)
     service, needed = service_spec(run.use_case), model.contract
     if service.fingerprint != needed.fingerprint:
         raise VersionError(
-            f"computes {service.name} with the libraries that are installed, and not {needed.feature_service}",
+            f"computes {service.name} with the installed libraries, and not {needed.feature_service}",
             subject="the code of the model",
-            remedy="Install those that the model was trained with",
+            remedy="Install the libraries that the model was trained with",
         )
     features = FeatureStore.open(run)
     _compute_features(run, features, Path(accepted))
@@ -45,7 +45,7 @@ def main(directory: str, accepted: str, start: str, end: str, out: str) -> None:
 
 
 def _compute_features(run: Run, features: FeatureStore, accepted: Path) -> None:
-    """By the feature pipeline's own stage, whose words on stderr are the last where it fails."""
+    """Run the feature pipeline's own stage. If it fails, its message is the last line on stderr."""
     run.paths.data.mkdir(parents=True)
     run.paths.accepted.symlink_to(accepted)
     if subprocess.run([sys.executable, "-m", "cli", "stage", "featurize"], check=False).returncode:

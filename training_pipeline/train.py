@@ -30,12 +30,12 @@ from training_pipeline import plots
 from training_pipeline.frozen_set import TrainingSet, read_training_set, select
 
 FIXED = {"deterministic": True, "force_row_wise": True, "verbose": -1}
-"""So that the same rows are the same trees, whatever the number of threads."""
+"""Settings that give the same trees for the same rows, with any number of threads."""
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """Where early stopping stopped: the trees that did best, each tree's loss, and predictions of the rows held back."""
+    """The result of early stopping: best number of trees, loss after each tree, and predictions for the rows held back."""
 
     trees: int
     losses: list[float]
@@ -44,7 +44,7 @@ class Stopped:
 
 
 def train(run: Run) -> Report:
-    """Fit baseline and candidate on what was known before the holdout; write models/baseline/, models/candidate/ and plots/."""
+    """Fit baseline and candidate on the rows before the holdout; write models/baseline/, models/candidate/ and plots/."""
     training = read_training_set(run)
     _require_columns(training)
     baseline = fit_baseline(training)
@@ -147,7 +147,7 @@ def _pictures(stopped: Stopped, candidate: Model) -> dict[str, bytes]:
 
 
 def _parameters(settings: TrainingSettings) -> dict[str, Any]:
-    """LightGBM's own. Raises SettingsError for one that it would ignore without a word, and for one that is set here."""
+    """LightGBM's parameters. Raises SettingsError for one that LightGBM would ignore silently, or that this module sets."""
     names = lightgbm.basic._ConfigAliases
     known = {*lightgbm.LGBMModel().get_params(), *chain.from_iterable(names._get_all_param_aliases().values())}
     free = known - names.get(*FIXED, "seed", "num_threads", "num_iterations", "early_stopping_round") | {"n_estimators"}
@@ -156,13 +156,13 @@ def _parameters(settings: TrainingSettings) -> dict[str, Any]:
             raise SettingsError(
                 f"{name} cannot be set here{did_you_mean(name, free)}",
                 subject=f"{PARAMS_FILE}: training.lightgbm",
-                remedy="Name a parameter of LightGBM; seed, threads and early stopping have settings of their own",
+                remedy="Use a parameter of LightGBM; seed, threads and early stopping have settings of their own",
             )
     return {**settings.lightgbm, "random_state": settings.seed}
 
 
 def _pipeline(contract: Contract, params: Mapping[str, Any], threads: int) -> Pipeline:
-    """Categories to numbers (a missing or unseen one to NaN), numbers as they are, then the trees."""
+    """Categories are encoded as numbers (a missing or unseen one as NaN), numbers are unchanged, then come the trees."""
     encoder = OrdinalEncoder(
         handle_unknown="use_encoded_value", unknown_value=np.nan, encoded_missing_value=np.nan, dtype=np.float64
     )

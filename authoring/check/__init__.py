@@ -1,7 +1,7 @@
-"""What usually goes wrong with a use case, found on a sample of its data in seconds, each with the line to change.
+"""Find the usual mistakes of a use case on a sample of its data, in seconds, each with the line to change.
 
-A mistake that would hide others is reported by itself: the declaration is looked at first, then the rows, then all that the
-use case makes of them.
+A mistake that would hide others is reported alone. So the declaration is checked first, then the rows, then everything that
+the use case computes from them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ratchet.use_case.contract import Array, Columns, Unread, UseCase
 
 @dataclass(frozen=True)
 class Checkup:
-    """What was found, how much was looked at, and what of the source is not read."""
+    """The findings, how much was checked, and which entries of the source are not read."""
 
     findings: list[Finding]
     rows: int = 0
@@ -45,7 +45,7 @@ class Checkup:
 
 
 def check(run: Run) -> list[Finding]:
-    """What is wrong with the active use case; nothing where it is right."""
+    """The mistakes of the active use case; an empty list if there are none."""
     return checkup(run).findings
 
 
@@ -78,7 +78,7 @@ def checkup(run: Run) -> Checkup:
 
 
 def _derived(sample: Sample, where: Declaration, *, is_right: bool) -> Iterator[Finding]:
-    """All that the use case makes of the rows, which may be right."""
+    """Check everything that the use case computes from the rows. `is_right`: no mistake was found in the rows themselves."""
     try:
         features = compute(sample)
     except FunctionError as error:
@@ -92,7 +92,7 @@ def _derived(sample: Sample, where: Declaration, *, is_right: bool) -> Iterator[
 
 
 def _completed(features: Features, where: Declaration, *, is_right: bool) -> Iterator[Finding]:
-    """What needs the on-demand columns; of the baseline only where all before is right, for it follows from that."""
+    """Checks that need the on-demand columns. The baseline depends on all earlier checks, and is checked only if these pass."""
     run, rows = features.sample.run, features.rows
     use_case = run.use_case
     asked = {name: column for name, column in rows.items() if name not in {REQUEST_ID, *LABEL_COLUMNS}}
@@ -113,7 +113,7 @@ def _completed(features: Features, where: Declaration, *, is_right: bool) -> Ite
 
 
 def _given_away(run: Run, columns: Columns, where: Declaration) -> Iterator[Finding]:
-    """Inputs that tell the label, each by itself or else together, unless a person answers for them."""
+    """Inputs that give the label away, each alone or all together, unless a person has signed a reason."""
     found = [*check_inputs(run.use_case, columns, where)]
     if all(finding.what == GIVEN_AWAY for finding in found) and is_accepted(run):
         return
@@ -121,7 +121,7 @@ def _given_away(run: Run, columns: Columns, where: Declaration) -> Iterator[Find
 
 
 def _like_predictions(use_case: UseCase, labels: Array) -> Array:
-    """Numbers such as a model's: a probability is rarely 0 or 1."""
+    """Numbers like a model's predictions: a probability is rarely 0 or 1."""
     return 0.25 + labels / 2 if use_case.task == "binary" else labels
 
 
@@ -131,7 +131,7 @@ def _on_demand(features: Features, error: Exception, where: Declaration) -> Find
         return Finding(
             "label-in-features",
             where.raised(error) or where.function(use_case.on_demand),
-            f"`on_demand` reads {error.args[0]!r}, which nobody has when a prediction is asked for",
-            "Make its columns of the request and its features alone",
+            f"`on_demand` reads {error.args[0]!r}, which is not known when a prediction is requested",
+            "Compute its columns from the request and its features only",
         )
     return failure("`on_demand`", use_case.on_demand, error, where)

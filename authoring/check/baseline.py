@@ -1,4 +1,4 @@
-"""A baseline that explains nothing: the gate would refuse it, and every candidate would be measured by a constant."""
+"""Find a baseline that explains nothing: the gate would refuse it, and compare every candidate with a constant."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ratchet.use_case.contract import Columns, UseCase
 
 
 def check_baseline(use_case: UseCase, columns: Columns, every: int, where: Declaration) -> Iterator[Finding]:
-    """`columns` are labelled requests with all that a model may be given, of which each stands for `every`.
+    """`columns` are labelled requests with all possible inputs. Each of them represents `every` requests.
 
-    A baseline without groups is a choice, and is left alone.
+    A baseline without groups is a choice, not a mistake.
     """
     levels = [level for level in use_case.baseline if level]
     measured = _Measured(use_case, columns)
@@ -41,13 +41,13 @@ def check_baseline(use_case: UseCase, columns: Columns, every: int, where: Decla
 
 
 class _Measured:
-    """What groups say of the usable labels."""
+    """How much groups explain of the usable labels."""
 
     def __init__(self, use_case: UseCase, columns: Columns) -> None:
         self._rows = usable(use_case.task, columns["label"])
         self._columns, self._label = columns, np.asarray(columns["label"], dtype=np.float64)[self._rows]
 
     def spread(self, level: Sequence[str], least: int) -> Spread:
-        """Of the groups of a level, of which those with fewer rows than `least` are taken together."""
+        """The spread between the groups of a level. Groups with fewer rows than `least` are merged."""
         found = groups.codes([self._columns[name][self._rows] for name in level])
         return groups.spread(groups.merged(found, least), self._label)

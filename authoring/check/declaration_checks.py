@@ -1,4 +1,4 @@
-"""Mistakes that a use case's declaration shows by itself, before any row is read."""
+"""Mistakes that are visible in a use case's declaration, before any row is read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ratchet.use_case.contract import SourceTable, UseCase
 
 
 def check_declaration(run: Run, where: Declaration) -> Iterator[Finding]:
-    """All that shows without compiling a function."""
+    """Check everything that does not need a compiled function."""
     use_case = run.use_case
     yield from _time_zone(use_case, where)
     for table in use_case.tables:
@@ -30,22 +30,22 @@ def check_declaration(run: Run, where: Declaration) -> Iterator[Finding]:
         yield Finding(
             "unknown-column",
             where.use_case("event_timestamp"),
-            f"`event_timestamp` is {use_case.event_timestamp!r}, which is no field of {use_case.request.__name__}",
-            "Name the field that says when the prediction is asked for"
+            f"`event_timestamp` is {use_case.event_timestamp!r}, which is not a field of {use_case.request.__name__}",
+            "Name the field that says when the prediction is requested"
             + did_you_mean(use_case.event_timestamp, use_case.request.model_fields),
         )
     for name in set(use_case.inputs) & set(LABEL_COLUMNS):
         yield Finding(
             "label-in-features",
             where.use_case("inputs"),
-            f"`inputs` names {name!r}, and nobody has it when a prediction is asked for",
-            "Take it out of `inputs`",
+            f"`inputs` names {name!r}, which is not known when a prediction is requested",
+            "Remove it from `inputs`",
         )
     yield from _block(use_case, run.settings.gate.block, where)
 
 
 def check_functions(use_case: UseCase, where: Declaration) -> Iterator[Finding]:
-    """Compile the views and examples, and see that they fit together."""
+    """Compile the views and examples, and check that they fit together."""
     attempts: list[tuple[str, Callable[..., Any], Callable[[], CompiledExpression]]] = [
         *(
             (f"view {view.name!r}", view.compute, lambda view=view: compile_view(use_case, view))
@@ -62,11 +62,11 @@ def check_functions(use_case: UseCase, where: Declaration) -> Iterator[Finding]:
 
 def failure(subject: str, function: Callable[..., Any], error: BaseException, where: Declaration) -> Finding:
     """A finding about a function of the use case that raised."""
-    said = " ".join(str(error).partition("LINE ")[0].split())[:300]  # DuckDB goes on with its SQL
+    message = " ".join(str(error).partition("LINE ")[0].split())[:300]  # DuckDB appends its SQL
     return Finding(
         "function-fails",
         where.raised(error) or where.function(function),
-        f"{subject} fails with {type(error).__name__}: {said.rstrip('.')}",
+        f"{subject} fails with {type(error).__name__}: {message.rstrip('.')}",
         "Fix the function",
     )
 
@@ -78,7 +78,7 @@ def _time_zone(use_case: UseCase, where: Declaration) -> Iterator[Finding]:
         yield Finding(
             "time-zone",
             where.use_case("timezone"),
-            f"`timezone` is {use_case.timezone!r}, which is no time zone",
+            f"`timezone` is {use_case.timezone!r}, which is not a time zone",
             "Give the IANA name of the place whose days count, such as 'Europe/Berlin', or 'UTC'",
         )
 
@@ -97,7 +97,7 @@ def _table(table: SourceTable, where: Declaration) -> Iterator[Finding]:
             "key-not-unique",
             where.table(table.name, "key"),
             f"table {table.name!r} has no key, so that a row delivered twice counts twice",
-            "Name in `key` all the columns that together tell rows apart",
+            "Name in `key` all the columns that together identify a row",
         )
     named = {"key": table.key, "event_time": (table.event_time,), "known_at": (table.known_at,), "early": table.early}
     for keyword, columns in named.items():
@@ -106,13 +106,13 @@ def _table(table: SourceTable, where: Declaration) -> Iterator[Finding]:
                 yield Finding(
                     "unknown-column",
                     where.table(table.name, keyword),
-                    f"`{keyword}` of table {table.name!r} names {column!r}, which is no column of its schema",
+                    f"`{keyword}` of table {table.name!r} names {column!r}, which is not a column of its schema",
                     f"Name a column of the schema{did_you_mean(column, table.schema.names)}",
                 )
 
 
 def _block(use_case: UseCase, block: str, where: Declaration) -> Iterator[Finding]:
-    """Labels of neighbouring blocks that look at the same rows are not independent draws."""
+    """Labels of neighbouring blocks that depend on the same rows are not independent draws."""
     length = BLOCKS.get(block)
     if length and use_case.horizon > length:
         yield Finding(

@@ -1,4 +1,4 @@
-"""What a use case makes of a sample: views, requests, labels, and labelled requests with all their columns."""
+"""Compute from a sample what a use case declares: views, requests, labels, and labelled requests with all their columns."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     import ibis
 
 ASKED = 10_000
-"""Requests that are joined with their features, at most."""
+"""The most requests that are joined with their features."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """Views and requests of a sample as a table of its database each; `labelled` has the labels beside the requests."""
+    """The views and requests of a sample, each as a table of its database. `labelled` holds the requests with their labels."""
 
     sample: Sample
     views: Mapping[str, ibis.Table]
@@ -40,12 +40,12 @@ class Features:
 
     @cached_property
     def every(self) -> int:
-        """Of so many labelled requests, one is in `rows`."""
+        """One of this many labelled requests is in `rows`."""
         return max(1, -(-size(self.labelled) // ASKED))
 
     @cached_property
     def rows(self) -> Columns:
-        """Labelled requests, evenly over time, with the features of their lookups; in order of time."""
+        """Labelled requests, spread evenly over time, with the features of their lookups; in order of time."""
         entities = self.labelled.order_by(EVENT_TIMESTAMP, REQUEST_ID).to_pyarrow()
         return to_columns(self._joined(entities.take(np.arange(0, entities.num_rows, self.every))))
 
@@ -63,7 +63,7 @@ class Features:
         return found.sort_by([(EVENT_TIMESTAMP, "ascending"), (REQUEST_ID, "ascending")])
 
     def _joins(self, folder: Path) -> list[Join]:
-        """The use case's lookups, in views that are written to a folder."""
+        """Write the views to a folder, and return the use case's lookups as joins with them."""
         use_case = self.sample.run.use_case
         spec = service_spec(use_case)
         for name, view in self.views.items():
@@ -90,7 +90,7 @@ class FunctionError(Exception):
 
 
 def compute(sample: Sample) -> Features:
-    """All that the use case derives from the whole sample. Raises FunctionError."""
+    """Everything that the use case derives from the whole sample. Raises FunctionError."""
     use_case = sample.run.use_case
     with _naming("`examples`", use_case.examples):
         requests, labels = (_whole(sample, derived(use_case)) for derived in (compile_requests, compile_labels))
@@ -117,7 +117,7 @@ def _whole(sample: Sample, compiled: CompiledExpression, *keys: str) -> ibis.Tab
 
 
 def present(rows: ibis.Table, *keys: str) -> ibis.Table:
-    """The rows with keys and timestamp: others are not stored."""
+    """The rows that have all keys and a timestamp: no other rows are stored."""
     return rows.filter([rows[name].notnull() for name in (*keys, EVENT_TIMESTAMP)])
 
 

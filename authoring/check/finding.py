@@ -1,4 +1,4 @@
-"""What `ratchet check` says: what is wrong, where to change it, and how."""
+"""A finding of `ratchet check`: what is wrong, where to change it, and how."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mistakes that leave a model unjudged: columns that are not there, periods without labels, slices and blocks too few."""
+"""Mistakes that keep the gate from judging a model: missing columns, periods without labels, too few blocks, small slices."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ratchet.use_case.contract import Array, Columns
 
 
 def check_columns(run: Run, columns: Columns, where: Declaration) -> Iterator[Finding]:
-    """Every column that the use case, or its gate, names is one that a request has; the baseline groups by inputs."""
+    """Check that a request has every column that the use case or its gate names, and that the baseline groups by inputs."""
     use_case, gate = run.use_case, run.settings.gate
     named: list[tuple[str, str, Iterable[str], Collection[str]]] = [
         ("inputs", where.use_case("inputs"), use_case.inputs, columns),
@@ -47,7 +47,7 @@ def check_columns(run: Run, columns: Columns, where: Declaration) -> Iterator[Fi
 
 
 def check_periods(features: Features, columns: Columns, where: Declaration) -> Iterator[Finding]:
-    """Enough labelled rows to stop early by and to judge by, with labels that are known in time."""
+    """Check that the early-stopping and holdout periods have enough rows whose labels are known in time."""
     run = features.sample.run
     stopping = _Expected.of("early_stopping", run, features, columns)
     holdout = _Expected.of("holdout", run, features, columns)
@@ -59,14 +59,15 @@ def check_periods(features: Features, columns: Columns, where: Declaration) -> I
 
 
 EARLIEST = 0.01
-"""The share of rows that may lie long before the others: a lost clock, a late batch."""
+"""The share of rows that may lie long before the others, because of a wrong clock or a late batch."""
 
 
 @dataclass(frozen=True)
 class _Expected:
-    """Which of the sampled rows stand for a period's, for how many rows and entities each of them does, and the period's name.
+    """The sampled rows that represent a period: `inside` are in it, `known` are those whose labels are known in time.
 
-    Where the sample does not reach back to the period's beginning, all of its rows stand for it.
+    Each row represents `weight` rows of the period, each entity `thinned` entities. If the sample does not reach back to the
+    period's beginning (`covered`), all of its rows represent the period.
     """
 
     name: PeriodName
@@ -101,14 +102,14 @@ def _nothing_in_time(expected: _Expected, columns: Columns, where: Declaration) 
     place, name = where.setting("periods", expected.name), expected.name.replace("_", "-")
     if not expected.inside.any():
         first, last = (instant.astype("datetime64[D]") for instant in _span(columns["event_timestamp"]))
-        problem = f"no example lies in the {name} period: they go from {first} to {last}"
+        problem = f"no example lies in the {name} period: examples go from {first} to {last}"
         return Finding("period-empty", place, problem, "Set `periods` to when there is data")
     delay = np.median(columns["label_known_at"] - columns["event_timestamp"]) / np.timedelta64(1, "D")
     return Finding(
         "label-too-late",
         place,
-        f"no label of the {name} period is known in time: it begins {(expected.until - expected.start).days} days before "
-        f"they are needed, and a label takes {delay:.1f} days to be known",
+        f"no label of the {name} period is known in time: the period begins {(expected.until - expected.start).days} days "
+        f"before its labels are needed, and a label takes {delay:.1f} days to be known",
         f"Let the {name} period begin earlier, so that it is longer than labels take",
     )
 
@@ -152,7 +153,7 @@ def _small_slices(column: str, holdout: _Expected, values: Array, fewest: int, w
 
 
 def _blocks(block: str, timezone: str, holdout: _Expected, columns: Columns) -> int:
-    """How many blocks the holdout has: days or weeks that it touches, or values of a column."""
+    """How many blocks the holdout has: days, weeks or values of a column."""
     if block not in BLOCKS:
         return len(pd.unique(columns[block][holdout.known])) * holdout.thinned
     timestamps = columns["event_timestamp"][holdout.known]
@@ -167,6 +168,6 @@ def _naive(instant: datetime) -> np.datetime64:
 
 
 def _span(timestamps: Array) -> tuple[np.datetime64, np.datetime64]:
-    """The first and the last timestamp, without the few that lie far from all others."""
+    """The first and the last timestamp. The share EARLIEST of first timestamps is ignored."""
     ordered = np.sort(timestamps)
     return ordered[int(EARLIEST * len(ordered))], ordered[-1]

@@ -1,4 +1,4 @@
-"""Mistakes of labels: those that are missing, that cannot be learned from, and that the features give away."""
+"""Mistakes of labels: missing ones, ones from which a model cannot learn, and ones that the features give away."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 GIVEN_AWAY = "label-in-features"
 NEARLY_PERFECT = 0.999
 WRONG = 0.05
-"""The share of labels up to which impossible ones are left to the rules."""
+"""Up to this share of the labels, invalid ones are left to the rules."""
 FEWEST = 100
-"""Rows from which an input may be judged."""
+"""The fewest rows on which an input is judged."""
 Floats = npt.NDArray[np.float64]
 
 
 def check_labels(features: Features, where: Declaration) -> Iterator[Finding]:
-    """Are there labels, and can a model be fitted to them?"""
+    """Check that there are labels, and that a model can be fitted to them."""
     use_case, wanted = features.sample.run.use_case, features.sample.run.settings.gate.min_label_coverage
     place, labelled = where.function(use_case.examples), size(features.labelled)
     due = _due(features)
@@ -40,7 +40,7 @@ def check_labels(features: Features, where: Declaration) -> Iterator[Finding]:
             "no-examples",
             place,
             f"`examples` gives no request from {sum(rows.num_rows for rows in features.sample.tables.values()):,} rows",
-            "Look at its filters and joins: one of them keeps nothing",
+            "Check its filters and joins: one of them keeps no row",
         )
     elif without > asked * (1 - wanted):
         yield Finding(
@@ -49,16 +49,18 @@ def check_labels(features: Features, where: Declaration) -> Iterator[Finding]:
             f"{without:,} of {asked:,} examples have no label, and the gate wants one for {wanted:.0%}"
             if labelled
             else "no example has a label",
-            "Let `label` be the outcome where it is known, such as 0 where nothing happened in time; null means not known "
-            "yet. Where outcomes stay unknown for good, lower `gate.min_label_coverage`",
+            "Let `label` be the outcome if it is known, such as 0 if nothing happened in time. Null means not known yet. "
+            "If outcomes stay unknown for good, lower `gate.min_label_coverage`",
         )
     if labelled:
         yield from _values(use_case, features.rows["label"], place)
 
 
 def _due(features: Features) -> ibis.Table:
-    """The requests whose outcome has come by the sample's end; those of the fresh period, in which nobody is judged, only where
-    the sample has no earlier ones."""
+    """The requests whose outcome is due by the sample's end.
+
+    The gate judges no model on the fresh period, so its requests count only if the sample has no earlier ones.
+    """
     timestamp = features.requests[EVENT_TIMESTAMP]
     due = features.requests.filter(timestamp <= features.sample.last - features.sample.run.use_case.horizon)
     judged = due.filter(due[EVENT_TIMESTAMP] < features.sample.run.period("fresh").start)
@@ -66,7 +68,7 @@ def _due(features: Features) -> ibis.Table:
 
 
 def check_inputs(use_case: UseCase, columns: Columns, where: Declaration) -> Iterator[Finding]:
-    """Does an input give the label away? `columns` are labelled requests with all that a model may be given."""
+    """Find inputs that give the label away. `columns` are labelled requests with all possible inputs."""
     labels = columns["label"]
     are_usable = usable(use_case.task, labels)
     for name, kind in use_case.inputs.items():
@@ -97,7 +99,7 @@ def _values(use_case: UseCase, labels: Array, place: str) -> Iterator[Finding]:
             "one-class",
             place,
             f"every label is {labels[are_usable][0]:g}: there is nothing to learn",
-            "Look at how `label` is made, or take a longer period or other rows into `examples`",
+            "Check how `label` is computed, or let `examples` take a longer period or other rows",
         )
 
 
@@ -106,7 +108,7 @@ def _no_number(name: str, where: Declaration) -> Finding:
         "input-kind",
         where.use_case("inputs"),
         f"input {name!r} is declared a number, but holds text",
-        "Declare it a 'category', or make numbers of it in `on_demand`",
+        "Declare it a 'category', or turn it into numbers in `on_demand`",
     )
 
 
@@ -116,7 +118,7 @@ def _given_away(name: str, use_case: UseCase, strength: float, where: Declaratio
         GIVEN_AWAY,
         _origin(name, use_case, where),
         f"input {name!r} gives the label away: alone it has {measure} of {strength:.4f}",
-        "Take it out of `inputs`, or make it of what is known before the outcome; if it is known, sign why by "
+        "Remove it from `inputs`, or compute it from what is known before the outcome. If it is known before, sign why by "
         "`ratchet accept too-good --reason …`",
     )
 
@@ -132,7 +134,7 @@ def _origin(name: str, use_case: UseCase, where: Declaration) -> str:
 
 
 def _strength(values: Array, kind: Kind, labels: Floats, task: Task) -> float:
-    """How well the values tell the label by themselves, from 0 to 1: by their order, or each by the mean of its rows."""
+    """How well the values alone predict the label, from 0 to 1: by their order, or by the mean label of each value."""
     if len(labels) < FEWEST:
         return 0.0
     learned, judged = _encoded(values, labels), slice(1, None, 2)
@@ -145,7 +147,7 @@ def _strength(values: Array, kind: Kind, labels: Floats, task: Task) -> float:
 
 
 def _encoded(values: Array, labels: Floats) -> Floats:
-    """For each row the mean label of the even rows that have its value; that of all where there is none."""
+    """For each row, the mean label of the even rows that have its value, or of all even rows if none has it."""
     codes = pd.factorize(values, use_na_sentinel=False)[0]
     even = slice(0, None, 2)
     sums = np.bincount(codes[even], labels[even], minlength=codes.max() + 1)

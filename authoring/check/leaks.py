@@ -1,4 +1,4 @@
-"""Mistakes of time: features, requests and labels that know too much."""
+"""Mistakes of time: features, requests and labels that use what is not known yet."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     import ibis
 
 CUT_OFF = 0.8
-"""Where in the sample's requests, in order of time, the sources are cut off."""
+"""The sources are cut off after this share of the sample's requests, in order of time."""
 
 
 def check_leaks(features: Features, where: Declaration) -> Iterator[Finding]:
-    """The generic leak check, and for requests which of their fields it is that changes."""
+    """Run the generic leak check. For requests, also find which of their fields change."""
     sample = features.sample
     use_case, cut_off = sample.run.use_case, _cut_off(features)
     leaks = leak_check(use_case, sample.opened, [cut_off], sample.run.period("all").end)
@@ -53,13 +53,13 @@ def _cut_off(features: Features) -> datetime:
 
 
 def _unproved(features: Features, view: View, where: Declaration) -> Iterator[Finding]:
-    """A view that the gate could not judge either; that one has no row at all is said elsewhere."""
+    """A view that the gate could not judge either. A view without any row is reported by `check_views`."""
     if size(features.views[view.name]):
         yield Finding(
             "leak-unproved",
             where.function(view.compute),
             f"view {view.name!r} has no row before {features.sample.run.settings.periods.end}, where the last period "
-            "ends: nothing shows whether it uses what was not known yet, and the gate refuses every model without that",
+            "ends. So nothing shows whether it uses what was not known yet, and the gate refuses every model without that",
             "Let event_timestamp be the timestamp from which a row's values are known",
         )
 
@@ -79,8 +79,8 @@ def _request_leak(features: Features, where: Declaration) -> Finding:
     return Finding(
         "leak",
         where.function(use_case.examples),
-        "requests appear or vanish with what is known only after they are asked",
-        "Let `examples` choose its rows by their early columns alone, and leave the label null where it is not known",
+        "requests appear or disappear depending on what is known only after their timestamp",
+        "Let `examples` choose its rows by their early columns only, and leave the label null if it is not known",
     )
 
 
@@ -92,21 +92,21 @@ def _early_label(features: Features, changed: int, where: Declaration) -> Findin
         return Finding(
             "label-known-at-once",
             place,
-            f"{at_once:,} labels have no label_known_at after the timestamp that their prediction is asked for",
-            "Let label_known_at be the instant from which the outcome is known, such as the `known_at` of its row",
+            f"{at_once:,} labels have no label_known_at that is later than their request's timestamp",
+            "Let label_known_at be the timestamp from which the outcome is known, such as the `known_at` of its row",
         )
     return Finding(
         "label-known-too-early",
         place,
         f"labels are not known yet at their label_known_at: {changed:,} of them change when the sources are cut off just "
         "after the last of these timestamps",
-        "Let label_known_at be the instant from which the outcome cannot change any more, such as the end of the time that "
-        "`label` looks at",
+        "Let label_known_at be the timestamp from which the outcome cannot change any more, such as the end of the period "
+        "that `label` depends on",
     )
 
 
 def _fields(features: Features, at: datetime, where: Declaration) -> Iterator[tuple[str, Finding]]:
-    """The request fields that change when what was not known yet is hidden: one table, then one column at a time."""
+    """The request fields that change when values that were not known yet are hidden: one table, then one column at a time."""
     use_case = features.sample.run.use_case
     recompute = _Requests(features, at)
     for table in (use_case.table(name) for name in recompute.compiled.reads):
@@ -122,7 +122,7 @@ def _fields(features: Features, at: datetime, where: Declaration) -> Iterator[tu
 
 
 class _Requests:
-    """The requests of the time before an instant, as they are and as they were with something hidden."""
+    """The requests before a timestamp, computed once from all rows and again with some rows or values hidden."""
 
     def __init__(self, features: Features, at: datetime) -> None:
         sample = features.sample
@@ -135,7 +135,7 @@ class _Requests:
         self.instant = at + TICK
 
     def changed(self, prepare: Prepare) -> set[str]:
-        """The fields that have other values in requests that are there in both."""
+        """The fields whose values differ, in requests that are in both results."""
         self._source_rows.bind(None, None, prepare)
         hidden = self._recomputed()
         both = self._whole.inner_join(hidden, REQUEST_ID, rname="{name}_hidden")
@@ -148,7 +148,7 @@ class _Requests:
 
 
 def _hiding(hidden: SourceTable, prepare: Prepare) -> Prepare:
-    """Prepare one table, and leave the others as they are."""
+    """Prepare one table, and leave the others unchanged."""
     return lambda table, rows: prepare(table, rows) if table == hidden else rows
 
 
@@ -158,7 +158,7 @@ def _unknown_field(field: str, table: SourceTable, column: str, where: Declarati
         where.table(table.name, "early"),
         f"request field {field!r} follows from column {column!r} of table {table.name!r}, which is not among its `early` "
         f"columns: nobody knows it before {table.known_at}, so no caller can send it",
-        f"If it is known from {table.event_time} on, name {column!r} in `early`; if not, take {field!r} out of the request",
+        f"If it is known from {table.event_time} on, name {column!r} in `early`. If not, remove {field!r} from the request",
     )
 
 
@@ -166,6 +166,6 @@ def _of_later_rows(field: str, table: SourceTable, place: str) -> Finding:
     return Finding(
         "field-not-known",
         place,
-        f"request field {field!r} follows from rows of table {table.name!r} that come only after it is asked for",
-        f"Let `examples` make it of earlier rows, or take {field!r} out of the request",
+        f"request field {field!r} follows from rows of table {table.name!r} that come only after the request",
+        f"Let `examples` compute it from earlier rows, or remove {field!r} from the request",
     )

@@ -1,4 +1,4 @@
-"""Views, requests and labels that follow from more source rows than they say: by itself a date would come out otherwise."""
+"""Find views, requests and labels that use more source rows than they declare: a date computed alone would be different."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 DAY = timedelta(days=1)
 DAYS = 5
-"""Dates of which labels are computed twice."""
+"""The number of dates whose labels are computed twice."""
 
 
 def check_reach(features: Features, leaking: Mapping[str, int], where: Declaration) -> Iterator[Finding]:
-    """Compute a date from the source rows that it may follow from, and from all: of what does not leak anyway."""
+    """Compute a date from the declared source rows and from all rows, and compare. Views that leak are reported already."""
     for view in features.sample.run.use_case.views:
         if not leaking.get(view.name):
             yield from _lookback(features, view, where)
@@ -40,7 +40,7 @@ def check_reach(features: Features, leaking: Mapping[str, int], where: Declarati
 
 
 def _lookback(features: Features, view: View, where: Declaration) -> Iterator[Finding]:
-    """Does the last date of a view come out the same from its lookback alone?"""
+    """Check that the last date of a view is the same if it is computed from its lookback only."""
     rows = features.views[view.name]
     last = rows.filter(rows[EVENT_TIMESTAMP] <= features.sample.last)[EVENT_TIMESTAMP].max().to_pyarrow().as_py()
     if view.lookback is None or last is None:
@@ -53,13 +53,16 @@ def _lookback(features: Features, view: View, where: Declaration) -> Iterator[Fi
             "lookback-too-short",
             where.view(view.name, "lookback"),
             f"view {view.name!r} looks further back than its `lookback` of {format_duration(view.lookback)}: {changed:,} of "
-            f"the {size(whole):,} rows of {last.date()} change when older rows are there",
+            f"the {size(whole):,} rows of {last.date()} change when older rows are added",
             "Set `lookback` to the longest window, plus the time from a row's event_time to the timestamp that it counts at",
         )
 
 
 def _horizon(features: Features, days: Sequence[date], where: Declaration) -> Iterator[Finding]:
-    """Do the labels of some dates come out the same from rows up to the horizon? Few outcomes are decided in its last days."""
+    """Check that the labels of some dates are the same if they are computed from rows up to the horizon.
+
+    One date is not enough, because few outcomes are decided in the last days of the horizon.
+    """
     use_case, last = features.sample.run.use_case, features.sample.last
     labels = replace(compile_labels(use_case), lookback=None)
     changed, count = 0, 0
@@ -72,13 +75,13 @@ def _horizon(features: Features, days: Sequence[date], where: Declaration) -> It
             "horizon-too-short",
             where.use_case("horizon"),
             f"labels look further ahead than the `horizon` of {format_duration(use_case.horizon)}: {changed:,} of the "
-            f"{count:,} labels of {len(days)} dates change when later rows are there",
-            "Set `horizon` to the time from a request to the last row that its label may look at, and let it look no further",
+            f"{count:,} labels of {len(days)} dates change when later rows are added",
+            "Set `horizon` to the time from a request to the last row that its label may use, and let it use no later row",
         )
 
 
 def _examples(features: Features, day: date, where: Declaration) -> Iterator[Finding]:
-    """Do the requests and labels of a date come out the same without the rows of dates before its neighbours?"""
+    """Check that the requests and labels of a date are the same without rows older than the day before it."""
     use_case = features.sample.run.use_case
     for name, compiled in (("requests", compile_requests(use_case)), ("labels", compile_labels(use_case))):
         whole = _computed(features, replace(compiled, lookback=None), day)
@@ -87,15 +90,15 @@ def _examples(features: Features, day: date, where: Declaration) -> Iterator[Fin
             yield Finding(
                 "examples-look-back",
                 where.function(use_case.examples),
-                f"{name} follow from rows of earlier dates than their own and the one before it: {changed:,} of the "
-                f"{size(whole):,} {name} of {day} change when these are there",
-                "Make what looks back a view with a `lookback`, and look it up",
+                f"{name} follow from rows older than their own date and the date before it: {changed:,} of the "
+                f"{size(whole):,} {name} of {day} change when these rows are added",
+                "Compute what looks back in a view with a `lookback`, and look it up",
             )
             return
 
 
 def _busiest(features: Features) -> list[date]:
-    """The dates with the most labelled requests, in the middle half of them: there are rows before them and after them."""
+    """The dates with the most labelled requests, from the middle half of all: so there are rows before and after them."""
     timestamps = np.sort(features.labelled[EVENT_TIMESTAMP].to_pyarrow().to_numpy())
     middle = timestamps[len(timestamps) // 4 : len(timestamps) * 3 // 4 + 1].astype("datetime64[D]")
     days, counts = np.unique(middle, return_counts=True)
@@ -104,7 +107,7 @@ def _busiest(features: Features) -> list[date]:
 
 
 def _computed(features: Features, compiled: CompiledExpression, day: date, *keys: str) -> ibis.Table:
-    """A compiled expression's rows of a date, from the source rows that it says it needs."""
+    """A compiled expression's rows of a date, computed from the source rows that it declares."""
     sample, begin = features.sample, midnight(day)
     source_rows = sample.opened(compiled)
     source_rows.bind(*compiled.source_dates(day, day))
@@ -112,7 +115,7 @@ def _computed(features: Features, compiled: CompiledExpression, day: date, *keys
 
 
 def _differing(one: ibis.Table, other: ibis.Table) -> int:
-    """How many rows are in one of them alone, by numbers no finer than sums of floats in another order agree."""
+    """How many rows are in only one of the tables. Floats are rounded, because their sums depend on the order of rows."""
     one, other = _rounded(one), _rounded(other)
     return max(size(one.difference(other, distinct=False)), size(other.difference(one, distinct=False)))
 

@@ -1,4 +1,4 @@
-"""Rules that quarantine rows whose outcome is not known yet, though these are the requests that wait for a prediction."""
+"""Find rules that quarantine rows whose outcome is not known yet, although these are requests that need a prediction."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EITHER = "either_value_is_missing"
 
 
 def check_pending(sample: Sample, where: Declaration) -> Iterator[Finding]:
-    """Of tables with such rows: every rule that compares a pair of columns, one of which is still missing."""
+    """Find in tables with such rows every rule that compares two columns, of which one is still missing."""
     for table in sample.run.use_case.tables:
         pending = pc.sum(pc.is_null(sample.tables[table.name][table.known_at])).as_py() if table.known_at else 0
         for reason, rule in table.rules.items():
@@ -24,9 +24,9 @@ def check_pending(sample: Sample, where: Declaration) -> Iterator[Finding]:
                 yield Finding(
                     "pending-quarantined",
                     where.table(table.name, "rules"),
-                    f"rule {reason!r} quarantines what is not known yet: {pending:,} rows of table {table.name!r} have no "
-                    f"{table.known_at}, and would neither be scored nor counted as requests without a label",
-                    f'Give the rule ignore_row_if="{EITHER}", since Great Expectations lets a row pass only where both are',
+                    f"rule {reason!r} quarantines rows whose outcome is not known yet: {pending:,} rows of table "
+                    f"{table.name!r} have no {table.known_at}. They would be neither scored nor counted as unlabelled requests",
+                    f'Give the rule ignore_row_if="{EITHER}". Else Great Expectations refuses a row that lacks either value',
                 )
 
 

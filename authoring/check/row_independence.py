@@ -1,6 +1,6 @@
-"""Columns and predictions of a request that depend on which others are asked for with it.
+"""Find columns and predictions of a request that depend on the other requests of the same call.
 
-Training and batch ask for all at once and online for one, so that such a column means something else in each.
+Training and batch scoring compute all requests in one call, the online service computes one: the values would differ.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from authoring.check.source_lines import Declaration
 from ratchet.use_case.contract import Array, Columns, UseCase
 
 PICKED = 20
-"""Requests that are asked for one by one."""
+"""The number of requests that are computed one by one."""
 
 
 def check_rows(use_case: UseCase, asked: Columns, columns: Columns, where: Declaration) -> Iterator[Finding]:
-    """`asked` are requests with their features, and `columns` what `on_demand` makes of all of them at once."""
+    """`asked` are requests with their features. `columns` is the result of `on_demand` for all of them at once."""
     place, rows = where.function(use_case.on_demand), len(columns["event_timestamp"])
     for name, values in columns.items():
         if np.shape(values) != (rows,):
@@ -34,11 +34,11 @@ def check_rows(use_case: UseCase, asked: Columns, columns: Columns, where: Decla
         return
     unequal = [name for name in columns if not _same(columns[name], [one[name] for one in each], picked)]
     if unequal:
-        yield _depends(f"`on_demand` makes another {', '.join(map(repr, unequal))}", place)
+        yield _depends(f"`on_demand` gives a different {', '.join(map(repr, unequal))}", place)
 
 
 def check_predictions(use_case: UseCase, columns: Columns, numbers: Array, where: Declaration) -> Iterator[Finding]:
-    """The same of `postprocess`; `numbers` stand for a model's."""
+    """The same check for `postprocess`. `numbers` are like a model's predictions."""
     place, picked = where.function(use_case.postprocess), _picked(len(numbers))
     try:
         predictions = use_case.postprocess(columns, numbers)
@@ -49,7 +49,7 @@ def check_predictions(use_case: UseCase, columns: Columns, numbers: Array, where
     if np.shape(predictions) != numbers.shape:
         yield _not_one_each("`postprocess` gives predictions", predictions, len(numbers), place)
     elif not _same(predictions, each, picked):
-        yield _depends("`postprocess` makes another prediction", place)
+        yield _depends("`postprocess` gives a different prediction", place)
 
 
 def _not_one_each(subject: str, values: Array, rows: int, place: str) -> Finding:
@@ -61,8 +61,8 @@ def _depends(problem: str, place: str) -> Finding:
     return Finding(
         "depends-on-others",
         place,
-        f"{problem} of a request by itself than among others, so that online answers would differ from training",
-        "Compute each row from its own columns: what is made of other rows, such as their mean, belongs in a view",
+        f"{problem} for a request alone than among others, so that online answers would differ from training",
+        "Compute each row from its own columns. What depends on other rows, such as their mean, belongs in a view",
     )
 
 
@@ -75,7 +75,7 @@ def _row(columns: Columns, row: int) -> dict[str, Array]:
 
 
 def _same(together: Array, each: Sequence[Array], picked: Array) -> bool:
-    """By itself a row has one value, and the same as among all; numbers as far as vectorised functions agree with others."""
+    """Whether each row alone gives one value, the same as among all rows, within the rounding of vectorised functions."""
     if any(np.shape(one) != (1,) for one in each):
         return False
     some, alone = together[picked], np.concatenate(each)

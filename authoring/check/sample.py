@@ -1,9 +1,9 @@
-"""A bounded sample of a source's rows: the latest of each table, as far back as labels take and features look.
+"""A bounded sample of a source's rows: the latest rows of each table, as far back as labels and features need.
 
-Where these are too many, whole entities are left out, so that those that stay have all their history.
+If these are too many, whole entities are left out, so that the others keep their full history.
 
-Rules are not asked, for their library alone takes longer to start than a check may. What they would mostly reject is left
-out all the same: rows without key or event time, few repeated ones, and few that were known before they happened.
+Rules are not applied, because their library alone takes longer to start than a check may. The rows that rules mostly reject are
+left out in any case: rows without key or event time and, if they are few, repeated rows and rows known before they happened.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
 
 ROWS = 60_000
-"""Of a table at most, unless its labels or features need more time to show; reference tables are read whole."""
+"""The most rows of a table, unless its labels or features span a longer time. Reference tables are read completely."""
 MOST = 150_000
-"""Of a table at most, whatever they need."""
+"""The most rows of a table in any case."""
 READ = 1_000_000
-"""Rows after which no further batch of a table is read."""
+"""After this many rows, no further batch of a table is read."""
 LATE = 0.99
-"""The share of rows that are known within what counts as the delay of a table."""
+"""The share of a table's rows that are known within its delay."""
 DIRT = 0.01
-"""The share of rows below which a mistake is one of the rows, not of the use case."""
+"""Below this share of rows, a mistake is one of the rows, not of the use case."""
 RULED_OUT = 0.1
-"""The same, where a rule quarantines such rows."""
+"""The same share, if a rule quarantines such rows."""
 
 
 @dataclass(frozen=True)
 class Repeated:
-    """How many rows have the key of another one that says something else, and such a key."""
+    """How many rows have the key of a different row, and an example of such a key."""
 
     rows: int
     share: float
@@ -65,7 +65,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Sample:
-    """Table → rows in its stored schema, and what was read for them; one entity of `thinned` was kept."""
+    """`tables`: table → rows in its stored schema. `read`: what was read for them. One of `thinned` entities was kept."""
 
     run: Run
     tables: Mapping[str, pa.Table]
@@ -92,7 +92,7 @@ class Sample:
 
     @property
     def last(self) -> datetime:
-        """The latest instant that a row is about."""
+        """The latest event time of all rows."""
         tables = (table for table in self.run.use_case.tables if table.event_time)
         found = [pc.max(self.tables[table.name][table.event_time]).as_py() for table in tables]
         return max((instant for instant in found if instant), default=self.run.period("all").end)
@@ -111,7 +111,7 @@ class Sample:
 
 
 def take_sample(run: Run) -> Sample:
-    """Read the latest batches of the active source, as many as it takes. Raises SourceError."""
+    """Read the latest batches of the active source, as many as are needed. Raises SourceError."""
     source = find(Source.open(run))
     found = source.batches
     latest, read = {}, {}
@@ -127,7 +127,7 @@ def take_sample(run: Run) -> Sample:
 
 
 def _latest(run: Run, table: SourceTable, batches: Sequence[Batch]) -> tuple[pa.Table, Read]:
-    """The usable rows of the last batches, as many as it takes, and what was read for them."""
+    """The usable rows of the last batches, as many as are needed, and what was read for them."""
     parts, count, problems = [], 0, dict[str, Found]()
     for batch in reversed(batches):
         raw = read(run.use_case, batch).replace_schema_metadata(None)
@@ -146,7 +146,7 @@ def _latest(run: Run, table: SourceTable, batches: Sequence[Batch]) -> tuple[pa.
 
 
 def _bounded(run: Run, tables: Mapping[str, pa.Table]) -> tuple[dict[str, pa.Table], int]:
-    """Tables of at most about MOST dated rows: of one entity of several, or else the latest; and of how many it is one."""
+    """Tables with at most about MOST dated rows: those of one of `share` entities, or else the latest rows (a share of 1)."""
     dated = {table.name: table for table in run.use_case.tables if table.event_time}
     size = max((tables[name].num_rows for name in dated), default=0)
     if size <= MOST:
@@ -179,7 +179,7 @@ def _usable(run: Run, table: SourceTable, rows: pa.Table) -> pa.Table:
 
 
 def _needed(run: Run, table: SourceTable, rows: pa.Table) -> int:
-    """ROWS, or as many as lie within the span of the latest."""
+    """How many rows are needed: all within the span before the latest row, but at least ROWS."""
     last, span = pc.max(rows[table.event_time]), _span(run.use_case, table, rows)
     if not last.is_valid or not span:
         return ROWS
@@ -188,7 +188,7 @@ def _needed(run: Run, table: SourceTable, rows: pa.Table) -> int:
 
 
 def _span(use_case: UseCase, table: SourceTable, rows: pa.Table) -> timedelta:
-    """Twice what a label takes, so that there are requests whose label is due, and what the table's features look back."""
+    """Twice the time until a label is known, so that some labels are due, plus the longest lookback of the table's features."""
     reading = (view for view in use_case.views if table.name in compile_view(use_case, view).reads)
     looks_back = [reach for view in reading for reach in (view.lookback, view.max_age) if reach]
     return 2 * (_delay(table, rows) + use_case.horizon) + max(looks_back, default=timedelta(0))
@@ -204,7 +204,7 @@ def _delay(table: SourceTable, rows: pa.Table) -> timedelta:
 
 
 def _repeated(run: Run, table: SourceTable, rows: pa.Table) -> Repeated:
-    """Rows that share their key with one that differs: the same row delivered twice is no contradiction."""
+    """Rows that share their key with a different row. The same row delivered twice does not count."""
     keys = names(table.key)
     different = f"SELECT DISTINCT {names(table.schema.names)} FROM delivered"
     counts = f"SELECT {keys}, count(*) - 1 AS again FROM ({different}) GROUP BY {keys} HAVING again > 0 ORDER BY {keys}"
@@ -215,7 +215,7 @@ def _repeated(run: Run, table: SourceTable, rows: pa.Table) -> Repeated:
 
 
 def _clean(run: Run, table: SourceTable, rows: pa.Table, repeated: float) -> pa.Table:
-    """Without what is so rare that it is dirt: later rows of a key, and rows known before they happened."""
+    """The rows without two rare mistakes: later rows of a key, and rows known before they happened."""
     if repeated <= DIRT:
         first = f"row_number() OVER (PARTITION BY {names(table.key)} ORDER BY {ROW_ID}) = 1"
         rows = _ask(run, rows, f"SELECT * FROM delivered QUALIFY {first}").cast(table.stored_schema)

@@ -1,4 +1,4 @@
-"""Where a use case declares what: the file and line of a keyword, a call or a function, as `use_cases/x/use_case.py:41`."""
+"""Find where a use case declares something: the file and line of a keyword, call or function (`use_cases/x/use_case.py:41`)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ratchet.use_case.contract import use_case_module
 
 PARTS = ("SourceTable", "View", "Lookup")
 _OUR_FOLDERS = [Path(__file__).parents[2] / folder for folder in ("authoring", "ratchet")]
-"""Folders in which no use case declares anything."""
+"""Folders that never hold a use case's declaration."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class _Call:
         return next((keyword for keyword in self.node.keywords if keyword.arg == name), None)
 
     def place(self, keyword: str) -> str:
-        """The line of a keyword, or of the call where it has none."""
+        """The line of a keyword, or the line of the call if it does not have that keyword."""
         found = self.keyword(keyword)
         return location(self.file, found.value.lineno) if found else self.line
 
@@ -59,7 +59,7 @@ class _Call:
 
 
 class Declaration:
-    """The source code of a use case. What cannot be found is said to be where it is declared as a whole."""
+    """The source code of a use case. For a part that cannot be found, the line is that of the whole declaration."""
 
     def __init__(self, run: Run) -> None:
         self._project = run
@@ -72,7 +72,7 @@ class Declaration:
         return self._part("SourceTable", "tables", name, keyword)
 
     def column(self, table: str, column: str) -> str:
-        """The line of a schema that declares a column, where one line does."""
+        """The line of a schema that declares a column. If there is not exactly one: the line of the table's schema."""
         schemas = (call for call in self._calls if call.callee == "schema")
         nodes = [(call.file, node) for call in schemas for node in ast.walk(call.node)]
         named = {
@@ -89,7 +89,7 @@ class Declaration:
         return self._part("Lookup", "lookups", prefix, keyword)
 
     def function(self, function: Callable[..., Any]) -> str:
-        """The first line of a function; where a helper made it, the line of the use case that says so."""
+        """The first line of a function. If a helper of Ratchet made it: the line where the use case names it."""
         plain = inspect.unwrap(getattr(function, "func", function))
         code = getattr(plain, "__code__", None)
         is_own = code is not None and not _is_ours(Path(code.co_filename))
@@ -104,7 +104,7 @@ class Declaration:
         return self.use_case(next((name for name in fields if getattr(use_case, name) is function), "sources"))
 
     def raised(self, error: BaseException) -> str | None:
-        """The last line outside Ratchet and its libraries that an exception came through."""
+        """The last line of an exception's traceback outside Ratchet and the libraries."""
         own = self._files[0]
         frames = reversed(traceback.extract_tb(error.__traceback__))
         found = (frame for frame in frames if _is_own(Path(frame.filename), _root(own)))
@@ -122,7 +122,7 @@ class Declaration:
         return f"{PARAMS_FILE}:{line}" if line else PARAMS_FILE
 
     def _part(self, kind: str, field: str, name: str, keyword: str) -> str:
-        """A part of the use case by its name: of the calls in the use case's own one, of its kind, or of helpers."""
+        """The line of a part, by its name. Calls inside `UseCase(…)` come first, then calls of its kind, then of helpers."""
         inside = self._use_case.within(field) if self._use_case else ()
         elsewhere = (call for call in self._calls if call.callee == kind)
         helpers = (call for call in self._calls if call.callee not in PARTS)
@@ -149,7 +149,7 @@ class Declaration:
 
 
 def location(file: Path, line: int) -> str:
-    """A line of a file, from the folder in which its package lies."""
+    """A line of a file, with a path relative to the folder of its top-level package."""
     return f"{file.relative_to(_root(file))}:{line}"
 
 
@@ -170,7 +170,7 @@ def _is_ours(file: Path) -> bool:
 
 
 def _keys(node: yaml.Node | None, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
-    """Every key of a YAML document with those above it, and its line."""
+    """Every key of a YAML document with the keys above it, and its line."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             path = (*above, str(key.value))

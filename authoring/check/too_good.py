@@ -1,4 +1,4 @@
-"""A label that the inputs give away together: too good to be true, unless a person answers for it."""
+"""Find a label that the inputs together give away: too good to be true, unless a person signed a reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def is_accepted(run: Run) -> bool:
 
 
 def check_too_good(run: Run, columns: Columns, where: Declaration) -> Iterator[Finding]:
-    """Is the label a sum, product or the like of the inputs? `columns` are labelled requests with all that a model is given."""
+    """Check that the label is no sum, product or the like of the inputs. `columns` are labelled requests with all inputs."""
     use_case = run.use_case
     fit = linear_fit(use_case.task, columns, use_case.inputs, columns["label"])
     if not fit.is_too_good:
@@ -32,6 +32,6 @@ def check_too_good(run: Run, columns: Columns, where: Declaration) -> Iterator[F
         where.use_case("inputs"),
         f"the inputs give the label away: a linear fit on {named} explains {fit.explained:.2%} of it, and more than "
         f"{MOST_EXPLAINED:.0%} is too good to be true{f' ({objection})' if objection else ''}",
-        f"Take out of `inputs` what of {named} is not known before the outcome. If all is, sign why: "
+        f"Remove from `inputs` those of {named} that are not known before the outcome. If all are known, sign why: "
         f"{how_to_accept(run.scope)}",
     )

@@ -1,4 +1,4 @@
-"""Values that a column cannot hold: their rows are quarantined, and more than a few are a mistake of the declaration."""
+"""Find columns with many values that they cannot hold. The rows are quarantined; many of them are a wrong declaration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from authoring.check.source_lines import Declaration
 
 
 def check_unreadable(sample: Sample, where: Declaration) -> Iterator[Finding]:
-    """Of every column: text among numbers, infinite numbers, impossible times."""
+    """Check every column for text among numbers, infinite numbers and impossible times."""
     for name, read in sample.read.items():
         for column, problem in read.unreadable.items():
             if problem.count > DIRT * read.rows:
@@ -19,5 +19,5 @@ def check_unreadable(sample: Sample, where: Declaration) -> Iterator[Finding]:
                     where.column(name, column),
                     f"column {column!r} of table {name!r} cannot hold {problem.count:,} of {read.rows:,} values, such as "
                     f"{problem.text!r}: these rows will be quarantined",
-                    "Declare the type that it has, or have nothing delivered where nothing is known",
+                    "Declare the type that the values have, or leave a cell empty if its value is not known",
                 )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import ibis
 
 FOUND_SELDOM = 0.01
-"""The share of requests below which a lookup is as good as empty."""
+"""Below this share of requests that find a row, a lookup counts as empty."""
 
 
 def check_keys(sample: Sample, where: Declaration) -> Iterator[Finding]:
@@ -30,7 +30,7 @@ def check_keys(sample: Sample, where: Declaration) -> Iterator[Finding]:
 
 
 def check_usable(sample: Sample, where: Declaration) -> Iterator[Finding]:
-    """Tables of which no row can be used: all that follows from them is empty, whatever the use case makes of them."""
+    """Find tables of which no row can be used: everything that is computed from them is empty."""
     end = sample.run.settings.periods.end
     for table in (table for table in sample.run.use_case.tables if not sample.tables[table.name].num_rows):
         key, needed, remedy = "key", "a key", "Deliver rows with a key, or name other columns in `key`"
@@ -46,7 +46,7 @@ def check_usable(sample: Sample, where: Declaration) -> Iterator[Finding]:
 
 
 def check_views(features: Features, where: Declaration) -> Iterator[Finding]:
-    """What the views and requests of the whole sample show."""
+    """Check the views and requests of the whole sample."""
     use_case = features.sample.run.use_case
     for view in use_case.views:
         yield from _view(features, view, where)
@@ -55,7 +55,7 @@ def check_views(features: Features, where: Declaration) -> Iterator[Finding]:
         yield Finding(
             "request-not-unique",
             where.function(use_case.examples),
-            f"{repeated:,} values of request_id stand for several requests",
+            f"{repeated:,} values of request_id belong to several requests",
             "Let `examples` give one row for each request_id: row_id names a source row, and a join may repeat it",
         )
     for lookup in use_case.lookups:
@@ -68,8 +68,8 @@ def _view(features: Features, view: View, where: Declaration) -> Iterator[Findin
         yield Finding(
             "view-empty",
             where.function(view.compute),
-            f"view {view.name!r} has no row, though the tables it reads have",
-            "Look at its filters and joins: one of them keeps nothing",
+            f"view {view.name!r} has no row, although the tables that it reads have rows",
+            "Check its filters and joins: one of them keeps no row",
         )
         return
     repeated = _count_repeated(rows, [*view.keys, EVENT_TIMESTAMP])
@@ -94,7 +94,7 @@ def _view(features: Features, view: View, where: Declaration) -> Iterator[Findin
             where.view(view.name, "max_age"),
             f"view {view.name!r} looks back {format_duration(view.lookback)}, but has no max_age: a key without new rows would "
             "be served its last value for ever",
-            "Set `max_age` to the time after which a value says nothing any more, such as its lookback",
+            "Set `max_age` to the time after which a value is of no use any more, such as its lookback",
         )
 
 
@@ -105,12 +105,12 @@ def _repeated_key(table: SourceTable, repeated: Repeated, rows: int, where: Decl
         where.table(table.name, "key"),
         f"the key of table {table.name!r} is not unique: {repeated.rows:,} of {rows:,} rows have the key of another row that "
         f"differs, such as {shown}, and would be quarantined as duplicates",
-        "Name in `key` all the columns that together tell rows apart",
+        "Name in `key` all the columns that together identify a row",
     )
 
 
 def _lookup(features: Features, lookup: Lookup, view: View, where: Declaration) -> Iterator[Finding]:
-    """A lookup that no request of the later half of the sample finds anything by."""
+    """Find a lookup that gives hardly any request of the later half of the sample a row."""
     held = features.rows.get(f"{lookup.prefix}__{EVENT_TIMESTAMP}", np.empty(0, "datetime64[us]"))
     later = held[len(held) // 2 :]
     if not len(later) or np.mean(~np.isnat(later)) >= FOUND_SELDOM or not size(features.views[view.name]):
@@ -142,7 +142,7 @@ def _lookup(features: Features, lookup: Lookup, view: View, where: Declaration) 
 
 
 def _met(features: Features, lookup: Lookup) -> tuple[int, int]:
-    """Requests whose key the view has, and those that are asked after a row of it."""
+    """How many requests have a key of the view, and how many of these come after the first row of that key."""
     requests, rows = features.requests, features.views[lookup.view]
     first = rows.group_by(list(lookup.keys)).agg(**{"first row": rows[EVENT_TIMESTAMP].min()})
     met = requests.inner_join(first, [requests[column] == first[key] for key, column in lookup.keys.items()])
@@ -150,5 +150,5 @@ def _met(features: Features, lookup: Lookup) -> tuple[int, int]:
 
 
 def _count_repeated(rows: ibis.Table, keys: Sequence[str]) -> int:
-    counted = rows.group_by(list(keys)).agg(**{"rows of a key": rows.count()})  # no column of a view is called so
+    counted = rows.group_by(list(keys)).agg(**{"rows of a key": rows.count()})  # no column of a view has this name
     return size(counted.filter(counted["rows of a key"] > 1))

@@ -1,4 +1,4 @@
-"""What only a person can say, and how it is asked for: by a flag, or at a terminal."""
+"""What only a person can say. The person gives it by a flag, or answers a question at a terminal."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from ratchet.use_case.contract import Task
 
 @dataclass(frozen=True)
 class Answers:
-    """As given so far; an empty value was not given. `label` is COLUMN or COLUMN=VALUE, `known_after` such as 30d, and
-    `too_good` is why inputs that give the label away are known before it."""
+    """The answers so far; an empty value means that there is no answer yet.
+
+    `label` is COLUMN or COLUMN=VALUE, `known_after` is a time span such as 30d. `too_good` is the reason why inputs that give
+    the label away are known before it.
+    """
 
     label: str = ""
     task: Task | None = None
@@ -30,9 +33,9 @@ class Answers:
 
 
 class UnansweredError(SettingsError):
-    """The file does not say, and nobody has yet: `field` of Answers is open, or what it says will not do.
+    """The file does not say it and no person did: `field` of Answers is empty, or its value is not valid.
 
-    `question` is what to ask a person, who may answer in the words of `--{flag}`; `words` asks in others.
+    `question` is what to ask a person, who answers as for the flag of that field. `words` replaces `form` in the question.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class UnansweredError(SettingsError):
 
 
 def duration(text: str, subject: str) -> timedelta:
-    """30m, 12h or 30d. Raises UnansweredError."""
+    """The time span that a text such as 30m, 12h or 30d means. Raises UnansweredError."""
     found = parse_duration(text)
     if found is None:
         raise UnansweredError(

@@ -1,4 +1,4 @@
-"""What a baseline groups by: the inputs that explain most of the label, or a number in bands."""
+"""Choose what a baseline groups by: the inputs that explain most of the label, or a number in bands."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ratchet.models import groups
 from ratchet.use_case.contract import Array
 
 Bands = tuple[str, tuple[float, ...]]
-"""A number, and where it is cut."""
+"""The name of a number column, and the values at which it is cut into bands."""
 Groups = Mapping[str, Array]
 ROWS_IN_GROUP = 30
 FEW = 50
-"""Different values of a number that may still be a group each."""
+"""A whole number with at most this many different values may have a group for each value."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """The finest group: inputs, or the bands of a number; and whether it says no more of the label than chance would."""
+    """The finest grouping: inputs, or the bands of a number. `is_chance`: it explains no more of the label than chance."""
 
     by: tuple[str, ...]
     bands: Bands | None
@@ -39,7 +39,7 @@ def choose(
     asked: Instants | None,
     label: Floats,
 ) -> Baseline:
-    """At most two inputs, entities among them, or the bands of a number where they explain twice as much."""
+    """At most two inputs, which may be entities, or the bands of a number if these explain twice as much."""
     there = ~np.isnan(label)
     found = {name: values[there] for name, values in _groups(profile, inputs, entities, calendar, asked).items()}
     dense = {name: groups.merged(each, ROWS_IN_GROUP) if name in entities else each for name, each in found.items()}
@@ -53,7 +53,7 @@ def choose(
 
 
 def _is_chance(columns: Sequence[Array], label: Floats) -> bool:
-    """Whether neither all of the columns nor the first of them say more of the label, as `ratchet check` asks it."""
+    """Whether no level of the baseline explains more of the label than chance, by the same rule as `ratchet check`."""
     levels = [columns[:size] for size in range(len(columns), 0, -1)]
     return all(groups.spread(groups.merged(groups.codes(level), 2), label).is_chance for level in levels)
 
@@ -61,7 +61,7 @@ def _is_chance(columns: Sequence[Array], label: Floats) -> bool:
 def _groups(
     profile: Profile, inputs: Sequence[Column], entities: Sequence[str], calendar: Sequence[str], asked: Instants | None
 ) -> Groups:
-    """Inputs of few different values, and entities: each row's value as a number."""
+    """Inputs with few different values, entities, and calendar columns: each row's value as a code."""
     few = [
         column.name
         for column in inputs
@@ -79,7 +79,7 @@ def _groups(
 
 
 def _best(candidates: Groups, label: Floats) -> tuple[tuple[str, ...], float]:
-    """The group that explains most, then the one that adds most to it, while groups have enough rows."""
+    """The column that explains most, then the one that adds most to it, as long as groups have enough rows."""
     found: tuple[str, ...] = ()
     explained = 0.0
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""How long after its time a row's label is known, at most: what the windows of a use case reckon with."""
+"""The longest time from a row's timestamp until its label is known. The windows of a use case use it as their `delay`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from authoring.init.profile import Profile
 from authoring.init.questions import Decided
 
 USUAL = 0.99
-"""The share of rows that are known within what is usual."""
+"""The share of rows whose label is known within the usual delay."""
 ABSURD = 10
-"""So many times the usual delay, a day at least, is a typing error."""
+"""A delay of more than this many times the usual delay (at least a day) is a typing error."""
 
 
 @dataclass(frozen=True)
 class Delay:
-    """The longest delay that is no typing error, in whole hours or days, and how many rows are known later than that."""
+    """The longest delay that is not a typing error, in whole hours or days, and how many rows have a longer one."""
 
     text: str
     exceeded: int = 0
 
 
 def delay_of(profile: Profile, decided: Decided) -> Delay:
-    """As the use case says, or as the rows do."""
+    """The delay that the answers give, or else the delay of the rows."""
     if decided.known_after:
         return Delay(_text(decided.known_after / timedelta(hours=1)))
     asked, known = (profile.values(name).to_numpy() for name in (decided.time, decided.known_at))

@@ -1,4 +1,4 @@
-"""How much of a label a column explains by itself: what a baseline may group by, and what looks like a leak."""
+"""How much of a label a single column explains, to choose the baseline's groups and to find columns that look like a leak."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def codes(*columns: npt.NDArray[Any]) -> Codes:
 
 
 def explained(split: Codes, label: Floats) -> float:
-    """The share of the label's variance between groups, less what chance would give, 0 to 1."""
+    """The share of the label's variance between groups, minus the share that chance would give, 0 to 1."""
     return groups.spread(codes(split), label).explained
 
 
 def edges(values: Floats) -> list[float]:
-    """Where a number is cut into five bands of about as many rows, to three digits."""
+    """The values that cut a number into five bands with about equally many rows, to three digits."""
     cuts = np.nanquantile(values, BANDS)
     return sorted({float(f"{cut:.3g}") for cut in cuts})
 
 
 def correlation(values: Floats, label: Floats) -> float:
-    """The absolute correlation of ranks where both are there."""
+    """The absolute rank correlation of the rows that have both values."""
     there = ~np.isnan(values) & ~np.isnan(label)
     ranks = [pd.Series(each[there]).rank() for each in (values, label)]
     found = ranks[0].corr(ranks[1]) if there.sum() > 1 and all(rank.nunique() > 1 for rank in ranks) else 0.0

@@ -1,4 +1,4 @@
-"""Python as the house's formatter would have it: literals, lines that are too long, imports."""
+"""Python text as ruff would format it: literals, long lines, imports."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ HOUSE = (
 
 
 def quoted(text: str) -> str:
-    """A string literal with the quotes that the formatter would choose."""
+    """A string literal with the quotes that ruff would choose."""
     literal = json.dumps(text, ensure_ascii=False)
     return repr(text) if '"' in text and "'" not in text else literal
 
 
 def wrapped(opening: str, items: Iterable[str], closing: str, indent: int = 0, lone: str = "") -> str:
-    """On one line where that fits, else one item a line. A tuple's only item is followed by a comma, `lone`."""
+    """All on one line if it fits, else one item a line. `lone` is the comma that follows the only item of a tuple."""
     parts, margin = list(items), " " * indent
     line = f"{margin}{opening}{', '.join(parts)}{lone if len(parts) == 1 else ''}{closing}"
     if len(line) <= WIDTH:
@@ -36,7 +36,7 @@ def wrapped(opening: str, items: Iterable[str], closing: str, indent: int = 0, l
 
 
 def folded(opening: str, items: Iterable[str], closing: str, indent: int = 0) -> str:
-    """As `wrapped`, but all items on one line of their own where that is enough."""
+    """As `wrapped`, but all items share one indented line if they fit on it."""
     parts, margin = list(items), " " * indent
     within = f"{margin}    {', '.join(parts)}"
     line = wrapped(opening, parts, closing, indent)
@@ -44,7 +44,7 @@ def folded(opening: str, items: Iterable[str], closing: str, indent: int = 0) ->
 
 
 def spaced(opening: str, given: Iterable[str], closing: str, indent: int = 0) -> str:
-    """A string of names with spaces between, over several lines where one is too short."""
+    """A string of names separated by spaces, over several lines if one line is too short."""
     text, margin = " ".join(given), " " * indent
     line = f'{margin}{opening}"{text}"{closing}'
     if len(line) <= WIDTH:
@@ -55,19 +55,19 @@ def spaced(opening: str, given: Iterable[str], closing: str, indent: int = 0) ->
 
 
 def names(columns: Iterable[str]) -> str:
-    """A tuple of strings."""
+    """The text of a tuple of strings."""
     given = [quoted(column) for column in columns]
     return f"({', '.join(given)}{',' if len(given) == 1 else ''})"
 
 
 def module_text(summary: str, body: str, own: str = "") -> str:
-    """A module with the imports that its body uses; `own` is a line that imports from its package."""
+    """The text of a module with the imports that its body uses. `own` is a line that imports from its package."""
     gap = "\n" * (3 if body.startswith(("class ", "def ")) else 2)
     return f'"""{summary}"""\n\nfrom __future__ import annotations\n\n{_imports(body, own)}{gap}{body}\n'
 
 
 def _imports(body: str, own: str) -> str:
-    """What the body uses: of the standard library, of others, of the house; and the line that imports its own."""
+    """The imports that the body uses: standard library, other libraries, Ratchet, and the line `own`."""
     groups = (STANDARD, OTHERS, PYDANTIC, HOUSE)
     standard, others, pydantic, house = ([_import(line, body) for line in group] for group in groups)
     blocks = ("\n".join(filter(None, block)) for block in (standard, [*others, *pydantic], [*house, own]))
@@ -82,6 +82,6 @@ def _import(line: str, body: str) -> str:
 
 
 def _is_used(name: str, body: str) -> bool:
-    """Called, indexed or asked for an attribute; names that begin with a capital are no column's."""
+    """Whether the body calls or indexes the name, or takes an attribute of it. A capitalized name is never a column."""
     follows = r"(?![\w\"'])" if name[:2].isupper() or name[:2].istitle() else r"(?=[\[(.])"
     return re.search(rf"(?<![\w.\"']){name}{follows}", body) is not None

@@ -1,4 +1,4 @@
-"""The section of params.yaml for a new use case: every setting written out, sized by the rows that there are."""
+"""The section of params.yaml for a new use case: every setting is written out, with sizes that fit the number of rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ USE_CASES = "use_cases"
 
 
 def section(plan: Plan, source: str) -> dict[str, Any]:
-    """Settings of the use case as they stand in params.yaml, which reads `source`."""
+    """The settings of the use case as params.yaml holds them. `source` is the path of the data."""
     chosen = plan.chosen
     settings = Settings(
         use_case=plan.name,
@@ -41,7 +41,7 @@ def section(plan: Plan, source: str) -> dict[str, Any]:
 
 
 def _coverage(labelled: float) -> float:
-    """The default, or a little less than the file has labels for, in hundredths."""
+    """The default, or a little less than the share of rows that have a label, rounded down to hundredths."""
     return max(0.01, min(0.95, math.floor(labelled * 95) / 100))
 
 
@@ -63,11 +63,11 @@ def _lightgbm(rows: int) -> dict[str, Any]:
 
 
 _SIZES = ((5_000, (7, 20)), (20_000, (15, 20)), (10**12, (31, 50)))
-"""Fewer rows than this → leaves of a tree, and the least rows in one."""
+"""For fewer rows than this → the most leaves of a tree, and the fewest rows in a leaf."""
 
 
 def added(params: Path, plan: Plan, source: str) -> str:
-    """The text of params.yaml with the use case in it and selected; its comments stay. Raises SettingsError."""
+    """The text of params.yaml with the use case added and selected. Its comments are kept. Raises SettingsError."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 120
@@ -96,7 +96,7 @@ def _load(yaml: YAML, params: Path) -> Any:
         raise SettingsError("is not there", subject=str(params), remedy=remedy) from error
     except YAMLError as error:
         problem = f"is not YAML ({' '.join(str(error).split())})"
-        raise SettingsError(problem, subject=str(params), remedy="Fix the line it names") from error
+        raise SettingsError(problem, subject=str(params), remedy="Fix the line that the error names") from error
     if not isinstance(content, dict) or not isinstance(content.get(USE_CASES), dict):
         raise SettingsError(
             f"has no {USE_CASES}", subject=str(params), remedy=f"Add a line `{USE_CASES}:` with a section"

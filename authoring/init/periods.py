@@ -1,4 +1,4 @@
-"""Which local days train, stop early, judge and are scored fresh: by when rows happened and when their labels were known."""
+"""Choose the local days for training, early stopping, holdout and fresh scoring, by the times of rows and of their labels."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ Days = npt.NDArray[Any]
 """datetime64[D]."""
 DAY = np.timedelta64(1, "D")
 FRESH, HOLDOUT, STOPPING = 0.95, 0.83, 0.88
-"""Each period begins at this quantile of the rows before it that may be used: 70% train, 9% stop early, 16% judge."""
+"""Each period begins at this quantile of the usable rows: 70% for training, 9% for early stopping, 16% for the holdout."""
 WEEK, LONG = np.timedelta64(7, "D"), np.timedelta64(70, "D")
-"""Where there are so many days, a whole week of them is fresh."""
+"""If the file spans more than LONG, at least a whole WEEK is fresh."""
 LEAST = 50
-"""Rows without which a period shows nothing."""
+"""The fewest rows that a period needs."""
 RAREST = 0.01
-"""The share of rows, at either end of the time that a file spans, whose times may be typing errors."""
+"""The share of rows, at each end of the time that a file spans, whose times may be typing errors."""
 SNAPSHOT_DAYS = 100
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The five days of `periods`, and how many rows each has: with labels known in time, but for `holdout_requests` and
-    `fresh_rows`, which count those without a label, too."""
+    """The five days of `periods`, and how many rows each period has.
+
+    Rows count if their label was known in time. `holdout_requests` and `fresh_rows` also count rows without a label.
+    """
 
     start: date
     early_stopping: date
@@ -48,11 +50,11 @@ class Chosen:
 
 
 def from_times(asked: Days, known: Days, warm_up: timedelta, subject: str) -> Chosen:
-    """From the local days on which rows were asked for and their labels known, NaT where they are not. Raises SettingsError.
+    """Choose from the local days of the requests and the days when their labels were known (NaT if unknown).
 
-    The newest request is the last of the fresh ones, whether its label is known or not. Training begins after `warm_up`, when
-    there is history to learn from. Days far from nearly all others are left out: a typing error is no reason for a period of
-    decades.
+    The fresh period ends with the newest request, even if its label is not known. Training begins after `warm_up`, when there
+    is history to learn from. Days far from nearly all others are ignored: a typing error must not make a period of decades.
+    Raises SettingsError if there are too few rows.
     """
     inside = ~np.isnat(asked) & ~is_far(asked)
     requests, is_labelled = asked[inside], inside & ~np.isnat(known)
@@ -85,7 +87,7 @@ def from_times(asked: Days, known: Days, warm_up: timedelta, subject: str) -> Ch
 
 
 def from_snapshot(snapshot: date, rows: int, subject: str) -> Chosen:
-    """A hundred days up to a snapshot, over which rows are scattered evenly. Raises SettingsError."""
+    """A hundred days up to the snapshot, over which the rows are spread evenly. Raises SettingsError."""
     if rows < 10 * LEAST:
         raise _too_few(subject, f"has only {rows} rows with a label")
     start, end = snapshot - timedelta(days=SNAPSHOT_DAYS - 1), snapshot + timedelta(days=1)
@@ -95,7 +97,7 @@ def from_snapshot(snapshot: date, rows: int, subject: str) -> Chosen:
 
 
 def is_far(days: Days) -> npt.NDArray[np.bool_]:
-    """Which days, or instants, lie farther from nearly all others than half of the time that these span."""
+    """Which days or timestamps are far from nearly all others: farther than half of the time that these others span."""
     there = days[~np.isnat(days)]
     if not len(there):
         return np.zeros(len(days), bool)

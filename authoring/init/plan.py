@@ -1,4 +1,4 @@
-"""What follows from a file and from what was decided: request, inputs, windows, baseline, slices, block and periods."""
+"""Plan a use case from a file and the decisions about it: request, inputs, windows, baseline, slices, block and periods."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from ratchet.core.clock import Instants, local_time
 from ratchet.core.errors import SourceError
 
 TIMES = ("hour", "weekday")
-"""What `ratchet.core.clock.calendar` gives."""
+"""The columns that `ratchet.core.clock.calendar` returns."""
 WINDOWS = (("1d", "7d"), ("7d", "28d"), ("28d", "84d"), ("91d", "364d"))
 SLICES = 8
 
 
 Timestamps = tuple[Instants, Instants]
-"""The local times at which each row was asked for, and its label known."""
+"""The local times of each row's request, and of when its label was known."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that the text of a use case says.
+    """Everything that the text of a use case needs.
 
-    `labelled` is the share of rows with a label, of the file or of the holdout, whichever is less. `fields` are the columns of
-    a request beside its time, `kept` the others of the table. `bands` cut a number for the baseline to group by. `scale` makes
-    whole numbers of labels, whose sums are exact. `notes` are for the person.
+    `labelled` is the share of rows with a label in the file or in the holdout, whichever is less. `fields` are the columns of a
+    request except its time, `kept` the other columns of the table. `bands` cut a number into groups for the baseline. `scale`
+    turns labels into whole numbers, whose sums are exact. `notes` are for the person.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Plan:
 
 
 def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -> Plan:
-    """Raises SettingsError where there are too few rows, and SourceError where a value is impossible in too many."""
+    """Plan a use case. Raises SettingsError if there are too few rows, SourceError if too many values are impossible."""
     label = label_values(profile, decided)
     fields, not_inputs = request_columns(profile, decided)
     kept = _kept(profile, decided, fields)
@@ -101,14 +101,14 @@ def plan(name: str, profile: Profile, decided: Decided, snapshot: date | None) -
 
 
 def _check_possible(profile: Profile, columns: tuple[Column, ...]) -> None:
-    """A few impossible values are dirt, whose rows are quarantined; more than that stand for something."""
+    """Raise SourceError for many impossible values, which must have a meaning. Rows with a few of them are quarantined."""
     found = [column for column in columns if column.impossible > REPEATED * profile.rows]
     if found:
         counts = " and ".join(f"{column.name} is {column.why_impossible} in {column.impossible:,}" for column in found)
         raise SourceError(
             f"{counts} of {profile.rows:,} rows",
             subject=profile.subject,
-            remedy="Leave such cells empty, or write the value that they stand for",
+            remedy="Leave such cells empty, or write the value that they mean",
         )
 
 
@@ -130,7 +130,7 @@ def _asked_and_known(profile: Profile, decided: Decided) -> Timestamps:
 
 
 def _windows(asked: Instants) -> tuple[str, str]:
-    """The longest for which the file has ten times the days."""
+    """The longest pair of windows for which the file spans ten times as many days."""
     near = asked[~np.isnat(asked) & ~periods.is_far(asked)]
     days = float((near.max() - near.min()) / periods.DAY)
     return next((each for each in reversed(WINDOWS) if int(each[1][:-1]) <= days / 10), WINDOWS[0])
@@ -148,7 +148,7 @@ def _chosen(
 
 
 def request_columns(profile: Profile, decided: Decided) -> tuple[tuple[Column, ...], tuple[str, ...]]:
-    """What a caller knows, and what of it is no input: names that are too many to learn from."""
+    """The columns that a caller knows, and those of them that are no inputs: names with too many values to learn from."""
     key = decided.key if len(decided.key) == 1 else ()
     looked_up = {*decided.entities, *filter(None, [decided.scattered_by])}
     apart = {decided.label.name, decided.time, decided.known_at, *decided.late, *key} - looked_up
@@ -171,14 +171,14 @@ def _is_too_varied(profile: Profile, column: Column) -> bool:
 
 
 def _kept(profile: Profile, decided: Decided, fields: tuple[Column, ...]) -> tuple[Column, ...]:
-    """The columns of the table that no request has, in the file's order."""
+    """The columns of the table that are not in a request, in the file's order."""
     wanted = {decided.label.name, decided.known_at, *decided.key}
     asked = {decided.time, *(column.name for column in fields)}
     return tuple(column for column in profile.columns if column.name in wanted - asked)
 
 
 def _calendar(fields: tuple[Column, ...], asked: Instants | None) -> Iterator[str]:
-    """Which of TIMES a timestamp tells, unless the file has columns of these names."""
+    """Which of TIMES can be computed from a timestamp and are not columns of the file already."""
     if asked is None:
         return
     names = {column.name for column in fields}
@@ -191,7 +191,7 @@ def _calendar(fields: tuple[Column, ...], asked: Instants | None) -> Iterator[st
 
 
 def _slices(profile: Profile, fields: tuple[Column, ...], chosen: Chosen) -> tuple[str, ...]:
-    """The column of fewest values of which each has enough rows in the holdout to be judged apart."""
+    """The column with the fewest values, if each of its values has enough rows in the holdout to be evaluated separately."""
     share = chosen.holdout_rows / profile.rows
     enough = [
         column
@@ -207,14 +207,14 @@ def least_slice(chosen: Chosen) -> int:
 
 
 def _block(decided: Decided, chosen: Chosen) -> str:
-    """Days where the holdout has enough of them, else whom rows are about: rows of one block are alike."""
+    """`day` if the holdout has enough days, else the first entity: rows of one block resemble each other."""
     if decided.scattered_by:
         return decided.scattered_by
     return "day" if chosen.holdout_days >= 7 or not decided.entities else decided.entities[0]
 
 
 def _scale(label: Floats) -> int:
-    """The power of ten by which labels become whole numbers of at least a thousand to their standard deviation."""
+    """The power of ten by which labels are multiplied: it makes their standard deviation at least a thousand."""
     known = label[~np.isnan(label)]
     if bool((known == np.round(known)).all()):
         return 1

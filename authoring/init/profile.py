@@ -1,4 +1,4 @@
-"""What a CSV file says by itself: the kind of each column, what could be a key, a time, an entity or a label."""
+"""What a CSV file says by itself: the kind of each column, and which columns could be key, time, entity or label."""
 
 from __future__ import annotations
 
@@ -33,21 +33,23 @@ TYPES = {
     "empty": pa.string(),
 }
 FEW = 12
-"""Whole numbers of at most so many different values are codes rather than amounts."""
+"""Whole numbers with at most this many different values are codes, not amounts."""
 _CODE = r"^0\d"
 _TOO_LONG = r"^[+-]?\d{16,}$"
-"""Columns are float64 on their way to a lookup or a model, which holds every whole number of up to fifteen digits."""
+"""Lookups and models use float64, which represents every integer of up to fifteen digits exactly."""
 _LISTED = 20
 REPEATED = 0.05
-"""A larger share of rows than this without a key of their own means that the key is another one."""
+"""If more than this share of rows repeat a key or have none, the key must be a different one."""
 LONGEST_NAME = 60
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: `filled` rows have a value, `distinct` different ones; `counts` are those of at most twenty values.
+    """One column: `filled` rows have a value, with `distinct` different values. `counts` gives the rows of each value, if there
+    are at most twenty values.
 
-    `least` and `most` are of its finite numbers; `impossible` counts infinite ones, and times that no later step can take.
+    `least` and `most` are the smallest and largest finite number. `impossible` counts infinite numbers, and times that later
+    steps cannot use.
     """
 
     name: str
@@ -62,7 +64,7 @@ class Column:
 
     @property
     def why_impossible(self) -> str:
-        """What an impossible value of it is."""
+        """Why a value of this column is impossible."""
         return f"not between {FIRST:%Y} and {END:%Y}" if self.kind == "time" else "infinite"
 
     @property
@@ -75,12 +77,12 @@ class Column:
 
     @property
     def is_binary(self) -> bool:
-        """Two values, of which it is plain which one means yes."""
+        """Whether it has two values, and it is clear which of them means yes."""
         return self.distinct == 2 and self.yes is not None
 
     @property
     def yes(self) -> str | None:
-        """The value that means yes."""
+        """The value that means yes, or None if that is not clear."""
         words = {value.lower(): value for value in self.counts}
         pairs = ({"0", "1"}, {"0.0", "1.0"}, {"no", "yes"}, {"n", "y"}, {"false", "true"}, {"f", "t"})
         return next((words[max(pair)] for pair in pairs if set(words) == pair), None)
@@ -88,7 +90,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Profile:
-    """A file that was looked at: `text` has its columns under the names that code will use."""
+    """The content of a file. `text` has its columns under the names that the code will use."""
 
     subject: str
     text: pa.Table
@@ -102,13 +104,13 @@ class Profile:
         return next(column for column in self.columns if column.name == name)
 
     def values(self, name: str, timezone: str = "UTC") -> pa.ChunkedArray:
-        """A column's values, null for times that no later step can take."""
+        """A column's values. Times that later steps cannot use are null."""
         kind = self.column(name).kind
         values = parse(self.text[name], TYPES[kind], timezone)
         return pc.if_else(impossible(values), None, values) if kind == "time" else values
 
     def given(self, name: str) -> pa.ChunkedArray:
-        """A column's text, null where it says that nothing is known."""
+        """A column's text. Markers for a missing value are null."""
         return _given(self.text[name], self.column(name).kind)
 
     def numbers(self, name: str) -> npt.NDArray[np.float64]:
@@ -122,7 +124,7 @@ class Profile:
 
     @property
     def labels(self) -> list[Column]:
-        """What could be predicted: a number, or which of two values."""
+        """The columns that could be predicted: numbers, and columns with two values."""
         unique = {*self.unique}
         return [
             column
@@ -132,14 +134,14 @@ class Profile:
 
     @cached_property
     def unique(self) -> list[str]:
-        """Columns that by themselves tell the rows apart; those that are called an id first."""
+        """Columns with a different value in each row; those with `id` in their name come first."""
         whole = [column for column in self.columns if column.kind in ("whole", "text") and column.distinct == self.rows]
         return [column.name for column in sorted(whole, key=lambda column: "id" not in column.name.split("_"))]
 
     def keys(self, must: Sequence[str] = ()) -> tuple[str, ...]:
-        """The fewest columns that tell the rows apart: one, or up to three with those that `must` be among them.
+        """The fewest columns whose values identify a row: one column, or up to two more than those in `must`.
 
-        Else the one that all but a few rows have for themselves, or ().
+        If there are none: one column whose values are unique in nearly all rows, or ().
         """
         if self.unique:
             return (self.unique[0],)
@@ -150,13 +152,13 @@ class Profile:
         return next((key for key in tried if not self.repeated(key)), nearly[0] if nearly else ())
 
     def repeated(self, key: Sequence[str]) -> int:
-        """How many rows have a key that a row before has, or none."""
+        """How many rows have no key, or the key of an earlier row."""
         groups = self.text.select(list(key)).drop_null().group_by(list(key)).aggregate([])
         return self.rows - int(groups.num_rows)
 
 
 def profile_columns(text: pa.Table, path: Path) -> Profile:
-    """The profile of a file's text. Raises SourceError for headers that no name can be made of."""
+    """The profile of a file's text. Raises SourceError for a header that cannot be turned into a name."""
     named = {header: identifier(header) for header in text.column_names if header}
     _check_names(text.column_names, named, path)
     renamed = text.select(list(named)).rename_columns(list(named.values()))
@@ -209,7 +211,7 @@ def _given(text: pa.ChunkedArray, kind: ColumnKind) -> pa.ChunkedArray:
 
 
 def _kind(given: pa.ChunkedArray) -> ColumnKind:
-    """Codes with leading zeros, and numbers too long to be exact, are text."""
+    """The kind of a column. Codes with leading zeros, and integers too long for float64, are text."""
     if given.null_count == len(given):
         return "empty"
     is_code = any(pc.any(pc.match_substring_regex(given, pattern)).as_py() for pattern in (_CODE, _TOO_LONG))
@@ -218,7 +220,7 @@ def _kind(given: pa.ChunkedArray) -> ColumnKind:
 
 
 def _range(given: pa.ChunkedArray, kind: ColumnKind) -> tuple[float | None, float | None, int]:
-    """The least and the greatest finite number, and how many values are impossible."""
+    """The smallest and the largest finite number, and how many values are impossible."""
     if kind not in ("whole", "number", "time"):
         return None, None, 0
     values = parse(given, TYPES[kind], "UTC")
@@ -230,7 +232,7 @@ def _range(given: pa.ChunkedArray, kind: ColumnKind) -> tuple[float | None, floa
 
 
 def misfit(profile: Profile, column: Column, kind: ColumnKind) -> str:
-    """The first value of a column that is not of that kind, and where it stands."""
+    """The first value of a column that is not of that kind, with its row."""
     if column.kind == "empty":
         return "nothing"
     text = profile.text[column.name]
@@ -246,7 +248,7 @@ def is_nearly(profile: Profile, column: Column, kind: ColumnKind) -> bool:
 
 
 def named(profile: Profile, text: str, field: str) -> Column:
-    """The column of that header or name."""
+    """The column with that header or name. Raises UnansweredError about `field` if there is none."""
     found = [column for column in profile.columns if text in (column.header, column.name)]
     if not found:
         names = [column.name for column in profile.columns]

@@ -1,4 +1,4 @@
-"""What a file leaves open, decided by answers: label, time, when the label is known, key, entities."""
+"""Decide what a file does not say, with a person's answers: label, time, when the label is known, key, entities."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Decided:
-    """Names of columns, all of which exist; `time` is AS_OF and `known_after` a second where rows have no time.
+    """The decisions. All named columns exist, except AS_OF and KNOWN_AT, which the loader adds.
 
-    `positive` is the value of a label that is not 0 or 1 itself. Where `known_after` is set, `known_at` is KNOWN_AT.
+    If rows have no time, `time` is AS_OF and `known_after` is a second. If `known_after` is set, `known_at` is KNOWN_AT.
+    `positive` is the label's value that means yes, if the label is not 0 or 1 itself.
     """
 
     label: Column
@@ -38,7 +39,7 @@ class Decided:
 
 
 def decide(profile: Profile, answers: Answers) -> Decided:
-    """Raises UnansweredError for the first thing that is open, or that an answer got wrong."""
+    """Decide everything. Raises UnansweredError for the first question that has no answer, or a wrong one."""
     label, positive = _label(profile, answers)
     task = _task(profile, label, positive, answers)
     late = tuple(named(profile, name, "late").name for name in answers.late)
@@ -57,7 +58,7 @@ def decide(profile: Profile, answers: Answers) -> Decided:
 
 
 def _label(profile: Profile, answers: Answers) -> tuple[Column, str | None]:
-    """The label's column, and the value that means yes where it is not the number 1."""
+    """The label's column, and the value that means yes if that is not the number 1."""
     if not answers.label:
         among = [_described(column) for column in profile.labels]
         problem = "nothing says which column is to be predicted" if among else "no column is a number or has two values"
@@ -80,7 +81,7 @@ def _label(profile: Profile, answers: Answers) -> tuple[Column, str | None]:
 
 
 def _split(profile: Profile, text: str) -> tuple[str, str | None]:
-    """COLUMN, or COLUMN and VALUE, of which either may have a `=` in it."""
+    """Split COLUMN or COLUMN=VALUE. Both may contain a `=`."""
     names = {name for column in profile.columns for name in (column.header, column.name)}
     places = [place for place, letter in enumerate(text) if letter == "="]
     splits = [(text, None), *((text[:place], text[place + 1 :]) for place in places)]
@@ -93,8 +94,8 @@ def _described(column: Column) -> str:
 
 def _task(profile: Profile, label: Column, positive: str | None, answers: Answers) -> Task:
     is_binary = label.is_binary or positive is not None
-    wished = answers.task or ("binary" if is_binary else "regression")
-    if wished == "binary" and not is_binary:
+    task = answers.task or ("binary" if is_binary else "regression")
+    if task == "binary" and not is_binary:
         raise UnansweredError(
             f"{label.name} has {label.distinct} values, and a yes or no is to be predicted",
             subject=profile.subject,
@@ -102,7 +103,7 @@ def _task(profile: Profile, label: Column, positive: str | None, answers: Answer
             form="COLUMN=VALUE, with the value that means yes",
             among=[f"{label.name}={value}" for value in label.counts],
         )
-    if wished == "regression" and (positive is not None or not label.is_number):
+    if task == "regression" and (positive is not None or not label.is_number):
         if label.is_number:
             problem = f"whether {label.name} is {positive} is a yes or no, and a number is to be predicted"
         else:
@@ -119,7 +120,7 @@ def _task(profile: Profile, label: Column, positive: str | None, answers: Answer
         raise UnansweredError(
             problem, subject=profile.subject, field="label", form="COLUMN of finite numbers, or leave such cells empty"
         )
-    return wished
+    return task
 
 
 def _key(profile: Profile, answers: Answers, time: str | None) -> tuple[str, ...]:
@@ -142,7 +143,7 @@ def _key(profile: Profile, answers: Answers, time: str | None) -> tuple[str, ...
 
 
 def _entities(profile: Profile, answers: Answers, taken: set[str]) -> tuple[str, ...]:
-    """What rows are about, again and again: text or whole numbers that repeat."""
+    """The columns that say what a row is about, whose values repeat: text or whole numbers."""
     among = [column.name for column in profile.columns if column.name not in taken and _repeats(profile, column)]
     if answers.entity == (NONE,):
         return ()

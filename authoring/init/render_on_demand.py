@@ -1,4 +1,4 @@
-"""The text of the module that makes columns of a request and its features."""
+"""The text of the module that computes columns from a request and its features."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from authoring.init.formatting import module_text, quoted, wrapped
 from authoring.init.plan import TIMES, Plan
 
-SUMMARY = "Columns made of a request and its features. It may import few modules: a change of one asks for a new model."
+SUMMARY = "Columns computed from a request and its features. Import little here: a changed import requires a new model."
 CALENDAR = 'calendar(columns["event_timestamp"], TIMEZONE)'
 
 
 def on_demand_text(plan: Plan) -> str:
-    """`use_cases/NAME/on_demand.py`; empty where nothing follows from a request but what it says."""
+    """The text of `use_cases/NAME/on_demand.py`; empty if no column is computed from a request."""
     if not (plan.calendar or plan.bands):
         return ""
     constant = timezone_text(plan) if plan.calendar else ""
@@ -21,7 +21,7 @@ def on_demand_text(plan: Plan) -> str:
 
 
 def on_demand_import(plan: Plan) -> str:
-    """The line by which the use case has the function, with the time zone where that one has it; empty where there is none."""
+    """The line that imports the function, and the time zone if it is defined there; empty if there is no such module."""
     given = [*(["TIMEZONE"] if plan.calendar else []), *(["on_demand"] if plan.calendar or plan.bands else [])]
     return f"from use_cases.{plan.name}.on_demand import {', '.join(given)}" if given else ""
 
@@ -32,7 +32,7 @@ def timezone_text(plan: Plan) -> str:
 
 def _function(plan: Plan) -> Iterator[str]:
     yield "def on_demand(columns: Columns) -> Columns:"
-    yield '    """What follows from a request and its features, by one function in training and online."""'
+    yield '    """Compute columns from a request and its features. Training and the online service call the same function."""'
     entries = list(_calendar(plan))
     if plan.bands:
         name, edges = plan.bands
@@ -43,7 +43,7 @@ def _function(plan: Plan) -> Iterator[str]:
 
 
 def _calendar(plan: Plan) -> Iterator[str]:
-    """All that `calendar` gives, or what no column of the file has the name of."""
+    """All columns of `calendar`, or only those whose names are not columns of the file."""
     if len(plan.calendar) == len(TIMES):
         yield f"**{CALENDAR}"
     else:

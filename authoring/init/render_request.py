@@ -1,4 +1,4 @@
-"""The text of a request model: a line for each field, or many fields to a line where there are too many for that."""
+"""The text of a request model: one line for each field, or several fields on a line if there are many."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SORTS = {
     "whole": ("integers", "counts"),
     "number": ("numbers", "amounts"),
 }
-"""Kind of a column → what request_of calls it, and what it is called where it is never negative."""
+"""Kind of a column → the argument of request_of for such columns, and the argument for those that are never negative."""
 
 
 def request_text(plan: Plan) -> str:
@@ -25,7 +25,7 @@ def request_text(plan: Plan) -> str:
 
 
 def dense_request_text(plan: Plan) -> str:
-    """The same fields by type, many to a line."""
+    """The same fields by type, several on a line."""
     fields: dict[str, list[str]] = {}
     for column in plan.fields:
         plain, bounded = SORTS[column.kind]
@@ -42,7 +42,7 @@ def _argument(sort: str, given: list[str]) -> str:
 
 
 def _field(column: Column, plan: Plan) -> str:
-    """A field with its bound; one that the file leaves empty may be left out."""
+    """A field with its bound. A column that is empty in some rows is an optional field."""
     is_optional = column.filled < plan.rows
     bounds = ["ge=0"] if column.least is not None and column.least >= 0 else []
     kind = f"{TYPES[column.kind]}{' | None' if is_optional else ''}"

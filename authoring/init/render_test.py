@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TEXT = '''"""The use case {name}: what it declares holds together, and in its data nothing is amiss."""
+TEXT = '''"""Tests of the use case {name}: its declaration compiles, and `ratchet check` finds no problem."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_declaration_compiles() -> None:
-    """Every view is one of the feature service, and every input keeps its place."""
+    """The feature service has every view and every input, in the declared order."""
     spec = service_spec(use_case)
     assert [view.name for view in use_case.views] == list(spec.views)
     assert list(use_case.inputs.items()) == list(spec.inputs.items())
 
 
 def test_nothing_is_amiss() -> None:
-    """`ratchet check` finds no mistake in the declaration, nor in a sample of the data: no key twice, no leak."""
+    """`ratchet check` finds no mistake in the declaration, and no repeated key or leak in a sample of the data."""
     run = Run.load(ROOT, "{name}")
     if not (ROOT / run.settings.source.path).exists():
-        pytest.skip("needs the data that params.yaml names")
+        pytest.skip("the data file that params.yaml names does not exist")
     assert [] == check(run)
 '''
 
 
 def text_of_test(name: str) -> str:
-    """`tests/use_cases/test_NAME.py`."""
+    """The text of `tests/use_cases/test_NAME.py`."""
     return TEXT.format(name=name)

@@ -1,4 +1,4 @@
-"""The text of a use case, as the house's formatter would have it."""
+"""The text of a use case, formatted as ruff would format it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ARROW = {
 
 
 def use_case_text(plan: Plan) -> str:
-    """`use_cases/NAME/__init__.py`: with a line for each field of the request, unless these are too many."""
+    """The text of `use_cases/NAME/__init__.py`, with one line for each field of the request unless there are too many."""
     constants, tables = [] if plan.calendar else [timezone_text(plan)], _tables(plan)
     text = _text(plan, [*constants, request_text(plan), tables])
     if len(text.splitlines()) < MOST_LINES:
@@ -35,23 +35,23 @@ def use_case_text(plan: Plan) -> str:
 
 def _text(plan: Plan, declared: Sequence[str]) -> str:
     body = "\n\n\n".join([*declared, _use_case(plan)])
-    summary = f"Predict {plan.decided.label.name}. Begun by `ratchet init`; all of it is yours to change."
+    summary = f"Predict {plan.decided.label.name}. Written by `ratchet init`: change whatever you like."
     return module_text(summary, body, on_demand_import(plan))
 
 
 def _rules(plan: Plan) -> str:
-    """The keyword of the table, or nothing."""
+    """The `rules=` argument of the table, or nothing if there are no rules."""
     rules = [_rule(*expectation) for expectation in _expectations(plan)]
     return wrapped("rules={", rules, "},", 4) if rules else ""
 
 
 def _rule(reason: str, expectation: str, given: list[str]) -> str:
-    """An entry of a dictionary; its arguments have a line of their own where it would be too long."""
+    """An entry of a dictionary. Its arguments have their own line if the entry would be too long."""
     return folded(f"{quoted(reason)}: expect(", [quoted(expectation), *given], "),", 8).strip().removesuffix(",")
 
 
 def _expectations(plan: Plan) -> Iterator[tuple[str, str, list[str]]]:
-    """Reason, expectation and its arguments: of the label, of the timestamp when it is known, and of whom it is about."""
+    """Reason, expectation and arguments of each rule: for the label, for when it is known, and for the entities."""
     decided, label = plan.decided, plan.decided.label
     about = [f"column={quoted(label.name)}"]
     if decided.task == "binary" and label.is_binary and label.kind != "boolean":
@@ -71,7 +71,7 @@ def _expectations(plan: Plan) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def _bounds(label: Column) -> tuple[str, str]:
-    """Ten times as far as the file goes, to a power of ten; never below zero where the file is not."""
+    """Bounds: a power of ten, at least ten times the largest absolute value. The lower one is 0 if no value is negative."""
     least, most = label.least or 0.0, label.most or 0.0
     farthest = 10 ** (1 + math.ceil(math.log10(max(abs(least), abs(most), 1))))
     return ("0" if least >= 0 else f"-{farthest}"), str(farthest)
@@ -108,7 +108,7 @@ def _view_name(entity: str) -> str:
 
 
 def label_of(decided: Decided) -> str:
-    """The expression of the label as 0 or 1, or a number."""
+    """The expression that computes the label: 0 or 1, or a number."""
     column, value = f"_[{quoted(decided.label.name)}]", decided.positive
     if value is None:
         return column
@@ -155,7 +155,7 @@ def _source(plan: Plan) -> str:
 
 
 def _span(delay: timedelta) -> str:
-    """Text of a timedelta, in the largest unit that it is a whole number of."""
+    """The text of a timedelta, in the largest unit in which it is a whole number."""
     units = {"days": 86_400, "hours": 3600, "minutes": 60, "seconds": 1}
     seconds = round(delay.total_seconds())
     unit = next(name for name, size in units.items() if seconds % size == 0)
@@ -163,7 +163,7 @@ def _span(delay: timedelta) -> str:
 
 
 def _kinds(plan: Plan) -> Iterator[str]:
-    """The request's fields; codes that are too many for a line by their names alone."""
+    """The request's fields as inputs. Categories that do not fit on one line are a list of names."""
     codes = [column.name for column in plan.fields if column.kind == "whole" and column.is_category]
     coded = [name for name in codes if name not in plan.not_inputs]
     nothing = [f"{name}=None" for name in plan.not_inputs]
@@ -176,7 +176,7 @@ def _kinds(plan: Plan) -> Iterator[str]:
 
 
 def _inputs(plan: Plan) -> Iterator[str]:
-    """The request's fields, the calendar, bands, and what the entities' outcomes were."""
+    """The inputs: the request's fields, calendar, bands, and the past outcomes of the entities."""
     yield from _kinds(plan)
     derived = [*plan.calendar, *([f"{plan.bands[0]}_band"] if plan.bands else [])]
     if derived:

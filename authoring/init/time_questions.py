@@ -1,4 +1,4 @@
-"""Which columns are timestamps: when a prediction would have been asked for, when its label was known, and on whose clocks."""
+"""Decide which columns say when a prediction is made and when its label is known, and in which time zone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ratchet.sources.csv import KNOWN_AT
 
 
 def time_of(profile: Profile, answers: Answers) -> str:
-    """The column that says when a prediction would have been asked for."""
+    """The column that says when a prediction would have been requested."""
     if answers.time:
         return _instant(profile, answers.time, "time")
     known = _instant(profile, answers.known_at, "known_at") if answers.known_at else ""
@@ -51,14 +51,14 @@ def _instant(profile: Profile, text: str, field: str) -> str:
 
 
 def _check_cells(profile: Profile, known_at: str) -> None:
-    """Raises SourceError for a column of which a few cells alone are no times."""
+    """Raises SourceError for a column of times in which a few cells are not times."""
     for column in profile.columns:
         if column.name != known_at and column.kind != "time" and is_nearly(profile, column, "time"):
             raise _bad_cell(profile, column)
 
 
 def _bad_cell(profile: Profile, column: Column) -> SourceError:
-    remedy = "Fix that cell and any other like it in the file, or leave it empty"
+    remedy = "Fix that cell and similar ones in the file, or leave them empty"
     return SourceError(_no_times(profile, column), subject=profile.subject, remedy=remedy)
 
 
@@ -68,7 +68,7 @@ def _no_times(profile: Profile, column: Column) -> str:
 
 
 def known_of(profile: Profile, answers: Answers, time: str) -> tuple[str, timedelta | None]:
-    """The column that says when the label was known, or how long after `time` it is."""
+    """The column that says when the label was known, or the time span from `time` until it is known."""
     if answers.known_after:
         if any(column.name == KNOWN_AT for column in profile.columns):
             problem = f"the file has a column {KNOWN_AT} of its own, and the delay would be another"
@@ -92,7 +92,7 @@ def known_of(profile: Profile, answers: Answers, time: str) -> tuple[str, timede
 
 
 def _is_later(profile: Profile, name: str, time: str) -> bool:
-    """In at least nine of ten rows that have both."""
+    """Whether it is later than `time` in at least nine of ten rows that have both."""
     spans = profile.values(name).to_numpy() - profile.values(time).to_numpy()
     spans = spans[~np.isnat(spans)]
     return len(spans) > 0 and bool((spans > np.timedelta64(0, "us")).mean() >= 0.9)

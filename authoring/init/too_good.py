@@ -1,4 +1,4 @@
-"""Ask where the file's inputs give its label away: what is known only with the label, or a person's reason why nothing is."""
+"""Ask a person if the file's inputs give its label away: which columns are known only with the label, or why none is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ratchet.use_case.contract import Array
 
 
 def ask_if_too_good(profile: Profile, decided: Decided, answers: Answers) -> None:
-    """Raises UnansweredError where a linear fit on the inputs is too good to be true, and nobody has said why it is not."""
+    """Raises UnansweredError if a linear fit on the inputs is too good to be true, and no person has given a reason."""
     fields, not_inputs = request_columns(profile, decided)
     inputs = [column for column in fields if column.name not in not_inputs]
     fit = linear_fit(
@@ -42,7 +42,7 @@ def ask_if_too_good(profile: Profile, decided: Decided, answers: Answers) -> Non
 
 
 def sign_reason(root: Path, name: str, reason: str, by: str) -> Reason:
-    """Sign why the use case that was just written is not too good to be true. Raises GateError."""
+    """Sign a person's reason why the new use case is not too good to be true. Raises GateError."""
     from ratchet.features.service import service_spec
     from ratchet.gate.reasons import accept
     from ratchet.project.run import Run
@@ -54,7 +54,7 @@ def sign_reason(root: Path, name: str, reason: str, by: str) -> Reason:
 
 @contextmanager
 def _imported(root: Path, name: str) -> Iterator[ModuleType]:
-    """The module of a use case in this folder, for the time being: it is none of the running program's own."""
+    """The module of a use case in this folder, imported only for the duration of the `with` block."""
     spec = util.spec_from_file_location(f"use_cases.{name}", root / "use_cases" / name / "__init__.py")
     assert spec is not None
     assert spec.loader is not None

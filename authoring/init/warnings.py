@@ -1,4 +1,4 @@
-"""What a person should know of a use case that was begun: what was left out, and what may be wrong with what was not."""
+"""What a person should know about a new use case: what was left out, and what may be wrong with the rest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ratchet.core.text import count_of
 from ratchet.sources.csv_parsing import parses, present
 
 SUSPICIOUS = 0.98
-"""What by itself says so much of a label was hardly known before it."""
+"""A single column that explains more of a label than this was probably not known before it."""
 _AMOUNT = r"^[^\w/:-]*[+-]?\d[\d.,' ]*[^\w/:-]*$"
 """1,5 or € 5 or 1'000 or 5%, but neither a date nor a word."""
 
@@ -28,7 +28,7 @@ _AMOUNT = r"^[^\w/:-]*[+-]?\d[\d.,' ]*[^\w/:-]*$"
 def notes(
     profile: Profile, decided: Decided, fields: Sequence[Column], kept: Sequence[Column], label: Floats
 ) -> Iterator[str]:
-    """One line each."""
+    """Notes on the file and on the decisions, one line each."""
     used = {decided.time, *(column.name for column in (*fields, *kept))}
     left_out = [column.name for column in profile.columns if column.name not in {*used, *decided.late}]
     if left_out:
@@ -48,7 +48,7 @@ def notes(
 
 
 def _unlabelled(profile: Profile, decided: Decided, label: Floats) -> Iterator[str]:
-    """Of rows without a label, and of those of which nothing says when their label was known."""
+    """Notes on rows without a label, and on rows without the timestamp when their label was known."""
     waiting, name, again = (
         "scored as requests without a label",
         decided.label.name,
@@ -66,14 +66,14 @@ def _unlabelled(profile: Profile, decided: Decided, label: Floats) -> Iterator[s
 
 
 def impossible(columns: Sequence[Column]) -> Iterator[str]:
-    """A line for each column with values that no later step can take: infinite numbers, and times of other centuries."""
+    """A line for each column with values that later steps cannot use: infinite numbers, and times of other centuries."""
     for column in columns:
         if column.impossible:
             yield f"{column.name} is {column.why_impossible} in {count_of(column.impossible, 'row')}: quarantined"
 
 
 def outliers(profile: Profile, decided: Decided) -> Iterator[str]:
-    """A line for each of what too few rows say to be taken into account."""
+    """A line for times and delays that are far from those of all other rows, and are therefore ignored."""
     if decided.scattered_by:
         return
     asked = profile.values(decided.time).to_numpy()
@@ -88,7 +88,7 @@ def outliers(profile: Profile, decided: Decided) -> Iterator[str]:
 
 
 def weak_baseline(name: str, decided: Decided, found: Baseline) -> Iterator[str]:
-    """A line where the baseline would not beat one value for all rows."""
+    """A line if the baseline would not beat one value for all rows."""
     if found.is_chance:
         label, place = decided.label.name, f"`baseline=` of use_cases/{name}/__init__.py"
         remedy = f"group by an input that {label} depends on, such as bands of a number, in {place}"
@@ -101,7 +101,7 @@ def weak_baseline(name: str, decided: Decided, found: Baseline) -> Iterator[str]
 
 
 def _is_almost_number(profile: Profile, column: Column) -> bool:
-    """Whether most of a column of text are amounts, and it is not text for being codes."""
+    """Whether most values of a text column are amounts, and the column is not text because it holds codes."""
     given = present(profile.text[column.name])
     if column.kind != "text" or parses(given, pa.float64()):
         return False

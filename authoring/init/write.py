@@ -1,4 +1,4 @@
-"""A new use case onto disk: all of it or nothing, and never over what is there."""
+"""Write the files of a new use case: all of them or none, and never over existing files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ratchet.storage.files import write_text
 
 @dataclass(frozen=True)
 class Places:
-    """Where the parts of a use case go."""
+    """The paths of a use case's files."""
 
     root: Path
     name: str
@@ -37,7 +37,7 @@ class Places:
 
 
 def check_free(places: Places) -> None:
-    """Raises SettingsError for a name that no module can have, or that one has."""
+    """Raises SettingsError if the name is not a valid module name, or is in use."""
     name = places.name
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise SettingsError(
@@ -55,7 +55,7 @@ def check_free(places: Places) -> None:
 
 
 def write(places: Places, use_case: str, on_demand: str, test: str, params: str) -> None:
-    """Write all texts, but an empty `on_demand`; where one cannot be written the others are taken back. Raises StoreError."""
+    """Write all texts, except an empty `on_demand`. If one cannot be written, undo the others and raise StoreError."""
     before = places.params.read_text(encoding="utf-8")
     had_folder = places.test.parent.exists()
     try:

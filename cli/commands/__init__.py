@@ -1,1 +1,1 @@
-"""The commands of `ratchet` that are more than a few lines, and `make demo`."""
+"""The commands of `ratchet`, and `make demo`."""

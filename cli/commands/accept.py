@@ -1,4 +1,4 @@
-"""`ratchet accept`: a person answers for what the gate would otherwise refuse."""
+"""`ratchet accept`: a person signs a reason for what the gate would otherwise refuse."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from cli.current_user import current_user
 @click.command()
 @click.argument("what", type=click.Choice(["too-good"]), metavar="WHAT")
 @click.option("--reason", required=True, help="Why a caller knows all inputs before the outcome.")
-@click.option("--by", default=current_user, show_default="you", help="Who answers for it.")
+@click.option("--by", default=current_user, show_default="you", help="Who signs it.")
 def accept(what: str, reason: str, by: str) -> None:
-    """Sign why WHAT is no mistake: `too-good`, a model whose inputs give the label away or whose error is next to none.
+    """Sign a reason why WHAT is not a mistake.
 
-    The reason holds for the present inputs and features. It is kept in the use case's folder as reasons.json, for git."""
+    WHAT is `too-good`: the inputs give the label away, or a model has almost no error. The reason holds for the current inputs
+    and features. It is kept in the use case's folder as reasons.json, to be committed."""
     from ratchet.features.service import service_spec
     from ratchet.gate.gate import Gate
     from ratchet.gate.reasons import accept as sign_reason

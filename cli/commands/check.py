@@ -1,4 +1,4 @@
-"""`ratchet check`: what usually goes wrong, before anything is computed."""
+"""`ratchet check`: find the usual mistakes of a use case before anything is computed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 
 MOST_NAMED = 3
-"""Entries of a source that are not read."""
+"""The most unread entries of a source that are listed by name."""
 
 
 @click.command()
 def check() -> None:
-    """Look for what usually goes wrong with the active use case, on a sample of its data: in seconds, with the line to
-    change for each mistake."""
+    """Find the usual mistakes of the active use case.
+
+    It checks a sample of the data in seconds, and names the line to change for each mistake."""
     from authoring.check import checkup
     from ratchet.core.text import count_of
 
@@ -42,7 +43,7 @@ def check() -> None:
 
 
 def note_of(unread: Sequence[Unread], reports: str) -> str:
-    """What of a source is not read, and why: the first few by name, and where ingest lists the others."""
+    """Which entries of a source are not read, and why: the first few by name, and the file in which ingest lists the others."""
     named = "; ".join(f"{each.name!r} {each.reason}" for each in unread[:MOST_NAMED])
     more = len(unread) - MOST_NAMED
     return f"note: not read of the source: {named}" + (

@@ -1,4 +1,4 @@
-"""`make demo`: the main job by `dvc repro`, then two things that must go wrong, then the summary."""
+"""`make demo`: run all steps by `dvc repro`, then two attempts that the checks must catch, then print the summary."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ratchet.storage.files import atomic
 
 WORSE_TREES = 5
 WAIT = 600.0
-"""Seconds for a flow that began after `dvc repro`."""
+"""Seconds to wait for a flow that began after `dvc repro`."""
 
 
 @click.command()
@@ -35,7 +35,7 @@ WAIT = 600.0
 @click.option("--source", help="The source to read instead of the one that params.yaml names.")
 @click.option("--path", help="Where that source reads.")
 def demo(use_case: str | None, source: str | None, path: str | None) -> None:
-    """Run the whole loop, offer a worse candidate and a drifted window, and say what happened."""
+    """Run the whole loop, offer a worse candidate and a drifted window, and print what happened."""
     run = Run.load(use_case=use_case)
     if source and path:
         select_source(run, source, path)
@@ -49,8 +49,10 @@ def demo(use_case: str | None, source: str | None, path: str | None) -> None:
 
 
 def run_all(run: Run) -> set[str]:
-    """The steps that ran. The policy promotes no uncommitted work, such as a source that was just selected: there whoever
-    types the command asks for it."""
+    """Run all steps, and return those that ran.
+
+    The policy does not promote uncommitted work, such as a source that was just selected. Then the person who runs the demo
+    requests the promotion."""
     if not code_version(run.root).dirty:
         return bring_up_to_date(run, "monitor")
     ran = bring_up_to_date(run, "reconcile")
@@ -59,20 +61,22 @@ def run_all(run: Run) -> set[str]:
 
 
 def bring_up_to_date(run: Run, step: str) -> set[str]:
-    """The steps that `dvc repro` ran. Of what it prints only the steps' own lines are kept, and its errors, on stderr."""
+    """Run `dvc repro`, and return the steps that ran. Only the steps' own lines and the errors (on stderr) are printed."""
     command = [sys.executable, "-m", "dvc", "repro", f"{step}@{run.settings.use_case}"]
     with subprocess.Popen(command, cwd=run.root, stdout=subprocess.PIPE, text=True) as dvc:
         assert dvc.stdout is not None
-        ran = set(_steps_told(dvc.stdout))
+        ran = set(_print_steps(dvc.stdout))
     if dvc.returncode:
-        click.echo("make demo: the step above failed; correct what it names and run `make demo` again", err=True)
+        click.echo(
+            "make demo: the step above failed; fix the problem that it names and run `make demo` again", err=True
+        )
         click.echo("make demo: `ratchet summary` shows how far it got", err=True)
         sys.exit(dvc.returncode)
     return ran
 
 
 def ask_in_person(run: Run) -> None:
-    """Promote what `register` reported as waiting for a person, the baseline first. A rollback that holds is left alone."""
+    """Promote the versions that `register` reported as waiting for a person, the baseline first. A hold is respected."""
     from ratchet.model_registry.promotion import WAITS, promote
     from ratchet.model_registry.status import status
 
@@ -83,11 +87,13 @@ def ask_in_person(run: Run) -> None:
     for version in waiting if found["hold"] is None else ():
         reason = "make demo, on uncommitted code or settings"
         promote(registry, version["version"], by=current_user(), reason=reason)
-        click.echo(f"uncommitted, so no policy promotes it: version {version['version']} serves because you ask for it")
+        click.echo(
+            f"uncommitted, so no policy promotes it: version {version['version']} serves because you requested it"
+        )
 
 
-def _steps_told(lines: Iterable[str]) -> Iterator[str]:
-    """Print the lines that begin with a step's name; those names."""
+def _print_steps(lines: Iterable[str]) -> Iterator[str]:
+    """Print the lines that begin with a step's name, and yield these names."""
     for line in lines:
         name = line.partition(" ")[0]
         if name in STEPS:
@@ -96,7 +102,7 @@ def _steps_told(lines: Iterable[str]) -> Iterator[str]:
 
 
 def finish_story(run: Run, wait: float = WAIT) -> summary.Summary:
-    """Tell the rest of the story and sum it up, on data that no other run changes meanwhile. Raises VersionError."""
+    """Make both attempts and build the summary, while no other run may change the data. Raises VersionError."""
     with alone(run, ("training", "inference"), wait):
         print_story(run)
         found = summary.build(run)
@@ -105,7 +111,7 @@ def finish_story(run: Run, wait: float = WAIT) -> summary.Summary:
 
 
 def select_source(run: Run, source: str, path: str) -> None:
-    """Point params.yaml at a source, keeping its comments; it is a tracked input of the first stage."""
+    """Select a source in params.yaml, and keep its comments. The file is a tracked input of the first stage."""
     yaml, params = YAML(), run.root / PARAMS_FILE
     yaml.preserve_quotes = True
     content = yaml.load(params)
@@ -119,13 +125,13 @@ def select_source(run: Run, source: str, path: str) -> None:
 
 
 def print_story(run: Run) -> None:
-    """Offer a worse candidate and a drifted window, unless this champion has met both already."""
+    """Offer a worse candidate and a drifted window, unless this was done with this champion before."""
     from ratchet.model_registry.champion import resolve_champion
 
     champion = resolve_champion(ModelRegistry.open(run))
     story = reports.read(run, summary.STORY)
     if story and story["champion"] == champion.model.digest:
-        click.echo("Nothing to offer: this champion has met a worse candidate and a drifted window before.")
+        click.echo("A worse candidate and a drifted window were offered before with this champion: not repeated.")
         return
     reports.run_step(
         run,
@@ -147,7 +153,7 @@ def _drift(planted: reports.Report) -> str:
 
 
 def offer_worse(run: Run) -> dict[str, Any]:
-    """Fit a candidate with far too few trees, ask for it in spite of its verdict, and take the request back."""
+    """Train a candidate with far too few trees, request it in spite of its verdict, and take the request back."""
     from ratchet.model_registry.champion import resolve_champion
     from ratchet.model_registry.promotion import promote
     from ratchet.models.model import load, save
@@ -173,7 +179,7 @@ def offer_worse(run: Run) -> dict[str, Any]:
 
 
 def plant_drift(run: Run) -> dict[str, Any]:
-    """Report on the newest window as if only the rows with the highest predictions had been asked for."""
+    """Write a drift report on the newest window as if it had only the rows with the highest predictions."""
     from inference_pipeline.monitor.drift import PREDICTION, drift_report, scored_window
     from ratchet.model_registry.champion import resolve_champion
 
@@ -191,7 +197,7 @@ def plant_drift(run: Run) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the demo; an expected failure is one line."""
+    """Run the demo. An expected error is printed as one line."""
     disable_telemetry()
     try:
         demo()

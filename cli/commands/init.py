@@ -1,4 +1,4 @@
-"""`ratchet init`: parse, look, ask what is open, write."""
+"""`ratchet init`: parse the options, read the file, ask the open questions, write the use case."""
 
 from __future__ import annotations
 
@@ -27,23 +27,32 @@ SEVERAL = ("key", "entity")
 
 @click.command()
 @click.argument("name")
-@click.option("--csv", "path", required=True, type=click.Path(path_type=Path), help="The file to learn from.")
+@click.option("--csv", "path", required=True, type=click.Path(path_type=Path), help="The file with the data.")
 @click.option("--label", default="", help="The column to predict; COLUMN=VALUE predicts whether it has that value.")
-@click.option("--task", type=click.Choice(["regression", "binary"]), help="A number, or a yes or no; inferred.")
-@click.option("--time", default="", help="The column that says when a prediction would have been asked for.")
+@click.option(
+    "--task", type=click.Choice(["regression", "binary"]), help="A number, or a yes or no; inferred by default."
+)
+@click.option("--time", default="", help="The column that says when a prediction would have been requested.")
 @click.option("--known-at", default="", help="The column that says when the label was known.")
 @click.option("--known-after", default="", help="How long after --time the label is known, such as 12h or 30d.")
-@click.option("--timezone", default="", help="Where its clocks are, such as Europe/Berlin.")
-@click.option("--snapshot", type=click.DateTime(["%Y-%m-%d"]), help="Without any time: the day the file was made.")
-@click.option("--key", multiple=True, help="A column of the key that tells rows apart; inferred.")
-@click.option("--entity", multiple=True, help="A column that says whom a row is about, for its history; or none.")
-@click.option("--late", multiple=True, help="A column that is known only when the label is.")
-@click.option("--too-good", default="", help="Why inputs that give the label away are known before it; it is signed.")
-@click.option("--by", default=current_user, show_default="you", help="Who signs that.")
+@click.option("--timezone", default="", help="The time zone of the file's times, such as Europe/Berlin.")
+@click.option(
+    "--snapshot", type=click.DateTime(["%Y-%m-%d"]), help="If rows have no time: the day on which the file was made."
+)
+@click.option("--key", multiple=True, help="A column of the key that identifies a row; inferred by default.")
+@click.option(
+    "--entity", multiple=True, help="A column that says whom or what a row is about, to use its history; or none."
+)
+@click.option("--late", multiple=True, help="A column that is known only when the label is known.")
+@click.option(
+    "--too-good", default="", help="The reason, to be signed, why inputs that give the label away are known before it."
+)
+@click.option("--by", default=current_user, show_default="you", help="Who signs that reason.")
 def init(name: str, path: Path, snapshot: datetime | None, by: str, **given: Any) -> None:
-    """Begin the use case NAME from a CSV file: its folder, a test, and its section in params.yaml.
+    """Begin the use case NAME from a CSV file.
 
-    What the file does not say is asked for at a terminal, and otherwise named with the flag to give.
+    It writes the use case's folder, a test, and a section of params.yaml. At a terminal, it asks for what the file does not
+    say. Without a terminal, it stops and names the option to give.
     """
     from authoring.init.answers import Answers
     from authoring.init.write import Places
@@ -53,12 +62,12 @@ def init(name: str, path: Path, snapshot: datetime | None, by: str, **given: Any
 
 
 def is_terminal() -> bool:
-    """Whether somebody is there to be asked."""
+    """Whether a person can be asked."""
     return sys.stdin.isatty()
 
 
 def begin(places: Places, path: Path, answers: Answers, *, ask: bool, by: str = "") -> str:
-    """Write the use case, and say what was decided and what to do next. Raises RatchetError."""
+    """Write the use case, and return a text with the decisions and the next commands. Raises RatchetError."""
     from authoring.init import params, write
     from authoring.init.plan import plan
     from authoring.init.profile import profile_columns
@@ -76,15 +85,15 @@ def begin(places: Places, path: Path, answers: Answers, *, ask: bool, by: str = 
     source = _source(path, places.root)
     settings = params.added(places.params, found, source)
     write.write(places, use_case_text(found), on_demand_text(found), text_of_test(places.name), settings)
-    said = _said(found, places)
+    outcome = _outcome(found, places)
     if not answers.too_good.strip():
-        return said
+        return outcome
     reason = sign_reason(places.root, places.name, answers.too_good, by or current_user())
-    return f"{said}\nsigned by {reason.by}, beside the use case: {reason.reason}"
+    return f"{outcome}\nsigned by {reason.by}, beside the use case: {reason.reason}"
 
 
 def _check_file(path: Path) -> None:
-    """Raises SourceError for what is no file."""
+    """Raises SourceError if the path is not a file."""
     from ratchet.core.errors import SourceError
 
     if path.is_dir():
@@ -95,7 +104,7 @@ def _check_file(path: Path) -> None:
 
 
 def _decided(profile: Profile, answers: Answers, *, ask: bool) -> tuple[Answers, Decided]:
-    """Decide; at a terminal, ask for what is open until nothing is."""
+    """Decide everything. At a terminal, ask until no question is open."""
     from authoring.init.answers import UnansweredError
     from authoring.init.questions import decide
     from authoring.init.too_good import ask_if_too_good
@@ -112,36 +121,36 @@ def _decided(profile: Profile, answers: Answers, *, ask: bool) -> tuple[Answers,
 
 
 def _asked(open_question: UnansweredError, profile: Profile, answers: Answers) -> Answers:
-    """The answers with what a person says to one question."""
+    """The answers, with a person's answer to one more question."""
     field = open_question.field
     if field == "snapshot":
         return replace(answers, snapshot=click.prompt(open_question.question, type=click.DateTime(["%Y-%m-%d"])).date())
-    said = click.prompt(open_question.question).strip()
-    if field == "known_after" and not said[:1].isdigit():
-        return replace(answers, known_at=said, known_after="")
+    answer = click.prompt(open_question.question).strip()
+    if field == "known_after" and not answer[:1].isdigit():
+        return replace(answers, known_at=answer, known_after="")
     if field == "late":
-        return _late(said, profile, answers)
-    changes: dict[str, Any] = {field: tuple(said.replace(",", " ").split()) if field in SEVERAL else said}
+        return _late(answer, profile, answers)
+    changes: dict[str, Any] = {field: tuple(answer.replace(",", " ").split()) if field in SEVERAL else answer}
     return replace(answers, **changes)
 
 
-def _late(said: str, profile: Profile, answers: Answers) -> Answers:
-    """The columns that are said to be known late, with those that were named before; `because …` is a reason why none is."""
-    if said.lower().startswith("because "):
-        return replace(answers, too_good=said)
+def _late(answer: str, profile: Profile, answers: Answers) -> Answers:
+    """Add the columns that the answer names to the late columns. An answer `because …` is the reason why there are none."""
+    if answer.lower().startswith("because "):
+        return replace(answers, too_good=answer)
     names = {name for column in profile.columns for name in (column.name, column.header)}
     before = [name for name in answers.late if name in names]
-    return replace(answers, late=(*before, *said.replace(",", " ").split()))
+    return replace(answers, late=(*before, *answer.replace(",", " ").split()))
 
 
 def _source(path: Path, root: Path) -> str:
-    """Where the source is, from the root where it lies within."""
+    """The path of the source, relative to the root if it lies inside."""
     whole = path.resolve()
     return str(whole.relative_to(root.resolve())) if whole.is_relative_to(root.resolve()) else str(whole)
 
 
-def _said(plan: Plan, places: Places) -> str:
-    """What was decided, what to look at, and what to type next."""
+def _outcome(plan: Plan, places: Places) -> str:
+    """The decisions, the notes, and the next commands."""
     decided, chosen = plan.decided, plan.chosen
     facts = {
         "predicts": f"{decided.label.name} ({decided.task}), known {_when(plan)}",

@@ -12,7 +12,9 @@ from cli.context import current_run
 @click.command()
 @click.argument("lock", type=click.Path(path_type=Path))
 def restore(lock: Path) -> None:
-    """Put the data of a use case back as LOCK has them, the dvc.lock that a flow kept with its run."""
+    """Restore the data of a use case from LOCK.
+
+    LOCK is the dvc.lock that a flow kept with its run."""
     from ratchet.project.dvc import restore as put_back
 
     put_back(current_run(), lock)

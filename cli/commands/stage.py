@@ -1,4 +1,4 @@
-"""`ratchet stage` and `ratchet sensors`: what DVC runs, and what a person runs by itself."""
+"""`ratchet stage` and `ratchet sensors`: the commands of dvc.yaml, which a person can also run alone."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from ratchet.project.step_reports import Report
 
 STAGE_WAIT = 5.0
-"""Seconds. Short, because DVC lets no flow record its data while a stage waits, and a flow tries again after ten."""
+"""Seconds. Short, because a flow cannot record its data in DVC while a stage waits; it tries again after ten seconds."""
 
 
-@click.command(help=f"Run one step by itself: {', '.join(list(STEPS)[:-1])} or {list(STEPS)[-1]}.")
+@click.command(help=f"Run a single step: {', '.join(list(STEPS)[:-1])} or {list(STEPS)[-1]}.")
 @click.argument("name", type=click.Choice(list(STEPS)), metavar="NAME")
-@click.option("--json", "is_json", is_flag=True, help="Print the step's report as JSON instead of a line about it.")
+@click.option("--json", "is_json", is_flag=True, help="Print the step's report as JSON instead of one line.")
 def stage(name: str, is_json: bool) -> None:
     run = current_run()
     if is_json:
@@ -39,7 +39,9 @@ def _run_alone(run: Run, name: str) -> Report:
 
 @click.command()
 def sensors() -> None:
-    """Look at what sources hold and at which versions are requested or lost, and write it where DVC looks."""
+    """Check sources and registries for changes that DVC cannot see.
+
+    It writes what sources hold, and which versions are requested or lost, to files on which stages of dvc.yaml depend."""
     from ratchet.model_registry.model_registry import ModelRegistry
     from ratchet.model_registry.sensors import sense
     from ratchet.project.run import Run

@@ -1,4 +1,4 @@
-"""`ratchet status`: what serves, and why nothing else does."""
+"""`ratchet status`: which version serves, and why no other does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cli.render_status import render_status
 @click.command()
 @click.option("--json", "is_json", is_flag=True, help="Print JSON instead of text.")
 def status(is_json: bool) -> None:
-    """Which model serves, which is requested, and why a request was refused."""
+    """Show which version serves or is requested, and why one was refused."""
     from ratchet.model_registry.status import status as registry_status
 
     found = registry_status(current_registry())

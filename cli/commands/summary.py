@@ -10,7 +10,7 @@ from cli.context import as_json, current_run
 @click.command()
 @click.option("--json", "is_json", is_flag=True, help="Print reports/summary.json instead of text.")
 def summary(is_json: bool) -> None:
-    """What the last run did, from rows in to drift, and what to type next."""
+    """Show what the last run did, from ingest to drift, and what to type next."""
     from cli.summary import build, render, write
 
     run = current_run()

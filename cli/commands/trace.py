@@ -1,4 +1,4 @@
-"""`ratchet trace`: the way back from a prediction."""
+"""`ratchet trace`: where a prediction comes from."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("prediction_id")
 def trace(prediction_id: str) -> None:
-    """The way from a prediction of any use case back to its features, model, gate record, data version and commit.
+    """Show where a prediction comes from.
 
-    It is shown also where the gate record cannot be verified, and fails then."""
+    For a prediction of any use case, it prints the features, model, gate record, data version and commit. If the gate record
+    cannot be verified, it prints them too, but fails."""
     from ratchet.model_registry.model_registry import ModelRegistry
     from ratchet.prediction_log.log import PredictionLog
     from ratchet.prediction_log.trace import trace as way_back
@@ -28,14 +29,14 @@ def trace(prediction_id: str) -> None:
     click.echo(as_json(found))
     if not found["gate_record"]["verified"]:
         raise GateError(
-            "cannot be verified, and nothing else vouches for training period, feature service, data version and commit",
+            "cannot be verified, and nothing else proves training period, feature service, data version and commit",
             subject=f"gate record of {found['model']['name']} version {found['model']['version']}",
-            remedy=f"Do not rely on them as they are shown: {found['gate_record']['objection']}",
+            remedy=f"Do not rely on these values: {found['gate_record']['objection']}",
         )
 
 
 def _predicting(prediction_id: str) -> Run:
-    """A run for the use case that made a prediction: one service answers for all of them, and an id names none."""
+    """A run for the use case that made a prediction. One service answers for all use cases, and an id does not name one."""
     from ratchet.prediction_log.log import PredictionLog
     from ratchet.project.run import Run
 

@@ -1,4 +1,4 @@
-"""`ratchet ui`: MLflow's pages about the checkout's models, as one small process that leaves nothing behind."""
+"""`ratchet ui`: MLflow's pages about the checkout's models, in one small server that ends with the command."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ _START_SECONDS, _STOP_SECONDS = 180, 10
 
 
 @click.command()
-@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Where it listens.")
+@click.option(
+    "--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="The port of MLflow's pages."
+)
 def ui(port: int) -> None:
     """Show runs, models and their aliases in MLflow's pages, until Ctrl-C.
 
-    Where RATCHET_TRACKING_URI names a server, it only says where that server's pages are."""
+    If RATCHET_TRACKING_URI names a server, it only prints the address of that server's pages."""
 
     run = current_run()
     uri = run.environment.tracking_uri
@@ -40,7 +42,9 @@ def ui(port: int) -> None:
         return
     page, backend, log = page_of(run), uri or _own_database(run), run.paths.shared_state / "ui.log"
     if not _is_free(port):
-        raise RegistryError("is used by another program", subject=f"port {port}", remedy="Name a free one with --port")
+        raise RegistryError(
+            "is used by another program", subject=f"port {port}", remedy="Choose a free port with --port"
+        )
     with _server(run.paths.shared_state, backend, port, log) as server:
         _await_start(server, port, log)
         click.echo(f"http://{HOST}:{port}/{page}\nCtrl-C stops it.")
@@ -49,7 +53,9 @@ def ui(port: int) -> None:
 
 
 def page_of(run: Run) -> str:
-    """The page of the use case's model or, where it has none, the list of all. The registry follows a move of the checkout."""
+    """The page of the use case's model, or the list of all models if it has none.
+
+    Opening the registry also corrects its paths if the checkout was moved."""
     from ratchet.model_registry.model_registry import ModelRegistry
     from ratchet.model_registry.open_registry import open_registry
 
@@ -58,7 +64,7 @@ def page_of(run: Run) -> str:
 
 
 def _own_database(run: Run) -> str:
-    """The checkout's own registry, which is not made here. Raises RegistryError where there is none."""
+    """The URL of the checkout's own registry. Raises RegistryError if there is none; it is not created here."""
     path = run.paths.shared_state / "mlflow.db"
     if not path.exists():
         raise RegistryError("there is no model registry yet", subject=str(path), remedy="Run `dvc repro` first")
@@ -77,7 +83,7 @@ def _is_free(port: int) -> bool:
 
 @contextmanager
 def _server(state: Path, backend: str, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """MLflow's server with one worker and no jobs, in a process group that ends with the block, however the block ends."""
+    """MLflow's server with one worker and no jobs. Its process group is ended whenever the `with` block ends."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     environment = {
         **os.environ,
@@ -105,7 +111,7 @@ def _stop(_signal: int, _frame: object) -> NoReturn:
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
-    """End the server and its workers, by force where it does not do so by itself."""
+    """End the server and its workers, by force if they do not end in time."""
     for number, seconds in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, None)):
         try:
             os.killpg(server.pid, number)
@@ -117,10 +123,10 @@ def _end(server: subprocess.Popen[bytes]) -> None:
 
 
 def _await_start(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    """Wait until the server takes connections. Raises RegistryError with the last line that it wrote where it ends instead."""
+    """Wait until the server accepts connections. Raises RegistryError with the server's last line if it ends or is too slow."""
     until = time.monotonic() + _START_SECONDS
     while _is_free(port):
         if server.poll() is not None or time.monotonic() > until:
-            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
-            raise RegistryError(f"does not start ({said[-1]})", subject="MLflow's server", remedy=f"See {log}")
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"]
+            raise RegistryError(f"does not start ({lines[-1]})", subject="MLflow's server", remedy=f"See {log}")
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Batch predictions: the champion scores every request of a period, and the prediction log keeps them by UTC date."""
+"""Batch predictions: the champion scores every request of a period. The prediction log keeps the predictions by UTC date."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ DAY = timedelta(days=1)
 
 
 def predict(run: Run, period: PeriodName = "fresh") -> Report:
-    """Score the period's requests; dates whose features and champion are those of the last run stand as they are.
+    """Score the period's requests. A date whose features and champion have not changed since the last run is not scored again.
 
-    Raises RegistryError or GateError where no model may serve, or another one took its place meanwhile, StoreError where the
-    features were not computed.
+    Raises RegistryError or GateError if no model may serve, RegistryError if another version replaced it meanwhile, StoreError
+    if the features were not computed.
     """
     with champion_throughout(run) as champion:
         span = run.period(period)
@@ -62,13 +62,13 @@ def _wanted(run: Run, champion: Champion, span: Period) -> dict[str, str]:
 
 
 def _dated(directory: Path) -> Dated:
-    """The units of a view by the date that is their name, and the one without a date."""
+    """The units of a view by date, which is their name; the unit of a view without dates has none."""
     units = unit_digests(directory)
     return Dated.of((unit if unit[:1].isdigit() else "", unit, content) for unit, content in units.items())
 
 
 def _within(span: Period, first: date, last: date) -> Period:
-    """The part of the period that lies in the UTC dates from first to last."""
+    """The part of the period that lies within the UTC dates from `first` to `last`."""
     return Period(max(span.start, midnight(first)), min(span.end, midnight(last + DAY)))
 
 
@@ -84,7 +84,7 @@ def _score(run: Run, champion: Champion, span: Period, stale: Sequence[str]) -> 
 
 
 def _predictions(run: Run, champion: Champion, period: Period) -> pa.Table:
-    """Log rows of the period's requests, as of each one's own timestamp."""
+    """Log entries for the period's requests, each as of its own timestamp."""
     columns = run.use_case.complete(historical(FeatureStore.open(run), period))
     return log_entries(
         log_schema(run.use_case),

@@ -1,4 +1,4 @@
-"""Does what the champion scores still look like what it was trained on?"""
+"""Check whether the rows that the champion scores still look like the rows that it was trained on."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ PREDICTION = "prediction"
 def monitor(run: Run) -> Report:
     """Compare the newest scored window with the champion's training rows; writes drift.html, drift.json and metrics/drift.json.
 
-    Raises RegistryError or GateError where no model serves, or another one took its place meanwhile, DataError where it
-    scored too few rows to tell.
+    Raises RegistryError or GateError if no model serves, RegistryError if another version replaced it meanwhile, DataError if
+    there are too few rows to compare.
     """
     with champion_throughout(run) as champion:
         report = drift_report(run, champion, scored_window(run, champion), run.paths.reports)
@@ -41,7 +41,7 @@ def monitor(run: Run) -> Report:
 
 
 def _figures(report: Report) -> Report:
-    """The numbers that `dvc metrics` compares runs by, and the verdict."""
+    """The numbers that `dvc metrics` compares between runs, and the verdict."""
     return {
         "drift": report["verdict"],
         "drift_share": report["share"],
@@ -52,16 +52,16 @@ def _figures(report: Report) -> Report:
 
 
 def scored_window(run: Run, champion: Champion) -> dict[str, Array]:
-    """What the champion was given in the fresh period, in batch and online, and what it answered."""
+    """The champion's inputs and predictions of the fresh period, batch and online."""
     log = PredictionLog.open(run).read(run.period("fresh"))
     own = log.filter(pc.field("model_digest") == champion.model.digest)
     return {**served(run.use_case, own), PREDICTION: own.column(PREDICTION).to_numpy()}
 
 
 def drift_report(run: Run, champion: Champion, window: Columns, directory: Path) -> Report:
-    """Verdicts for each column and for all, of a window that has the model's inputs, `prediction` and `event_timestamp`.
+    """Verdicts for each column and for all. The window has the model's inputs, `prediction` and `event_timestamp`.
 
-    It is drift when the prediction drifted, or a share of the columns that the settings name.
+    The verdict is drift if the prediction drifted, or if at least the configured share of the columns drifted.
     """
     settings, columns = run.settings.drift, {**champion.model.contract.inputs, PREDICTION: "number"}
     reference = to_columns(pq.read_table(champion.directory / REFERENCE))
@@ -85,13 +85,13 @@ def _conclude(verdicts: Mapping[str, dict[str, Any]], settings: DriftSettings) -
 
 
 def _means(reference: Columns, window: Columns) -> Report:
-    """The mean prediction (of a binary task: the rate to expect) of the reference and of the window."""
+    """The mean prediction (for a binary task: the expected rate) of the reference and of the window."""
     sides = {"reference": reference[PREDICTION], "window": window[PREDICTION]}
     return {name: round(float(values[np.isfinite(values)].mean()), 6) for name, values in sides.items()}
 
 
 def _headline(found: Report, settings: DriftSettings) -> dict[str, str]:
-    """The report in a few words, as it stands above the page's columns."""
+    """The report in a few words, as shown above the page's columns."""
     mean, columns = found["mean_prediction"], found["columns"]
     judged = [column["drift"] for column in columns.values() if column["drift"] is not None]
     return {
@@ -103,9 +103,9 @@ def _headline(found: Report, settings: DriftSettings) -> dict[str, str]:
 
 
 def _verdict(values: float | None, missing: float | None, settings: DriftSettings) -> dict[str, Any]:
-    """A column drifted when its values did, or how often they are missing; the larger score decides.
+    """A column drifted if its values drifted, or if their share of missing ones did; the larger score decides.
 
-    With too few values to score, and no more of them missing than ever, there is no verdict.
+    If there are too few values to score, and the share of missing ones did not drift, there is no verdict.
     """
     score = max(score for score in (values, missing, 0.0) if score is not None)
     found: dict[str, Any] = {"drift": score >= settings.column_threshold, "score": round(score, 6)}
@@ -132,7 +132,7 @@ def _require_rows(side: str, columns: Columns, settings: DriftSettings) -> None:
 
 
 def _sample(window: Columns, most: int) -> dict[str, Array]:
-    """At most that many rows, the same ones every time."""
+    """At most `most` rows, the same ones every time."""
     rows = len(window[PREDICTION])
     chosen = np.sort(np.random.default_rng(0).permutation(rows)[:most])
     return {name: values[chosen] for name, values in window.items()}

@@ -1,4 +1,4 @@
-"""Two samples compared: a score for each column, and Evidently's page to look at, with its JSON."""
+"""Compare two samples: a score for each column, and Evidently's page with its JSON."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ register_stattest(METHOD, _psi)
 
 
 def frames(columns: Mapping[str, Kind], reference: Columns, window: Columns) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Numbers as they are, categories as text with null as a value. Where a number is missing is a category of its own,
-    if it is missing anywhere."""
+    """The columns of both samples: numbers unchanged, categories as text with null as a value.
+
+    A number that is missing in any row has a second column, a category, which says where it is missing.
+    """
     sides = [dict(_series(columns, side)) for side in (reference, window)]
     never = [
         name for name in sides[0] if name.endswith(MISSING) and not any((side[name] == "yes").any() for side in sides)
@@ -84,9 +86,9 @@ def write(
     headline: Mapping[str, str],
     directory: Path,
 ) -> None:
-    """Write drift.html, the named columns under the headline (label → value), and drift.json, what Evidently made of them."""
+    """Write drift.html, with the headline (label → value) above the named columns, and drift.json, with Evidently's results."""
     preset = _Columns(headline, columns=names, method=METHOD.name, threshold=threshold)
-    with np.errstate(divide="ignore", invalid="ignore"):  # it correlates columns, of which one may be constant
+    with np.errstate(divide="ignore", invalid="ignore"):  # Evidently correlates columns, and one may be constant
         snapshot = Report([preset]).run(_dataset(window[names]), _dataset(reference[names]))
     write_text(directory / HTML, _with_running_ids(snapshot.get_html_str(as_iframe=False)))
     write_json(directory / JSON, snapshot.dict())
@@ -95,8 +97,8 @@ def write(
 class _Columns(DataDriftPreset):  # type: ignore[misc] # Evidently's types are not read
     """Evidently's table of columns, under our own headline.
 
-    Its own count takes columns of missing values for columns like any other, and its verdict knows no rule but their share:
-    both are left out, so that a page has one verdict.
+    Evidently's own count includes the columns of missing values, and its verdict depends only on the share of drifted columns.
+    Both are left out, so that the page has one verdict.
     """
 
     headline: dict[str, str]
@@ -122,6 +124,6 @@ def _dataset(rows: pd.DataFrame) -> Dataset:
 
 
 def _with_running_ids(html: str) -> str:
-    """The page with widgets numbered in their order instead of named at random: equal samples are equal bytes."""
+    """The page with widgets numbered in order instead of named at random, so that equal samples give equal bytes."""
     numbers: dict[str, int] = {}
     return _ID_OF_A_WIDGET.sub(lambda match: f"widget_{numbers.setdefault(match[0], len(numbers) + 1)}", html)

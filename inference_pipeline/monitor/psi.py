@@ -18,8 +18,8 @@ LEAST_SHARE = 1e-4
 def psi(reference: Array, window: Array, *, numeric: bool) -> float:
     """Σ (w − r) · ln(w / r) over the shares of bins, none of them below LEAST_SHARE. No value may be missing.
 
-    The index of two samples of one population grows with the number of bins, so there are few: numbers of many values are
-    binned by the reference's deciles and its range; else each common value is a bin, and all others share ten buckets.
+    The index of two samples of one population grows with the number of bins, so there are few bins. Numbers with many different
+    values are binned by the reference's deciles and range. Otherwise each common value is a bin; the rest share ten buckets.
     """
     by_decile = numeric and len(np.unique(reference)) > FEW_VALUES
     bins = _deciles(reference, window) if by_decile else _levels(reference, window)
@@ -35,7 +35,7 @@ def _deciles(reference: Array, window: Array) -> Array:
 
 
 def _levels(reference: Array, window: Array) -> Array:
-    """Buckets are by a hash of the value, not by its frequency: that would make rare values of the reference look rarer."""
+    """A hash of the value chooses its bucket. Choosing by frequency would make rare values of the reference look rarer."""
     levels, place = np.unique(np.concatenate([reference, window]), return_inverse=True)
     share = np.bincount(place[: len(reference)], minlength=len(levels)) / len(reference)
     is_common = share >= COMMON_SHARE

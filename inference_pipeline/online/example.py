@@ -1,4 +1,4 @@
-"""A request to try the service with."""
+"""An example request with which to try the service."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ratchet.use_case.contract import UseCase
 
 
 def example_request(run: Run) -> dict[str, Any]:
-    """The latest scored request of the fresh period, of those that leave nothing out if there are any, as a V1 body.
+    """The latest scored request of the fresh period as a V1 body: the latest without empty fields, if there is one.
 
-    It is asked as of the period's end, for which the online store was written: what a request before that needed has been
-    replaced there. Raises StoreError where none was scored that this code accepts: what was scored before the use case got
-    another field lacks it.
+    Its timestamp is moved to the period's end, because the online store holds the values as of then, and no earlier ones.
+    Raises StoreError if no request was scored that this code accepts: one that was scored before the use case got another field
+    lacks that field.
     """
     fresh = run.period("fresh")
     requests = PredictionLog.open(run).read(fresh).column("request").to_pylist()
@@ -43,7 +43,7 @@ def example_request(run: Run) -> dict[str, Any]:
 
 
 def moved(request: Mapping[str, Any], use_case: UseCase, at: datetime) -> dict[str, Any]:
-    """A request from a logged one, asked at another instant; its other times keep their distance to it."""
+    """A logged request with its event timestamp moved to `at`. Its other timestamps move by the same time span."""
     shift = at - request[EVENT_TIMESTAMP]
     fields = {name: request[name] for name in use_case.request_fields()} | {
         use_case.event_timestamp: request[EVENT_TIMESTAMP]

@@ -1,4 +1,4 @@
-"""Which model answers now, and how another takes its place without a restart."""
+"""The model that answers now, and how another model replaces it without a restart."""
 
 from __future__ import annotations
 
@@ -28,20 +28,24 @@ class ModelSlot:
 
     @property
     def predictor(self) -> Predictor:
-        """Raises RegistryError, with the reason, where no model may serve; RegistryUnavailableError where that is not known."""
+        """The loaded predictor. Raises RegistryError with the reason if no model may serve, and RegistryUnavailableError if the
+        registry could not be read."""
         if self._predictor is None:
             raise self._absence
         return self._predictor
 
     def refresh(self) -> None:
-        """Load what reconcile has made serve, unless it is loaded. What is loaded stays only while that cannot be learnt."""
+        """Load the version that reconcile lets serve, unless it is loaded already.
+
+        If the registry says that no model may serve, the loaded one is dropped. If the registry is unavailable, it stays.
+        """
         try:
             announced = self._announced()
             if self.ready and announced == self._loaded_for:
                 return
             self._predictor = self._load(self.run)
             self._loaded_for = announced
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next call tries again; a dead poll never would
+        except Exception as error:  # noqa: BLE001 - after any error the next call tries again; raising would end the polling
             if _is_refusal(error):
                 self._predictor = None
             self._note(error)
@@ -62,11 +66,11 @@ class ModelSlot:
         )
 
     def _announced(self) -> bytes | None:
-        """What reconcile wrote last; read before loading, so that a move meanwhile is seen by the next call."""
+        """What reconcile wrote last. It is read before loading, so that the next call notices a change made meanwhile."""
         path = self.run.paths.serving_file
         return path.read_bytes() if path.exists() else None
 
 
 def _is_refusal(reason: object) -> bool:
-    """Whether it is known that no model may serve; a store that is away or full says nothing of the kind."""
+    """Whether the error means that no model may serve. An unavailable or full store does not mean that."""
     return isinstance(reason, RatchetError) and not isinstance(reason, UnavailableError)

@@ -1,4 +1,4 @@
-"""From valid requests to logged predictions, by one model."""
+"""Turn valid requests into logged predictions of one model."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Predictor:
     log_schema: pa.Schema
 
     def predict(self, requests: Columns) -> Predictions:
-        """Logged predictions. Raises StoreError where features or log are out of reach: nothing is answered unlogged."""
+        """Predict and log. Raises StoreError if features or log are unavailable: every answer is logged first."""
         now, rows = self.run.clock.now(), len(requests["event_timestamp"])
         columns = self.run.use_case.complete({**requests, **self.features.read(requests)})
         predictions = self.champion.model.predict(columns)
@@ -54,7 +54,7 @@ class Predictor:
 
 
 def load_predictor(run: Run) -> Predictor:
-    """What serves, with the online store. Raises RegistryError, GateError or StoreError."""
+    """The predictor of the champion, with the online store. Raises RegistryError, GateError or StoreError."""
     return Predictor(
         run,
         _load_champion(run),
@@ -66,7 +66,7 @@ def load_predictor(run: Run) -> Predictor:
 
 
 def _load_champion(run: Run) -> Champion:
-    """What serves. Where its features are others than this process computes, the code may have been changed under it."""
+    """The champion. If it needs other features than this process computes, the code may have changed since it started."""
     try:
         return load_champion(ModelRegistry.open(run))
     except OtherFeaturesError as error:

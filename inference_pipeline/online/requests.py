@@ -1,4 +1,4 @@
-"""What a caller sends, held to the use case's request model without any leniency."""
+"""Validate what a caller sends strictly against the use case's request model."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _MISFIT = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
 Place = Callable[[int, str], str]
-"""A row and a field → how the caller knows the value."""
+"""A row and a field → where the caller finds the value in the request."""
 _EARLIEST, _LATEST = np.datetime64("1970-01-01", "us"), np.datetime64("2100-01-01", "us")
 
 
 class Requests:
-    """A use case's requests, whatever protocol they come by: a model of one, and the columns that the feature store gives batch
-    for the same requests."""
+    """A use case's requests, for any protocol: the model of one request, and the columns of many.
+
+    The columns are the same that the feature store gives to batch scoring.
+    """
 
     def __init__(self, use_case: UseCase) -> None:
         self.instance = _instance_model(use_case)
@@ -69,7 +71,7 @@ def _is_time(annotation: Any) -> bool:
 
 
 def _timestamp(sent: Any) -> datetime | None:
-    """The instant: pydantic by itself would take "20250701" for seconds since 1970, strict or not."""
+    """The timestamp as sent. Pydantic alone would read "20250701" as seconds since 1970, even in strict mode."""
     if sent is None:
         return None
     problem = ""
@@ -88,7 +90,7 @@ def _column(field: pa.Field, values: Sequence[Any], place: Place) -> Array:
     except _MISFIT as error:
         row = next(row for row, value in enumerate(values) if not _fits(field, value))
         raise RequestError(
-            f"does not fit {field.type} ({error})", subject=place(row, field.name), remedy="Send a value that does"
+            f"does not fit {field.type} ({error})", subject=place(row, field.name), remedy="Send a value that fits"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The service over HTTP: the paths of every protocol, and GET /, which is no protocol's."""
+"""The service over HTTP: the paths of every protocol, and GET /, which belongs to no protocol."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ STATUS_CODES: Mapping[type[RatchetError], int] = {
     GateError: 409,
     RatchetError: 500,
 }
-"""The first kind that an error is of decides."""
+"""The first class that matches an error decides."""
 
 
 def application() -> Starlette:
-    """The routes, and the one place where errors become status codes. `attach` says which models they speak of."""
+    """The routes, and the one place where errors become status codes. `attach` adds the models."""
     return Starlette(
         routes=[*chain.from_iterable(map(_routes, PROTOCOLS)), Route("/", alive, methods=["GET"])],
         exception_handlers={
@@ -50,23 +50,23 @@ def application() -> Starlette:
 
 
 def _routes(protocol: str) -> Iterator[Route]:
-    spoken = PROTOCOLS[protocol]
+    paths = PROTOCOLS[protocol]
     for path, endpoint, method in (
-        (spoken.predict_path, predict, "POST"),
-        (spoken.status_path, status, "GET"),
-        (spoken.list_path, models, "GET"),
+        (paths.predict_path, predict, "POST"),
+        (paths.status_path, status, "GET"),
+        (paths.list_path, models, "GET"),
     ):
         yield Route(path, partial(endpoint, protocol), methods=[method])
 
 
 def attach(app: Starlette, served: Sequence[ModelSlot]) -> None:
-    """Predictions run one after another in a thread, so that probes are answered meanwhile."""
+    """Add the models. Predictions run one after another in a thread, so that probes are answered meanwhile."""
     app.state.models = {serving.run.scope.namespace: serving for serving in served}
     app.state.one_at_a_time = CapacityLimiter(1)
 
 
 async def alive(_request: Request) -> Response:
-    """Also in place of BentoML's own page, which has whoever opens it load a script that counts visits."""
+    """The service is alive. This replaces BentoML's own page, which loads a script that counts its visitors."""
     return JSONResponse({"status": "alive"})
 
 
@@ -109,7 +109,7 @@ async def _refused(_request: Request, error: HTTPException) -> Response:
 
 
 async def _gone(_request: Request, _error: ClientDisconnect) -> Response:
-    """Nobody reads this; a caller who hangs up is no failure of ours to be logged as one."""
+    """Nobody reads this answer. A caller who disconnects is not an error of the service, so it is not logged as one."""
     return Response(status_code=400)
 
 

@@ -21,16 +21,18 @@ app = application()
 @bentoml.service(
     name="ratchet",
     workers=1,
-    traffic={"timeout": 2.0},  # every request's context is held for as long: more is memory and long collections
+    traffic={
+        "timeout": 2.0
+    },  # BentoML keeps each request's context this long: longer costs memory and slow collections
     tracing={"excluded_urls": ".*"},
     logging={"access": {"enabled": False}},
 )
 @bentoml.asgi_app(app)
 class Inference:
-    """Answers for every use case of params.yaml by the champion, and follows when reconcile lets another version serve."""
+    """Serves the champion of every use case of params.yaml, and loads another version when reconcile lets it serve."""
 
     def __init__(self) -> None:
-        from inference_pipeline.online.model_slot import ModelSlot  # brings MLflow, which only the worker needs
+        from inference_pipeline.online.model_slot import ModelSlot  # imports MLflow, which only the worker needs
 
         self._served = [ModelSlot(run) for run in Run.load_all()]
         self._polling: asyncio.Task[None] | None = None
@@ -59,5 +61,5 @@ class Inference:
             serving.refresh()
 
     def __is_ready__(self) -> bool:
-        """A model without a version does not keep the others from answering; `GET /v1/models/NAME` speaks for each."""
+        """Ready if any model is: the others may still have no version. `GET /v1/models/NAME` tells for each model."""
         return any(serving.ready for serving in self._served)

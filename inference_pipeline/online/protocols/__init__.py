@@ -1,4 +1,4 @@
-"""The protocols of online inference, all of which the service speaks at once, each on paths of its own.
+"""The protocols of online inference. The service offers all of them at once, each on its own paths.
 
 port → what a protocol is · v1 → KServe's V1
 """

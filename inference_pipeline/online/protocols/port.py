@@ -1,4 +1,4 @@
-"""What a protocol is: it turns bytes into columns, and predictions into an answer. Nothing else knows how either looks."""
+"""The interface of a protocol: it turns bytes into columns, and predictions into an answer. Only it knows these formats."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from ratchet.model_registry.champion import Champion
 
 Reader = Callable[[bytes], Columns]
-"""A body → its requests, a row each. Raises pydantic's ValidationError or a RequestError, which name the fields."""
+"""A body → its requests, one row each. Raises pydantic's ValidationError or a RequestError, which name the fields."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Answers of one version, a row for each request, and the ids that they are logged under."""
+    """Predictions of one model version, one for each request, and the ids under which they are logged."""
 
     values: npt.NDArray[np.float64]
     ids: Sequence[str]
@@ -30,23 +30,23 @@ class Predictions:
 
 
 class Protocol(typing.Protocol):
-    """Paths, in which `{name}` stands for a model, and bodies. Answers are values that JSON has."""
+    """The paths of a protocol, with `{name}` for the model, and its bodies. Each body is a value that JSON can represent."""
 
     predict_path: str
     status_path: str
     list_path: str
 
     def reader(self, use_case: UseCase) -> Reader:
-        """The reader of a use case's requests; making it compiles their model, reading does not."""
+        """The reader of a use case's requests. Making a reader compiles the request model once for all reads."""
 
     def answer(self, predictions: Predictions) -> Any:
-        """The body that answers a request."""
+        """The body of the answer to a request."""
 
     def status(self, champion: Champion) -> Any:
-        """The body that speaks of a model that is ready."""
+        """The body that describes a model that is ready."""
 
     def listing(self, names: Sequence[str]) -> Any:
-        """The body that names all models."""
+        """The body that lists all models."""
 
     def body(self, instances: Sequence[Mapping[str, Any]]) -> Any:
-        """The body of a request, for people to try."""
+        """The body of an example request."""

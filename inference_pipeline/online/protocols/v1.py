@@ -18,7 +18,7 @@ MAX_INSTANCES = 1000
 
 
 class V1:
-    """The answer has, beside V1's `predictions`, an id for each and the version that made them."""
+    """KServe's V1. Besides `predictions`, the answer has an id for each prediction and the version that made them."""
 
     predict_path = "/v1/models/{name}:predict"
     status_path = "/v1/models/{name}"
