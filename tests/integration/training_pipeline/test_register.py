@@ -121,7 +121,7 @@ def test_a_new_baseline_waits_while_another_model_serves(served: Run) -> None:
 def test_a_record_that_is_missing_stops_registration(unserved: Run) -> None:
     """Without a record nothing is registered."""
     (trained(unserved).paths.gate / "baseline.json").unlink()
-    with pytest.raises(GateError, match="is no gate record"):
+    with pytest.raises(GateError, match="no gate record"):
         register(unserved)
     assert status(ModelRegistry.open(unserved))["versions"] == []
 
@@ -129,7 +129,7 @@ def test_a_record_that_is_missing_stops_registration(unserved: Run) -> None:
 def test_a_record_for_another_model_stops_registration(unserved: Run) -> None:
     """A model that was trained again after it was judged has to be judged again."""
     save_noshow(candidate(6), trained(unserved).paths.models / "candidate")
-    with pytest.raises(GateError, match="it is about model"):
+    with pytest.raises(GateError, match="about model"):
         register(unserved)
     assert [version["kind"] for version in status(ModelRegistry.open(unserved))["versions"]] == ["baseline"]
 
@@ -245,7 +245,7 @@ def test_a_rebuilt_model_whose_registration_breaks_off_is_never_half_of_each(ser
 def test_a_signing_key_that_is_gone_stops_registration(unserved: Run) -> None:
     """Without the key nothing can be promoted, and nothing is."""
     (trained(unserved).paths.shared_state / "keys" / "gate.key").unlink()
-    with pytest.raises(GateError, match="the private key is gone"):
+    with pytest.raises(GateError, match="private key"):
         register(unserved)
     assert status(ModelRegistry.open(unserved))["history"] == []
 

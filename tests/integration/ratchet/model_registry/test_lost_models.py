@@ -246,7 +246,7 @@ def test_releasing_and_promoting_in_any_order_leaves_the_hold_of_a_rollback_alon
     release(ModelRegistry.open(served), by="ann", reason="fixed")
     promote(ModelRegistry.open(served), 2, by="ann")
     rollback(ModelRegistry.open(served), by="ann", reason="slow, too")
-    with pytest.raises(RegistryError, match="no version to return to"):
+    with pytest.raises(RegistryError, match="no version"):
         rollback(ModelRegistry.open(served), by="ann", reason="slower")
     hold = status(ModelRegistry.open(served))["hold"]
     assert (champion_version(ModelRegistry.open(served)), hold and hold["reason"]) == (1, "slow, too")

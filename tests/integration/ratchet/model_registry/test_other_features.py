@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from inference_pipeline.online.predictor import load_predictor
-from ratchet.core.errors import GateError
+from ratchet.core.errors import GateError, OtherFeaturesError
 from ratchet.features.service import service_spec
 from ratchet.model_registry.admission import load_champion
 from ratchet.model_registry.champion import champion_version, resolve_champion
@@ -125,7 +125,7 @@ def test_no_policy_promotes_what_this_code_cannot_serve(served: Run, changed: Ru
 
 
 def objection(run: Run) -> GateError:
-    with pytest.raises(GateError, match="was trained on feature service") as caught:
+    with pytest.raises(OtherFeaturesError) as caught:
         load_champion(ModelRegistry.open(run))
     return caught.value
 
