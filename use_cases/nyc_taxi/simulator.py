@@ -159,7 +159,7 @@ def _fronts(seed: int, days: Array) -> tuple[Array, Array, Array]:
 
 
 def _day(options: SimulatorOptions, day: date) -> dict[str, Array]:
-    """The trips picked up on a local day, in TLC's columns; NaN stands for null."""
+    """The trips picked up on a local day, in TLC's columns; NaN means null."""
     city, drifted = _city(options.seed), options.drift_from is not None and day >= options.drift_from
     rng = np.random.default_rng([options.seed, _DAY, day.toordinal()])
     wall_clock = _pickup_times(rng, day, options.trips_per_day, night_life=drifted)
@@ -186,7 +186,7 @@ def _day(options: SimulatorOptions, day: date) -> dict[str, Array]:
 
 
 def _pickup_times(rng: np.random.Generator, day: date, expected: int, *, night_life: bool) -> Instants:
-    """Naive local times in order; on a weekend, and every day where there is `night_life`, the city sleeps less."""
+    """Naive local times in order. At weekends, and on every day with `night_life`, more trips begin at night."""
     is_weekend = day.weekday() >= 5
     profile = WEEKEND if is_weekend or night_life else WEEKDAY
     count = rng.poisson(expected * (0.9 if is_weekend else 1.04))
