@@ -1,9 +1,9 @@
-# make setup            the environment alone; whatever needs it makes it, too
+# make setup            make the environment only; other targets make it when they need it
 # make demo             run the whole loop on the simulated city and print what happened
 # make demo DATA=DIR    the same job on the TLC months in DIR
 # make demo USE_CASE=X  the same for another use case of params.yaml
-# make test             every test, in an environment of its own
-# make soak             kill the steps at every point and whole runs at random moments, and measure real months: ten minutes
+# make test             run every test, in an environment of its own
+# make soak             kill steps at every point and runs at random times, and measure real months: ten minutes
 PYTHON ?= python3
 SOURCE ?= tlc
 PORT ?= 3000
@@ -43,7 +43,7 @@ lock: # needs uv on PATH
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --constraint requirements.lock --output-file requirements-dev.lock
 
-clean: # what was computed goes, environments and params.yaml stay
+clean: # delete everything that was computed; keep environments and params.yaml
 	rm -rf data state reports dvc.lock feature_repo/feature_store.yaml
 
 .venv/.complete: requirements.lock
@@ -52,7 +52,7 @@ clean: # what was computed goes, environments and params.yaml stay
 .venv-test/.complete: requirements-dev.lock
 	$(call environment,.venv-test,requirements-dev.lock)
 
-# An environment is complete when its marker stands: one that was interrupted is made anew.
+# An environment is complete if its marker file exists. One whose installation was interrupted is made again.
 define environment
 @echo "Making $(1) from $(2): about three minutes, once."
 @$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Ratchet needs Python 3.11 to 3.13: make PYTHON=python3.11 …")'

@@ -1,4 +1,4 @@
-"""How often is one of two equally good models called superior? `python -m benchmarks.false_promotions`."""
+"""How often does the gate call one of two equally good models superior? `python -m benchmarks.false_promotions`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from ratchet.core.settings import GateSettings
 from training_pipeline.evidence import paired_gain
 
 TRIALS, ROWS = 2000, 20
-"""Pairs of models, and rows of each block."""
+"""The number of pairs of models, and of rows in each block."""
 
 
 def share(blocks: int) -> float:
-    """Losses vary by block for both models, by block for each of them, and by row."""
+    """The share of trials that call the candidate superior.
+
+    Losses vary by block for both models together, by block for each model, and by row.
+    """
     rng, wrong = np.random.default_rng(2), 0
     codes = np.repeat(np.arange(blocks), ROWS)
     for _ in range(TRIALS):

@@ -1,6 +1,7 @@
-"""What do more days of a table cost the feature pipeline? `python -m benchmarks.half_hours`, in a checkout without changes.
+"""How does the cost of the feature pipeline grow with the days of a table? `python -m benchmarks.half_hours`.
 
-A table with a row for every half-hour goes through `ratchet init` and the first three steps, in a clone of this checkout.
+Run it in a clean checkout. It runs `ratchet init` and the first three steps on a table with a row for every half-hour, in a
+clone of this checkout.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ INIT = (
 
 
 def write(path: Path, days: int) -> None:
-    """Half-hours of two sites, each with its temperature and its consumption, measured at its end."""
+    """Write half-hours of two sites, each with its temperature and its consumption, which is measured at its end."""
     rng, rows = np.random.default_rng(1), days * 48
     at = np.datetime64("2022-01-01T00:00") + 30 * np.arange(rows).astype("timedelta64[m]")
     temperature = 10 + 8 * np.sin(2 * np.pi * np.arange(rows) / 48 / 365) + rng.normal(0, 2, rows)
@@ -47,7 +48,7 @@ def write(path: Path, days: int) -> None:
 
 
 def seconds(checkout: Path, *arguments: str) -> float:
-    """CPU seconds of a command: those of the wall swing with the disk."""
+    """The CPU seconds of a command. Its wall time would depend on the disk."""
     before = os.times()
     subprocess.run([sys.executable, "-m", "cli", *arguments], cwd=checkout, capture_output=True, check=True)
     after = os.times()

@@ -1,6 +1,7 @@
-"""What do more batches of a table cost the feature pipeline? `python -m benchmarks.many_batches`, in a clean checkout.
+"""How does the cost of the feature pipeline grow with the batches of a table? `python -m benchmarks.many_batches`.
 
-The rows of `benchmarks.half_hours` in a file for each day, through `ratchet init` and the first two steps.
+Run it in a clean checkout. It runs `ratchet init` and the first two steps on the rows of `benchmarks.half_hours`, in a file for
+each day.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a step costs that has nothing to do: `python -m benchmarks.step_costs`, in a checkout where `dvc repro` has run.
+"""The cost of a step that has nothing to do: `python -m benchmarks.step_costs`, in a checkout where `dvc repro` has run.
 
-Each step runs twice in a process of its own. Both runs do the same work, and only the first imports: the difference is what
-imports cost, in CPU seconds of this process.
+Each step runs twice in a process of its own. Both runs do the same work, but only the first imports modules. The difference is
+the cost of the imports, in CPU seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import click
 from ratchet.project.steps import STEPS
 
 PARTS = ("great_expectations", "feast", "mlflow", "sklearn", "lightgbm", "evidently")
-"""What takes long to import."""
+"""Libraries that take long to import."""
 TWICE = """
 import json, sys, time
 began = time.process_time()

@@ -35,7 +35,7 @@ def main(directory: str, accepted: str, start: str, end: str, out: str) -> None:
         raise VersionError(
             f"computes {service.name} with the installed libraries, and not {needed.feature_service}",
             subject="the code of the model",
-            remedy="Install the libraries that the model was trained with",
+            remedy="Install those that the model was trained with",
         )
     features = FeatureStore.open(run)
     _compute_features(run, features, Path(accepted))

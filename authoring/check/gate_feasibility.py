@@ -67,7 +67,7 @@ class _Expected:
     """The sampled rows that represent a period: `inside` are in it, `known` are those whose labels are known in time.
 
     Each row represents `weight` rows of the period, each entity `thinned` entities. If the sample does not reach back to the
-    period's beginning (`covered`), all of its rows represent the period.
+    period's beginning (`covered` is False), all of its rows represent the period.
     """
 
     name: PeriodName
@@ -168,6 +168,6 @@ def _naive(instant: datetime) -> np.datetime64:
 
 
 def _span(timestamps: Array) -> tuple[np.datetime64, np.datetime64]:
-    """The first and the last timestamp. The share EARLIEST of first timestamps is ignored."""
+    """The first and the last timestamp, without the earliest ones (a share of EARLIEST)."""
     ordered = np.sort(timestamps)
     return ordered[int(EARLIEST * len(ordered))], ordered[-1]

@@ -227,7 +227,7 @@ def _clean(run: Run, table: SourceTable, rows: pa.Table, repeated: float) -> pa.
 
 
 def _rules_out_early(table: SourceTable) -> bool:
-    """Whether a rule says that rows are known after they happened."""
+    """Whether a rule requires that rows are known after they happened."""
     after = {"column_A": table.known_at, "column_B": table.event_time}
     return any(
         rule.expectation == "column_pair_values_a_to_be_greater_than_b" and after.items() <= rule.arguments.items()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from authoring.init import explained_variance as worth
+from authoring.init import explained_variance
 from authoring.init.explained_variance import Floats
 from authoring.init.profile import Column, Profile
 from ratchet.core.clock import Instants
@@ -69,7 +69,7 @@ def _groups(
     ]
     named = [column.name for column in inputs if column.name in entities]
     found: dict[str, Array] = {
-        name: worth.codes(profile.text[name].to_numpy()) for name in dict.fromkeys([*few, *named])
+        name: explained_variance.codes(profile.text[name].to_numpy()) for name in dict.fromkeys([*few, *named])
     }
     if asked is not None:
         day = asked.astype("datetime64[D]")
@@ -84,9 +84,9 @@ def _best(candidates: Groups, label: Floats) -> tuple[tuple[str, ...], float]:
     explained = 0.0
     for _ in range(2):
         others = [name for name in candidates if name not in found]
-        splits = {name: worth.codes(*(candidates[each] for each in (*found, name))) for name in others}
+        splits = {name: explained_variance.codes(*(candidates[each] for each in (*found, name))) for name in others}
         dense = {name: split for name, split in splits.items() if len(split) >= ROWS_IN_GROUP * split.max()}
-        scores = {name: worth.explained(split, label) for name, split in dense.items()}
+        scores = {name: explained_variance.explained(split, label) for name, split in dense.items()}
         best = max(scores, key=lambda name: scores[name], default="")
         if not best or scores[best] <= explained:
             break
@@ -99,7 +99,7 @@ def _best_bands(profile: Profile, inputs: Sequence[Column], there: Array, label:
     for column in inputs:
         if column.kind in ("whole", "number") and not column.is_category:
             values = profile.numbers(column.name)
-            cuts = worth.edges(values)
-            scores[column.name, tuple(cuts)] = worth.explained(np.digitize(values[there], cuts), label)
+            cuts = explained_variance.edges(values)
+            scores[column.name, tuple(cuts)] = explained_variance.explained(np.digitize(values[there], cuts), label)
     best = max(scores, key=lambda bands: scores[bands], default=None)
     return best, scores[best] if best else 0.0

@@ -15,7 +15,7 @@ Days = npt.NDArray[Any]
 """datetime64[D]."""
 DAY = np.timedelta64(1, "D")
 FRESH, HOLDOUT, STOPPING = 0.95, 0.83, 0.88
-"""Each period begins at this quantile of the usable rows: 70% for training, 9% for early stopping, 16% for the holdout."""
+"""Each period begins at this quantile of the usable rows before the next one: 70% train, 9% early stopping, 16% holdout."""
 WEEK, LONG = np.timedelta64(7, "D"), np.timedelta64(70, "D")
 """If the file spans more than LONG, at least a whole WEEK is fresh."""
 LEAST = 50

@@ -25,7 +25,7 @@ def test_the_declaration_compiles() -> None:
     assert list(use_case.inputs.items()) == list(spec.inputs.items())
 
 
-def test_nothing_is_amiss() -> None:
+def test_check_finds_nothing() -> None:
     """`ratchet check` finds no mistake in the declaration, and no repeated key or leak in a sample of the data."""
     run = Run.load(ROOT, "{name}")
     if not (ROOT / run.settings.source.path).exists():

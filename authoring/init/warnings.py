@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from authoring.init import explained_variance as worth
+from authoring.init import explained_variance
 from authoring.init.baseline import Baseline
 from authoring.init.delay import delay_of
 from authoring.init.explained_variance import Floats
@@ -110,6 +110,7 @@ def _is_almost_number(profile: Profile, column: Column) -> bool:
 
 def _says_it_all(profile: Profile, label: Floats, column: Column) -> bool:
     if column.is_number:
-        return worth.correlation(profile.numbers(column.name), label) > SUSPICIOUS
+        return explained_variance.correlation(profile.numbers(column.name), label) > SUSPICIOUS
     there = ~np.isnan(label)
-    return worth.explained(worth.codes(profile.text[column.name].to_numpy()[there]), label[there]) > SUSPICIOUS
+    split = explained_variance.codes(profile.text[column.name].to_numpy()[there])
+    return explained_variance.explained(split, label[there]) > SUSPICIOUS

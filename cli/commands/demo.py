@@ -157,18 +157,17 @@ def offer_worse(run: Run) -> dict[str, Any]:
     from ratchet.model_registry.champion import resolve_champion
     from ratchet.model_registry.promotion import promote
     from ratchet.models.model import load, save
-    from training_pipeline import evaluate as gate
-    from training_pipeline import train as fit
+    from training_pipeline import evaluate, train
     from training_pipeline.frozen_set import read_training_set
     from training_pipeline.register import offer
 
     registry, directory = ModelRegistry.open(run), run.paths.state / "demo" / "worse"
     champion = resolve_champion(registry)
     training, settings = read_training_set(run), run.settings
-    worse = fit.fit_candidate(training, WORSE_TREES, settings.training, run.environment.threads)
-    save(worse, directory, fit.reference_rows(worse, training.rows, settings.drift.reference_rows), {})
+    worse = train.fit_candidate(training, WORSE_TREES, settings.training, run.environment.threads)
+    save(worse, directory, train.reference_rows(worse, training.rows, settings.drift.reference_rows), {})
     baseline = load(run.paths.models / "baseline", run.use_case)
-    record = gate.evaluate_model(run, gate.read_trial(run), directory, baseline, champion.model)
+    record = evaluate.evaluate_model(run, evaluate.read_trial(run), directory, baseline, champion.model)
     version = offer(registry, directory, record)
     try:
         promote(registry, version, by="make demo", reason="to see what happens")

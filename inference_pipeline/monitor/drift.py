@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from inference_pipeline.champion import champion_throughout
-from inference_pipeline.monitor import drift_page as comparison
+from inference_pipeline.monitor import drift_page
 from inference_pipeline.monitor.drift_page import MISSING
 from ratchet.core.errors import DataError
 from ratchet.core.settings import DriftSettings
@@ -67,13 +67,13 @@ def drift_report(run: Run, champion: Champion, window: Columns, directory: Path)
     reference = to_columns(pq.read_table(champion.directory / REFERENCE))
     for side, rows in (("the window", window), ("the reference", reference)):
         _require_rows(side, rows, settings)
-    sides = comparison.frames(columns, reference, _sample(window, settings.reference_rows))
-    scores = comparison.scores(*sides, settings.min_rows)
+    sides = drift_page.frames(columns, reference, _sample(window, settings.reference_rows))
+    scores = drift_page.scores(*sides, settings.min_rows)
     verdicts = {name: _verdict(scores[name], scores.get(name + MISSING), settings) for name in columns}
     found = {**_conclude(verdicts, settings), "mean_prediction": _means(reference, window), "window": _describe(window)}
     scored = [name for name, score in scores.items() if score is not None]
-    comparison.write(*sides, scored, settings.column_threshold, _headline(found, settings), directory)
-    files = {"html": directory / comparison.HTML, "json": directory / comparison.JSON}
+    drift_page.write(*sides, scored, settings.column_threshold, _headline(found, settings), directory)
+    files = {"html": directory / drift_page.HTML, "json": directory / drift_page.JSON}
     return {**found, **{name: str(path.relative_to(run.root)) for name, path in files.items()}}
 
 

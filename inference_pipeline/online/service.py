@@ -61,5 +61,5 @@ class Inference:
             serving.refresh()
 
     def __is_ready__(self) -> bool:
-        """Ready if any model is: the others may still have no version. `GET /v1/models/NAME` tells for each model."""
+        """Ready if any model is: the others may still have no version. `GET /v1/models/NAME` answers for each model."""
         return any(serving.ready for serving in self._served)

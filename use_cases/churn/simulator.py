@@ -1,7 +1,7 @@
 """A made-up telephone company: its bills, who cancels, and the scores that another system computes of its customers.
 
-Every month is drawn from a generator of its own, on top of the months before it. Whoever cancels is replaced by a new
-customer, who is often one that another has referred.
+Every month has a random generator of its own, and builds on the months before it. A customer who cancels is replaced by a new
+one, who was often referred by another customer.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class SimulatorOptions(Frozen):
 class Customers:
     """Everybody who has a contract in a month, in columns.
 
-    `habit` is how badly one pays and how easily one leaves, much as one's referrer does; `trouble` comes and goes.
-    `leaves_after` is NaT for those who stay, else from the month's bill to the cancellation.
+    `habit` is how badly a customer pays and how easily they leave; it resembles the referrer's. `trouble` comes and goes.
+    `leaves_after` is the time from the month's bill to the cancellation, NaT for those who stay.
     """
 
     ids: Array
@@ -56,7 +56,7 @@ class Customers:
 
 
 def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[Batch]:
-    """Each table by local month, from some months before the period on."""
+    """Batches of each table by local month, from some months before the period on."""
     chosen = parse(SimulatorOptions, options, f"{PARAMS_FILE}, source.options")
     first, last = _number(period.start), _number(period.end - timedelta(microseconds=1))
     tables = {"bills": _bills, "health_scores": _scores, "cancellations": _cancellations}
@@ -79,13 +79,13 @@ def _month(number: int) -> np.datetime64:
 
 
 def _number(instant: datetime) -> int:
-    """Months from the first one to that of an instant."""
+    """The number of months from the first month to that of a timestamp."""
     local = instant.astimezone(ZoneInfo(TIMEZONE))
     return int((np.datetime64(f"{local:%Y-%m}", "M") - FIRST).astype(int))
 
 
 def _bills(options: SimulatorOptions, month: int) -> dict[str, Any]:
-    """Bills of a month. Some are delivered twice; some have a plan that there is not, a negative amount or a late payment."""
+    """Bills of a month. Some are delivered twice; some have an unknown plan, a negative amount or a late payment."""
     who, rng = _customers(options, month), _rng(options, _BILLS, month)
     rows = len(who.ids)
     billed = _billed_at(who, month)
@@ -138,7 +138,7 @@ def _leaving(options: SimulatorOptions, month: int) -> tuple[Array, Instants]:
 
 @lru_cache(maxsize=128)
 def _customers(options: SimulatorOptions, month: int) -> Customers:
-    """The customers of a month, each with what becomes of them."""
+    """The customers of a month, each with the timestamp at which they leave, if they do."""
     rng = _rng(options, _MOVES, month)
     who = _later(_customers(options, month - 1), rng, month) if month else _at_first(options.customers, rng)
     reasons = 1.3 * who.trouble + 0.8 * who.habit + 1.3 * (who.plan == 0) + 0.5 * (who.region == 0) + (who.tenure < 3)
@@ -150,7 +150,7 @@ def _customers(options: SimulatorOptions, month: int) -> Customers:
 
 def _at_first(count: int, rng: np.random.Generator) -> Customers:
     ids, referrer, traits = _names(0, np.arange(count)), rng.permutation(count), rng.normal(size=count)
-    is_referred = referrer < np.arange(count)  # so that nobody has referred somebody who referred them
+    is_referred = referrer < np.arange(count)  # so that no two customers have referred each other
     return Customers(
         ids=ids,
         referrers=np.where(is_referred, ids[referrer], np.full(count, None, dtype=object)),
@@ -165,7 +165,7 @@ def _at_first(count: int, rng: np.random.Generator) -> Customers:
 
 
 def _later(before: Customers, rng: np.random.Generator, month: int) -> Customers:
-    """A month later: those who stayed, and in place of each who left a new one, as its referrer is."""
+    """The customers a month later: those who stayed and, in place of each who left, a new one similar to their referrer."""
     count = len(before.ids)
     new, referrer = ~np.isnat(before.leaves_after), rng.integers(0, count, count)
     is_referred = rng.random(count) < 0.7

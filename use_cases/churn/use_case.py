@@ -60,7 +60,7 @@ CANCELLATIONS = SourceTable(
 
 
 def health(tables: Tables) -> ibis.Table:
-    """The score that another system computed, from just after it was delivered."""
+    """The score that another system computed. It counts from just after it was delivered."""
     return tables["health_scores"].select("customer", "score", event_timestamp=just_after(_.delivered_at))
 
 

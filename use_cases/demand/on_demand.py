@@ -1,4 +1,4 @@
-"""What follows from a request and its features, and from the model's number, by one function in training, batch and online."""
+"""Columns computed from a request and its features, and post-processing. Training, batch and online use the same functions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PARTS_OF_DAY = np.array(["night", "morning", "day", "evening"], dtype=object)
 
 
 def on_demand(columns: Columns) -> Columns:
-    """The hour and day on local clocks."""
+    """The hour and the kind of day in local time."""
     local = calendar(columns["event_timestamp"], TIMEZONE)
     day_off = (local["weekday"] >= 5) | (columns["day__is_holiday"] == 1)
     part = PARTS_OF_DAY[local["hour"].astype(np.int64) // 6]
@@ -20,5 +20,5 @@ def on_demand(columns: Columns) -> Columns:
 
 
 def never_negative(_columns: Columns, predictions: Array) -> Array:
-    """Nobody rides less than never."""
+    """The predictions, with 0 in place of negative numbers of rides."""
     return np.maximum(predictions, 0.0)

@@ -1,7 +1,7 @@
-"""A made-up city whose bicycles are taken from stations: rides, hours whose rides have all been delivered, and a calendar.
+"""A made-up city with bicycle stations: rides, the hours whose rides have all been delivered, and a calendar.
 
-Each week is drawn from generators of its own, and what changes slowly (how busy the city is) is a sum of waves over absolute
-time. So a week is made without any other.
+Each week has random generators of its own. What changes slowly (how busy the city is) is a sum of waves over absolute time. So
+a week can be computed without the others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WEEK, HOUR = timedelta(weeks=1), np.timedelta64(1, "h")
 DISTRICTS = np.array(["centre", "harbour", "north"])
 WORKDAY = np.array([1, 0, 0, 0, 1, 3, 8, 22, 26, 14, 8, 8, 10, 9, 9, 12, 20, 26, 20, 12, 8, 6, 4, 2]) / 10
 DAY_OFF = np.array([4, 3, 2, 1, 0, 0, 1, 2, 5, 9, 13, 15, 16, 16, 16, 15, 13, 11, 9, 7, 6, 5, 4, 4]) / 10
-BATHING = np.array([0.8, 1.8, 1.0])  # what a day off does to each district
+BATHING = np.array([0.8, 1.8, 1.0])  # factor of a day off for each district
 _RIDES, _HOURS, _LOST, _CALENDAR, _STATIONS, _WAVES = range(6)  # independent streams of random numbers
 
 
@@ -36,7 +36,7 @@ class SimulatorOptions(Frozen):
 
 
 def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[Batch]:
-    """The stations, and each other table by week, from two weeks before the period on."""
+    """A batch of stations, and batches of each other table by week, from two weeks before the period on."""
     chosen = parse(SimulatorOptions, options, f"{PARAMS_FILE}, source.options")
     first, last = max((period.start - FIRST) // WEEK - 2, 0), (period.end - FIRST) // WEEK
     weekly = {"rides": _rides, "hours": _hours, "calendar": _calendar}
@@ -59,7 +59,7 @@ def _stations(options: SimulatorOptions) -> dict[str, Any]:
 
 
 def _hours(options: SimulatorOptions, week: int) -> dict[str, Any]:
-    """When each hour's rides had all been delivered; now and then some never are."""
+    """The timestamps when all rides of each hour were delivered. For a few hours, some never are."""
     hours, rng = _hours_of(week), _rng(options, _HOURS, week)
     complete = hours + 3 * HOUR + rng.integers(5, 20, len(hours)).astype("timedelta64[m]")
     known = np.where(_lost(options, week), np.datetime64("NaT", "us"), complete)
@@ -109,7 +109,7 @@ def _rates(options: SimulatorOptions, hours: Instants) -> Array:
 
 
 def _waves(options: SimulatorOptions, hours: Instants) -> Array:
-    """How busy each district is, hours × districts, around 0: it comes and goes within a day or a few."""
+    """How busy each district is, hours × districts, around 0. It changes within one day or a few days."""
     rng, shape = _rng(options, _WAVES, 0), (len(DISTRICTS), 6)
     periods, phases = rng.uniform(15, 90, shape), rng.uniform(0, 2 * np.pi, shape)
     angle = 2 * np.pi * hours.astype("datetime64[h]").astype(np.int64)[:, None, None] / periods + phases

@@ -22,7 +22,7 @@ TEXT, WHOLE = pa.string(), pa.int64()
 
 
 class Hour(BaseModel):
-    """What is known of a station when an hour begins."""
+    """What is known about a station when an hour begins."""
 
     station: str
     district: str
@@ -61,7 +61,7 @@ rides_before = partial(trailing, table=RIDES, tile="1h", delay="2h", sums={"ride
 
 
 def day(tables: Tables) -> ibis.Table:
-    """What the calendar says of a local day, from its beginning on."""
+    """Whether a local day is a holiday. It counts from the beginning of that day."""
     in_time = tables["calendar"].filter(_.published_at < _.day_start)
     return in_time.select("is_holiday", city=ibis.literal(CITY), event_timestamp=_.day_start)
 
@@ -71,7 +71,7 @@ def by_district(tables: Tables) -> ibis.Table:
 
 
 def examples(tables: Tables) -> ibis.Table:
-    """One request for each station and hour of operation, with 0 where nobody came, and null where rides may be missing."""
+    """One request for each station and hour of operation, with 0 if nobody came, and null if rides may be missing."""
     hour_start = _.started_at.truncate("h").cast(UTC_INSTANT)
     rides = tables["rides"].group_by("station", hour_start=hour_start).agg(rides=_.count())
     grid = tables["hours"].cross_join(tables["stations"].select("station", "district"))

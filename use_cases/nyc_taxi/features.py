@@ -1,4 +1,4 @@
-"""What is known when a trip is asked for: histories of completed trips, places, and yesterday's weather."""
+"""What is known when a trip begins: histories of completed trips, places, and yesterday's weather."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ratchet.use_case.contract import SourceTable, Tables, View
 from ratchet.use_case.windows import UTC_INSTANT, Sums, just_after, total, trailing
 
 CITY = "nyc"
-LONGEST_TRIP = "1h"  # that the rules accept
+LONGEST_TRIP = "1h"  # the longest that the rules accept
 FARTHEST = 10_000  # hundredths of a mile: beyond that the meter is wrong, and at zero it was off
 
 
 def histories(trips: SourceTable) -> tuple[View, ...]:
-    """Trips that were completed lately: from a zone, anywhere, and between two zones as of the last UTC midnight."""
+    """Recently completed trips: from a zone, anywhere, and between two zones as of the last UTC midnight."""
     sums = {
         "trips": 1,
         "seconds": _.duration_seconds,
@@ -35,7 +35,7 @@ def histories(trips: SourceTable) -> tuple[View, ...]:
 
 
 def _metered(tables: Tables) -> ibis.Table:
-    """The trips, and whether the meter told how far each was."""
+    """The trips, and whether the meter measured the distance of each."""
     return tables["trips"].mutate(city=ibis.literal(CITY), metered=_.distance_hundredths.between(1, FARTHEST))
 
 
@@ -61,7 +61,7 @@ def zone_position(tables: Tables) -> ibis.Table:
 
 
 def city_weather(tables: Tables) -> ibis.Table:
-    """The weather of a local day, from just after it has ended."""
+    """The weather of a local day. It counts from just after the end of that day."""
     return tables["weather"].select(
         "wind_mph",
         "precipitation_inches",

@@ -1,4 +1,4 @@
-"""What follows from a request and its features, by one function in training, batch and online."""
+"""Columns computed from a request and its features. Training, batch and online use the same function."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ THURSDAY = 3  # the weekday of 1970-01-01
 
 
 def on_demand(columns: Columns) -> Columns:
-    """Calendar in local time and geometry in miles. One row or millions, of requests joined with their features."""
+    """Calendar in local time and geometry in miles, for one or millions of requests joined with their features."""
     local = local_time(columns["event_timestamp"], TIMEZONE)
     day = local.astype("datetime64[D]")
     minute = (local - day).astype("timedelta64[m]").astype(np.float64)

@@ -1,9 +1,9 @@
-"""What a row must satisfy to be accepted: reason of quarantine → Great Expectations expectation.
+"""What a row must satisfy to be accepted: reason for quarantine → Great Expectations expectation.
 
-A trip or zone without its key, or with a value that cannot be read, is quarantined before these are asked. So is a trip at a
-time that the jump to summer time skipped.
-Only what makes a trip unusable is a reason. Missing passenger counts, zero distances, negative amounts and the unknown
-zones 264 and 265 are real trips that a caller will ask about, and stay.
+A trip or zone without its key, or with a value that cannot be read, is quarantined before these rules are checked. So is a trip
+at a time that the jump to summer time skipped.
+Only what makes a trip unusable is a reason. Trips with a missing passenger count, zero distance, negative amount or the unknown
+zones 264 and 265 are real trips for which callers request predictions, so they are accepted.
 """
 
 from __future__ import annotations

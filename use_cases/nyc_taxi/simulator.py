@@ -1,7 +1,7 @@
-"""A synthetic city that delivers trip records as TLC does, in the same columns and with the same kinds of dirt.
+"""A synthetic city that delivers trip records as TLC does, in the same columns and with the same kinds of errors.
 
-Every local day is drawn from a generator of its own, and what changes slowly (weather, congestion) is a sum of waves over
-absolute time. So a month is made without any other, and the days before a drift are those of a city that never drifts.
+Every local day has a random generator of its own. What changes slowly (weather, congestion) is a sum of waves over absolute
+time. So a month can be computed without the others, and a drift does not change the days before it.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ _CITY, _DAY, _WEATHER, _CONGESTION = range(4)  # independent streams of random n
 
 
 class SimulatorOptions(Frozen):
-    """`drift_from`: the first local day on which traffic is slower and other places are in demand."""
+    """`drift_from`: the first local day on which traffic is slower and demand is at other places."""
 
     seed: int = Field(7, ge=0)
     trips_per_day: int = Field(2000, ge=1)
     drift_from: date | None = None
 
     def before(self, end: date) -> SimulatorOptions:
-        """What decides the days before `end`."""
+        """The options that affect the days before `end`."""
         drifts = self.drift_from is not None and self.drift_from < end
         return self if drifts else self.model_copy(update={"drift_from": None})
 
 
 @dataclass(frozen=True)
 class City:
-    """What stays.
+    """The properties of the city that do not change.
 
-    Of each zone: borough, `x` and `y` (miles), centrality (0 to 1). Of each pair: street miles, and `detour`, by which a
-    trip takes longer than its length says. `demand[drifted, commute]`: cumulative shares of all pairs in trips.
+    For each zone: borough, `x` and `y` (miles), centrality (0 to 1). For each pair: street miles, and `detour`, the factor by
+    which a trip takes longer than its length implies. `demand[drifted, commute]`: cumulative shares of all pairs in trips.
     """
 
     borough: Array
@@ -67,7 +67,7 @@ class City:
 
 
 def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[Batch]:
-    """The same batches as the TLC loader makes, of a city that `options` describe."""
+    """The same batches as those of the TLC loader, for the city that `options` describe."""
     chosen = parse(SimulatorOptions, options, f"{PARAMS_FILE}, source.options")
     with_eve = Period(period.start - timedelta(days=1), period.end)
     return [
@@ -146,20 +146,20 @@ def _demand(popularity: Array, blocks: Array, centrality: Array, pull: float) ->
 
 
 def _waves(seed: int, stream: int, groups: int, hours: Array, periods: tuple[float, float]) -> Array:
-    """Values (groups, hours) around 0 with variance 1 that change within `periods` hours, the same for the same hour."""
+    """Values (groups, hours) around 0 with variance 1, which change within `periods` hours. An hour's values never change."""
     rng = np.random.default_rng([seed, stream])
     period, phase = rng.uniform(*periods, (groups, 6, 1)), rng.uniform(0, 2 * np.pi, (groups, 6, 1))
     return np.asarray(np.sin(2 * np.pi * hours / period + phase).sum(axis=1) / np.sqrt(3))
 
 
 def _fronts(seed: int, days: Array) -> tuple[Array, Array, Array]:
-    """Rain (inches), wind and warmth (around 0) of each day; they last, so that yesterday tells of today."""
+    """Rain (inches), wind and warmth (around 0) of each day. Weather lasts, so that yesterday's weather predicts today's."""
     rain, wind, warmth = _waves(seed, _WEATHER, 3, days.astype(int) * 24.0, (96, 240))
     return np.clip(rain - 0.4, 0, None), wind, warmth
 
 
 def _day(options: SimulatorOptions, day: date) -> dict[str, Array]:
-    """The trips picked up on a local day, in TLC's columns; NaN stands for null."""
+    """The trips picked up on a local day, in TLC's columns; NaN means null."""
     city, drifted = _city(options.seed), options.drift_from is not None and day >= options.drift_from
     rng = np.random.default_rng([options.seed, _DAY, day.toordinal()])
     wall_clock = _pickup_times(rng, day, options.trips_per_day, night_life=drifted)
@@ -186,7 +186,7 @@ def _day(options: SimulatorOptions, day: date) -> dict[str, Array]:
 
 
 def _pickup_times(rng: np.random.Generator, day: date, expected: int, *, night_life: bool) -> Instants:
-    """Naive local times in order; on a weekend, and every day where there is `night_life`, the city sleeps less."""
+    """Naive local times in order. At weekends, and on every day with `night_life`, more trips begin at night."""
     is_weekend = day.weekday() >= 5
     profile = WEEKEND if is_weekend or night_life else WEEKDAY
     count = rng.poisson(expected * (0.9 if is_weekend else 1.04))
@@ -232,13 +232,13 @@ def _sometimes_unknown(rng: np.random.Generator, zones: Array, share: float) -> 
 
 
 def _metered(rng: np.random.Generator, miles: Array) -> Array:
-    """Distances as recorded: every twentieth is zero, and one in some thousands absurd."""
+    """Distances as recorded: one in twenty is zero, and one in some thousands is absurd."""
     draw = rng.random(len(miles))
     return np.round(np.select([draw < 0.05, draw < 0.0503], [0.0, miles * 10_000], miles), 2)
 
 
 def _with_strays(rng: np.random.Generator, columns: dict[str, Array], day: date) -> dict[str, Array]:
-    """Now and then a trip of the month before is delivered late, or a meter's clock stands at the end of 2008."""
+    """Add strays: a few trips of the month before, delivered late, and a few whose meter's clock shows the end of 2008."""
     draw = rng.random(len(columns[PICKUP]))
     last_month = np.timedelta64(day.day + 2, "D")
     lost_clock = columns[PICKUP].astype("datetime64[D]") - np.datetime64("2008-12-31")
@@ -247,7 +247,7 @@ def _with_strays(rng: np.random.Generator, columns: dict[str, Array], day: date)
 
 
 def _with_voids(rng: np.random.Generator, columns: dict[str, Array]) -> dict[str, Array]:
-    """Some trips are delivered again under the same key, half of them with the amount taken back."""
+    """Deliver some trips again under the same key, half of them with a negative amount."""
     again = np.flatnonzero(rng.random(len(columns[PICKUP])) < 0.0027)
     sign = np.where(rng.random(len(again)) < 0.5, -1.0, 1.0)
     repeated = {name: values[again] for name, values in columns.items()}

@@ -1,10 +1,8 @@
 """TLC trip records: a folder of monthly Parquet files, and the reference files beside it.
 
-The derived centroids repeat zones 56 and 103 (one row for each polygon of the same name) and lack 57, 104, 105, 264 and
-265. Repeated rows are averaged; a zone that has none takes the position of the zone of the same name (57 that of 56,
-104 and 105 that of 103); 264 and 265 stand for an unknown place and have no position.
-
-DVC watches a source's `path` alone: a replaced reference file is read once the stage ingest is run again by hand.
+The derived centroids repeat zones 56 and 103 (one row for each polygon of the same name), and do not have 57, 104, 105, 264
+and 265. Repeated rows are averaged. A zone without a row takes the position of the zone with the same name (57 that of 56,
+104 and 105 that of 103). Zones 264 and 265 mean an unknown place and have no position.
 """
 
 from __future__ import annotations
@@ -54,9 +52,10 @@ class TlcOptions(Frozen):
 
 
 def tlc(path: str, options: Mapping[str, Any], period: Period) -> list[Batch | Unread]:
-    """A batch for each local month of the period: trips from `green_tripdata_YYYY-MM.parquet`, and the weather.
+    """The zones, and a batch for each local month of the period: trips from `green_tripdata_YYYY-MM.parquet`, and weather.
 
-    Weather also covers the day before the period, as what was known when it began. Raises SourceError for a missing file.
+    The weather includes the day before the period, which is known when the period begins. Raises SourceError if a file is
+    missing.
     """
     chosen = parse(TlcOptions, options, f"{PARAMS_FILE}, source.options")
     reference = Path(chosen.reference) if chosen.reference else Path(path).parent / "ref"
@@ -77,7 +76,7 @@ def _trips(month: Month, file: Path) -> Batch:
 
 
 def _others(folder: Path, read: Collection[Path]) -> Iterator[Unread]:
-    """What lies among the months."""
+    """Entries of the folder that are not read."""
     for path in sorted({*folder.iterdir()} - {*read}):
         is_month = re.fullmatch(r"green_tripdata_\d{4}-\d\d\.parquet", path.name)
         yield Unread(path.name, "is of no month of the period" if is_month else "is no green_tripdata_YYYY-MM.parquet")
@@ -98,7 +97,7 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def read_trips(path: Path, month: Month) -> Read:
-    """One month in canonical columns. Raises SourceError for a file that is cut short, empty or lacks a column."""
+    """One month in canonical columns. Raises SourceError if the file is cut short or empty, or has no such column."""
     with _whole(path):
         delivered = pq.read_table(path, partitioning=None)
     return tables.trips(delivered, month, str(path))
@@ -111,7 +110,7 @@ def _metadata(path: Path) -> pq.FileMetaData:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[None]:
-    """Raises SourceError where the block cannot read a Parquet file."""
+    """Turns the errors of a block that reads a Parquet file into SourceError."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:
@@ -121,7 +120,7 @@ def _whole(path: Path) -> Iterator[None]:
 
 
 def read_zones(lookup: Path, centroids: Path) -> Read:
-    """Every zone with its position, where it has one. Raises SourceError."""
+    """Every zone, with its position if it has one. Raises SourceError."""
     zones = _read_csv(lookup, ("locationid", "borough", "zone"))
     ids, names = tables.cast(zones["locationid"], pa.int64()).to_pylist(), zones["zone"].to_pylist()
     own, repeated = _positions(centroids)
@@ -168,20 +167,20 @@ def weather(days: list[date], readings: Mapping[str, Any]) -> pa.Table:
 
 
 def _all_cast(table: pa.Table, name: str, kind: pa.DataType, path: Path) -> pa.ChunkedArray:
-    """A column without which a row belongs nowhere, in another type. Raises SourceError for a value that is none."""
+    """A column that every row needs, in another type. Raises SourceError for a value that does not have that type."""
     values = tables.cast(table[name], kind)
     if values.null_count:
         row = pc.index(pc.is_null(values), True).as_py()
         raise SourceError(
             f"column {name}, row {row + 1} after the header: {table[name][row].as_py()!r} is no {kind}",
             subject=str(path),
-            remedy="Fix the row, or take it away",
+            remedy="Fix the row, or remove it",
         )
     return values
 
 
 def _read_csv(path: Path, columns: Iterable[str]) -> pa.Table:
-    """A file all of whose rows were read. Raises SourceError."""
+    """A CSV file. Raises SourceError if not all of its rows can be read."""
     rows = count_rows(path)
     try:
         table = pyarrow.csv.read_csv(path, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True))

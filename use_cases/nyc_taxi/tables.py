@@ -1,4 +1,4 @@
-"""The canonical tables, and the one way from a delivered month of trip records to them."""
+"""The canonical tables, and how a delivered month of trip records is converted to them."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ CODES = {
 AMOUNTS = {"trip_distance": "distance_hundredths", "total_amount": "total_cents"}
 PICKUP, DROPOFF = "lpep_pickup_datetime", "lpep_dropoff_datetime"
 DELIVERED = {**CODES, **AMOUNTS, PICKUP: "pickup_at", DROPOFF: "dropoff_at"}
-"""Column of a delivered month → the canonical column it becomes."""
+"""Column of a delivered month → its canonical column."""
 
 
 @dataclass(frozen=True)
 class Month:
-    """A calendar month in New York: what one file holds."""
+    """A calendar month in New York; one file holds one month."""
 
     first: date
 
@@ -99,7 +99,7 @@ def months(period: Period) -> Iterator[Month]:
 
 
 def trips(delivered: pa.Table, month: Month, subject: str) -> tuple[pa.Table, list[str]]:
-    """A delivered month in canonical columns and its unreadable values, with notes of what was cast, emptied and dropped.
+    """A delivered month in canonical columns, its unreadable values, and notes on what was cast, emptied and dropped.
 
     A time that the jump to summer time skipped is unreadable. Raises SourceError.
     """
@@ -130,13 +130,13 @@ def require(delivered: pa.Table, names: Iterable[str], subject: str) -> None:
 
 
 def cast(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """Values in another type; null for each that it cannot keep as it is. A truth value is neither a code nor an amount."""
+    """Values in another type. A value that the type cannot represent exactly is null; so is every boolean."""
     nothing = pa.chunked_array([pa.nulls(len(values), kind)])
     if pa.types.is_boolean(values.type):
         return nothing
     try:
         return converted(values, lambda some: some.cast(kind))
-    except pa.ArrowNotImplementedError:  # no value of that type has one of this
+    except pa.ArrowNotImplementedError:  # Arrow cannot convert between these types
         return nothing
 
 
@@ -147,12 +147,12 @@ def conform(columns: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def instants(times: Instants) -> pa.Array:
-    """UTC instants as Arrow keeps them, NaT as null."""
+    """UTC timestamps as an Arrow array, NaT as null."""
     return pa.array(times.astype("datetime64[us]")).cast(INSTANT)
 
 
 def midnights(days: Sequence[date]) -> pa.Array:
-    """The instant at which each local day begins."""
+    """The timestamp at which each local day begins."""
     return instants(utc_time(np.array(days, "datetime64[us]"), TIMEZONE))
 
 
@@ -173,7 +173,7 @@ def _wall_clock(delivered: pa.Table, name: str, subject: str) -> Instants:
 
 
 def _dropoff(pickup: Instants, wall_clock: Instants) -> Instants:
-    """An ambiguous time is its first occurrence, except for a dropoff which that would put before its pickup."""
+    """The dropoff in UTC. An ambiguous time means its first occurrence, unless that is before the pickup."""
     first = utc_time(wall_clock, TIMEZONE)
     second = first + np.timedelta64(1, "h")
     is_second = (first < pickup) & (local_time(second, TIMEZONE) == wall_clock)

@@ -1,3 +1,3 @@
-"""Whose clocks count."""
+"""The time zone whose local days and hours count."""
 
 TIMEZONE = "America/New_York"

@@ -18,7 +18,7 @@ from use_cases.nyc_taxi.timezone import TIMEZONE
 
 
 class Trip(BaseModel):
-    """What is known at the timestamp of pickup. 264 and 265 are the zones of an unknown place."""
+    """What is known at pickup. Zones 264 and 265 mean an unknown place."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -31,7 +31,7 @@ class Trip(BaseModel):
 
 
 def examples(tables: Tables) -> ibis.Table:
-    """One request for each trip, at its pickup; how long it took is known at its dropoff."""
+    """One request for each trip, at its pickup. Its duration is known at its dropoff."""
     return tables["trips"].select(
         "pickup_zone",
         "dropoff_zone",

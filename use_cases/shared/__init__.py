@@ -1,1 +1,1 @@
-"""What several use cases share: source tables and feature views. They import nothing else of one another."""
+"""Source tables and feature views that several use cases share. Use cases import nothing else from one another."""
