@@ -103,7 +103,7 @@ def _next(store: ModelRegistry, version: Version) -> str | None:
     if verdict == "non-inferior":
         return f"not shown to be better, only not to be worse. A person may ask for it: {ask} --reason … --until YYYY-MM-DD`"
     if verdict != "refused":
-        return f"{ask}` asks for it, and says what to do where it is refused"
+        return f"{ask}` asks for it, and says what to do if it is refused"
     repro = f"`dvc repro monitor@{store.scope.use_case}`"
     if all(name.startswith(PLAUSIBLE) for name in failed):
         return f"too good to be true. Sign why a caller knows its inputs in time: {how_to_accept(store.scope)}; then {repro}"
