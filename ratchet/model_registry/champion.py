@@ -91,7 +91,7 @@ def existing_version(registry: RegistrySession, snapshot: Snapshot, champion: En
 
 
 def way_out(registry: RegistrySession, snapshot: Snapshot) -> str:
-    """What to do if the version that serves is gone or damaged."""
+    """The remedy if the version that serves is gone or damaged."""
     if not registry.versions():
         return begin_anew(registry.store.scope)
     champion, servable = snapshot.champion, [version.number for version in on_present_features(registry)]

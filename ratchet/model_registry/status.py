@@ -49,7 +49,7 @@ def status(store: ModelRegistry) -> dict[str, Any]:
 
 
 def _warning(registry: RegistrySession, snapshot: Snapshot) -> str | None:
-    """What is missing although it should exist, and what to do; None if nothing is."""
+    """A warning about a champion or versions that are missing or unusable, with the remedy; None if all is well."""
     if snapshot.champion:
         try:
             return _other_features(registry, snapshot, existing_version(registry, snapshot, snapshot.champion))
