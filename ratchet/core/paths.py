@@ -95,12 +95,12 @@ class Paths:
 
     @property
     def register_report(self) -> Path:
-        """What `register` reported: the versions of the models that were trained last."""
+        """The report of `register`: the versions of the models that were trained last."""
         return self.reports / "register.json"
 
     @property
     def watermark(self) -> Path:
-        """What the source holds: written by the sensors, read by DVC for ingest."""
+        """The digests of the source's batches: written by the sensors, read by DVC for ingest."""
         return self.shared_state / "sensors" / f"{self.scope.namespace}.source.json"
 
     @property

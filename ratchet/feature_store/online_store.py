@@ -23,7 +23,7 @@ class OnlineStore(Protocol):
 
     @property
     def remedy(self) -> str:
-        """What a person can do if it cannot be opened or written."""
+        """The remedy if it cannot be opened or written."""
 
     def settings(self) -> dict[str, Any]:
         """The section `online_store` of Feast's settings."""

@@ -24,7 +24,7 @@ LIBRARIES = (
 """Numbers, times and text: nothing that reads a file, the environment or another module."""
 REMEDY = (
     "Keep on_demand and postprocess in a module of their own, such as use_cases/NAME/on_demand.py, that imports only "
-    f"{CONTRACT}, {CLOCK}, {', '.join(LIBRARIES)}, and modules of its package that import no others"
+    f"{CONTRACT}, {CLOCK}, {', '.join(LIBRARIES)}, and modules of its package that obey the same rule"
 )
 
 

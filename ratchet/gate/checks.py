@@ -112,7 +112,7 @@ def _time(evidence: Evidence) -> Iterator[Check]:
 def _leaks(leaks: LeakEvidence | None) -> Check:
     if leaks is None or leaks.unproved:
         unproved = ", ".join(leaks.unproved) if leaks else "all tables"
-        return _check("leaks", None, "<=", 0, f"no row was compared, or nothing hidden, for {unproved}")
+        return _check("leaks", None, "<=", 0, f"no row was compared, or no row hidden, for {unproved}")
     changed = sorted(name for name, rows in leaks.changed.items() if rows)
     return _check("leaks", sum(leaks.changed.values()), "<=", 0, f"rows changed in {', '.join(changed) or 'nothing'}")
 
@@ -134,7 +134,7 @@ def _or_reason(check: Check, evidence: Evidence) -> Check:
     if evidence.reason:
         detail = f"{check.detail}; accepted by {evidence.reason.by}: {evidence.reason.reason}"
         return check.model_copy(update={"status": "passed", "detail": detail})
-    remedy = "take out of `inputs` what is not known before, or sign why it is: `ratchet accept too-good --reason …`"
+    remedy = "remove inputs that are not known in time, or sign why they are: `ratchet accept too-good --reason …`"
     detail = "; ".join(filter(None, (check.detail, "too good to be true", evidence.objection, remedy)))
     return check.model_copy(update={"detail": detail})
 
@@ -144,12 +144,10 @@ def _probabilities(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:
     if evidence.task != "binary":
         return
     error = _metric(evidence.candidate, "calibration_error")
-    yield _check(
-        "calibration", error, "<=", policy.max_calibration_error, "mean distance from the rates that came true"
-    )
+    yield _check("calibration", error, "<=", policy.max_calibration_error, "mean distance from the observed rates")
     auc, other = (_metric(score, "auc") for score in (evidence.candidate, evidence.reference))
     gain = None if auc is None or other is None else auc - other
-    yield _check("ranking", gain, ">=", -policy.max_auc_loss, "auc over the reference's")
+    yield _check("ranking", gain, ">=", -policy.max_auc_loss, "AUC minus the reference's")
 
 
 def _slices(evidence: Evidence, policy: GateSettings) -> Iterator[Check]:

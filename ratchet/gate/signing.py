@@ -111,7 +111,7 @@ class SigningKey:
 
 
 def begin_anew(scope: Scope) -> str:
-    """What to do if a key, or what it signed, is lost for good."""
+    """The remedy if a key, or a document that it signed, is lost for good."""
     stage = f"evaluate@{scope.use_case}"
     return f"delete the registered model {scope.namespace} in MLflow and run `dvc repro --force --downstream {stage}`"
 

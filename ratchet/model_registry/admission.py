@@ -69,7 +69,7 @@ def load_champion(store: ModelRegistry) -> Champion:
 
 
 def ways_to_serve(registry: RegistrySession, snapshot: Snapshot, version: int, commit: str | None) -> str:
-    """What to do if the version that serves reads features that this code no longer computes; also valid after a rollback.
+    """The remedy if the version that serves reads features that this code no longer computes; also valid after a rollback.
     `commit` is the version's own, if it was made from one."""
     return f"{_onward(registry, snapshot)}. Or go back to the features of version {version}: {_back(commit)}"
 
@@ -96,7 +96,7 @@ def _objection(registry: RegistrySession, snapshot: Snapshot, version: Version) 
 
 
 def _ways_to_ask(registry: RegistrySession, snapshot: Snapshot, refused: Champion) -> str:
-    """What to do instead of requesting a version whose features this code does not compute."""
+    """The remedy for a refused request for a version whose features this code does not compute."""
     number, contract = _promotable(registry, snapshot), refused.model.contract
     commit = None if contract.dirty else contract.commit
     other = f"Ask for a version on the present features: `ratchet promote {number}`. " if number else ""

@@ -72,7 +72,7 @@ def last_promotion(registry: RegistrySession, snapshot: Snapshot) -> Entry:
         raise RegistryError(
             "no model has been promoted yet",
             subject=f"model {registry.name}",
-            remedy="`ratchet status` says of each version why it does not serve, and what to do; where it lists none, run "
+            remedy="`ratchet status` says why each version does not serve, and what to do; if it lists none, run "
             f"`dvc repro monitor@{registry.store.scope.use_case}`",
         )
     return snapshot.champion
@@ -85,13 +85,13 @@ def existing_version(registry: RegistrySession, snapshot: Snapshot, champion: En
         raise RegistryError(
             f"version {champion.version}, which was promoted last, has been deleted",
             subject=f"model {registry.name}",
-            remedy=f"To go on, {way_out(registry, snapshot)}",
+            remedy=f"To continue, {way_out(registry, snapshot)}",
         )
     return version
 
 
 def way_out(registry: RegistrySession, snapshot: Snapshot) -> str:
-    """What to do if the version that serves is gone or damaged."""
+    """The remedy if the version that serves is gone or damaged."""
     if not registry.versions():
         return begin_anew(registry.store.scope)
     champion, servable = snapshot.champion, [version.number for version in on_present_features(registry)]

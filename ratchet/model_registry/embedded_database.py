@@ -54,7 +54,7 @@ def marker(store: ModelRegistry) -> Path:
 
 
 def begin_without(store: ModelRegistry) -> str:
-    """What to do if the database is lost for good."""
+    """The remedy if the database is lost for good."""
     return f"to begin anew, delete {marker(store)}"
 
 

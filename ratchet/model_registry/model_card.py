@@ -48,7 +48,7 @@ def registered_model_card(use_case: UseCase, source: str) -> str:
         "| alias | meaning |",
         "| --- | --- |",
         "| `champion` | the version that serves |",
-        "| `requested` | the version that somebody asks for: set it, and it serves if its gate record holds |",
+        "| `requested` | the version that a person asks for: set it, and the version serves if its gate record is valid |",
         "| `previous` | the version that a rollback leads to |",
     ]
     return "\n".join(lines)
@@ -133,9 +133,9 @@ def _promotion(version: int, verdict: Verdict) -> Iterator[str]:
     yield ""
     yield {
         "superior": f"Set the alias `requested` on this version, or run `ratchet promote {version}`. It serves if its record "
-        "holds.",
-        "non-inferior": f"Run `ratchet promote {version} --reason … --until YYYY-MM-DD`: it is not shown to be better, so that "
-        "somebody has to answer for it. The alias `requested` by itself is refused.",
+        "is valid.",
+        "non-inferior": f"Run `ratchet promote {version} --reason … --until YYYY-MM-DD`: it is not shown to be better, so a "
+        "person has to answer for it. The alias `requested` alone is refused.",
         "refused": "It cannot be promoted: every request for it is refused. Train a better one.",
     }[verdict]
 

@@ -121,8 +121,8 @@ def rollback(store: ModelRegistry, *, by: str, reason: str) -> dict[str, Any]:
             f"there is no version to return to: version {champion.version} is the first that served, or the one before it "
             "has been deleted",
             subject=f"model {store.scope.namespace}",
-            remedy="Ask for another version that `ratchet status` lists: `ratchet promote VERSION`. Where it lists no other, "
-            f"only a model that is better takes its place: change what it learns from, and `dvc repro "
+            remedy="Ask for another version that `ratchet status` lists: `ratchet promote VERSION`. If it lists no other, "
+            f"only a better model can replace it: change the features or settings, and run `dvc repro "
             f"monitor@{store.scope.use_case}`",
         )
     return promote(store, target, by=by, reason=reason)
@@ -131,7 +131,7 @@ def rollback(store: ModelRegistry, *, by: str, reason: str) -> dict[str, Any]:
 def _require_reason(store: ModelRegistry, by: str, reason: str) -> None:
     if not (by.strip() and reason.strip()):
         raise RegistryError(
-            "the promotion history takes no entry without a name and a reason",
+            "every entry of the promotion history needs a name and a reason",
             subject=f"model {store.scope.namespace}",
             remedy="Give --reason and --by, each with at least one word",
         )

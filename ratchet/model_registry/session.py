@@ -253,9 +253,9 @@ class RegistrySession:
         return GateError(
             problem,
             subject=f"{self.name} version {version.number}",
-            remedy="Ask for another version that `ratchet status` lists. The models that were trained last are offered again "
-            f"by `ratchet --use-case {self.store.scope.use_case} stage register`, which also puts back what one that has "
-            "served lost",
+            remedy="Ask for another version that `ratchet status` lists. To offer the models that were trained last again, "
+            f"run `ratchet --use-case {self.store.scope.use_case} stage register`. If one of them has served, it also gets "
+            "back what it lost",
         )
 
     def _how_to_register(self) -> str:

@@ -49,7 +49,7 @@ def status(store: ModelRegistry) -> dict[str, Any]:
 
 
 def _warning(registry: RegistrySession, snapshot: Snapshot) -> str | None:
-    """What is missing although it should exist, and what to do; None if nothing is."""
+    """A warning about a champion or versions that are missing or unusable, with the remedy; None if all is well."""
     if snapshot.champion:
         try:
             return _other_features(registry, snapshot, existing_version(registry, snapshot, snapshot.champion))
@@ -103,7 +103,7 @@ def _next(store: ModelRegistry, version: Version) -> str | None:
     if verdict == "non-inferior":
         return f"not shown to be better, only not to be worse. A person may ask for it: {ask} --reason … --until YYYY-MM-DD`"
     if verdict != "refused":
-        return f"{ask}` asks for it, and says what to do where it is refused"
+        return f"{ask}` asks for it, and says what to do if it is refused"
     repro = f"`dvc repro monitor@{store.scope.use_case}`"
     if all(name.startswith(PLAUSIBLE) for name in failed):
         return f"too good to be true. Sign why a caller knows its inputs in time: {how_to_accept(store.scope)}; then {repro}"

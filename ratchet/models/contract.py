@@ -55,5 +55,5 @@ def loadable(directory: Path) -> Iterator[None]:
         raise RegistryError(
             f"is not a model that may be loaded ({' '.join(str(error).split())})",
             subject=str(directory),
-            remedy="Train it again, or roll back to a version that stands",
+            remedy="Train it again, or roll back to another version",
         ) from error

@@ -85,7 +85,7 @@ class PredictionLog:
             try:
                 yield from [pj.read_json(io.BytesIO(lines), _blocks(lines), options)] if lines else []
             except pa.ArrowInvalid as error:
-                raise _unreadable(path, error, "Fix or remove the line; later lines are whole") from error
+                raise _unreadable(path, error, "Fix or remove the line; later lines are complete") from error
 
     def _find(self, prediction_id: str) -> Iterator[dict[str, Any]]:
         day = _date_of(prediction_id)

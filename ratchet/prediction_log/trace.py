@@ -54,7 +54,7 @@ def _version(registry: RegistrySession, row: dict[str, Any]) -> Version:
         raise RegistryError(
             f"holds no model {row['model_digest'][:12]}",
             subject=f"model registry of {row['model_name']}",
-            remedy="Point RATCHET_TRACKING_URI at the one that held it then",
+            remedy="Set RATCHET_TRACKING_URI to the registry that held it then",
         )
     return version
 

@@ -61,7 +61,7 @@ def _locked(lock: Path) -> dict[str, object]:
         raise VersionError(
             f"cannot be read as a dvc.lock ({' '.join(str(error).split())})",
             subject=str(lock),
-            remedy="Name one that a flow run kept",
+            remedy="Name a dvc.lock that a flow run kept",
         ) from error
 
 

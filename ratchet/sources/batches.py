@@ -106,7 +106,7 @@ def _problem(batch: Batch, is_repeated: bool, tables: Collection[str]) -> str | 
         return "is delivered twice"
     name = batch.name
     is_file_name = name.isprintable() and not name.startswith(".") and not {"/", "\\"} & {*name}
-    return None if name and is_file_name else f"cannot be kept in a file of its name {name!r}"
+    return None if name and is_file_name else f"cannot be kept in a file named {name!r}"
 
 
 def read(use_case: UseCase, batch: Batch) -> pa.Table:
@@ -177,10 +177,10 @@ def _check_readable(rows: pa.Table, subject: str, problems: Mapping[str, unreada
         is_column = name in rows.column_names
         given = problem.count + len(rows[name]) - rows[name].null_count if is_column else rows.num_rows
         if problem.count > max(1, MOST_UNREADABLE * given):
-            kind = f"no {rows.schema.field(name).type}" if is_column else "of another number of cells, or misquoted"
+            kind = f"no valid {rows.schema.field(name).type}" if is_column else "rows with wrong cells or quotes"
             raise SourceError(
-                f"column {name}: {problem.count} of {given} values are {kind} that its table can hold, "
-                f"of which the first is {problem.text!r} in row {problem.row + 1}",
+                f"column {name}: {problem.count} of {given} values are {kind}; the first is {problem.text!r} "
+                f"in row {problem.row + 1}",
                 subject=subject,
                 remedy="Deliver it again in the form of earlier ones, or change the column's type in the use case",
             )
@@ -188,7 +188,7 @@ def _check_readable(rows: pa.Table, subject: str, problems: Mapping[str, unreada
 
 def _unreadable_notes(problems: Mapping[str, unreadable.Found]) -> list[str]:
     return [
-        f"{name}: {problem.count} unreadable, of which the first is {problem.text!r} in row {problem.row + 1}"
+        f"{name}: {problem.count} unreadable; the first is {problem.text!r} in row {problem.row + 1}"
         for name, problem in problems.items()
     ]
 

@@ -119,7 +119,7 @@ def _quoted_cells(path: Path, content: mmap.mmap) -> tuple[list[Span], list[int]
 
 def _swallows(path: Path, content: mmap.mmap, quote: int) -> SourceError:
     return SourceError(
-        f"line {_line(content, quote)}: a quote opens a cell there and does not close in time, so that the lines after it "
+        f"line {_line(content, quote)}: a quote opens a cell there and does not close properly, so that the lines after it "
         "would become part of the cell",
         subject=str(path),
         remedy="Close the quote or remove it, and deliver the file again; a quote inside a quoted cell is written twice",

@@ -36,7 +36,7 @@ Compute = Callable[[Sequence[str]], Iterable[tuple[str, Files]]]
 
 @dataclass(frozen=True)
 class Changes:
-    """What `update` did: units computed, kept and removed, and the number of rows of each unit that exists now."""
+    """The result of `update`: units computed, kept and removed, and the number of rows of each unit that exists now."""
 
     computed: list[str]
     kept: list[str]
