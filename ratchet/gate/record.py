@@ -6,6 +6,7 @@ does not trust the stored ones.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,8 +117,13 @@ def verify(record: GateRecord, digest: str, gate: Gate) -> None:
     if record.evidence.reason:
         check_reason(record.evidence.reason, record.fingerprint, gate)
     checks = run_checks(record.evidence, record.policy)
-    if checks != record.checks or verdict_of(checks) != record.verdict:
+    if _without_details(checks) != _without_details(record.checks) or verdict_of(checks) != record.verdict:
         raise _refusal("its verdict does not follow from its evidence", gate)
+
+
+def _without_details(checks: Sequence[Check]) -> list[Check]:
+    """The checks as they decide: a record stays valid when the wording of a detail is improved."""
+    return [check.model_copy(update={"detail": ""}) for check in checks]
 
 
 def admit(record: GateRecord, digest: str, serving: str | None, waiver: Waiver | None, gate: Gate) -> Waiver | None:

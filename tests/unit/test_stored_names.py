@@ -12,7 +12,7 @@ from pydantic import BaseModel
 import ratchet.models
 from ratchet.core.settings import GateSettings
 from ratchet.features.leak_evidence import LeakComparison, LeakEvidence
-from ratchet.gate.checks import Check
+from ratchet.gate.checks import Check, run_checks
 from ratchet.gate.evidence import Evidence, FirstGains, Gain, Score, SliceScore
 from ratchet.gate.plausibility import LinearFit
 from ratchet.gate.reasons import Reason
@@ -26,6 +26,7 @@ from ratchet.models.model_files import FILES
 from ratchet.prediction_log.schema import log_schema
 from ratchet.use_case.contract import ROW_ID, UNREADABLE
 from tests.support.noshow import use_case
+from tests.support.records import good_evidence
 
 FIELDS: dict[type[BaseModel], str] = {
     Contract: """model_name use_case source task kind feature_service fingerprint inputs trained_from trained_until data_version
@@ -51,6 +52,11 @@ FIELDS: dict[type[BaseModel], str] = {
 }
 
 
+CHECKS_OF_ROWS, CHECKED_OF = "rows blocks label_coverage", ("candidate", "reference", "champion")
+CHECKS = """leaks plausible:linear-fit plausible:error skill calibration ranking slices:clinic slice:clinic=north
+    slice:clinic=south ratchet:another-model ratchet:non-inferior ratchet:superior"""
+
+
 @pytest.mark.parametrize("document", FIELDS)
 def test_a_document_has_its_fields(document: type[BaseModel]) -> None:
     """As they are written."""
@@ -62,6 +68,14 @@ def test_the_parts_of_a_document_are_documents(document: type[BaseModel]) -> Non
     """None is forgotten above."""
     parts = {name for name, part in document.model_json_schema().get("$defs", {}).items() if "properties" in part}
     assert parts <= {known.__name__ for known in FIELDS}
+
+
+def test_a_check_keeps_its_name() -> None:
+    """Whoever uses a record derives its checks again, by their names."""
+    policy = GateSettings(slices=("clinic",))
+    found = [check.name for check in run_checks(good_evidence(), policy)]
+    roles = [f"{about}:{role}" for role in CHECKED_OF for about in ("predictions", "metrics", "trained_before")]
+    assert [*CHECKS_OF_ROWS.split(), *roles, *CHECKS.split()] == found
 
 
 def test_a_model_names_one_class_of_ours() -> None:

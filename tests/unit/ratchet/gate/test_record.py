@@ -246,6 +246,13 @@ def test_signed_verdict_is_not_believed(run: Run) -> None:
             verify(SigningKey.open(run).sign(record.model_copy(update=lie)), MODEL.digest, Gate.open(run))
 
 
+def test_the_wording_of_a_check_may_change(run: Run) -> None:
+    """A signed record whose details have other words than this code would write is as good as before."""
+    record = noshow_record(run, MODEL)
+    worded = tuple(check.model_copy(update={"detail": f"formerly: {check.detail}"}) for check in record.checks)
+    verify(SigningKey.open(run).sign(record.model_copy(update={"checks": worded})), MODEL.digest, Gate.open(run))
+
+
 def test_record_of_another_model_is_refused(run: Run) -> None:
     """A good record does not lend itself to another model, nor to another city."""
     with pytest.raises(GateError, match=f"about.*{MODEL.digest[:12]}.*eeeeeeeeeeee"):
