@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from ratchet.core.clock import TICK, Period
 from ratchet.core.errors import DataError
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.feature_store.reads import labelled_requests, request_times
+from ratchet.feature_store.offline_reads import labelled_requests, request_times
 from ratchet.features.leak_check import leak_check
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.features.service import service_spec

@@ -19,7 +19,7 @@ from ratchet.core.clock import Period
 from ratchet.core.errors import VersionError
 from ratchet.feature_store.definitions import apply
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.feature_store.reads import historical
+from ratchet.feature_store.offline_reads import historical
 from ratchet.features.service import service_spec
 from ratchet.models.model import load
 from ratchet.project.run import Run

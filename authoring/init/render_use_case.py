@@ -12,7 +12,7 @@ from authoring.init.profile import Column
 from authoring.init.questions import Decided
 from authoring.init.render_on_demand import on_demand_import, timezone_text
 from authoring.init.render_request import dense_request_text, request_text
-from ratchet.sources.csv import KNOWN_AT
+from ratchet.sources.csv_source import KNOWN_AT
 
 MOST_LINES = 80
 ARROW = {

@@ -13,7 +13,7 @@ from inference_pipeline.champion import champion_throughout
 from ratchet.code.code_digest import code_digest
 from ratchet.core.clock import Period, midnight
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.feature_store.reads import historical
+from ratchet.feature_store.offline_reads import historical
 from ratchet.features.service import service_spec
 from ratchet.model_registry.champion import Champion
 from ratchet.prediction_log.schema import batch_ids, log_entries, log_schema

@@ -13,7 +13,7 @@ from inference_pipeline.online.protocols import PROTOCOLS
 from inference_pipeline.online.protocols.port import Predictions, Reader
 from ratchet.core.errors import OtherFeaturesError
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.feature_store.reads import OnlineFeatures
+from ratchet.feature_store.online_reads import OnlineFeatures
 from ratchet.model_registry.admission import load_champion
 from ratchet.model_registry.champion import Champion
 from ratchet.model_registry.model_registry import ModelRegistry

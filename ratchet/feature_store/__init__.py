@@ -1,6 +1,6 @@
 """The feature store, through Feast.
 
-feature_store → the door · definitions → a use case as Feast objects · reads → as of a time, offline and online
+feature_store → the door · definitions → a use case as Feast objects · offline_reads → as of a time · online_reads → as of now
 point_in_time_join → the join as SQL · feast_offline_store → Feast's class around it · feast_import → how Feast is imported
 online_store, online_sqlite → the online stores · upcoming_rows → future rows that follow from what is known now
 """

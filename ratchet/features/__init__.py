@@ -1,5 +1,5 @@
 """How features, requests and labels are computed from source rows.
 
 expressions → compiled once · source_rows → accepted rows bound to them · service → a model's contract with the feature store ·
-function_fingerprint → the syntax of on_demand and postprocess · leak_check, leak_evidence → whether any uses the future
+on_demand → what these functions may import, and their fingerprint · leak_check, leak_evidence → whether any uses the future
 """

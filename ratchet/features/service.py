@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ratchet.core.errors import SettingsError
 from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
-from ratchet.features.function_fingerprint import function_fingerprint
+from ratchet.features.on_demand import function_fingerprint
 from ratchet.storage.digests import digest
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import Kind, Lookup, UseCase, View

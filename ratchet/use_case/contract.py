@@ -174,7 +174,7 @@ class UseCase:
     and of the dates before and after it; its label may also use rows up to `horizon` later. `constants` are columns with the
     same value in every request. `on_demand` adds columns to requests joined with their features, and `postprocess` turns the
     model's numbers into predictions. Training, batch and online call the same two functions; they are in modules that import
-    little (`ratchet.features.function_fingerprint`). `inputs` are the model's columns in order. `baseline` is the back-off
+    little (`ratchet.features.on_demand`). `inputs` are the model's columns in order. `baseline` is the back-off
     order: groups of columns from fine to coarse, ending in (). `split` is "entity" if the data do not say when rows were known
     and timestamps are only a hash of an entity; the gate record then says so.
     """

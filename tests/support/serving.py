@@ -19,7 +19,7 @@ from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.feature_store.reads import labelled_requests
+from ratchet.feature_store.offline_reads import labelled_requests
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.models.model import Model, save
 from ratchet.project.run import Run

@@ -24,8 +24,8 @@ from ratchet.core.clock import FixedClock
 from ratchet.core.errors import StoreError
 from ratchet.feature_store.definitions import apply, open_store
 from ratchet.feature_store.feature_store import FeatureStore
+from ratchet.feature_store.online_reads import OnlineFeatures
 from ratchet.feature_store.online_sqlite import SqliteOnlineStore
-from ratchet.feature_store.reads import OnlineFeatures
 from ratchet.features.service import service_spec
 from ratchet.project.run import Run
 from ratchet.storage.arrow import to_columns

@@ -23,7 +23,8 @@ from inference_pipeline.online.protocols import PROTOCOLS
 from ratchet.core.clock import FixedClock, Period
 from ratchet.core.settings import Periods
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.feature_store.reads import OnlineFeatures, historical
+from ratchet.feature_store.offline_reads import historical
+from ratchet.feature_store.online_reads import OnlineFeatures
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.project.reconcile import reconcile
 from ratchet.project.run import Run

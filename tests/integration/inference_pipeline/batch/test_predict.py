@@ -27,7 +27,7 @@ from ratchet.core.errors import DataError, OtherFeaturesError, RegistryError, St
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_store.definitions import apply
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.feature_store.reads import historical
+from ratchet.feature_store.offline_reads import historical
 from ratchet.model_registry import promotion
 from ratchet.model_registry.champion import resolve_champion
 from ratchet.model_registry.model_registry import ModelRegistry

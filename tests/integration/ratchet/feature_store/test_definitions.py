@@ -22,7 +22,8 @@ from ratchet.core.errors import StoreError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_store.definitions import apply, open_store
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.feature_store.reads import OnlineFeatures, historical, labelled_requests, request_times
+from ratchet.feature_store.offline_reads import historical, labelled_requests, request_times
+from ratchet.feature_store.online_reads import OnlineFeatures
 from ratchet.features.service import request_schema, service_spec
 from ratchet.project.run import Run
 from ratchet.storage import sqlite

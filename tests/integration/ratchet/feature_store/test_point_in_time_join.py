@@ -19,7 +19,7 @@ from ratchet.core.clock import Period
 from ratchet.core.errors import StoreError
 from ratchet.feature_store.definitions import apply, open_store
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.feature_store.reads import historical
+from ratchet.feature_store.offline_reads import historical
 from ratchet.features.service import request_schema, service_spec
 from ratchet.project.run import Run
 from tests.support.parcels import parcels_project

@@ -22,7 +22,7 @@ from ratchet.core.errors import SourceError
 from ratchet.project.run import Run
 from ratchet.sources import batches
 from ratchet.sources.batches import Found, Source
-from ratchet.sources.csv import csv_source
+from ratchet.sources.csv_source import csv_source
 from ratchet.sources.watermark import sense
 from ratchet.storage.digests import digest
 from ratchet.storage.files import read_json

@@ -1,57 +1,28 @@
-"""Read the feature store: as of a timestamp from the offline store, as of now from the online store."""
+"""Read the online store: features as of now, in the columns that `offline_reads.historical` adds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ratchet.core.clock import TICK, Period
-from ratchet.core.errors import StoreError, StoreUnavailableError
+from ratchet.core.errors import StoreUnavailableError
 from ratchet.feature_store.definitions import databases, feature_service, open_store
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.online_store import online_store
-from ratchet.feature_store.point_in_time_join import Query, between
 from ratchet.feature_store.upcoming_rows import bring_forward
 from ratchet.features.service import (
-    label_schema,
-    request_schema,
     service_spec,
 )
-from ratchet.storage.arrow import to_columns
-from ratchet.storage.duckdb import timestamptz
-from ratchet.storage.partitions import files
-from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID, UPCOMING
+from ratchet.use_case.columns import EVENT_TIMESTAMP, UPCOMING
 from ratchet.use_case.contract import Array, Columns, Lookup
 
 _NEVER = np.datetime64(0, "us")
 """The event timestamp that Feast returns for a key that it does not find."""
-
-
-def historical(features: FeatureStore, period: Period) -> dict[str, Array]:
-    """The requests of a period with the features known at each one's timestamp, ordered by event_timestamp and request_id.
-
-    Adds `{lookup}__{feature}` and `{lookup}__event_timestamp` (NaT without a value). Raises StoreError if the store was not
-    applied or holds no request of the period.
-    """
-    return to_columns(_historical(features, period))
-
-
-def labelled_requests(features: FeatureStore, period: Period, as_of: datetime) -> pa.Table:
-    """`historical` for the requests whose label was known at `as_of`, with their labels; without on-demand columns."""
-    known = _labels(features, period, as_of)
-    return _in_order(_historical(features, period).join(known, REQUEST_ID, join_type="inner"))
-
-
-def request_times(features: FeatureStore, period: Period) -> pa.Table:
-    """The event_timestamp of each request of a period, in order, with or without a known label."""
-    requests = between(features.offline / "requests", [EVENT_TIMESTAMP], period.start, period.end - TICK)
-    found = Query(requests).run(features.environment.threads, features.environment.memory_limit)
-    return found.sort_by(EVENT_TIMESTAMP)
 
 
 class OnlineFeatures:
@@ -114,34 +85,6 @@ class OnlineFeatures:
         for each in columns.values():
             each[absent] = None  # NaN among numbers
         return {**columns, f"{lookup.prefix}__{EVENT_TIMESTAMP}": np.where(absent, np.datetime64("NaT", "us"), held)}
-
-
-def _historical(features: FeatureStore, period: Period) -> pa.Table:
-    store = open_store(features)
-    requests = features.offline / "requests"
-    nothing = StoreError(f"holds no request of {period}", subject=str(requests), remedy="Run `ratchet stage featurize`")
-    if not files(requests, period.start.date(), (period.end - TICK).date()):
-        raise nothing
-    entities = between(requests, request_schema(features.use_case).names, period.start, period.end - TICK)
-    service = feature_service(store, service_spec(features.use_case))
-    joined = store.get_historical_features(entities, service, full_feature_names=True).with_event_timestamps()
-    if not joined.num_rows:
-        raise nothing
-    return _in_order(joined)
-
-
-def _labels(features: FeatureStore, period: Period, as_of: datetime) -> pa.Table:
-    schema = label_schema(features.use_case)
-    rows = between(features.offline / "labels", schema.names, period.start, period.end - TICK, nothing="no_labels")
-    known = f"label_known_at <= {timestamptz(as_of)}"
-    query = f"SELECT request_id, label, label_known_at FROM ({rows}) WHERE {known} ORDER BY request_id"
-    return Query(query, {"no_labels": schema.empty_table()}).run(
-        features.environment.threads, features.environment.memory_limit
-    )
-
-
-def _in_order(table: pa.Table) -> pa.Table:
-    return table.sort_by([(EVENT_TIMESTAMP, "ascending"), (REQUEST_ID, "ascending")])
 
 
 def _typed(column: Array, kind: pa.DataType) -> pa.Array:

@@ -12,7 +12,7 @@ import pytest
 
 from ratchet.core import clock
 from ratchet.core.errors import SettingsError
-from ratchet.features.function_fingerprint import function_fingerprint
+from ratchet.features.on_demand import function_fingerprint
 from ratchet.use_case import contract
 
 ON_DEMAND = '''

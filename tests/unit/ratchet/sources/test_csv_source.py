@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError, SourceError
 from ratchet.sources.batches import read as read_batch
-from ratchet.sources.csv import csv_source
 from ratchet.sources.csv_parsing import identifier
+from ratchet.sources.csv_source import csv_source
 from ratchet.use_case.contract import INSTANT, ROW_ID, Batch, SourceTable, Unread
 from tests.support import feed
 from tests.support.messages import missing
