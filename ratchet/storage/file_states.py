@@ -12,7 +12,8 @@ _TICK = 1_000_000_000  # nanoseconds; a file that changes twice within a tick of
 
 
 def file_states(paths: Iterable[Path]) -> list[FileState]:
-    """The state of each existing path, in order of the paths. A folder or a link has its own state, not that of its target."""
+    """The states of the paths that exist, in the order of their names. A link has the state of its target, or its own if it is
+    broken."""
     return [_state(path) for path in sorted(set(paths)) if path.is_symlink() or path.exists()]
 
 
@@ -23,5 +24,5 @@ def settled(states: Iterable[FileState], now: int | None = None) -> bool:
 
 
 def _state(path: Path) -> FileState:
-    found = path.lstat()
+    found = path.stat() if path.exists() else path.lstat()
     return str(path), found.st_ino, found.st_size, found.st_mtime_ns

@@ -223,6 +223,21 @@ class TestWithoutAsking:
             sense([run])
             assert not asked
 
+    def test_a_change_behind_a_link_is_seen(self, run: Run, asked: list[Source], tmp_path: Path) -> None:
+        """A batch may be a link to a file elsewhere: that file counts, and where the link leads."""
+        batch = run.root / "batches" / "payments" / "one.parquet"
+        batch.symlink_to(batch.rename(tmp_path / "elsewhere.parquet"))
+        os.utime(batch, (0, 0), follow_symlinks=False)
+        age(run)
+        sense([run])
+        before = run.paths.watermark.read_bytes()
+        other = deliver(feed_project(tmp_path / "aside"), "one", [payment(7, NOON)])
+        other.replace(tmp_path / "elsewhere.parquet")
+        asked.clear()
+        sense([run])
+        assert asked
+        assert before != run.paths.watermark.read_bytes()
+
     def test_other_settings_are_seen(self, run: Run, asked: list[Source]) -> None:
         """An option of the source, a day of the periods."""
         source = run.settings.source.model_copy(update={"options": {"a": 1}})
