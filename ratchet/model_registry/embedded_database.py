@@ -72,9 +72,11 @@ def exists(store: ModelRegistry) -> bool:
             remedy=f"Restore it, or correct RATCHET_TRACKING_URI if they are kept elsewhere; {anew}",
         ) from error
     if not size or not path.is_file():
-        what = "an empty file" if path.is_file() else "a folder"
+        found = "empty file" if path.is_file() else "folder"
         raise RegistryUnavailableError(
-            f"is {what}, and no database", subject=f"model registry {path}", remedy=f"Restore it; {anew} and {what}"
+            f"is no database (found: {found})",
+            subject=f"model registry {path}",
+            remedy=f"Restore it; {anew} and the {found}",
         )
     return True
 

@@ -87,7 +87,7 @@ def test_another_use_case_does_not_take_the_place_of_a_registry_that_is_gone(ser
         create_registry(other)
 
 
-@pytest.mark.parametrize(("leave", "what"), [(Path.touch, "an empty file"), (Path.mkdir, "a folder")])
+@pytest.mark.parametrize(("leave", "what"), [(Path.touch, "empty file"), (Path.mkdir, "folder")])
 def test_what_stands_in_its_place_is_no_registry(
     served: Run, away: Path, leave: Callable[[Path], None], what: str
 ) -> None:
@@ -96,7 +96,7 @@ def test_what_stands_in_its_place_is_no_registry(
     leave(path)
     before = path.stat()
     for question in (lambda run: status(ModelRegistry.open(run)), create_registry):
-        with pytest.raises(RegistryUnavailableError, match=f"is {what}.* delete .* and {what}"):
+        with pytest.raises(RegistryUnavailableError, match=f"{what}.* delete .* and the {what}"):
             question(served)
     assert (before.st_ino, before.st_mtime_ns) == (path.stat().st_ino, path.stat().st_mtime_ns)
 
