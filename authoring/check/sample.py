@@ -95,7 +95,7 @@ class Sample:
         """The latest event time of all rows."""
         tables = (table for table in self.run.use_case.tables if table.event_time)
         found = [pc.max(self.tables[table.name][table.event_time]).as_py() for table in tables]
-        return max((instant for instant in found if instant), default=self.run.period("all").end)
+        return max((instant for instant in found if instant), default=self.run.as_of("feature"))
 
     def opened(self, compiled: CompiledExpression) -> SourceRows:
         """The sample in place of the accepted rows."""
@@ -169,12 +169,12 @@ def _of_some(run: Run, table: SourceTable, rows: pa.Table, keys: Sequence[str], 
 
 
 def _usable(run: Run, table: SourceTable, rows: pa.Table) -> pa.Table:
-    """Rows with key and event time, before the end of the last period."""
+    """Rows with key and event time, before the as-of instant."""
     for column in {*table.key, table.event_time} - {None}:
         rows = rows.filter(pc.is_valid(rows[column]))
     if table.event_time is None:
         return rows
-    end = pa.scalar(run.period("all").end, rows.schema.field(table.event_time).type)
+    end = pa.scalar(run.as_of("feature"), rows.schema.field(table.event_time).type)
     return rows.filter(pc.less(rows[table.event_time], end))
 
 

@@ -13,8 +13,8 @@ import yaml
 from ratchet.code.git import LOCK_FILE
 from ratchet.core.errors import VersionError
 from ratchet.project.inputs import Inputs, inputs, require_unedited
-from ratchet.project.locks import PIPELINES, alone, held
-from ratchet.project.run import Run
+from ratchet.project.locks import alone, held
+from ratchet.project.run import PIPELINES, Run
 from ratchet.storage.files import atomic, write_text
 
 TORN_LOCK = "DVC was killed while it wrote that file: delete it, and run again"

@@ -83,7 +83,7 @@ def find(source: Source) -> Found:
         raise SourceError(
             f"delivers nothing of {', '.join(sorted(missing))} in {source.period}",
             subject=f"source {settings.name!r} at {settings.path}",
-            remedy="Set source.path and periods in params.yaml to where and when there is data",
+            remedy="Set source.path and windows.start in params.yaml to where and when there is data",
         )
     return Found(batches, unread)
 
@@ -147,7 +147,7 @@ def _delivered(batch: Batch, subject: str, read: int) -> int:
         raise SourceError(
             "holds no row",
             subject=subject,
-            remedy="Deliver it again, or shorten `periods` in params.yaml to leave it out",
+            remedy="Deliver it again, or remove the file to leave it out",
         )
     counted = batch.count() if batch.count else read
     if counted != read:

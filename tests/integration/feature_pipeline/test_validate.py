@@ -25,6 +25,7 @@ from tests.support.feed import deliver, deliver_shops, feed_project, payment
 from tests.support.killing import contents, survives
 from tests.support.runs import noshow_project
 from tests.support.variants import with_table
+from tests.support.windows import with_end
 
 MORNING, EVENING = "2024-01-01T10:00", "2024-01-02T23:30"
 
@@ -307,16 +308,10 @@ class TestRuns:
         reports = []
         for name, steps in (("slow", [1, 2]), ("fast", [2])):
             run = noshow_project(tmp_path / name, rows_per_week=10)
-            reports += [json.dumps(ingest_and_validate(_until(run, date(2024, months + 1, 1)))) for months in steps]
+            reports += [json.dumps(ingest_and_validate(with_end(run, date(2024, months + 1, 1)))) for months in steps]
         assert contents(tmp_path / "slow") == contents(tmp_path / "fast")
         assert reports[1] == reports[2]
 
     def test_may_be_killed_anywhere(self, tmp_path: Path) -> None:
         """After a kill at any write, a rerun leaves the bytes of an undisturbed run."""
         assert survives("tests.integration.feature_pipeline.test_validate", tmp_path) > 5
-
-
-def _until(run: Run, end: date) -> Run:
-    days = ["start", "early_stopping", "holdout", "fresh", "end"]
-    periods = {day: end - timedelta(days=len(days) - place) for place, day in enumerate(days, start=1)}
-    return run.with_settings(periods=run.settings.periods.model_copy(update={**periods, "start": date(2024, 1, 1)}))

@@ -13,7 +13,6 @@ from feature_pipeline.expectations import failing_rows
 from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
 from ratchet.core.clock import Period
-from ratchet.core.settings import Periods
 from ratchet.project.run import Run
 from ratchet.storage.files import read_json
 from ratchet.use_case.contract import ROW_ID
@@ -22,6 +21,7 @@ from tests.support.checkout import commit, plain_checkout, run_command
 from tests.support.messages import missing
 from tests.support.rows import ids_below
 from tests.support.taxi import between, delivered, real_months, taxi_project
+from tests.support.windows import with_days
 from use_cases.nyc_taxi.rules import TRIP_RULES
 from use_cases.nyc_taxi.sources import tlc
 from use_cases.nyc_taxi.tables import TRIPS, Month, trips
@@ -110,15 +110,8 @@ class TestSyntheticCity:
 @pytest.fixture(scope="module")
 def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Accepted trips of the files of 2023-02 to 2023-04."""
-    periods = Periods(
-        start=date(2023, 2, 1),
-        early_stopping=date(2023, 2, 20),
-        holdout=date(2023, 3, 1),
-        fresh=date(2023, 4, 1),
-        end=date(2023, 4, 15),
-    )
-    run = taxi_project(tmp_path_factory.mktemp("real"), source="tlc", path=str(real_months()))
-    run = run.with_settings(periods=periods)
+    days = (date(2023, 2, 1), date(2023, 2, 20), date(2023, 3, 1), date(2023, 4, 1), date(2023, 4, 15))
+    run = with_days(taxi_project(tmp_path_factory.mktemp("real"), source="tlc", path=str(real_months())), days)
     ingest(run)
     validate(run)
     return run.paths.accepted / "trips"
