@@ -35,6 +35,14 @@ def local_midnight(day: date, timezone: str) -> datetime:
     return datetime.combine(day, time(), ZoneInfo(timezone)).astimezone(UTC)
 
 
+def later(instant: datetime, length: timedelta, timezone: str) -> datetime:
+    """The instant after a length of time. Whole days are local days, which have 23 or 25 hours when clocks change."""
+    zone = ZoneInfo(timezone)
+    if length % timedelta(days=1):
+        return instant + length
+    return (instant.astimezone(zone) + length).astimezone(UTC)
+
+
 class Clock(Protocol):
     """The current time, as a step sees it; tests set it."""
 

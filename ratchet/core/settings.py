@@ -39,10 +39,15 @@ class Frozen(BaseModel):
 
 
 class SourceSettings(Frozen):
-    """The active source: its name in the use case, the path that it reads from, and its other options."""
+    """The active source: its name in the use case, the path that it reads from, and its other options.
+
+    `history` is true for a source that holds the past, such as a simulator or a folder of old files. Then scheduled flows
+    advance to the newest instant up to which it is complete, and not to the time at which they were scheduled.
+    """
 
     name: str
     path: str
+    history: bool = False
     options: dict[str, Any] = Field(default_factory=dict)
 
 

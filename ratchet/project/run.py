@@ -94,6 +94,10 @@ class Run:
         }[name]
         return Period.between(first, end, timezone)
 
+    def as_of_instants(self, instants: AsOf) -> Run:
+        """A copy of this run as of other instants."""
+        return replace(self, instants=instants)
+
     def with_settings(self, **changes: object) -> Run:
         """A copy of this run with other top-level settings."""
         return replace(self, settings=self.settings.model_copy(update=changes))

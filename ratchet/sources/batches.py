@@ -18,7 +18,7 @@ from ratchet.core.errors import SettingsError, SourceError
 from ratchet.core.scope import Scope
 from ratchet.core.settings import PARAMS_FILE, SourceSettings
 from ratchet.sources import unreadable
-from ratchet.use_case.contract import UNREADABLE, Batch, Loader, SourceTable, Unread, UseCase, use_case_module
+from ratchet.use_case.contract import UNREADABLE, Batch, Gap, Loader, SourceTable, Unread, UseCase, use_case_module
 
 if TYPE_CHECKING:
     from ratchet.project.run import Run
@@ -42,7 +42,13 @@ class Source:
 
     @classmethod
     def open(cls, run: Run) -> Source:
-        """The source that params.yaml selects. Raises SettingsError if the use case has no source of that name."""
+        """The source that params.yaml selects, up to the as-of instant of the feature pipeline. Raises SettingsError if the use
+        case has no source of that name."""
+        return cls.of(run, run.period("all"))
+
+    @classmethod
+    def of(cls, run: Run, period: Period) -> Source:
+        """The same source, for another period."""
         settings, use_case = run.settings.source, run.use_case
         if settings.name not in use_case.sources:
             raise SettingsError(
@@ -50,7 +56,7 @@ class Source:
                 subject=PARAMS_FILE,
                 remedy="Set source.name to one of them",
             )
-        return cls(run.scope, use_case, settings, run.period("all"), run.root)
+        return cls(run.scope, use_case, settings, period, run.root)
 
     @property
     def loader(self) -> Loader:
@@ -59,9 +65,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Found:
-    """The content of the active source: `{table}/{name}` → the batch, and everything there that is not read."""
+    """The content of the active source: `{table}/{name}` → the batch, the batches that are missing, and everything that is not
+    read."""
 
     batches: Mapping[str, Batch]
+    gaps: Sequence[Gap]
     unread: Sequence[Unread]
 
 
@@ -69,10 +77,14 @@ def find(source: Source) -> Found:
     """The content of the source. Raises SourceError unless every table of the use case has a batch."""
     settings, tables = source.settings, {table.name for table in source.use_case.tables}
     batches: dict[str, Batch] = {}
+    gaps: list[Gap] = []
     unread: list[Unread] = []
     for found in source.loader(str(source.root / settings.path), settings.options, source.period):
         if isinstance(found, Unread):
             unread.append(found)
+            continue
+        if isinstance(found, Gap):
+            gaps.append(found)
             continue
         unit = f"{found.table}/{found.name}"
         if problem := _problem(found, unit in batches, tables):
@@ -85,7 +97,7 @@ def find(source: Source) -> Found:
             subject=f"source {settings.name!r} at {settings.path}",
             remedy="Set source.path and windows.start in params.yaml to where and when there is data",
         )
-    return Found(batches, unread)
+    return Found(batches, gaps, unread)
 
 
 def loader_code(source: Source) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,6 +43,9 @@ Split = Literal["time", "entity"]
 class Batch:
     """One batch of one table, as its source delivers it. Ingest reads, and reads again, a whole batch at a time.
 
+    `complete_until` is the instant up to which the source's rows of the table are complete once this batch was delivered; None
+    if only the rows themselves say so.
+
     `digest` is cheap to compute and changes whenever the data behind `read` changes (files, options, the period). It does not
     cover the code of the loader or the use case: ingest does. `files` are the files that the digest depends on, besides options
     and period: empty if code makes the rows, None if it depends on anything else, so that only the loader can tell.
@@ -59,6 +62,16 @@ class Batch:
     read: Callable[[], tuple[pa.Table, list[str]]]
     count: Callable[[], int] | None = None
     files: Sequence[Path] | None = None
+    complete_until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A batch that should be there and is not, although later ones are. Rows of its `period` are missing; the rest goes on."""
+
+    table: str
+    name: str
+    period: Period
 
 
 @dataclass(frozen=True)
@@ -82,8 +95,9 @@ def expect(expectation: str, **arguments: Any) -> Rule:
     return Rule(expectation, arguments)
 
 
-Loader = Callable[["str", Mapping[str, Any], Period], "Iterable[Batch | Unread]"]
-"""(path, options, period) → the batches that may hold rows of the period, and everything not read. Raises SourceError."""
+Loader = Callable[["str", Mapping[str, Any], Period], "Iterable[Batch | Gap | Unread]"]
+"""(path, options, period) → the batches that may hold rows of the period, those that are missing, and everything that is not
+read. Raises SourceError."""
 
 
 @dataclass(frozen=True)
