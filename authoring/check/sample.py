@@ -27,6 +27,7 @@ from ratchet.sources.unreadable import Found, readable
 from ratchet.sources.unreadable import found as unreadable
 from ratchet.storage.duckdb import connect, names
 from ratchet.use_case.contract import ROW_ID, Batch, SourceTable, Unread, UseCase
+from ratchet.use_case.row_key import keyed
 
 if TYPE_CHECKING:
     import ibis
@@ -121,7 +122,8 @@ def take_sample(run: Run) -> Sample:
     kept, thinned = _bounded(run, latest)
     repeated = {table.name: _repeated(run, table, kept[table.name]) for table in run.use_case.tables}
     tables = {
-        table.name: _clean(run, table, kept[table.name], repeated[table.name].share) for table in run.use_case.tables
+        table.name: keyed(table, _clean(run, table, kept[table.name], repeated[table.name].share))
+        for table in run.use_case.tables
     }
     return Sample(run, tables, repeated, read, len(found), source.unread, thinned)
 
@@ -165,7 +167,7 @@ def _bounded(run: Run, tables: Mapping[str, pa.Table]) -> tuple[dict[str, pa.Tab
 def _of_some(run: Run, table: SourceTable, rows: pa.Table, keys: Sequence[str], share: int) -> pa.Table:
     """The rows of one entity of `share`, the same entities in every table."""
     value = ", ".join(f"CAST({names([key])} AS VARCHAR)" for key in keys)
-    return _ask(run, rows, f"SELECT * FROM delivered WHERE hash({value}) % {share} = 0").cast(table.stored_schema)
+    return _ask(run, rows, f"SELECT * FROM delivered WHERE hash({value}) % {share} = 0").cast(table.delivered_schema)
 
 
 def _usable(run: Run, table: SourceTable, rows: pa.Table) -> pa.Table:
@@ -218,7 +220,7 @@ def _clean(run: Run, table: SourceTable, rows: pa.Table, repeated: float) -> pa.
     """The rows without two rare mistakes: later rows of a key, and rows known before they happened."""
     if repeated <= DIRT:
         first = f"row_number() OVER (PARTITION BY {names(table.key)} ORDER BY {ROW_ID}) = 1"
-        rows = _ask(run, rows, f"SELECT * FROM delivered QUALIFY {first}").cast(table.stored_schema)
+        rows = _ask(run, rows, f"SELECT * FROM delivered QUALIFY {first}").cast(table.delivered_schema)
     if table.known_at is None:
         return rows
     possible = pc.fill_null(pc.greater(rows[table.known_at], rows[table.event_time]), True)

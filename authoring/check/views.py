@@ -56,7 +56,7 @@ def check_views(features: Features, where: Declaration) -> Iterator[Finding]:
             "request-not-unique",
             where.function(use_case.examples),
             f"{repeated:,} values of request_id belong to several requests",
-            "Let `examples` give one row for each request_id: row_id names a source row, and a join may repeat it",
+            "Let `examples` give one row for each request_id: row_key names a source row, and a join may repeat it",
         )
     for lookup in use_case.lookups:
         yield from _lookup(features, lookup, use_case.view(lookup.view), where)

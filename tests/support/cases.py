@@ -44,7 +44,7 @@ def case_project(root: Path, use_case: str, days: Days, **options: int) -> Run:
 def accepted_rows(run: Run, table: str) -> list[Row]:
     """All accepted rows of a table."""
     connection = connect(run.environment)
-    rows = scan(connection, run.paths.accepted / table, run.use_case.table(table).stored_schema)
+    rows = scan(connection, run.paths.accepted / table, run.use_case.table(table).accepted_schema)
     found: list[Row] = connection.to_pyarrow(rows).to_pylist()
     return found
 

@@ -52,7 +52,7 @@ class Payment(BaseModel):
 
 def examples(tables: Tables) -> ibis.Table:
     payments = tables["payments"]
-    return payments.select(request_id="row_id", shop="shop", event_timestamp="at", label="amount", label_known_at="at")
+    return payments.select(request_id="row_key", shop="shop", event_timestamp="at", label="amount", label_known_at="at")
 
 
 use_case = UseCase(

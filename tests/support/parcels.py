@@ -96,7 +96,7 @@ def examples(tables: Tables) -> ibis.Table:
     return tables["parcels"].select(
         "sender",
         "receiver",
-        request_id=_.row_id,
+        request_id=_.row_key,
         event_timestamp=_.sent_at,
         label=(_.arrived_at.epoch_seconds() - _.sent_at.epoch_seconds()) / 3600,
         label_known_at=_.arrived_at,

@@ -131,12 +131,12 @@ def parcels_sent_later(tables: Tables) -> ibis.Table:
             later.again_at <= sent.sent_at + ibis.interval(days=10),
         ],
     )
-    counted = rows.group_by("row_id", "sender", "receiver", "sent_at").agg(label=_.again_at.count())
+    counted = rows.group_by("row_key", "sender", "receiver", "sent_at").agg(label=_.again_at.count())
     return counted.select(
         "sender",
         "receiver",
         "label",
-        request_id=_.row_id,
+        request_id=_.row_key,
         event_timestamp=_.sent_at,
         label_known_at=_.sent_at + ibis.interval(days=10),
     )

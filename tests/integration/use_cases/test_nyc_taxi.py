@@ -19,7 +19,7 @@ from ratchet.use_case.contract import ROW_ID
 from tests.support.accepted import check_for_leaks
 from tests.support.checkout import commit, plain_checkout, run_command
 from tests.support.messages import missing
-from tests.support.rows import ids_below
+from tests.support.rows import accepted_places, raw_places
 from tests.support.taxi import between, delivered, real_months, taxi_project
 from tests.support.windows import with_days
 from use_cases.nyc_taxi.rules import TRIP_RULES
@@ -93,7 +93,8 @@ class TestSyntheticCity:
     def test_loses_no_row_and_quarantines_what_is_dirty(self, city: Run) -> None:
         """Every raw row is accepted or in quarantine, and each kind of dirt is met."""
         report = validate(city)
-        assert ids_below(city.paths.raw) == ids_below(city.paths.accepted, city.paths.quarantine)
+        found = [*accepted_places(city.paths.data, city.use_case.tables), *raw_places(city.paths.quarantine)]
+        assert raw_places(city.paths.raw) == sorted(found)
         assert {"duration_outside_1_to_60_minutes", "unreadable_pickup_at", "duplicate_key"} <= set(report["reasons"])
 
     def test_features_and_requests_know_no_future(self, city: Run) -> None:
