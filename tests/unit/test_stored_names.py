@@ -97,6 +97,6 @@ def test_the_registry_has_its_aliases_and_tags() -> None:
 def test_tables_have_their_columns() -> None:
     """Those of every use case: of raw rows, and of the prediction log."""
     assert ("row_id", "row_key", "unreadable") == (ROW_ID, ROW_KEY, UNREADABLE.name)
-    columns = """prediction_id time request_id model_name model_version model_digest feature_service keys request features
-        feature_timestamps prediction arm"""
+    columns = """prediction_id time request_id model_name model_version model_digest feature_service scorer keys request
+        features feature_timestamps prediction arm"""
     assert columns.split() == log_schema(use_case).names
