@@ -17,6 +17,7 @@ import pyarrow.dataset
 from ratchet.code.code_digest import code_digest
 from ratchet.core.clock import Period, midnight
 from ratchet.core.errors import DataError, StoreError
+from ratchet.feature_store.feature_store import AS_OF
 from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
 from ratchet.features.service import ServiceSpec, request_schema, service_spec
 from ratchet.features.source_rows import SourceRows
@@ -25,6 +26,7 @@ from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_array
 from ratchet.storage.dated import Dated, Part
 from ratchet.storage.digests import digest, md5
+from ratchet.storage.files import write_json
 from ratchet.storage.partitions import MANIFEST, Files, by_date, files, partition_date, read_manifest, update
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.use_case.contract import UseCase, View
@@ -63,7 +65,7 @@ class Output:
 
 
 def featurize(run: Run) -> Report:
-    """Bring views, requests and labels up to date with the accepted rows of the whole period.
+    """Bring views, requests and labels up to date with the accepted rows, as of the feature pipeline.
 
     Raises StoreError if there are no accepted rows, DataError if the store cannot keep the requests or the rows of a view.
     """
@@ -74,7 +76,9 @@ def featurize(run: Run) -> Report:
     requests = _bring_up_to_date(run, _example_output(run, "requests", compile_requests), sources)
     _check_requests(run, requests)
     labels = _bring_up_to_date(run, _example_output(run, "labels", compile_labels), sources)
+    write_json(run.paths.features / AS_OF, run.as_of("feature").isoformat())
     return {
+        "as_of": run.as_of("feature").isoformat(),
         "service": spec.name,
         "fingerprint": spec.fingerprint,
         "views": rows,

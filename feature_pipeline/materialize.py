@@ -48,6 +48,7 @@ def materialize(run: Run) -> Report:
     Raises StoreError if there are no features, or if the store cannot be written.
     """
     features, until = FeatureStore.open(run), run.as_of("feature")
+    features.require(until)
     inputs, marker = _inputs(run, until), run.paths.state / "materialized.json"
     is_there = online_store(features.environment, features.databases).exists()
     report = _report_of(marker, inputs) if is_there else None

@@ -8,9 +8,9 @@ from flows.run_pipeline import run_name, run_pipeline
 
 
 @flow(name="feature", flow_run_name=run_name, persist_result=False)
-def feature_pipeline(use_case: str | None = None) -> None:
+def feature_pipeline(use_case: str | None = None, as_of: str | None = None) -> None:
     """Read what the source delivered, accept or quarantine it, and bring both stores up to date."""
-    run_pipeline("feature", use_case)
+    run_pipeline("feature", use_case, as_of)
 
 
 if __name__ == "__main__":

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 
+from flows.as_of import default_instant
 from ratchet.code.git import LOCK_FILE, code_version
 from ratchet.core.errors import RatchetError
 from ratchet.feature_store.feature_store import FeatureStore
+from ratchet.project.advance import move, parse_instant
 from ratchet.project.dvc import commit_stages
 from ratchet.project.inputs import Inputs, inputs
 from ratchet.project.locks import alone
@@ -29,7 +33,7 @@ _PAUSES = [10.0, 60.0]
 
 
 def run_name() -> str:
-    """`inference-nyc_taxi-2023-04-15T00:20`: the flow, its use case, and its scheduled time in UTC."""
+    """The flow, its use case and its scheduled time in UTC, until the run knows as of when it works: then that is its name."""
     use_case = flow_run.parameters.get("use_case") or Run.load().settings.use_case
     return f"{flow_run.flow_name}-{use_case}-{flow_run.scheduled_start_time.astimezone(UTC):%Y-%m-%dT%H:%M}"
 
@@ -39,8 +43,11 @@ def _unexpected(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool
     return not isinstance(state.result(raise_on_failure=False), RatchetError)
 
 
-def run_pipeline(pipeline: Pipeline, use_case: str | None) -> None:
+def run_pipeline(pipeline: Pipeline, use_case: str | None, as_of: str | None) -> None:
     """Run every step of a pipeline for the named use case, or for the one that params.yaml selects when the flow begins.
+
+    `as_of` is a local day or a time with its offset; by default it follows from the scheduled start. A feature run never goes
+    back: if later features were computed already, those of this instant are among them.
 
     Other runs of this pipeline wait until this run has ended. Runs of another pipeline wait while a step keeps them out. The
     outputs are recorded as made from the settings and the code at the beginning of the run, or not at all.
@@ -49,13 +56,33 @@ def run_pipeline(pipeline: Pipeline, use_case: str | None) -> None:
     name = run.settings.use_case
     began = inputs(run, _stages(steps, name))
     _say_what_code_runs(run)
+    instant = _instant(run, pipeline, as_of)
     with alone(run, [pipeline], _TIMEOUT):
+        _move(run, pipeline, instant)
         for together in recorded_together(pipeline, steps):
             others = {other for step in together for other in step.keeps_out} - {pipeline}
             with alone(run, others, _TIMEOUT):
                 for step in together:
                     task_of(step)(name)
                 keep_version(pipeline, name, _stages(together, name), began)
+
+
+def _instant(run: Run, pipeline: Pipeline, as_of: str | None) -> datetime:
+    if as_of is not None:
+        return parse_instant(as_of, run.use_case.timezone)
+    return default_instant(run, pipeline, flow_run.scheduled_start_time)
+
+
+def _move(run: Run, pipeline: Pipeline, instant: datetime) -> None:
+    """Let the pipeline stand at the instant, and name the run after it."""
+    name = f"{pipeline}-{run.settings.use_case}-{instant.astimezone(UTC):%Y-%m-%dT%H:%M}"
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(UUID(flow_run.id), name=name)
+    present = run.instants.feature if run.instants else None
+    if pipeline == "feature" and present and present >= instant:
+        get_run_logger().info("Features go up to %s already, and %s is part of that.", present, instant)
+    else:
+        move(run, instant, [pipeline], back=True)
 
 
 def recorded_together(pipeline: Pipeline, steps: Sequence[Step]) -> list[list[Step]]:

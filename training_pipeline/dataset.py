@@ -44,9 +44,10 @@ def dataset(run: Run) -> Report:
 
     Models are fitted on all requests before the holdout whose labels were known strictly before the holdout began. They are
     evaluated on all requests of the holdout whose labels are known as of the training pipeline. Raises DataError if no model
-    can learn from the labels, StoreError if there are no features.
+    can learn from the labels, StoreError if the features do not go as far as the training pipeline.
     """
     features = FeatureStore.open(run)
+    features.require(run.as_of("training"))
     origin = _origin(run, features)
     fitting = _labelled(features, Period(origin.start, origin.holdout), origin.holdout - TICK)
     _require_two_labels(fitting, origin)

@@ -27,11 +27,14 @@ def predict(run: Run) -> Report:
 
     A model scores no request from before the end of its training rows. Rows in the log never change: neither when another model
     serves, nor when a correction changes the features of a request that was scored. Raises RegistryError or GateError if no
-    model may serve, RegistryError if another version replaced it meanwhile, StoreError if the features were not computed.
+    model may serve, RegistryError if another version replaced it meanwhile, StoreError if the features do not go as far as the
+    inference pipeline.
     """
+    features = FeatureStore.open(run)
     with champion_throughout(run) as champion:
+        features.require(run.as_of("inference"))
         period, scorer = _period(run, champion), scorer_of(champion, CODE)
-        requested = request_ids(FeatureStore.open(run), period)
+        requested = request_ids(features, period)
         BatchLog(run.paths.predictions, scorer).add(requested, partial(_score, run, champion, period))
     dates = {day.isoformat(): len(ids) for day, ids in requested.items()}
     return {

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
+from cronsim import CronSim, CronSimError
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -17,6 +18,7 @@ from pydantic import (
     FiniteFloat,
     PlainSerializer,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -151,6 +153,15 @@ class Schedules(Frozen):
     feature: str = "5 * * * *"
     training: str = "35 2 * * *"
     inference: str = "20 * * * *"
+
+    @field_validator("*")
+    @classmethod
+    def _is_cron(cls, expression: str) -> str:
+        try:
+            CronSim(expression, datetime(2024, 1, 1, tzinfo=UTC))
+        except CronSimError as error:
+            raise ValueError(f"{expression!r} is no cron expression ({error})") from error
+        return expression
 
 
 class Settings(Frozen):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,14 @@ from ratchet.core.environment import Environment
 from ratchet.core.errors import StoreError
 from ratchet.core.scope import Scope
 from ratchet.storage.digests import directory_md5
+from ratchet.storage.files import read_json
 from ratchet.use_case.contract import UseCase
 
 if TYPE_CHECKING:
     from ratchet.project.run import Run
+
+AS_OF = "as_of.json"
+"""The file of the offline store that says how far it goes."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,21 @@ class FeatureStore:
         paths = run.paths
         repo = run.root / "feature_repo"
         return cls(run.scope, run.use_case, run.environment, paths.features, paths.state, repo)
+
+    def as_of(self) -> datetime | None:
+        """The instant up to which features, requests and labels were computed; None if they never were."""
+        path = self.offline / AS_OF
+        return datetime.fromisoformat(read_json(path)) if path.exists() else None
+
+    def require(self, instant: datetime) -> None:
+        """Raises StoreError unless the features were computed up to `instant`."""
+        found = self.as_of()
+        if found is None or found < instant:
+            raise StoreError(
+                f"go up to {found.isoformat() if found else 'no instant'}, and {instant.isoformat()} is needed",
+                subject=f"the features of {self.scope.namespace}",
+                remedy=f"Run `dvc repro featurize@{self.scope.use_case}`, or let the feature flow run",
+            )
 
     def version(self) -> str:
         """DVC's name for the present content of features, requests and labels. Raises StoreError if there are none."""

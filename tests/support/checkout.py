@@ -57,7 +57,7 @@ def noshow_checkout(folder: Path) -> Path:
 
 def write_params(folder: Path, **options: int) -> None:
     """params.yaml of the small no-show project, with the source's options given."""
-    source = SourceSettings(name="clinic", path="clinic", options=options)
+    source = SourceSettings(name="clinic", path="clinic", history=True, options=options)
     run = noshow_project(folder)
     settings = run.settings.model_copy(update={"use_case": "noshow", "source": source})
     (folder / "params.yaml").write_text(params(settings), encoding="utf-8")

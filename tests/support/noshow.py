@@ -56,6 +56,10 @@ def _week(start: datetime, week: int, options: Mapping[str, Any]) -> pa.Table:
     ).cast(APPOINTMENTS)
 
 
+CLOSED = datetime(2024, 7, 31, 14, 30, tzinfo=UTC)
+"""Until when reminders are complete."""
+
+
 def clinic_feed(path: str, options: Mapping[str, Any], period: Period) -> Iterable[Batch]:
     """Batches of four weeks (or `weeks_per_batch`) from the first of 2024 on; the last holds what there is by the end."""
     first, size = datetime(2024, 1, 1, tzinfo=UTC), int(options.get("weeks_per_batch", 4))
@@ -67,6 +71,7 @@ def clinic_feed(path: str, options: Mapping[str, Any], period: Period) -> Iterab
             f"week-{begun:03d}",
             digest("noshow", list(weeks), dict(options)),
             lambda weeks=weeks: (pa.concat_tables(_week(first, week, options) for week in weeks), []),  # type: ignore[misc]
+            complete_until=min(first + timedelta(weeks=weeks.stop), CLOSED),
         )
 
 

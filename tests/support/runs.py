@@ -8,10 +8,12 @@ from pathlib import Path
 
 import yaml
 
+from ratchet.code.git import AS_OF_FILE
 from ratchet.core.clock import Clock, FixedClock
 from ratchet.core.environment import Environment
-from ratchet.core.settings import DriftSettings, GateSettings, Settings, SourceSettings, TrainingSettings
+from ratchet.core.settings import PARAMS_FILE, DriftSettings, GateSettings, Settings, SourceSettings, TrainingSettings
 from ratchet.project import step_reports as reports
+from ratchet.project.as_of import write_as_of
 from ratchet.project.run import Run
 from ratchet.project.steps import STEPS
 from tests.support.noshow_on_demand import TIMEZONE
@@ -41,6 +43,15 @@ def params(*settings: Settings) -> str:
     """params.yaml with a section for each; the first is selected."""
     sections = {one.use_case: one.model_dump(mode="json", exclude={"use_case"}) for one in settings}
     return yaml.safe_dump({"use_case": settings[0].use_case, "use_cases": sections}, sort_keys=False)
+
+
+def write_settings(root: Path, *runs: Run) -> None:
+    """params.yaml and as_of.yaml of the runs; the first use case is selected."""
+    (root / PARAMS_FILE).write_text(params(*(run.settings for run in runs)), encoding="utf-8")
+    (root / AS_OF_FILE).unlink(missing_ok=True)
+    for run in runs:
+        assert run.instants
+        write_as_of(root, run.settings.use_case, run.instants)
 
 
 def committed(root: Path) -> Path:

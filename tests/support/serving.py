@@ -17,7 +17,6 @@ import pyarrow as pa
 
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
-from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.offline_reads import labelled_requests
 from ratchet.model_registry.model_registry import ModelRegistry
@@ -27,7 +26,7 @@ from ratchet.use_case.contract import Columns
 from tests.support.accepted import accept_all
 from tests.support.models import noshow_contract
 from tests.support.records import noshow_record
-from tests.support.runs import params
+from tests.support.runs import write_settings
 from training_pipeline.frozen_set import TrainingSet, complete
 from training_pipeline.register import offer
 from training_pipeline.train import fit_baseline, fit_candidate
@@ -61,8 +60,7 @@ class Server:
 @contextmanager
 def running(run: Run, *others: Run) -> Iterator[Server]:
     """The service on a free port, started from the project's folder, which it may share with others."""
-    settings = [one.settings for one in (run, *others)]
-    (run.root / PARAMS_FILE).write_text(params(*settings), encoding="utf-8")
+    write_settings(run.root, run, *others)
     port, log = _free_port(), run.root / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

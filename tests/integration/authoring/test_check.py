@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -265,6 +266,7 @@ def test_command_names_what_to_change(tmp_path: Path) -> None:
     """A setting that cannot hold is named with its line in params.yaml, and the exit code says so."""
     text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("min_rows: 1000", "min_rows: 10000000")
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    shutil.copy(ROOT / "as_of.yaml", tmp_path)
     line = next(n for n, found in enumerate(text.splitlines(), 1) if found.strip().startswith("holdout:"))
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     command = [sys.executable, "-m", "cli", "--use-case", "nyc_taxi", "check"]

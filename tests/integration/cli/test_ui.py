@@ -21,12 +21,12 @@ from ratchet.project.run import Run
 from tests.support.checkout import ROOT
 from tests.support.mlflow_server import free_port
 from tests.support.registry import with_namespace
-from tests.support.runs import params
+from tests.support.runs import write_settings
 
 
 def started(run: Run, *arguments: str, **variables: str) -> subprocess.Popen[str]:
     """`ratchet ui` in the project's folder."""
-    (run.root / "params.yaml").write_text(params(run.settings), encoding="utf-8")
+    write_settings(run.root, run)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     command = [sys.executable, "-m", "cli", "ui", *arguments]
     return subprocess.Popen(

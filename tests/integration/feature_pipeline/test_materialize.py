@@ -20,7 +20,6 @@ from ibis import _
 
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
-from ratchet.core.clock import FixedClock
 from ratchet.core.errors import StoreError
 from ratchet.feature_store.definitions import apply, open_store
 from ratchet.feature_store.feature_store import FeatureStore
@@ -36,7 +35,7 @@ from tests.support.accepted import accept
 from tests.support.killing_sql import online_rows, survives
 from tests.support.parcels import END, parcel_rows, parcels_project
 from tests.support.variants import with_use_case
-from tests.support.windows import with_end
+from tests.support.windows import at, with_end
 
 HALF_PAST = datetime(2024, 3, 20, 16, 30, tzinfo=UTC)
 LATE = {("depots", "depots"): parcels.depot_rows(), ("parcels", "only"): parcel_rows(34)}
@@ -122,7 +121,7 @@ def half_past(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "sent", ("sender",), parcels_table, tile="1h", windows=("2h", "24h"), delay="3d", sums={"parcels": 1}
     )
     run = with_use_case(
-        replace(parcels_project(tmp_path_factory.mktemp("half_past")), clock=FixedClock(HALF_PAST)),
+        parcels_project(tmp_path_factory.mktemp("half_past")),
         views=(
             *parcels.use_case.views,
             windows,
@@ -139,7 +138,7 @@ def half_past(tmp_path_factory: pytest.TempPathFactory) -> Run:
     days = {("parcels", f"day-{day:02d}"): parcel_rows(day, 60).filter(quiet) for day in range(36)}
     accept(run, {("depots", "depots"): parcels.depot_rows(), **days})
     featurize(run)
-    materialize(run)
+    materialize(at(run, HALF_PAST))
     return run
 
 
@@ -239,7 +238,7 @@ def new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_machines_time_zone_does_not_matter(featurized: Run, tmp_path: Path, new_york: None) -> None:
     """Timestamps in the hour that a zone skips come back as they went in."""
     skipped = datetime(2024, 3, 10, 2, tzinfo=UTC)
-    run = replace(copied(featurized, tmp_path), clock=FixedClock(skipped))
+    run = at(copied(featurized, tmp_path), skipped)
     arrival = parcel_rows(8).slice(0, 1).to_pylist()[0] | {
         "receiver": 1,
         "sent_at": skipped - timedelta(hours=3),
@@ -263,9 +262,9 @@ def test_report_counts_keys(finished: Run) -> None:
     }
 
 
-def test_clock_before_the_end_decides(run: Run) -> None:
+def test_values_are_those_as_of_the_pipeline(run: Run) -> None:
     """What the period still holds in store is not served before its time."""
-    early = replace(run, clock=FixedClock(datetime(2024, 3, 20, 12, 30, tzinfo=UTC)))
+    early = at(run, datetime(2024, 3, 20, 12, 30, tzinfo=UTC))
     assert "2024-03-20T12:30:00+00:00" == materialize(early)["until"]
     found = OnlineFeatures(FeatureStore.open(early)).read(requests(END, [1], [2]))
     assert np.isnan(found["from_depot__parcels"]).all()

@@ -19,7 +19,7 @@ from tests.support.champions import noshow_champion
 from tests.support.checkout import commit, run_command
 from tests.support.messages import missing
 from tests.support.models import TRAINED_UNTIL, noshow_candidate, noshow_columns, noshow_contract, save_noshow
-from tests.support.runs import NOSHOW_END, noshow_project, params
+from tests.support.runs import NOSHOW_END, noshow_project, write_settings
 from training_pipeline import score_holdout
 from training_pipeline.champion_commit import predict_or_explain
 from training_pipeline.frozen_set import Holdout
@@ -120,7 +120,7 @@ def test_its_settings_are_those_of_its_commit_with_the_source_and_windows_of_tod
 
 def test_code_that_computes_other_features_answers_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit whose features are not those of the model's contract refuses before it touches a table."""
-    (run.root / "params.yaml").write_text(params(run.settings), encoding="utf-8")
+    write_settings(run.root, run)
     monkeypatch.chdir(run.root)
     model = noshow_candidate(noshow_contract(run, fingerprint="f" * 64))
     directory, (start, end) = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,7 @@ from inference_pipeline.batch.predict import predict
 from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.predictor import load_predictor
 from inference_pipeline.online.protocols import PROTOCOLS
-from ratchet.core.clock import FixedClock, Period
+from ratchet.core.clock import Period
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.offline_reads import historical
 from ratchet.feature_store.online_reads import OnlineFeatures
@@ -31,6 +31,7 @@ from ratchet.storage.partitions import files
 from ratchet.use_case.contract import Array
 from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.runs import committed
+from tests.support.windows import at
 from training_pipeline.dataset import dataset
 from training_pipeline.evaluate import evaluate
 from training_pipeline.register import register
@@ -86,7 +87,7 @@ def test_every_request_of_the_fresh_period_is_in_the_log(case: Case) -> None:
 
 def test_online_answers_as_batch_did(case: Case) -> None:
     """Asked at a timestamp of which there are requests: the same features, and the same predictions."""
-    run = replace(case.run, clock=FixedClock(case.timestamp))
+    run = at(case.run, case.timestamp)
     materialize(run)
     asked = PROTOCOLS["v1"].reader(run.use_case)(_body(run, case.timestamp))
     joined = historical(FeatureStore.open(run), Period(case.timestamp, case.timestamp + timedelta(microseconds=1)))

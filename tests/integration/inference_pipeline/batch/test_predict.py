@@ -26,7 +26,6 @@ from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.example import example_request
 from ratchet.core.clock import Period
 from ratchet.core.errors import DataError, OtherFeaturesError, RegistryError, StoreError
-from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_store.definitions import apply
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.offline_reads import historical
@@ -43,7 +42,7 @@ from tests.support.accepted import accept_all
 from tests.support.checkout import ROOT
 from tests.support.killing import contents
 from tests.support.registry import copied
-from tests.support.runs import noshow_project, params
+from tests.support.runs import noshow_project, write_settings
 from tests.support.variants import with_use_case
 from tests.support.windows import with_end
 
@@ -277,7 +276,7 @@ def test_the_command_fails_where_the_evidence_cannot_be_checked(serving_project:
     """It shows the way all the same, and says in one line what is not to be relied on, and why."""
     predict(serving_project)
     log = PredictionLog.open(serving_project).read(serving_project.period("fresh"))
-    (serving_project.root / PARAMS_FILE).write_text(params(serving_project.settings), encoding="utf-8")
+    write_settings(serving_project.root, serving_project)
     command = [sys.executable, "-m", "cli", "trace", log.column("prediction_id")[0].as_py()]
     environment = {**os.environ, "PYTHONPATH": os.fspath(ROOT)}
     with hidden(serving_project.paths.shared_state / "keys" / "gate.pub"):

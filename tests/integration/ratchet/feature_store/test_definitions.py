@@ -19,7 +19,6 @@ from feature_pipeline.materialize import materialize
 from ratchet.core.clock import Period
 from ratchet.core.environment import Environment
 from ratchet.core.errors import StoreError
-from ratchet.core.settings import PARAMS_FILE
 from ratchet.feature_store.definitions import apply, open_store
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.offline_reads import historical, labelled_requests, request_times
@@ -33,7 +32,7 @@ from ratchet.use_case.contract import Array
 from tests.support.checkout import ROOT
 from tests.support.parcels import END, parcels_project
 from tests.support.registry import copied
-from tests.support.runs import noshow_project, params
+from tests.support.runs import noshow_project, write_settings
 
 MARCH = Period(datetime(2024, 3, 10, 12, tzinfo=UTC), datetime(2024, 3, 12, tzinfo=UTC))
 
@@ -205,7 +204,7 @@ def feast(root: Path, *arguments: str) -> str:
 def test_feast_command_knows_the_use_case_that_was_applied(tmp_path: Path) -> None:
     """What Ratchet applied is what feature_repo defines, and the `feast` command shows it in that folder."""
     run = parcels_project(tmp_path)
-    write_text(tmp_path / PARAMS_FILE, params(noshow_project(tmp_path).settings, run.settings))
+    write_settings(tmp_path, noshow_project(tmp_path), run)
     apply(FeatureStore.open(run))
     shutil.copy(ROOT / "feature_repo" / "definitions.py", tmp_path / "feature_repo")
     assert service_spec(run.use_case).views["route"] in feast(tmp_path, "feature-views", "list")

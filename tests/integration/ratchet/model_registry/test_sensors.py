@@ -17,7 +17,7 @@ from ratchet.project import step_reports as reports
 from ratchet.project.run import Run
 from ratchet.storage.files import write_json
 from tests.support.registry import artifacts, candidate, move
-from tests.support.runs import params
+from tests.support.runs import write_settings
 from training_pipeline.register import register
 
 SENSE = """
@@ -51,7 +51,7 @@ def looked_at(served: Run) -> Run:
 
 def modules_of_a_look(run: Run) -> set[str]:
     """What is imported when the sensors run."""
-    (run.root / "params.yaml").write_text(params(run.settings), encoding="utf-8")
+    write_settings(run.root, run)
     command = [sys.executable, "-c", SENSE, str(run.root)]
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 

@@ -18,7 +18,7 @@ from ratchet.project.run import PIPELINES, Run
 from tests.support.checkout import ROOT
 from tests.support.messages import missing
 from tests.support.recorded import kept, record, recorded_project, write
-from tests.support.runs import params
+from tests.support.runs import write_settings
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ with alone(Run.load(Path(sys.argv[1])), PIPELINES, wait=0):
 @pytest.fixture
 def other_run(run: Run) -> Iterator[subprocess.Popen[str]]:
     """Another process, which is at work on the same use case until its input ends."""
-    (run.root / "params.yaml").write_text(params(run.settings), encoding="utf-8")
+    write_settings(run.root, run)
     command, pipe = [sys.executable, "-c", HOLD, str(run.root)], subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout is not None

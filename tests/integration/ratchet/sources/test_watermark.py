@@ -28,7 +28,7 @@ from ratchet.storage.digests import digest
 from ratchet.storage.files import read_json
 from ratchet.use_case.contract import Batch, Loader
 from tests.support.feed import PAYMENTS, SHOPS, deliver, deliver_shops, feed_project, folder, payment
-from tests.support.runs import params
+from tests.support.runs import write_settings
 from tests.support.variants import with_use_case
 from tests.support.windows import with_end
 
@@ -182,7 +182,7 @@ class TestWithoutAsking:
     def run(self, tmp_path: Path) -> Run:
         """A source of files and what was written of it, a minute ago."""
         run = feed_project(tmp_path)
-        (tmp_path / "params.yaml").write_text(params(run.settings), encoding="utf-8")
+        write_settings(tmp_path, run)
         parquet(run, "one", 3)
         age(run)
         sense([run])
