@@ -103,10 +103,17 @@ def _unpacked(path: Path) -> Iterator[Path]:
             raise SourceError(
                 f"cannot be unpacked ({error})", subject=str(path), remedy="Deliver it again, whole, packed by gzip"
             ) from error
-        try:
+        with errors_about(str(path)):
             yield plain
-        except SourceError as error:
-            raise SourceError(error.problem, subject=str(path), remedy=error.remedy) from error
+
+
+@contextmanager
+def errors_about(subject: str) -> Iterator[None]:
+    """Names `subject` in each SourceError of the block, in place of a file that only stands for it."""
+    try:
+        yield
+    except SourceError as error:
+        raise SourceError(error.problem, subject=subject, remedy=error.remedy) from error
 
 
 def _read_parquet(path: Path, choose: Choose) -> Delivered:
