@@ -136,7 +136,8 @@ class Downloads:
             if answer.status_code == httpx.codes.NOT_MODIFIED and copy:
                 return self._kept_as(name, copy.model_copy(update={"asked": digest(address)}))
             if answer.status_code in _GONE:
-                return self._swept(name)
+                self._sweep(name)
+                return None
             if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
                 part.restart("the server has no such rest")
             _check(answer, address)
@@ -160,10 +161,10 @@ class Downloads:
 
     def _kept_as(self, name: str, copy: Copy) -> Copy:
         write_json(self.folder / f"{name}.json", copy.model_dump())
-        self._swept(name, f"{name}.json", copy.file)
+        self._sweep(name, f"{name}.json", copy.file)
         return copy
 
-    def _swept(self, name: str, *kept: str) -> None:
+    def _sweep(self, name: str, *kept: str) -> None:
         """Delete what is under a name but for these files; the note goes first."""
         found = [path for path in self.folder.iterdir() if path.name.startswith(f"{name}.") and path.name not in kept]
         for path in sorted(found, key=lambda path: path.suffix != ".json"):

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import urlsplit
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(:\d*)?")
 _MAGIC = re.compile(r"[*?\[]")
 _ANY_DEPTH = "**"
 Pattern = tuple[str, ...]
@@ -32,11 +32,13 @@ def located(root: Path, path: str) -> str:
 
 
 def without_secrets(path: str) -> str:
-    """The path as it may be shown: an address without user, password, query and fragment."""
+    """The path as it may be shown: an address without user, password, query and fragment; only its scheme if it is no URL."""
     if not is_address(path):
         return path
-    parts = urlsplit(path)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    scheme, _, rest = path.partition("://")
+    authority, below = re.fullmatch(r"([^/?#]*)([^?#]*).*", rest, re.DOTALL).groups()  # type: ignore[union-attr]
+    host = authority.rpartition("@")[2]
+    return f"{scheme}://{host}{below}" if _HOST.fullmatch(host) else f"{scheme}://…"
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,10 @@ def test_an_address_is_below_no_folder(tmp_path: Path) -> None:
         ("https://s3cret@host/a", "https://host/a"),
         ("postgresql://ann:s3@cret@host/db?sslpassword=s3cret", "postgresql://host/db"),
         ("in/a@b?c.csv", "in/a@b?c.csv"),
+        ("http://[::1]:80/a@b.csv", "http://[::1]:80/a@b.csv"),
+        ("https://ann:s3/cret@host/a", "https://…"),
+        ("https://ann:s3?cret@host/a", "https://…"),
+        ("https://ann:s3cret@[host/a", "https://…"),
     ],
 )
 def test_secrets_are_never_shown(path: str, shown: str) -> None:
