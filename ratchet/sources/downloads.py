@@ -15,16 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import urlsplit
 
 import filelock
 import httpx
-from pydantic import ValidationError
 
 from ratchet.core.errors import SettingsError, SourceError, SourceUnavailableError
-from ratchet.core.settings import PARAMS_FILE, Frozen
+from ratchet.core.settings import PARAMS_FILE
 from ratchet.sources.file_kinds import CSV, kind_of
+from ratchet.sources.partial_download import Begun, BusyError, Part, Version, read_note
 from ratchet.sources.places import without_secrets
 from ratchet.storage.digests import digest
 from ratchet.storage.files import unwritable, write_json
@@ -33,39 +31,9 @@ WAITS = (0.5, 1.0, 2.0, 4.0)
 """Seconds to wait before each further attempt."""
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 _LOCK_SECONDS = 3600.0
-_BLOCK = 1 << 20
 _GONE = {404, 410}
 _BUSY = {408, 425, 429}
 """Answers after which another attempt may succeed, besides those from 500 on."""
-
-
-class Version(Frozen):
-    """What a server says of the version of a file."""
-
-    etag: str | None = None
-    last_modified: str | None = None
-
-    @classmethod
-    def of(cls, answer: httpx.Response) -> Version:
-        return cls(etag=answer.headers.get("ETag"), last_modified=answer.headers.get("Last-Modified"))
-
-    def unless_changed(self) -> dict[str, str]:
-        """Headers for "only if it is another version"."""
-        known = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
-        return {name: value for name, value in known.items() if value}
-
-    def from_byte(self, start: int) -> dict[str, str]:
-        """Headers for "the rest, or all of it if it is another version"; none if nothing names this version."""
-        is_strong = self.etag and not self.etag.startswith("W/")
-        known = self.etag if is_strong else self.last_modified
-        return {"Range": f"bytes={start}-", "If-Range": known} if known and start else {}
-
-
-class Begun(Frozen):
-    """The note beside a download that is not whole yet: where it is from, without secrets, and its version."""
-
-    address: str
-    version: Version
 
 
 class Copy(Begun):
@@ -75,10 +43,6 @@ class Copy(Begun):
     file: str
     bytes: int
     sha256: str
-
-
-class _BusyError(Exception):
-    """An answer after which another attempt may succeed."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +76,7 @@ class Downloads:
             time.sleep(wait)
             try:
                 return self._attempt(name, address)
-            except (httpx.TransportError, _BusyError) as error:
+            except (httpx.TransportError, BusyError) as error:
                 problem = str(error) or type(error).__name__
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise _refused(address, f"cannot be asked for ({type(error).__name__})", _REMEDY) from error
@@ -124,7 +88,7 @@ class Downloads:
 
     def _copy(self, name: str, address: str) -> Copy | None:
         """The copy under a name, if it is from that address but for its secrets, and its file is there."""
-        copy = _read(Copy, self.folder / f"{name}.json", address)
+        copy = read_note(Copy, self.folder / f"{name}.json", address)
         file = self.folder / copy.file if copy else None
         return copy if copy and file and file.is_file() and file.stat().st_size == copy.bytes else None
 
@@ -142,17 +106,18 @@ class Downloads:
                 part.restart("the server has no such rest")
             _check(answer, address)
             part.write(answer)
-        return self._kept_as(name, self._finished(name, part, Version.of(answer)))
+        return self._kept_as(name, self._finished(name, part))
 
-    def _finished(self, name: str, part: Part, version: Version) -> Copy:
+    def _finished(self, name: str, part: Part) -> Copy:
         """Give a download that is whole the name of a copy."""
+        begun = part.begun
         with part.path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        end = kind_of(urlsplit(part.address).path).lower() or CSV
+        end = kind_of(httpx.URL(part.address).path).lower() or CSV
         path = part.path.replace(self.folder / f"{name}.{sha256[:16]}{end}")
         return Copy(
             address=without_secrets(part.address),
-            version=version,
+            version=begun.version if begun else Version(),
             asked=digest(part.address),
             file=path.name,
             bytes=path.stat().st_size,
@@ -171,67 +136,19 @@ class Downloads:
             path.unlink()
 
 
-@dataclass(frozen=True)
-class Part:
-    """A download that is not whole yet, and its note."""
-
-    path: Path
-    address: str
-
-    @property
-    def note(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.json")
-
-    def rest(self) -> dict[str, str]:
-        """Headers that ask for the rest alone, if the server can tell that this is the same version."""
-        begun = _read(Begun, self.note, self.address)
-        return begun.version.from_byte(self.path.stat().st_size) if begun and self.path.exists() else {}
-
-    def write(self, answer: httpx.Response) -> None:
-        """Write the answer's content at its place. Raises what httpx raises if it is cut; what came so far is kept."""
-        try:
-            is_rest = answer.status_code == httpx.codes.PARTIAL_CONTENT
-            if not is_rest:
-                self._begin(Version.of(answer))
-            elif not answer.headers.get("Content-Range", "").startswith(f"bytes {self.path.stat().st_size}-"):
-                self.restart("sends another part than the one that was asked for")
-            with self.path.open("ab") as file:
-                for block in answer.iter_raw():
-                    file.write(block)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise unwritable(self.path, error) from error
-
-    def _begin(self, version: Version) -> None:
-        self.path.unlink(
-            missing_ok=True
-        )  # before the note: the bytes of one version never stand beside the note of another
-        write_json(self.note, Begun(address=without_secrets(self.address), version=version).model_dump())
-
-    def restart(self, problem: str) -> None:
-        """Forget what came so far. Raises _BusyError: the next attempt begins at the beginning."""
-        self.path.unlink(missing_ok=True)
-        raise _BusyError(problem)
-
-
-Note = TypeVar("Note", bound=Begun)
-
-
-def _read(kind: type[Note], path: Path, address: str) -> Note | None:
-    """A note about an address; None if there is none that can be read."""
+def is_url(address: str) -> bool:
+    """Whether an address can be asked for."""
     try:
-        note = kind.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
-    return note if note.address == without_secrets(address) else None
+        return bool(httpx.URL(address).host)
+    except httpx.InvalidURL:
+        return False
 
 
 def _check(answer: httpx.Response, address: str) -> None:
-    """Raises SourceError unless the answer is a whole file or the rest of it, and _BusyError if another attempt may help."""
+    """Raises SourceError unless the answer is a whole file or the rest of it, and BusyError if another attempt may help."""
     status = answer.status_code
     if status in _BUSY or status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        raise _BusyError(f"it answers {status}")
+        raise BusyError(f"it answers {status}")
     if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
         raise _refused(address, f"answers {status}", _REMEDY)
     if "Content-Length" not in answer.headers and answer.headers.get("Transfer-Encoding") != "chunked":
@@ -249,7 +166,7 @@ def _refused(address: str, problem: str, remedy: str) -> SourceError:
 def _auth(address: str) -> httpx.Auth | None:
     """The logins of the file NETRC (default: ~/.netrc), unless the address has its own."""
     file = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    if "@" in urlsplit(address).netloc or not file.is_file():
+    if httpx.URL(address).userinfo or not file.is_file():
         return None
     try:
         return httpx.NetRCAuth(str(file))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from ratchet.use_case.contract import Batch, Loader, Unread
 
 MOST_BYTES = 180
 """The longest name of a batch: files named after it need some more bytes of the 255 that a file's name can have."""
+
+_MOST_SHOWN = 9
+"""How many files that are not read an error names."""
 
 
 class FileOptions(Frozen):
@@ -61,10 +65,10 @@ def file_source(
 def _files(path: Path) -> tuple[dict[str, Path], dict[str, str]]:
     """Batch → its file, and everything else at the path with the reason. Raises SourceError if there is no file with rows."""
     place = Place.of(path)
-    if not place.fixed.is_dir():
-        if not place.fixed.is_file():
-            raise _nothing(path, "is not there")
+    if place.fixed.is_file() and not place.pattern:
         return {_stem(place.fixed.name): place.fixed}, {}
+    if not place.fixed.is_dir():
+        raise _nothing(path, "is not there")
     found = place if place.pattern else Place(place.fixed, ("*",))
     files: dict[str, Path] = {}
     unread: dict[str, str] = {}
@@ -78,8 +82,9 @@ def _files(path: Path) -> tuple[dict[str, Path], dict[str, str]]:
         else:
             files[name] = file
     if not files:
-        others = "".join(f"; {other} {reason}" for other, reason in unread.items())
-        raise _nothing(path, f"holds no {EVERY_KIND} file{others}")
+        others = [f"{other} {reason}" for other, reason in islice(unread.items(), _MOST_SHOWN)]
+        more = [f"and {len(unread) - len(others)} more"] if len(unread) > len(others) else []
+        raise _nothing(path, "; ".join([f"holds no {EVERY_KIND} file", *others, *more]))
     return files, unread
 
 

@@ -18,7 +18,7 @@ from ratchet.core.clock import TICK, Period
 from ratchet.core.errors import SettingsError, SourceError
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.sources.declared_table import DeclaredTable
-from ratchet.sources.downloads import WAITS, Copy, Downloads
+from ratchet.sources.downloads import WAITS, Copy, Downloads, is_url
 from ratchet.sources.file_kinds import errors_about, file_batch
 from ratchet.sources.places import without_secrets
 from ratchet.use_case.contract import Batch, Loader, Unread
@@ -32,7 +32,7 @@ class HttpOptions(Frozen):
     """`ask_again_days`: files of spans that ended longer than this before the period's end are downloaded only once. The server
     is asked in every run whether any other file changed."""
 
-    ask_again_days: int = Field(45, ge=0)
+    ask_again_days: int = Field(45, ge=0, le=100_000)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class HttpSource:
         remotes = remote_files(path, self.declared.table, period, self.declared.timezone)
         closed = _last_day(period, self.declared.timezone) - timedelta(days=chosen.ask_again_days)
         folder = self.folder / self.declared.table
-        with Downloads.open(folder, path, self.waits) as downloads:
+        with Downloads.open(folder, remotes[0].address, self.waits) as downloads:
             return [self._found(downloads, remote, closed, period) for remote in remotes]
 
     def _found(self, downloads: Downloads, remote: Remote, closed: date, period: Period) -> Batch | Unread:
@@ -123,6 +123,8 @@ def remote_files(template: str, table: str, period: Period, timezone: str) -> li
         }
     except (ValueError, LookupError, AttributeError) as error:
         raise SettingsError("has a field that cannot be filled in", subject=subject, remedy=_REMEDY) from error
+    if not all(map(is_url, addresses.values())):
+        raise SettingsError("is no address", subject=subject, remedy=_REMEDY)
     if len({*addresses.values()}) < len(addresses):
         raise SettingsError("is the same for several spans", subject=subject, remedy=_REMEDY)
     return [Remote(name, address, _end(name)) for name, address in addresses.items()]

@@ -25,7 +25,7 @@ class PostgresOptions(Frozen):
 
     watermark: str
     table: str = ""
-    days_before: int | None = Field(None, ge=0)
+    days_before: int | None = Field(None, ge=0, le=100_000)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ class Asked:
 @dataclass
 class WebServer:
     """`files` are what it has, by path. `faults` are what the next requests of a path get: a status, or a negative number of
-    bytes after which the connection is cut. What it does not support is in `without`: "ETag", "Range", "Content-Length".
+    bytes after which the connection is cut. What it does not support is in `without`: "ETag", "Range", "If-Range",
+    "Content-Length". It sends at most `most` bytes of a rest.
     """
 
     address: str = ""
@@ -32,6 +33,7 @@ class WebServer:
     faults: dict[str, list[int]] = field(default_factory=dict)
     without: set[str] = field(default_factory=set)
     asked: list[Asked] = field(default_factory=list)
+    most: int = 1 << 30
 
     def statuses(self) -> list[int]:
         """The answers since this was last called."""
@@ -82,14 +84,17 @@ class _Handler(BaseHTTPRequestHandler):
         if start >= len(content):
             self._answer(416, {}, b"")
         elif start:
-            rest = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
-            self._answer(206, {**version, **rest}, content[start:], cut=-fault)
+            part = content[start : start + state.most]
+            rest = {"Content-Range": f"bytes {start}-{start + len(part) - 1}/{len(content)}"}
+            self._answer(206, {**version, **rest}, part, cut=-fault)
         else:
             self._answer(200, version, content, cut=-fault)
 
     def _start(self, etag: str) -> int:
         asked = self.headers.get("Range")
-        if not asked or "Range" in self.server_state.without or self.headers.get("If-Range") not in (None, etag):
+        without = self.server_state.without
+        is_same = "If-Range" in without or self.headers.get("If-Range") in (None, etag)
+        if not asked or "Range" in without or not is_same:
             return 0
         return int(asked.removeprefix("bytes=").removesuffix("-"))
 

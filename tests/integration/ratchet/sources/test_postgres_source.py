@@ -251,6 +251,19 @@ class TestTables:
             load(payments.replace("ratchet@", "guest@"))
 
 
+def test_a_text_that_is_not_utf_8_is_refused(database: str) -> None:
+    """A database in SQL_ASCII holds any bytes."""
+    import psycopg
+
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS ascii")
+        connection.execute("CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0")
+    other = database.replace("/postgres", "/ascii")
+    execute(other, r"CREATE TABLE payments AS SELECT E'J\xf6rg' AS who, '2024-01-02'::timestamptz AS updated_at")
+    with pytest.raises(SourceError, match="UTF8"):
+        batch(other, schema=pa.schema({"who": pa.string()})).read()
+
+
 class TestSnapshots:
     def test_hold_while_rows_are_counted_and_read(self, payments: str) -> None:
         """A row that comes after reading does not make the count wrong; the next run sees it."""

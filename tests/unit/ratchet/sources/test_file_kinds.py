@@ -108,6 +108,18 @@ def test_a_name_that_no_file_can_have_is_not_read(tmp_path: Path) -> None:
     assert "180 bytes" in reason
 
 
+def test_a_pattern_without_a_file_is_refused(tmp_path: Path) -> None:
+    """With what there is instead, but not all of it; a file is no folder of files."""
+    for number in range(20):
+        KINDS[".csv"](ROWS, tmp_path / f"{number:02}.csv")
+    with pytest.raises(SourceError, match=r"08\.csv does not match \*\.parquet; and 11 more\.") as raised:
+        batches(tmp_path / "*.parquet")
+    assert str(tmp_path / "*.parquet") == raised.value.subject
+    for path in (tmp_path / "00.csv" / "*.csv", tmp_path / "no" / "*.csv"):
+        with pytest.raises(SourceError, match="is not there"):
+            batches(path)
+
+
 @pytest.mark.parametrize("end", PACKED)
 @pytest.mark.parametrize("kept", [0.3, 0.9])
 def test_a_file_that_was_cut_short_is_refused(end: str, kept: float, tmp_path: Path) -> None:

@@ -93,6 +93,8 @@ class TestSpans:
             ("https://h/{year:q}", "field"),
             ("https://h/{month}-{day}/{year:.0}", "field"),
             ("https://h/{day}", "same"),
+            ("https://h:port/{year}", "no address"),
+            ("https:///{year}", "no address"),
         ],
     )
     def test_that_are_written_wrongly_are_refused(self, template: str, word: str) -> None:
@@ -208,6 +210,9 @@ class TestFaults:
         server.faults[JANUARY] = [-100, -50]
         assert [1] == ids(load(source, server)["2024-01"])
         assert [(200, 100), (206, 50), (206, size - 150)] == [(each.status, each.sent) for each in server.asked[:3]]
+        server.asked.clear()
+        load(source, server, ask_again_days=90)
+        assert 304 == server.asked[0].status
 
     def test_of_a_run_cost_only_the_rest(self, source: HttpSource, server: WebServer) -> None:
         """A run that gave up leaves to the next one what it has."""
@@ -227,8 +232,17 @@ class TestFaults:
         assert [1] == ids(load(source, server)["2024-01"])
         assert [200, 200] == server.statuses()[:2]
 
-    def test_between_two_versions_begin_again(self, source: HttpSource, server: WebServer) -> None:
-        """The rest of a new version is never put behind the beginning of the old one."""
+    def test_of_a_server_that_sends_parts_cost_only_the_rest(self, source: HttpSource, server: WebServer) -> None:
+        """A part in the middle is not taken for the end."""
+        size = len(server.files[JANUARY])
+        server.faults[JANUARY], server.most = [-100], size - 150
+        assert [1] == ids(load(source, server)["2024-01"])
+        assert [100, size - 150, 50] == [each.sent for each in server.asked[:3]]
+
+    @pytest.mark.parametrize("without", ["nothing", "If-Range"])
+    def test_between_two_versions_begin_again(self, without: str, source: HttpSource, server: WebServer) -> None:
+        """The rest of a new version is never put behind the beginning of the old one, even if the server would send it."""
+        server.without = {without}
         server.faults[JANUARY] = [-100, 500, 500]
         with pytest.raises(SourceUnavailableError):
             load(source, server)
