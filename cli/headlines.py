@@ -26,9 +26,15 @@ def run_and_report(name: str, work: Callable[[], Report], headline: Callable[[Re
 
 
 def _ingest(report: Report) -> str:
-    unread = len(report["unread"])
+    missing, unread = [*_missing(report)], len(report["unread"])
+    gaps = f"; missing: {', '.join(missing)}" if missing else ""
     note = f"; {count_of(unread, 'entry', 'entries')} of the source not read: ingest.json says why" if unread else ""
-    return f"{_counts(report['rows'])}{note}"
+    return f"{_counts(report['rows'])}{gaps}{note}"
+
+
+def _missing(report: Report) -> Iterator[str]:
+    """Each table that has a gap, with the names of the missing batches."""
+    yield from (f"{table} {', '.join(names)}" for table, names in report["gaps"].items())
 
 
 def _validate(report: Report) -> str:

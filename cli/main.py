@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from cli.commands.accept import accept
+from cli.commands.advance import advance
 from cli.commands.check import check
 from cli.commands.init import init
 from cli.commands.promote import promote, release, rollback
@@ -41,6 +42,7 @@ def ratchet(context: click.Context, use_case: str | None) -> None:
 
 for command in (
     accept,
+    advance,
     check,
     init,
     promote,

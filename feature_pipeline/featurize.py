@@ -85,15 +85,16 @@ def featurize(run: Run) -> Report:
 
 
 def _view_output(run: Run, view: View, spec: ServiceSpec, sources: Sources) -> Output:
-    """A view's rows of every whole UTC date that the period touches, and of earlier dates whose values may still be valid."""
+    """A view's rows of the period, from the beginning of its first UTC date on, and of earlier dates whose values may still be
+    valid."""
     compiled, period = compile_view(run.use_case, view), run.period("all")
-    first, *_, last = period.dates()
+    first = next(period.dates())
     oldest = (period.start - view.max_age).date() if view.max_age else date.min
     first = min(first, max(oldest, _first_date(compiled, sources) or first))
     return Output(
         directory=run.paths.features / "views" / spec.views[view.name],
         compiled=compiled,
-        period=Period(midnight(first), midnight(last + DAY)),
+        period=Period(midnight(first), period.end),
         order=(*view.keys, EVENT_TIMESTAMP),
         keys=view.keys,
     )
@@ -178,7 +179,7 @@ def _check_requests(run: Run, found: int) -> None:
         raise DataError(
             f"no accepted row is a request of {run.period('all')}",
             subject=str(run.paths.accepted),
-            remedy="Deliver rows of that period, or set `periods` in params.yaml to what was delivered",
+            remedy="Deliver rows of that period, or set `windows.start` in params.yaml and the as-of to when there are rows",
         )
     requests = pyarrow.dataset.dataset(files(directory))
     _check_unique(requests.to_table([REQUEST_ID]), [REQUEST_ID], str(directory))

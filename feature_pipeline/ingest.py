@@ -38,7 +38,8 @@ def ingest(run: Run) -> Report:
 
 
 def _report(run: Run, found: Found, rows: Mapping[str, int]) -> Report:
-    """For each table the rows that its source holds, the rows that were read, and notes. Also the files that are not read."""
+    """For each table the rows that its source holds, the rows that were read, notes, and the batches that are missing. Also the
+    files that are not read."""
     totals: dict[str, int] = {}
     delivered: dict[str, int] = {}
     notes: dict[str, dict[str, list[str]]] = {}
@@ -48,5 +49,8 @@ def _report(run: Run, found: Found, rows: Mapping[str, int]) -> Report:
         delivered[batch.table] = delivered.get(batch.table, 0) + delivered_rows(path)
         if noted := notes_of(path):
             notes.setdefault(batch.table, {})[batch.name] = noted
+    gaps: dict[str, dict[str, str]] = {}
+    for gap in found.gaps:
+        gaps.setdefault(gap.table, {})[gap.name] = str(gap.period)
     unread = {each.name: each.reason for each in found.unread}
-    return {"delivered": delivered, "rows": totals, "notes": notes, "unread": unread}
+    return {"delivered": delivered, "rows": totals, "notes": notes, "gaps": gaps, "unread": unread}

@@ -41,13 +41,13 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def materialize(run: Run) -> Report:
-    """Apply the definitions and write the online values as of the period's end, or as of now if that is earlier.
+    """Apply the definitions and write the online values as of the feature pipeline's instant.
 
     A marker file, written last, records what the online store holds. If the marker is up to date, nothing is written. A run
     that was interrupted leaves no marker, so the next run writes everything. A key without a newer row keeps its old values.
     Raises StoreError if there are no features, or if the store cannot be written.
     """
-    features, until = FeatureStore.open(run), min(run.period("all").end, run.clock.now())
+    features, until = FeatureStore.open(run), run.as_of("feature")
     inputs, marker = _inputs(run, until), run.paths.state / "materialized.json"
     is_there = online_store(features.environment, features.databases).exists()
     report = _report_of(marker, inputs) if is_there else None

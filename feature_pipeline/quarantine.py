@@ -44,7 +44,7 @@ class Quarantine:
     def digest(self) -> str:
         """A digest that changes with any requirement for a row."""
         table = self.table
-        return digest(table.stored_schema.to_string(), table.key, table.event_time, rules_digest(self.table.rules))
+        return digest(table.delivered_schema.to_string(), table.key, table.event_time, rules_digest(self.table.rules))
 
     def rejected(self, batch: str, earlier: Sequence[str]) -> pa.Table:
         """The rows to quarantine, in delivered order: raw schema plus `reasons`. Raises DataError, as `failing_rows` does."""
@@ -98,7 +98,7 @@ class Quarantine:
     def _connection(self) -> DuckDBPyConnection:
         """A database with an empty table of the accepted keys."""
         connection: DuckDBPyConnection = connect(self.run.environment).con
-        connection.register("here", self.table.stored_schema.empty_table())
+        connection.register("here", self.table.delivered_schema.empty_table())
         return connection.execute(f"CREATE TABLE accepted AS SELECT {names(self.table.key)} FROM here")
 
     def _path(self, folder: Path, batch: str) -> Path:

@@ -21,6 +21,7 @@ from ratchet.sources.batches import delivered_rows
 from ratchet.storage.digests import digest
 from ratchet.storage.partitions import Files, by_date, files, read_manifest, unit_digests, update
 from ratchet.use_case.contract import ROW_ID
+from ratchet.use_case.row_key import keyed
 
 CODE = code_digest(__name__)
 _KINDS = ("raw", "accepted", "quarantined", "duplicates")
@@ -74,8 +75,9 @@ def _accepted(run: Run, unit: str) -> Files:
     name, batch = _split(unit)
     quarantined = pq.read_table(run.paths.quarantine / f"{unit}.parquet", columns=[ROW_ID], partitioning=None)
     raw = read_rows(run.paths.raw / f"{unit}.parquet")
-    rows = leave_out(unreadable.readable(raw), quarantined[ROW_ID].to_pylist())
-    event_time = run.use_case.table(name).event_time
+    table = run.use_case.table(name)
+    rows = keyed(table, leave_out(unreadable.readable(raw), quarantined[ROW_ID].to_pylist()))
+    event_time = table.event_time
     if event_time is None:
         return {unit: rows}
     return {f"{name}/date={date}/{batch}": of_date for date, of_date in by_date(rows, event_time).items()}

@@ -19,8 +19,8 @@ from ratchet.core.errors import RatchetError
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.project.dvc import commit_stages
 from ratchet.project.inputs import Inputs, inputs
-from ratchet.project.locks import Pipeline, alone
-from ratchet.project.run import Run
+from ratchet.project.locks import alone
+from ratchet.project.run import Pipeline, Run
 from ratchet.project.step_reports import Report, run_step
 from ratchet.project.steps import Step, steps_of
 

@@ -18,6 +18,7 @@ from ratchet.core.settings import PARAMS_FILE
 from ratchet.core.telemetry import QUIET
 from ratchet.model_registry.champion import Champion, champion_fingerprint, resolve_champion
 from ratchet.model_registry.model_registry import ModelRegistry
+from ratchet.project.as_of import AsOf, write_as_of
 from ratchet.project.run import Run
 from training_pipeline.frozen_set import Answers, Holdout
 
@@ -72,12 +73,13 @@ def _score(run: Run, champion: Champion, holdout: Holdout, folder: Path) -> pd.S
 
 
 def _write_params(run: Run, use_case: str, path: Path) -> None:
-    """Write the old commit's own params.yaml, with today's source and periods."""
-    today = run.settings.model_dump(mode="json", include={"source", "periods"})
+    """Write the old commit's own params.yaml, with today's source, windows and instants."""
+    today = run.settings.model_dump(mode="json", include={"source", "windows"})
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
     section = {**params["use_cases"].get(use_case, {}), **today}
     params |= {"use_case": use_case, "use_cases": {use_case: section}}
     path.write_text(yaml.safe_dump(params), encoding="utf-8")
+    write_as_of(path.parent, use_case, AsOf.at(run.as_of("training")))
 
 
 def _environment(run: Run) -> dict[str, str]:

@@ -43,15 +43,14 @@ def dataset(run: Run) -> Report:
     """Write dataset/, then evaluation/, each completely or not at all.
 
     Models are fitted on all requests before the holdout whose labels were known strictly before the holdout began. They are
-    evaluated on all requests of the holdout whose labels are known by now. Raises DataError if no model can learn from the
-    labels, StoreError if there are no features.
+    evaluated on all requests of the holdout whose labels are known as of the training pipeline. Raises DataError if no model
+    can learn from the labels, StoreError if there are no features.
     """
     features = FeatureStore.open(run)
     origin = _origin(run, features)
     fitting = _labelled(features, Period(origin.start, origin.holdout), origin.holdout - TICK)
     _require_two_labels(fitting, origin)
-    known = min(run.clock.now(), run.period("all").end)
-    holdout = _labelled(features, Period(origin.holdout, origin.end), known)
+    holdout = _labelled(features, Period(origin.holdout, origin.end), run.as_of("training"))
     times = request_times(features, Period(origin.holdout, origin.end))
     with replacing(run.paths.dataset) as folder:
         write_table(folder / FITTING, fitting)
@@ -103,7 +102,7 @@ def _require_two_labels(fitting: pa.Table, origin: Origin) -> None:
             raise DataError(
                 f"has fewer than two different labels among its {part.sum()} rows",
                 subject=f"the {name} period",
-                remedy="Give params.yaml longer periods, or the sources more rows",
+                remedy="Give params.yaml longer windows, advance further, or give the sources more rows",
             )
 
 
@@ -132,4 +131,4 @@ def find_leaks(run: Run) -> LeakEvidence:
     cuts = run.settings.gate.leak_cut_offs
     cut_offs = [period.start + (period.end - period.start) * i / (cuts + 1) for i in range(1, cuts + 1)]
     accepted = partial(SourceRows.of, run.paths.accepted, run.use_case, run.environment)
-    return leak_check(run.use_case, accepted, cut_offs, run.period("all").end)
+    return leak_check(run.use_case, accepted, cut_offs, run.as_of("training"))

@@ -13,7 +13,7 @@ from authoring.check.baseline import check_baseline
 from authoring.check.declaration_checks import check_declaration, check_functions, failure
 from authoring.check.features import Features, FunctionError, compute
 from authoring.check.finding import Finding
-from authoring.check.gate_feasibility import check_columns, check_periods
+from authoring.check.gate_feasibility import check_columns, check_windows
 from authoring.check.labels import GIVEN_AWAY, check_inputs, check_labels
 from authoring.check.leaks import check_leaks
 from authoring.check.pending import check_pending
@@ -109,7 +109,7 @@ def _completed(features: Features, where: Declaration, *, is_right: bool) -> Ite
         yield from _given_away(run, labelled, where)
         if is_right:
             yield from check_baseline(use_case, labelled, features.every, where)
-        yield from check_periods(features, labelled, where)
+        yield from check_windows(features, labelled, where)
 
 
 def _given_away(run: Run, columns: Columns, where: Declaration) -> Iterator[Finding]:

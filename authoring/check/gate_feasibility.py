@@ -1,4 +1,4 @@
-"""Mistakes that keep the gate from judging a model: missing columns, periods without labels, too few blocks, small slices."""
+"""Mistakes that keep the gate from judging a model: missing columns, windows without labels, too few blocks, small slices."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def check_columns(run: Run, columns: Columns, where: Declaration) -> Iterator[Fi
                 )
 
 
-def check_periods(features: Features, columns: Columns, where: Declaration) -> Iterator[Finding]:
-    """Check that the early-stopping and holdout periods have enough rows whose labels are known in time."""
+def check_windows(features: Features, columns: Columns, where: Declaration) -> Iterator[Finding]:
+    """Check that the early-stopping and holdout windows have enough rows whose labels are known in time."""
     run = features.sample.run
     stopping = _Expected.of("early_stopping", run, features, columns)
     holdout = _Expected.of("holdout", run, features, columns)
@@ -64,10 +64,10 @@ EARLIEST = 0.01
 
 @dataclass(frozen=True)
 class _Expected:
-    """The sampled rows that represent a period: `inside` are in it, `known` are those whose labels are known in time.
+    """The sampled rows that represent a window: `inside` are in it, `known` are those whose labels are known in time.
 
-    Each row represents `weight` rows of the period, each entity `thinned` entities. If the sample does not reach back to the
-    period's beginning (`covered` is False), all of its rows represent the period.
+    Each row represents `weight` rows of the window, each entity `thinned` entities. If the sample does not reach back to the
+    window's beginning (`covered` is False), all of its rows represent the window.
     """
 
     name: PeriodName
@@ -83,7 +83,7 @@ class _Expected:
     @classmethod
     def of(cls, name: PeriodName, run: Run, features: Features, columns: Columns) -> _Expected:
         period = run.period(name)
-        until = period.end if name == "early_stopping" else min(run.clock.now(), run.period("all").end)
+        until = period.end if name == "early_stopping" else run.as_of("training")
         timestamps, known_at = columns["event_timestamp"], columns["label_known_at"]
         inside = (timestamps >= _naive(period.start)) & (timestamps < _naive(period.end))
         (first, last), thinned = _span(timestamps), features.sample.thinned
@@ -99,18 +99,18 @@ class _Expected:
 
 
 def _nothing_in_time(expected: _Expected, columns: Columns, where: Declaration) -> Finding:
-    place, name = where.setting("periods", expected.name), expected.name.replace("_", "-")
+    place, name = where.setting("windows", expected.name), expected.name.replace("_", "-")
     if not expected.inside.any():
         first, last = (instant.astype("datetime64[D]") for instant in _span(columns["event_timestamp"]))
-        problem = f"no example lies in the {name} period: examples go from {first} to {last}"
-        return Finding("period-empty", place, problem, "Set `periods` to when there is data")
+        problem = f"no example lies in the {name} window: examples go from {first} to {last}"
+        return Finding("window-empty", place, problem, "Run `ratchet advance` to when there is data, or set `windows`")
     delay = np.median(columns["label_known_at"] - columns["event_timestamp"]) / np.timedelta64(1, "D")
     return Finding(
         "label-too-late",
         place,
-        f"no label of the {name} period is known in time: the period begins {(expected.until - expected.start).days} days "
+        f"no label of the {name} window is known in time: the window begins {(expected.until - expected.start).days} days "
         f"before its labels are needed, and a label takes {delay:.1f} days to be known",
-        f"Let the {name} period begin earlier, so that it is longer than labels take",
+        f"Set a longer `windows.{expected.name}`: longer than labels take",
     )
 
 
@@ -120,9 +120,9 @@ def _too_few(run: Run, holdout: _Expected, columns: Columns, where: Declaration)
     if rows < gate.min_rows:
         yield Finding(
             "holdout-too-small",
-            where.setting("periods", "holdout"),
+            where.setting("windows", "holdout"),
             f"the holdout will have about {rows:,} rows, and the gate wants {gate.min_rows:,}",
-            "Let `periods.holdout` begin earlier, or lower `gate.min_rows`",
+            "Set a longer `windows.holdout`, or lower `gate.min_rows`",
         )
     blocks = _blocks(gate.block, use_case.timezone, holdout, columns)
     if blocks < gate.min_blocks:
@@ -131,7 +131,7 @@ def _too_few(run: Run, holdout: _Expected, columns: Columns, where: Declaration)
             where.setting("gate", "block"),
             f"the holdout will have {blocks} block{'s' * (blocks != 1)} by {gate.block!r} to resample, and the gate wants "
             f"{gate.min_blocks}",
-            "Set `gate.block` to something finer, or let `periods.holdout` begin earlier",
+            "Set `gate.block` to something finer, or a longer `windows.holdout`",
         )
     for column in gate.slices:
         yield from _small_slices(column, holdout, columns[column], gate.min_slice_rows, where)
@@ -148,7 +148,7 @@ def _small_slices(column: str, holdout: _Expected, values: Array, fewest: int, w
             "slice-too-small",
             where.setting("gate", "slices"),
             f"slice {column!r} will have fewer than {fewest:,} rows in the holdout for {shown}: the gate cannot judge these",
-            "Slice by something coarser, let `periods.holdout` begin earlier, or lower `gate.min_slice_rows`",
+            "Slice by something coarser, set a longer `windows.holdout`, or lower `gate.min_slice_rows`",
         )
 
 

@@ -31,7 +31,7 @@ def check_leaks(features: Features, where: Declaration) -> Iterator[Finding]:
     """Run the generic leak check. For requests, also find which of their fields change."""
     sample = features.sample
     use_case, cut_off = sample.run.use_case, _cut_off(features)
-    leaks = leak_check(use_case, sample.opened, [cut_off], sample.run.period("all").end)
+    leaks = leak_check(use_case, sample.opened, [cut_off], sample.run.as_of("feature"))
     changed = leaks.changed
     for view in use_case.views:
         if view.name in leaks.unproved:
@@ -58,8 +58,8 @@ def _unproved(features: Features, view: View, where: Declaration) -> Iterator[Fi
         yield Finding(
             "leak-unproved",
             where.function(view.compute),
-            f"view {view.name!r} has no row before {features.sample.run.settings.periods.end}, where the last period "
-            "ends. So nothing shows whether it uses what was not known yet, and the gate refuses every model without that",
+            f"view {view.name!r} has no row before {features.sample.run.as_of('feature')}, up to which the "
+            "data go. So nothing shows whether it uses what was not known yet, and the gate refuses every model without that",
             "Let event_timestamp be the timestamp from which a row's values are known",
         )
 

@@ -27,6 +27,7 @@ from ratchet.sources.unreadable import Found, readable
 from ratchet.sources.unreadable import found as unreadable
 from ratchet.storage.duckdb import connect, names
 from ratchet.use_case.contract import ROW_ID, Batch, SourceTable, Unread, UseCase
+from ratchet.use_case.row_key import keyed
 
 if TYPE_CHECKING:
     import ibis
@@ -95,7 +96,7 @@ class Sample:
         """The latest event time of all rows."""
         tables = (table for table in self.run.use_case.tables if table.event_time)
         found = [pc.max(self.tables[table.name][table.event_time]).as_py() for table in tables]
-        return max((instant for instant in found if instant), default=self.run.period("all").end)
+        return max((instant for instant in found if instant), default=self.run.as_of("feature"))
 
     def opened(self, compiled: CompiledExpression) -> SourceRows:
         """The sample in place of the accepted rows."""
@@ -121,7 +122,8 @@ def take_sample(run: Run) -> Sample:
     kept, thinned = _bounded(run, latest)
     repeated = {table.name: _repeated(run, table, kept[table.name]) for table in run.use_case.tables}
     tables = {
-        table.name: _clean(run, table, kept[table.name], repeated[table.name].share) for table in run.use_case.tables
+        table.name: keyed(table, _clean(run, table, kept[table.name], repeated[table.name].share))
+        for table in run.use_case.tables
     }
     return Sample(run, tables, repeated, read, len(found), source.unread, thinned)
 
@@ -165,16 +167,16 @@ def _bounded(run: Run, tables: Mapping[str, pa.Table]) -> tuple[dict[str, pa.Tab
 def _of_some(run: Run, table: SourceTable, rows: pa.Table, keys: Sequence[str], share: int) -> pa.Table:
     """The rows of one entity of `share`, the same entities in every table."""
     value = ", ".join(f"CAST({names([key])} AS VARCHAR)" for key in keys)
-    return _ask(run, rows, f"SELECT * FROM delivered WHERE hash({value}) % {share} = 0").cast(table.stored_schema)
+    return _ask(run, rows, f"SELECT * FROM delivered WHERE hash({value}) % {share} = 0").cast(table.delivered_schema)
 
 
 def _usable(run: Run, table: SourceTable, rows: pa.Table) -> pa.Table:
-    """Rows with key and event time, before the end of the last period."""
+    """Rows with key and event time, before the as-of instant."""
     for column in {*table.key, table.event_time} - {None}:
         rows = rows.filter(pc.is_valid(rows[column]))
     if table.event_time is None:
         return rows
-    end = pa.scalar(run.period("all").end, rows.schema.field(table.event_time).type)
+    end = pa.scalar(run.as_of("feature"), rows.schema.field(table.event_time).type)
     return rows.filter(pc.less(rows[table.event_time], end))
 
 
@@ -218,7 +220,7 @@ def _clean(run: Run, table: SourceTable, rows: pa.Table, repeated: float) -> pa.
     """The rows without two rare mistakes: later rows of a key, and rows known before they happened."""
     if repeated <= DIRT:
         first = f"row_number() OVER (PARTITION BY {names(table.key)} ORDER BY {ROW_ID}) = 1"
-        rows = _ask(run, rows, f"SELECT * FROM delivered QUALIFY {first}").cast(table.stored_schema)
+        rows = _ask(run, rows, f"SELECT * FROM delivered QUALIFY {first}").cast(table.delivered_schema)
     if table.known_at is None:
         return rows
     possible = pc.fill_null(pc.greater(rows[table.known_at], rows[table.event_time]), True)

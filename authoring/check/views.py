@@ -31,12 +31,12 @@ def check_keys(sample: Sample, where: Declaration) -> Iterator[Finding]:
 
 def check_usable(sample: Sample, where: Declaration) -> Iterator[Finding]:
     """Find tables of which no row can be used: everything that is computed from them is empty."""
-    end = sample.run.settings.periods.end
+    end = sample.run.as_of("feature").isoformat()
     for table in (table for table in sample.run.use_case.tables if not sample.tables[table.name].num_rows):
         key, needed, remedy = "key", "a key", "Deliver rows with a key, or name other columns in `key`"
         if not table.is_reference:
-            key, needed = "event_time", f"a key and an event_time before {end}, where the last period ends"
-            remedy = f"{remedy} and `event_time`, or move `periods` to when there is data"
+            key, needed = "event_time", f"a key and an event_time before {end}, up to which the data go"
+            remedy = f"{remedy} and `event_time`, or `ratchet advance` to when there is data"
         yield Finding(
             "table-unused",
             where.table(table.name, key),
@@ -56,7 +56,7 @@ def check_views(features: Features, where: Declaration) -> Iterator[Finding]:
             "request-not-unique",
             where.function(use_case.examples),
             f"{repeated:,} values of request_id belong to several requests",
-            "Let `examples` give one row for each request_id: row_id names a source row, and a join may repeat it",
+            "Let `examples` give one row for each request_id: row_key names a source row, and a join may repeat it",
         )
     for lookup in use_case.lookups:
         yield from _lookup(features, lookup, use_case.view(lookup.view), where)

@@ -13,7 +13,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from authoring.init.plan import Plan, least_slice
 from ratchet.core.errors import SettingsError
-from ratchet.core.settings import DriftSettings, GateSettings, Periods, Settings, SourceSettings, TrainingSettings
+from ratchet.core.settings import DriftSettings, GateSettings, Settings, SourceSettings, TrainingSettings
 
 USE_CASES = "use_cases"
 
@@ -24,7 +24,7 @@ def section(plan: Plan, source: str) -> dict[str, Any]:
     settings = Settings(
         use_case=plan.name,
         source=SourceSettings(name="csv", path=source),
-        periods=Periods.model_validate(chosen.days()),
+        windows=chosen.windows(),
         training=TrainingSettings(lightgbm=_lightgbm(chosen.train_rows)),
         gate=GateSettings(
             slices=plan.slices,
@@ -79,7 +79,7 @@ def added(params: Path, plan: Plan, source: str) -> str:
             remedy="Choose another name, or delete the section if nothing uses it",
         )
     written = section(plan, source)
-    written["periods"] = {name: DoubleQuotedScalarString(day) for name, day in written["periods"].items()}
+    written["windows"]["start"] = DoubleQuotedScalarString(written["windows"]["start"])
     written["schedules"] = {name: DoubleQuotedScalarString(cron) for name, cron in written.get("schedules", {}).items()}
     content[USE_CASES][plan.name] = {name: block for name, block in written.items() if block}
     content["use_case"] = plan.name

@@ -1,4 +1,4 @@
-"""Choose the local days for training, early stopping, holdout and fresh scoring, by the times of rows and of their labels."""
+"""Choose the windows for training, early stopping, holdout and fresh scoring, by the times of rows and of their labels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ratchet.core.errors import SettingsError
+from ratchet.core.settings import Windows
 
 Days = npt.NDArray[Any]
 """datetime64[D]."""
@@ -23,13 +24,16 @@ LEAST = 50
 RAREST = 0.01
 """The share of rows, at each end of the time that a file spans, whose times may be typing errors."""
 SNAPSHOT_DAYS = 100
+MATURE = 0.99
+"""The share of labels that are known when a request counts as mature."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The five days of `periods`, and how many rows each period has.
+    """The local day on which each window begins, the `end` as of which they are divided, and how many rows each has.
 
-    Rows count if their label was known in time. `holdout_requests` and `fresh_rows` also count rows without a label.
+    `maturity` is the time after a request within which nearly all labels become known. Rows count if their label was known in
+    time. `holdout_requests` and `fresh_rows` also count rows without a label.
     """
 
     start: date
@@ -43,10 +47,17 @@ class Chosen:
     holdout_days: int
     holdout_requests: int
     fresh_rows: int
+    maturity: timedelta = timedelta(0)
 
-    def days(self) -> dict[str, str]:
-        names = ("start", "early_stopping", "holdout", "fresh", "end")
-        return {name: getattr(self, name).isoformat() for name in names}
+    def windows(self) -> Windows:
+        """The same windows as lengths."""
+        return Windows(
+            start=self.start,
+            early_stopping=self.holdout - self.early_stopping,
+            holdout=self.fresh - self.holdout,
+            fresh=self.end - self.fresh,
+            label_maturity=self.maturity,
+        )
 
 
 def from_times(asked: Days, known: Days, warm_up: timedelta, subject: str) -> Chosen:
@@ -83,7 +94,8 @@ def from_times(asked: Days, known: Days, warm_up: timedelta, subject: str) -> Ch
         raise _too_few(subject, problem)
     one, two, three, four, five = (day.item() for day in bounds)
     judged_days = len(np.unique(asked[judged]))
-    return Chosen(one, two, three, four, five, train, early, rows, judged_days, judged_requests, scored)
+    maturity = min(np.quantile(known[judged] - asked[judged], MATURE, method="higher").item(), five - four)
+    return Chosen(one, two, three, four, five, train, early, rows, judged_days, judged_requests, scored, maturity)
 
 
 def from_snapshot(snapshot: date, rows: int, subject: str) -> Chosen:

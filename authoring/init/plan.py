@@ -1,4 +1,4 @@
-"""Plan a use case from a file and the decisions about it: request, inputs, windows, baseline, slices, block and periods."""
+"""Plan a use case from a file and the decisions about it: request, inputs, windows, baseline, slices, block and windows."""
 
 from __future__ import annotations
 

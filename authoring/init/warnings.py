@@ -80,7 +80,7 @@ def outliers(profile: Profile, decided: Decided) -> Iterator[str]:
     far = asked[is_far(asked)]
     if len(far):
         first = far[0].astype("datetime64[D]")
-        yield f"{decided.time} is far from all others in {count_of(len(far), 'row')}, such as {first}: not in `periods`"
+        yield f"{decided.time} is far from all others in {count_of(len(far), 'row')}, such as {first}: in no window"
     delay = delay_of(profile, decided)
     if delay.exceeded:
         row, place = count_of(delay.exceeded, "row"), f"`delay={delay.text!r}`"

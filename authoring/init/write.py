@@ -5,9 +5,11 @@ from __future__ import annotations
 import keyword
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ratchet.code.git import AS_OF_FILE
 from ratchet.core.errors import SettingsError, StoreError
 from ratchet.storage.files import write_text
 
@@ -35,6 +37,10 @@ class Places:
     def params(self) -> Path:
         return self.root / "params.yaml"
 
+    @property
+    def as_of(self) -> Path:
+        return self.root / AS_OF_FILE
+
 
 def check_free(places: Places) -> None:
     """Raises SettingsError if the name is not a valid module name, or is in use."""
@@ -54,9 +60,9 @@ def check_free(places: Places) -> None:
         )
 
 
-def write(places: Places, use_case: str, on_demand: str, test: str, params: str) -> None:
+def write(places: Places, use_case: str, on_demand: str, test: str, params: str, as_of: str) -> None:
     """Write all texts, except an empty `on_demand`. If one cannot be written, undo the others and raise StoreError."""
-    before = places.params.read_text(encoding="utf-8")
+    before = {path: _text(path) for path in (places.params, places.as_of)}
     had_folder = places.test.parent.exists()
     try:
         if on_demand:
@@ -65,6 +71,7 @@ def write(places: Places, use_case: str, on_demand: str, test: str, params: str)
         if not had_folder:
             write_text(places.test.with_name("__init__.py"), "")
         write_text(places.test, test)
+        write_text(places.as_of, as_of)
         write_text(places.params, params)
     except StoreError:
         shutil.rmtree(places.use_case.parent, ignore_errors=True)
@@ -72,6 +79,18 @@ def write(places: Places, use_case: str, on_demand: str, test: str, params: str)
             places.test.unlink()
         if not had_folder:
             shutil.rmtree(places.test.parent, ignore_errors=True)
-        if places.params.read_text(encoding="utf-8") != before:
-            write_text(places.params, before)
+        _put_back(before)
         raise
+
+
+def _put_back(before: Mapping[Path, str | None]) -> None:
+    """Let the files hold these texts again; None: there was no file."""
+    for path, text in before.items():
+        if text is None:
+            path.unlink(missing_ok=True)
+        elif _text(path) != text:
+            write_text(path, text)
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None

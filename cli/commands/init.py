@@ -75,6 +75,8 @@ def begin(places: Places, path: Path, answers: Answers, *, ask: bool, by: str = 
     from authoring.init.render_test import text_of_test
     from authoring.init.render_use_case import use_case_text
     from authoring.init.too_good import sign_reason
+    from ratchet.core.clock import local_midnight
+    from ratchet.project.as_of import AsOf, changed
     from ratchet.sources.csv_parsing import read_text
 
     write.check_free(places)
@@ -84,7 +86,8 @@ def begin(places: Places, path: Path, answers: Answers, *, ask: bool, by: str = 
     found = plan(places.name, profile, decided, answers.snapshot)
     source = _source(path, places.root)
     settings = params.added(places.params, found, source)
-    write.write(places, use_case_text(found), on_demand_text(found), text_of_test(places.name), settings)
+    as_of = changed(places.root, places.name, AsOf.at(local_midnight(found.chosen.end, decided.timezone)))
+    write.write(places, use_case_text(found), on_demand_text(found), text_of_test(places.name), settings, as_of)
     outcome = _outcome(found, places)
     if not answers.too_good.strip():
         return outcome
@@ -161,7 +164,8 @@ def _outcome(plan: Plan, places: Places) -> str:
         "trains": f"from {chosen.start} on, stops early from {chosen.early_stopping}",
         "judges": f"from {chosen.holdout} to {chosen.fresh}: about {chosen.holdout_rows} rows",
     }
-    written = [path for path in (places.use_case, places.on_demand, places.test, places.params) if path.exists()]
+    paths = (places.use_case, places.on_demand, places.test, places.params, places.as_of)
+    written = [path for path in paths if path.exists()]
     return "\n".join(
         [
             f"wrote {', '.join(str(path.relative_to(places.root)) for path in written)}; {plan.name} is selected now",

@@ -1,11 +1,9 @@
-"""Batch predictions: the champion scores every request of a period. The prediction log keeps the predictions by UTC date."""
+"""Batch predictions: what serves scores every request of the fresh window that it has not scored yet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from functools import partial
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -13,84 +11,57 @@ from inference_pipeline.champion import champion_throughout
 from ratchet.code.code_digest import code_digest
 from ratchet.core.clock import Period, midnight
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.feature_store.offline_reads import historical
-from ratchet.features.service import service_spec
+from ratchet.feature_store.offline_reads import historical, request_ids
 from ratchet.model_registry.champion import Champion
-from ratchet.prediction_log.schema import batch_ids, log_entries, log_schema
-from ratchet.project.run import PeriodName, Run
+from ratchet.prediction_log.batch_log import BatchLog
+from ratchet.prediction_log.schema import batch_ids, log_entries, log_schema, scorer_of
+from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
-from ratchet.storage.dated import Dated
-from ratchet.storage.digests import digest
-from ratchet.storage.partitions import Files, by_date, files, unit_digests, update
 
 CODE = code_digest(__name__)
 DAY = timedelta(days=1)
 
 
-def predict(run: Run, period: PeriodName = "fresh") -> Report:
-    """Score the period's requests. A date whose features and champion have not changed since the last run is not scored again.
+def predict(run: Run) -> Report:
+    """Score the window's requests that this model, with this code, has not scored yet, and add them to the prediction log.
 
-    Raises RegistryError or GateError if no model may serve, RegistryError if another version replaced it meanwhile, StoreError
-    if the features were not computed.
+    A model scores no request from before the end of its training rows. Rows in the log never change: neither when another model
+    serves, nor when a correction changes the features of a request that was scored. Raises RegistryError or GateError if no
+    model may serve, RegistryError if another version replaced it meanwhile, StoreError if the features were not computed.
     """
     with champion_throughout(run) as champion:
-        span = run.period(period)
-        score = partial(_score, run, champion, span)
-        changes = update(run.paths.predictions, _wanted(run, champion, span), score)
+        period, scorer = _period(run, champion), scorer_of(champion, CODE)
+        requested = request_ids(FeatureStore.open(run), period)
+        BatchLog(run.paths.predictions, scorer).add(requested, partial(_score, run, champion, period))
+    dates = {day.isoformat(): len(ids) for day, ids in requested.items()}
     return {
-        "rows": sum(changes.rows.values()),
+        "rows": sum(dates.values()),
         "model_version": champion.version,
-        "dates": changes.rows,
-        "from": span.start.isoformat(),
-        "to": span.end.isoformat(),
+        "scorer": scorer,
+        "dates": dates,
+        "from": period.start.isoformat(),
+        "to": period.end.isoformat(),
     }
 
 
-def _wanted(run: Run, champion: Champion, span: Period) -> dict[str, str]:
-    """Every UTC date of the period → digest of code, champion, requests and all feature rows that may be joined to them."""
-    contract, features = champion.model.contract, run.paths.features
-    model = (CODE, champion.version, champion.model.digest, contract.fingerprint)
-    requests = unit_digests(features / "requests")
-    versions = service_spec(run.use_case).views
-    views = [(view.max_age, _dated(features / "views" / versions[view.name])) for view in run.use_case.views]
-
-    def inputs(day: date) -> str:
-        joined = [units.within(day - max_age - DAY if max_age else None, day) for max_age, units in views]
-        return digest(model, str(_within(span, day, day)), requests.get(day.isoformat()), joined)
-
-    return {day.isoformat(): inputs(day) for day in span.dates()}
+def _period(run: Run, champion: Champion) -> Period:
+    """The part of the fresh window that the model was not trained on."""
+    fresh = run.period("fresh")
+    start = max(fresh.start, champion.model.contract.trained_until)
+    return Period(min(start, fresh.end), fresh.end)
 
 
-def _dated(directory: Path) -> Dated:
-    """The units of a view by date, which is their name; the unit of a view without dates has none."""
-    units = unit_digests(directory)
-    return Dated.of((unit if unit[:1].isdigit() else "", unit, content) for unit, content in units.items())
-
-
-def _within(span: Period, first: date, last: date) -> Period:
-    """The part of the period that lies within the UTC dates from `first` to `last`."""
-    return Period(max(span.start, midnight(first)), min(span.end, midnight(last + DAY)))
-
-
-def _score(run: Run, champion: Champion, span: Period, stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
-    first, last = date.fromisoformat(stale[0]), date.fromisoformat(stale[-1])
-    if not files(run.paths.features / "requests", first, last):
-        yield from ((unit, {}) for unit in stale)
-        return
-    found = by_date(_predictions(run, champion, _within(span, first, last)), "time")
-    for unit in stale:
-        rows = found.get(date.fromisoformat(unit))
-        yield unit, {f"date={unit}/part": rows} if rows is not None else {}
-
-
-def _predictions(run: Run, champion: Champion, period: Period) -> pa.Table:
-    """Log entries for the period's requests, each as of its own timestamp."""
-    columns = run.use_case.complete(historical(FeatureStore.open(run), period))
+def _score(run: Run, champion: Champion, period: Period, first: date, last: date) -> pa.Table:
+    """Log entries for the period's requests of these dates, each as of its own timestamp."""
+    span = Period(max(period.start, midnight(first)), min(period.end, midnight(last + DAY)))
+    columns = run.use_case.complete(historical(FeatureStore.open(run), span))
+    scorer = scorer_of(champion, CODE)
     return log_entries(
         log_schema(run.use_case),
         champion,
         columns,
         champion.model.predict(columns),
-        ids=batch_ids(champion.model.digest, columns),
+        ids=batch_ids(scorer, columns),
         times=columns["event_timestamp"],
+        scorer=scorer,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -20,7 +21,7 @@ from ratchet.models.model_files import REFERENCE
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.schema import served
 from ratchet.project.run import Run
-from ratchet.project.step_reports import Report
+from ratchet.project.step_reports import Report, read
 from ratchet.storage.arrow import to_columns
 from ratchet.storage.files import write_json
 from ratchet.use_case.contract import Array, Columns
@@ -52,9 +53,14 @@ def _figures(report: Report) -> Report:
 
 
 def scored_window(run: Run, champion: Champion) -> dict[str, Array]:
-    """The champion's inputs and predictions of the fresh period, batch and online."""
+    """The champion's inputs and predictions of the fresh period: those that `predict` wrote last, and online answers."""
     log = PredictionLog.open(run).read(run.period("fresh"))
-    own = log.filter(pc.field("model_digest") == champion.model.digest)
+    written = read(run, "predict")
+    scorer = pa.scalar(written["scorer"] if written else None, pa.string())
+    is_own = (pc.field("model_digest") == champion.model.digest) & (
+        pc.field("scorer").is_null() | (pc.field("scorer") == scorer)
+    )
+    own = log.filter(is_own)
     return {**served(run.use_case, own), PREDICTION: own.column(PREDICTION).to_numpy()}
 
 

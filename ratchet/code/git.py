@@ -13,7 +13,10 @@ from pathlib import Path
 from ratchet.core.errors import VersionError
 
 LOCK_FILE = "dvc.lock"
-"""The file in which DVC records what each stage read and wrote. It changes with the data, not with the code."""
+"""The file in which DVC records what each stage read and wrote."""
+AS_OF_FILE = "as_of.yaml"
+"""The file that says how far the data go."""
+_CHANGE_WITH_DATA = (f"**/{LOCK_FILE}", AS_OF_FILE)
 _EXPERIMENT = "DVC_EXP_NAME"
 """The environment variable that `dvc exp run` sets for its stages."""
 
@@ -29,9 +32,11 @@ class CodeVersion:
 
 
 def code_version(root: Path) -> CodeVersion:
-    """The version of a checkout. Files that git neither tracks nor ignores make it dirty, too: the code may import them."""
+    """The version of a checkout. Files that git neither tracks nor ignores make it dirty, too: the code may import them. Files
+    that change with the data do not."""
     commit = git(root, "rev-parse", "--verify", "HEAD")
-    changes = git(root, "status", "--porcelain", "--", ".", f":(exclude,glob)**/{LOCK_FILE}")
+    excluded = [f":(exclude,glob){pattern}" for pattern in _CHANGE_WITH_DATA]
+    changes = git(root, "status", "--porcelain", "--", ".", *excluded)
     return CodeVersion(commit, dirty=commit is None or changes != "", experiment=os.environ.get(_EXPERIMENT) or None)
 
 

@@ -30,6 +30,19 @@ def midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
+def local_midnight(day: date, timezone: str) -> datetime:
+    """The instant at which a local day begins."""
+    return datetime.combine(day, time(), ZoneInfo(timezone)).astimezone(UTC)
+
+
+def later(instant: datetime, length: timedelta, timezone: str) -> datetime:
+    """The instant after a length of time. Whole days are local days, which have 23 or 25 hours when clocks change."""
+    zone = ZoneInfo(timezone)
+    if length % timedelta(days=1):
+        return instant + length
+    return (instant.astimezone(zone) + length).astimezone(UTC)
+
+
 class Clock(Protocol):
     """The current time, as a step sees it; tests set it."""
 
@@ -63,8 +76,7 @@ class Period:
     @classmethod
     def between(cls, first: date, end: date, timezone: str) -> Period:
         """The period of the local days from `first` up to, not including, `end`."""
-        zone = ZoneInfo(timezone)
-        return cls(*(datetime.combine(day, time(), zone).astimezone(UTC) for day in (first, end)))
+        return cls(local_midnight(first, timezone), local_midnight(end, timezone))
 
     def dates(self) -> Iterator[date]:
         """Every UTC date that the period touches, in order."""

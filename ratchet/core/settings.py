@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from ratchet.core.errors import SettingsError
 from ratchet.core.scope import Scope
 from ratchet.core.text import closest
 
 PARAMS_FILE = "params.yaml"
-WATCHED = ("source", "periods", "training", "gate", "drift")
+WATCHED = ("source", "windows", "training", "gate", "drift")
 """Keys that every section of params.yaml must have, because dvc.yaml names them."""
 BLOCKS = {"day": timedelta(days=1), "week": timedelta(weeks=1)}
 """Blocks of the bootstrap in local time; any other block is a column."""
@@ -30,27 +39,55 @@ class Frozen(BaseModel):
 
 
 class SourceSettings(Frozen):
-    """The active source: its name in the use case, the path that it reads from, and its other options."""
+    """The active source: its name in the use case, the path that it reads from, and its other options.
+
+    `history` is true for a source that holds the past, such as a simulator or a folder of old files. Then scheduled flows
+    advance to the newest instant up to which it is complete, and not to the time at which they were scheduled.
+    """
 
     name: str
     path: str
+    history: bool = False
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class Periods(Frozen):
-    """The local day on which each period begins: train (`start`), early stopping, holdout, and fresh up to `end`."""
+def _whole_days(value: object) -> timedelta:
+    """A length of time from its text. Raises ValueError."""
+    if isinstance(value, timedelta):
+        return value
+    found = re.fullmatch(r"(\d{1,5})d", value) if isinstance(value, str) else None
+    if not found:
+        raise ValueError(f"{value!r} is no number of days: write 7d, 31d or 365d")
+    return timedelta(days=int(found[1]))
+
+
+Days = Annotated[
+    timedelta, BeforeValidator(_whole_days), PlainSerializer(lambda span: f"{span.days}d", return_type=str)
+]
+"""Local days, written as `31d`."""
+_ONE_DAY = timedelta(days=1)
+
+
+class Windows(Frozen):
+    """How time is divided as of an instant. These are lengths, so that all windows move with the instant.
+
+    `start` is the local day on which history begins. `fresh` is the newest part: models are monitored on it, and none is fitted
+    or judged on it. `holdout` comes before it, and ends before the requests whose labels may not be known yet, which are those
+    of the last `label_maturity`. Models are fitted on everything before the holdout, or on as much of it as `training` says;
+    `early_stopping` is the newest part of these rows.
+    """
 
     start: date
-    early_stopping: date
-    holdout: date
-    fresh: date
-    end: date
+    training: Literal["expanding"] | Days = "expanding"
+    early_stopping: Days = Field(ge=_ONE_DAY)
+    holdout: Days = Field(ge=_ONE_DAY)
+    fresh: Days = Field(ge=_ONE_DAY)
+    label_maturity: Days = timedelta(0)
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        days = [self.start, self.early_stopping, self.holdout, self.fresh, self.end]
-        if any(later <= earlier for earlier, later in pairwise(days)):
-            raise ValueError("start, early_stopping, holdout, fresh and end must each be later than the one before")
+    def _leaves_rows_to_fit_on(self) -> Self:
+        if self.training != "expanding" and self.training <= self.early_stopping:
+            raise ValueError("training must be longer than early_stopping, which is part of it")
         return self
 
 
@@ -121,7 +158,7 @@ class Settings(Frozen):
 
     use_case: str
     source: SourceSettings
-    periods: Periods
+    windows: Windows
     training: TrainingSettings = TrainingSettings()
     gate: GateSettings = GateSettings()
     drift: DriftSettings = DriftSettings()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 import pyarrow as pa
 
@@ -18,7 +18,7 @@ from ratchet.features.service import (
 )
 from ratchet.storage.arrow import to_columns
 from ratchet.storage.duckdb import timestamptz
-from ratchet.storage.partitions import files
+from ratchet.storage.partitions import by_date, files, unit_digests
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.use_case.contract import Array
 
@@ -43,6 +43,14 @@ def request_times(features: FeatureStore, period: Period) -> pa.Table:
     requests = between(features.offline / "requests", [EVENT_TIMESTAMP], period.start, period.end - TICK)
     found = Query(requests).run(features.environment.threads, features.environment.memory_limit)
     return found.sort_by(EVENT_TIMESTAMP)
+
+
+def request_ids(features: FeatureStore, period: Period) -> dict[date, list[str]]:
+    """UTC date → the request_ids of the period's requests on it, in order. Raises StoreError if no requests were computed."""
+    unit_digests(features.offline / "requests")
+    requests = between(features.offline / "requests", [REQUEST_ID, EVENT_TIMESTAMP], period.start, period.end - TICK)
+    found = Query(requests).run(features.environment.threads, features.environment.memory_limit)
+    return {day: rows[REQUEST_ID].to_pylist() for day, rows in by_date(found, EVENT_TIMESTAMP).items()}
 
 
 def _historical(features: FeatureStore, period: Period) -> pa.Table:

@@ -105,7 +105,7 @@ def _examples(use_case: UseCase) -> ibis.Table:
 def _unbound(use_case: UseCase) -> Tables:
     import ibis
 
-    schemas = {table.name: ibis.Schema.from_pyarrow(table.stored_schema) for table in use_case.tables}
+    schemas = {table.name: ibis.Schema.from_pyarrow(table.accepted_schema) for table in use_case.tables}
     return {name: ibis.table(schema, name=name) for name, schema in schemas.items()}
 
 

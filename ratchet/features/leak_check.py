@@ -20,7 +20,7 @@ from ratchet.features.leak_evidence import LeakComparison, LeakEvidence
 from ratchet.features.source_rows import SourceRows
 from ratchet.storage.duckdb import quoted, timestamptz
 from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_KNOWN_AT
-from ratchet.use_case.contract import ROW_ID, SourceTable, UseCase
+from ratchet.use_case.contract import ROW_KEY, SourceTable, UseCase
 
 if TYPE_CHECKING:
     import ibis
@@ -44,8 +44,8 @@ def known_before(table: SourceTable, rows: ibis.Table, at: datetime) -> ibis.Tab
 
 def late_columns(table: SourceTable) -> list[str]:
     """The columns that are unknown before `known_at`."""
-    early = {ROW_ID, table.event_time, *table.early}
-    return [name for name in table.stored_schema.names if table.known_at and name not in early]
+    early = {ROW_KEY, table.event_time, *table.early}
+    return [name for name in table.accepted_schema.names if table.known_at and name not in early]
 
 
 def hide(table: SourceTable, rows: ibis.Table, at: datetime, columns: Sequence[str]) -> ibis.Table:

@@ -42,7 +42,7 @@ class SourceRows:
         connection = connect(environment)
 
         def rows(table: SourceTable, first: date | None, last: date | None) -> ibis.Table:
-            return scan(connection, accepted / table.name, table.stored_schema, first, last)
+            return scan(connection, accepted / table.name, table.accepted_schema, first, last)
 
         return cls(connection, read_by(use_case, compiled), rows)
 

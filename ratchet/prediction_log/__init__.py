@@ -1,4 +1,5 @@
 """The prediction log.
 
-schema → the columns · online_log → the half written while serving · log → reads both halves · trace → a prediction's origin
+schema → the columns · batch_log → the half written by steps · online_log → the half written while serving
+log → reads both halves · trace → a prediction's origin
 """

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from ratchet.core.clock import Period
 from ratchet.core.errors import StoreError
 from ratchet.prediction_log.online_log import line_of, segments, whole_lines
-from ratchet.prediction_log.schema import log_schema
+from ratchet.prediction_log.schema import conformed, log_schema
 from ratchet.storage.partitions import files
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class PredictionLog:
             raise StoreError(
                 "is not in the prediction log",
                 subject=f"prediction {prediction_id!r}",
-                remedy="Batch predictions are replaced when a model is promoted: restore the earlier data, or give another id",
+                remedy="Give the id of an answer or of a row of the log; predictions older than its retention are gone",
             )
         return found
 
@@ -74,7 +74,7 @@ class PredictionLog:
     def _batch_parts(self, dates: Sequence[date]) -> Iterator[pa.Table]:
         for path in files(self._batch, dates[0], dates[-1]):
             try:
-                yield pq.read_table(path, partitioning=None).cast(self._schema)
+                yield conformed(pq.read_table(path, partitioning=None), self._schema)
             except (pa.ArrowInvalid, ValueError) as error:
                 raise _unreadable(path, error, "Run the stage `predict` again") from error
 

@@ -42,6 +42,7 @@ def log_schema(use_case: UseCase) -> pa.Schema:
             "model_version": pa.int64(),
             "model_digest": pa.string(),
             "feature_service": pa.string(),
+            "scorer": pa.string(),
             "keys": pa.struct([request.field(name) for name in keys]),
             "request": pa.struct([request.field(name) for name in [*use_case.request_fields(), "event_timestamp"]]),
             "features": pa.struct([*_feature_fields(use_case)]),
@@ -60,11 +61,37 @@ def _feature_fields(use_case: UseCase) -> Iterator[pa.Field]:
             yield spec.schemas[lookup.view].field(name).with_name(f"{lookup.prefix}__{name}")
 
 
-def batch_ids(model_digest: str, columns: Columns) -> list[str]:
-    """One id per row, which depends only on the model's digest, the request's id and its UTC date."""
+def conformed(log: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows that were written for any features, in the columns of `schema`: what they lack is null, and the rest is left out.
+
+    Raises ArrowInvalid if a value does not fit its column.
+    """
+    return pa.table([_conformed(log, field) for field in schema], schema=schema)
+
+
+def _conformed(log: pa.Table, field: pa.Field) -> pa.ChunkedArray | pa.Array:
+    name, kind = field.name, field.type
+    if name not in log.column_names or not pa.types.is_struct(kind):
+        return log.column(name).cast(kind) if name in log.column_names else pa.nulls(log.num_rows, kind)
+    column = log.column(name)
+    whole, present = column.combine_chunks(), {field.name for field in column.type}
+    fields = [
+        whole.field(part.name).cast(part.type) if part.name in present else pa.nulls(len(whole), part.type)
+        for part in kind
+    ]
+    return pa.StructArray.from_arrays(fields, fields=[*kind])
+
+
+def scorer_of(champion: Champion, code: str) -> str:
+    """The name of a model with the code that scores by it, given by its digest."""
+    return digest(champion.model.digest, code)[:12]
+
+
+def batch_ids(scorer: str, columns: Columns) -> list[str]:
+    """One id per row, which depends only on the scorer, the request's id and its UTC date."""
     days = np.datetime_as_string(columns["event_timestamp"], unit="D")
     requests = columns["request_id"]
-    return [f"{day}-b{digest(model_digest, request)[:16]}" for day, request in zip(days, requests, strict=True)]
+    return [f"{day}-b{digest(scorer, request)[:16]}" for day, request in zip(days, requests, strict=True)]
 
 
 def online_ids(time: datetime, rows: int) -> list[str]:
@@ -73,9 +100,17 @@ def online_ids(time: datetime, rows: int) -> list[str]:
 
 
 def log_entries(
-    schema: pa.Schema, champion: Champion, columns: Columns, predictions: Array, *, ids: Sequence[str], times: Array
+    schema: pa.Schema,
+    champion: Champion,
+    columns: Columns,
+    predictions: Array,
+    *,
+    ids: Sequence[str],
+    times: Array,
+    scorer: str | None = None,
 ) -> pa.Table:
     """The log's rows, in `schema`, for requests joined with their features (`columns`). `times` are UTC instants, datetime64.
+    Online answers have no scorer.
 
     Raises DataError if a prediction is NaN or infinite.
     """
@@ -94,6 +129,7 @@ def log_entries(
         "model_version": [champion.version] * rows,
         "model_digest": [champion.model.digest] * rows,
         "feature_service": [contract.feature_service] * rows,
+        "scorer": pa.array([scorer] * rows, pa.string()),
         "prediction": predictions,
         "arm": [ARM] * rows,
         **{name: _struct(columns, schema.field(name)) for name in _STRUCTS if name in schema.names},

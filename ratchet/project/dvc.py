@@ -12,13 +12,13 @@ import yaml
 
 from ratchet.code.git import LOCK_FILE
 from ratchet.core.errors import VersionError
+from ratchet.project.advance import REPOSITORY_LOCK
 from ratchet.project.inputs import Inputs, inputs, require_unedited
-from ratchet.project.locks import PIPELINES, alone, held
-from ratchet.project.run import Run
+from ratchet.project.locks import alone, held
+from ratchet.project.run import PIPELINES, Run
 from ratchet.storage.files import atomic, write_text
 
 TORN_LOCK = "DVC was killed while it wrote that file: delete it, and run again"
-_REPOSITORY = "repository.lock"
 _WAIT = 120.0
 
 
@@ -28,7 +28,7 @@ def commit_stages(run: Run, stages: Sequence[str], keep: Path, began: Inputs, wa
     `began` are the inputs of all stages of this run, from before the first one ran. DVC would record the present inputs, so
     these must be the same. Waits up to `wait` seconds for other runs. Raises VersionError.
     """
-    with held(run.paths.shared_state / _REPOSITORY, wait):
+    with held(run.paths.shared_state / REPOSITORY_LOCK, wait):
         require_unedited(began.content, inputs(run, began.stages).content)
         _dvc(run, "commit", "--force", *stages)
         with atomic(keep) as temporary:
@@ -47,7 +47,7 @@ def restore(run: Run, lock: Path, wait: float = _WAIT) -> None:
             f"names no stage of {run.settings.use_case}", subject=str(lock), remedy="Name its use case (--use-case)"
         )
     current = run.root / LOCK_FILE
-    with alone(run, PIPELINES, wait), held(run.paths.shared_state / _REPOSITORY, wait):
+    with alone(run, PIPELINES, wait), held(run.paths.shared_state / REPOSITORY_LOCK, wait):
         stages = {**(_locked(current) if current.exists() else {}), **own}
         write_text(current, yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False))
         _dvc(run, "checkout", *own)

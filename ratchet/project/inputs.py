@@ -9,10 +9,11 @@ from pathlib import Path
 
 import yaml
 
-from ratchet.code.git import git
+from ratchet.code.git import AS_OF_FILE, git
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import PARAMS_FILE
-from ratchet.project.run import Run
+from ratchet.project.as_of import as_text
+from ratchet.project.run import PIPELINES, Run
 from ratchet.storage.digests import digest
 
 
@@ -32,9 +33,13 @@ def inputs(run: Run, stages: Sequence[str]) -> Inputs:
     """
     declared = yaml.safe_load((run.root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     bodies = [body.get("do", body) for body in (declared.get(stage.partition("@")[0], {}) for stage in stages)]
-    named = {name.removeprefix("use_cases.${key}.") for body in bodies for name in body.get("params", ())}
+    params = [name for body in bodies for name in body.get("params", ())]
+    named = {name.removeprefix("use_cases.${key}.") for name in params if isinstance(name, str)}
+    instants = [name for file in params if isinstance(file, dict) for name in file[AS_OF_FILE]]
+    pipelines = {name.removeprefix("${key}.") for name in instants}
     code = {path for body in bodies for path in body.get("deps", ()) if "${item" not in path}
     settings = {f"{PARAMS_FILE}: {name}": digest(_setting(run, name)) for name in {*named, "source"}}
+    settings |= {f"{AS_OF_FILE}: {name}": as_text(run.as_of(name)) for name in PIPELINES if name in pipelines}
     paths = sorted(path.replace("${key}", run.settings.use_case) for path in code)
     return Inputs(stages, {**settings, **_committed(run.root, paths), **_uncommitted(run.root, paths)})
 

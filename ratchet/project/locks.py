@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal, get_args
 
 from ratchet.core.errors import VersionError
-from ratchet.project.run import Run
-
-Pipeline = Literal["training", "inference", "feature"]
-PIPELINES: tuple[Pipeline, ...] = get_args(Pipeline)
-"""In the order in which `alone` takes their locks, so that no two runs wait for each other."""
+from ratchet.project.run import PIPELINES, Pipeline, Run
 
 
 @contextmanager

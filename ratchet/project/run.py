@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from ratchet.core.clock import Clock, Period, SystemClock
+from ratchet.code.git import AS_OF_FILE
+from ratchet.core.clock import Clock, Period, SystemClock, local_midnight
 from ratchet.core.environment import Environment
+from ratchet.core.errors import SettingsError
 from ratchet.core.paths import Paths
 from ratchet.core.scope import Scope
 from ratchet.core.settings import PARAMS_FILE, Params, Settings
+from ratchet.core.windows import bounds
+from ratchet.project.as_of import AsOf, read_as_of
 from ratchet.use_case.contract import UseCase, load_use_case
 
+Pipeline = Literal["training", "inference", "feature"]
+PIPELINES: tuple[Pipeline, ...] = get_args(Pipeline)
+"""In the order in which locks are taken, so that no two runs wait for each other."""
+
 PeriodName = Literal["train", "early_stopping", "holdout", "fresh", "all"]
-_BOUNDS: dict[str, tuple[str, str]] = {
-    "train": ("start", "early_stopping"),
-    "early_stopping": ("early_stopping", "holdout"),
-    "holdout": ("holdout", "fresh"),
-    "fresh": ("fresh", "end"),
-    "all": ("start", "end"),
-}
 
 
 @dataclass(frozen=True)
 class Run:
-    """The settings of a use case in the checkout at `root`, the environment, and a clock. Use case, scope and paths are derived
-    from them.
+    """The settings of a use case in the checkout at `root`, how far its data go, the environment, and a clock. Use case, scope
+    and paths are derived from them.
 
-    `given` is a use case to use instead of the one that the settings name.
+    `instants` are None if the use case has none yet. `given` is a use case to use instead of the one that the settings name.
     """
 
     root: Path
     settings: Settings
+    instants: AsOf | None
     environment: Environment = field(default_factory=Environment)
     clock: Clock = field(default_factory=SystemClock)
     given: UseCase | None = None
@@ -43,7 +46,8 @@ class Run:
         """A run in the folder `root` (default: the working directory), for `use_case` (default: the one that its params.yaml
         selects). Raises SettingsError."""
         root = (root or Path.cwd()).resolve()
-        return cls(root, Settings.load(root / PARAMS_FILE, use_case), Environment.from_environment())
+        settings = Settings.load(root / PARAMS_FILE, use_case)
+        return cls(root, settings, read_as_of(root, settings.use_case), Environment.from_environment())
 
     @classmethod
     def load_all(cls, root: Path | None = None) -> list[Run]:
@@ -63,10 +67,36 @@ class Run:
     def use_case(self) -> UseCase:
         return self.given or load_use_case(self.settings.use_case)
 
+    def as_of(self, pipeline: Pipeline) -> datetime:
+        """How far the data of a pipeline go. Raises SettingsError if that is not set yet."""
+        if self.instants is None:
+            raise SettingsError(
+                "does not say how far the data go",
+                subject=f"{AS_OF_FILE}: {self.settings.use_case}",
+                remedy=f"Run `ratchet advance {self.settings.use_case}`",
+            )
+        instant: datetime = getattr(self.instants, pipeline)
+        return instant
+
     def period(self, name: PeriodName) -> Period:
-        periods = self.settings.periods
-        first, end = (getattr(periods, bound) for bound in _BOUNDS[name])
-        return Period.between(first, end, self.use_case.timezone)
+        """A window as of the pipeline that works on it; `all` is everything that features are computed for."""
+        windows, timezone = self.settings.windows, self.use_case.timezone
+        if name == "all":
+            return Period(local_midnight(windows.start, timezone), self.as_of("feature"))
+        if name == "fresh":
+            fresh = bounds(windows, self.as_of("inference"), timezone).fresh
+            return Period(local_midnight(fresh, timezone), self.as_of("inference"))
+        begins = bounds(windows, self.as_of("training"), timezone)
+        first, end = {
+            "train": (begins.train, begins.early_stopping),
+            "early_stopping": (begins.early_stopping, begins.holdout),
+            "holdout": (begins.holdout, begins.fresh),
+        }[name]
+        return Period.between(first, end, timezone)
+
+    def as_of_instants(self, instants: AsOf) -> Run:
+        """A copy of this run as of other instants."""
+        return replace(self, instants=instants)
 
     def with_settings(self, **changes: object) -> Run:
         """A copy of this run with other top-level settings."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from ratchet.project.locks import Pipeline
+    from ratchet.project.run import Pipeline
     from ratchet.project.step_reports import Step as StepFunction
 
 

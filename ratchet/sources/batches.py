@@ -20,7 +20,17 @@ from ratchet.core.scope import Scope
 from ratchet.core.settings import PARAMS_FILE, SourceSettings
 from ratchet.sources import unreadable
 from ratchet.sources.places import located, without_secrets
-from ratchet.use_case.contract import UNREADABLE, Batch, Keeping, Loader, SourceTable, Unread, UseCase, use_case_module
+from ratchet.use_case.contract import (
+    UNREADABLE,
+    Batch,
+    Gap,
+    Keeping,
+    Loader,
+    SourceTable,
+    Unread,
+    UseCase,
+    use_case_module,
+)
 
 if TYPE_CHECKING:
     from ratchet.project.run import Run
@@ -44,7 +54,13 @@ class Source:
 
     @classmethod
     def open(cls, run: Run) -> Source:
-        """The source that params.yaml selects. Raises SettingsError if the use case has no source of that name."""
+        """The source that params.yaml selects, up to the as-of instant of the feature pipeline. Raises SettingsError if the use
+        case has no source of that name."""
+        return cls.of(run, run.period("all"))
+
+    @classmethod
+    def of(cls, run: Run, period: Period) -> Source:
+        """The same source, for another period."""
         settings, use_case = run.settings.source, run.use_case
         if settings.name not in use_case.sources:
             raise SettingsError(
@@ -52,7 +68,7 @@ class Source:
                 subject=PARAMS_FILE,
                 remedy="Set source.name to one of them",
             )
-        return cls(run.scope, use_case, settings, run.period("all"), run.root)
+        return cls(run.scope, use_case, settings, period, run.root)
 
     @property
     def loader(self) -> Loader:
@@ -63,9 +79,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Found:
-    """The content of the active source: `{table}/{name}` → the batch, and everything there that is not read."""
+    """The content of the active source: `{table}/{name}` → the batch, the batches that are missing, and everything that is not
+    read."""
 
     batches: Mapping[str, Batch]
+    gaps: Sequence[Gap]
     unread: Sequence[Unread]
 
 
@@ -73,10 +91,14 @@ def find(source: Source) -> Found:
     """The content of the source. Raises SourceError unless every table of the use case has a batch."""
     settings, tables = source.settings, {table.name for table in source.use_case.tables}
     batches: dict[str, Batch] = {}
+    gaps: list[Gap] = []
     unread: list[Unread] = []
     for found in source.loader(located(source.root, settings.path), settings.options, source.period):
         if isinstance(found, Unread):
             unread.append(found)
+            continue
+        if isinstance(found, Gap):
+            gaps.append(found)
             continue
         unit = f"{found.table}/{found.name}"
         if problem := _problem(found, unit in batches, tables):
@@ -87,9 +109,9 @@ def find(source: Source) -> Found:
         raise SourceError(
             f"delivers nothing of {', '.join(sorted(missing))} in {source.period}",
             subject=f"source {settings.name!r} at {without_secrets(settings.path)}",
-            remedy="Set source.path and periods in params.yaml to where and when there is data",
+            remedy="Set source.path and windows.start in params.yaml to where and when there is data",
         )
-    return Found(batches, unread)
+    return Found(batches, gaps, unread)
 
 
 def loader_code(source: Source) -> str:
@@ -151,7 +173,7 @@ def _delivered(batch: Batch, subject: str, read: int) -> int:
         raise SourceError(
             "holds no row",
             subject=subject,
-            remedy="Deliver it again, or shorten `periods` in params.yaml to leave it out",
+            remedy="Deliver it again, or remove the file to leave it out",
         )
     counted = batch.count() if batch.count else read
     if counted != read:

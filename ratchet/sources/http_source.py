@@ -14,14 +14,14 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 from pydantic import Field
 
-from ratchet.core.clock import TICK, Period
+from ratchet.core.clock import TICK, Period, local_midnight
 from ratchet.core.errors import SettingsError, SourceError
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.sources.declared_table import DeclaredTable
 from ratchet.sources.downloads import WAITS, Copy, Downloads, is_url
 from ratchet.sources.file_kinds import errors_about, file_batch
 from ratchet.sources.places import without_secrets
-from ratchet.use_case.contract import Batch, Loader, Unread
+from ratchet.use_case.contract import Batch, Gap, Loader, Unread
 
 _SPANS = {"year": 4, "month": 7, "day": 10}
 """Field of an address → how much of a date in ISO format names its span. The finest field that an address has counts."""
@@ -37,11 +37,12 @@ class HttpOptions(Frozen):
 
 @dataclass(frozen=True)
 class Remote:
-    """A file on the server: its batch, its address, and the local day on which its span ends; None if it has no span."""
+    """A file on the server: its batch, its address, and the first local day of its span and the day after the last one; None if
+    it has no span."""
 
     name: str
     address: str
-    end: date | None
+    span: tuple[date, date] | None
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class HttpSource:
         """The same, with a folder for its downloads."""
         return replace(self, folder=folder)
 
-    def __call__(self, path: str, options: Mapping[str, Any], period: Period) -> Iterable[Batch | Unread]:
+    def __call__(self, path: str, options: Mapping[str, Any], period: Period) -> Iterable[Batch | Gap | Unread]:
         chosen = parse(HttpOptions, options, f"{PARAMS_FILE}, source.options")
         if self.folder is None:
             raise SettingsError(
@@ -68,25 +69,28 @@ class HttpSource:
         closed = _last_day(period, self.declared.timezone) - timedelta(days=chosen.ask_again_days)
         folder = self.folder / self.declared.table
         with Downloads.open(folder, remotes[0].address, self.waits) as downloads:
-            return [self._found(downloads, remote, closed, period) for remote in remotes]
+            copies = {remote: _copy(downloads, remote, closed) for remote in remotes}
+        last = max((place for place, copy in enumerate(copies.values()) if copy), default=-1)
+        return [
+            self._batch(remote, folder / copy.file, copy, period) if copy else self._absent(remote, place < last)
+            for place, (remote, copy) in enumerate(copies.items())
+        ]
 
-    def _found(self, downloads: Downloads, remote: Remote, closed: date, period: Period) -> Batch | Unread:
-        is_closed = remote.end is not None and remote.end <= closed
-        copy = downloads.kept(remote.name, remote.address) if is_closed else None
-        copy = copy or downloads.bring(remote.name, remote.address)
-        if copy is None:
-            return Unread(remote.name, f"is not there yet: {without_secrets(remote.address)}")
-        return self._batch(remote.name, downloads.folder / copy.file, copy, period)
+    def _absent(self, remote: Remote, is_gap: bool) -> Gap | Unread:
+        if is_gap and remote.span:
+            return Gap(self.declared.table, remote.name, Period.between(*remote.span, self.declared.timezone))
+        return Unread(remote.name, f"is not there yet: {without_secrets(remote.address)}")
 
-    def _batch(self, name: str, file: Path, copy: Copy, period: Period) -> Batch:
-        batch = file_batch(self.declared, name, file, copy.sha256, period)
+    def _batch(self, remote: Remote, file: Path, copy: Copy, period: Period) -> Batch:
+        batch = file_batch(self.declared, remote.name, file, copy.sha256, period)
+        complete_until = local_midnight(remote.span[1], self.declared.timezone) if remote.span else None
 
         def read() -> tuple[pa.Table, list[str]]:
             _check_whole(file, copy)
             with errors_about(copy.address):
                 return batch.read()
 
-        return replace(batch, read=read, files=None)
+        return replace(batch, read=read, files=None, complete_until=complete_until)
 
 
 def http_source(
@@ -102,8 +106,8 @@ def http_source(
     `source.path` is an address such as `https://host/trips_{year}-{month:02}.parquet`. With {day} there is a batch for each
     local day that the period touches, else with {month} for each month, else with {year} for each year; without any of them
     there is the batch `all`. {table} is the table's name. A file's kind follows from the end of the address's path, without
-    a known end it is CSV. A file that the server does not have (404) is not delivered yet: ingest's report names it.
-    Raises SettingsError.
+    a known end it is CSV. A file that the server does not have (404) is a gap if it has a later one, and otherwise not there
+    yet: ingest's report names both. The table is complete up to the end of the last span that has a file. Raises SettingsError.
     """
     return HttpSource(DeclaredTable(table, schema, timezone, known_after, scattered_by))
 
@@ -127,7 +131,7 @@ def remote_files(template: str, table: str, period: Period, timezone: str) -> li
         raise SettingsError("is no address", subject=subject, remedy=_REMEDY)
     if len({*addresses.values()}) < len(addresses):
         raise SettingsError("is the same for several spans", subject=subject, remedy=_REMEDY)
-    return [Remote(name, address, _end(name)) for name, address in addresses.items()]
+    return [Remote(name, address, _span(name)) for name, address in addresses.items()]
 
 
 _REMEDY = "Write each field as {year}, {month:02} or {day:02}, the coarser ones too, and other braces twice"
@@ -156,14 +160,21 @@ def _last_day(period: Period, timezone: str) -> date:
     return (period.end - TICK).astimezone(ZoneInfo(timezone)).date()
 
 
-def _end(span: str) -> date | None:
-    """The day after the last one of a span, which is named by a year, month or day."""
-    if span == "all":
+def _span(name: str) -> tuple[date, date] | None:
+    """The first day of a year, month or day in ISO format, and the day after its last one."""
+    if name == "all":
         return None
-    if len(span) == _SPANS["day"]:
-        return date.fromisoformat(span) + timedelta(days=1)
-    year, month = int(span[:4]), int(span[5:] or 12)
-    return date(year + month // 12, month % 12 + 1, 1)
+    if len(name) == _SPANS["day"]:
+        day = date.fromisoformat(name)
+        return day, day + timedelta(days=1)
+    year, month = int(name[:4]), int(name[5:] or 12)
+    return date(year, month if name[5:] else 1, 1), date(year + month // 12, month % 12 + 1, 1)
+
+
+def _copy(downloads: Downloads, remote: Remote, closed: date) -> Copy | None:
+    is_closed = remote.span is not None and remote.span[1] <= closed
+    kept = downloads.kept(remote.name, remote.address) if is_closed else None
+    return kept or downloads.bring(remote.name, remote.address)
 
 
 def _check_whole(file: Path, copy: Copy) -> None:

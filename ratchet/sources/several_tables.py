@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.core.clock import Period
-from ratchet.use_case.contract import Batch, Keeping, Loader, Unread
+from ratchet.use_case.contract import Batch, Gap, Keeping, Loader, Unread
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class SeveralTables:
 
     loaders: tuple[Loader, ...]
 
-    def __call__(self, path: str, options: Mapping[str, Any], period: Period) -> Iterator[Batch | Unread]:
+    def __call__(self, path: str, options: Mapping[str, Any], period: Period) -> Iterator[Batch | Gap | Unread]:
         for loader in self.loaders:
             yield from loader(path, options, period)
 

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 
 def write_watermark(paths: Paths, found: Found) -> None:
-    """Write the digest of every batch, and the reason for everything that is not read."""
+    """Write the digest of every batch, the batches that are missing, and the reason for everything that is not read."""
     batches = {unit: batch.digest for unit, batch in sorted(found.batches.items())}
-    write_json(paths.watermark, {"batches": batches, "unread": {each.name: each.reason for each in found.unread}})
+    gaps = [f"{gap.table}/{gap.name}" for gap in found.gaps]
+    unread = {each.name: each.reason for each in found.unread}
+    write_json(paths.watermark, {"batches": batches, "gaps": gaps, "unread": unread})
 
 
 def sense(runs: Sequence[Run]) -> None:
@@ -72,4 +74,4 @@ def _seen(run: Run, states: Sequence[FileState]) -> str:
     """A digest that changes with everything that the watermark depends on, and with the watermark itself."""
     written = run.paths.watermark
     text = written.read_text(encoding="utf-8") if written.exists() else None
-    return digest(states, run.settings.source.model_dump(), run.settings.periods.model_dump(), text)
+    return digest(states, run.settings.source.model_dump(), run.settings.windows.start, run.instants, text)

@@ -81,17 +81,17 @@ def _record(journal: Path, unit: str, entry: Mapping[str, Any]) -> None:
         raise unwritable(journal, error) from error
 
 
-def update(directory: Path, wanted: Mapping[str, str], compute: Compute) -> Changes:
+def update(directory: Path, wanted: Mapping[str, str], compute: Compute, *, keep_others: bool = False) -> Changes:
     """Make `directory` hold exactly the `wanted` units (name → digest of its inputs).
 
-    Units that are up to date are kept, others are computed, and units that are no longer wanted are removed. The process may
-    be killed at any point: files appear whole or not at all, the manifest lists the old unit until the new one is written,
-    and a unit whose files differ from the manifest is computed again.
+    Units that are up to date are kept, and others are computed. Units that are not wanted are removed, unless `keep_others`.
+    The process may be killed at any point: files appear whole or not at all, the manifest lists the old unit until the new one
+    is written, and a unit whose files differ from the manifest is computed again.
     """
     manifest, journal = read_manifest(directory), _journal(directory)
     is_current = {unit: _is_current(directory, manifest.get(unit), inputs) for unit, inputs in wanted.items()}
     stale = [unit for unit in wanted if not is_current[unit]]
-    removed = [unit for unit in manifest if unit not in wanted]
+    others = {unit: entry for unit, entry in manifest.items() if unit not in wanted}
     computed = []
     units = progress.counted(compute(stale), directory.name, len(stale)) if stale else ()
     for unit, files in units:
@@ -104,12 +104,19 @@ def update(directory: Path, wanted: Mapping[str, str], compute: Compute) -> Chan
             subject=str(directory),
             remedy="This is a defect: report it",
         )
-    manifest = {unit: manifest[unit] for unit in wanted}
+    manifest = {**(others if keep_others else {}), **{unit: manifest[unit] for unit in wanted}}
     _sweep(directory, manifest, journal)
     write_json(directory / MANIFEST, manifest)
     journal.unlink(missing_ok=True)
     kept = [unit for unit in wanted if is_current[unit]]
-    return Changes(computed, kept, removed, {unit: manifest[unit]["rows"] for unit in wanted})
+    return Changes(computed, kept, [] if keep_others else [*others], {unit: manifest[unit]["rows"] for unit in wanted})
+
+
+def intact(directory: Path, unit: str) -> list[Path]:
+    """The files of a unit; none if it was never computed, or if a file differs from the manifest."""
+    entry = read_manifest(directory).get(unit)
+    is_intact = entry is not None and _is_current(directory, entry, entry["inputs"])
+    return [directory / name for name in entry["files"]] if entry and is_intact else []
 
 
 def _is_current(directory: Path, entry: Mapping[str, Any] | None, inputs: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -31,7 +31,9 @@ Tables = Mapping[str, "ibis.Table"]
 INSTANT = pa.timestamp("us", "UTC")
 """How every stored timestamp is kept."""
 ROW_ID = "row_id"
-"""`{batch}:{row number in the batch}`: unique in its table, and the way back to the delivered row."""
+"""`{batch}:{row number in the batch}`: the place of a raw or quarantined row in what was delivered."""
+ROW_KEY = "row_key"
+"""A digest of the table's key: the identity of an accepted row, which stays the same when the row is delivered again."""
 UNREADABLE = pa.field("unreadable", pa.map_(pa.string(), pa.string()))
 """A column of raw tables: column → the delivered text that this column cannot hold; null if the whole row is readable."""
 Task = Literal["regression", "binary"]
@@ -42,6 +44,9 @@ Split = Literal["time", "entity"]
 @dataclass(frozen=True)
 class Batch:
     """One batch of one table, as its source delivers it. Ingest reads, and reads again, a whole batch at a time.
+
+    `complete_until` is the instant up to which the source's rows of the table are complete once this batch was delivered; None
+    if only the rows themselves say so.
 
     `digest` is cheap to compute and changes whenever the data behind `read` changes (files, options, the period). It does not
     cover the code of the loader or the use case: ingest does. `files` are the files that the digest depends on, besides options
@@ -59,6 +64,16 @@ class Batch:
     read: Callable[[], tuple[pa.Table, list[str]]]
     count: Callable[[], int] | None = None
     files: Sequence[Path] | None = None
+    complete_until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A batch that should be there and is not, although later ones are. Rows of its `period` are missing; the rest goes on."""
+
+    table: str
+    name: str
+    period: Period
 
 
 @dataclass(frozen=True)
@@ -82,8 +97,9 @@ def expect(expectation: str, **arguments: Any) -> Rule:
     return Rule(expectation, arguments)
 
 
-Loader = Callable[["str", Mapping[str, Any], Period], "Iterable[Batch | Unread]"]
-"""(path, options, period) → the batches that may hold rows of the period, and everything not read. Raises SourceError.
+Loader = Callable[["str", Mapping[str, Any], Period], "Iterable[Batch | Gap | Unread]"]
+"""(path, options, period) → the batches that may hold rows of the period, those that are missing, and everything that is not
+read. Raises SourceError.
 
 `path` is `source.path` of params.yaml: an address as it is, any other below the root of the checkout."""
 
@@ -103,7 +119,8 @@ class SourceTable:
     `known_at` names the column with the instant from which the whole row was known. `early` names the columns that were known
     from `event_time` on; every other column counts as unknown until `known_at`. A reference table has neither instant: it is
     small, and was always known. `rules` maps a reason to an expectation; a row that breaks it is quarantined for that reason.
-    Ingest adds ROW_ID, which names the batch and the row's number in it, to every table.
+    `key` names the columns that identify a row; of several rows with one key, the first is accepted. A row that is a request
+    should be identified by what is known at the request. Accepted rows also have ROW_KEY, a digest of the key.
     """
 
     name: str
@@ -119,14 +136,19 @@ class SourceTable:
         return self.event_time is None
 
     @property
-    def stored_schema(self) -> pa.Schema:
-        """The schema with the row's identity in front, as accepted tables have it."""
+    def accepted_schema(self) -> pa.Schema:
+        """The schema of accepted tables: the row's identity, and its columns."""
+        return self.schema.insert(0, pa.field(ROW_KEY, pa.string()))
+
+    @property
+    def delivered_schema(self) -> pa.Schema:
+        """The schema of readable raw rows: the row's place, and its columns."""
         return self.schema.insert(0, pa.field(ROW_ID, pa.string()))
 
     @property
     def raw_schema(self) -> pa.Schema:
         """The schema of raw tables."""
-        return self.stored_schema.append(UNREADABLE)
+        return self.delivered_schema.append(UNREADABLE)
 
 
 @dataclass(frozen=True)

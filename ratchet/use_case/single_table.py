@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from ratchet.use_case.contract import ROW_ID, Kind, Lookup, SourceTable, Tables, View
+from ratchet.use_case.contract import ROW_KEY, Kind, Lookup, SourceTable, Tables, View
 from ratchet.use_case.windows import Feature, total, trailing
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def examples_of(table: SourceTable, request: type[BaseModel], label: ibis.Deferr
         rows = tables[table.name].mutate(label=label.cast("float64"))
         return rows.select(
             *request.model_fields,
-            request_id=ROW_ID,
+            request_id=ROW_KEY,
             event_timestamp=table.event_time,
             label=rows[table.known_at].notnull().ifelse(rows["label"], None),
             label_known_at=table.known_at,

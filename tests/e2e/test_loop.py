@@ -21,7 +21,8 @@ from ratchet.models.metrics import METRICS
 from ratchet.project.steps import STEPS
 from tests.support.checkout import commit, noshow_checkout, run_command, write_params
 from tests.support.messages import missing
-from tests.support.rows import ids_below
+from tests.support.noshow import use_case
+from tests.support.rows import accepted_places, raw_places
 
 MODEL = "noshow-clinic"
 ONE_PROCESS = """
@@ -101,14 +102,14 @@ def test_lightgbm_takes_the_baseline_s_place_on_evidence(loop: Path) -> None:
 
 def test_no_raw_row_is_lost(loop: Path) -> None:
     """Every raw row is, by its id, in one of the files of accepted and quarantined ones, and the report counts them."""
-    raw, accepted, quarantine = (
-        loop / "data" / "noshow" / "clinic" / name for name in ("raw", "accepted", "quarantine")
-    )
+    data = loop / "data" / "noshow" / "clinic"
+    raw, quarantined = raw_places(data / "raw"), raw_places(data / "quarantine")
     rows = report(loop, "validate")["rows"]
     assert rows["quarantined"] > 0
-    assert ids_below(raw) == ids_below(accepted, quarantine)
-    assert (rows["raw"], rows["accepted"]) == (len(ids_below(raw)), len(ids_below(accepted)))
-    assert rows["quarantined"] + rows["duplicates"] == len(ids_below(quarantine))
+    kept = accepted_places(data, use_case.tables)
+    assert raw == sorted([*kept, *quarantined])
+    assert (rows["raw"], rows["accepted"]) == (len(raw), len(kept))
+    assert rows["quarantined"] + rows["duplicates"] == len(quarantined)
 
 
 def test_the_summary_has_its_keys(loop: Path) -> None:

@@ -16,7 +16,7 @@ from ratchet.project.run import Run
 from ratchet.sources.batches import Source
 from ratchet.storage.digests import digest
 from ratchet.storage.partitions import Files, update
-from ratchet.use_case.contract import ROW_ID
+from ratchet.use_case.row_key import keyed
 
 Batches = Mapping[tuple[str, str], pa.Table]
 """Table and batch → rows in the table's schema."""
@@ -30,7 +30,7 @@ def accept_all(run: Run, change: Callable[[pa.Table], pa.Table] = lambda rows: r
 
 
 def accept(run: Run, batches: Batches) -> None:
-    """Make these the accepted rows: with row_id, by the UTC date of their event time."""
+    """Make these the accepted rows: with row_key, by the UTC date of their event time."""
     wanted = {f"{table}/{batch}": digest(rows.to_pylist()) for (table, batch), rows in batches.items()}
     update(run.paths.accepted, wanted, lambda stale: [(unit, _files(run, unit, batches)) for unit in stale])
 
@@ -44,8 +44,7 @@ def check_for_leaks(run: Run, cut_offs: Sequence[datetime], cut: CutOff = known_
 def _files(run: Run, unit: str, batches: Batches) -> Files:
     name, batch = unit.split("/")
     table, rows = run.use_case.table(name), batches[name, batch]
-    ids = pa.array([f"{batch}:{row:08d}" for row in range(rows.num_rows)], pa.string())
-    stored = rows.add_column(0, ROW_ID, ids).cast(table.stored_schema)
+    stored = keyed(table, rows.cast(table.schema))
     if table.event_time is None:
         return {unit: stored}
     dates = pc.strftime(stored[table.event_time], format="%Y-%m-%d")

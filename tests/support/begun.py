@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from cli.commands.init import begin
 from ratchet.core.clock import FixedClock
 from ratchet.core.environment import Environment
 from ratchet.core.settings import Settings
+from ratchet.project.as_of import read_as_of
 from ratchet.project.run import Run
 from tests.support.csv_files import odd, rides, subscribers, survey, visits, wide
 
@@ -79,10 +80,12 @@ def project_of(root: Path, name: str) -> Iterator[Run]:
     """The project of a use case that was begun, as of a day after its data; its module can be imported meanwhile."""
     section = {block: held for block, held in section_of(root, name).items() if block in Settings.model_fields}
     settings = Settings.model_validate({**section, "use_case": name})
-    clock = FixedClock(datetime.combine(settings.periods.end, datetime.min.time(), UTC).replace(hour=12))
+    instants = read_as_of(root, name)
+    assert instants
+    clock = FixedClock(instants.feature + timedelta(hours=12))
     use_cases.__path__.append(str(root / "use_cases"))
     try:
-        yield Run(root, settings, Environment(threads=1), clock)
+        yield Run(root, settings, instants, Environment(threads=1), clock)
     finally:
         use_cases.__path__.pop()
         for module in [one for one in sys.modules if f"{one}.".startswith(f"use_cases.{name}.")]:

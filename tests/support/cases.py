@@ -8,37 +8,28 @@ from typing import Any
 
 from ratchet.core.clock import FixedClock
 from ratchet.core.environment import Environment
-from ratchet.core.settings import PARAMS_FILE, DriftSettings, Periods, Settings, SourceSettings, TrainingSettings
+from ratchet.core.settings import PARAMS_FILE, DriftSettings, Settings, SourceSettings, TrainingSettings
 from ratchet.features.expressions import CompiledExpression
 from ratchet.features.source_rows import SourceRows
 from ratchet.project.run import Run
 from ratchet.storage.duckdb import connect, scan
+from ratchet.use_case.contract import load_use_case
 from tests.support.checkout import ROOT
+from tests.support.windows import Days, as_of, windows
 
-CHURN = Periods(
-    start=date(2023, 10, 15),
-    early_stopping=date(2023, 12, 1),
-    holdout=date(2024, 1, 15),
-    fresh=date(2024, 2, 9),
-    end=date(2024, 3, 11),
-)
-DEMAND = Periods(
-    start=date(2024, 3, 11),  # so that the jump to summer time is among the days
-    early_stopping=date(2024, 4, 8),
-    holdout=date(2024, 4, 12),
-    fresh=date(2024, 4, 22),
-    end=date(2024, 4, 29),
-)
+CHURN = (date(2023, 10, 15), date(2023, 12, 1), date(2024, 1, 15), date(2024, 2, 9), date(2024, 3, 11))
+DEMAND = (date(2024, 3, 11), date(2024, 4, 8), date(2024, 4, 12), date(2024, 4, 22), date(2024, 4, 29))
+"""The jump to summer time is among the days."""
 Row = dict[str, Any]
 
 
-def case_project(root: Path, use_case: str, periods: Periods, **options: int) -> Run:
-    """A project of a simulated source, whose clock stands at the end of its periods."""
+def case_project(root: Path, use_case: str, days: Days, **options: int) -> Run:
+    """A project of a simulated source, whose clock stands at the end of its windows."""
     declared = Settings.load(ROOT / PARAMS_FILE, use_case)
     settings = Settings(
         use_case=use_case,
         source=SourceSettings(name="simulator", path=f"use_cases/{use_case}/simulator.py", options=options),
-        periods=periods,
+        windows=windows(days),
         training=TrainingSettings(
             early_stopping_rounds=20,
             lightgbm={"n_estimators": 200, "learning_rate": 0.05, "num_leaves": 15, "min_child_samples": 30},
@@ -46,14 +37,14 @@ def case_project(root: Path, use_case: str, periods: Periods, **options: int) ->
         gate=declared.gate.model_copy(update={"resamples": 500}),
         drift=DriftSettings(min_rows=200),
     )
-    run = Run(root, settings, Environment(threads=1))
-    return Run(root, settings, run.environment, FixedClock(run.period("all").end))
+    instants = as_of(days[-1], load_use_case(use_case).timezone)
+    return Run(root, settings, instants, Environment(threads=1), FixedClock(instants.feature))
 
 
 def accepted_rows(run: Run, table: str) -> list[Row]:
     """All accepted rows of a table."""
     connection = connect(run.environment)
-    rows = scan(connection, run.paths.accepted / table, run.use_case.table(table).stored_schema)
+    rows = scan(connection, run.paths.accepted / table, run.use_case.table(table).accepted_schema)
     found: list[Row] = connection.to_pyarrow(rows).to_pylist()
     return found
 

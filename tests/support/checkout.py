@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ratchet.code.git import AS_OF_FILE
 from ratchet.core.settings import SourceSettings
+from ratchet.project.as_of import write_as_of
 from tests.support.runs import noshow_project, params
 
 ROOT = Path(__file__).parents[2]
@@ -56,8 +58,11 @@ def noshow_checkout(folder: Path) -> Path:
 def write_params(folder: Path, **options: int) -> None:
     """params.yaml of the small no-show project, with the source's options given."""
     source = SourceSettings(name="clinic", path="clinic", options=options)
-    settings = noshow_project(folder).settings.model_copy(update={"use_case": "noshow", "source": source})
+    run = noshow_project(folder)
+    settings = run.settings.model_copy(update={"use_case": "noshow", "source": source})
     (folder / "params.yaml").write_text(params(settings), encoding="utf-8")
+    (folder / AS_OF_FILE).unlink(missing_ok=True)
+    write_as_of(folder, "noshow", run.instants)
 
 
 def commit(folder: Path, message: str) -> None:

@@ -15,10 +15,11 @@ from pydantic import AwareDatetime, BaseModel
 
 from ratchet.core.clock import FixedClock, Period
 from ratchet.core.errors import SourceError
-from ratchet.core.settings import Periods, Settings, SourceSettings
+from ratchet.core.settings import Settings, SourceSettings
 from ratchet.project.run import Run
 from ratchet.storage.digests import md5
 from ratchet.use_case.contract import Batch, SourceTable, Tables, UseCase, expect
+from tests.support.windows import as_of, windows
 
 INSTANT = pa.timestamp("us", "UTC")
 PAYMENTS = pa.schema({"id": pa.int64(), "shop": pa.string(), "at": INSTANT, "amount": pa.float64()})
@@ -51,7 +52,7 @@ class Payment(BaseModel):
 
 def examples(tables: Tables) -> ibis.Table:
     payments = tables["payments"]
-    return payments.select(request_id="row_id", shop="shop", event_timestamp="at", label="amount", label_known_at="at")
+    return payments.select(request_id="row_key", shop="shop", event_timestamp="at", label="amount", label_known_at="at")
 
 
 use_case = UseCase(
@@ -77,16 +78,10 @@ use_case = UseCase(
 
 def feed_project(root: Path) -> Run:
     """A project that reads the folder `batches` below its root."""
-    periods = Periods(
-        start=date(2024, 1, 1),
-        early_stopping=date(2024, 1, 2),
-        holdout=date(2024, 1, 3),
-        fresh=date(2024, 1, 4),
-        end=date(2024, 1, 5),
-    )
+    days = (date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 3), date(2024, 1, 4), date(2024, 1, 5))
     source = SourceSettings(name="folder", path="batches")
-    settings = Settings(use_case="tests.support.feed", source=source, periods=periods)
-    return Run(root, settings, clock=FixedClock(datetime(2024, 1, 5, tzinfo=UTC)))
+    settings = Settings(use_case="tests.support.feed", source=source, windows=windows(days))
+    return Run(root, settings, as_of(days[-1], "UTC"), clock=FixedClock(datetime(2024, 1, 5, tzinfo=UTC)))
 
 
 def payment(identity: int | None, at: str | None, amount: float | None = 1.0, shop: str | None = "a") -> dict[str, Any]:

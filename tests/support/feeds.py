@@ -19,7 +19,7 @@ from ratchet.core.settings import SourceSettings
 from ratchet.sources.file_source import file_source
 from ratchet.sources.http_source import HttpSource, http_source
 from ratchet.sources.postgres_source import postgres_source
-from ratchet.use_case.contract import Batch, Keeping, Loader, Unread
+from ratchet.use_case.contract import Batch, Gap, Keeping, Loader, Unread
 from tests.support.feed import PAYMENTS, SHOPS
 from tests.support.web_server import WebServer
 
@@ -195,7 +195,7 @@ class Observed:
     def kept_in(self, folder: Path) -> Loader:
         return replace(self, loader=self.loader.kept_in(folder)) if isinstance(self.loader, Keeping) else self
 
-    def __call__(self, path: str, options: Mapping[str, Any], period: Period) -> Iterable[Batch | Unread]:
+    def __call__(self, path: str, options: Mapping[str, Any], period: Period) -> Iterable[Batch | Gap | Unread]:
         for found in self.loader(path, options, period):
             yield self._observed(found) if isinstance(found, Batch) else found
         yield Batch("shops", "all", "", lambda: (pa.table({"shop": ["a"], "city": ["x"]}, SHOPS), []), files=())

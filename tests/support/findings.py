@@ -27,7 +27,7 @@ FOUND: Mapping[str, Sequence[tuple[str, str]]] = {
         ("mistakes.py: run, view.name, compute=lambda tables: _much_later(view.compute(tables)),", "'patient_history'"),
         ("mistakes.py: run, view.name, compute=lambda tables: _much_later(view.compute(tables)),", "'patient_history'"),
     ],
-    "periods without data": [("params.yaml", "`periods`"), ("params.yaml", "`periods`")],
+    "windows without data": [("params.yaml", "`windows`"), ("params.yaml", "`windows`")],
     "view that fails": [('mistakes.py: return _tables["no such table"]', "'patient_history'")],
     "short lookback": [('noshow.py: View("patient_history", ("patient",), patient_history,', "'patient_history'")],
     "no max_age": [('noshow.py: View("patient_history", ("patient",), patient_history,', "'patient_history'")],
@@ -70,7 +70,7 @@ FOUND: Mapping[str, Sequence[tuple[str, str]]] = {
     "lookup of nothing": [('noshow.py: lookups=(Lookup("patient_history", {"patient": "patient"}),),', "'elsewhere'")],
     "view without its keys": [(VIEW_CHANGED, "'patient_history'")],
     "examples that fail": [('mistakes.py: return _tables["no such table"]', "`examples`")],
-    "too few rows": [("params.yaml", "`periods.holdout`")],
+    "too few rows": [("params.yaml", "`windows.holdout`")],
     "timestamp that is no field": [('noshow.py: event_timestamp="reminder_at",', "`event_timestamp`")],
     "early column that is none": [
         ('noshow.py: early=("appointment_id", "patient", "clinic", "booked_days_ahead"),', "`early`")

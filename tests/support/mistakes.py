@@ -222,7 +222,7 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
         lambda run: with_rows(run, lambda rows: rows.mutate(x=_bad_number(rows))),
     ),
     "view of later timestamps": ("lookup-empty leak-unproved", only_later),
-    "periods without data": ("period-empty", nothing_lately),
+    "windows without data": ("window-empty", nothing_lately),
     "view that fails": ("function-fails", lambda run: with_view(run, history(run).name, compute=failing)),
     "short lookback": (
         "lookback-too-short",

@@ -94,7 +94,7 @@ def patient_history(tables: Tables) -> ibis.Table:
 
 def examples(tables: Tables) -> ibis.Table:
     return tables["appointments"].select(
-        request_id=_.row_id,
+        request_id=_.row_key,
         patient=_.patient,
         clinic=_.clinic,
         booked_days_ahead=_.booked_days_ahead,

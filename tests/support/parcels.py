@@ -15,10 +15,11 @@ from pydantic import AwareDatetime, BaseModel
 
 from ratchet.core.clock import FixedClock, Period
 from ratchet.core.environment import Environment
-from ratchet.core.settings import Periods, Settings, SourceSettings
+from ratchet.core.settings import Settings, SourceSettings
 from ratchet.project.run import Run
 from ratchet.use_case.contract import Batch, Lookup, SourceTable, Tables, UseCase, View
 from tests.support.parcels_on_demand import on_demand
+from tests.support.windows import as_of, windows
 
 INSTANT = pa.timestamp("us", "UTC")
 UTC_INSTANT = "timestamp('UTC', 6)"
@@ -27,6 +28,7 @@ PARCELS = pa.schema(
 )
 DEPOTS = pa.schema({"depot": pa.int64(), "north": pa.float64()})
 END = datetime(2024, 4, 5, tzinfo=UTC)
+DAYS = (date(2024, 3, 1), date(2024, 3, 20), date(2024, 3, 25), date(2024, 4, 1), date(2024, 4, 5))
 
 
 def parcel_rows(day: int, parcels: int = 12) -> pa.Table:
@@ -94,7 +96,7 @@ def examples(tables: Tables) -> ibis.Table:
     return tables["parcels"].select(
         "sender",
         "receiver",
-        request_id=_.row_id,
+        request_id=_.row_key,
         event_timestamp=_.sent_at,
         label=(_.arrived_at.epoch_seconds() - _.sent_at.epoch_seconds()) / 3600,
         label_known_at=_.arrived_at,
@@ -152,14 +154,6 @@ use_case = UseCase(
 
 def parcels_project(root: Path) -> Run:
     """Five weeks in spring, across the change to summer time; the clock stands at their end."""
-    periods = Periods(
-        start=date(2024, 3, 1),
-        early_stopping=date(2024, 3, 20),
-        holdout=date(2024, 3, 25),
-        fresh=date(2024, 4, 1),
-        end=date(2024, 4, 5),
-    )
     source = SourceSettings(name="feed", path="tests/support/parcels.py")
-    return Run(
-        root, Settings(use_case="tests.support.parcels", source=source, periods=periods), Environment(), FixedClock(END)
-    )
+    settings = Settings(use_case="tests.support.parcels", source=source, windows=windows(DAYS))
+    return Run(root, settings, as_of(DAYS[-1], "Europe/Berlin"), Environment(), FixedClock(END))

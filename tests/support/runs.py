@@ -10,11 +10,14 @@ import yaml
 
 from ratchet.core.clock import Clock, FixedClock
 from ratchet.core.environment import Environment
-from ratchet.core.settings import DriftSettings, GateSettings, Periods, Settings, SourceSettings, TrainingSettings
+from ratchet.core.settings import DriftSettings, GateSettings, Settings, SourceSettings, TrainingSettings
 from ratchet.project import step_reports as reports
 from ratchet.project.run import Run
 from ratchet.project.steps import STEPS
+from tests.support.noshow_on_demand import TIMEZONE
+from tests.support.windows import as_of, windows
 
+NOSHOW = (date(2024, 1, 1), date(2024, 5, 1), date(2024, 5, 15), date(2024, 7, 15), date(2024, 8, 1))
 NOSHOW_END = datetime(2024, 8, 1, tzinfo=UTC)
 
 
@@ -23,13 +26,7 @@ def noshow_project(root: Path, clock: Clock | None = None, **options: int) -> Ru
     settings = Settings(
         use_case="tests.support.noshow",
         source=SourceSettings(name="clinic", path="clinic", options=options),
-        periods=Periods(
-            start=date(2024, 1, 1),
-            early_stopping=date(2024, 5, 1),
-            holdout=date(2024, 5, 15),
-            fresh=date(2024, 7, 15),
-            end=date(2024, 8, 1),
-        ),
+        windows=windows(NOSHOW),
         training=TrainingSettings(
             early_stopping_rounds=20,
             lightgbm={"n_estimators": 60, "learning_rate": 0.1, "num_leaves": 7, "min_child_samples": 10},
@@ -37,7 +34,7 @@ def noshow_project(root: Path, clock: Clock | None = None, **options: int) -> Ru
         gate=GateSettings(slices=("clinic",), block="week", min_rows=200, min_slice_rows=50, resamples=500),
         drift=DriftSettings(min_rows=100, reference_rows=1000),
     )
-    return Run(root, settings, Environment(threads=1), clock or FixedClock(NOSHOW_END))
+    return Run(root, settings, as_of(NOSHOW[-1], TIMEZONE), Environment(threads=1), clock or FixedClock(NOSHOW_END))
 
 
 def params(*settings: Settings) -> str:

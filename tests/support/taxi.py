@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ratchet.core.clock import FixedClock
-from ratchet.core.settings import Periods, Settings, SourceSettings
+from ratchet.core.settings import Settings, SourceSettings
 from ratchet.project.run import Run
+from tests.support.windows import as_of, windows
+from use_cases.nyc_taxi.timezone import TIMEZONE
 
 ROOT = Path(__file__).parents[2]
 REAL_MONTHS = (ROOT.parent / "shared" / "data" / "tlc_green", ROOT.parent.parent / "shared" / "data" / "tlc_green")
@@ -76,16 +78,10 @@ def deliver_reference(folder: Path) -> None:
 
 def taxi_project(root: Path, source: str = "simulator", path: str = "", **options: Any) -> Run:
     """Six weeks of the synthetic city around the jump to summer time; the clock stands at their end."""
-    periods = Periods(
-        start=date(2023, 2, 20),
-        early_stopping=date(2023, 3, 6),
-        holdout=date(2023, 3, 13),
-        fresh=date(2023, 3, 27),
-        end=date(2023, 4, 3),
-    )
+    days = (date(2023, 2, 20), date(2023, 3, 6), date(2023, 3, 13), date(2023, 3, 27), date(2023, 4, 3))
     given = SourceSettings(name=source, path=path or "use_cases/nyc_taxi/simulator.py", options=options)
-    settings = Settings(use_case="nyc_taxi", source=given, periods=periods)
-    return Run(root, settings, clock=FixedClock(datetime(2023, 4, 3, 4, tzinfo=UTC)))
+    settings = Settings(use_case="nyc_taxi", source=given, windows=windows(days))
+    return Run(root, settings, as_of(days[-1], TIMEZONE), clock=FixedClock(datetime(2023, 4, 3, 4, tzinfo=UTC)))
 
 
 def real_months() -> Path | None:

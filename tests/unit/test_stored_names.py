@@ -24,7 +24,7 @@ from ratchet.models.baseline import BackoffBaseline
 from ratchet.models.contract import Contract
 from ratchet.models.model_files import FILES
 from ratchet.prediction_log.schema import log_schema
-from ratchet.use_case.contract import ROW_ID, UNREADABLE
+from ratchet.use_case.contract import ROW_ID, ROW_KEY, UNREADABLE
 from tests.support.noshow import use_case
 from tests.support.records import good_evidence
 
@@ -96,7 +96,7 @@ def test_the_registry_has_its_aliases_and_tags() -> None:
 
 def test_tables_have_their_columns() -> None:
     """Those of every use case: of raw rows, and of the prediction log."""
-    assert ("row_id", "unreadable") == (ROW_ID, UNREADABLE.name)
-    columns = """prediction_id time request_id model_name model_version model_digest feature_service keys request features
-        feature_timestamps prediction arm"""
+    assert ("row_id", "row_key", "unreadable") == (ROW_ID, ROW_KEY, UNREADABLE.name)
+    columns = """prediction_id time request_id model_name model_version model_digest feature_service scorer keys request
+        features feature_timestamps prediction arm"""
     assert columns.split() == log_schema(use_case).names

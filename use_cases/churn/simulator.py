@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from ratchet.core.clock import Instants, Period, local_time, utc_time
+from ratchet.core.clock import Instants, Period, local_midnight, local_time, utc_time
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.storage.digests import digest
 from ratchet.use_case.contract import INSTANT, Array, Batch
@@ -32,6 +32,9 @@ _MOVES, _BILLS, _SCORES = range(3)  # independent streams of random numbers
 
 
 class SimulatorOptions(Frozen):
+    """`until`: the local day before which its history ends."""
+
+    until: date = date(2024, 12, 1)
     seed: int = Field(7, ge=0)
     customers: int = Field(1500, ge=10)
 
@@ -58,7 +61,8 @@ class Customers:
 def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[Batch]:
     """Batches of each table by local month, from some months before the period on."""
     chosen = parse(SimulatorOptions, options, f"{PARAMS_FILE}, source.options")
-    first, last = _number(period.start), _number(period.end - timedelta(microseconds=1))
+    end = min(period.end, local_midnight(chosen.until, TIMEZONE))
+    first, last = _number(period.start), _number(end - timedelta(microseconds=1))
     tables = {"bills": _bills, "health_scores": _scores, "cancellations": _cancellations}
     return [
         _batch(name, rows, chosen, month)
@@ -70,8 +74,13 @@ def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[Ba
 def _batch(
     table: str, rows: Callable[[SimulatorOptions, int], dict[str, Any]], options: SimulatorOptions, month: int
 ) -> Batch:
-    content = digest(options.model_dump(), month)
-    return Batch(table, str(_month(month)), content, lambda: (pa.table(rows(options, month)), []), files=())
+    content = digest(options.model_dump(exclude={"until"}), month)
+    end = min(local_midnight(_month(month + 1).astype(date), TIMEZONE), local_midnight(options.until, TIMEZONE))
+
+    def read() -> tuple[pa.Table, list[str]]:
+        return pa.table(rows(options, month)), []
+
+    return Batch(table, str(_month(month)), content, read, files=(), complete_until=end)
 
 
 def _month(number: int) -> np.datetime64:

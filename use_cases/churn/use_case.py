@@ -71,9 +71,9 @@ def examples(tables: Tables) -> ibis.Table:
     cancelled = [bills.customer == ends.customer, ends.cancelled_at >= bills.billed_at, ends.cancelled_at < until]
     return bills.select(
         *Bill.model_fields,
-        request_id=_.row_id,
+        request_id=_.row_key,
         event_timestamp=_.billed_at,
-        label=_.row_id.isin(bills.semi_join(ends, cancelled).row_id).cast("float64"),
+        label=_.row_key.isin(bills.semi_join(ends, cancelled).row_key).cast("float64"),
         label_known_at=until,
     )
 

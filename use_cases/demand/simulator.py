@@ -7,7 +7,7 @@ a week can be computed without the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from ratchet.core.clock import Instants, Period, local_time, utc_time
+from ratchet.core.clock import Instants, Period, local_time, midnight, utc_time
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.storage.digests import digest
 from ratchet.use_case.contract import INSTANT, Array, Batch
@@ -31,6 +31,9 @@ _RIDES, _HOURS, _LOST, _CALENDAR, _STATIONS, _WAVES = range(6)  # independent st
 
 
 class SimulatorOptions(Frozen):
+    """`until`: the UTC date before which its history ends."""
+
+    until: date = date(2024, 12, 2)
     seed: int = Field(7, ge=0)
     stations: int = Field(12, ge=1)
 
@@ -38,20 +41,24 @@ class SimulatorOptions(Frozen):
 def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[Batch]:
     """A batch of stations, and batches of each other table by week, from two weeks before the period on."""
     chosen = parse(SimulatorOptions, options, f"{PARAMS_FILE}, source.options")
-    first, last = max((period.start - FIRST) // WEEK - 2, 0), (period.end - FIRST) // WEEK
+    end = min(period.end, midnight(chosen.until))
+    first, last = max((period.start - FIRST) // WEEK - 2, 0), (end - FIRST) // WEEK
     weekly = {"rides": _rides, "hours": _hours, "calendar": _calendar}
     return [
-        _batch("stations", "stations", chosen, partial(_stations, chosen)),
+        _batch("stations", "stations", chosen, None, partial(_stations, chosen)),
         *(
-            _batch(name, f"week-{week:03d}", chosen, partial(rows, chosen, week))
+            _batch(name, f"week-{week:03d}", chosen, FIRST + (week + 1) * WEEK, partial(rows, chosen, week))
             for name, rows in weekly.items()
             for week in range(first, last + 1)
         ),
     ]
 
 
-def _batch(table: str, batch: str, options: SimulatorOptions, rows: Callable[[], dict[str, Any]]) -> Batch:
-    return Batch(table, batch, digest(options.model_dump()), lambda: (pa.table(rows()), []), files=())
+def _batch(
+    table: str, batch: str, options: SimulatorOptions, end: datetime | None, rows: Callable[[], dict[str, Any]]
+) -> Batch:
+    content, until = digest(options.model_dump(exclude={"until"})), end and min(end, midnight(options.until))
+    return Batch(table, batch, content, lambda: (pa.table(rows()), []), files=(), complete_until=until)
 
 
 def _stations(options: SimulatorOptions) -> dict[str, Any]:

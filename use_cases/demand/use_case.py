@@ -78,7 +78,7 @@ def examples(tables: Tables) -> ibis.Table:
     return grid.left_join(rides, ["station", "hour_start"]).select(
         "station",
         "district",
-        request_id=_.row_id + ":" + _.station,
+        request_id=_.row_key + ":" + _.station,
         event_timestamp=_.hour_start,
         label=_.complete_at.notnull().ifelse(_.rides.fill_null(0), None),
         label_known_at=_.complete_at,

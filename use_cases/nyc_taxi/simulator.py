@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from ratchet.core.clock import Instants, Period, local_time, utc_time
+from ratchet.core.clock import Instants, Period, local_midnight, local_time, utc_time
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.storage.digests import digest
 from ratchet.use_case.contract import Array, Batch
@@ -37,11 +37,13 @@ _CITY, _DAY, _WEATHER, _CONGESTION = range(4)  # independent streams of random n
 
 
 class SimulatorOptions(Frozen):
-    """`drift_from`: the first local day on which traffic is slower and demand is at other places."""
+    """`drift_from`: the first local day on which traffic is slower and demand is at other places. `until`: the local day before
+    which its history ends."""
 
     seed: int = Field(7, ge=0)
     trips_per_day: int = Field(2000, ge=1)
     drift_from: date | None = None
+    until: date = date(2024, 1, 1)
 
     def before(self, end: date) -> SimulatorOptions:
         """The options that affect the days before `end`."""
@@ -69,9 +71,10 @@ class City:
 def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[Batch]:
     """The same batches as those of the TLC loader, for the city that `options` describe."""
     chosen = parse(SimulatorOptions, options, f"{PARAMS_FILE}, source.options")
-    with_eve = Period(period.start - timedelta(days=1), period.end)
+    ended = Period(period.start, min(period.end, local_midnight(chosen.until, TIMEZONE)))
+    with_eve = Period(period.start - timedelta(days=1), ended.end)
     return [
-        *(_batch("trips", _trips, chosen, month) for month in months(period)),
+        *(_batch("trips", _trips, chosen, month) for month in months(ended)),
         Batch("zones", "zones", _digest(chosen.before(date.min)), partial(_zones, chosen.seed), files=()),
         *(_batch("weather", _weather, chosen, month) for month in months(with_eve)),
     ]
@@ -79,11 +82,12 @@ def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[Ba
 
 def _batch(table: str, read: Callable[..., Read], options: SimulatorOptions, month: Month) -> Batch:
     seen = options.before(month.following.first)
-    return Batch(table, str(month), _digest(seen), partial(read, seen, month), files=())
+    end = min(month.end, local_midnight(options.until, TIMEZONE))
+    return Batch(table, str(month), _digest(seen), partial(read, seen, month), files=(), complete_until=end)
 
 
 def _digest(options: SimulatorOptions) -> str:
-    return digest(options.model_dump())
+    return digest(options.model_dump(exclude={"until"}))
 
 
 def _trips(options: SimulatorOptions, month: Month) -> Read:

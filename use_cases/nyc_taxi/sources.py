@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
@@ -23,14 +23,15 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ratchet.core.clock import Period
+from ratchet.core.clock import Period, local_midnight
 from ratchet.core.errors import SourceError
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.sources.csv_lines import count_rows
 from ratchet.storage.digests import digest, md5
-from ratchet.use_case.contract import Batch, Unread
+from ratchet.use_case.contract import Batch, Gap, Unread
 from use_cases.nyc_taxi import tables
 from use_cases.nyc_taxi.tables import WEATHER, ZONES, Month, months
+from use_cases.nyc_taxi.timezone import TIMEZONE
 
 LOOKUP, CENTROIDS, DAILY_WEATHER = "taxi_zone_lookup.csv", "zone_centroids_derived.csv", "central_park_weather.csv"
 READINGS = {
@@ -51,28 +52,55 @@ class TlcOptions(Frozen):
     reference: str = ""
 
 
-def tlc(path: str, options: Mapping[str, Any], period: Period) -> list[Batch | Unread]:
+def tlc(path: str, options: Mapping[str, Any], period: Period) -> list[Batch | Gap | Unread]:
     """The zones, and a batch for each local month of the period: trips from `green_tripdata_YYYY-MM.parquet`, and weather.
 
-    The weather includes the day before the period, which is known when the period begins. Raises SourceError if a file is
-    missing.
+    A month without a file is a gap if a later month has one; otherwise it has not been delivered yet. The weather includes the
+    day before the period, which is known when the period begins. Raises SourceError if there is no month, or no reference file.
     """
     chosen = parse(TlcOptions, options, f"{PARAMS_FILE}, source.options")
     reference = Path(chosen.reference) if chosen.reference else Path(path).parent / "ref"
     with_eve = Period(period.start - timedelta(days=1), period.end)
-    files = {month: _file(Path(path), f"green_tripdata_{month}.parquet") for month in months(period)}
+    files = _months(Path(path), [*months(period)])
     lookup, centroids, days = (_file(reference, name) for name in (LOOKUP, CENTROIDS, DAILY_WEATHER))
     return [
-        *(_trips(month, file) for month, file in files.items()),
+        *(_trips(month, file) if file.is_file() else _gap("trips", month) for month, file in files.items()),
         _batch("zones", "zones", partial(read_zones, lookup, centroids), lookup, centroids),
-        *(_batch("weather", str(month), partial(read_weather, days, month), days) for month in months(with_eve)),
+        *_weather_batches(days, [*months(with_eve)]),
         *_others(Path(path), set(files.values())),
     ]
 
 
+def _months(folder: Path, asked: Sequence[Month]) -> dict[Month, Path]:
+    """The file of each month up to the last one that was delivered. Raises SourceError if none was."""
+    files = {month: folder / f"green_tripdata_{month}.parquet" for month in asked}
+    there = [month for month, file in files.items() if file.is_file()]
+    if not there:
+        _file(folder, f"green_tripdata_{asked[0]}.parquet")
+    return {month: file for month, file in files.items() if month.first <= there[-1].first}
+
+
 def _trips(month: Month, file: Path) -> Batch:
     batch = _batch("trips", str(month), partial(read_trips, file, month), file)
-    return replace(batch, count=lambda: _metadata(file).num_rows)
+    return replace(batch, count=lambda: _metadata(file).num_rows, complete_until=month.end)
+
+
+def _gap(table: str, month: Month) -> Gap:
+    return Gap(table, str(month), Period(local_midnight(month.first, TIMEZONE), month.end))
+
+
+def _weather_batches(file: Path, asked: Sequence[Month]) -> Iterator[Batch | Gap]:
+    """The readings of each month up to the last one that has any. A month changes only with its own readings."""
+    readings = _readings(file)
+    found = {month: rows for month in asked if (rows := _of_month(readings, month, file)).num_rows}
+    for month in asked:
+        if month in found:
+            days, content = found[month]["DATE"].to_pylist(), digest(str(month), found[month].to_pydict())
+            end = local_midnight(max(days) + timedelta(days=1), TIMEZONE)
+            read = partial(read_weather, file, month)
+            yield Batch("weather", str(month), content, read, files=[file], complete_until=end)
+        elif any(month.first < later.first for later in found):
+            yield _gap("weather", month)
 
 
 def _others(folder: Path, read: Collection[Path]) -> Iterator[Unread]:
@@ -151,12 +179,18 @@ def _positions(centroids: Path) -> tuple[dict[int, Position], list[int]]:
 
 def read_weather(path: Path, month: Month) -> Read:
     """The days of a month: each is known when it has ended. Raises SourceError."""
-    readings = _read_csv(path, ("DATE", *READINGS))
-    days = _all_cast(readings, "DATE", pa.date32(), path)
-    inside = pc.and_(pc.greater_equal(days, month.first), pc.less(days, month.following.first))
-    found, subject = readings.filter(inside), f"{path}, {month}"
-    tables.require(found, READINGS, subject)
+    found = _of_month(_readings(path), month, path)
+    tables.require(found, READINGS, f"{path}, {month}")
     return weather(found["DATE"].to_pylist(), {name: found[source] for source, name in READINGS.items()}), []
+
+
+def _readings(path: Path) -> pa.Table:
+    return _read_csv(path, ("DATE", *READINGS))
+
+
+def _of_month(readings: pa.Table, month: Month, path: Path) -> pa.Table:
+    days = _all_cast(readings, "DATE", pa.date32(), path)
+    return readings.filter(pc.and_(pc.greater_equal(days, month.first), pc.less(days, month.following.first)))
 
 
 def weather(days: list[date], readings: Mapping[str, Any]) -> pa.Table:

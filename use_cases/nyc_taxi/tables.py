@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ratchet.core.clock import Instants, Period, local_time, utc_time
+from ratchet.core.clock import Instants, Period, local_midnight, local_time, utc_time
 from ratchet.core.errors import SourceError
 from ratchet.sources.unreadable import converted, keep_lost
 from ratchet.use_case.contract import INSTANT, Array
@@ -83,6 +83,11 @@ class Month:
     @property
     def following(self) -> Month:
         return Month.of(self.first + timedelta(days=31))
+
+    @property
+    def end(self) -> datetime:
+        """The instant at which the following month begins."""
+        return local_midnight(self.following.first, TIMEZONE)
 
     def days(self) -> list[date]:
         count = (self.following.first - self.first).days

@@ -38,7 +38,7 @@ def examples(tables: Tables) -> ibis.Table:
         "passenger_count",
         "vendor",
         "trip_type",
-        request_id=_.row_id,
+        request_id=_.row_key,
         event_timestamp=_.pickup_at,
         label=_.duration_seconds / 60,
         label_known_at=_.dropoff_at,
@@ -48,7 +48,7 @@ def examples(tables: Tables) -> ibis.Table:
 TRIPS_TABLE = SourceTable(
     "trips",
     TRIPS,
-    key=("vendor", "pickup_at", "dropoff_at", "pickup_zone", "dropoff_zone"),
+    key=("vendor", "pickup_at", "pickup_zone", "dropoff_zone"),
     event_time="pickup_at",
     known_at="dropoff_at",
     early=("vendor", "pickup_zone", "dropoff_zone", "passenger_count", "trip_type"),

@@ -180,8 +180,8 @@ def test_second_table_that_begins_after_the_last_period_is_named(noshow: Run) ->
     (found,) = check(with_census(noshow, (2031, 2032)))
     assert "table-unused" == found.what
     assert "table 'census'" in found.problem
-    assert str(noshow.settings.periods.end) in found.problem
-    assert "`periods`" in found.remedy
+    assert noshow.as_of("feature").isoformat() in found.problem
+    assert "`ratchet advance`" in found.remedy
 
 
 def test_second_table_of_earlier_years_is_left_alone(noshow: Run) -> None:

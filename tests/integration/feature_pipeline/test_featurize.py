@@ -16,7 +16,6 @@ from ibis import _
 
 from feature_pipeline.featurize import contents_digest, featurize
 from ratchet.core.errors import DataError, StoreError
-from ratchet.core.settings import Periods
 from ratchet.features.service import request_schema, service_spec
 from ratchet.project.run import Run
 from ratchet.storage.partitions import MANIFEST, files
@@ -26,6 +25,7 @@ from tests.support.accepted import accept
 from tests.support.killing import contents, survives
 from tests.support.parcels import parcel_rows, parcels_project
 from tests.support.variants import with_use_case
+from tests.support.windows import with_days, with_end
 
 DEPOT = parcels.use_case.view("depot")
 LOOKUPS = parcels.use_case.lookups[:2]  # the two roles of a depot
@@ -78,9 +78,8 @@ def work(root: Path) -> None:
 
 def small(root: Path) -> Run:
     """Four days of requests and labels, and no view any more."""
-    days = [date(2024, 3, day) for day in range(2, 7)]
-    periods = Periods(**dict(zip(("start", "early_stopping", "holdout", "fresh", "end"), days, strict=True)))
-    return with_use_case(parcels_project(root).with_settings(periods=periods), views=(), lookups=())
+    first, second, third, fourth, end = (date(2024, 3, day) for day in range(2, 7))
+    return with_use_case(with_days(parcels_project(root), (first, second, third, fourth, end)), views=(), lookups=())
 
 
 def test_killed_anywhere_it_ends_right_when_run_again(tmp_path: Path) -> None:
@@ -132,12 +131,12 @@ def parcels_sent_later(tables: Tables) -> ibis.Table:
             later.again_at <= sent.sent_at + ibis.interval(days=10),
         ],
     )
-    counted = rows.group_by("row_id", "sender", "receiver", "sent_at").agg(label=_.again_at.count())
+    counted = rows.group_by("row_key", "sender", "receiver", "sent_at").agg(label=_.again_at.count())
     return counted.select(
         "sender",
         "receiver",
         "label",
-        request_id=_.row_id,
+        request_id=_.row_key,
         event_timestamp=_.sent_at,
         label_known_at=_.sent_at + ibis.interval(days=10),
     )
@@ -213,8 +212,7 @@ def test_requests_are_those_of_the_period(featurized_parcels: Run) -> None:
 def test_shorter_period_recomputes_only_its_edge(run: Run) -> None:
     """Dates that the period no longer touches go, and of the rest only the requests and labels of the last are new."""
     before = when_written(run)
-    periods = run.settings.periods.model_copy(update={"end": date(2024, 4, 3)})
-    featurize(run.with_settings(periods=periods))
+    featurize(with_end(run, date(2024, 4, 3)))
     assert {"requests/date=2024-04-02/part.parquet", "labels/date=2024-04-02/part.parquet"} == written(run, before)
     assert "2024-04-02" == max(dates(set(when_written(run)), "requests") | dates(set(when_written(run)), "labels"))
 
@@ -222,8 +220,8 @@ def test_shorter_period_recomputes_only_its_edge(run: Run) -> None:
 def test_view_rows_before_the_period_stay_while_they_may_hold(run: Run) -> None:
     """The first requests find values from before the period, as old as the view's max_age allows."""
     before = when_written(run)
-    periods = run.settings.periods.model_copy(update={"start": date(2024, 3, 15)})
-    featurize(run.with_settings(periods=periods))
+    later = run.settings.windows.model_copy(update={"start": date(2024, 3, 15)})
+    featurize(run.with_settings(windows=later))
     kept, views = set(when_written(run)), service_spec(run.use_case).views
     first = {name: min(dates(kept, f"views/{views[name]}")) for name in ("depot", "route", "network")}
     assert {"depot": "2024-03-11", "route": "2024-03-13", "network": "2024-03-14"} == first

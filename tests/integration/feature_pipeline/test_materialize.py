@@ -36,6 +36,7 @@ from tests.support.accepted import accept
 from tests.support.killing_sql import online_rows, survives
 from tests.support.parcels import END, parcel_rows, parcels_project
 from tests.support.variants import with_use_case
+from tests.support.windows import with_end
 
 HALF_PAST = datetime(2024, 3, 20, 16, 30, tzinfo=UTC)
 LATE = {("depots", "depots"): parcels.depot_rows(), ("parcels", "only"): parcel_rows(34)}
@@ -188,16 +189,15 @@ def test_online_values_at_the_periods_end_are_those_of_the_join_over_a_longer_pe
 def window_project(root: Path, timezone: str, end: date) -> Run:
     """Parcels of a few weeks up to a local day, with windows in tiles of an hour and of a day."""
     run = parcels_project(root)
-    periods = run.settings.periods.model_copy(update={"start": date(2024, 3, 28), "end": end})
     table = run.use_case.table("parcels")
     views = [
         trailing(name, ("sender",), table, tile=tile, windows=windows, delay="2d", sums={"parcels": 1})
         for name, tile, windows in [("hourly", "1h", ("2h", "24h")), ("daily", "1d", ("1d", "7d"))]
     ]
     lookups = tuple(Lookup(view.name, {"sender": "sender"}) for view in views)
-    ended = run.with_settings(periods=periods)
-    ended.__dict__["use_case"] = run.use_case
-    return with_use_case(ended, timezone=timezone, views=tuple(views), lookups=lookups)
+    given = with_use_case(run, timezone=timezone, views=tuple(views), lookups=lookups)
+    windows_then = run.settings.windows.model_copy(update={"start": date(2024, 3, 28)})
+    return with_end(given.with_settings(windows=windows_then), end)
 
 
 def test_windows_fall_each_in_its_own_time(half_past: Run) -> None:

@@ -18,8 +18,8 @@ import yaml
 from flows.deploy import deploy
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import Schedules
-from ratchet.project.locks import PIPELINES, Pipeline, alone
-from ratchet.project.run import Run
+from ratchet.project.locks import alone
+from ratchet.project.run import PIPELINES, Pipeline, Run
 from ratchet.project.step_reports import read
 from ratchet.storage.digests import directory_md5
 from ratchet.storage.files import atomic

@@ -110,10 +110,10 @@ def test_the_old_code_meets_no_store_of_today(run: Run, made_by: Commit, monkeyp
     assert "(['RATCHET_MEMORY_LIMIT', 'RATCHET_THREADS'])" in predict_or_explain(run, champion, holdout()).obstacle
 
 
-def test_its_settings_are_those_of_its_commit_with_the_source_and_periods_of_today(run: Run, made_by: Commit) -> None:
+def test_its_settings_are_those_of_its_commit_with_the_source_and_windows_of_today(run: Run, made_by: Commit) -> None:
     """The same requests are judged, whatever params.yaml said when it was trained."""
     champion = made_by("import json, yaml; sys.exit(json.dumps(yaml.safe_load(open('params.yaml')), sort_keys=True))")
-    today, name = run.settings.model_dump(mode="json", include={"source", "periods"}), run.settings.use_case
+    today, name = run.settings.model_dump(mode="json", include={"source", "windows"}), run.settings.use_case
     expected = json.dumps({"use_case": name, "use_cases": {name: {**today, "seed_of_then": 5}}}, sort_keys=True)
     assert expected in predict_or_explain(run, champion, holdout()).obstacle
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import ibis
@@ -205,10 +206,9 @@ def test_champion_that_trained_into_the_holdout_rolls_it_forward(built: Run) -> 
 
 def test_period_without_two_different_labels_is_a_clear_error(built: Run) -> None:
     """What cannot be learnt from is an error that names the period."""
-    periods = built.settings.periods
-    short = periods.model_copy(update={"early_stopping": periods.holdout.replace(day=14)})
+    short = built.settings.windows.model_copy(update={"early_stopping": timedelta(days=1)})
     with pytest.raises(DataError, match=r"^the early-stopping period: .*two.* labels"):
-        dataset(built.with_settings(periods=short))
+        dataset(built.with_settings(windows=short))
 
 
 def test_settings_reach_the_estimator(built: Run) -> None:

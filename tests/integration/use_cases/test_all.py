@@ -21,7 +21,6 @@ from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.predictor import load_predictor
 from inference_pipeline.online.protocols import PROTOCOLS
 from ratchet.core.clock import FixedClock, Period
-from ratchet.core.settings import Periods
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.offline_reads import historical
 from ratchet.feature_store.online_reads import OnlineFeatures
@@ -57,9 +56,8 @@ class Case:
     ],
 )
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    name, periods, timestamp = request.param
-    assert isinstance(periods, Periods)
-    run = case_project(committed(tmp_path_factory.mktemp(name)), name, periods)
+    name, days, timestamp = request.param
+    run = case_project(committed(tmp_path_factory.mktemp(name)), name, days)
     return Case(run, {step.__name__: step(run) for step in STEPS}, timestamp)
 
 

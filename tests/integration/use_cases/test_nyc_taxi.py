@@ -13,15 +13,15 @@ from feature_pipeline.expectations import failing_rows
 from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
 from ratchet.core.clock import Period
-from ratchet.core.settings import Periods
 from ratchet.project.run import Run
 from ratchet.storage.files import read_json
 from ratchet.use_case.contract import ROW_ID
 from tests.support.accepted import check_for_leaks
 from tests.support.checkout import commit, plain_checkout, run_command
 from tests.support.messages import missing
-from tests.support.rows import ids_below
+from tests.support.rows import accepted_places, raw_places
 from tests.support.taxi import between, delivered, real_months, taxi_project
+from tests.support.windows import with_days
 from use_cases.nyc_taxi.rules import TRIP_RULES
 from use_cases.nyc_taxi.sources import tlc
 from use_cases.nyc_taxi.tables import TRIPS, Month, trips
@@ -93,7 +93,8 @@ class TestSyntheticCity:
     def test_loses_no_row_and_quarantines_what_is_dirty(self, city: Run) -> None:
         """Every raw row is accepted or in quarantine, and each kind of dirt is met."""
         report = validate(city)
-        assert ids_below(city.paths.raw) == ids_below(city.paths.accepted, city.paths.quarantine)
+        found = [*accepted_places(city.paths.data, city.use_case.tables), *raw_places(city.paths.quarantine)]
+        assert raw_places(city.paths.raw) == sorted(found)
         assert {"duration_outside_1_to_60_minutes", "unreadable_pickup_at", "duplicate_key"} <= set(report["reasons"])
 
     def test_features_and_requests_know_no_future(self, city: Run) -> None:
@@ -110,15 +111,8 @@ class TestSyntheticCity:
 @pytest.fixture(scope="module")
 def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Accepted trips of the files of 2023-02 to 2023-04."""
-    periods = Periods(
-        start=date(2023, 2, 1),
-        early_stopping=date(2023, 2, 20),
-        holdout=date(2023, 3, 1),
-        fresh=date(2023, 4, 1),
-        end=date(2023, 4, 15),
-    )
-    run = taxi_project(tmp_path_factory.mktemp("real"), source="tlc", path=str(real_months()))
-    run = run.with_settings(periods=periods)
+    days = (date(2023, 2, 1), date(2023, 2, 20), date(2023, 3, 1), date(2023, 4, 1), date(2023, 4, 15))
+    run = with_days(taxi_project(tmp_path_factory.mktemp("real"), source="tlc", path=str(real_months())), days)
     ingest(run)
     validate(run)
     return run.paths.accepted / "trips"

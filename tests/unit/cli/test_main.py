@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pwd
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -192,6 +193,7 @@ def test_a_service_whose_settings_are_wrong_does_not_start(
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     assert written in text
     (tmp_path / "params.yaml").write_text(text.replace(written, wrong), encoding="utf-8")
+    shutil.copy(ROOT / "as_of.yaml", tmp_path)
     done = ratchet_in(tmp_path, "serve")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert [] == missing(done.stderr, *names)

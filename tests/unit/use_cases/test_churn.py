@@ -78,7 +78,7 @@ class TestLabels:
             until = bill["billed_at"] + timedelta(days=30)
             timestamps = [end["cancelled_at"] for end in ends if end["customer"] == bill["customer"]]
             left = any(bill["billed_at"] <= timestamp < until for timestamp in timestamps)
-            expected[bill["row_id"]] = (bill["billed_at"], float(left), until)
+            expected[bill["row_key"]] = (bill["billed_at"], float(left), until)
         found = {
             row["request_id"]: (row["event_timestamp"], row["label"], row["label_known_at"])
             for row in derived_rows(company, compile_labels(use_case))
@@ -90,7 +90,7 @@ class TestLabels:
         """Also for those that were never paid, with what the bill says."""
         bills, requests = accepted_rows(company, "bills"), derived_rows(company, compile_requests(use_case))
         names = ("customer", "referrer", "plan", "region", "tenure_months", "amount_cents")
-        assert {bill["row_id"]: [bill[name] for name in names] for bill in bills} == {
+        assert {bill["row_key"]: [bill[name] for name in names] for bill in bills} == {
             row["request_id"]: [row[name] for name in names] for row in requests
         }
 

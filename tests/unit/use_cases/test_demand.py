@@ -73,7 +73,7 @@ class TestExamples:
         )
         hours = [row for row in accepted_rows(city, "hours") if row["complete_at"]]
         expected = {
-            f"{hour['row_id']}:{station}": (rides[station, hour["hour_start"]], hour["complete_at"])
+            f"{hour['row_key']}:{station}": (rides[station, hour["hour_start"]], hour["complete_at"])
             for station in ("S00", "S01", "S02", "S03")
             for hour in hours
         }
@@ -90,7 +90,7 @@ class TestExamples:
             {row["request_id"] for row in derived_rows(city, derive(use_case))}
             for derive in (compile_requests, compile_labels)
         )
-        lost = [row["row_id"] for row in accepted_rows(city, "hours") if row["complete_at"] is None]
+        lost = [row["row_key"] for row in accepted_rows(city, "hours") if row["complete_at"] is None]
         assert lost
         assert {f"{hour}:S{station:02d}" for hour in lost for station in range(4)} == requests - labels
 

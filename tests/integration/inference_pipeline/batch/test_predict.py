@@ -8,9 +8,11 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +36,16 @@ from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.trace import trace
 from ratchet.project.run import PeriodName, Run
-from ratchet.project.step_reports import Step
-from ratchet.use_case.contract import Array
+from ratchet.project.step_reports import Step, run_step
+from ratchet.use_case.contract import ROW_KEY, Array
+from ratchet.use_case.row_key import keyed
 from tests.support.accepted import accept_all
 from tests.support.checkout import ROOT
 from tests.support.killing import contents
 from tests.support.registry import copied
 from tests.support.runs import noshow_project, params
 from tests.support.variants import with_use_case
+from tests.support.windows import with_end
 
 
 @contextmanager
@@ -106,9 +110,9 @@ def test_scoring_again_does_nothing(serving_project: Run) -> None:
     assert before == written(serving_project)
 
 
-def test_other_code_scores_everything_again(serving_project: Run, tmp_path: Path) -> None:
-    """Where every number is read one higher, by a module that only others of the step import, no prediction is kept."""
-    predict(serving_project)
+def test_other_code_scores_everything_again_beside_it(serving_project: Run, tmp_path: Path) -> None:
+    """Where every number is read one higher, by a module that only others of the step import; the log keeps what was."""
+    former = predict(serving_project)["scorer"]
     run = copied(serving_project, tmp_path / "project")
     for room in ("ratchet", "inference_pipeline", "use_cases", "tests"):
         shutil.copytree(ROOT / room, tmp_path / "code" / room, ignore=shutil.ignore_patterns("__pycache__"))
@@ -117,37 +121,58 @@ def test_other_code_scores_everything_again(serving_project: Run, tmp_path: Path
     tables.write_text(text.replace("return {name: to_array(column)", "return {name: one_higher(column)") + ONE_HIGHER)
     predict_in(tmp_path / "code", run)
     after = written(run)
-    assert [] == [path for path in before if after[path] == before[path]]
+    assert before == {path: after[path] for path in before}
+    assert 2 * len(before) == len(after)
     period = run.period("fresh")
     joined = {name: one_higher(values) for name, values in historical(FeatureStore.open(run), period).items()}
     champion = resolve_champion(ModelRegistry.open(run))
     log = PredictionLog.open(run).read(period).sort_by([("time", "ascending"), ("request_id", "ascending")])
     expected = champion.model.predict(run.use_case.complete(joined))
-    np.testing.assert_array_equal(expected, log.column("prediction").to_numpy())
+    np.testing.assert_array_equal(expected, log.filter(pc.field("scorer") != former)["prediction"].to_numpy())
     predict(run)
-    assert contents(serving_project.paths.predictions) == contents(run.paths.predictions)
+    assert after == written(run)
 
 
 @pytest.mark.parametrize("column", ["missed", "booked_days_ahead"])
-def test_other_features_or_requests_are_scored_again(serving_project: Run, tmp_path: Path, column: str) -> None:
-    """Under the same champion: whether it is a view that was fixed or what was asked, the log has what follows from it."""
+def test_corrected_rows_change_no_prediction(serving_project: Run, tmp_path: Path, column: str) -> None:
+    """What was answered is history: neither another feature nor another field of the request changes it."""
     predict(serving_project)
-    run, period = copied(serving_project, tmp_path / "copy"), serving_project.period("fresh")
+    run = copied(serving_project, tmp_path / "copy")
 
     def none(rows: pa.Table) -> pa.Table:
         return rows.set_column(rows.column_names.index(column), column, pc.multiply(rows[column], 0))
 
+    before = written(run)
     accept_all(run, none)
     featurize(run)
     apply(FeatureStore.open(run))
     predict(run)
-    joined = run.use_case.complete(historical(FeatureStore.open(run), period))
-    before, after = (
-        PredictionLog.open(one).read(period).sort_by([("time", "ascending"), ("request_id", "ascending")])["prediction"]
-        for one in (serving_project, run)
-    )
-    assert (before.to_numpy() != after.to_numpy()).any()
-    np.testing.assert_array_equal(resolve_champion(ModelRegistry.open(run)).model.predict(joined), after.to_numpy())
+    assert before == written(run)
+
+
+def test_late_requests_are_added_to_the_others(serving_project: Run, tmp_path: Path) -> None:
+    """A row that arrives after its date was scored: it alone is scored, and those that were there stay as they are."""
+    predict(serving_project)
+    run = copied(serving_project, tmp_path / "copy")
+    log, period = PredictionLog.open(run), run.period("fresh")
+    requested = log.read(period)["request_id"].to_pylist()
+    late = pa.array(requested[::5])
+    shutil.rmtree(run.paths.predictions)
+
+    def without_late(rows: pa.Table) -> pa.Table:
+        return rows.filter(pc.invert(pc.is_in(keyed(run.use_case.tables[0], rows)[ROW_KEY], value_set=late)))
+
+    found = []
+    for change in (without_late, lambda rows: rows):
+        accept_all(run, change)
+        featurize(run)
+        apply(FeatureStore.open(run))
+        assert (len(requested) - len(late) * (change is without_late)) == predict(run)["rows"]
+        found.append({row["prediction_id"]: row for row in log.read(period).to_pylist()})
+    first, second = found
+    assert sorted(requested) == sorted(row["request_id"] for row in second.values())
+    assert first == {name: second[name] for name in first}
+    assert {*late.to_pylist()} == {row["request_id"] for name, row in second.items() if name not in first}
 
 
 def test_a_date_that_is_lost_comes_back_as_it_was(serving_project: Run) -> None:
@@ -163,19 +188,38 @@ def test_a_date_that_is_lost_comes_back_as_it_was(serving_project: Run) -> None:
     assert times == {path: path.stat().st_mtime_ns for path in kept}
 
 
-def test_another_champion_scores_everything_again(serving_project: Run) -> None:
-    """After a move every row is the new champion's, under new ids; after a move back the bytes are the first ones."""
+def test_another_champion_adds_its_own(serving_project: Run, tmp_path: Path) -> None:
+    """Under new ids, beside those of the one before, which can still be found; after a move back nothing is left to do."""
     predict(serving_project)
-    before, period = contents(serving_project.paths.predictions), serving_project.period("fresh")
-    ids = set(PredictionLog.open(serving_project).read(period).column("prediction_id").to_pylist())
-    promotion.rollback(ModelRegistry.open(serving_project), by="test", reason="to see it followed")
-    assert 1 == predict(serving_project)["model_version"]
-    log = PredictionLog.open(serving_project).read(period)
-    assert {1} == set(log.column("model_version").to_pylist())
-    assert not ids & set(log.column("prediction_id").to_pylist())
-    promotion.promote(ModelRegistry.open(serving_project), 2, by="test", reason="and back")
+    run = copied(serving_project, tmp_path / "copy")
+    before, log = written(run), PredictionLog.open(run)
+    ids = log.read(run.period("fresh")).column("prediction_id").to_pylist()
+    promotion.rollback(ModelRegistry.open(run), by="test", reason="to see it followed")
+    assert 1 == predict(run)["model_version"]
+    after = written(run)
+    rows = log.read(run.period("fresh"))
+    assert {1: len(ids), 2: len(ids)} == Counter(rows.column("model_version").to_pylist())
+    assert 2 * len(ids) == len({*rows.column("prediction_id").to_pylist()})
+    assert before == {path: after[path] for path in before}
+    assert 2 == trace(log, ModelRegistry.open(run), ids[0])["model"]["version"]
+    promotion.promote(ModelRegistry.open(run), 2, by="test", reason="and back")
+    predict(run)
+    assert after == written(run)
+
+
+def test_a_window_that_moves_on_keeps_what_it_leaves(serving_project: Run, tmp_path: Path) -> None:
+    """A month later its predictions are no longer of the window, and are found as before."""
     predict(serving_project)
-    assert before == contents(serving_project.paths.predictions)
+    run = copied(serving_project, tmp_path / "copy")
+    before, (first, *_) = contents(run.paths.predictions), PredictionLog.open(run).read(run.period("fresh")).to_pylist()
+    later = with_end(run, date(2024, 9, 1))
+    for step in (accept_all, featurize, lambda run: apply(FeatureStore.open(run)), predict):
+        step(later)
+    after = contents(run.paths.predictions)
+    assert {path: after[path] for path in before if path.endswith(".parquet")} == {
+        path: content for path, content in before.items() if path.endswith(".parquet")
+    }
+    assert 2 == trace(PredictionLog.open(later), ModelRegistry.open(later), first["prediction_id"])["model"]["version"]
 
 
 class Overtaken(Run):
@@ -187,32 +231,32 @@ class Overtaken(Run):
 
 
 @pytest.mark.parametrize("step", [predict, monitor])
-def test_a_promotion_meanwhile_is_noticed(serving_project: Run, step: Step) -> None:
+def test_a_promotion_meanwhile_is_noticed(serving_project: Run, tmp_path: Path, step: Step) -> None:
     """What a step made of a version that no longer serves is not recorded as made of the one that does."""
-    predict(serving_project)
-    overtaken = Overtaken(**{each.name: getattr(serving_project, each.name) for each in fields(serving_project)})
+    run_step(serving_project, "predict", predict)
+    run = copied(serving_project, tmp_path / "copy")
+    overtaken = Overtaken(**{each.name: getattr(run, each.name) for each in fields(run)})
     with pytest.raises(RegistryError, match="version 2: gave way"):
         step(overtaken)
-    assert 1 == predict(serving_project)["model_version"]
-    promotion.promote(ModelRegistry.open(serving_project), 2, by="test", reason="and back")
+    assert 1 == predict(run)["model_version"]
 
 
 def test_the_scored_window_is_monitored(serving_project: Run) -> None:
     """The drift report is about all rows that the champion scored in the fresh period, and says where its pages are."""
-    rows = predict(serving_project)["rows"]
-    report = monitor(serving_project)
+    report = run_step(serving_project, "predict", predict)
+    rows, report = report["rows"], monitor(serving_project)
     assert rows == report["window"]["n"]
     assert report == monitor(serving_project)
     assert all((serving_project.root / report[kind]).exists() for kind in ("html", "json"))
 
 
-def test_what_another_model_scored_is_not_monitored(serving_project: Run) -> None:
+def test_what_another_model_scored_is_not_monitored(serving_project: Run, tmp_path: Path) -> None:
     """After a rollback the new champion has scored nothing yet, and is not judged by its successor's window."""
-    predict(serving_project)
-    promotion.rollback(ModelRegistry.open(serving_project), by="test", reason="to see who is monitored")
+    run_step(serving_project, "predict", predict)
+    run = copied(serving_project, tmp_path / "copy")
+    promotion.rollback(ModelRegistry.open(run), by="test", reason="to see who is monitored")
     with pytest.raises(DataError, match="the window has 0 rows"):
-        monitor(serving_project)
-    promotion.promote(ModelRegistry.open(serving_project), 2, by="test", reason="and back")
+        monitor(run)
 
 
 def test_a_trace_says_when_the_evidence_cannot_be_checked(serving_project: Run) -> None:

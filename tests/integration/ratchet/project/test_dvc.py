@@ -12,8 +12,8 @@ from ratchet.core.errors import StoreError, VersionError
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.project.dvc import commit_stages, restore
 from ratchet.project.inputs import inputs
-from ratchet.project.locks import PIPELINES, alone
-from ratchet.project.run import Run
+from ratchet.project.locks import alone
+from ratchet.project.run import PIPELINES, Run
 from ratchet.storage.digests import directory_md5
 from tests.support.checkout import run_command
 from tests.support.killing import contents

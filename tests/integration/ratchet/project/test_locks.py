@@ -13,8 +13,8 @@ import pytest
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import SourceSettings
 from ratchet.project.dvc import restore
-from ratchet.project.locks import PIPELINES, alone
-from ratchet.project.run import Run
+from ratchet.project.locks import alone
+from ratchet.project.run import PIPELINES, Run
 from tests.support.checkout import ROOT
 from tests.support.messages import missing
 from tests.support.recorded import kept, record, recorded_project, write
@@ -30,8 +30,8 @@ def run(tmp_path: Path) -> Run:
 HOLD = """
 import sys
 from pathlib import Path
-from ratchet.project.run import Run
-from ratchet.project.locks import PIPELINES, alone
+from ratchet.project.locks import alone
+from ratchet.project.run import PIPELINES, Run
 
 with alone(Run.load(Path(sys.argv[1])), PIPELINES, wait=0):
     print("alone", flush=True)

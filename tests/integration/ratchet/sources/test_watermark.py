@@ -30,6 +30,7 @@ from ratchet.use_case.contract import Batch, Loader
 from tests.support.feed import PAYMENTS, SHOPS, deliver, deliver_shops, feed_project, folder, payment
 from tests.support.runs import params
 from tests.support.variants import with_use_case
+from tests.support.windows import with_end
 
 NOON = "2024-01-01T12:00:00"
 SENSE = """
@@ -239,10 +240,10 @@ class TestWithoutAsking:
         assert before != run.paths.watermark.read_bytes()
 
     def test_other_settings_are_seen(self, run: Run, asked: list[Source]) -> None:
-        """An option of the source, a day of the periods."""
+        """An option of the source, and the instant up to which it is read."""
         source = run.settings.source.model_copy(update={"options": {"a": 1}})
-        periods = run.settings.periods.model_copy(update={"end": date(2024, 1, 6)})
-        for number, other in enumerate([run.with_settings(source=source), run.with_settings(periods=periods)], start=1):
+        others = [run.with_settings(source=source), with_end(run, date(2024, 1, 6))]
+        for number, other in enumerate(others, start=1):
             sense([other])
             assert number == len(asked)
 

@@ -17,8 +17,8 @@ from tests.support.runs import noshow_project
 from tests.support.taxi import taxi_project
 from tests.support.variants import with_use_case
 
-ONE = "use_case: {name}\nperiods:\n  start: x\n  holdout: y\ngate:\n  min_rows: 1\n"
-SEVERAL = "use_case: {name}\nuse_cases:\n  other:\n    periods:\n      holdout: x\n  {name}:\n    periods:\n      holdout: y\n"
+ONE = "use_case: {name}\nwindows:\n  start: x\n  holdout: y\ngate:\n  min_rows: 1\n"
+SEVERAL = "use_case: {name}\nuse_cases:\n  other:\n    windows:\n      holdout: x\n  {name}:\n    windows:\n      holdout: y\n"
 
 
 def text(where: str) -> str:
@@ -92,7 +92,7 @@ def test_setting(tmp_path: Path, params: str, line: int) -> None:
     """A setting is found below its group, and below its own use case where there are several."""
     run = noshow_project(tmp_path)
     (tmp_path / "params.yaml").write_text(params.format(name=run.settings.use_case), encoding="utf-8")
-    assert f"params.yaml:{line}" == Declaration(run).setting("periods", "holdout")
+    assert f"params.yaml:{line}" == Declaration(run).setting("windows", "holdout")
 
 
 def test_setting_that_is_not_given(tmp_path: Path) -> None:

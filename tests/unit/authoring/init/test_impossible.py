@@ -71,31 +71,31 @@ def test_infinite_text_is_a_text(tmp_path: Path, clean: str) -> None:
 @pytest.mark.parametrize("column", ["asked_at", "ended_at"])
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00", "1900-01-01", "9999-12-31T23:59:59"])
 def test_time_of_another_century_is_quarantined(tmp_path: Path, column: str, text: str, clean: str) -> None:
-    """A note counts it, no other does, and neither the periods nor the delay follow from it."""
+    """A note counts it, no other does, and neither the windows nor the delay follow from it."""
     said = begun(checkout(tmp_path), "rides", rides_with(tmp_path / "data.csv", column, {5: text}), TIMED_RIDES)
     (note,) = [note for note in notes_of(said) if note not in notes_of(clean)]
     assert [] == missing(note, column, "1970", "2100", "1 row", "quarantined")
-    assert delay_and_periods(clean) == delay_and_periods(said)
+    assert delay_and_windows(clean) == delay_and_windows(said)
 
 
 @pytest.mark.parametrize(
     ("column", "text", "names"),
     [
-        ("asked_at", "1998-03-01T08:00:00", ["asked_at", "1 row", "1998-03-01", "`periods`"]),
-        ("asked_at", "2034-03-01T08:00:00", ["asked_at", "1 row", "2034-03-01", "`periods`"]),
+        ("asked_at", "1998-03-01T08:00:00", ["asked_at", "1 row", "1998-03-01", "window"]),
+        ("asked_at", "2034-03-01T08:00:00", ["asked_at", "1 row", "2034-03-01", "window"]),
         ("ended_at", "2043-03-01T08:00:00", ["ended_at", "1 row", "asked_at", "2h", "`delay='2h'`"]),
     ],
 )
 def test_one_absurd_time_decides_nothing(
     tmp_path: Path, column: str, text: str, names: Sequence[str], clean: str
 ) -> None:
-    """Of this century or the last, a note names it, and periods and delay are those of the other rows."""
+    """Of this century or the last, a note names it, and windows and delay are those of the other rows."""
     said = begun(checkout(tmp_path), "rides", rides_with(tmp_path / "data.csv", column, {1500: text}), TIMED_RIDES)
     assert [] in [missing(note, *names) for note in notes_of(said)]
-    assert delay_and_periods(clean) == delay_and_periods(said)
+    assert delay_and_windows(clean) == delay_and_windows(said)
 
 
-def delay_and_periods(said: str) -> list[str]:
+def delay_and_windows(said: str) -> list[str]:
     """What was said of them, without the number of rows."""
     facts = facts_of(said)
     return [facts["predicts"], facts["trains"], facts["judges"].rpartition(":")[0]]

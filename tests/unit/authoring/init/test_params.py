@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from tests.support.messages import missing
 def test_has_every_setting_written_out(run: Run) -> None:
     """The file is what a person reads to see what may be changed."""
     written = section_of(run.root, run.use_case.name)
-    assert {"source", "periods", "training", "gate", "drift"} <= set(written)
+    assert {"source", "windows", "training", "gate", "drift"} <= set(written)
     assert written["gate"] == run.settings.gate.model_dump(mode="json")
     assert written["drift"] == run.settings.drift.model_dump(mode="json")
 
@@ -36,13 +37,15 @@ def test_says_nothing_of_where_it_runs(tmp_path: Path) -> None:
     assert str(tmp_path) not in (tmp_path / "params.yaml").read_text()
 
 
-def test_has_periods_of_rows_with_known_labels(root: Path) -> None:
+def test_has_windows_of_rows_with_known_labels(root: Path) -> None:
     """Most rows train; training begins when there is history, a week is fresh, and labels were known in time."""
     with project_of(root, "visits") as run:
-        periods = run.settings.periods
-        bounds = (date(2023, 1, 29), date(2023, 12, 9), date(2024, 1, 1))
-        assert bounds == (periods.start, periods.fresh, periods.end)
-        assert periods.start < periods.early_stopping < periods.holdout < periods.fresh
+        windows, end = run.settings.windows, run.period("fresh").end
+        days = [date(2023, 1, 29), date(2023, 12, 9), date(2024, 1, 1)]
+        fresh = end.astimezone(ZoneInfo(run.use_case.timezone)).date() - windows.fresh
+        assert days == [windows.start, fresh, fresh + windows.fresh]
+        assert timedelta(days=3) == windows.label_maturity
+        assert run.period("train").start < run.period("early_stopping").start
 
 
 @pytest.mark.parametrize(("share", "bound"), [(0.0, 0.95), (0.04, 0.91), (0.4, 0.57)])

@@ -1,4 +1,4 @@
-"""The periods that `ratchet init` chooses, and the files that are too small for any."""
+"""The windows that `ratchet init` chooses, and the files that are too small for any."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pyarrow.csv
 import pytest
@@ -15,7 +16,7 @@ from authoring.init.plan import plan
 from authoring.init.profile import Profile
 from authoring.init.questions import decide
 from ratchet.core.errors import SettingsError
-from tests.support.begun import TIMED_RIDES, begun, notes_of, section_of
+from tests.support.begun import TIMED_RIDES, begun, notes_of, project_of
 from tests.support.csv_files import checkout, rides, write_csv
 from tests.support.messages import missing
 from tests.support.trips import GIVEN, ROWS, TRIPS, profile
@@ -49,14 +50,16 @@ def test_too_few_rows_are_refused(found: Profile, answers: Answers, names: Seque
 
 @pytest.mark.parametrize("empty", [("ended_at", "minutes"), ("ended_at",)])
 def test_newest_rows_that_wait_for_their_outcome_are_scored(tmp_path: Path, empty: tuple[str, ...]) -> None:
-    """The periods end with the newest request, and the others are of rows whose label was known."""
+    """The windows end with the newest request, and the others are of rows whose label was known."""
     rows = pyarrow.csv.read_csv(rides(tmp_path / "clean.csv")).to_pydict()
     known = {name: [*rows[name][:2700], *[None] * 300] for name in empty}
     csv = write_csv(tmp_path / "data.csv", {**rows, **known})
     said = begun(checkout(tmp_path), "rides", csv, TIMED_RIDES)
-    periods = {name: str(day) for name, day in section_of(tmp_path, "rides")["periods"].items()}
     (note,) = [note for note in notes_of(said) if "scored" in note]
     assert [] == missing(note, "300 rows", "minutes")
     assert ("minutes" in empty) == ("ended_at" not in note)
-    assert str(rows["asked_at"][-1] + timedelta(days=1))[:10] == periods["end"]
-    assert periods["holdout"] < periods["fresh"] < str(rows["asked_at"][2700])
+    with project_of(tmp_path, "rides") as run:
+        fresh = run.period("fresh")
+    zone = ZoneInfo("Europe/Berlin")
+    assert rows["asked_at"][-1].date() + timedelta(days=1) == fresh.end.astimezone(zone).date()
+    assert fresh.start.astimezone(zone).date() < rows["asked_at"][2700].date()

@@ -39,6 +39,7 @@ def test_says_what_was_decided_and_what_to_do_next(tmp_path: Path) -> None:
         "use_cases/rides/on_demand.py",
         "tests/use_cases/test_rides.py",
         "params.yaml",
+        "as_of.yaml",
     ] == paths
     assert {name: [] for name in names} == {name: missing(fact, *names[name]) for name, fact in facts.items()}
     commands = [line.partition("#")[0].strip() for line in said.partition("\nnext:\n")[2].splitlines()]

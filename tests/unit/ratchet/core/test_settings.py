@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
-from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ratchet.core.environment import Environment
 from ratchet.core.errors import SettingsError
-from ratchet.core.settings import WATCHED, DriftSettings, GateSettings, Periods, Settings, parse
+from ratchet.core.settings import WATCHED, DriftSettings, GateSettings, Settings, Windows, parse
 from tests.support.checkout import ROOT
 
 DAYS = st.dates(date(2000, 1, 1), date(2100, 1, 1))
@@ -24,13 +23,7 @@ def params(changes: dict[str, Any], *, without: str = "", **others: Any) -> dict
     """Content of params.yaml, with changes in the section of the one use case, and others at the top."""
     section = {
         "source": {"name": "feed", "path": "feed.py"},
-        "periods": {
-            "start": "2024-01-01",
-            "early_stopping": "2024-02-01",
-            "holdout": "2024-03-01",
-            "fresh": "2024-04-01",
-            "end": "2024-05-01",
-        },
+        "windows": {"start": "2024-01-01", "early_stopping": "28d", "holdout": "31d", "fresh": "30d"},
         "training": {},
         "gate": {},
         "drift": {},
@@ -59,7 +52,7 @@ class TestParams:
         [
             ({"gate": {"min_row": 5}}, r"use_cases\.city\.gate\.min_row: .*'min_rows'"),
             ({"sauce": "x"}, r"use_cases\.city\.sauce: .*'source'"),
-            ({"zebra": 1}, r"zebra: .*use_case, source, periods"),
+            ({"zebra": 1}, r"zebra: .*use_case, source, windows"),
             ({"gate": {"confidence": 1.5}}, r"gate\.confidence: .*less than 1"),
             ({"gate": {"min_gain": float("inf")}}, r"gate\.min_gain: .*finite"),
             ({"gate": {"min_gain": -0.01}}, r"gate\.min_gain: .*greater .*0"),
@@ -81,8 +74,8 @@ class TestParams:
 
     def test_a_key_at_the_top_belongs_in_a_section(self, tmp_path: Path) -> None:
         """What decides the results of one use case does not stand beside them."""
-        with pytest.raises(SettingsError, match=r"periods: .*use_case, use_cases\b"):
-            load(tmp_path, params({}, periods={}))
+        with pytest.raises(SettingsError, match=r"windows: .*use_case, use_cases\b"):
+            load(tmp_path, params({}, windows={}))
 
     @pytest.mark.parametrize("block", WATCHED)
     def test_a_block_that_dvc_watches_is_written_out(self, tmp_path: Path, block: str) -> None:
@@ -129,22 +122,32 @@ class TestParams:
             GateSettings().min_rows = 1  # type: ignore[misc]
 
 
-class TestPeriods:
-    @given(st.lists(DAYS, min_size=5, max_size=5))
-    def test_only_days_in_strict_order_are_periods(self, days: list[date]) -> None:
-        """Five days that each follow the one before are taken as they are, any others refused."""
-        given_days = dict(zip(Periods.model_fields, days, strict=True))
-        if days == sorted(set(days)):
-            assert given_days == Periods(**given_days).model_dump()
-        else:
-            with pytest.raises(SettingsError, match="later than"):
-                parse(Periods, given_days, "periods")
+class TestWindows:
+    LENGTHS: ClassVar = {"start": "2024-01-01", "early_stopping": "7d", "holdout": "14d", "fresh": "7d"}
 
-    @given(st.lists(DAYS, min_size=5, max_size=5, unique=True).map(sorted))
-    def test_any_days_in_order_are_periods(self, days: list[date]) -> None:
-        """Days in order are never refused."""
-        periods = Periods(**dict(zip(Periods.model_fields, days, strict=True)))
-        assert periods.end - periods.start >= timedelta(days=4)
+    def test_lengths_are_days(self) -> None:
+        """They are written back as they were given."""
+        windows = parse(Windows, {**self.LENGTHS, "training": "365d"}, "windows")
+        assert timedelta(days=14) == windows.holdout
+        assert {**self.LENGTHS, "training": "365d", "label_maturity": "0d"} == windows.model_dump(mode="json")
+
+    @pytest.mark.parametrize("text", ["7", "7h", "-7d", "1.5d", "", "week", 7, None])
+    @pytest.mark.parametrize("name", ["early_stopping", "holdout", "fresh", "label_maturity"])
+    def test_any_other_length_is_refused(self, name: str, text: object) -> None:
+        """With its name, and with the form that it needs."""
+        with pytest.raises(SettingsError, match=rf"{name}: .*31d"):
+            parse(Windows, {**self.LENGTHS, name: text}, "windows")
+
+    @pytest.mark.parametrize("name", ["early_stopping", "holdout", "fresh"])
+    def test_a_window_has_a_day(self, name: str) -> None:
+        """Nothing can be stopped, judged or monitored on no rows; labels may mature at once."""
+        with pytest.raises(SettingsError, match=rf"{name}: .*1 day"):
+            parse(Windows, {**self.LENGTHS, name: "0d"}, "windows")
+
+    def test_training_is_longer_than_early_stopping(self) -> None:
+        """Which is part of it."""
+        with pytest.raises(SettingsError, match="training must be longer"):
+            parse(Windows, {**self.LENGTHS, "training": "7d"}, "windows")
 
 
 class TestDrift:

@@ -431,7 +431,7 @@ def test_public_key_is_restored_from_the_private_one(run: Run) -> None:
 def test_private_key_is_for_its_owner_alone_and_lies_where_it_is_told(tmp_path: Path) -> None:
     """The key is not readable by others, and RATCHET_SIGNING_KEY moves it out of the checkout."""
     path = tmp_path / "vault" / "mine.key"
-    run = Run(tmp_path, noshow_project(tmp_path).settings, Environment(signing_key=str(path)))
+    run = Run(tmp_path, noshow_project(tmp_path).settings, None, Environment(signing_key=str(path)))
     verify(noshow_record(run, MODEL), MODEL.digest, Gate.open(run))
     assert path.stat().st_mode & 0o777 == 0o600
     assert sorted(found.name for found in path.parent.iterdir()) == ["mine.key", "mine.pub"]

@@ -50,14 +50,18 @@ def online_rows(run: Run, champion: Champion, columns: dict[str, Array], at: dat
     )
 
 
+CODE = "digest of code"
+
+
 def batch_rows(run: Run, champion: Champion, columns: dict[str, Array]) -> pa.Table:
     return prediction_schema.log_entries(
         prediction_schema.log_schema(run.use_case),
         champion,
         columns,
         champion.model.predict(columns),
-        ids=prediction_schema.batch_ids(champion.model.digest, columns),
+        ids=prediction_schema.batch_ids(prediction_schema.scorer_of(champion, CODE), columns),
         times=columns["event_timestamp"],
+        scorer=prediction_schema.scorer_of(champion, CODE),
     )
 
 
@@ -72,6 +76,7 @@ def test_the_schema_is_fixed(run: Run) -> None:
         "model_version",
         "model_digest",
         "feature_service",
+        "scorer",
         "keys",
         "request",
         "features",
@@ -114,8 +119,8 @@ def test_both_halves_are_read_as_one(run: Run, champion: Champion) -> None:
     assert found.column("time").to_pylist() == sorted(found.column("time").to_pylist())
 
 
-def test_a_batch_id_follows_from_model_request_and_date() -> None:
-    """The same model gives the same request the same id; another model another one."""
+def test_a_batch_id_follows_from_scorer_request_and_date() -> None:
+    """The same model and code give the same request the same id; others another one."""
     columns = joined_columns(50)
     ids = prediction_schema.batch_ids("digest", columns)
     assert ids == prediction_schema.batch_ids("digest", columns)

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ratchet.core.clock import Period
+from ratchet.core.clock import Period, local_midnight
 from ratchet.core.errors import SettingsError, SourceError, SourceUnavailableError
 from ratchet.sources.http_source import HttpSource, http_source, remote_files
-from ratchet.use_case.contract import INSTANT, Batch, Unread
+from ratchet.use_case.contract import INSTANT, Batch, Gap, Unread
 from tests.support.messages import missing
 from tests.support.web_server import WebServer, web_server
 
@@ -80,7 +80,10 @@ class TestSpans:
         template = "https://h/{table}/{{x}}/{month:02}-{year}?day={day}"
         one_day = Period.between(date(2024, 2, 29), date(2024, 3, 1), "UTC")
         [remote] = remote_files(template, "payments", one_day, "UTC")
-        assert ("https://h/payments/{x}/02-2024?day=29", date(2024, 3, 1)) == (remote.address, remote.end)
+        assert ("https://h/payments/{x}/02-2024?day=29", (date(2024, 2, 29), date(2024, 3, 1))) == (
+            remote.address,
+            remote.span,
+        )
 
     @pytest.mark.parametrize(
         ("template", "word"),
@@ -140,6 +143,20 @@ class TestDownloads:
         kept = [path.name for path in (source.folder / "payments").iterdir() if path.name != ".lock"]
         assert [2, 2] == [sum(name.startswith(month) for name in kept) for month in ("2024-01", "2024-03")]
         assert 4 == len(kept)
+
+    def test_say_up_to_when_they_are_complete(self, source: HttpSource, server: WebServer) -> None:
+        """Up to the local end of the last month that is there; a month before it that is not is a gap."""
+        del server.files[JANUARY]
+        gap, batch, unread = source(server.address + MONTHLY, {}, YEAR)
+        january = Period.between(date(2024, 1, 1), date(2024, 2, 1), "Europe/Berlin")
+        assert Gap("payments", "2024-01", january) == gap
+        assert isinstance(batch, Batch)
+        assert local_midnight(date(2024, 3, 1), "Europe/Berlin") == batch.complete_until
+        assert isinstance(unread, Unread)
+        server.files["/all.parquet"] = parquet(1)
+        [whole] = source(f"{server.address}/all.parquet", {}, YEAR)
+        assert isinstance(whole, Batch)
+        assert whole.complete_until is None
 
     def test_without_a_version_are_downloaded_again(self, source: HttpSource, server: WebServer) -> None:
         """A server that names no version is asked for the whole file; equal content is still the same batch."""

@@ -10,13 +10,13 @@ from typing import Any
 
 from ratchet.core.clock import Period
 from ratchet.sources.several_tables import several_tables
-from ratchet.use_case.contract import Batch, Keeping, Loader, Unread
+from ratchet.use_case.contract import Batch, Gap, Keeping, Loader, Unread
 from tests.support.feed import SHOPS
 
 DAY = Period.between(date(2024, 1, 1), date(2024, 1, 2), "UTC")
 
 
-def shops(path: str, options: Mapping[str, Any], _period: Period) -> Iterable[Batch | Unread]:
+def shops(path: str, options: Mapping[str, Any], _period: Period) -> Iterable[Batch | Gap | Unread]:
     yield Batch("shops", path, str(options), lambda: (SHOPS.empty_table(), []))
 
 
@@ -29,7 +29,7 @@ class Kept:
     def kept_in(self, folder: Path) -> Loader:
         return Kept(folder)
 
-    def __call__(self, path: str, _options: Mapping[str, Any], _period: Period) -> Iterable[Batch | Unread]:
+    def __call__(self, path: str, _options: Mapping[str, Any], _period: Period) -> Iterable[Batch | Gap | Unread]:
         yield Unread(path, str(self.folder))
 
 

@@ -44,7 +44,7 @@ def table(*rows: dict[str, Any]) -> ibis.Table:
     """Stored rows, an hour apart and known after another, where they do not say otherwise."""
     defaults = [
         {
-            "row_id": f"b:{place}",
+            "row_key": f"b:{place}",
             "meter": "m",
             "zone": 1,
             "at": NOON + place * timedelta(hours=1),
@@ -54,7 +54,7 @@ def table(*rows: dict[str, Any]) -> ibis.Table:
         for place in range(len(rows))
     ]
     merged = [{**default, **row} for default, row in zip(defaults, rows, strict=True)]
-    return ibis.memtable(pa.Table.from_pylist(merged, METERS.stored_schema))
+    return ibis.memtable(pa.Table.from_pylist(merged, METERS.accepted_schema))
 
 
 class TestFields:

@@ -64,7 +64,7 @@ def compute(rows: list[Row], view: View | None = None) -> list[Row]:
     """The view's rows, in order of time and sender."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.register("parcels", pa.Table.from_pylist(rows, PARCELS.stored_schema))
+        connection.register("parcels", pa.Table.from_pylist(rows, PARCELS.accepted_schema))
         ordered = f"FROM ({sql(view or DECLARED)}) ORDER BY event_timestamp, sender"
         found: list[Row] = connection.sql(ordered).to_arrow_table().to_pylist()
     return found

@@ -10,7 +10,7 @@ import pytest
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError, SourceError
-from ratchet.use_case.contract import Batch, Unread
+from ratchet.use_case.contract import Batch, Gap, Unread
 from tests.support.messages import missing
 from tests.support.taxi import between, deliver_month, deliver_reference, delivered
 from use_cases.nyc_taxi.sources import tlc
@@ -76,16 +76,53 @@ class TestDeliveries:
             read(folder, refrence="elsewhere")
 
 
+class TestMissingMonths:
+    YEAR = Period.between(date(2023, 1, 1), date(2023, 12, 1), TIMEZONE)
+
+    def found(self, folder: Path) -> tuple[list[str], list[str]]:
+        """The batches and the gaps."""
+        found = list(tlc(str(folder), {}, self.YEAR))
+        return (
+            [f"{each.table}/{each.name}" for each in found if isinstance(each, Batch) and each.table != "zones"],
+            [f"{each.table}/{each.name}" for each in found if isinstance(each, Gap)],
+        )
+
+    def test_before_a_later_one_are_gaps(self, folder: Path) -> None:
+        """Those after the last one have not been delivered yet, and are nothing."""
+        deliver_month(folder, "2023-05", delivered({}))
+        batches, gaps = self.found(folder)
+        assert ["trips/2023-03", "trips/2023-05", "weather/2023-02", "weather/2023-03"] == batches
+        assert ["trips/2023-01", "trips/2023-02", "trips/2023-04", "weather/2022-12", "weather/2023-01"] == gaps
+
+    def test_say_which_time_they_leave_open(self, folder: Path) -> None:
+        """A local month, from midnight to midnight, also where clocks change."""
+        deliver_month(folder, "2023-02", delivered({}))
+        deliver_month(folder, "2023-04", delivered({}))
+        (folder / "green_tripdata_2023-03.parquet").unlink()
+        gap = next(each for each in tlc(str(folder), {}, self.YEAR) if isinstance(each, Gap) and each.name == "2023-03")
+        assert Period.between(date(2023, 3, 1), date(2023, 4, 1), TIMEZONE) == gap.period
+
+    def test_of_weather_change_nothing_else(self, folder: Path) -> None:
+        """A day that is added to the file changes the batch of its own month."""
+        before = {each.name: each.digest for each in tlc(str(folder), {}, self.YEAR) if isinstance(each, Batch)}
+        file = folder.parent / "ref" / "central_park_weather.csv"
+        file.write_text(file.read_text() + "\n2023-03-02,1,0.00,0.0,0.0,41,33")
+        after = {each.name: each for each in tlc(str(folder), {}, self.YEAR) if isinstance(each, Batch)}
+        changed = {name for name, batch in after.items() if batch.table == "weather" and before[name] != batch.digest}
+        assert {"2023-03"} == changed
+        assert Period.between(date(2023, 3, 3), date(2023, 3, 4), TIMEZONE).start == after["2023-03"].complete_until
+
+
 class TestErrors:
     def test_a_missing_folder(self, tmp_path: Path) -> None:
         """Is named."""
         with pytest.raises(SourceError, match=r"nowhere: .*folder.*green_tripdata_2023-03"):
             read(tmp_path / "nowhere")
 
-    def test_a_missing_month_before_any_other_is_read(self, folder: Path) -> None:
-        """April is inside the period, and the error says so before March has become a table."""
+    def test_a_folder_without_a_month_of_the_period(self, folder: Path) -> None:
+        """The first file that could be there is named."""
         with pytest.raises(SourceError, match=r"green_tripdata_2023-04\.parquet is missing"):
-            read(folder, Period(MARCH.start, datetime(2023, 4, 2, tzinfo=UTC)))
+            read(folder, Period.between(date(2023, 4, 1), date(2023, 6, 1), TIMEZONE))
 
     def test_a_missing_reference_file(self, folder: Path) -> None:
         """Is named."""
@@ -111,12 +148,11 @@ class TestErrors:
         with pytest.raises(SourceError, match=r"2023-03\.parquet: .*Parquet"):
             read(folder)["trips", "2023-03"].read()
 
-    def test_weather_that_ends_before_the_period(self, folder: Path) -> None:
-        """A month without a single day is named; a missing reading is null."""
-        deliver_month(folder, "2023-04", delivered({}))
-        april = Period.between(date(2023, 4, 2), date(2023, 4, 3), TIMEZONE)
-        with pytest.raises(SourceError, match=r"central_park_weather\.csv, 2023-04: holds no rows"):
-            read(folder, april)["weather", "2023-04"].read()
+    def test_weather_without_its_columns(self, folder: Path) -> None:
+        """The file and the column."""
+        (folder.parent / "ref" / "central_park_weather.csv").write_text("DATE,AWND\n2023-03-01,1\n")
+        with pytest.raises(SourceError, match=r"central_park_weather\.csv: lacks column PRCP"):
+            read(folder)
 
     def test_a_reference_file_without_its_columns(self, folder: Path) -> None:
         """The file and the column."""

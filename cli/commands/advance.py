@@ -1,0 +1,63 @@
+"""`ratchet advance`: let the data go further."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ratchet.project.run import Run
+
+
+@click.command()
+@click.argument("name", required=False, metavar="[USE_CASE]")
+@click.option("--to", metavar="WHEN", help="`newest`, a local day such as 2024-05-01, or a time with its offset.")
+@click.option("--by", metavar="LENGTH", help="How much further, such as 1d or 6h.")
+@click.option("--back", is_flag=True, help="Allow an earlier instant than the present one.")
+def advance(name: str | None, to: str | None, by: str | None, back: bool) -> None:
+    """Say how far the data of a use case go.
+
+    Everything is computed as of an instant, which as_of.yaml holds; `dvc repro` then computes what follows from a later one.
+    Without --to and --by, it is the newest instant up to which the source is completely delivered."""
+    from ratchet.project.advance import advance as move
+    from ratchet.project.run import Run
+
+    run = Run.load(use_case=name or click.get_current_context().obj)
+    before = _present(run)
+    instant = _later(run, by) if by and not to else _named(run, to or "newest") if not by else None
+    if instant is None:
+        raise click.UsageError("Give either --to or --by, not both.")
+    moved = move(run, instant, back=back)
+    click.echo(f"{run.settings.use_case} is as of {_shown(moved, instant)}{before}")
+    click.echo(f"next: dvc repro monitor@{run.settings.use_case}")
+
+
+def _named(run: Run, text: str) -> datetime:
+    from ratchet.project.advance import parse_instant
+    from ratchet.sources.newest import newest
+
+    return newest(run) if text == "newest" else parse_instant(text, run.use_case.timezone)
+
+
+def _later(run: Run, by: str) -> datetime:
+    """The present instant and a length of time; days are local ones."""
+    from ratchet.core.clock import later
+    from ratchet.core.errors import SettingsError
+    from ratchet.core.text import parse_duration
+
+    length = parse_duration(by)
+    if length is None:
+        raise SettingsError("is no length of time", subject=repr(by), remedy="Write 1d, 12h or 30m")
+    return later(run.as_of("feature"), length, run.use_case.timezone)
+
+
+def _present(run: Run) -> str:
+    return f" (before: {_shown(run, run.as_of('feature'))})" if run.instants else ""
+
+
+def _shown(run: Run, instant: datetime) -> str:
+    from zoneinfo import ZoneInfo
+
+    return instant.astimezone(ZoneInfo(run.use_case.timezone)).isoformat(timespec="minutes")

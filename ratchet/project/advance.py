@@ -1,0 +1,77 @@
+"""Move the as-of instants of a use case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from ratchet.code.git import AS_OF_FILE
+from ratchet.core.clock import local_midnight
+from ratchet.core.errors import SettingsError
+from ratchet.project.as_of import AsOf, read_as_of, write_as_of
+from ratchet.project.locks import alone, held
+from ratchet.project.run import PIPELINES, Pipeline, Run
+
+REPOSITORY_LOCK = "repository.lock"
+"""Held while a file of the whole checkout, such as dvc.lock or as_of.yaml, is changed."""
+_WAIT = 120.0
+
+
+def parse_instant(text: str, timezone: str) -> datetime:
+    """An instant: a local day (`2024-05-01`, the instant at which it begins), or a time with its offset (ISO 8601).
+
+    Raises SettingsError.
+    """
+    try:
+        if len(text) == len("2024-05-01"):
+            return local_midnight(date.fromisoformat(text), timezone)
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise SettingsError(
+            "is neither a day nor a time with its offset",
+            subject=repr(text),
+            remedy="Write 2024-05-01 for the instant at which that local day begins, or 2024-05-01T10:00:00Z",
+        )
+    return instant
+
+
+def advance(
+    run: Run, instant: datetime, pipelines: Sequence[Pipeline] = PIPELINES, *, back: bool = False, wait: float = _WAIT
+) -> Run:
+    """Move pipelines to an instant, while none of them runs. Returns the run as of then.
+
+    Raises SettingsError for an instant in the future or, unless `back`, an earlier one than now is set; VersionError if a
+    pipeline still runs after `wait` seconds.
+    """
+    if instant > run.clock.now():
+        raise SettingsError(
+            f"{instant.isoformat()} is in the future", subject=run.settings.use_case, remedy="Name an earlier instant"
+        )
+    with alone(run, pipelines, wait):
+        return move(run, instant, pipelines, back=back, wait=wait)
+
+
+def move(run: Run, instant: datetime, pipelines: Sequence[Pipeline], *, back: bool, wait: float = _WAIT) -> Run:
+    """Move pipelines, whose locks the caller holds."""
+    with held(run.paths.shared_state / REPOSITORY_LOCK, wait):
+        present = read_as_of(run.root, run.settings.use_case)
+        if present and not back:
+            _require_forward(run, present, instant, pipelines)
+        moved = (present or AsOf.at(instant)).model_copy(update=dict.fromkeys(pipelines, instant))
+        if moved != present:
+            write_as_of(run.root, run.settings.use_case, moved)
+    return run.as_of_instants(moved)
+
+
+def _require_forward(run: Run, present: AsOf, instant: datetime, pipelines: Sequence[Pipeline]) -> None:
+    latest = max(getattr(present, pipeline) for pipeline in pipelines)
+    if instant < latest:
+        zone = ZoneInfo(run.use_case.timezone)
+        raise SettingsError(
+            f"is as of {latest.astimezone(zone).isoformat()}, which is later than {instant.astimezone(zone).isoformat()}",
+            subject=f"{AS_OF_FILE}: {run.settings.use_case}",
+            remedy="Add --back to go back: later features are removed, and computed again when you advance",
+        )
