@@ -33,7 +33,7 @@ _ROWS = 50_000
 """So many rows are in memory as text at a time."""
 _DAYS: LiteralString = """
     SELECT ({watermark}::timestamptz AT TIME ZONE 'UTC')::date::text, count(*)::text, min({watermark})::text,
-        max({watermark})::text, sum(hashtextextended(ROW({columns})::text, 0)::numeric)::text
+        max({watermark})::text, sum(hashtextextended(ROW({names})::text, 0)::numeric)::text
     FROM {table}
     WHERE {watermark} >= {begin}::timestamptz AND {watermark} > '-infinity' AND {watermark} < 'infinity'
     GROUP BY ({watermark}::timestamptz AT TIME ZONE 'UTC')::date
@@ -50,7 +50,7 @@ _OF_DAY: LiteralString = """
 """
 _COUNT: LiteralString = f"SELECT count(*) FROM {{table}} WHERE {_OF_DAY}"
 _COPY: LiteralString = f"""
-    COPY (SELECT {{columns}} FROM {{table}} WHERE {_OF_DAY} ORDER BY {{watermark}}, ROW({{columns}})::text COLLATE "C")
+    COPY (SELECT {{columns}} FROM {{table}} WHERE {_OF_DAY} ORDER BY {{watermark}}, ROW({{names}})::text COLLATE "C")
     TO STDOUT
 """
 
@@ -80,12 +80,13 @@ class Relation:
     watermark: str
 
     def query(self, text: LiteralString, **values: str) -> sql.Composed:
-        """A query with the names of table and columns, and with literal values."""
-        columns = [sql.SQL("{}::text").format(sql.Identifier(self.headers[place])) for place in self.places.values()]
+        """A query with the table, the names of the columns, the columns as text, and literal values."""
+        names = [sql.Identifier(self.headers[place]) for place in self.places.values()]
         return sql.SQL(text).format(
             table=sql.SQL(self.name),  # the database itself quoted it
             watermark=sql.Identifier(self.watermark),
-            columns=sql.SQL(", ").join(columns),
+            names=sql.SQL(", ").join(names),
+            columns=sql.SQL(", ").join(sql.SQL("{}::text").format(name) for name in names),
             **{name: sql.Literal(value) for name, value in values.items()},
         )
 
