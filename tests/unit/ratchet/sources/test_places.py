@@ -68,6 +68,16 @@ def test_only_what_decides_is_watched(tree: Path) -> None:
     assert [] == [*watched(tree, "https://host/a.csv")]
 
 
+@pytest.mark.parametrize("new", ["2024-01/new.csv", "2024-03/a.csv", "new.csv"])
+@pytest.mark.parametrize("path", ["in/2024-*/*.csv", "in/**/*.csv", "in"])
+def test_whatever_is_new_is_watched(tree: Path, path: str, new: str) -> None:
+    """A file or a folder, whether it is matched or only listed."""
+    before = {*watched(tree, path)}
+    (tree / "in" / new).parent.mkdir(exist_ok=True)
+    (tree / "in" / new).write_text("", encoding="utf-8")
+    assert tree / "in" / new in {*watched(tree, path)} - before
+
+
 def test_an_address_is_below_no_folder(tmp_path: Path) -> None:
     """Any other path is, unless it is absolute."""
     paths = ["https://host/a.csv", "in/a.csv", "/in/a.csv"]
