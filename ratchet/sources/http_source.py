@@ -66,6 +66,8 @@ class HttpSource:
                 remedy="Declare http_source(...) itself in `sources`, or within several_tables(...)",
             )
         remotes = remote_files(path, self.declared.table, period, self.declared.timezone)
+        if not remotes:
+            return []
         closed = _last_day(period, self.declared.timezone) - timedelta(days=chosen.ask_again_days)
         folder = self.folder / self.declared.table
         with Downloads.open(folder, remotes[0].address, self.waits) as downloads:

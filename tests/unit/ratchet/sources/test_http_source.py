@@ -324,6 +324,12 @@ def test_a_source_without_a_folder_is_refused(server: WebServer) -> None:
         http_source("payments", SCHEMA, timezone="UTC")(server.address + MONTHLY, {}, YEAR)
 
 
+def test_nothing_is_asked_for_an_empty_period(source: HttpSource, server: WebServer) -> None:
+    """It touches no month."""
+    assert [] == [*source(server.address + MONTHLY, {}, Period(YEAR.start, YEAR.start))]
+    assert [] == server.asked
+
+
 def test_options_are_checked(source: HttpSource, server: WebServer) -> None:
     """A misspelt one would have no effect."""
     with pytest.raises(SettingsError, match="ask_again_days"):
