@@ -13,7 +13,7 @@ OTHERS = ("import numpy as np", "import pyarrow as pa", "from ibis import _")
 PYDANTIC = ("from pydantic import AwareDatetime, BaseModel, Field",)
 HOUSE = (
     "from ratchet.core.clock import calendar",
-    "from ratchet.sources.csv_source import csv_source",
+    "from ratchet.sources.file_source import file_source",
     "from ratchet.use_case.contract import INSTANT, Columns, SourceTable, UseCase, expect",
     "from ratchet.use_case.request_fields import categories, kinds_of, numbers, request_of, schema_of",
     "from ratchet.use_case.single_table import examples_of, outcome_inputs, outcome_lookup, outcomes",

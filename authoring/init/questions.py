@@ -11,7 +11,7 @@ from authoring.init.answers import Answers, UnansweredError
 from authoring.init.profile import REPEATED, Column, Profile, misfit, named
 from authoring.init.time_questions import known_of, time_of, timezone_of
 from ratchet.core.text import count_of
-from ratchet.sources.csv_source import AS_OF, AT_ONCE, KNOWN_AT
+from ratchet.sources.declared_table import AS_OF, AT_ONCE, KNOWN_AT
 from ratchet.use_case.contract import Task
 
 NONE = "none"

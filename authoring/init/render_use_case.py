@@ -12,7 +12,7 @@ from authoring.init.profile import Column
 from authoring.init.questions import Decided
 from authoring.init.render_on_demand import on_demand_import, timezone_text
 from authoring.init.render_request import dense_request_text, request_text
-from ratchet.sources.csv_source import KNOWN_AT
+from ratchet.sources.declared_table import KNOWN_AT
 
 MOST_LINES = 80
 ARROW = {
@@ -151,7 +151,7 @@ def _source(plan: Plan) -> str:
         options.append(f"known_after=({quoted(decided.time)}, {_span(decided.known_after)})")
     if decided.scattered_by:
         options.append(f"scattered_by={quoted(decided.scattered_by)}")
-    return wrapped("CSV = csv_source(", [quoted(plan.name), "ROWS.schema", *options], ")")
+    return wrapped("CSV = file_source(", [quoted(plan.name), "ROWS.schema", *options], ")")
 
 
 def _span(delay: timedelta) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from authoring.init.answers import Answers, UnansweredError, duration
 from authoring.init.profile import Column, Profile, is_nearly, misfit, named
 from ratchet.core.errors import SourceError
-from ratchet.sources.csv_source import KNOWN_AT
+from ratchet.sources.declared_table import KNOWN_AT
 
 
 def time_of(profile: Profile, answers: Answers) -> str:

@@ -7,6 +7,7 @@ RatchetError
 ├── StoreError         the feature store or the prediction log is absent, or does not hold what was asked for
 ├── RegistryError      the model registry is absent, or holds no model that may be used
 ├── UnavailableError   a database, a disk or a server does not answer; another attempt may succeed
+│   ├── SourceUnavailableError    (a SourceError, too)
 │   ├── StoreUnavailableError     (a StoreError, too)
 │   └── RegistryUnavailableError  (a RegistryError, too)
 ├── GateError          evidence or a gate record is missing, edited, or about something else
@@ -68,6 +69,10 @@ class OtherFeaturesError(GateError):
 
 class UnavailableError(RatchetError):
     """A database, a disk or a server does not answer, so that its content is unknown. Another attempt may succeed."""
+
+
+class SourceUnavailableError(SourceError, UnavailableError):
+    """A source on another machine cannot be reached, or is too busy to answer."""
 
 
 class StoreUnavailableError(StoreError, UnavailableError):

@@ -84,6 +84,11 @@ class Paths:
         return self.shared_state / self.scope.folder
 
     @property
+    def downloads(self) -> Path:
+        """Copies of what the source has elsewhere, such as on a web server. The source can deliver them again."""
+        return self.state / "downloads"
+
+    @property
     def online_log(self) -> Path:
         """Online half of the prediction log: date=…/{process}.jsonl."""
         return self.state / "prediction_log"

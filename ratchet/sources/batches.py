@@ -15,10 +15,22 @@ import pyarrow.parquet as pq
 from ratchet.code.code_digest import code_digest
 from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError, SourceError
+from ratchet.core.paths import Paths
 from ratchet.core.scope import Scope
 from ratchet.core.settings import PARAMS_FILE, SourceSettings
 from ratchet.sources import unreadable
-from ratchet.use_case.contract import UNREADABLE, Batch, Gap, Loader, SourceTable, Unread, UseCase, use_case_module
+from ratchet.sources.places import located, without_secrets
+from ratchet.use_case.contract import (
+    UNREADABLE,
+    Batch,
+    Gap,
+    Keeping,
+    Loader,
+    SourceTable,
+    Unread,
+    UseCase,
+    use_case_module,
+)
 
 if TYPE_CHECKING:
     from ratchet.project.run import Run
@@ -32,7 +44,7 @@ MOST_UNREADABLE = 0.5
 
 @dataclass(frozen=True)
 class Source:
-    """A loader of the use case with its settings; `settings.path` may be relative to the folder `root`."""
+    """A loader of the use case with its settings; `settings.path` is an address, or may be relative to the folder `root`."""
 
     scope: Scope
     use_case: UseCase
@@ -60,7 +72,9 @@ class Source:
 
     @property
     def loader(self) -> Loader:
-        return self.use_case.sources[self.settings.name]
+        """The loader, with a folder for what it keeps between runs."""
+        loader = self.use_case.sources[self.settings.name]
+        return loader.kept_in(Paths(self.root, self.scope).downloads) if isinstance(loader, Keeping) else loader
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,7 @@ def find(source: Source) -> Found:
     batches: dict[str, Batch] = {}
     gaps: list[Gap] = []
     unread: list[Unread] = []
-    for found in source.loader(str(source.root / settings.path), settings.options, source.period):
+    for found in source.loader(located(source.root, settings.path), settings.options, source.period):
         if isinstance(found, Unread):
             unread.append(found)
             continue
@@ -94,7 +108,7 @@ def find(source: Source) -> Found:
     if missing:
         raise SourceError(
             f"delivers nothing of {', '.join(sorted(missing))} in {source.period}",
-            subject=f"source {settings.name!r} at {settings.path}",
+            subject=f"source {settings.name!r} at {without_secrets(settings.path)}",
             remedy="Set source.path and windows.start in params.yaml to where and when there is data",
         )
     return Found(batches, gaps, unread)
@@ -103,7 +117,7 @@ def find(source: Source) -> Found:
 def loader_code(source: Source) -> str:
     """A digest that changes with the code that the loader depends on.
 
-    A plain function depends on its module and what that imports. A loader that a call returned, such as `csv_source(...)`,
+    A plain function depends on its module and what that imports. A loader that a call returned, such as `file_source(...)`,
     also depends on the arguments of that call, so its digest covers the whole use case.
     """
     loader = source.loader

@@ -12,7 +12,9 @@ import mmap
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from gzip import GzipFile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -68,14 +70,13 @@ def count_rows(path: Path) -> int:
     return scan(path).rows
 
 
-def holds_rows(path: Path) -> bool:
-    """Whether the file has a line after the first one. It reads no further than that line."""
-    with path.open("rb") as file:
-        lines = 0
-        while block := file.read(_BLOCK):
-            lines += sum(1 for line in block.removeprefix(codecs.BOM_UTF8).splitlines() if line.strip())
-            if lines > 1:
-                return True
+def holds_rows(file: IO[bytes] | GzipFile) -> bool:
+    """Whether an open file has a line after the first one. It reads no further than that line."""
+    lines = 0
+    while block := file.read(_BLOCK):
+        lines += sum(1 for line in block.removeprefix(codecs.BOM_UTF8).splitlines() if line.strip())
+        if lines > 1:
+            return True
     return False
 
 

@@ -1,4 +1,4 @@
-"""Parse CSV files: names that code can use, typed values, and errors that name column, row and value."""
+"""Parse CSV files and text: names that code can use, typed values, and errors that name row and value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from ratchet.core.clock import Instants, utc_time
 from ratchet.core.errors import SourceError
 from ratchet.sources.csv_lines import Lines, check_swallowed, scan
-from ratchet.sources.unreadable import WHOLE_ROW, converted, keep, keep_lost, lost
+from ratchet.sources.unreadable import converted, lost
 from ratchet.use_case.contract import INSTANT, ROW_ID, UNREADABLE
 
 RESERVED = {
@@ -143,48 +143,6 @@ def _with_broken(rows: pa.Table, left_out: Mapping[int, str], stray: Mapping[int
     return Text(rows.take(pa.array(places, mask=~is_parsed)), dict(sorted(broken.items())))
 
 
-def read_columns(path: Path, schema: pa.Schema, timezone: str) -> tuple[pa.Table, list[str]]:
-    """A CSV file in exactly these columns, its unreadable values, and notes on what was left out. Raises SourceError.
-
-    Times without an offset are local in `timezone`; one that a jump to summer time skipped is unreadable. A date is the time
-    at which that local day begins.
-    """
-    text = read_rows(path)
-    places = _places(text.rows, schema, path)
-    given = {name: text.rows.column(place) for name, place in places.items()}
-    columns = {field.name: parse(given[field.name], field.type, timezone) for field in schema}
-    rows = keep_lost(pa.table(columns, schema=schema), {name: present(given[name]) for name in schema.names})
-    notes = [
-        f"{header or 'a column without a name'}: dropped"
-        for place, header in enumerate(text.rows.column_names)
-        if place not in places.values()
-    ]
-    return keep(rows, {row: {WHOLE_ROW: line} for row, line in text.broken.items()}), notes
-
-
-def _places(text: pa.Table, schema: pa.Schema, path: Path) -> dict[str, int]:
-    """Column of the schema → its index in the file. Raises SourceError if one is missing or twice there."""
-    places: dict[str, int] = {}
-    for place, header in enumerate(text.column_names):
-        name = identifier(header)
-        if name in places and name in schema.names:
-            first = text.column_names[places[name]]
-            raise SourceError(
-                f"columns {first!r} and {header!r} would both be {name}",
-                subject=str(path),
-                remedy="Rename one of them in the file",
-            )
-        places[name] = place
-    missing = [name for name in schema.names if name not in places]
-    if missing:
-        raise SourceError(
-            f"lacks column {', '.join(missing)}; it has {', '.join(text.column_names)}",
-            subject=str(path),
-            remedy="Deliver it with that column, or take the column out of the use case's schema",
-        )
-    return {name: places[name] for name in schema.names}
-
-
 def first_misfit(text: pa.ChunkedArray, kind: pa.DataType, timezone: str) -> int:
     """The index of the first row that cannot be parsed; -1 if there is none."""
     return int(pc.index(lost(present(text), parse(text, kind, timezone)), True).as_py())
@@ -239,12 +197,13 @@ def _instants(text: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray:
     nothing, absolute = pa.scalar(None, pa.string()), pc.match_substring_regex(shortened, _OFFSET)
     wall_clock = pc.if_else(absolute, nothing, shortened).cast(pa.timestamp("us")).to_numpy()
     begins_day = pc.match_substring_regex(shortened, _DATE).fill_null(False).to_numpy()
-    naive = pa.array(_utc(wall_clock, begins_day, timezone)).cast(INSTANT)
+    naive = localized(wall_clock, begins_day, timezone)
     return pc.coalesce(pc.if_else(absolute, shortened, nothing).cast(INSTANT), naive)
 
 
-def _utc(wall_clock: Instants, begins_day: Instants, timezone: str) -> Instants:
-    """Local times as UTC. A day whose midnight was skipped begins at the jump to summer time, one hour later by the clock."""
+def localized(wall_clock: Instants, begins_day: Instants, timezone: str) -> pa.Array:
+    """Naive local times as instants, null for a time that a jump to summer time skipped. Where `begins_day`, the time is the
+    midnight of a day; if it was skipped, the day begins at the jump, one hour later by the clock."""
     found = utc_time(wall_clock, timezone)
     skipped = begins_day & np.isnat(found) & ~np.isnat(wall_clock)
-    return np.where(skipped, utc_time(wall_clock + _HOUR, timezone), found)
+    return pa.array(np.where(skipped, utc_time(wall_clock + _HOUR, timezone), found)).cast(INSTANT)

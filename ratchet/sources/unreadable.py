@@ -74,10 +74,22 @@ def keep_lost(rows: pa.Table, given: Mapping[str, pa.ChunkedArray]) -> pa.Table:
         if not pa.types.is_integer(rows[name].type):
             is_kept = pc.or_(is_kept, impossible(rows[name]))
         is_kept = is_kept.combine_chunks()
-        delivered = pc.cast(values.filter(is_kept), pa.string()).to_pylist()
+        delivered = _as_text(values.filter(is_kept))
         for row, text in zip(np.flatnonzero(is_kept), delivered, strict=True):
             texts.setdefault(int(row), {})[name] = text
     return keep(rows, texts)
+
+
+def _as_text(values: pa.ChunkedArray) -> list[str]:
+    """Values without nulls as text, bytes that are not UTF-8 as escapes such as `\\xff`."""
+    try:
+        texts: list[str] = pc.cast(values, pa.string()).to_pylist()
+    except pa.ArrowException:  # bytes, lists and structs
+        return [
+            value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+            for value in values.to_pylist()
+        ]
+    return texts
 
 
 def without_impossible(rows: pa.Table, names: Iterable[str]) -> pa.Table:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import ratchet
 from ratchet.core.paths import Paths
 from ratchet.sources.batches import Found, Source, find
+from ratchet.sources.places import watched
 from ratchet.storage.digests import digest
 from ratchet.storage.file_states import FileState, file_states, settled
 from ratchet.storage.files import read_json, write_json
@@ -63,12 +64,10 @@ def _states(run: Run, files: Iterable[Path]) -> list[FileState]:
 
 
 def _watched(run: Run) -> Iterator[Path]:
-    """The code that finds batches, the place where it looks for them, and everything there."""
+    """The code that finds batches, and everything where it looks for them."""
     for code in (Path(ratchet.__file__).parent, run.root / "use_cases"):
         yield from code.rglob("*.py")
-    place = run.root / run.settings.source.path
-    yield place
-    yield from place.rglob("*")
+    yield from watched(run.root, run.settings.source.path)
 
 
 def _seen(run: Run, states: Sequence[FileState]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -99,7 +99,16 @@ def expect(expectation: str, **arguments: Any) -> Rule:
 
 Loader = Callable[["str", Mapping[str, Any], Period], "Iterable[Batch | Gap | Unread]"]
 """(path, options, period) → the batches that may hold rows of the period, those that are missing, and everything that is not
-read. Raises SourceError."""
+read. Raises SourceError.
+
+`path` is `source.path` of params.yaml: an address as it is, any other below the root of the checkout."""
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A loader that keeps files between runs, such as downloads. It is called only after it was given a folder for them."""
+
+    def kept_in(self, folder: Path) -> Loader: ...
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.sources.csv_source import AS_OF, KNOWN_AT
+from ratchet.sources.declared_table import AS_OF, KNOWN_AT
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import UseCase, load_use_case
 from tests.support.checkout import ROOT

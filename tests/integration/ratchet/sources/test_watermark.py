@@ -22,7 +22,7 @@ from ratchet.core.errors import SourceError
 from ratchet.project.run import Run
 from ratchet.sources import batches
 from ratchet.sources.batches import Found, Source
-from ratchet.sources.csv_source import csv_source
+from ratchet.sources.file_source import file_source
 from ratchet.sources.watermark import sense
 from ratchet.storage.digests import digest
 from ratchet.storage.files import read_json
@@ -80,7 +80,7 @@ def shops() -> Batch:
 
 
 def csv_loader(path: str, options: Mapping[str, Any], period: Period) -> Iterable[Any]:
-    return [*csv_source("payments", PAYMENTS, timezone="UTC")(path, options, period), shops()]
+    return [*file_source("payments", PAYMENTS, timezone="UTC")(path, options, period), shops()]
 
 
 def database_loader(path: str, options: Mapping[str, Any], period: Period) -> Iterable[Batch]:

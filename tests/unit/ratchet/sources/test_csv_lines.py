@@ -69,7 +69,8 @@ class TestCount:
         """A block may end anywhere: between CR and LF, in a quoted cell, in a character of two bytes."""
         monkeypatch.setattr(csv_lines, "_BLOCK", block)
         assert 3 == count_rows(written(path, 'a,b\r\n1,"ö\r\n\r\nü"\r\n\r\n2,é\r\n3,x'))
-        assert holds_rows(path)
+        with path.open("rb") as file:
+            assert holds_rows(file)
 
     def test_says_which_cells_and_rows_are_odd(self, path: Path) -> None:
         """Cells of several lines by their bytes, rows with text after a closing quote by their number, with their line."""

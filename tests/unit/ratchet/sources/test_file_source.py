@@ -20,7 +20,7 @@ from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError, SourceError
 from ratchet.sources.batches import read as read_batch
 from ratchet.sources.csv_parsing import identifier
-from ratchet.sources.csv_source import csv_source
+from ratchet.sources.file_source import file_source
 from ratchet.use_case.contract import INSTANT, ROW_ID, Batch, SourceTable, Unread
 from tests.support import feed
 from tests.support.messages import missing
@@ -46,7 +46,7 @@ ROWS = st.lists(
 
 def batches(path: Path, schema: pa.Schema = SCHEMA, period: Period = JULY, **options: object) -> list[Batch]:
     """What a source at `path` delivers, with times local in Berlin."""
-    found = csv_source("payments", schema, timezone="Europe/Berlin", **options)(str(path), {}, period)  # type: ignore[arg-type]
+    found = file_source("payments", schema, timezone="Europe/Berlin", **options)(str(path), {}, period)  # type: ignore[arg-type]
     return [each for each in found if isinstance(each, Batch)]
 
 
@@ -141,7 +141,7 @@ class TestTimes:
     def test_of_a_day_that_begins_late_are_its_beginning(self, tmp_path: Path) -> None:
         """In Santiago clocks jump at midnight: that day begins at 1."""
         (tmp_path / "file.csv").write_text("day\n2024-09-08\n", encoding="utf-8")
-        source = csv_source("days", pa.schema({"day": INSTANT}), timezone="America/Santiago")
+        source = file_source("days", pa.schema({"day": INSTANT}), timezone="America/Santiago")
         found = next(iter(source(str(tmp_path), {}, JULY))).read()[0]["day"].to_pylist()
         assert [datetime(2024, 9, 8, 4, tzinfo=UTC)] == found
 
@@ -158,24 +158,24 @@ class TestDeliveries:
     def test_leave_out_other_files_by_name(self, tmp_path: Path) -> None:
         """Whatever lies in the folder is a batch, or is named with the reason why it is none."""
         (tmp_path / "folder.csv").mkdir()
-        for name in ("a.csv", ".hidden.csv", "b.csv.gz", "readme.txt", "c\n.csv", "d\t.csv"):
+        for name in ("a.csv", ".hidden.csv", "b.csv.zip", "readme.txt", "c\n.csv", "d\t.csv"):
             (tmp_path / name).write_text(ROW, encoding="utf-8")
         (tmp_path / "header.csv").write_text("id,amount,paid,who,at\n\n", encoding="utf-8")
         (tmp_path / "empty.csv").write_bytes(b"")
         os.close(os.open(os.fsencode(tmp_path) + b"/J\xf6rg.csv", os.O_CREAT))
-        found = csv_source("payments", SCHEMA, timezone="UTC")(str(tmp_path), {}, JULY)
+        found = file_source("payments", SCHEMA, timezone="UTC")(str(tmp_path), {}, JULY)
         unread = {each.name: each.reason.split()[-1] for each in found if isinstance(each, Unread)}
-        assert {"hidden", "folder", ".csv", "row", "have"} == {*unread.values()}
+        assert {"hidden", "folder", ".parquet", "row", "have"} == {*unread.values()}
         assert unread == {
             ".hidden.csv": "hidden",
             "J\\xf6rg.csv": "have",
-            "b.csv.gz": ".csv",
+            "b.csv.zip": ".parquet",
             "c\n.csv": "have",
             "d\t.csv": "have",
             "empty.csv": "row",
             "folder.csv": "folder",
             "header.csv": "row",
-            "readme.txt": ".csv",
+            "readme.txt": ".parquet",
         }
         assert ["a"] == [each.name for each in batches(tmp_path)]
 
@@ -199,7 +199,7 @@ class TestDeliveries:
     def test_take_no_options(self, tmp_path: Path) -> None:
         """What is written there would have no effect, and so is an error."""
         with pytest.raises(SettingsError, match="delimiter: unknown key"):
-            csv_source("payments", SCHEMA, timezone="UTC")(str(tmp_path), {"delimiter": ";"}, JULY)
+            file_source("payments", SCHEMA, timezone="UTC")(str(tmp_path), {"delimiter": ";"}, JULY)
 
 
 class TestAddedColumns:
@@ -245,7 +245,7 @@ class TestAddedColumns:
     def test_stand_in_the_schema(self) -> None:
         """Where they do not, the use case is wrong."""
         with pytest.raises(SettingsError, match=r"\bpayments: .*\bas_of, known_at, key\."):
-            csv_source("payments", pa.schema({"id": pa.int64()}), timezone="UTC", scattered_by="key")
+            file_source("payments", pa.schema({"id": pa.int64()}), timezone="UTC", scattered_by="key")
 
 
 class TestRefusals:

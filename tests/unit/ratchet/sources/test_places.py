@@ -1,0 +1,102 @@
+"""A path is a file, a folder, a pattern or an address; a name that exists is never a pattern."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ratchet.sources.places import Place, entries, located, watched, without_secrets
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Files in folders of months, with some that no pattern of the tests means."""
+    for name in ("2024-01/a.csv", "2024-01/b.txt", "2024-02/a.csv", "2023-12/a.csv", "2024-01/deep/er/a.csv", "a.csv"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_text("", encoding="utf-8")
+    return tmp_path
+
+
+def found(tree: Path, pattern: str) -> tuple[list[str], list[str]]:
+    """What the pattern matches below the folder `in`, and what it meets and does not match."""
+    place = Place.of(tree / "in" / pattern)
+    both: tuple[list[str], list[str]] = ([], [])
+    for path, reason in entries(place):
+        both[bool(reason)].append(path.relative_to(tree / "in").as_posix())
+    return both
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matched", "unmatched"),
+    [
+        ("*.csv", ["a.csv"], ["2023-12", "2024-01", "2024-02"]),
+        ("2024-*/*.csv", ["2024-01/a.csv", "2024-02/a.csv"], ["2023-12", "2024-01/b.txt", "2024-01/deep", "a.csv"]),
+        ("2024-0[2-9]/a.csv", ["2024-02/a.csv"], ["2023-12", "2024-01", "a.csv"]),
+        ("2024-01/**/a.csv", ["2024-01/a.csv", "2024-01/deep/er/a.csv"], ["2024-01/b.txt"]),
+        ("2024-01/**/**/er/*", ["2024-01/deep/er/a.csv"], ["2024-01/a.csv", "2024-01/b.txt"]),
+        ("2024-01/**", ["2024-01/a.csv", "2024-01/b.txt", "2024-01/deep/er/a.csv"], []),
+    ],
+)
+def test_a_pattern_leads_through_folders(tree: Path, pattern: str, matched: list[str], unmatched: list[str]) -> None:
+    """Everything in a folder that it looks into is matched, or is named."""
+    assert (matched, unmatched) == found(tree, pattern)
+
+
+@pytest.mark.parametrize("name", ["jan[1].csv", "*", "a?{b}.csv", "**"])
+def test_a_name_that_exists_is_no_pattern(tmp_path: Path, name: str) -> None:
+    """Whatever characters it has; below it a pattern may follow."""
+    (tmp_path / name / "within").mkdir(parents=True)
+    assert Place(tmp_path / name) == Place.of(tmp_path / name)
+    assert Place(tmp_path / name, ("*.csv",)) == Place.of(tmp_path / name / "*.csv")
+
+
+def test_what_is_hidden_or_linked_is_not_entered(tree: Path) -> None:
+    """`**` follows no link to a folder, which may lead in a circle; a name of its own does."""
+    (tree / "in" / "link").symlink_to(tree / "in")
+    (tree / "in" / ".git").mkdir()
+    assert [] == [path for path in found(tree, "**/a.csv")[0] if path.startswith("link")]
+    assert {".git", "link"} <= {*found(tree, "**/a.csv")[1]}
+    assert ["link/a.csv"] == found(tree, "li*/a.csv")[0]
+
+
+def test_only_what_decides_is_watched(tree: Path) -> None:
+    """Of a pattern what it meets, of a folder everything below, of an address nothing."""
+    names = {path.relative_to(tree).as_posix() for path in watched(tree, "in/2024-02/*")}
+    assert {"in/2024-02", "in/2024-02/a.csv"} == names
+    assert tree / "in" / "2024-01" / "deep" / "er" / "a.csv" in {*watched(tree, "in")}
+    assert [] == [*watched(tree, "https://host/a.csv")]
+
+
+@pytest.mark.parametrize("new", ["2024-01/new.csv", "2024-03/a.csv", "new.csv"])
+@pytest.mark.parametrize("path", ["in/2024-*/*.csv", "in/**/*.csv", "in"])
+def test_whatever_is_new_is_watched(tree: Path, path: str, new: str) -> None:
+    """A file or a folder, whether it is matched or only listed."""
+    before = {*watched(tree, path)}
+    (tree / "in" / new).parent.mkdir(exist_ok=True)
+    (tree / "in" / new).write_text("", encoding="utf-8")
+    assert tree / "in" / new in {*watched(tree, path)} - before
+
+
+def test_an_address_is_below_no_folder(tmp_path: Path) -> None:
+    """Any other path is, unless it is absolute."""
+    paths = ["https://host/a.csv", "in/a.csv", "/in/a.csv"]
+    assert ["https://host/a.csv", f"{tmp_path}/in/a.csv", "/in/a.csv"] == [located(tmp_path, path) for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("https://ann:s3cret@host:8443/a/{year}.csv?token=s3cret#x", "https://host:8443/a/{year}.csv"),
+        ("https://s3cret@host/a", "https://host/a"),
+        ("postgresql://ann:s3@cret@host/db?sslpassword=s3cret", "postgresql://host/db"),
+        ("in/a@b?c.csv", "in/a@b?c.csv"),
+        ("http://[::1]:80/a@b.csv", "http://[::1]:80/a@b.csv"),
+        ("https://ann:s3/cret@host/a", "https://…"),
+        ("https://ann:s3?cret@host/a", "https://…"),
+        ("https://ann:s3cret@[host/a", "https://…"),
+    ],
+)
+def test_secrets_are_never_shown(path: str, shown: str) -> None:
+    """Neither users, passwords nor the parameters of a query; a path of files has none."""
+    assert shown == without_secrets(path)
