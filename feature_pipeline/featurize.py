@@ -17,8 +17,8 @@ import pyarrow.dataset
 from ratchet.code.code_digest import code_digest
 from ratchet.core.clock import Period, midnight
 from ratchet.core.errors import DataError, StoreError
-from ratchet.feature_store.feature_store import AS_OF
 from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
+from ratchet.features.extent import write_extent
 from ratchet.features.service import ServiceSpec, request_schema, service_spec
 from ratchet.features.source_rows import SourceRows
 from ratchet.project.run import Run
@@ -26,7 +26,6 @@ from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_array
 from ratchet.storage.dated import Dated, Part
 from ratchet.storage.digests import digest, md5
-from ratchet.storage.files import write_json
 from ratchet.storage.partitions import MANIFEST, Files, by_date, files, partition_date, read_manifest, update
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.use_case.contract import UseCase, View
@@ -76,7 +75,7 @@ def featurize(run: Run) -> Report:
     requests = _bring_up_to_date(run, _example_output(run, "requests", compile_requests), sources)
     _check_requests(run, requests)
     labels = _bring_up_to_date(run, _example_output(run, "labels", compile_labels), sources)
-    write_json(run.paths.features / AS_OF, run.as_of("feature").isoformat())
+    write_extent(run.paths.features, run.as_of("feature"))
     return {
         "as_of": run.as_of("feature").isoformat(),
         "service": spec.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ratchet.core.clock import latest_tick
+from ratchet.core.schedule import latest_tick
 from ratchet.project.run import Pipeline, Run
 from ratchet.sources.newest import newest
 

@@ -7,18 +7,17 @@ from functools import partial
 
 import pyarrow as pa
 
+from inference_pipeline.batch.scorer import scorer
 from inference_pipeline.champion import champion_throughout
-from ratchet.code.code_digest import code_digest
 from ratchet.core.clock import Period, midnight
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.offline_reads import historical, request_ids
 from ratchet.model_registry.champion import Champion
 from ratchet.prediction_log.batch_log import BatchLog
-from ratchet.prediction_log.schema import batch_ids, log_entries, log_schema, scorer_of
+from ratchet.prediction_log.schema import batch_ids, log_entries, log_schema
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 
-CODE = code_digest(__name__)
 DAY = timedelta(days=1)
 
 
@@ -33,14 +32,13 @@ def predict(run: Run) -> Report:
     features = FeatureStore.open(run)
     with champion_throughout(run) as champion:
         features.require(run.as_of("inference"))
-        period, scorer = _period(run, champion), scorer_of(champion, CODE)
+        period = _period(run, champion)
         requested = request_ids(features, period)
-        BatchLog(run.paths.predictions, scorer).add(requested, partial(_score, run, champion, period))
+        BatchLog(run.paths.predictions, scorer(champion)).add(requested, partial(_score, run, champion, period))
     dates = {day.isoformat(): len(ids) for day, ids in requested.items()}
     return {
         "rows": sum(dates.values()),
         "model_version": champion.version,
-        "scorer": scorer,
         "dates": dates,
         "from": period.start.isoformat(),
         "to": period.end.isoformat(),
@@ -58,13 +56,13 @@ def _score(run: Run, champion: Champion, period: Period, first: date, last: date
     """Log entries for the period's requests of these dates, each as of its own timestamp."""
     span = Period(max(period.start, midnight(first)), min(period.end, midnight(last + DAY)))
     columns = run.use_case.complete(historical(FeatureStore.open(run), span))
-    scorer = scorer_of(champion, CODE)
+    name = scorer(champion)
     return log_entries(
         log_schema(run.use_case),
         champion,
         columns,
         champion.model.predict(columns),
-        ids=batch_ids(scorer, columns),
+        ids=batch_ids(name, columns),
         times=columns["event_timestamp"],
-        scorer=scorer,
+        scorer=name,
     )

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from inference_pipeline.batch.scorer import scorer
 from inference_pipeline.champion import champion_throughout
 from inference_pipeline.monitor import drift_page
 from inference_pipeline.monitor.drift_page import MISSING
@@ -21,7 +21,7 @@ from ratchet.models.model_files import REFERENCE
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.schema import served
 from ratchet.project.run import Run
-from ratchet.project.step_reports import Report, read
+from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_columns
 from ratchet.storage.files import write_json
 from ratchet.use_case.contract import Array, Columns
@@ -53,14 +53,10 @@ def _figures(report: Report) -> Report:
 
 
 def scored_window(run: Run, champion: Champion) -> dict[str, Array]:
-    """The champion's inputs and predictions of the fresh period: those that `predict` wrote last, and online answers."""
+    """The champion's inputs and predictions of the fresh period: those of a batch by the present code, and online answers."""
     log = PredictionLog.open(run).read(run.period("fresh"))
-    written = read(run, "predict")
-    scorer = pa.scalar(written["scorer"] if written else None, pa.string())
-    is_own = (pc.field("model_digest") == champion.model.digest) & (
-        pc.field("scorer").is_null() | (pc.field("scorer") == scorer)
-    )
-    own = log.filter(is_own)
+    is_present = pc.field("scorer").is_null() | (pc.field("scorer") == scorer(champion))
+    own = log.filter((pc.field("model_digest") == champion.model.digest) & is_present)
     return {**served(run.use_case, own), PREDICTION: own.column(PREDICTION).to_numpy()}
 
 

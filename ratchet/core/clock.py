@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
-from cronsim import CronSim
 
 Instants = npt.NDArray[Any]
 """An array of datetime64[us], or of timedelta64[us] for offsets."""
@@ -34,11 +33,6 @@ def midnight(day: date) -> datetime:
 def local_midnight(day: date, timezone: str) -> datetime:
     """The instant at which a local day begins."""
     return datetime.combine(day, time(), ZoneInfo(timezone)).astimezone(UTC)
-
-
-def latest_tick(cron: str, at: datetime) -> datetime:
-    """The last instant of a schedule (a cron expression in UTC) that is not after `at`."""
-    return next(CronSim(cron, at.astimezone(UTC) + TICK, reverse=True))
 
 
 def later(instant: datetime, length: timedelta, timezone: str) -> datetime:

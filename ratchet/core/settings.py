@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from cronsim import CronSim, CronSimError
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -23,6 +22,7 @@ from pydantic import (
 )
 
 from ratchet.core.errors import SettingsError
+from ratchet.core.schedule import problem_of
 from ratchet.core.scope import Scope
 from ratchet.core.text import closest
 
@@ -157,10 +157,9 @@ class Schedules(Frozen):
     @field_validator("*")
     @classmethod
     def _is_cron(cls, expression: str) -> str:
-        try:
-            CronSim(expression, datetime(2024, 1, 1, tzinfo=UTC))
-        except CronSimError as error:
-            raise ValueError(f"{expression!r} is no cron expression ({error})") from error
+        problem = problem_of(expression)
+        if problem:
+            raise ValueError(f"{expression!r} is no cron expression ({problem})")
         return expression
 
 

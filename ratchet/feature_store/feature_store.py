@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 from ratchet.core.environment import Environment
 from ratchet.core.errors import StoreError
 from ratchet.core.scope import Scope
+from ratchet.features.extent import read_extent
 from ratchet.storage.digests import directory_md5
-from ratchet.storage.files import read_json
 from ratchet.use_case.contract import UseCase
 
 if TYPE_CHECKING:
     from ratchet.project.run import Run
-
-AS_OF = "as_of.json"
-"""The file of the offline store that says how far it goes."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +41,9 @@ class FeatureStore:
         repo = run.root / "feature_repo"
         return cls(run.scope, run.use_case, run.environment, paths.features, paths.state, repo)
 
-    def as_of(self) -> datetime | None:
-        """The instant up to which features, requests and labels were computed; None if they never were."""
-        path = self.offline / AS_OF
-        return datetime.fromisoformat(read_json(path)) if path.exists() else None
-
     def require(self, instant: datetime) -> None:
         """Raises StoreError unless the features were computed up to `instant`."""
-        found = self.as_of()
+        found = read_extent(self.offline)
         if found is None or found < instant:
             raise StoreError(
                 f"go up to {found.isoformat() if found else 'no instant'}, and {instant.isoformat()} is needed",

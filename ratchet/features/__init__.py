@@ -2,4 +2,5 @@
 
 expressions → compiled once · source_rows → accepted rows bound to them · service → a model's contract with the feature store ·
 on_demand → what these functions may import, and their fingerprint · leak_check, leak_evidence → whether any uses the future
+extent → up to when the offline store has them
 """

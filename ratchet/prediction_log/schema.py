@@ -82,11 +82,6 @@ def _conformed(log: pa.Table, field: pa.Field) -> pa.ChunkedArray | pa.Array:
     return pa.StructArray.from_arrays(fields, fields=[*kind])
 
 
-def scorer_of(champion: Champion, code: str) -> str:
-    """The name of a model with the code that scores by it, given by its digest."""
-    return digest(champion.model.digest, code)[:12]
-
-
 def batch_ids(scorer: str, columns: Columns) -> list[str]:
     """One id per row, which depends only on the scorer, the request's id and its UTC date."""
     days = np.datetime_as_string(columns["event_timestamp"], unit="D")
@@ -110,7 +105,7 @@ def log_entries(
     scorer: str | None = None,
 ) -> pa.Table:
     """The log's rows, in `schema`, for requests joined with their features (`columns`). `times` are UTC instants, datetime64.
-    Online answers have no scorer.
+    `scorer` names the model and code of a batch prediction; online answers have none.
 
     Raises DataError if a prediction is NaN or infinite.
     """

@@ -74,4 +74,5 @@ def _seen(run: Run, states: Sequence[FileState]) -> str:
     """A digest that changes with everything that the watermark depends on, and with the watermark itself."""
     written = run.paths.watermark
     text = written.read_text(encoding="utf-8") if written.exists() else None
-    return digest(states, run.settings.source.model_dump(), run.settings.windows.start, run.instants, text)
+    instants = run.instants and run.instants.model_dump(mode="json")
+    return digest(states, run.settings.source.model_dump(), run.settings.windows.start, instants, text)

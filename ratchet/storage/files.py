@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -37,6 +38,12 @@ def atomic(path: Path, *, replace: bool = True) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # it does not exist either if the parent is not a folder
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left when they were writing `path`. No other process may be writing it."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 @contextmanager

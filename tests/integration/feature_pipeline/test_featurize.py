@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ibis
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from ibis import _
@@ -69,7 +70,7 @@ def prepare(root: Path) -> None:
     run = small(root)
     accept(run, FIRST)
     featurize(with_use_case(run, views=parcels.use_case.views[3:], lookups=parcels.use_case.lookups[4:]))
-    accept(run, {**FIRST, ("parcels", "late"): parcel_rows(2)})
+    accept(run, {**FIRST, ("parcels", "late"): parcel_rows(2, parcels=20).slice(12)})
 
 
 def work(root: Path) -> None:
@@ -164,7 +165,9 @@ def test_late_batch_changes_only_dates_within_its_reach(run: Run) -> None:
     """Rows of one day are seen by views until their lookback ends, and by requests of the days beside it."""
     before = when_written(run)
     days = {("parcels", f"day-{day:02d}"): parcel_rows(day) for day in range(36)}
-    late = {("parcels", "late"): parcel_rows(10, parcels=3), ("depots", "depots"): parcels.depot_rows()}
+    sent = parcel_rows(10, parcels=3)
+    after = sent.set_column(3, "sent_at", pc.add(sent["sent_at"], timedelta(seconds=1)).cast(sent.schema.field(3).type))
+    late = {("parcels", "late"): after, ("depots", "depots"): parcels.depot_rows()}
     accept(run, days | late)
     featurize(run)
     changed = written(run, before)

@@ -58,6 +58,7 @@ def test_reports_rows_and_notes_also_when_nothing_was_read(run: Run) -> None:
     expected = {
         "delivered": {"payments": 2, "shops": 2},
         "rows": {"payments": 2, "shops": 2},
+        "gaps": {},
         "unread": {},
         "notes": {"payments": {"one": ["read from one.parquet"]}, "shops": {"all": ["read from all.parquet"]}},
     }
@@ -160,5 +161,5 @@ def test_a_feed_that_is_no_file(tmp_path: Path) -> None:
     for name in ("one", "two"):
         report = ingest(noshow_project(tmp_path / name, rows_per_week=5))
         counts = {"appointments": 31 * 5}
-        assert {"delivered": counts, "rows": counts, "notes": {}, "unread": {}} == report
+        assert {"delivered": counts, "rows": counts, "notes": {}, "gaps": {}, "unread": {}} == report
     assert contents(tmp_path / "one") == contents(tmp_path / "two")

@@ -22,6 +22,7 @@ import pytest
 
 from feature_pipeline.featurize import featurize
 from inference_pipeline.batch.predict import predict
+from inference_pipeline.batch.scorer import scorer
 from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.example import example_request
 from ratchet.core.clock import Period
@@ -35,7 +36,7 @@ from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.trace import trace
 from ratchet.project.run import PeriodName, Run
-from ratchet.project.step_reports import Step, run_step
+from ratchet.project.step_reports import Step
 from ratchet.use_case.contract import ROW_KEY, Array
 from ratchet.use_case.row_key import keyed
 from tests.support.accepted import accept_all
@@ -77,6 +78,7 @@ def predict_in(code: Path, run: Run) -> None:
     script = f"""
 import dataclasses, pathlib
 from inference_pipeline.batch.predict import predict
+from inference_pipeline.batch.scorer import scorer
 from tests.support.runs import noshow_project
 run = noshow_project(pathlib.Path({str(run.root)!r}), rows_per_week=60)
 assert predict(run)["rows"]
@@ -111,7 +113,8 @@ def test_scoring_again_does_nothing(serving_project: Run) -> None:
 
 def test_other_code_scores_everything_again_beside_it(serving_project: Run, tmp_path: Path) -> None:
     """Where every number is read one higher, by a module that only others of the step import; the log keeps what was."""
-    former = predict(serving_project)["scorer"]
+    predict(serving_project)
+    former = scorer(resolve_champion(ModelRegistry.open(serving_project)))
     run = copied(serving_project, tmp_path / "project")
     for room in ("ratchet", "inference_pipeline", "use_cases", "tests"):
         shutil.copytree(ROOT / room, tmp_path / "code" / room, ignore=shutil.ignore_patterns("__pycache__"))
@@ -232,7 +235,7 @@ class Overtaken(Run):
 @pytest.mark.parametrize("step", [predict, monitor])
 def test_a_promotion_meanwhile_is_noticed(serving_project: Run, tmp_path: Path, step: Step) -> None:
     """What a step made of a version that no longer serves is not recorded as made of the one that does."""
-    run_step(serving_project, "predict", predict)
+    predict(serving_project)
     run = copied(serving_project, tmp_path / "copy")
     overtaken = Overtaken(**{each.name: getattr(run, each.name) for each in fields(run)})
     with pytest.raises(RegistryError, match="version 2: gave way"):
@@ -242,8 +245,8 @@ def test_a_promotion_meanwhile_is_noticed(serving_project: Run, tmp_path: Path, 
 
 def test_the_scored_window_is_monitored(serving_project: Run) -> None:
     """The drift report is about all rows that the champion scored in the fresh period, and says where its pages are."""
-    report = run_step(serving_project, "predict", predict)
-    rows, report = report["rows"], monitor(serving_project)
+    rows = predict(serving_project)["rows"]
+    report = monitor(serving_project)
     assert rows == report["window"]["n"]
     assert report == monitor(serving_project)
     assert all((serving_project.root / report[kind]).exists() for kind in ("html", "json"))
@@ -251,7 +254,7 @@ def test_the_scored_window_is_monitored(serving_project: Run) -> None:
 
 def test_what_another_model_scored_is_not_monitored(serving_project: Run, tmp_path: Path) -> None:
     """After a rollback the new champion has scored nothing yet, and is not judged by its successor's window."""
-    run_step(serving_project, "predict", predict)
+    predict(serving_project)
     run = copied(serving_project, tmp_path / "copy")
     promotion.rollback(ModelRegistry.open(run), by="test", reason="to see who is monitored")
     with pytest.raises(DataError, match="the window has 0 rows"):
