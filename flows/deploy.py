@@ -12,7 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
-from flows.dead_runs import end_dead_runs, heartbeat_seconds
+from flows.dead_runs import end_dead_runs, heartbeat_seconds, is_forgetful
 from flows.notification import tell_of_failures
 from ratchet.core.errors import RatchetError, SettingsError
 from ratchet.core.settings import Settings
@@ -91,6 +91,10 @@ def _say_what_is_left(chosen: Sequence[Run], known: Sequence[Run]) -> None:
         click.echo(f"Not deployed by this: {', '.join(others)} (name them, or use --all).")
     if not chosen[0].environment.notify_url:
         click.echo("Nobody is notified of failed runs: set RATCHET_NOTIFY_URL to a webhook and deploy again.")
+    if is_forgetful():
+        click.echo(
+            "After a restart, this server forgets which runs died with it: start it here, where prefect.toml is."
+        )
     click.echo(f"To run them, from here: prefect worker start --pool {POOL}")
 
 

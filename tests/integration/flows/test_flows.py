@@ -123,12 +123,14 @@ def await_posts(hook: tuple[str, SimpleQueue[dict[str, Any]]], *words: str) -> l
 
 @dataclass(frozen=True)
 class Killed:
-    """What the server knows of two dead runs."""
+    """What the server knows of three dead runs."""
 
     running: dict[str, Any]
     """Its process and its worker were killed while it ran, and another run of the deployment waited."""
     pending: dict[str, Any]
     """It was handed to a process that never began."""
+    cancelled: dict[str, Any]
+    """A person cancelled it when its process was dead already."""
 
 
 @pytest.fixture(scope="module")
@@ -151,11 +153,13 @@ def killed(deployed: PrefectServer, checkout: Path, hook: tuple[str, SimpleQueue
         finally:
             process.kill()
     end_dead_runs(timedelta(seconds=20), timedelta(seconds=10))
-    pending = deployed.start("training/noshow")
-    deployed.hand_over(pending)
+    pending, cancelled = deployed.start("training/noshow"), deployed.start("inference/noshow")
+    deployed.set_states(pending, "PENDING")
+    deployed.set_states(cancelled, "PENDING", "RUNNING", "CANCELLING")
     ended = [deployed.await_state(dead, "Crashed") for dead in (running, pending)]
+    ended.append(deployed.await_state(cancelled, "Cancelled"))
     end_dead_runs()
-    await_posts(hook, "feature of noshow: Crashed", "training of noshow: Crashed")
+    await_posts(hook, "feature of noshow: Crashed", "training of noshow: Crashed", "inference of noshow: Cancelled")
     return Killed(*ended)
 
 
@@ -188,7 +192,7 @@ def test_deploying_again_leaves_the_automations_as_they_are(
 ) -> None:
     """They know for which runs they wait. Those runs would be waited for no more if the automations were made anew."""
     before = deployed.automations()
-    assert 3 == len(before)
+    assert 4 == len(before)
     end_dead_runs()
     tell_of_failures(hook[0])
     assert before == deployed.automations()
@@ -201,6 +205,7 @@ def test_deploying_says_what_was_scheduled_when_and_what_is_next(server: Prefect
     schedules = "   ".join(f"{name.partition('/')[0]} {cron}" for name, cron in SCHEDULES.items())
     assert ["noshow", *schedules.split()] == said[1].split()
     assert "prefect worker start --pool ratchet" in said[-1]
+    assert "prefect.toml" not in "".join(said)  # with which this server was started
 
 
 def test_a_use_case_that_there_is_not_is_a_line(server: PrefectServer, checkout: Path) -> None:
@@ -235,11 +240,12 @@ def test_what_prefect_says_of_a_failure_is_kept(deployed: PrefectServer, checkou
     assert "at noon" in failure.value.output
 
 
-def test_a_killed_run_is_ended_and_makes_room(ran: PrefectServer, killed: Killed) -> None:
+def test_dead_runs_are_ended_and_make_room(ran: PrefectServer, killed: Killed) -> None:
     """The next run waited, was not cancelled, and has run; no place is taken any more."""
-    assert "heartbeat" in killed.running["state"]["message"]
-    assert "Not begun" in killed.pending["state"]["message"]
-    assert ["COMPLETED", "COMPLETED"] == [ran.newest_run(flow)["state"]["type"] for flow in ("feature", "training")]
+    assert "20 seconds after heartbeat" in killed.running["state"]["message"]
+    assert "10 seconds after Pending" in killed.pending["state"]["message"]
+    assert "20 seconds after Cancelling" in killed.cancelled["state"]["message"]
+    assert {"COMPLETED"} == {ran.newest_run(flow)["state"]["type"] for flow in STAGES}
     assert {0} == {one["global_concurrency_limit"]["active_slots"] for one in ran.deployments().values()}
 
 
