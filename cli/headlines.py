@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 def run_and_report(name: str, work: Callable[[], Report], headline: Callable[[Report], str]) -> Report:
     """Do the work of a step and return its report. Shows the progress, and prints one line at the end."""
-    from ratchet.core.progress import show_progress
+    from ratchet.core.progress import show_line
 
     began = time.monotonic()
-    with show_progress(name):
+    with show_line(name):
         report = work()
     click.echo(f"{name:<12} {headline(report)} ({time.monotonic() - began:.1f} s)")
     return report

@@ -12,6 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
+from flows.dead_runs import end_dead_runs, heartbeat_seconds, is_forgetful
 from flows.notification import tell_of_failures
 from ratchet.core.errors import RatchetError, SettingsError
 from ratchet.core.settings import Settings
@@ -46,6 +47,7 @@ def deploy_use_cases(names: Sequence[str], is_all: bool) -> None:
         deploy(run.settings)
         schedules = "   ".join(f"{flow} {cron}" for flow, cron in run.settings.schedules.model_dump().items())
         click.echo(f"  {run.settings.use_case:<12} {schedules}")
+    end_dead_runs()
     tell_of_failures(chosen[0].environment.notify_url)
     _say_what_is_left(chosen, known)
 
@@ -79,7 +81,7 @@ def deploy(settings: Settings) -> None:
 def placeholders(settings: Settings) -> dict[str, str]:
     """The environment variables that prefect.yaml refers to."""
     schedules = {f"{flow.upper()}_SCHEDULE": cron for flow, cron in settings.schedules.model_dump().items()}
-    return {"USE_CASE": settings.use_case, **schedules}
+    return {"USE_CASE": settings.use_case, "HEARTBEAT_SECONDS": str(heartbeat_seconds()), **schedules}
 
 
 def _say_what_is_left(chosen: Sequence[Run], known: Sequence[Run]) -> None:
@@ -89,6 +91,10 @@ def _say_what_is_left(chosen: Sequence[Run], known: Sequence[Run]) -> None:
         click.echo(f"Not deployed by this: {', '.join(others)} (name them, or use --all).")
     if not chosen[0].environment.notify_url:
         click.echo("Nobody is notified of failed runs: set RATCHET_NOTIFY_URL to a webhook and deploy again.")
+    if is_forgetful():
+        click.echo(
+            "After a restart, this server forgets which runs died with it: start it here, where prefect.toml is."
+        )
     click.echo(f"To run them, from here: prefect worker start --pool {POOL}")
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from prefect.automations import Automation, EventTrigger, Posture, ResourceSpecification, SendNotification
+from prefect.automations import Automation, EventTrigger, Posture, SendNotification
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
-from prefect.client.orchestration import get_client
 from prefect.utilities.urls import url_for
+
+from flows.automations import OURS, UNFINISHED, events, keep_one
 
 AUTOMATION = "ratchet: tell of failed runs"
 BLOCK = "ratchet-failed-runs"
-FLOWS = ["feature", "training", "inference"]
-STATES = ("Failed", "Crashed", "TimedOut", "Cancelled")
-"""Names of states in which a run ends without having done its work."""
 SUBJECT = "{{ flow.name }} of {{ flow_run.parameters.use_case or 'the selected use case' }}: {{ flow_run.state.name }}"
 BODY = "{{ flow_run.name }}: {{ flow_run.state.message or 'no message' }}"
 
@@ -23,11 +21,7 @@ def tell_of_failures(url: str) -> None:
 
     The server tries each delivery four times. If all fail, it logs that; the run itself is not affected.
     """
-    with get_client(sync_client=True) as client:
-        for found in client.read_automations_by_name(AUTOMATION):
-            client.delete_automation(found.id)
-    if url:
-        _automation(url).create()
+    keep_one(AUTOMATION, _automation(url) if url else None)
 
 
 def _automation(url: str) -> Automation:
@@ -43,8 +37,8 @@ def _automation(url: str) -> Automation:
     return Automation(
         name=AUTOMATION,
         trigger=EventTrigger(
-            expect={f"prefect.flow-run.{state}" for state in STATES},
-            match_related=ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": FLOWS}),
+            expect=events(*UNFINISHED),
+            match_related=OURS,
             posture=Posture.Reactive,
             threshold=1,
             within=timedelta(0),

@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 
 from flows.as_of import default_instant
+from flows.progress import progress_artifact
 from ratchet.code.git import LOCK_FILE, code_version
 from ratchet.core.errors import RatchetError
 from ratchet.feature_store.feature_store import FeatureStore
@@ -129,7 +130,8 @@ def task_of(step: Step) -> Task[[str], None]:
     )
     def run_one(use_case: str) -> None:
         run = Run.load(use_case=use_case)
-        report = run_step(run, step.name, lambda run: step.load()(run))
+        with progress_artifact(step.name):
+            report = run_step(run, step.name, lambda run: step.load()(run))
         rows = [{"what": what, "value": value} for what, value in _flat(report)]
         create_table_artifact(rows, key=_key(run, step.name), description=f"{run.scope.namespace}: {step.name}")
 
@@ -163,7 +165,8 @@ def keep_version(flow: str, use_case: str, stages: Sequence[str], began: Inputs)
     """
     run = Run.load(use_case=use_case)
     kept = run.paths.state / "runs" / flow / flow_run.id / LOCK_FILE
-    commit_stages(run, stages, kept, began)
+    with progress_artifact("keep_version"):
+        commit_stages(run, stages, kept, began)
     name = f"{flow}-data-version"
     create_markdown_artifact(_recipe(run, kept), key=_key(run, name), description=f"{run.scope.namespace}: {name}")
 

@@ -15,6 +15,6 @@ def restore(lock: Path) -> None:
     """Restore the data of a use case from LOCK.
 
     LOCK is the dvc.lock that a flow kept with its run."""
-    from ratchet.project.dvc import restore as put_back
+    from ratchet.project.restore import restore as put_back
 
     put_back(current_run(), lock)

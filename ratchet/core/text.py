@@ -1,4 +1,4 @@
-"""Durations, counts and names as people write them: parsing, formatting, and suggestions for a misspelt name."""
+"""Durations, counts and names as people write them, texts on one line, and suggestions for a misspelt name."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ def format_duration(span: timedelta) -> str:
 def count_of(count: int, thing: str, things: str = "") -> str:
     """`1 row`, `2,000 rows`, or `2 batches` with their plural as `things`."""
     return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """A text on one line, of at most `limit` characters: the end of a longer one is left out, which `…` shows."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

@@ -2,5 +2,5 @@
 
 run → the argument of a step: settings, use case, clock, paths · steps → the one list of steps · step_reports → their reports
 as_of → how far the data go · advance → moves that · locks → one run of a pipeline at a time · inputs → files that people edit
-dvc → recording and restoring data
+dvc → recording data · restore → data that were recorded earlier
 """

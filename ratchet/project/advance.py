@@ -10,12 +10,8 @@ from ratchet.code.git import AS_OF_FILE
 from ratchet.core.clock import local_midnight
 from ratchet.core.errors import SettingsError
 from ratchet.project.as_of import AsOf, read_as_of, write_as_of
-from ratchet.project.locks import alone, held
+from ratchet.project.locks import REPOSITORY, WAIT, alone, held
 from ratchet.project.run import PIPELINES, Pipeline, Run
-
-REPOSITORY_LOCK = "repository.lock"
-"""Held while a file of the whole checkout, such as dvc.lock or as_of.yaml, is changed."""
-_WAIT = 120.0
 
 
 def parse_instant(text: str, timezone: str) -> datetime:
@@ -39,7 +35,7 @@ def parse_instant(text: str, timezone: str) -> datetime:
 
 
 def advance(
-    run: Run, instant: datetime, pipelines: Sequence[Pipeline] = PIPELINES, *, back: bool = False, wait: float = _WAIT
+    run: Run, instant: datetime, pipelines: Sequence[Pipeline] = PIPELINES, *, back: bool = False, wait: float = WAIT
 ) -> Run:
     """Move pipelines to an instant, while none of them runs. Returns the run as of then.
 
@@ -54,9 +50,9 @@ def advance(
         return move(run, instant, pipelines, back=back, wait=wait)
 
 
-def move(run: Run, instant: datetime, pipelines: Sequence[Pipeline], *, back: bool, wait: float = _WAIT) -> Run:
+def move(run: Run, instant: datetime, pipelines: Sequence[Pipeline], *, back: bool, wait: float = WAIT) -> Run:
     """Move pipelines, whose locks the caller holds."""
-    with held(run.paths.shared_state / REPOSITORY_LOCK, wait):
+    with held(run.paths.shared_state / REPOSITORY, wait):
         present = read_as_of(run.root, run.settings.use_case)
         if present and not back:
             _require_forward(run, present, instant, pipelines)

@@ -9,6 +9,11 @@ from pathlib import Path
 from ratchet.core.errors import VersionError
 from ratchet.project.run import PIPELINES, Pipeline, Run
 
+REPOSITORY = "repository.lock"
+"""The lock file of the checkout that a run holds while it reads or changes what DVC knows, or as_of.yaml."""
+WAIT = 120.0
+"""Seconds."""
+
 
 @contextmanager
 def alone(run: Run, pipelines: Iterable[Pipeline], wait: float) -> Iterator[None]:

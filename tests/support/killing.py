@@ -2,7 +2,8 @@
 
 Run as `python -m tests.support.killing MODULE FOLDER`. The module has two functions of a folder: `prepare`, which is not
 disturbed, and `work`. Each attempt is a forked child, so that imports are paid once, by the undisturbed run; it is killed
-when it renames, removes or appends to a file for the n-th time.
+when it renames, removes or appends to a file for the n-th time. `LEFTOVERS` in the module is a pattern of paths that a killed
+attempt may leave, beside files in state/ that were being written.
 """
 
 from __future__ import annotations
@@ -66,22 +67,23 @@ def _arm(die_at: int) -> None:
     sys.addaudithook(count)
 
 
-def survive(prepare: Work, work: Work, folder: Path) -> int:
+def survive(prepare: Work, work: Work, folder: Path, leftovers: str = "") -> int:
     """Kill and rerun at every durable write; how many there are. Raises AssertionError where a rerun differs."""
     prepare(folder / "prepared")
     work(copy := _copy(folder, "undisturbed"))
-    expected, kills = _kept(copy), 0
+    expected, kills = _kept(copy, leftovers), 0
     while (code := in_child(work, copy := _copy(folder, str(kills)), die_at=kills + 1)) != 0:
         assert -signal.SIGKILL == code
         assert in_child(work, copy) == 0
-        assert expected == _kept(copy), f"killed at write {kills + 1}"
+        assert expected == _kept(copy, leftovers), f"killed at write {kills + 1}"
         kills += 1
     return kills
 
 
-def _kept(folder: Path) -> dict[str, str]:
-    """The contents but for files in state/ that were being written by a process that was killed: nobody reads them."""
-    return {name: of for name, of in contents(folder).items() if not re.fullmatch(r"state/(.*/)?\..*\.tmp", name)}
+def _kept(folder: Path, leftovers: str) -> dict[str, str]:
+    """The contents but for files that were being written by a process that was killed: nobody reads them."""
+    ignored = re.compile(rf"state/(.*/)?\..*\.tmp|{leftovers}")
+    return {name: of for name, of in contents(folder).items() if not ignored.fullmatch(name)}
 
 
 def _copy(folder: Path, name: str) -> Path:
@@ -98,4 +100,4 @@ def survives(module: str, folder: Path) -> int:
 
 if __name__ == "__main__":
     module = importlib.import_module(sys.argv[1])
-    print(survive(module.prepare, module.work, Path(sys.argv[2])))  # noqa: T201 - read by `survives`
+    print(survive(module.prepare, module.work, Path(sys.argv[2]), getattr(module, "LEFTOVERS", "")))  # noqa: T201 - read by `survives`

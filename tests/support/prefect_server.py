@@ -7,14 +7,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 START_SECONDS = 120
+Found = TypeVar("Found")
+QUICK = {"PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "1"}
+"""How soon a run that waits for another one is looked at again; 30 seconds by default."""
 
 
 class PrefectServer:
@@ -39,10 +42,31 @@ class PrefectServer:
         for found in self.deployments().values():
             self._client.post(f"/deployments/{found['id']}/pause_deployment").raise_for_status()
 
-    def start(self, deployment: str) -> None:
-        """A new flow run, for a worker to pick up."""
+    def start(self, deployment: str) -> str:
+        """A new flow run, for a worker to pick up; its id."""
         path = f"deployments/{self.deployments()[deployment]['id']}/create_flow_run"
-        self._ask(path, state={"type": "SCHEDULED"})
+        return str(self._ask(path, state={"type": "SCHEDULED"})["id"])
+
+    def set_states(self, run: str, *states: str) -> None:
+        """Let a run go through states, as a worker, a process or a person lets it; there is no process."""
+        for state in states:
+            self._ask(f"flow_runs/{run}/set_state", state={"type": state})
+
+    def await_state(self, run: str, name: str) -> dict[str, Any]:
+        """A flow run, once its state has this name."""
+        return _awaited(lambda: self._run(run), lambda found: found["state"]["name"] == name)
+
+    def await_heartbeat(self, run: str) -> None:
+        """Until the server has a heartbeat of a flow run."""
+        wanted = {"event": {"name": ["prefect.flow-run.heartbeat"]}, "resource": {"id": [f"prefect.flow-run.{run}"]}}
+        _awaited(lambda: self._ask("events/filter", filter=wanted), lambda found: bool(found["events"]))
+
+    def process(self, run: str) -> int:
+        """The number of the process of a flow run that a worker on this machine started."""
+        return int(self._run(run)["infrastructure_pid"].rpartition(":")[2])
+
+    def _run(self, run: str) -> dict[str, Any]:
+        return dict(self._client.get(f"/flow_runs/{run}").raise_for_status().json())
 
     def newest_run(self, flow: str) -> dict[str, Any]:
         """The run of a flow that began last."""
@@ -50,26 +74,42 @@ class PrefectServer:
         flows = {"name": {"any_": [flow]}}
         return dict(self._ask("flow_runs/filter", flows=flows, flow_runs=began, sort="START_TIME_DESC", limit=1)[0])
 
+    def progress(self, run: dict[str, Any]) -> list[tuple[float, str]]:
+        """Percent and description of each progress artifact of a flow run."""
+        ours = {"flow_run_id": {"any_": [run["id"]]}, "type": {"any_": ["progress"]}}
+        return [(found["data"], found["description"]) for found in self._ask("artifacts/filter", artifacts=ours)]
+
+    def logs(self, run: dict[str, Any]) -> list[str]:
+        """What a flow run and its tasks logged."""
+        return [found["message"] for found in self._ask("logs/filter", logs={"flow_run_id": {"any_": [run["id"]]}})]
+
     def artifacts(self, run: dict[str, Any]) -> dict[str, str]:
         """Key → data of the artifacts of a flow run."""
         found = self._ask("artifacts/filter", artifacts={"flow_run_id": {"any_": [run["id"]]}})
         return {artifact["key"]: artifact["data"] for artifact in found if artifact["key"]}
 
-    def automations(self) -> list[str]:
-        """Names of the server's automations."""
-        return [found["name"] for found in self._ask("automations/filter")]
+    def automations(self) -> dict[str, str]:
+        """Name → id of the server's automations."""
+        found = self._ask("automations/filter")
+        assert len(found) == len({one["name"] for one in found})
+        return {one["name"]: one["id"] for one in found}
 
     def await_log(self, words: str) -> str:
         """The server's log, once the words stand in it."""
-        for _ in range(START_SECONDS * 5):
-            text = self._log.read_text(encoding="utf-8")
-            if words in text:
-                return text
-            time.sleep(0.2)
-        raise AssertionError(f"the log does not say {words!r}")
+        return _awaited(lambda: self._log.read_text(encoding="utf-8"), lambda text: words in text)
 
     def _ask(self, path: str, **body: Any) -> Any:
         return self._client.post(f"/{path}", json=body).raise_for_status().json()
+
+
+def _awaited(look: Callable[[], Found], is_there: Callable[[Found], bool]) -> Found:
+    """What is found, once it is what is waited for."""
+    for _ in range(START_SECONDS * 5):
+        found = look()
+        if is_there(found):
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"after {START_SECONDS} seconds there is only {found}")
 
 
 @contextmanager
@@ -80,7 +120,9 @@ def prefect_server(folder: Path) -> Iterator[tuple[PrefectServer, dict[str, str]
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (
         (folder / "server.log").open("wb") as log,
-        subprocess.Popen(command, env={**os.environ, "PREFECT_HOME": str(folder)}, stdout=log, stderr=log) as process,
+        subprocess.Popen(
+            command, env={**os.environ, **QUICK, "PREFECT_HOME": str(folder)}, stdout=log, stderr=log
+        ) as process,
         httpx.Client(base_url=found["PREFECT_API_URL"], timeout=30, trust_env=False) as client,
     ):
         try:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
 import yaml
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.dead_runs import end_dead_runs
 from flows.deploy import deploy
+from flows.notification import tell_of_failures
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import Schedules
 from ratchet.project.locks import alone
@@ -23,7 +29,7 @@ from ratchet.project.run import PIPELINES, Pipeline, Run
 from ratchet.project.step_reports import read
 from ratchet.storage.digests import directory_md5
 from ratchet.storage.files import atomic
-from tests.support.checkout import commit, environment, noshow_checkout, run_command, write_params
+from tests.support.checkout import ROOT, commit, environment, noshow_checkout, run_command, write_params
 from tests.support.killing import contents
 from tests.support.prefect_server import START_SECONDS, PrefectServer, prefect_server
 from tests.support.webhook import webhook
@@ -35,6 +41,7 @@ STAGES = {
 }
 SCHEDULES = {"feature/noshow": "5 * * * *", "training/noshow": "0 3 * * 1", "inference/noshow": "20 * * * *"}
 PREFIX = "noshow-clinic"
+POLLS_OFTEN = {"PREFECT_WORKER_QUERY_SECONDS": "1"}
 CLEAN = "Data and pipelines are up to date."
 
 
@@ -67,7 +74,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     with prefect_server(tmp_path_factory.mktemp("prefect")) as (server, found), pytest.MonkeyPatch.context() as patch:
         for name, value in found.items():
             patch.setenv(name, value)
-        yield server
+        with temporary_settings({PREFECT_API_URL: found["PREFECT_API_URL"]}):
+            yield server
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +108,71 @@ def deployed(server: PrefectServer, said: list[str]) -> PrefectServer:
     return server
 
 
+def worker(queue: str) -> list[str]:
+    """The command of a worker for one of the three queues."""
+    return ["prefect", "worker", "start", "--pool", "ratchet", "--work-queue", queue]
+
+
+def await_posts(hook: tuple[str, SimpleQueue[dict[str, Any]]], *words: str) -> list[str]:
+    """What was posted to the webhook, until each of the words is in one of the texts. A refused one is posted again."""
+    texts: list[str] = []
+    while not all(any(word in text for text in texts) for word in words):
+        texts.append(hook[1].get(timeout=START_SECONDS)["text"])
+    return texts
+
+
+@dataclass(frozen=True)
+class Killed:
+    """What the server knows of three dead runs."""
+
+    running: dict[str, Any]
+    """Its process and its worker were killed while it ran, and another run of the deployment waited."""
+    pending: dict[str, Any]
+    """It was handed to a process that never began."""
+    cancelled: dict[str, Any]
+    """A person cancelled it when its process was dead already."""
+
+
 @pytest.fixture(scope="module")
-def ran(deployed: PrefectServer, checkout: Path) -> PrefectServer:
-    """The server after each deployment ran once, one after the other; only its own worker was there."""
+def killed(deployed: PrefectServer, checkout: Path, hook: tuple[str, SimpleQueue[dict[str, Any]]]) -> Killed:
+    """The dead runs, once the server has ended them and told the webhook."""
     deployed.pause()
-    for deployment in SCHEDULES:
-        deployed.start(deployment)
-        queue = deployment.partition("/")[0]
-        run_command(checkout, "prefect", "worker", "start", "--pool", "ratchet", "--work-queue", queue, "--run-once")
+    end_dead_runs(timedelta(seconds=20))
+    with (
+        alone(run(checkout), ["feature"], wait=0),  # so that it runs until it is killed
+        subprocess.Popen(worker("feature"), cwd=checkout, env={**environment(), **POLLS_OFTEN}) as process,
+    ):
+        try:
+            running = deployed.start("feature/noshow")
+            deployed.await_heartbeat(running)
+            waiting = deployed.start("feature/noshow")
+            deployed.await_state(waiting, "AwaitingConcurrencySlot")
+            flow = deployed.process(running)
+            process.kill()  # first, because it would tell the server
+            os.kill(flow, signal.SIGKILL)
+        finally:
+            process.kill()
+    end_dead_runs(timedelta(seconds=20), timedelta(seconds=10))
+    pending, cancelled = deployed.start("training/noshow"), deployed.start("inference/noshow")
+    deployed.set_states(pending, "PENDING")
+    deployed.set_states(cancelled, "PENDING", "RUNNING", "CANCELLING")
+    ended = [deployed.await_state(dead, "Crashed") for dead in (running, pending)]
+    ended.append(deployed.await_state(cancelled, "Cancelled"))
+    end_dead_runs()
+    await_posts(hook, "feature of noshow: Crashed", "training of noshow: Crashed", "inference of noshow: Cancelled")
+    return Killed(*ended)
+
+
+@pytest.fixture(scope="module")
+def ran(deployed: PrefectServer, killed: Killed, checkout: Path) -> PrefectServer:
+    """The server after each deployment ran once, one after the other; only its own worker was there.
+
+    A run of the first one waits already for the one that was killed.
+    """
+    for number, deployment in enumerate(SCHEDULES):
+        if number:
+            deployed.start(deployment)
+        run_command(checkout, *worker(deployment.partition("/")[0]), "--run-once")
     return deployed
 
 
@@ -119,6 +184,18 @@ def test_each_deployment_has_a_schedule_and_a_queue_of_its_own(deployed: Prefect
         name: one["work_queue_name"] for name, one in found.items()
     }
     assert {1} == {one["global_concurrency_limit"]["limit"] for one in found.values()}
+    assert {"30"} == {one["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] for one in found.values()}
+
+
+def test_deploying_again_leaves_the_automations_as_they_are(
+    deployed: PrefectServer, hook: tuple[str, SimpleQueue[dict[str, Any]]]
+) -> None:
+    """They know for which runs they wait. Those runs would be waited for no more if the automations were made anew."""
+    before = deployed.automations()
+    assert 4 == len(before)
+    end_dead_runs()
+    tell_of_failures(hook[0])
+    assert before == deployed.automations()
 
 
 def test_deploying_says_what_was_scheduled_when_and_what_is_next(server: PrefectServer, said: list[str]) -> None:
@@ -128,6 +205,7 @@ def test_deploying_says_what_was_scheduled_when_and_what_is_next(server: Prefect
     schedules = "   ".join(f"{name.partition('/')[0]} {cron}" for name, cron in SCHEDULES.items())
     assert ["noshow", *schedules.split()] == said[1].split()
     assert "prefect worker start --pool ratchet" in said[-1]
+    assert "prefect.toml" not in "".join(said)  # with which this server was started
 
 
 def test_a_use_case_that_there_is_not_is_a_line(server: PrefectServer, checkout: Path) -> None:
@@ -160,6 +238,33 @@ def test_what_prefect_says_of_a_failure_is_kept(deployed: PrefectServer, checkou
     with pytest.raises(subprocess.CalledProcessError) as failure:
         deploy(run(checkout).settings.model_copy(update={"schedules": wrong}))
     assert "at noon" in failure.value.output
+
+
+def test_dead_runs_are_ended_and_make_room(ran: PrefectServer, killed: Killed) -> None:
+    """The next run waited, was not cancelled, and has run; no place is taken any more."""
+    assert "20 seconds after heartbeat" in killed.running["state"]["message"]
+    assert "10 seconds after Pending" in killed.pending["state"]["message"]
+    assert "20 seconds after Cancelling" in killed.cancelled["state"]["message"]
+    assert {"COMPLETED"} == {ran.newest_run(flow)["state"]["type"] for flow in STAGES}
+    assert {0} == {one["global_concurrency_limit"]["active_slots"] for one in ran.deployments().values()}
+
+
+@pytest.fixture(scope="module")
+def counted(server: PrefectServer) -> dict[str, Any]:
+    """A run of a flow whose tasks count."""
+    run_command(ROOT, "python", "-m", "tests.support.counting_flow")
+    return server.newest_run("counting")
+
+
+def test_progress_is_shown_from_two_seconds_on(server: PrefectServer, counted: dict[str, Any]) -> None:
+    """A task that succeeds ends at 100 %, one that fails where it was; a quick one, and one that cannot, show nothing."""
+    assert "COMPLETED" == counted["state"]["type"], counted["state"]["message"]
+    assert [(25.0, "raw: 1 of 4"), (100.0, "raw: 31 of 31")] == sorted(server.progress(counted))
+
+
+def test_progress_that_cannot_be_shown_is_a_line_in_the_log(server: PrefectServer, counted: dict[str, Any]) -> None:
+    """The task goes on, and completes."""
+    assert 1 == sum("no server" in line for line in server.logs(counted))
 
 
 @pytest.mark.parametrize("flow", STAGES)
@@ -273,7 +378,7 @@ def test_a_step_that_fails_fails_its_flow(
     assert "batch appointments/week-000: holds no row" in found["state"]["message"]
     assert {} == ran.artifacts(found)
     assert before == ((checkout / "dvc.lock").read_bytes(), contents(run(checkout).paths.raw))
-    what, why, link = hook[1].get(timeout=START_SECONDS)["text"].splitlines()
+    what, why, link = await_posts(hook, found["name"])[-1].splitlines()
     assert what.startswith("feature of ")
     assert found["name"] in why
     assert "batch appointments/week-000: holds no row" in why
@@ -287,8 +392,8 @@ def test_what_cannot_be_delivered_is_logged(ran: PrefectServer) -> None:
     assert "holds no row" in ran.newest_run("feature")["state"]["message"]
 
 
-def test_without_an_address_nobody_is_told(ran: PrefectServer, checkout: Path) -> None:
+def test_without_an_address_nobody_is_told(ran: PrefectServer) -> None:
     """Deployed again without the setting, the server has no automation any more."""
-    assert 1 == len(ran.automations())
-    run_command(checkout, "python", "-c", "from flows.notification import tell_of_failures; tell_of_failures('')")
-    assert [] == ran.automations()
+    before = ran.automations()
+    tell_of_failures("")
+    assert {"ratchet: tell of failed runs"} == before.keys() - ran.automations().keys()

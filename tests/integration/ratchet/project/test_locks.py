@@ -12,8 +12,8 @@ import pytest
 
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import SourceSettings
-from ratchet.project.dvc import restore
 from ratchet.project.locks import alone
+from ratchet.project.restore import restore
 from ratchet.project.run import PIPELINES, Run
 from tests.support.checkout import ROOT
 from tests.support.messages import missing
