@@ -11,9 +11,9 @@ import yaml
 from ratchet.core.errors import VersionError
 from ratchet.project.dvc import commit_stages
 from ratchet.project.inputs import inputs
-from ratchet.project.locks import PIPELINES, alone
+from ratchet.project.locks import alone
 from ratchet.project.restore import restore
-from ratchet.project.run import Run
+from ratchet.project.run import PIPELINES, Run
 from tests.support.checkout import run_command
 from tests.support.killing import contents, survives
 from tests.support.messages import one_short_line
