@@ -11,6 +11,7 @@ import click
 
 from cli.commands.accept import accept
 from cli.commands.advance import advance
+from cli.commands.backfill import backfill
 from cli.commands.check import check
 from cli.commands.init import init
 from cli.commands.promote import promote, release, rollback
@@ -43,6 +44,7 @@ def ratchet(context: click.Context, use_case: str | None) -> None:
 for command in (
     accept,
     advance,
+    backfill,
     check,
     init,
     promote,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -26,15 +26,16 @@ def advance(name: str | None, to: str | None, by: str | None, back: bool) -> Non
 
     run = Run.load(use_case=name or click.get_current_context().obj)
     before = _present(run)
-    instant = _later(run, by) if by and not to else _named(run, to or "newest") if not by else None
+    instant = _later(run, by) if by and not to else named(run, to or "newest") if not by else None
     if instant is None:
         raise click.UsageError("Give either --to or --by, not both.")
     moved = move(run, instant, back=back)
-    click.echo(f"{run.settings.use_case} is as of {_shown(moved, instant)}{before}")
+    click.echo(f"{run.settings.use_case} is as of {shown(moved, instant)}{before}")
     click.echo(f"next: dvc repro monitor@{run.settings.use_case}")
 
 
-def _named(run: Run, text: str) -> datetime:
+def named(run: Run, text: str) -> datetime:
+    """The instant that a person named. Raises SettingsError, and SourceError if the source cannot say how far it goes."""
     from ratchet.project.advance import parse_instant
     from ratchet.sources.newest import newest
 
@@ -44,20 +45,27 @@ def _named(run: Run, text: str) -> datetime:
 def _later(run: Run, by: str) -> datetime:
     """The present instant and a length of time; days are local ones."""
     from ratchet.core.clock import later
+
+    return later(run.as_of("feature"), length_of(by), run.use_case.timezone)
+
+
+def length_of(text: str) -> timedelta:
+    """A length of time from its text. Raises SettingsError."""
     from ratchet.core.errors import SettingsError
     from ratchet.core.text import parse_duration
 
-    length = parse_duration(by)
+    length = parse_duration(text)
     if length is None:
-        raise SettingsError("is no length of time", subject=repr(by), remedy="Write 1d, 12h or 30m")
-    return later(run.as_of("feature"), length, run.use_case.timezone)
+        raise SettingsError("is no length of time", subject=repr(text), remedy="Write 1d, 12h or 30m")
+    return length
 
 
 def _present(run: Run) -> str:
-    return f" (before: {_shown(run, run.as_of('feature'))})" if run.instants else ""
+    return f" (before: {shown(run, run.as_of('feature'))})" if run.instants else ""
 
 
-def _shown(run: Run, instant: datetime) -> str:
+def shown(run: Run, instant: datetime) -> str:
+    """An instant in the use case's local time."""
     from zoneinfo import ZoneInfo
 
     return instant.astimezone(ZoneInfo(run.use_case.timezone)).isoformat(timespec="minutes")
