@@ -1,8 +1,9 @@
-"""`ratchet status`: aliases, versions and history as text."""
+"""`ratchet status` as text: how far the data go; aliases, versions and history."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -17,6 +18,27 @@ def render_status(status: Mapping[str, Any]) -> str:
     lines += _section("what to do next", _next(status["versions"]))
     lines += _section("history", (_entry(entry) for entry in status["history"]))
     return "\n".join(lines)
+
+
+def render_data(data: Mapping[str, Any]) -> str:
+    """Where each pipeline stands, how far the source goes, and what is due."""
+    lines = ["pipeline   as of              last run"]
+    lines += [
+        f"{name:<9}  {_short(found['as_of']):<17}  {_short(found['last_run'])}"
+        for name, found in data["pipelines"].items()
+    ]
+    further = f", {data['lag']} further" if data["lag"] else ""
+    lines += ["", f"source    {_short(data['newest'])}{further}"]
+    lines += [f"due       {line}" for line in data["due"]]
+    return "\n".join(lines)
+
+
+def _short(instant: str | None) -> str:
+    """An instant without seconds, in UTC; any other text as it is."""
+    try:
+        return f"{datetime.fromisoformat(instant).astimezone(UTC):%Y-%m-%d %H:%MZ}" if instant else "-"
+    except ValueError:
+        return str(instant)
 
 
 def _section(title: str, lines: Iterator[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """The reports of steps: a small JSON file for each, and how long it took.
 
-A report is a deterministic output of its stage. The seconds are not, so they are kept separately, under state/.
+A report is a deterministic output of its stage. The seconds and the time of a run are not, so they are kept separately, under
+state/.
 """
 
 from __future__ import annotations
@@ -9,6 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from pydantic import AwareDatetime
+
+from ratchet.core.settings import Frozen
+from ratchet.project.as_of import AsOf
 from ratchet.project.run import Run
 from ratchet.storage.files import read_json, write_json
 
@@ -16,13 +21,23 @@ Report = dict[str, Any]
 Step = Callable[[Run], Report]
 
 
+class LastRun(Frozen):
+    """When a step ended, and where the pipelines stood then."""
+
+    at: AwareDatetime
+    instants: AsOf | None
+
+
 def run_step(run: Run, name: str, step: Step) -> Report:
     """Run a step, then write reports/…/{name}.json and its seconds. Both drivers, DVC and Prefect, call this function.
 
-    If the report equals the last one, the step found nothing to do, and the seconds of the earlier run are kept.
+    If the report equals the last one, the step found nothing to do, and the seconds of the earlier run are kept. When it ran,
+    and as of when, is kept in any case.
     """
     started = time.perf_counter()
     report = step(run)
+    last = LastRun(at=run.clock.now(), instants=run.instants)
+    write_json(run.paths.state / "last_run" / f"{name}.json", last.model_dump(mode="json"))
     if report != read(run, name):
         write_json(run.paths.reports / f"{name}.json", report)
         write_json(run.paths.state / "seconds" / f"{name}.json", round(time.perf_counter() - started, 3))
@@ -33,6 +48,12 @@ def read(run: Run, name: str) -> Report | None:
     """The last report of a step, or None if it has not run."""
     path = run.paths.reports / f"{name}.json"
     return dict(read_json(path)) if path.exists() else None
+
+
+def last_run(run: Run, name: str) -> LastRun | None:
+    """When a step ended last; None if it has not run in this checkout."""
+    path = run.paths.state / "last_run" / f"{name}.json"
+    return LastRun.model_validate(read_json(path)) if path.exists() else None
 
 
 def seconds(run: Run) -> dict[str, float]:

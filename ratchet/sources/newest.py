@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -24,11 +24,26 @@ def newest(run: Run) -> datetime:
     If no batch says so, they are complete up to the end of the local day of the latest row of any table: some have rows only
     rarely.
     """
-    start, now = local_midnight(run.settings.windows.start, run.use_case.timezone), run.clock.now()
-    batches = find(Source.of(run, Period(start, now))).batches.values()
-    declared = [max(ends) for table in run.use_case.tables if (ends := [*_declared(batches, table.name)])]
-    found = min(declared) if declared else _after_latest_row(run, batches)
-    return min(found, now)
+    batches = _batches(run)
+    found = _declared_by(run, batches) or _after_latest_row(run, batches)
+    return min(found, run.clock.now())
+
+
+def declared_newest(run: Run) -> datetime | None:
+    """The same, without reading a row; None if no batch says up to when it is complete. Raises SourceError."""
+    found = _declared_by(run, _batches(run))
+    return min(found, run.clock.now()) if found else None
+
+
+def _batches(run: Run) -> list[Batch]:
+    """Everything that the source holds by now."""
+    start = local_midnight(run.settings.windows.start, run.use_case.timezone)
+    return [*find(Source.of(run, Period(start, run.clock.now()))).batches.values()]
+
+
+def _declared_by(run: Run, batches: Sequence[Batch]) -> datetime | None:
+    ends = [max(found) for table in run.use_case.tables if (found := [*_declared(batches, table.name)])]
+    return min(ends, default=None)
 
 
 def _declared(batches: Iterable[Batch], table: str) -> Iterator[datetime]:

@@ -184,7 +184,8 @@ def test_a_promotion_in_mlflow_is_scored_by_the_next_run(copy: Path) -> None:
     client.set_registered_model_alias(MODEL, "requested", "1")
     run_command(copy, "dvc", "repro", "predict@noshow")
     assert int(client.get_model_version_by_alias(MODEL, "champion").version) == 1
-    assert model_versions(copy) == {1}
+    assert model_versions(copy) == {1, 2}
+    assert report(copy, "predict")["model_version"] == 1
 
 
 def test_an_experiment_never_serves_by_policy(copy: Path) -> None:

@@ -105,4 +105,4 @@ def test_another_source_is_written_among_the_comments(tmp_path: Path) -> None:
     assert [old[1:] for old, _ in pairs] == [new[1:] for _, new in pairs]
     assert ["name: tlc", "path: months"] == [new[0].strip() for old, new in pairs if old != new]
     assert written == path.stat().st_mtime_ns
-    assert SourceSettings(name="tlc", path="months") == Run.load(tmp_path).settings.source
+    assert SourceSettings(name="tlc", path="months", history=True) == Run.load(tmp_path).settings.source
