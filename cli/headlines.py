@@ -32,9 +32,15 @@ def _ingest(report: Report) -> str:
 
 
 def _validate(report: Report) -> str:
-    return f"of {report['rows']['raw']:,} rows " + ", ".join(
-        f"{count:,} {kind}" for kind, count in report["rows"].items() if kind != "raw"
-    )
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in report["rows"].items() if kind != "raw")
+    return "; ".join([f"of {report['rows']['raw']:,} rows {counts}", *batch_notes(report)])
+
+
+def batch_notes(validate: Mapping[str, Any]) -> Iterator[str]:
+    """One text for each batch that `validate` refused or warns of: its name, and the checks that it did not pass."""
+    for kind, said in (("refused", "refused"), ("warned", "warned of")):
+        for unit, findings in validate[kind].items():
+            yield f"batch {unit} {said} ({', '.join(dict.fromkeys(each['check'] for each in findings))})"
 
 
 def _featurize(report: Report) -> str:

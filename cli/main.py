@@ -13,6 +13,7 @@ from cli.commands.accept import accept
 from cli.commands.check import check
 from cli.commands.init import init
 from cli.commands.promote import promote, release, rollback
+from cli.commands.quarantine import quarantine
 from cli.commands.restore import restore
 from cli.commands.serve import serve
 from cli.commands.stage import sensors, stage
@@ -44,6 +45,7 @@ for command in (
     check,
     init,
     promote,
+    quarantine,
     release,
     restore,
     rollback,

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from feature_pipeline.batch_records import batch_findings
 from feature_pipeline.quarantine import DUPLICATE_KEY, Quarantine, leave_out, read_rows
+from feature_pipeline.readmissions import effective, read_readmissions, write_readmissions
 from ratchet.code.code_digest import code_digest
 from ratchet.core.errors import DataError
 from ratchet.project.run import Run
@@ -31,9 +33,12 @@ def validate(run: Run) -> Report:
 
     Raises DataError if a rule cannot be judged, or if a row was lost.
     """
-    raw = unit_digests(run.paths.raw)
-    judges = {table.name: Quarantine(run, table) for table in run.use_case.tables}
-    wanted = _chained(raw, {name: digest(CODE, judge.digest) for name, judge in judges.items()})
+    raw, readmissions = unit_digests(run.paths.raw), read_readmissions(run.paths.readmissions)
+    write_readmissions(run.paths.readmissions, readmissions)  # an output of the stage, also if it holds none
+    decided = effective(readmissions, raw)
+    judges = {table.name: Quarantine(run, table, decided) for table in run.use_case.tables}
+    inputs = {unit: digest(content, [each.effect for each in decided.get(unit, ())]) for unit, content in raw.items()}
+    wanted = _chained(inputs, {name: digest(CODE, judge.digest) for name, judge in judges.items()})
     update(run.paths.quarantine, wanted, lambda stale: _rejected(judges, list(raw), stale))
     rejected = unit_digests(run.paths.quarantine)
     wanted = {unit: digest(CODE, raw[unit], rejected[unit]) for unit in raw}
@@ -41,10 +46,11 @@ def validate(run: Run) -> Report:
     return _report(run)
 
 
-def _chained(raw: Mapping[str, str], first: Mapping[str, str]) -> dict[str, str]:
-    """Unit → digest of its batch and of every earlier batch of its table: of two rows with one key, the earlier is accepted."""
+def _chained(contents: Mapping[str, str], first: Mapping[str, str]) -> dict[str, str]:
+    """Unit → digest of its batch and of every earlier batch of its table, with which it is compared: of two rows with one key,
+    the earlier is accepted."""
     chain, inputs = dict(first), {}
-    for unit, content in raw.items():
+    for unit, content in contents.items():
         table, _ = _split(unit)
         inputs[unit] = chain[table] = digest(chain[table], content)
     return inputs
@@ -82,11 +88,14 @@ def _accepted(run: Run, unit: str) -> Files:
 
 
 def _report(run: Run) -> Report:
-    """Rows by table and by reason. Raises DataError if a delivered row is in neither table, or in both."""
+    """Rows by table and by reason, and the batches that were refused, warned of, or readmitted.
+
+    Raises DataError if a delivered row is in neither table, or in both.
+    """
     reasons = {table.name: _reasons(run, table.name) for table in run.use_case.tables}
     tables = {name: _counts(run, name, found[DUPLICATE_KEY]) for name, found in reasons.items()}
     rows = {kind: sum(counts[kind] for counts in tables.values()) for kind in _KINDS}
-    return {"rows": rows, "tables": tables, "reasons": dict(sum(reasons.values(), Counter()))}
+    return {"rows": rows, "tables": tables, "reasons": dict(sum(reasons.values(), Counter())), **batch_findings(run)}
 
 
 def _reasons(run: Run, table: str) -> Counter[str]:

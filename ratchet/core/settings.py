@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
@@ -16,7 +16,7 @@ from ratchet.core.scope import Scope
 from ratchet.core.text import closest
 
 PARAMS_FILE = "params.yaml"
-WATCHED = ("source", "periods", "training", "gate", "drift")
+WATCHED = ("source", "periods", "validation", "training", "gate", "drift")
 """Keys that every section of params.yaml must have, because dvc.yaml names them."""
 BLOCKS = {"day": timedelta(days=1), "week": timedelta(weeks=1)}
 """Blocks of the bootstrap in local time; any other block is a column."""
@@ -52,6 +52,30 @@ class Periods(Frozen):
         if any(later <= earlier for earlier, later in pairwise(days)):
             raise ValueError("start, early_stopping, holdout, fresh and end must each be later than the one before")
         return self
+
+
+Check = Literal["quarantined", "repeated", "volume", "days", "nulls", "range", "shifted"]
+"""A check of a batch as a whole. `feature_pipeline/batch_checks.py` says what each compares."""
+
+
+class ValidationSettings(Frozen):
+    """The bounds by which a batch is checked as a whole, against up to `trailing` earlier batches of its table.
+
+    A batch that fails a check in `refuse` is quarantined whole; the other checks only warn. A batch of fewer than `min_rows`
+    rows, or a table whose batches usually have fewer, is only checked for repeated keys. `max_quarantined` is the largest share
+    of a batch's rows that may break a rule. `min_volume` and `max_volume` bound its rows for each day, and its days, as factors
+    of the usual number. The share of missing values of a column may change by `max_null_change`, and `max_outside`
+    is the largest share of a column's values that may be outside its usual range.
+    """
+
+    refuse: tuple[Check, ...] = ("quarantined", "shifted")
+    trailing: int = Field(8, ge=2)
+    min_rows: int = Field(50, ge=1)
+    max_quarantined: float = Field(0.2, ge=0.0, le=1.0)
+    min_volume: float = Field(0.6, ge=0.0, lt=1.0)
+    max_volume: float = Field(1.7, gt=1.0)
+    max_null_change: float = Field(0.1, ge=0.0, le=1.0)
+    max_outside: float = Field(0.1, ge=0.0, le=1.0)
 
 
 class TrainingSettings(Frozen):
@@ -122,6 +146,7 @@ class Settings(Frozen):
     use_case: str
     source: SourceSettings
     periods: Periods
+    validation: ValidationSettings = ValidationSettings()
     training: TrainingSettings = TrainingSettings()
     gate: GateSettings = GateSettings()
     drift: DriftSettings = DriftSettings()

@@ -31,6 +31,7 @@ def params(changes: dict[str, Any], *, without: str = "", **others: Any) -> dict
             "fresh": "2024-04-01",
             "end": "2024-05-01",
         },
+        "validation": {},
         "training": {},
         "gate": {},
         "drift": {},
