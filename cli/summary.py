@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from cli.headlines import place_of, verdict_of
+from cli.headlines import batch_notes, place_of, verdict_of
 from ratchet.core.errors import RegistryError, StoreError
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.models.metrics import METRICS
@@ -47,6 +47,7 @@ def build(run: Run) -> Summary:
         "rows": validate and validate["rows"],
         "reasons": validate and validate["reasons"],
         "unread": ingest and ingest["unread"],
+        "batches": validate and {kind: validate[kind] for kind in ("refused", "warned", "overruled")},
         "holdout": evaluate and _holdout(evaluate, serving),
         "gate": evaluate and {name: evaluate["candidate"][name] for name in ("verdict", "gain", "checks")},
         "baseline_gate": evaluate and {name: evaluate["baseline"][name] for name in ("verdict", "checks")},
@@ -171,6 +172,10 @@ def _rows(summary: Summary) -> Iterator[str]:
         yield f"{name:<12} {count:>10,}"
     for reason, count in sorted(summary["reasons"].items(), key=lambda item: -item[1]):
         yield f"  {count:>8,}  {reason}"
+    notes = list(batch_notes(summary["batches"]))
+    yield from notes
+    if notes:
+        yield f"`ratchet --use-case {summary['use_case']} quarantine list` says why, with figures"
     if unread := summary["unread"]:
         yield f"entries of the source that were not read: {len(unread):,}; {summary['reports']}/ingest.json says why"
 

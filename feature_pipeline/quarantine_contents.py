@@ -23,8 +23,10 @@ Contents = dict[str, Any]
 def quarantine_contents(run: Run, table: str | None = None) -> dict[str, Contents]:
     """`TABLE/BATCH` → its rows, reasons, findings and readmissions, for each batch that has any of them.
 
-    Raises StoreError if nothing was validated yet, SettingsError if there is no such table.
+    Raises StoreError if nothing was validated yet, DataError if there is no such table.
     """
+    if table is not None:
+        _require_table(run, table)
     raw, end = read_manifest(run.paths.raw), run.period("all").end
     all_readmissions = read_readmissions(run.paths.readmissions)
     valid = effective(all_readmissions, unit_digests(run.paths.raw))
@@ -48,6 +50,16 @@ def quarantine_contents(run: Run, table: str | None = None) -> dict[str, Content
         if contents["reasons"] or contents["findings"] or contents["readmissions"]:
             found[unit] = contents
     return found
+
+
+def _require_table(run: Run, table: str) -> None:
+    known = [each.name for each in run.use_case.tables]
+    if table not in known:
+        raise DataError(
+            f"there is no such table{did_you_mean(table, known)}",
+            subject=f"table {table!r}",
+            remedy=f"Name one of {', '.join(known)}",
+        )
 
 
 def _shown(readmission: Readmission) -> dict[str, Any]:

@@ -121,10 +121,13 @@ def _reasons_of(run: Run, unit: str) -> dict[str, list[str]]:
 
 
 def _by_unit(rows: Sequence[str]) -> Ids:
-    """The ids of rows that are named `TABLE/BATCH:NUMBER`, by batch."""
+    """The ids of rows that are named `TABLE/BATCH:NUMBER`, by batch. Raises DataError for another name."""
     found: Ids = {}
     for row in dict.fromkeys(rows):
         unit = row.rpartition(":")[0]
+        if "/" not in unit:
+            remedy = "Name it as `ratchet quarantine show` does: TABLE/BATCH:NUMBER"
+            raise DataError("is no name of a row", subject=row, remedy=remedy)
         found.setdefault(unit, []).append(row.partition("/")[2])
     return found
 
