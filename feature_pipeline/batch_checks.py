@@ -4,12 +4,12 @@
 - `repeated`: most of its rows have keys that were accepted from one earlier batch.
 - `volume`: far fewer or more rows for each day that it covers than usual.
 - `days`: it covers far fewer or more days than usual. The report leaves it out for a batch that ends where the data end.
-- `nulls`: in a column, the share of missing values is far from that of every earlier batch.
+- `nulls`: in a column, the share of missing values is far from the usual one.
 - `range`: many values of a column are outside the range, or the set, of those of earlier batches.
 - `shifted`: its rows come at other hours of the day, as if all its times were an hour or more too early or too late.
 
-Great Expectations judges `volume`, `nulls` and `range`. A column that leaves its range in every batch, such as a running
-number, may do so again.
+Great Expectations judges `volume`, `nulls` and `range`. Usual is the median of earlier batches, so that one bad batch hides no
+second one. A column that leaves its range in most batches, such as a running number, may do so again.
 """
 
 from __future__ import annotations
@@ -96,16 +96,15 @@ def _nulls(batch: Statistics, earlier: Sequence[Statistics], settings: Validatio
         shares = [each.nulls[column] for each in earlier if column in each.nulls]
         if not shares:
             continue
-        low, high = min(shares), max(shares)
-        least = max(0.0, low - settings.max_null_change - _noise(low, batch.rows))
-        most = min(1.0, high + settings.max_null_change + _noise(high, batch.rows))
+        usual = median(shares)
+        change = settings.max_null_change + _noise(usual, batch.rows)
         rule = expect(
             "column_proportion_of_non_null_values_to_be_between",
             column=column,
-            min_value=round(1 - most, 6),
-            max_value=round(1 - least, 6),
+            min_value=round(max(0.0, 1 - usual - change), 6),
+            max_value=round(min(1.0, 1 - usual + change), 6),
         )
-        yield Expected("nulls", column, rule, f"{_percent(1 - high)} to {_percent(1 - low)} are usual")
+        yield Expected("nulls", column, rule, f"{_percent(1 - usual)} are usual")
 
 
 def _noise(share: float, rows: int) -> float:
@@ -129,7 +128,7 @@ def _ranges(earlier: Sequence[Statistics], settings: ValidationSettings) -> Iter
 def _mostly(column: str, earlier: Sequence[Statistics], settings: ValidationSettings) -> float:
     """The smallest share of values that must be in their range: less for a column that often leaves it, 0 if unknown."""
     left = [each.outside[column] for each in earlier if column in each.outside]
-    return max(0.0, 1 - max(settings.max_outside, 2 * max(left))) if left else 0.0
+    return max(0.0, 1 - max(settings.max_outside, 2 * median(left))) if left else 0.0
 
 
 def _percent(share: float) -> str:

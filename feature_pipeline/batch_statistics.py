@@ -5,8 +5,10 @@ They are kept with the batch's quarantine, so that a comparison with earlier bat
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from statistics import median
 
 import numpy as np
 import numpy.typing as npt
@@ -85,16 +87,16 @@ def weekday_of(table: SourceTable, timezone: str, rows: pa.Table) -> int | None:
 
 
 def usual_ranges(earlier: Sequence[Statistics]) -> dict[str, tuple[float, float]]:
-    """Column → the range that holds the ranges of all earlier batches that have one."""
+    """Column → the median of both ends of its ranges in earlier batches, so that a single bad batch decides nothing."""
     found = {name: [each.ranges[name] for each in earlier if name in each.ranges] for name in _named(earlier, "ranges")}
-    return {name: (min(low for low, _ in ends), max(high for _, high in ends)) for name, ends in found.items()}
+    return {name: (median(low for low, _ in ends), median(high for _, high in ends)) for name, ends in found.items()}
 
 
 def usual_values(earlier: Sequence[Statistics]) -> dict[str, list[str]]:
-    """Column → the values of all earlier batches, if each of them had few."""
-    full = [each for each in earlier if each.rows]
-    columns = [name for name in _named(full, "values") if all(name in each.values for each in full)]
-    return {name: sorted({value for each in full for value in each.values[name]}) for name in columns}
+    """Column → the values that it has in at least half of the earlier batches, if it has few in each of them."""
+    columns = [name for name in _named(earlier, "values") if all(name in each.values for each in earlier)]
+    counts = {name: Counter(value for each in earlier for value in each.values[name]) for name in columns}
+    return {name: sorted(value for value, n in of.items() if 2 * n >= len(earlier)) for name, of in counts.items()}
 
 
 def _named(earlier: Sequence[Statistics], kind: str) -> list[str]:

@@ -7,6 +7,7 @@ is accepted. If the batch as a whole is refused, all of its rows are quarantined
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,8 @@ import pyarrow.parquet as pq
 from feature_pipeline.batch_checks import FEWEST_EARLIER, Finding, expected, finding, own_findings, repeated
 from feature_pipeline.batch_records import BatchRecord, read_record, with_record
 from feature_pipeline.batch_statistics import Statistics, statistics, weekday_of
-from feature_pipeline.expectations import EVERY_ROW, failing, judge, observed, rules_digest
+from feature_pipeline.data_docs import write_page
+from feature_pipeline.expectations import EVERY_ROW, Results, failing, judge, observed, rules_digest
 from feature_pipeline.readmissions import Readmission
 from ratchet.project.run import Run
 from ratchet.sources import unreadable
@@ -67,37 +69,40 @@ class Quarantine:
         Raises DataError, as `judge` does.
         """
         raw = read_rows(self._path(self.run.paths.raw, batch))
-        reasons, record = self._judge(raw, batch, earlier)
+        reasons, record, results = self._judge(raw, batch, earlier)
         if record.is_refused:
             reasons = {row_id: [REFUSED_BATCH, *reasons.get(row_id, ())] for row_id in raw[ROW_ID].to_pylist()}
+        counts = Counter(reason for each in reasons.values() for reason in each)
+        write_page(self.run.paths.data_docs, f"{self.table.name}/{batch}", results, record, counts)
         rejected = raw.filter(_among(raw, list(reasons)))
         column = [reasons[row_id] for row_id in rejected[ROW_ID].to_pylist()]
         return with_record(rejected.append_column(_REASONS, pa.array(column, _REASONS.type)), record)
 
-    def _judge(self, raw: pa.Table, batch: str, earlier: Sequence[str]) -> tuple[Reasons, BatchRecord]:
-        """The rows that may not be used, without those of which only the batch is refused; and the batch's record."""
+    def _judge(self, raw: pa.Table, batch: str, earlier: Sequence[str]) -> tuple[Reasons, BatchRecord, Results]:
+        """The rows that may not be used, without those of which only the batch is refused; the batch's record; and the results
+        of Great Expectations."""
         rows, unit, settings = unreadable.readable(raw), f"{self.table.name}/{batch}", self.run.settings.validation
-        found = failing(judge(self.table.rules, rows, unit, EVERY_ROW), unit)
-        reasons = _unreadable(raw) | self._broken(rows, found, self.readmissions.get(unit, ()))
+        of_rows = judge(self.table.rules, rows, unit, EVERY_ROW)
+        reasons = _unreadable(raw) | self._broken(rows, failing(of_rows, unit), self.readmissions.get(unit, ()))
         sound = leave_out(rows, list(reasons))
         usual = self._comparable(weekday_of(self.table, self.run.use_case.timezone, sound), earlier)
-        of_batch = statistics(self.table, self.run.use_case.timezone, sound, usual)
-        wanted = {f"{each.check} {each.column or ''}": each for each in expected(of_batch, usual, settings)}
-        failed = observed(judge({name: each.rule for name, each in wanted.items()}, sound, unit, "BASIC"))
+        found = statistics(self.table, self.run.use_case.timezone, sound, usual)
+        wanted = {f"{each.check} {each.column or ''}": each for each in expected(found, usual, settings)}
+        of_batch = judge({name: each.rule for name, each in wanted.items()}, sound, unit, "BASIC")
         self._learn([each for each in earlier if each not in self._known])
         findings = [
-            *own_findings(of_batch, usual, (len(reasons), raw.num_rows), settings),
+            *own_findings(found, usual, (len(reasons), raw.num_rows), settings),
             *self._repeats(rows),
-            *(wanted[name].failed(value, settings) for name, value in failed.items()),
+            *(wanted[name].failed(value, settings) for name, value in observed(of_batch).items()),
         ]
         reasons |= {row_id: [DUPLICATE_KEY] for row_id in self._duplicates(sound)}
-        return reasons, self._record(unit, of_batch, findings)
+        return reasons, self._record(unit, found, findings), {**of_rows, **of_batch}
 
-    def _record(self, unit: str, of_batch: Statistics, findings: Sequence[Finding]) -> BatchRecord:
+    def _record(self, unit: str, found: Statistics, findings: Sequence[Finding]) -> BatchRecord:
         refuses = any(each.refuses for each in findings)
         overruled = next((each.reason for each in self.readmissions.get(unit, ()) if each.kind == "batch"), None)
         return BatchRecord(
-            statistics=of_batch,
+            statistics=found,
             findings=tuple(findings),
             is_refused=refuses and overruled is None,
             overruled=overruled if refuses else None,

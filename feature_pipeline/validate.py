@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_pipeline.batch_records import batch_findings
+from feature_pipeline.batch_records import batch_findings, read_records
+from feature_pipeline.data_docs import write_index
 from feature_pipeline.quarantine import DUPLICATE_KEY, Quarantine, leave_out, read_rows
 from feature_pipeline.readmissions import effective, read_readmissions, write_readmissions
 from ratchet.code.code_digest import code_digest
@@ -43,6 +44,8 @@ def validate(run: Run) -> Report:
     rejected = unit_digests(run.paths.quarantine)
     wanted = {unit: digest(CODE, raw[unit], rejected[unit]) for unit in raw}
     update(run.paths.accepted, wanted, lambda stale: ((unit, _accepted(run, unit)) for unit in stale))
+    rows = {unit: entry["rows"] for unit, entry in read_manifest(run.paths.quarantine).items()}
+    write_index(run.paths.data_docs, read_records(run), rows)
     return _report(run)
 
 

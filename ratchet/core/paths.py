@@ -74,6 +74,11 @@ class Paths:
         return self.root / "reports" / self.scope.folder
 
     @property
+    def data_docs(self) -> Path:
+        """Great Expectations' pages about batches: open index.html."""
+        return self.reports / "data_docs"
+
+    @property
     def shared_reports(self) -> Path:
         """Reports of the use case that was summarised last."""
         return self.root / "reports"

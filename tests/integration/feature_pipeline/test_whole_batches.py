@@ -77,7 +77,7 @@ class TestFindings:
             (lambda rows: rows[: len(rows) // 2], "warned", "days", ["14.7 days", "30.8"]),
             (lambda rows: rows + payments(6) + payments(7), "warned", "days", ["92.6 days", "30.8"]),
             (changed(1 / 3, shop=None), "warned", "nulls", ["shop: 66.6%", "100%"]),
-            (changed(1 / 3, amount=99.0), "warned", "range", ["amount: 34.4%", "1.43 to 49.6"]),
+            (changed(1 / 3, amount=99.0), "warned", "range", ["amount: 34.9%", "1.59 to 49.49"]),
             (changed(1 / 3, shop="c"), "warned", "range", ["shop: 33.4%", "a, b"]),
             (utc_for_local, "refused", "shifted", ["4 h too late"]),
             (later(5), "refused", "shifted", ["5 h too late"]),
@@ -124,6 +124,23 @@ class TestFindings:
         until = max(row["at"] for row in payments(6)[:300]).date()
         periods = run.settings.periods.model_copy(update={"end": until.replace(day=until.day + 1)})
         assert {} == found(validate(run.with_settings(periods=periods)))
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            lambda rows: rows[::2],
+            changed(1 / 3, shop=None),
+            changed(1 / 3, amount=99.0),
+            changed(1 / 3, shop="c"),
+        ],
+    )
+    def test_a_second_bad_month_is_named_like_the_first(self, run: Run, spoil: Spoil) -> None:
+        """What was only warned of counts in later comparisons, but does not become usual by that."""
+        for month in (5, 6):
+            deliver(run, name(month), spoil(payments(month)))
+        warned = found(ingest_and_validate(run))
+        assert {"payments/2024-05", "payments/2024-06"} == set(warned)
+        assert warned["payments/2024-05"] == warned["payments/2024-06"]
 
     def test_settings_say_what_refuses(self, run: Run) -> None:
         """A check in `refuse` refuses, one that is not warns."""
