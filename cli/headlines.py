@@ -36,11 +36,19 @@ def _validate(report: Report) -> str:
     return "; ".join([f"of {report['rows']['raw']:,} rows {counts}", *batch_notes(report)])
 
 
-def batch_notes(validate: Mapping[str, Any]) -> Iterator[str]:
-    """One text for each batch that `validate` refused or warns of: its name, and the checks that it did not pass."""
-    for kind, said in (("refused", "refused"), ("warned", "warned of")):
-        for unit, findings in validate[kind].items():
-            yield f"batch {unit} {said} ({', '.join(dict.fromkeys(each['check'] for each in findings))})"
+def batch_notes(validate: Mapping[str, Any]) -> list[str]:
+    """A text for each of the first batches that `validate` refused or warns of, with the checks that they did not pass; and how
+    many more there are."""
+    notes = [
+        f"batch {unit} {said} ({', '.join(dict.fromkeys(each['check'] for each in findings))})"
+        for kind, said in (("refused", "refused"), ("warned", "warned of"))
+        for unit, findings in validate[kind].items()
+    ]
+    more = len(notes) - _SHOWN_BATCHES
+    return notes if more <= 0 else [*notes[:_SHOWN_BATCHES], f"and {more} more: `ratchet quarantine list`"]
+
+
+_SHOWN_BATCHES = 4
 
 
 def _featurize(report: Report) -> str:

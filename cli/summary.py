@@ -172,7 +172,7 @@ def _rows(summary: Summary) -> Iterator[str]:
         yield f"{name:<12} {count:>10,}"
     for reason, count in sorted(summary["reasons"].items(), key=lambda item: -item[1]):
         yield f"  {count:>8,}  {reason}"
-    notes = list(batch_notes(summary["batches"]))
+    notes = batch_notes(summary["batches"])
     yield from notes
     if notes:
         yield f"`ratchet --use-case {summary['use_case']} quarantine list` says why, with figures"

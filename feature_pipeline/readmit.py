@@ -93,7 +93,8 @@ def _decided(run: Run, person: Person, decision: Decision) -> list[Readmission]:
         ]
     if decision.rule is None:
         refused = _with_reason(run, decision.batch, REFUSED_BATCH, "is not refused")
-        return [_readmission(run, person, "batch", decision.batch, refused)]
+        sound = [row_id for row_id, reasons in refused.items() if reasons == [REFUSED_BATCH]]
+        return [_readmission(run, person, "batch", decision.batch, sound)]
     table = run.use_case.table(known_unit(run, decision.batch).partition("/")[0])
     if decision.rule not in {*table.rules} - {NULL_KEY, NULL_EVENT_TIME}:
         raise DataError(
@@ -102,12 +103,12 @@ def _decided(run: Run, person: Person, decision: Decision) -> list[Readmission]:
             remedy="Name a rule of the use case: only what breaks one can be readmitted",
         )
     broken = _with_reason(run, decision.batch, decision.rule, f"has no row that breaks {decision.rule!r}")
-    return [_readmission(run, person, "rule", decision.batch, broken, rule=decision.rule)]
+    return [_readmission(run, person, "rule", decision.batch, list(broken), rule=decision.rule)]
 
 
-def _with_reason(run: Run, unit: str, reason: str, otherwise: str) -> list[str]:
-    """Ids of the rows of a batch with this reason. Raises DataError if there is none."""
-    found = [row_id for row_id, reasons in _reasons_of(run, unit).items() if reason in reasons]
+def _with_reason(run: Run, unit: str, reason: str, otherwise: str) -> dict[str, list[str]]:
+    """The rows of a batch with this reason, and all of their reasons. Raises DataError if there is none."""
+    found = {row_id: reasons for row_id, reasons in _reasons_of(run, unit).items() if reason in reasons}
     if not found:
         raise DataError(
             otherwise, subject=unit, remedy="`ratchet quarantine list` shows what is in quarantine, and why"
