@@ -73,11 +73,18 @@ def statistics(table: SourceTable, timezone: str, rows: pa.Table, earlier: Seque
     return Statistics(
         rows=rows.num_rows,
         times=_times(rows[table.event_time], timezone) if table.event_time else None,
-        nulls={name: _share(pc.is_null(column, nan_is_null=True)) for name, column in columns.items()},
+        nulls={name: _share(pc.is_null(columns[name], nan_is_null=True)) for name in _settled(table, rows)},
         ranges={name: ends for name, column in columns.items() if (ends := _range(column))},
         values={name: few for name, column in columns.items() if (few := _values(column))},
         outside={name: share for name, share in outside.items() if share is not None},
     )
+
+
+def _settled(table: SourceTable, rows: pa.Table) -> list[str]:
+    """The columns that every row should have by now: only the early ones while the outcomes of some rows are not known yet."""
+    is_pending = table.known_at is not None and rows[table.known_at].null_count
+    early = {*table.early, *table.key, table.event_time}
+    return [name for name in table.schema.names if not is_pending or name in early]
 
 
 def weekday_of(table: SourceTable, timezone: str, rows: pa.Table) -> int | None:
