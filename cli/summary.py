@@ -23,6 +23,7 @@ SUMMARY, REQUEST, STORY = "summary.json", "request.json", "demo"
 _ROLES = {"serving": "serves now"}
 _ARROWS = {"lower": "↓", "higher": "↑"}
 _DRIFT = ("verdict", "share", "columns", "mean_prediction", "window", "html", "json")
+_VALIDATED = ("rows", "reasons", "refused", "warned", "overruled")
 _SUMMARISED = ("ingest", "validate", "evaluate", "register", "predict", "monitor")
 
 
@@ -44,10 +45,8 @@ def build(run: Run) -> Summary:
         "unit": run.use_case.unit,
         "timezone": run.use_case.timezone,
         "missing": [step for step in STEPS if reports.read(run, step) is None],
-        "rows": validate and validate["rows"],
-        "reasons": validate and validate["reasons"],
+        **{name: validate and validate[name] for name in _VALIDATED},
         "unread": ingest and ingest["unread"],
-        "batches": validate and {kind: validate[kind] for kind in ("refused", "warned", "overruled")},
         "holdout": evaluate and _holdout(evaluate, serving),
         "gate": evaluate and {name: evaluate["candidate"][name] for name in ("verdict", "gain", "checks")},
         "baseline_gate": evaluate and {name: evaluate["baseline"][name] for name in ("verdict", "checks")},
@@ -172,7 +171,7 @@ def _rows(summary: Summary) -> Iterator[str]:
         yield f"{name:<12} {count:>10,}"
     for reason, count in sorted(summary["reasons"].items(), key=lambda item: -item[1]):
         yield f"  {count:>8,}  {reason}"
-    notes = batch_notes(summary["batches"])
+    notes = batch_notes(summary)
     yield from notes
     if notes:
         yield f"`ratchet --use-case {summary['use_case']} quarantine list` says why, with figures"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -58,12 +58,11 @@ def read_records(run: Run) -> dict[str, BatchRecord]:
     return {unit: read_record(folder / f"{unit}.parquet") for unit in read_manifest(folder)}
 
 
-def batch_findings(run: Run) -> dict[str, dict[str, Any]]:
+def batch_findings(records: Mapping[str, BatchRecord], end: datetime) -> dict[str, dict[str, Any]]:
     """The refused batches and those that are warned of, with what was found; and the readmitted ones, with the reason.
 
-    A refused batch is listed with all that was found, and not again as one that is warned of.
+    A refused batch is listed with all that was found, and not again as one that is warned of. The data end at `end`.
     """
-    records, end = read_records(run), run.period("all").end
     found = {unit: [_shown(finding) for finding in record.known_by(end)] for unit, record in records.items()}
     return {
         "refused": {unit: found[unit] for unit, record in records.items() if record.is_refused},

@@ -33,6 +33,7 @@ _OF_SINGLE_ROWS = (
     "unexpected_index_query",
 )
 """What a result lists of rows, which is as long as the batch. `ratchet quarantine show` has them all."""
+_COUNTS = ("evaluated_expectations", "successful_expectations", "unsuccessful_expectations", "success_percent")
 _LOADED = re.compile(
     r"<script\b.*?</script>|<link\b[^>]*>|<img\b[^>]*>|<footer\b.*?</footer>|<nav\b.*?</nav>", re.DOTALL
 )
@@ -133,7 +134,7 @@ def _suite_result(table: str, batch: str, results: Results) -> ExpectationSuiteV
         results=list(results.values()),
         success=statistics.success,
         suite_name=table,
-        statistics={name: value for name, value in statistics._asdict().items() if name != "success"},
+        statistics={name: getattr(statistics, name) for name in _COUNTS},
         meta={"great_expectations_version": version("great_expectations"), "batch": batch},
     )
 

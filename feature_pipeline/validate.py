@@ -44,9 +44,13 @@ def validate(run: Run) -> Report:
     rejected = unit_digests(run.paths.quarantine)
     wanted = {unit: digest(CODE, raw[unit], rejected[unit]) for unit in raw}
     update(run.paths.accepted, wanted, lambda stale: ((unit, _accepted(run, unit)) for unit in stale))
-    rows = {unit: entry["rows"] for unit, entry in read_manifest(run.paths.quarantine).items()}
-    write_index(run.paths.data_docs, read_records(run), rows)
-    return _report(run)
+    records = read_records(run)
+    write_index(
+        run.paths.data_docs,
+        records,
+        {unit: entry["rows"] for unit, entry in read_manifest(run.paths.quarantine).items()},
+    )
+    return {**_report(run), **batch_findings(records, run.period("all").end)}
 
 
 def _chained(contents: Mapping[str, str], first: Mapping[str, str]) -> dict[str, str]:
@@ -91,14 +95,11 @@ def _accepted(run: Run, unit: str) -> Files:
 
 
 def _report(run: Run) -> Report:
-    """Rows by table and by reason, and the batches that were refused, warned of, or readmitted.
-
-    Raises DataError if a delivered row is in neither table, or in both.
-    """
+    """Rows by table and by reason. Raises DataError if a delivered row is in neither table, or in both."""
     reasons = {table.name: _reasons(run, table.name) for table in run.use_case.tables}
     tables = {name: _counts(run, name, found[DUPLICATE_KEY]) for name, found in reasons.items()}
     rows = {kind: sum(counts[kind] for counts in tables.values()) for kind in _KINDS}
-    return {"rows": rows, "tables": tables, "reasons": dict(sum(reasons.values(), Counter())), **batch_findings(run)}
+    return {"rows": rows, "tables": tables, "reasons": dict(sum(reasons.values(), Counter()))}
 
 
 def _reasons(run: Run, table: str) -> Counter[str]:
