@@ -83,8 +83,13 @@ def expected(batch: Statistics, earlier: Sequence[Statistics], settings: Validat
 def _volume(batch: Statistics, earlier: Sequence[Statistics], settings: ValidationSettings) -> Expected:
     usual = median(each.rows / _days(each) for each in earlier) * _days(batch)
     low, high = int(usual * settings.min_volume), int(usual * settings.max_volume) + 1
-    rule = expect("table_row_count_to_be_between", min_value=low, max_value=high)
+    rule = _rule("volume", settings, "table_row_count_to_be_between", min_value=low, max_value=high)
     return Expected("volume", None, rule, f"about {usual:,.0f} are usual for {_days(batch):.3g} days")
+
+
+def _rule(check: Check, settings: ValidationSettings, expectation: str, **arguments: Any) -> Rule:
+    """An expectation whose severity in Great Expectations is what the settings make of the check."""
+    return expect(expectation, severity="critical" if check in settings.refuse else "warning", **arguments)
 
 
 def _days(of: Statistics) -> float:
@@ -98,7 +103,9 @@ def _nulls(batch: Statistics, earlier: Sequence[Statistics], settings: Validatio
             continue
         usual = median(shares)
         change = settings.max_null_change + _noise(usual, batch.rows)
-        rule = expect(
+        rule = _rule(
+            "nulls",
+            settings,
             "column_proportion_of_non_null_values_to_be_between",
             column=column,
             min_value=round(max(0.0, 1 - usual - change), 6),
@@ -115,12 +122,20 @@ def _noise(share: float, rows: int) -> float:
 def _ranges(earlier: Sequence[Statistics], settings: ValidationSettings) -> Iterator[Expected]:
     for column, (low, high) in usual_ranges(earlier).items():
         mostly = _mostly(column, earlier, settings)
-        rule = expect("column_values_to_be_between", column=column, min_value=low, max_value=high, mostly=mostly)
+        rule = _rule(
+            "range",
+            settings,
+            "column_values_to_be_between",
+            column=column,
+            min_value=low,
+            max_value=high,
+            mostly=mostly,
+        )
         if mostly > 0:
             yield Expected("range", column, rule, f"{low:g} to {high:g} are usual")
     for column, known in usual_values(earlier).items():
         mostly = _mostly(column, earlier, settings)
-        rule = expect("column_values_to_be_in_set", column=column, value_set=known, mostly=mostly)
+        rule = _rule("range", settings, "column_values_to_be_in_set", column=column, value_set=known, mostly=mostly)
         if mostly > 0:
             yield Expected("range", column, rule, f"{', '.join(known[:5])}{' …' * (len(known) > 5)} are usual")
 

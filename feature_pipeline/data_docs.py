@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from feature_pipeline.batch_records import BatchRecord
 from feature_pipeline.expectations import Results
-from ratchet.storage.files import write_json, write_text
+from ratchet.storage.files import read_json, write_json, write_text
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult
@@ -56,19 +56,20 @@ ul { margin: 0; padding-left: 1.2em; }
 
 
 def write_page(folder: Path, unit: str, results: Results, record: BatchRecord, reasons: Mapping[str, int]) -> None:
-    """Write the page of a batch, the results as JSON, and the suite of its table. `reasons` counts the quarantined rows."""
+    """Write the page of a batch, and the results as JSON. `reasons` counts the quarantined rows."""
     table, _, batch = unit.partition("/")
     parts = [_heading(unit, record, reasons)]
     if results:
         result = _suite_result(table, batch, results)
         write_json(folder / table / "results" / f"{batch}.json", result.to_json_dict())
-        _write_suite(folder / table, table, results)
         parts.append(_body(_validation_page(result)))
     write_text(folder / table / "batches" / f"{batch}.html", _page(unit, "".join(parts)))
 
 
 def write_index(folder: Path, records: Mapping[str, BatchRecord], rows: Mapping[str, int]) -> None:
-    """Write the list of all batches, and delete pages of others. `rows` counts each batch's quarantined rows."""
+    """Write the suites and the list of all batches, and delete pages of others. `rows` counts each batch's quarantined rows."""
+    for table, batch in dict(unit.split("/", 1) for unit in records).items():
+        _write_suite(folder / table, table, folder / table / "results" / f"{batch}.json")
     lines = "".join(_line(unit, record, rows[unit]) for unit, record in records.items())
     head = "<tr><th>batch</th><th>quarantined rows</th><th>as a whole</th></tr>"
     tables = dict.fromkeys(unit.partition("/")[0] for unit in records)
@@ -139,19 +140,17 @@ def _suite_result(table: str, batch: str, results: Results) -> ExpectationSuiteV
     )
 
 
-def _write_suite(folder: Path, table: str, results: Results) -> None:
-    from great_expectations.core import ExpectationSuite
-
-    suite = ExpectationSuite(
-        name=table, expectations=[_plain(result.expectation_config) for result in results.values()]
-    )
-    write_json(folder / "suite.json", suite.to_json_dict())
+def _write_suite(folder: Path, table: str, results: Path) -> None:
+    """Write the suite by which the newest batch of a table was judged, unless it is there already."""
+    if not results.exists():
+        return
+    configurations = [each["expectation_config"] for each in read_json(results)["results"]]
+    suite = {"name": table, "expectations": configurations}
+    if (folder / "suite.json").exists() and read_json(folder / "suite.json") == suite:
+        return
     link = f'<p><a href="../{INDEX}">all batches</a></p><h1>{html.escape(table)}</h1>'
     write_text(folder / "suite.html", _page(table, link + _body(_suite_page(suite))))
-
-
-def _plain(configuration: Any) -> Any:
-    return configuration.to_domain_obj()
+    write_json(folder / "suite.json", suite)
 
 
 @cache
@@ -168,6 +167,8 @@ def _validation_page(result: ExpectationSuiteValidationResult) -> str:
     return str(view.render(document))
 
 
-def _suite_page(suite: Any) -> str:
+def _suite_page(suite: Mapping[str, Any]) -> str:
+    from great_expectations.core import ExpectationSuite
+
     _, renderer, view = _renderers()
-    return str(view.render(renderer.render(suite)))
+    return str(view.render(renderer.render(ExpectationSuite(**suite))))
