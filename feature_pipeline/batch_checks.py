@@ -1,6 +1,7 @@
 """Check a batch as a whole: its statistics against those of earlier batches of its table.
 
 - `quarantined`: a large share of its rows breaks rules.
+- `rule`: it breaks a rule of the use case that is not about single rows, such as a mean.
 - `repeated`: most of its rows have keys that were accepted from one earlier batch.
 - `volume`: far fewer or more rows for each day that it covers than usual.
 - `days`: it covers far fewer or more days than usual. The report leaves it out for a batch that ends where the data end.
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from feature_pipeline.batch_statistics import HALF_HOURS, Statistics, Times, usual_ranges, usual_values
+from feature_pipeline.batch_statistics import HALF_HOURS, Hours, Statistics, Times, usual_ranges, usual_values
 from ratchet.core.settings import Check, Frozen, ValidationSettings
 from ratchet.use_case.contract import Rule, expect
 
@@ -38,8 +39,9 @@ _EVIDENCE = 12.0
 _EVIDENCE_OF_A_ROW = 0.015
 """A shift must explain the hours better than none by this difference of log likelihoods: in all, and for each row."""
 _SAME_SPREAD = 0.002
-Counts = npt.NDArray[np.int64]
-"""Rows of each half-hour of the day."""
+_LEAST_USUAL = 0.25
+Rows = npt.NDArray[np.float64]
+"""Numbers of rows, for each half-hour of the day."""
 
 
 class Finding(Frozen):
@@ -173,6 +175,11 @@ def own_findings(
             yield finding("shifted", detail, settings, is_sure=abs(hours) >= SURE_SHIFT)
 
 
+def broken_rule(rule: str, observed: Any, settings: ValidationSettings) -> Finding:
+    """The finding that a batch breaks a rule of the use case that is not about single rows."""
+    return finding("rule", f"breaks rule {rule!r} as a whole (observed {observed})", settings)
+
+
 def finding(check: Check, detail: str, settings: ValidationSettings, *, is_sure: bool = True) -> Finding:
     """A failed check, which refuses the batch if it is sure and the settings say so."""
     return Finding(check=check, refuses=is_sure and check in settings.refuse, detail=detail)
@@ -188,29 +195,49 @@ def shift_of_hours(times: Times, earlier: Sequence[Times]) -> float:
     same = [each for each in earlier if each.weekday == times.weekday]
     if len(same) < FEWEST_EARLIER:
         return 0.0
-    usual = {clock: np.sum([_counts(each, clock) for each in same], axis=0) for clock in ("local", "utc")}
-    spread = {clock: _entropy(counts) for clock, counts in usual.items()}
+    usual = {clock: _a_day([_hours(each, clock) for each in same]) for clock in ("local", "utc")}
+    spread = {clock: _entropy(rows) for clock, rows in usual.items()}
     followed = [clock for clock in usual if spread[clock] <= min(spread.values()) + _SAME_SPREAD]
-    return min((_shift(_counts(times, clock), usual[clock]) for clock in followed), key=abs)
+    return min((_shift(_hours(times, clock), usual[clock]) for clock in followed), key=abs)
 
 
-def _counts(times: Times, clock: str) -> Counts:
-    return np.asarray(times.local if clock == "local" else times.utc)
+def _a_day(earlier: Sequence[Hours]) -> Rows:
+    """How many rows a day usually has in each half-hour."""
+    rows: Rows = np.sum([each.counts for each in earlier], axis=0) / sum(
+        max(1.0, each.spanned / HALF_HOURS) for each in earlier
+    )
+    return rows
 
 
-def _entropy(counts: Counts) -> float:
-    shares = counts[counts > 0] / counts.sum()
+def _hours(times: Times, clock: str) -> Hours:
+    return times.local if clock == "local" else times.utc
+
+
+def _entropy(rows: Rows) -> float:
+    shares = rows[rows > 0] / rows.sum()
     return float(-(shares * np.log(shares)).sum())
 
 
-def _shift(counts: Counts, usual: Counts) -> float:
-    """The shift in hours, from -11.5 to 12, under which `counts` are most likely; 0 without enough evidence against it."""
-    likely = np.log((1 - _UNRELATED) * usual / usual.sum() + _UNRELATED / HALF_HOURS)
-    scores = np.array([counts @ np.roll(likely, steps) for steps in range(HALF_HOURS)])
+def _shift(hours: Hours, usual: Rows) -> float:
+    """The shift in hours, from -11.5 to 12, under which the hours are most likely; 0 without enough evidence against it."""
+    counts = np.array(hours.counts)
+    scores = np.array([counts @ _likely(np.roll(usual, steps), hours) for steps in range(HALF_HOURS)])
     best = int(scores.argmax())
     if scores[best] - scores[0] < max(_EVIDENCE, _EVIDENCE_OF_A_ROW * counts.sum()):
         return 0.0
     return (best if best <= HALF_HOURS // 2 else best - HALF_HOURS) / 2
+
+
+def _likely(usual: Rows, hours: Hours) -> Rows:
+    """The log likelihood of a row in each half-hour, where a day usually has so many rows in each.
+
+    A batch that ends within a day covers its later hours less often. But if it has far more rows than are usual in what it
+    covers, that is not why the other hours have none.
+    """
+    covered = usual * hours.covered
+    rows = covered if covered.sum() >= _LEAST_USUAL * max(1, sum(hours.counts)) else usual
+    likely: Rows = np.log((1 - _UNRELATED) * rows / rows.sum() + _UNRELATED / HALF_HOURS)
+    return likely
 
 
 def repeated(keys_of: Mapping[str, int], rows: int) -> str | None:

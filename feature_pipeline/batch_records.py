@@ -33,9 +33,11 @@ class BatchRecord(Frozen):
     overruled: str | None = None
 
     def known_by(self, end: datetime) -> Sequence[Finding]:
-        """The findings, without that of too few days if the data end at `end` and the batch may still go on."""
-        is_open = self._ends_at(end)
-        return [finding for finding in self.findings if not (is_open and finding.check == "days")]
+        """The findings. If the data end at `end` and the batch may still go on, without those that say that it is short: of too
+        few days or, within a day, of too few rows."""
+        times = self.statistics.times
+        short = ("days", "volume") if times and times.days <= 1 else ("days",)
+        return [each for each in self.findings if each.check not in short or not self._ends_at(end)]
 
     def _ends_at(self, end: datetime) -> bool:
         times = self.statistics.times

@@ -25,22 +25,36 @@ _MOST_VALUES = 50
 _WITHIN = (0.025, 0.975)
 """Quantiles of the event times between which a batch's days are counted: single rows lie anywhere."""
 _MOST_OF_A_WEEKDAY = 2 / 3
-_DAY = np.timedelta64(1, "D")
+_HALF_HOUR = 30 * 60 * 1_000_000  # in microseconds
 _THURSDAY = 3  # the weekday of 1970-01-01
+
+
+class Hours(Frozen):
+    """The rows of each half-hour of the day. They lie in `spanned` half-hours on end, from half-hour `first` of a day on."""
+
+    counts: tuple[int, ...]
+    first: int
+    spanned: int
+
+    @property
+    def covered(self) -> npt.NDArray[np.float64]:
+        """How often each half-hour of the day is among those spanned: of a day that is cut off at noon, only the morning."""
+        whole, rest = divmod(self.spanned, HALF_HOURS)
+        return whole + np.roll(np.arange(HALF_HOURS) < rest, self.first).astype(np.float64)
 
 
 class Times(Frozen):
     """The event times of a batch.
 
     `days` is how many days they span, at least 1, and `until` the last but 0.5%. `weekday` is the local weekday of most rows, 0
-    for Monday, or None if they are of several. `local` and `utc` count the rows of each half-hour of the day.
+    for Monday, or None if they are of several. `local` and `utc` are the hours by both clocks.
     """
 
     days: float
     until: datetime
     weekday: int | None
-    local: tuple[int, ...]
-    utc: tuple[int, ...]
+    local: Hours
+    utc: Hours
 
 
 class Statistics(Frozen):
@@ -152,14 +166,15 @@ def _times(column: pa.ChunkedArray, timezone: str) -> Times | None:
     if not len(utc):
         return None
     local = local_time(utc, timezone)
-    first, last, until = np.quantile(utc.astype(np.int64), [*_WITHIN, 0.995], method="nearest")
+    first, last, since, until = np.quantile(utc.astype(np.int64), [*_WITHIN, 0.005, 0.995], method="nearest")
+    spanned = int(until - since) // _HALF_HOUR + 1
     span = (last - first) / (_WITHIN[1] - _WITHIN[0])
     return Times(
         days=max(1.0, round(float(span) / 86_400e6, 3)),
         until=datetime.fromtimestamp(int(until) // 1_000_000, UTC),
         weekday=_weekday(local),
-        local=_half_hours(local),
-        utc=_half_hours(utc),
+        local=_hours(local, local_time(np.array([since], "datetime64[us]"), timezone), spanned),
+        utc=_hours(utc, np.array([since], "datetime64[us]"), spanned),
     )
 
 
@@ -168,6 +183,11 @@ def _weekday(local: Instants) -> int | None:
     return int(counts.argmax()) if counts.max() >= _MOST_OF_A_WEEKDAY * len(local) else None
 
 
-def _half_hours(instants: Instants) -> tuple[int, ...]:
-    of_day: npt.NDArray[np.int64] = (instants - instants.astype("datetime64[D]")) // np.timedelta64(30, "m")
-    return tuple(np.bincount(of_day.astype(np.int64), minlength=HALF_HOURS).tolist())
+def _hours(instants: Instants, since: Instants, spanned: int) -> Hours:
+    counts = np.bincount(_half_hours(instants), minlength=HALF_HOURS)
+    return Hours(counts=tuple(counts.tolist()), first=int(_half_hours(since)[0]), spanned=spanned)
+
+
+def _half_hours(instants: Instants) -> npt.NDArray[np.int64]:
+    of_day: npt.NDArray[np.int64] = (instants - instants.astype("datetime64[D]")).astype(np.int64) // _HALF_HOUR
+    return of_day

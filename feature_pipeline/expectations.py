@@ -1,7 +1,7 @@
 """Check a batch against a use case's rules, with Great Expectations on its pandas engine, which lists every failing row.
 
 The library catches an exception inside a rule, writes it into the rule's result and continues. Here the step stops if a rule
-cannot be judged, or if it fails without naming rows.
+cannot be judged. A rule that fails without naming rows is about the whole batch.
 """
 
 from __future__ import annotations
@@ -44,26 +44,21 @@ Results = Mapping[str, "ExpectationValidationResult"]
 """Reason, or other name of a rule → the library's own result."""
 
 
-def failing_rows(rules: Rules, rows: pa.Table, batch: str) -> dict[str, list[str]]:
-    """Reason → ids of the rows that break its rule. `batch` is used in messages only.
-
-    Raises DataError if a rule cannot be judged or fails without naming rows, SettingsError if the library does not know a rule.
-    """
-    return failing(judge(rules, rows, batch, EVERY_ROW), batch)
-
-
-def failing(results: Results, batch: str) -> dict[str, list[str]]:
-    """Reason → ids of the rows that break its rule, in results for every row. Raises DataError."""
-    return {reason: _failing(result, reason, batch) for reason, result in results.items()}
+def failing(results: Results) -> dict[str, list[str]]:
+    """Reason → ids of the rows that break its rule, in results for every row."""
+    found: dict[str, list[dict[str, Any]]] = {
+        reason: result.result.get("unexpected_index_list") or [] for reason, result in results.items()
+    }
+    return {reason: list(dict.fromkeys(row[ROW_ID] for row in rows)) for reason, rows in found.items()}
 
 
 def observed(results: Results) -> dict[str, Any]:
-    """Name → observed value of each rule about the whole batch that failed. It is the percentage of unexpected values if the
-    rule is about single values."""
+    """Name → observed value of each rule that failed and names no rows, because it is about the whole batch. For a rule about
+    single values it is the percentage of unexpected ones."""
     return {
         name: result.result.get("observed_value", result.result.get("unexpected_percent_nonmissing"))
         for name, result in results.items()
-        if not result.success
+        if not result.success and not result.result.get("unexpected_index_list")
     }
 
 
@@ -141,17 +136,6 @@ def _context() -> AbstractDataContext:
         progress_bars=ProgressBarsConfig(globally=False),
     )
     return get_context(mode="ephemeral", project_config=config)
-
-
-def _failing(judged: ExpectationValidationResult, reason: str, batch: str) -> list[str]:
-    found: list[dict[str, Any]] = judged.result.get("unexpected_index_list") or []
-    if not judged.success and not found:
-        raise DataError(
-            f"breaks rule {reason!r} as a whole (observed {judged.result.get('observed_value', 'nothing')})",
-            subject=batch,
-            remedy="Deliver the batch again, or correct the rule in the use case",
-        )
-    return list(dict.fromkeys(row[ROW_ID] for row in found))
 
 
 def _require_judged(judged: ExpectationValidationResult, rule: str, batch: str) -> None:

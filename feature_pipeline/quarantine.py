@@ -18,7 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_pipeline.batch_checks import FEWEST_EARLIER, Finding, expected, finding, own_findings, repeated
+from feature_pipeline.batch_checks import (
+    FEWEST_EARLIER,
+    Finding,
+    broken_rule,
+    expected,
+    finding,
+    own_findings,
+    repeated,
+)
 from feature_pipeline.batch_records import BatchRecord, read_record, with_record
 from feature_pipeline.batch_statistics import Statistics, statistics, weekday_of
 from feature_pipeline.data_docs import write_page
@@ -83,7 +91,7 @@ class Quarantine:
         of Great Expectations."""
         rows, unit, settings = unreadable.readable(raw), f"{self.table.name}/{batch}", self.run.settings.validation
         of_rows = judge(self.table.rules, rows, unit, EVERY_ROW)
-        reasons = _unreadable(raw) | self._broken(rows, failing(of_rows, unit), self.readmissions.get(unit, ()))
+        reasons = _unreadable(raw) | self._broken(rows, failing(of_rows), self.readmissions.get(unit, ()))
         sound = leave_out(rows, list(reasons))
         usual = self._comparable(weekday_of(self.table, self.run.use_case.timezone, sound), earlier)
         found = statistics(self.table, self.run.use_case.timezone, sound, usual)
@@ -91,6 +99,7 @@ class Quarantine:
         of_batch = judge({name: each.rule for name, each in wanted.items()}, sound, unit, "BASIC")
         self._learn([each for each in earlier if each not in self._known])
         findings = [
+            *(broken_rule(rule, value, settings) for rule, value in observed(of_rows).items()),
             *own_findings(found, usual, (len(reasons), raw.num_rows), settings),
             *self._repeats(rows),
             *(wanted[name].failed(value, settings) for name, value in observed(of_batch).items()),

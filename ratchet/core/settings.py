@@ -54,7 +54,7 @@ class Periods(Frozen):
         return self
 
 
-Check = Literal["quarantined", "repeated", "volume", "days", "nulls", "range", "shifted"]
+Check = Literal["quarantined", "rule", "repeated", "volume", "days", "nulls", "range", "shifted"]
 """A check of a batch as a whole. `feature_pipeline/batch_checks.py` says what each compares."""
 
 
@@ -68,7 +68,7 @@ class ValidationSettings(Frozen):
     is the largest share of a column's values that may be outside its usual range.
     """
 
-    refuse: tuple[Check, ...] = ("quarantined", "shifted")
+    refuse: tuple[Check, ...] = ("quarantined", "rule", "shifted")
     trailing: int = Field(8, ge=2)
     min_rows: int = Field(50, ge=1)
     max_quarantined: float = Field(0.2, ge=0.0, le=1.0)

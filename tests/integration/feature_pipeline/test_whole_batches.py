@@ -15,6 +15,7 @@ from ratchet.core.settings import ValidationSettings
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.storage.partitions import unit_digests
+from ratchet.use_case.contract import expect
 from tests.support.feed import deliver
 from tests.support.killing import contents
 from tests.support.monthly import (
@@ -30,6 +31,7 @@ from tests.support.monthly import (
     utc_for_local,
 )
 from tests.support.rows import ids_below
+from tests.support.variants import with_table
 
 
 def ingest_and_validate(run: Run) -> Report:
@@ -154,6 +156,16 @@ class TestFindings:
 
 
 class TestRefused:
+    def test_by_a_rule_about_the_whole_batch(self, run: Run) -> None:
+        """A rule of the use case that names no rows refuses the batch that breaks it, and no other."""
+        rules = {"low_mean": expect("column_mean_to_be_between", column="amount", min_value=5)}
+        ruled = with_table(run, "payments", rules=rules)
+        deliver(ruled, name(5), changed(1, amount=4.0)(payments(5)[:20]))
+        report = ingest_and_validate(ruled)
+        assert ("refused", {"rule"}) == found(report)["payments/2024-05"]
+        assert [] == [word for word in ("low_mean", "4.0") if word not in details(report)]
+        assert {"refused_batch": 20} == report["reasons"]
+
     def test_all_of_its_rows_are_in_quarantine_and_no_other(self, run: Run) -> None:
         """Raw rows are accepted, quarantined or duplicates; those of other batches and tables stay accepted."""
         before = unit_digests(run.paths.accepted)

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from feature_pipeline.expectations import failing_rows
 from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
 from ratchet.core.clock import Period, utc_time
@@ -26,6 +25,7 @@ from tests.support.accepted import check_for_leaks
 from tests.support.checkout import commit, plain_checkout, run_command
 from tests.support.messages import missing
 from tests.support.rows import ids_below
+from tests.support.rules import failing_rows
 from tests.support.taxi import between, deliver_month, delivered, real_months, taxi_project
 from use_cases.nyc_taxi.rules import TRIP_RULES
 from use_cases.nyc_taxi.sources import tlc

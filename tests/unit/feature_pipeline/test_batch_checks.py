@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from feature_pipeline.batch_checks import repeated, shift_of_hours
-from feature_pipeline.batch_statistics import HALF_HOURS, Times
+from feature_pipeline.batch_statistics import HALF_HOURS, Hours, Times
 
 RNG = np.random.default_rng(3)
 EVENING = np.exp(-(((np.arange(HALF_HOURS) - 36) / 6) ** 2))
@@ -24,7 +25,20 @@ def month(
     local = np.roll(counts, int(2 * moved) + (2 * offset if follows_utc else 0))
     utc = np.roll(local, -2 * offset)
     until = datetime(2024, 1, 1, tzinfo=UTC)
-    return Times(days=30, until=until, weekday=weekday, local=tuple(local.tolist()), utc=tuple(utc.tolist()))
+    return Times(days=30, until=until, weekday=weekday, local=hours(local), utc=hours(utc))
+
+
+def hours(counts: npt.NDArray[np.int64], first: int = 0, spanned: int = 30 * HALF_HOURS) -> Hours:
+    return Hours(counts=tuple(counts.tolist()), first=first, spanned=spanned)
+
+
+def until_half_hour(last: int, day: Times) -> Times:
+    """The batch of a day, delivered before the day is over."""
+    cut = {
+        clock: hours(np.where(np.arange(HALF_HOURS) < last, of.counts, 0), spanned=last)
+        for clock, of in (("local", day.local), ("utc", day.local))
+    }
+    return day.model_copy(update=cut)
 
 
 @pytest.mark.parametrize("hours", [*range(-11, 0), *range(1, 13), 1.5, -5.5])
@@ -52,8 +66,31 @@ def test_across_a_change_of_the_clocks_a_shift_is_found() -> None:
 
 def test_hours_that_are_all_alike_show_no_shift() -> None:
     """A row for every half-hour says nothing about a shift."""
-    flat = month().model_copy(update={"local": (40,) * HALF_HOURS, "utc": (40,) * HALF_HOURS})
+    even = hours(np.full(HALF_HOURS, 40))
+    flat = month().model_copy(update={"local": even, "utc": even})
     assert 0 == shift_of_hours(flat, [flat, flat])
+
+
+@pytest.mark.parametrize("last", range(20, HALF_HOURS + 1, 4))
+def test_a_day_that_is_not_over_is_no_shift(last: int) -> None:
+    """A file of today grows: it lacks the later hours, but those that it has are as usual."""
+    days = [until_half_hour(HALF_HOURS, month(weekday=0)) for _ in range(3)]
+    today = until_half_hour(last, month(weekday=0))
+    assert 0 == shift_of_hours(today, days)
+    late = {
+        "local": hours(np.roll(today.local.counts, 4), 4, last),
+        "utc": hours(np.roll(today.utc.counts, 4), 4, last),
+    }
+    assert 0 <= shift_of_hours(today.model_copy(update=late), days) <= 2
+
+
+def test_rows_of_one_time_a_day_are_found_at_another() -> None:
+    """A day of which nothing was usual in the half-hour that it covers is not one that is cut off."""
+    counts = np.zeros(HALF_HOURS, np.int64)
+    counts[18] = 100
+    usual = month().model_copy(update={"local": hours(counts, 18, 1), "utc": hours(np.roll(counts, 10), 28, 1)})
+    moved = {"local": hours(np.roll(counts, 10), 28, 1), "utc": hours(np.roll(counts, 20), 38, 1)}
+    assert 5 == shift_of_hours(usual.model_copy(update=moved), [usual, usual])
 
 
 def test_few_rows_are_no_evidence() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -52,9 +53,20 @@ def test_of_numbers_texts_and_times() -> None:
     assert found.times is not None
     assert 41.6 == pytest.approx(found.times.days, abs=0.1)
     assert MONDAY + timedelta(hours=990) < found.times.until < MONDAY + timedelta(hours=999)
-    assert (1000, 1000) == (sum(found.times.local), sum(found.times.utc))
-    assert 41 <= found.times.utc[9] <= 42
-    assert found.times.utc[9] == found.times.local[2 * 23 + 1]
+    assert (1000, 1000) == (sum(found.times.local.counts), sum(found.times.utc.counts))
+    assert 41 <= found.times.utc.counts[9] <= 42
+    assert found.times.utc.counts[9] == found.times.local.counts[2 * 23 + 1]
+
+
+def test_a_day_until_noon_covers_the_morning() -> None:
+    """By each clock its own half-hours; a month covers all of them alike."""
+    found = statistics(SALES, "America/New_York", sales(6)).times
+    assert found is not None
+    assert [9, 10, 11, 19] == [*np.flatnonzero(found.utc.covered)[[0, 1, 2, -1]]]
+    assert [0, 1, 47] == [*np.flatnonzero(found.local.covered)[[0, 1, -1]]]
+    month_ = statistics(SALES, "UTC", sales(1000)).times
+    assert month_ is not None
+    assert {40, 41, 42} >= {*month_.utc.covered}
 
 
 def test_a_day_has_its_local_weekday_and_a_month_none() -> None:
