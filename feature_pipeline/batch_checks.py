@@ -160,7 +160,8 @@ def own_findings(
     bad, rows = broken
     if rows >= settings.min_rows and bad > settings.max_quarantined * rows:
         most = _percent(settings.max_quarantined)
-        yield finding("quarantined", f"{bad:,} of its {rows:,} rows break a rule, where at most {most} may", settings)
+        detail = f"{bad:,} of its {rows:,} rows are unreadable or break a rule; at most {most} may"
+        yield finding("quarantined", detail, settings)
     is_compared = len(earlier) >= FEWEST_EARLIER and batch.rows >= settings.min_rows
     if is_compared and batch.times:
         usual, days = median(_days(each) for each in earlier), batch.times.days

@@ -46,7 +46,8 @@ REFUSED_BATCH = "refused_batch"
 NULL_KEY = "null_key"
 NULL_EVENT_TIME = "null_event_time"
 _REASONS = pa.field("reasons", pa.list_(pa.string()))
-_BATCH_OF_ROW = f"regexp_replace({ROW_ID}, ':[0-9]+$', '') AS batch"
+_BATCH = f'"batch of {ROW_ID}"'  # no column of a use case
+_BATCH_OF_ROW = f"regexp_replace({ROW_ID}, ':[0-9]+$', '') AS {_BATCH}"
 Reasons = dict[str, list[str]]
 """Row id → its reasons."""
 
@@ -154,7 +155,7 @@ class Quarantine:
         """The finding that most rows have the keys of one earlier batch."""
         self._connection.register("here", rows)
         keys, others = names(self.table.key), [name for name in self.table.schema.names if name not in self.table.key]
-        found = f"SELECT batch, count(*) FROM here JOIN accepted USING ({keys}) GROUP BY batch"
+        found = f"SELECT {_BATCH}, count(*) FROM here JOIN accepted USING ({keys}) GROUP BY {_BATCH}"
         counts = dict(self._connection.sql(found).fetchall())
         batch = repeated(counts, rows.num_rows)
         if batch is None:
@@ -164,13 +165,10 @@ class Quarantine:
         self._connection.read_parquet(path, hive_partitioning=False).create_view("old", replace=True)
         changed = f"SELECT count(*) FROM here JOIN old USING ({keys}) WHERE {differs}"
         ((revised,),) = self._connection.sql(changed).fetchall()
-        yield finding(
-            "repeated",
-            f"repeats {self.table.name}/{batch}: {counts[batch]:,} of its {rows.num_rows:,} rows have keys that were accepted "
-            f"from there, and {revised:,} of them other values, which are not used. To replace that batch, deliver it under "
-            "its name",
-            self.run.settings.validation,
-        )
+        whose = f"{counts[batch]:,} of its {rows.num_rows:,} rows have keys that were accepted from there"
+        lost = f", {revised:,} with other values, which are not used: to replace that batch, deliver under its name"
+        detail = f"repeats {self.table.name}/{batch}: {whose}{lost if revised else ''}"
+        yield finding("repeated", detail, self.run.settings.validation)
 
     def _duplicates(self, rows: pa.Table) -> list[str]:
         """Ids of the rows whose key came before: in this batch, or accepted from an earlier one."""

@@ -111,7 +111,7 @@ class TestFindings:
         report = ingest_and_validate(run)
         assert {"payments/2024-03_v2": ("warned", {"repeated"})} == found(report)
         assert "repeats payments/2024-03: 800 of its 800 rows" in details(report)
-        assert "8 of them" in details(report)
+        assert "8 with other values" in details(report)
 
     def test_a_good_month_is_not_named(self, run: Run) -> None:
         """Other days, amounts and running numbers are no findings; nor are rows that are few, or a few that are bad."""
