@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from html import unescape
 from pathlib import Path
 from urllib.parse import unquote
@@ -84,9 +85,9 @@ def test_the_same_batches_give_the_same_pages(run: Run, tmp_path: Path) -> None:
     assert contents(run.paths.data_docs) == contents(prepare(tmp_path).paths.data_docs)
 
 
-def test_pages_of_a_batch_that_is_gone_go(tmp_path: Path) -> None:
+def test_pages_of_a_batch_that_is_gone_go(run: Run, tmp_path: Path) -> None:
     """And with nothing to do, no page is written."""
-    run = prepare(tmp_path)
+    run = monthly_project(Path(shutil.copytree(run.root, tmp_path / "checkout")))
     (run.root / "batches" / "payments" / f"{WEIRD}.parquet").unlink()
     ingest(run)
     validate(run)

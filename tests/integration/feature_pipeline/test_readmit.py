@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -151,15 +152,20 @@ class TestReplay:
         assert ["2024-01-02"] == [unit for unit in after if before.get(unit) != after[unit]]
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four good months, and a fifth in which every third amount is wrong."""
+    run = monthly_project(tmp_path_factory.mktemp("refused"))
+    deliver_good(run)
+    deliver(run, name(5), changed(1 / 3, amount=-5.0)(payments(5)))
+    ingest_and_validate(run)
+    return run.root
+
+
 class TestRefusedBatch:
     @pytest.fixture
-    def run(self, tmp_path: Path) -> Run:
-        """Four good months, and a fifth in which every third amount is wrong."""
-        run = monthly_project(tmp_path)
-        deliver_good(run)
-        deliver(run, name(5), changed(1 / 3, amount=-5.0)(payments(5)))
-        ingest_and_validate(run)
-        return run
+    def run(self, prepared: Path, tmp_path: Path) -> Run:
+        return monthly_project(Path(shutil.copytree(prepared, tmp_path / "checkout")))
 
     def test_comes_back_without_the_rows_that_break_rules(self, run: Run) -> None:
         """A person overrules the refusal, not the rules; the batch stays named with that person's reason."""
