@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from feature_pipeline.batch_checks import repeated, shift_of_hours
 from feature_pipeline.batch_statistics import HALF_HOURS, Hours, Times
@@ -91,6 +93,16 @@ def test_rows_of_one_time_a_day_are_found_at_another() -> None:
     usual = month().model_copy(update={"local": hours(counts, 18, 1), "utc": hours(np.roll(counts, 10), 28, 1)})
     moved = {"local": hours(np.roll(counts, 10), 28, 1), "utc": hours(np.roll(counts, 20), 38, 1)}
     assert 5 == shift_of_hours(usual.model_copy(update=moved), [usual, usual])
+
+
+@given(st.lists(st.integers(0, 500), min_size=HALF_HOURS, max_size=HALF_HOURS).filter(any), st.integers(1, 60))
+def test_what_is_as_usual_is_no_shift(counts: list[int], spanned: int) -> None:
+    """Whatever is usual, and however much of it a batch covers."""
+    usual = month().model_copy(update=dict.fromkeys(("local", "utc"), hours(np.array(counts), 0, HALF_HOURS)))
+    covered = hours(np.ones(HALF_HOURS, np.int64), 0, spanned).covered
+    part = hours((np.array(counts) * np.minimum(covered, 1)).astype(np.int64), 0, spanned)
+    batch = usual.model_copy(update={"local": part, "utc": part})
+    assert 0 == shift_of_hours(batch, [usual] * 2)
 
 
 def test_few_rows_are_no_evidence() -> None:
