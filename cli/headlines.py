@@ -38,9 +38,23 @@ def _missing(report: Report) -> Iterator[str]:
 
 
 def _validate(report: Report) -> str:
-    return f"of {report['rows']['raw']:,} rows " + ", ".join(
-        f"{count:,} {kind}" for kind, count in report["rows"].items() if kind != "raw"
-    )
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in report["rows"].items() if kind != "raw")
+    return "; ".join([f"of {report['rows']['raw']:,} rows {counts}", *batch_notes(report)])
+
+
+def batch_notes(validate: Mapping[str, Any]) -> list[str]:
+    """A text for each of the first batches that `validate` refused or warns of, with the checks that they did not pass; and how
+    many more there are."""
+    notes = [
+        f"batch {unit} {said} ({', '.join(dict.fromkeys(each['check'] for each in findings))})"
+        for kind, said in (("refused", "refused"), ("warned", "warned of"))
+        for unit, findings in validate[kind].items()
+    ]
+    more = len(notes) - _SHOWN_BATCHES
+    return notes if more <= 0 else [*notes[:_SHOWN_BATCHES], f"and {more} more: `ratchet quarantine list`"]
+
+
+_SHOWN_BATCHES = 4
 
 
 def _featurize(report: Report) -> str:

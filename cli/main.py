@@ -15,6 +15,7 @@ from cli.commands.backfill import backfill
 from cli.commands.check import check
 from cli.commands.init import init
 from cli.commands.promote import promote, release, rollback
+from cli.commands.quarantine import quarantine
 from cli.commands.restore import restore
 from cli.commands.serve import serve
 from cli.commands.stage import sensors, stage
@@ -48,6 +49,7 @@ for command in (
     check,
     init,
     promote,
+    quarantine,
     release,
     restore,
     rollback,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import click
 
@@ -14,13 +15,16 @@ HEADER = "# The `ratchet` command\n\nMade by `python -m cli.reference > docs/cli
 def reference() -> str:
     """Every command's help, in one document."""
     root = click.Context(ratchet, info_name="ratchet", color=False, terminal_width=100, **ratchet.context_settings)
-    sections = [_section(name, command, root) for name, command in sorted(ratchet.commands.items())]
-    return "\n".join([HEADER, _block(ratchet.get_help(root)), *sections])
+    return "\n".join([HEADER, _block(ratchet.get_help(root)), *_sections(ratchet, root)])
 
 
-def _section(name: str, command: click.Command, root: click.Context) -> str:
-    context = click.Context(command, info_name=name, parent=root, color=False, terminal_width=100)
-    return f"## ratchet {name}\n\n{_block(command.get_help(context))}"
+def _sections(group: click.Group, parent: click.Context) -> Iterator[str]:
+    """The commands of a group, each followed by its own if it is a group itself."""
+    for name, command in sorted(group.commands.items()):
+        context = click.Context(command, info_name=name, parent=parent, color=False, terminal_width=100)
+        yield f"## {context.command_path}\n\n{_block(command.get_help(context))}"
+        if isinstance(command, click.Group):
+            yield from _sections(command, context)
 
 
 def _block(text: str) -> str:

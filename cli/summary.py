@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from cli.headlines import place_of, verdict_of
+from cli.headlines import batch_notes, place_of, verdict_of
 from ratchet.core.errors import RegistryError, StoreError
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.models.metrics import METRICS
@@ -23,6 +23,7 @@ SUMMARY, REQUEST, STORY = "summary.json", "request.json", "demo"
 _ROLES = {"serving": "serves now"}
 _ARROWS = {"lower": "↓", "higher": "↑"}
 _DRIFT = ("verdict", "share", "columns", "mean_prediction", "window", "html", "json")
+_VALIDATED = ("rows", "reasons", "refused", "warned", "overruled")
 _SUMMARISED = ("ingest", "validate", "evaluate", "register", "predict", "monitor")
 
 
@@ -44,8 +45,7 @@ def build(run: Run) -> Summary:
         "unit": run.use_case.unit,
         "timezone": run.use_case.timezone,
         "missing": [step for step in STEPS if reports.read(run, step) is None],
-        "rows": validate and validate["rows"],
-        "reasons": validate and validate["reasons"],
+        **{name: validate and validate[name] for name in _VALIDATED},
         "unread": ingest and ingest["unread"],
         "holdout": evaluate and _holdout(evaluate, serving),
         "gate": evaluate and {name: evaluate["candidate"][name] for name in ("verdict", "gain", "checks")},
@@ -171,6 +171,10 @@ def _rows(summary: Summary) -> Iterator[str]:
         yield f"{name:<12} {count:>10,}"
     for reason, count in sorted(summary["reasons"].items(), key=lambda item: -item[1]):
         yield f"  {count:>8,}  {reason}"
+    notes = batch_notes(summary)
+    yield from notes
+    if notes:
+        yield f"`ratchet --use-case {summary['use_case']} quarantine list` says why, with figures"
     if unread := summary["unread"]:
         yield f"entries of the source that were not read: {len(unread):,}; {summary['reports']}/ingest.json says why"
 

@@ -1,7 +1,7 @@
 """Check a batch against a use case's rules, with Great Expectations on its pandas engine, which lists every failing row.
 
 The library catches an exception inside a rule, writes it into the rule's result and continues. Here the step stops if a rule
-cannot be judged, or if it fails without naming rows.
+cannot be judged. A rule that fails without naming rows is about the whole batch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Rules = Mapping[str, Rule]
 """Reason for quarantine → the rule that such a row breaks."""
-_EVERY_ROW = {
+EVERY_ROW: Mapping[str, Any] = {
     "result_format": "COMPLETE",
     "unexpected_index_column_names": [ROW_ID],
     "return_unexpected_index_query": False,
@@ -40,16 +40,38 @@ def rules_digest(rules: Rules) -> str:
     return digest(named, version("great_expectations"))
 
 
-def failing_rows(rules: Rules, rows: pa.Table, batch: str) -> dict[str, list[str]]:
-    """Reason → ids of the rows that break its rule. `batch` is used in messages only.
+Results = Mapping[str, "ExpectationValidationResult"]
+"""Reason, or other name of a rule → the library's own result."""
 
-    Raises DataError if a rule cannot be judged or fails without naming rows, SettingsError if the library does not know a rule.
-    """
-    if not rules:
+
+def failing(results: Results) -> dict[str, list[str]]:
+    """Reason → ids of the rows that break its rule, in results for every row."""
+    found: dict[str, list[dict[str, Any]]] = {
+        reason: result.result.get("unexpected_index_list") or [] for reason, result in results.items()
+    }
+    return {reason: list(dict.fromkeys(row[ROW_ID] for row in rows)) for reason, rows in found.items()}
+
+
+def observed(results: Results) -> dict[str, Any]:
+    """Name → observed value of each rule that failed and names no rows, because it is about the whole batch. For a rule about
+    single values it is the percentage of unexpected ones."""
+    return {
+        name: result.result.get("observed_value", result.result.get("unexpected_percent_nonmissing"))
+        for name, result in results.items()
+        if not result.success and not result.result.get("unexpected_index_list")
+    }
+
+
+def judge(rules: Rules, rows: pa.Table, batch: str, result_format: Any) -> Results:
+    """Let Great Expectations judge a batch. Raises DataError if a rule cannot be judged, SettingsError if it is unknown."""
+    if not rules or not rows.num_rows:
         return {}
-    expectations = {reason: _expectation(rule, reason) for reason, rule in rules.items()}
+    expectations = {name: _expectation(rule, name) for name, rule in rules.items()}
     with _released():
-        return _judge(expectations, rows, batch)
+        results = _judge(expectations, rows, batch, result_format)
+    for name, result in results.items():
+        _require_judged(result, name, batch)
+    return results
 
 
 def _expectation(rule: Rule, reason: str) -> Expectation:
@@ -88,14 +110,14 @@ def _released() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _judge(rules: Mapping[str, Expectation], rows: pa.Table, batch: str) -> dict[str, list[str]]:
+def _judge(rules: Mapping[str, Expectation], rows: pa.Table, batch: str, result_format: Any) -> Results:
     from great_expectations.validator.v1_validator import Validator
 
     sources = _context().data_sources
     definition = sources.add_pandas(batch).add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
-    validator = Validator(definition, result_format=_EVERY_ROW, batch_parameters={"dataframe": rows.to_pandas()})
+    validator = Validator(definition, result_format=result_format, batch_parameters={"dataframe": rows.to_pandas()})
     try:
-        return {reason: _failing(validator.validate_expectation(rule), reason, batch) for reason, rule in rules.items()}
+        return {name: validator.validate_expectation(rule) for name, rule in rules.items()}
     finally:
         sources.delete(batch)
 
@@ -116,20 +138,13 @@ def _context() -> AbstractDataContext:
     return get_context(mode="ephemeral", project_config=config)
 
 
-def _failing(judged: ExpectationValidationResult, reason: str, batch: str) -> list[str]:
+def _require_judged(judged: ExpectationValidationResult, rule: str, batch: str) -> None:
+    """Raises DataError if the rule could not be judged."""
     raised = _raised(judged.exception_info)
     if raised is not None:
         raise DataError(
-            f"rule {reason!r} could not be judged ({raised})", subject=batch, remedy="Fix the rule in the use case"
+            f"rule {rule!r} could not be judged ({raised})", subject=batch, remedy="Fix the rule in the use case"
         )
-    found: list[dict[str, Any]] = judged.result.get("unexpected_index_list") or []
-    if not judged.success and not found:
-        raise DataError(
-            f"breaks rule {reason!r} as a whole (observed {judged.result.get('observed_value', 'nothing')})",
-            subject=batch,
-            remedy="Deliver the batch again, or correct the rule in the use case",
-        )
-    return list(dict.fromkeys(row[ROW_ID] for row in found))
 
 
 def _raised(info: dict[str, Any]) -> str | None:

@@ -11,7 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from feature_pipeline.batch_records import batch_findings, read_records
+from feature_pipeline.data_docs import write_index
 from feature_pipeline.quarantine import DUPLICATE_KEY, Quarantine, leave_out, read_rows
+from feature_pipeline.readmissions import effective, read_readmissions, write_readmissions
 from ratchet.code.code_digest import code_digest
 from ratchet.core.errors import DataError
 from ratchet.project.run import Run
@@ -32,20 +35,30 @@ def validate(run: Run) -> Report:
 
     Raises DataError if a rule cannot be judged, or if a row was lost.
     """
-    raw = unit_digests(run.paths.raw)
-    judges = {table.name: Quarantine(run, table) for table in run.use_case.tables}
-    wanted = _chained(raw, {name: digest(CODE, judge.digest) for name, judge in judges.items()})
+    raw, readmissions = unit_digests(run.paths.raw), read_readmissions(run.paths.readmissions)
+    write_readmissions(run.paths.readmissions, readmissions)  # an output of the stage, also if it holds none
+    decided = effective(readmissions, raw)
+    judges = {table.name: Quarantine(run, table, decided) for table in run.use_case.tables}
+    inputs = {unit: digest(content, [each.effect for each in decided.get(unit, ())]) for unit, content in raw.items()}
+    wanted = _chained(inputs, {name: digest(CODE, judge.digest) for name, judge in judges.items()})
     update(run.paths.quarantine, wanted, lambda stale: _rejected(judges, list(raw), stale))
     rejected = unit_digests(run.paths.quarantine)
     wanted = {unit: digest(CODE, raw[unit], rejected[unit]) for unit in raw}
     update(run.paths.accepted, wanted, lambda stale: ((unit, _accepted(run, unit)) for unit in stale))
-    return _report(run)
+    records = read_records(run)
+    write_index(
+        run.paths.data_docs,
+        records,
+        {unit: entry["rows"] for unit, entry in read_manifest(run.paths.quarantine).items()},
+    )
+    return {**_report(run), **batch_findings(records, run.as_of("feature"))}
 
 
-def _chained(raw: Mapping[str, str], first: Mapping[str, str]) -> dict[str, str]:
-    """Unit → digest of its batch and of every earlier batch of its table: of two rows with one key, the earlier is accepted."""
+def _chained(contents: Mapping[str, str], first: Mapping[str, str]) -> dict[str, str]:
+    """Unit → digest of its batch and of every earlier batch of its table, with which it is compared: of two rows with one key,
+    the earlier is accepted."""
     chain, inputs = dict(first), {}
-    for unit, content in raw.items():
+    for unit, content in contents.items():
         table, _ = _split(unit)
         inputs[unit] = chain[table] = digest(chain[table], content)
     return inputs

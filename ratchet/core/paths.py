@@ -31,8 +31,13 @@ class Paths:
 
     @property
     def quarantine(self) -> Path:
-        """quarantine/{table}/{batch}.parquet: rejected rows with `reasons`."""
+        """quarantine/{table}/{batch}.parquet: rejected rows with `reasons`, and a record of the batch as metadata."""
         return self.data / "quarantine"
+
+    @property
+    def readmissions(self) -> Path:
+        """The decisions of people about quarantined rows and refused batches."""
+        return self.data / "readmissions.json"
 
     @property
     def features(self) -> Path:
@@ -67,6 +72,11 @@ class Paths:
     @property
     def reports(self) -> Path:
         return self.root / "reports" / self.scope.folder
+
+    @property
+    def data_docs(self) -> Path:
+        """Great Expectations' pages about batches: open index.html."""
+        return self.reports / "data_docs"
 
     @property
     def shared_reports(self) -> Path:

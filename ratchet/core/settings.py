@@ -27,7 +27,7 @@ from ratchet.core.scope import Scope
 from ratchet.core.text import closest
 
 PARAMS_FILE = "params.yaml"
-WATCHED = ("source", "windows", "training", "gate", "drift")
+WATCHED = ("source", "windows", "validation", "training", "gate", "drift")
 """Keys that every section of params.yaml must have, because dvc.yaml names them."""
 BLOCKS = {"day": timedelta(days=1), "week": timedelta(weeks=1)}
 """Blocks of the bootstrap in local time; any other block is a column."""
@@ -91,6 +91,30 @@ class Windows(Frozen):
         if self.training != "expanding" and self.training <= self.early_stopping:
             raise ValueError("training must be longer than early_stopping, which is part of it")
         return self
+
+
+Check = Literal["quarantined", "rule", "repeated", "volume", "days", "nulls", "range", "shifted"]
+"""A check of a batch as a whole. `feature_pipeline/batch_checks.py` says what each compares."""
+
+
+class ValidationSettings(Frozen):
+    """The bounds by which a batch is checked as a whole, against up to `trailing` earlier batches of its table.
+
+    A batch that fails a check in `refuse` is quarantined whole; the other checks only warn. A batch of fewer than `min_rows`
+    rows, or a table whose batches usually have fewer, is only checked for repeated keys. `max_quarantined` is the largest share
+    of a batch's rows that may break a rule. `min_volume` and `max_volume` bound its rows for each day, and its days, as factors
+    of the usual number. The share of missing values of a column may change by `max_null_change`, and `max_outside`
+    is the largest share of a column's values that may be outside its usual range.
+    """
+
+    refuse: tuple[Check, ...] = ("quarantined", "rule", "shifted")
+    trailing: int = Field(8, ge=2)
+    min_rows: int = Field(50, ge=1)
+    max_quarantined: float = Field(0.2, ge=0.0, le=1.0)
+    min_volume: float = Field(0.6, ge=0.0, lt=1.0)
+    max_volume: float = Field(1.7, gt=1.0)
+    max_null_change: float = Field(0.1, ge=0.0, le=1.0)
+    max_outside: float = Field(0.1, ge=0.0, le=1.0)
 
 
 class TrainingSettings(Frozen):
@@ -169,6 +193,7 @@ class Settings(Frozen):
     use_case: str
     source: SourceSettings
     windows: Windows
+    validation: ValidationSettings = ValidationSettings()
     training: TrainingSettings = TrainingSettings()
     gate: GateSettings = GateSettings()
     drift: DriftSettings = DriftSettings()

@@ -87,3 +87,9 @@ def test_slices_and_blocks_are_judged_by_and_nothing_else() -> None:
     }
     assert {"evaluate"} == watching
     assert {"slices", "block"} <= GateSettings.model_fields.keys()
+
+
+def test_decisions_of_people_are_kept_with_the_data() -> None:
+    """They are an output that DVC caches, and neither deletes before a run nor replaces by one of an earlier run."""
+    outputs = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["validate"]["do"]["outs"]
+    assert {"data/${key}/${item.source.name}/readmissions.json": {"persist": True}} in outputs

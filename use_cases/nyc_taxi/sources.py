@@ -106,8 +106,18 @@ def _weather_batches(file: Path, asked: Sequence[Month]) -> Iterator[Batch | Gap
 def _others(folder: Path, read: Collection[Path]) -> Iterator[Unread]:
     """Entries of the folder that are not read."""
     for path in sorted({*folder.iterdir()} - {*read}):
-        is_month = re.fullmatch(r"green_tripdata_\d{4}-\d\d\.parquet", path.name)
-        yield Unread(path.name, "is of no month of the period" if is_month else "is no green_tripdata_YYYY-MM.parquet")
+        yield Unread(path.name, _why_unread(path.name, {each.name for each in read}))
+
+
+def _why_unread(name: str, read: Collection[str]) -> str:
+    month = re.match(r"green_tripdata_\d{4}-\d\d", name)
+    if month is None:
+        return "is no green_tripdata_YYYY-MM.parquet"
+    own = f"{month[0]}.parquet"
+    if name == own:
+        return "is of no month of the period"
+    is_again = f"; that month is read from {own}, so rename it to that to replace it" if own in read else ""
+    return f"is no green_tripdata_YYYY-MM.parquet{is_again}"
 
 
 def _batch(table: str, batch: str, read: Callable[[], Read], *paths: Path) -> Batch:

@@ -114,6 +114,19 @@ def test_entries_that_were_not_read_are_counted(summary: Summary) -> None:
     assert "ingest.json" not in "".join(section(summary, "Rows"))
 
 
+def test_names_batches_that_were_refused_or_warned_of(summary: Summary) -> None:
+    """The first ones by name, with the checks, and how many more there are; nothing where none is."""
+    finding = {"check": "volume", "detail": "has 4 rows"}
+    refused = {"visits/one": [{"check": "quarantined", "detail": "9 of its 9"}, finding, finding]}
+    warned = {f"visits/{number}": [finding] for number in range(5)}
+    lines = section({**summary, "refused": refused, "warned": warned}, "Rows")[-6:]
+    assert "batch visits/one refused (quarantined, volume)" == lines[0].strip()
+    assert "batch visits/2 warned of (volume)" == lines[3].strip()
+    assert [] == missing(lines[4], "2 more", "ratchet quarantine list")
+    assert "quarantine list" in lines[5]
+    assert not any("batch" in line for line in section(summary, "Rows"))
+
+
 def test_the_expected_rate_is_told(summary: Summary) -> None:
     """Drift names the mean probability in training and now."""
     mean = summary["drift"]["mean_prediction"]

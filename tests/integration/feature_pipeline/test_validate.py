@@ -115,6 +115,9 @@ class TestRows:
                 "shops": {"raw": 2, "accepted": 2, "quarantined": 0, "duplicates": 0},
             },
             "reasons": {"amount_out_of_range": 1, "duplicate_key": 1},
+            "refused": {},
+            "warned": {},
+            "overruled": {},
         }
         assert expected == ingest_and_validate(run)
         assert expected == ingest_and_validate(run)

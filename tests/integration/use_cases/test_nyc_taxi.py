@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
-from feature_pipeline.expectations import failing_rows
 from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
-from ratchet.core.clock import Period
+from ratchet.core.clock import Period, utc_time
 from ratchet.project.run import Run
 from ratchet.storage.files import read_json
 from ratchet.use_case.contract import ROW_ID
@@ -20,7 +24,8 @@ from tests.support.accepted import check_for_leaks
 from tests.support.checkout import commit, plain_checkout, run_command
 from tests.support.messages import missing
 from tests.support.rows import accepted_places, raw_places
-from tests.support.taxi import between, delivered, real_months, taxi_project
+from tests.support.rules import failing_rows
+from tests.support.taxi import between, deliver_month, delivered, real_months, taxi_project
 from tests.support.windows import with_days
 from use_cases.nyc_taxi.rules import TRIP_RULES
 from use_cases.nyc_taxi.sources import tlc
@@ -118,6 +123,55 @@ def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run.paths.accepted / "trips"
 
 
+Spoil = Callable[[pa.Table, pa.Table], pa.Table]
+
+
+@pytest.fixture(scope="module")
+def validated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The validated trips of January to April 2023, in a folder of their own."""
+    root = tmp_path_factory.mktemp("months")
+    real, folder = Path(str(real_months())), root / "months"
+    for month in ("01", "02", "03", "04"):
+        deliver_month(folder, f"2023-{month}", pq.read_table(real / f"green_tripdata_2023-{month}.parquet"))
+    run = four_months(root)
+    ingest(run)
+    validate(run)
+    return root
+
+
+@pytest.fixture
+def months(validated: Path, tmp_path: Path) -> Run:
+    """A copy of them, to be spoilt."""
+    return four_months(Path(shutil.copytree(validated, tmp_path / "copy")))
+
+
+def four_months(root: Path) -> Run:
+    days = (date(2023, 1, 1), date(2023, 2, 1), date(2023, 3, 1), date(2023, 4, 1), date(2023, 5, 1))
+    reference = str(Path(str(real_months())).parent / "ref")
+    run = taxi_project(root, source="tlc", path=str(root / "months"), reference=reference)
+    return with_days(run, days)
+
+
+def garbled(rows: pa.Table, share: float) -> pa.Table:
+    """Random zones and amounts, and dropoffs before pickups, in some of the rows."""
+    rng = np.random.default_rng(1)
+    where = pa.array(rng.random(rows.num_rows) < share)
+    random = pa.array(rng.integers(-(10**6), 10**6, rows.num_rows))
+    for name in ("PULocationID", "DOLocationID", "trip_distance"):
+        column = rows.schema.get_field_index(name)
+        garbage = pc.if_else(where, random.cast(rows[name].type), rows[name])
+        rows = rows.set_column(column, rows.schema.field(name), garbage)
+    return rows
+
+
+def as_if_utc(rows: pa.Table) -> pa.Table:
+    """The naive local times replaced by naive times of UTC."""
+    for name in ("lpep_pickup_datetime", "lpep_dropoff_datetime"):
+        utc = utc_time(rows[name].cast(pa.timestamp("us")).to_numpy(), TIMEZONE)
+        rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(utc))
+    return rows
+
+
 @pytest.mark.skipif(real_months() is None, reason="needs the real months: set TLC_DATA to their folder")
 class TestRealMonths:
     def test_every_pickup_of_march_with_a_duration_of_1_to_60_minutes_is_accepted(self, accepted: Path) -> None:
@@ -131,6 +185,38 @@ class TestRealMonths:
         """
         n = NAIVE_COUNT + ACROSS_THE_JUMP
         assert [(n, n, True, True)] == duckdb.sql(query).fetchall()
+
+    @pytest.mark.soak
+    @pytest.mark.parametrize(
+        ("spoil", "kind", "check"),
+        [
+            (lambda april, _march: april, "", ""),
+            (lambda april, _march: garbled(april, 0.3), "refused", "quarantined"),
+            (lambda april, _march: garbled(april, 1.0), "refused", "quarantined"),
+            (lambda april, _march: april.take(np.arange(0, april.num_rows, 2)), "warned", "volume"),
+            (lambda april, _march: april.slice(0, april.num_rows // 2), "warned", "days"),
+            (lambda april, _march: as_if_utc(april), "refused", "shifted"),
+            (lambda _april, march: march, "warned", "repeated"),
+        ],
+    )
+    def test_a_spoilt_april_is_named(self, months: Run, spoil: Spoil, kind: str, check: str) -> None:
+        """Refused or warned of by what is wrong with it; an April as it was, with its own dirt, is not."""
+        folder = Path(months.settings.source.path)
+        march, april = (
+            pq.read_table(Path(str(real_months())) / f"green_tripdata_2023-{month}.parquet") for month in ("03", "04")
+        )
+        deliver_month(folder, "2023-04", spoil(april, march))
+        ingest(months)
+        report = validate(months)
+        found = {
+            (kind, unit, each["check"])
+            for kind in ("refused", "warned")
+            for unit, findings in report[kind].items()
+            for each in findings
+        }
+        assert ({(kind, "trips/2023-04", check)} if kind else set()) <= found
+        assert {(kind, "trips/2023-04")} >= {(named, unit) for named, unit, _ in found}
+        assert ("repeats trips/2023-03" in str(report)) == (check == "repeated")
 
     @pytest.mark.soak
     def test_the_main_job_is_as_good_as_readme_says(self, tmp_path: Path) -> None:

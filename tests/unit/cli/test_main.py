@@ -14,6 +14,7 @@ import yaml
 from click.testing import CliRunner
 
 from cli.commands.check import note_of
+from cli.commands.quarantine import quarantine
 from cli.headlines import HEADLINES
 from cli.main import main, ratchet
 from cli.reference import reference
@@ -55,14 +56,15 @@ def test_help_loads_no_heavy_library() -> None:
 
 def test_every_command_explains_itself() -> None:
     """Every command, option and argument-less switch has a help text."""
+    commands = {**ratchet.commands, **quarantine.commands}
     silent = [
         f"{name} {parameter.name}"
-        for name, command in ratchet.commands.items()
+        for name, command in commands.items()
         for parameter in command.params
         if parameter.param_type_name == "option" and not getattr(parameter, "help", None)
     ]
     assert silent == []
-    assert [name for name, command in ratchet.commands.items() if not command.help] == []
+    assert [name for name, command in commands.items() if not command.help] == []
 
 
 def test_the_reference_is_the_code_s() -> None:

@@ -19,8 +19,9 @@ from tests.support.messages import missing
 def test_has_every_setting_written_out(run: Run) -> None:
     """The file is what a person reads to see what may be changed."""
     written = section_of(run.root, run.use_case.name)
-    assert {"source", "windows", "training", "gate", "drift"} <= set(written)
+    assert {"source", "windows", "validation", "training", "gate", "drift"} <= set(written)
     assert written["gate"] == run.settings.gate.model_dump(mode="json")
+    assert written["validation"] == run.settings.validation.model_dump(mode="json")
     assert written["drift"] == run.settings.drift.model_dump(mode="json")
 
 

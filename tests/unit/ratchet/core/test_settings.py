@@ -24,6 +24,7 @@ def params(changes: dict[str, Any], *, without: str = "", **others: Any) -> dict
     section = {
         "source": {"name": "feed", "path": "feed.py"},
         "windows": {"start": "2024-01-01", "early_stopping": "28d", "holdout": "31d", "fresh": "30d"},
+        "validation": {},
         "training": {},
         "gate": {},
         "drift": {},

@@ -58,6 +58,15 @@ class TestDeliveries:
         assert ["green_tripdata_2023-05.parquet", "part.csv", "yellow_tripdata_2023-03.parquet"] == [*unread]
         assert "period" in unread["green_tripdata_2023-05.parquet"]
 
+    def test_a_second_file_of_a_month_is_named_with_the_first(self, folder: Path) -> None:
+        """It is not read, so whoever meant to replace the month learns how; not so for a month that is not read either."""
+        for month in ("03", "05"):
+            (folder / f"green_tripdata_2023-{month}_v2.parquet").write_bytes(b"")
+        found = tlc(str(folder), {}, MARCH)
+        unread = {each.name: each.reason for each in found if isinstance(each, Unread)}
+        assert "read from green_tripdata_2023-03.parquet" in unread["green_tripdata_2023-03_v2.parquet"]
+        assert "read from" not in unread["green_tripdata_2023-05_v2.parquet"]
+
     def test_digest_changes_with_the_file(self, folder: Path) -> None:
         """A month delivered again is read again, and only that."""
         before = read(folder)
