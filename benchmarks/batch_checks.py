@@ -23,7 +23,7 @@ from feature_pipeline.batch_records import read_record, read_records
 from feature_pipeline.ingest import ingest
 from feature_pipeline.quarantine import Quarantine, read_rows
 from feature_pipeline.validate import validate
-from ratchet.core.clock import Period, local_midnight, local_time
+from ratchet.core.clock import Period, local_midnight, local_time, utc_time
 from ratchet.core.environment import Environment
 from ratchet.core.settings import Settings, SourceSettings, Windows
 from ratchet.project.as_of import AsOf

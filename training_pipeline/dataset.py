@@ -48,7 +48,7 @@ def dataset(run: Run) -> Report:
     """
     features = FeatureStore.open(run)
     features.require(run.as_of("training"))
-    origin = _origin(run, features)
+    origin = _origin(run)
     fitting = _labelled(features, Period(origin.start, origin.holdout), origin.holdout - TICK)
     _require_two_labels(fitting, origin)
     holdout = _labelled(features, Period(origin.holdout, origin.end), run.as_of("training"))
@@ -58,19 +58,18 @@ def dataset(run: Run) -> Report:
         write_table(folder / HOLDOUT, holdout)
         write_table(folder / REQUESTS, times)
         write_json(folder / ORIGIN, origin.model_dump(mode="json"))
-    findings = _find(run)
+    findings = _find(run, features)
     return {
         "rows": {"fitting": fitting.num_rows, "holdout": holdout.num_rows, "requests": times.num_rows},
         "data_version": findings.data_version,
-        "features_version": origin.features_version,
+        "features_version": findings.features_version,
         "leaks": findings.leaks.changed,
     }
 
 
-def _origin(run: Run, features: FeatureStore) -> Origin:
+def _origin(run: Run) -> Origin:
     spec = service_spec(run.use_case)
     return Origin(
-        features_version=features.version(),
         feature_service=spec.name,
         fingerprint=spec.fingerprint,
         start=run.period("train").start,
@@ -107,11 +106,12 @@ def _require_two_labels(fitting: pa.Table, origin: Origin) -> None:
             )
 
 
-def _find(run: Run) -> Findings:
+def _find(run: Run, features: FeatureStore) -> Findings:
     """Look for leaks, and score the champion if only its own code can do so."""
     champion, answers = ask_champion(run, read_holdout(run))
     findings = Findings(
         data_version=data_version(run),
+        features_version=features.version(),
         leaks=find_leaks(run),
         champion=champion,
         obstacle=answers.obstacle,

@@ -37,9 +37,8 @@ FINDINGS, ANSWERS = "findings.json", "answers.parquet"
 
 
 class Origin(Frozen):
-    """Where a frozen set comes from: the version of the features, their service, and the timestamps that split the rows."""
+    """Where a frozen set comes from: the service of its features, and the timestamps that split the rows."""
 
-    features_version: str
     feature_service: str
     fingerprint: str
     start: AwareDatetime
@@ -51,10 +50,12 @@ class Origin(Frozen):
 class Findings(Frozen):
     """The findings for the frozen set of a data version.
 
-    `champion` is the digest of the champion that was scored by its own code, if one was.
+    `features_version` is the version of the features that it was last taken from: later features do not change its rows, and so
+    not its version. `champion` is the digest of the champion that was scored by its own code, if one was.
     """
 
     data_version: str
+    features_version: str
     leaks: LeakEvidence
     champion: str | None = None
     obstacle: str = ""
@@ -138,13 +139,19 @@ def read_findings(run: Run) -> tuple[Findings, dict[str, Answers]]:
 
     Raises StoreError if there are none, or if they belong to another frozen set.
     """
+    findings = _findings(run)
     with _readable(run):
-        findings = Findings.model_validate_json((run.paths.evaluation / FINDINGS).read_bytes())
         predicted = pd.read_parquet(run.paths.evaluation / ANSWERS).set_index("request_id")["prediction"]
-    if findings.data_version != data_version(run):
-        raise _not_frozen(run, "has no findings: those in evaluation/ belong to another frozen set")
     answers = Answers(predicted, findings.obstacle)
     return findings, {findings.champion: answers} if findings.champion else {}
+
+
+def _findings(run: Run) -> Findings:
+    with _readable(run):
+        findings = Findings.model_validate_json((run.paths.evaluation / FINDINGS).read_bytes())
+    if findings.data_version != data_version(run):
+        raise _not_frozen(run, "has no findings: those in evaluation/ belong to another frozen set")
+    return findings
 
 
 def _origin(run: Run) -> Origin:
@@ -184,7 +191,7 @@ def _not_frozen(run: Run, problem: str) -> StoreError:
 
 
 def _contract(run: Run, origin: Origin) -> Contract:
-    use_case, code = run.use_case, code_version(run.root)
+    use_case, code, findings = run.use_case, code_version(run.root), _findings(run)
     return Contract(
         model_name=run.scope.namespace,
         use_case=run.settings.use_case,
@@ -196,8 +203,8 @@ def _contract(run: Run, origin: Origin) -> Contract:
         inputs=dict(use_case.inputs),
         trained_from=origin.start,
         trained_until=origin.holdout,
-        data_version=data_version(run),
-        features_version=origin.features_version,
+        data_version=findings.data_version,
+        features_version=findings.features_version,
         commit=code.commit,
         dirty=code.dirty,
         experiment=code.experiment,

@@ -8,19 +8,25 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from ratchet.project.run import Run
+    from ratchet.project.run import Pipeline, Run
+
+CHOICES: tuple[Pipeline, ...] = ("feature", "training", "inference")
 
 
 @click.command()
 @click.argument("name", required=False, metavar="[USE_CASE]")
 @click.option("--to", metavar="WHEN", help="`newest`, a local day such as 2024-05-01, or a time with its offset.")
 @click.option("--by", metavar="LENGTH", help="How much further, such as 1d or 6h.")
+@click.option(
+    "--pipeline", "pipelines", type=click.Choice(CHOICES), multiple=True, help="Only these. Default: all three."
+)
 @click.option("--back", is_flag=True, help="Allow an earlier instant than the present one.")
-def advance(name: str | None, to: str | None, by: str | None, back: bool) -> None:
+def advance(name: str | None, to: str | None, by: str | None, pipelines: tuple[Pipeline, ...], back: bool) -> None:
     """Say how far the data of a use case go.
 
     Everything is computed as of an instant, which as_of.yaml holds; `dvc repro` then computes what follows from a later one.
-    Without --to and --by, it is the newest instant up to which the source is completely delivered."""
+    Without --to and --by, it is the newest instant up to which the source is completely delivered. If only `feature` and
+    `inference` advance, new requests are scored, and no model is trained."""
     from ratchet.project.advance import advance as move
     from ratchet.project.run import Run
 
@@ -29,7 +35,7 @@ def advance(name: str | None, to: str | None, by: str | None, back: bool) -> Non
     instant = _later(run, by) if by and not to else named(run, to or "newest") if not by else None
     if instant is None:
         raise click.UsageError("Give either --to or --by, not both.")
-    moved = move(run, instant, back=back)
+    moved = move(run, instant, pipelines or CHOICES, back=back)
     click.echo(f"{run.settings.use_case} is as of {shown(moved, instant)}{before}")
     click.echo(f"next: dvc repro monitor@{run.settings.use_case}")
 

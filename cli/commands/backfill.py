@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.commands.advance import CHOICES, length_of, named, shown
+
 if TYPE_CHECKING:
     from ratchet.project.run import Pipeline
-
-CHOICES: tuple[Pipeline, ...] = ("feature", "training", "inference")
 
 
 @click.command()
@@ -26,7 +26,6 @@ def backfill(name: str | None, first: str, last: str, step: str, pipelines: tupl
 
     A model is trained, gated and promoted, and requests are scored, as of each instant. It may be stopped: the same command
     goes on where it was."""
-    from cli.commands.advance import length_of, named, shown
     from ratchet.core.progress import show_line
     from ratchet.project.backfill import backfill as work_through
     from ratchet.project.backfill import remaining

@@ -1,10 +1,12 @@
-"""`make demo`: run all steps by `dvc repro`, then two attempts that the checks must catch, then print the summary."""
+"""`make demo`: run all steps by `dvc repro`, then two attempts that the checks must catch, print the summary, and advance by a
+day."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -15,15 +17,18 @@ from cli import summary
 from cli.current_user import current_user
 from cli.headlines import run_and_report
 from ratchet.code.git import code_version
+from ratchet.core.clock import later
 from ratchet.core.errors import GateError, RatchetError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.core.telemetry import disable_telemetry
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.project import step_reports as reports
+from ratchet.project.advance import advance
+from ratchet.project.as_of import as_text
 from ratchet.project.locks import alone
 from ratchet.project.run import Run
 from ratchet.project.steps import STEPS
-from ratchet.storage.files import atomic
+from ratchet.storage.files import atomic, write_json
 
 WORSE_TREES = 5
 WAIT = 600.0
@@ -35,7 +40,7 @@ WAIT = 600.0
 @click.option("--source", help="The source to read instead of the one that params.yaml names.")
 @click.option("--path", help="Where that source reads.")
 def demo(use_case: str | None, source: str | None, path: str | None) -> None:
-    """Run the whole loop, offer a worse candidate and a drifted window, and print what happened."""
+    """Run the whole loop, offer a worse candidate and a drifted window, print what happened, and advance by a day."""
     run = Run.load(use_case=use_case)
     if source and path:
         select_source(run, source, path)
@@ -46,6 +51,32 @@ def demo(use_case: str | None, source: str | None, path: str | None) -> None:
     if idle:
         click.echo(f"Nothing to do in {', '.join(idle)}: up to date.")
     click.echo("\n" + summary.render(finish_story(run)))
+    advance_a_day(run)
+
+
+def advance_a_day(run: Run) -> None:
+    """Once in a checkout: let features and predictions go a day further, and print what that cost."""
+    marker = run.paths.state / "demo" / "advanced.json"
+    if marker.exists():
+        click.echo("\nIt was advanced by a day before: not repeated. `ratchet advance` goes on.")
+        return
+    first = reports.seconds(run)
+    instant = later(run.as_of("feature"), timedelta(days=1), run.use_case.timezone)
+    write_json(marker, instant.isoformat())
+    run = advance(run, instant, ("feature", "inference"))
+    click.echo(
+        f"\nA day later, as of {as_text(instant)} (`ratchet advance --by 1d --pipeline feature --pipeline inference`):"
+    )
+    ran = bring_up_to_date(run, "monitor")
+    click.echo("\n".join(cost_of(first, reports.seconds(run), ran)))
+
+
+def cost_of(first: Mapping[str, float], now: Mapping[str, float], ran: Collection[str]) -> Iterator[str]:
+    """The seconds of each step that ran: for everything at first, and for the day that was added."""
+    yield "what it cost     all     a day   (seconds)"
+    for step in STEPS:
+        if step in ran and step in first:
+            yield f"  {step:<12}{first[step]:>6.1f}{now[step]:>10.1f}"
 
 
 def run_all(run: Run) -> set[str]:

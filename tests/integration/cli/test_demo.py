@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click import unstyle
 
-from cli.commands.demo import ask_in_person, finish_story, select_source
+from cli.commands.demo import ask_in_person, cost_of, finish_story, select_source
 from cli.current_user import current_user
 from cli.summary import Summary, render
 from ratchet.core.settings import PARAMS_FILE, SourceSettings
@@ -106,3 +106,11 @@ def test_another_source_is_written_among_the_comments(tmp_path: Path) -> None:
     assert ["name: tlc", "path: months"] == [new[0].strip() for old, new in pairs if old != new]
     assert written == path.stat().st_mtime_ns
     assert SourceSettings(name="tlc", path="months", history=True) == Run.load(tmp_path).settings.source
+
+
+def test_the_cost_of_a_day_stands_beside_the_first() -> None:
+    """For each step that ran again, in their order; what ran for the first time has nothing to compare with."""
+    first = {"featurize": 4.84, "ingest": 1.3, "train": 30.0}
+    now = {**first, "featurize": 0.51, "predict": 2.0}
+    _, *lines = cost_of(first, now, {"featurize", "ingest", "predict"})
+    assert [["ingest", "1.3", "1.3"], ["featurize", "4.8", "0.5"]] == [line.split() for line in lines]
