@@ -34,13 +34,14 @@ from training_pipeline.frozen_set import (
     REQUESTS,
     Findings,
     Origin,
+    Provenance,
     data_version,
     read_holdout,
 )
 
 
 def dataset(run: Run) -> Report:
-    """Write dataset/, then evaluation/, each completely or not at all.
+    """Write dataset/, where it comes from, and evaluation/, each completely or not at all.
 
     Models are fitted on all requests before the holdout whose labels were known strictly before the holdout began. They are
     evaluated on all requests of the holdout whose labels are known as of the training pipeline. Raises DataError if no model
@@ -58,11 +59,13 @@ def dataset(run: Run) -> Report:
         write_table(folder / HOLDOUT, holdout)
         write_table(folder / REQUESTS, times)
         write_json(folder / ORIGIN, origin.model_dump(mode="json"))
-    findings = _find(run, features)
+    provenance = Provenance(data_version=data_version(run), features_version=features.version())
+    write_json(run.paths.dataset_provenance, provenance.model_dump())
+    findings = _find(run)
     return {
         "rows": {"fitting": fitting.num_rows, "holdout": holdout.num_rows, "requests": times.num_rows},
         "data_version": findings.data_version,
-        "features_version": findings.features_version,
+        "features_version": provenance.features_version,
         "leaks": findings.leaks.changed,
     }
 
@@ -106,12 +109,11 @@ def _require_two_labels(fitting: pa.Table, origin: Origin) -> None:
             )
 
 
-def _find(run: Run, features: FeatureStore) -> Findings:
+def _find(run: Run) -> Findings:
     """Look for leaks, and score the champion if only its own code can do so."""
     champion, answers = ask_champion(run, read_holdout(run))
     findings = Findings(
         data_version=data_version(run),
-        features_version=features.version(),
         leaks=find_leaks(run),
         champion=champion,
         obstacle=answers.obstacle,

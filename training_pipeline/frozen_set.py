@@ -47,15 +47,23 @@ class Origin(Frozen):
     end: AwareDatetime
 
 
-class Findings(Frozen):
-    """The findings for the frozen set of a data version.
+class Provenance(Frozen):
+    """The version of a frozen set, and of the features that it was last taken from.
 
-    `features_version` is the version of the features that it was last taken from: later features do not change its rows, and so
-    not its version. `champion` is the digest of the champion that was scored by its own code, if one was.
+    It is kept beside the set: later features change neither its rows nor its version, and nothing is judged again.
     """
 
     data_version: str
     features_version: str
+
+
+class Findings(Frozen):
+    """The findings for the frozen set of a data version.
+
+    `champion` is the digest of the champion that was scored by its own code, if one was.
+    """
+
+    data_version: str
     leaks: LeakEvidence
     champion: str | None = None
     obstacle: str = ""
@@ -139,19 +147,21 @@ def read_findings(run: Run) -> tuple[Findings, dict[str, Answers]]:
 
     Raises StoreError if there are none, or if they belong to another frozen set.
     """
-    findings = _findings(run)
     with _readable(run):
+        findings = Findings.model_validate_json((run.paths.evaluation / FINDINGS).read_bytes())
         predicted = pd.read_parquet(run.paths.evaluation / ANSWERS).set_index("request_id")["prediction"]
+    if findings.data_version != data_version(run):
+        raise _not_frozen(run, "has no findings: those in evaluation/ belong to another frozen set")
     answers = Answers(predicted, findings.obstacle)
     return findings, {findings.champion: answers} if findings.champion else {}
 
 
-def _findings(run: Run) -> Findings:
+def _provenance(run: Run) -> Provenance:
     with _readable(run):
-        findings = Findings.model_validate_json((run.paths.evaluation / FINDINGS).read_bytes())
-    if findings.data_version != data_version(run):
-        raise _not_frozen(run, "has no findings: those in evaluation/ belong to another frozen set")
-    return findings
+        provenance = Provenance.model_validate_json(run.paths.dataset_provenance.read_bytes())
+    if provenance.data_version != data_version(run):
+        raise _not_frozen(run, f"is not the one that {run.paths.dataset_provenance.name} is about")
+    return provenance
 
 
 def _origin(run: Run) -> Origin:
@@ -191,7 +201,7 @@ def _not_frozen(run: Run, problem: str) -> StoreError:
 
 
 def _contract(run: Run, origin: Origin) -> Contract:
-    use_case, code, findings = run.use_case, code_version(run.root), _findings(run)
+    use_case, code, provenance = run.use_case, code_version(run.root), _provenance(run)
     return Contract(
         model_name=run.scope.namespace,
         use_case=run.settings.use_case,
@@ -203,8 +213,8 @@ def _contract(run: Run, origin: Origin) -> Contract:
         inputs=dict(use_case.inputs),
         trained_from=origin.start,
         trained_until=origin.holdout,
-        data_version=findings.data_version,
-        features_version=findings.features_version,
+        data_version=provenance.data_version,
+        features_version=provenance.features_version,
         commit=code.commit,
         dirty=code.dirty,
         experiment=code.experiment,

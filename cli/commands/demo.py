@@ -144,7 +144,7 @@ def finish_story(run: Run, wait: float = WAIT) -> summary.Summary:
 def select_source(run: Run, source: str, path: str) -> None:
     """Select a source in params.yaml, and keep its comments. The file is a tracked input of the first stage."""
     yaml, params = YAML(), run.root / PARAMS_FILE
-    yaml.preserve_quotes = True
+    yaml.preserve_quotes, yaml.width = True, 128
     content = yaml.load(params)
     section = content["use_cases"][run.settings.use_case]
     if (section["source"]["name"], section["source"]["path"]) == (source, path):

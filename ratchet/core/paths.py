@@ -50,6 +50,11 @@ class Paths:
         return self.data / "dataset"
 
     @property
+    def dataset_provenance(self) -> Path:
+        """The version of dataset/, and of the features that it was taken from."""
+        return self.data / "dataset_provenance.json"
+
+    @property
     def evaluation(self) -> Path:
         """evaluation/: what else `evaluate` needs from the feature store, frozen together with the dataset."""
         return self.data / "evaluation"
