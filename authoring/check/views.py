@@ -51,7 +51,7 @@ def check_views(features: Features, where: Declaration) -> Iterator[Finding]:
     for view in use_case.views:
         yield from _view(features, view, where)
     repeated = _count_repeated(features.requests, [REQUEST_ID])
-    if repeated:
+    if repeated and not any(each.share > DIRT for each in features.sample.repeated.values()):
         yield Finding(
             "request-not-unique",
             where.function(use_case.examples),

@@ -32,15 +32,15 @@ def accepted_places(data: Path, tables: Iterable[SourceTable]) -> list[Place]:
 
 def accepted_of(data: Path, table: SourceTable) -> list[str]:
     """The place of every accepted row of a table, in the order of its files."""
-    places = _places(data, table)
+    found = places(data, table)
     files = sorted((data / "accepted" / table.name).rglob("*.parquet"), key=lambda path: (path.name, str(path)))
     keys = (pq.read_table(path, columns=[ROW_KEY], partitioning=None)[ROW_KEY].to_pylist() for path in files)
-    return [places[key] for of_file in keys for key in of_file]
+    return [found[key] for of_file in keys for key in of_file]
 
 
-def _places(data: Path, table: SourceTable) -> dict[str, str]:
+def places(data: Path, table: SourceTable) -> dict[str, str]:
     """Key → the place of the raw row that has it and is not in quarantine."""
-    rejected = {place for _, place in raw_places(data / "quarantine")}
+    rejected = {place for name, place in raw_places(data / "quarantine") if name == table.name}
     found: dict[str, str] = {}
     for path in (data / "raw" / table.name).rglob("*.parquet"):
         rows = readable(pq.read_table(path, partitioning=None).replace_schema_metadata(None))

@@ -31,6 +31,7 @@ from tests.support.begun import BEGUN, begun, notes_of, project_of
 from tests.support.checkout import ROOT
 from tests.support.csv_files import checkout, rides, write_csv
 from tests.support.messages import missing
+from tests.support.rows import places
 from tests.support.runs import committed
 
 SERVED = ("rides", "visits", "subscribers")
@@ -144,15 +145,11 @@ def test_outcomes_that_are_not_known_yet_are_waited_for(tmp_path: Path, pending:
         accepted, requests, labelled = labels(run)
         write_csv(csv, rows.to_pydict())
         later = labels(run)
+        place = {key: int(name[-8:]) for key, name in places(run.paths.data, run.use_case.tables[0]).items()}
     assert (accepted, requests, requests) == later
-    waiting = numbers(requests - labelled)
+    waiting = {place[request] for request in requests - labelled}
     assert {number for number in pending if number >= min(waiting)} == waiting
-    assert len(rows) - 1 in numbers(requests)
-
-
-def numbers(row_ids: set[str]) -> set[int]:
-    """The places of rows in their file, from 0."""
-    return {int(row_id.rpartition(":")[2]) for row_id in row_ids}
+    assert len(rows) - 1 in {place[request] for request in requests}
 
 
 def test_what_is_written_is_strictly_typed(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from ratchet.project.step_reports import run_step
 from tests.support.feed import deliver, deliver_shops, feed_project, payment
 from tests.support.killing import contents
 from tests.support.messages import missing
-from tests.support.runs import params
+from tests.support.runs import write_settings
 
 Command = Callable[..., Result]
 GOOD = [payment(number, "2024-01-01T10:00") for number in range(60)]
@@ -32,7 +32,7 @@ BAD = [payment(100 + number, "2024-01-02T10:00", amount=-5.0 if number % 2 else 
 def run(tmp_path: Path) -> Run:
     """A checkout with a good batch, in which two rows are quarantined, and a batch that is refused."""
     run = feed_project(tmp_path)
-    (tmp_path / "params.yaml").write_text(params(run.settings), encoding="utf-8")
+    write_settings(tmp_path, run)
     deliver_shops(run)
     odd = [
         payment(70, "2024-01-01T11:00", amount=200.0, shop="z"),

@@ -94,7 +94,7 @@ def test_online_answers_as_batch_did(case: Case) -> None:
     assert len(asked["event_timestamp"]) > 5
     for name, values in OnlineFeatures(FeatureStore.open(run)).read(asked).items():
         np.testing.assert_array_equal(joined[name], values, err_msg=name)
-    assert _predictions(run, joined["request_id"]) == load_predictor(run).predict(asked).values.tolist()
+    assert _predictions(case.run, joined["request_id"]) == load_predictor(run).predict(asked).values.tolist()
 
 
 def _body(run: Run, timestamp: datetime) -> bytes:
