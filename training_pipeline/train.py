@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import lightgbm
@@ -15,6 +16,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
+from ratchet.code.code_digest import code_digest
 from ratchet.core.errors import SettingsError
 from ratchet.core.progress import report
 from ratchet.core.settings import PARAMS_FILE, TrainingSettings
@@ -22,13 +24,20 @@ from ratchet.core.text import did_you_mean
 from ratchet.models.baseline import BackoffBaseline
 from ratchet.models.contract import Contract
 from ratchet.models.model import Model, frame, save
+from ratchet.models.model_files import checksums
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
+from ratchet.storage.digests import digest
+from ratchet.storage.files import read_json, write_json
 from ratchet.use_case.columns import require_columns
 from ratchet.use_case.contract import Array, Columns, Kind
 from training_pipeline import plots
 from training_pipeline.frozen_set import TrainingSet, read_training_set, select
 
+CODE = code_digest(__name__)
+NAMES = ("baseline", "candidate")
+FITTED = "fitted.json"
+"""The file in models/ that says from what both models were made. It is written last."""
 FIXED = {"deterministic": True, "force_row_wise": True, "verbose": -1}
 """Settings that give the same trees for the same rows, with any number of threads."""
 
@@ -44,8 +53,15 @@ class Stopped:
 
 
 def train(run: Run) -> Report:
-    """Fit baseline and candidate on the rows before the holdout; write models/baseline/, models/candidate/ and plots/."""
+    """Fit baseline and candidate on the rows before the holdout; write models/baseline/, models/candidate/ and plots/.
+
+    If both were fitted on these rows before, by the same code and settings, they are kept: fitting again would give the same.
+    """
     training = read_training_set(run)
+    inputs, marker = _inputs(run, training), run.paths.models / FITTED
+    kept = _report_of(marker, inputs)
+    if kept is not None and (run.paths.reports / "plots").is_dir():
+        return kept
     _require_columns(training)
     baseline = fit_baseline(training)
     stopped = stop_early(training, run.settings.training, run.environment.threads)
@@ -56,12 +72,31 @@ def train(run: Run) -> Report:
         save(model, run.paths.models / name, reference, plotted)
     plots.write(run.paths.reports / "plots", pictures)
     stopping = int(training.is_stopping.sum())
-    return {
+    report = {
         "rows": {"train": len(training.is_stopping) - stopping, "early_stopping": stopping},
         "models": {"baseline": baseline.digest, "candidate": candidate.digest},
         "data_version": training.contract.data_version,
         "best_iteration": stopped.trees,
     }
+    files = {name: checksums(run.paths.models / name) for name in NAMES}
+    write_json(marker, {"inputs": inputs, "files": files, "report": report})
+    return report
+
+
+def _inputs(run: Run, training: TrainingSet) -> str:
+    """A digest of everything that the two models are made from, and of what decides whether a policy may promote them."""
+    contract, settings = training.contract, run.settings
+    made_by = (CODE, contract.dirty, contract.experiment)
+    rows = (contract.data_version, contract.fingerprint, list(contract.inputs.items()), training.use_case.baseline)
+    return digest(made_by, rows, settings.training.model_dump(), settings.drift.reference_rows)
+
+
+def _report_of(marker: Path, inputs: str) -> Report | None:
+    """The report of a finished fit on the same inputs, if its models are still there, byte for byte."""
+    held = read_json(marker) if marker.exists() else {}
+    if held.get("inputs") != inputs or {name: checksums(marker.parent / name) for name in NAMES} != held["files"]:
+        return None
+    return dict(held["report"])
 
 
 def _require_columns(training: TrainingSet) -> None:

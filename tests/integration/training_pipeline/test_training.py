@@ -17,6 +17,7 @@ from ibis import _
 
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
+from ratchet.code.git import CodeVersion
 from ratchet.core.errors import DataError, SettingsError
 from ratchet.core.settings import TrainingSettings
 from ratchet.feature_store.definitions import apply
@@ -209,6 +210,56 @@ def test_period_without_two_different_labels_is_a_clear_error(built: Run) -> Non
     short = built.settings.windows.model_copy(update={"early_stopping": timedelta(days=1)})
     with pytest.raises(DataError, match=r"^the early-stopping period: .*two.* labels"):
         dataset(built.with_settings(windows=short))
+
+
+class FittedError(AssertionError):
+    """Something was fitted."""
+
+
+@pytest.fixture
+def fitted(built: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A copy of the checkout in which fitting anything again is an error."""
+
+    def fit(*_arguments: object) -> None:
+        raise FittedError
+
+    monkeypatch.setattr("training_pipeline.train.fit_baseline", fit)
+    return copied(built, tmp_path / "copy")
+
+
+def test_what_was_fitted_is_not_fitted_again(built: Run, fitted: Run) -> None:
+    """The same rows, code and settings: report and files stay as they are."""
+    before = contents(fitted.paths.models)
+    assert train(fitted)["models"]["candidate"] == _model(built, "candidate").digest
+    assert before == contents(fitted.paths.models)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: run.with_settings(training=TrainingSettings(seed=8)),
+        lambda run: run.with_settings(drift=run.settings.drift.model_copy(update={"reference_rows": 500})),
+        lambda run: with_use_case(run, baseline=((),)),
+        lambda run: (run.paths.models / "candidate" / REFERENCE).unlink() or run,
+        lambda run: shutil.rmtree(run.paths.models / "baseline") or run,
+        lambda run: shutil.rmtree(run.paths.reports / "plots") or run,
+    ],
+    ids=["seed", "reference", "baseline", "lost file", "lost model", "lost plots"],
+)
+def test_a_change_is_fitted(fitted: Run, change: Callable[[Run], Run]) -> None:
+    """Of settings, of the use case, or of what was written."""
+    with pytest.raises(FittedError):
+        train(change(fitted))
+
+
+def test_uncommitted_models_are_fitted_again_once_they_are_committed(
+    fitted: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise no policy would ever promote them."""
+    clean = CodeVersion("c" * 40, dirty=False)
+    monkeypatch.setattr("training_pipeline.frozen_set.code_version", lambda _root: clean)
+    with pytest.raises(FittedError):
+        train(fitted)
 
 
 def test_settings_reach_the_estimator(built: Run) -> None:
