@@ -63,7 +63,8 @@ def _featurize(report: Report) -> str:
 
 
 def _materialize(report: Report) -> str:
-    return f"{sum(report['views'].values()):,} keys of {len(report['views'])} views in the online store"
+    keys, changed = sum(report["views"].values()), sum(report["changed"].values())
+    return f"{keys:,} keys of {len(report['views'])} views in the online store, {changed:,} changed"
 
 
 def _dataset(report: Report) -> str:

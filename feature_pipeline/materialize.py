@@ -6,6 +6,7 @@ An online request then finds the same values as the point-in-time join, as long 
 from __future__ import annotations
 
 import logging
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from ratchet.feature_store.definitions import apply, databases, open_store
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.online_store import online_store
 from ratchet.feature_store.upcoming_rows import pack
+from ratchet.feature_store.written_rows import WrittenRows, forget_all_but
 from ratchet.features.expressions import compile_view
 from ratchet.features.leak_check import known_before
 from ratchet.features.service import service_spec
@@ -43,22 +45,32 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def materialize(run: Run) -> Report:
     """Apply the definitions and write the online values as of the feature pipeline's instant.
 
-    A marker file, written last, records what the online store holds. If the marker is up to date, nothing is written. A run
-    that was interrupted leaves no marker, so the next run writes everything. A key without a newer row keeps its old values.
-    Raises StoreError if there are no features, or if the store cannot be written.
+    Only rows that changed are written, and keys that have no row any more are deleted. A marker file, written last, records
+    what the online store was written from. If it is up to date, nothing is compared. Raises StoreError if there are no
+    features, or if the store cannot be written.
     """
     features, until = FeatureStore.open(run), run.as_of("feature")
     features.require(until)
     inputs, marker = _inputs(run, until), run.paths.state / "materialized.json"
-    is_there = online_store(features.environment, features.databases).exists()
+    is_there, memory = online_store(features.environment, features.databases).exists(), _memory(run)
     report = _report_of(marker, inputs) if is_there else None
     if report is None:
         marker.unlink(missing_ok=True)
+    forget_all_but(memory, service_spec(run.use_case).views.values() if is_there else ())
     apply(features)
     if report is None:
         report = _write_views(run, features, until)
         write_json(marker, {"inputs": inputs, "report": report})
     return report
+
+
+def _memory(run: Run) -> Path:
+    """Where the rows are remembered that this code wrote; rows that other code wrote may have another form."""
+    memory = run.paths.state / "online_rows" / CODE[:12]
+    for other in memory.parent.iterdir() if memory.parent.is_dir() else ():
+        if other != memory:
+            shutil.rmtree(other)
+    return memory
 
 
 def _inputs(run: Run, until: datetime) -> str:
@@ -71,11 +83,17 @@ def _inputs(run: Run, until: datetime) -> str:
 def _write_views(run: Run, features: FeatureStore, until: datetime) -> Report:
     spec, views, store = service_spec(run.use_case), run.use_case.views, open_store(features)
     with databases(features):
-        rows = {
-            spec.views[view.name]: _write(run, store, view, until)
+        found = {
+            spec.views[view.name]: _write(run, features, store, view)
             for view in counted(views, "online store", len(views))
         }
-    return {"service": spec.name, "fingerprint": spec.fingerprint, "views": rows, "until": until.isoformat()}
+    return {
+        "service": spec.name,
+        "fingerprint": spec.fingerprint,
+        "views": {name: rows for name, (rows, _) in found.items()},
+        "changed": {name: changed for name, (_, changed) in found.items()},
+        "until": until.isoformat(),
+    }
 
 
 def _report_of(marker: Path, inputs: str) -> Report | None:
@@ -84,18 +102,29 @@ def _report_of(marker: Path, inputs: str) -> Report | None:
     return dict(held["report"]) if held.get("inputs") == inputs else None
 
 
-def _write(run: Run, store: feast.FeatureStore, view: View, until: datetime) -> int:
-    spec, environment = service_spec(run.use_case), run.environment
-    name, schema = spec.views[view.name], spec.schemas[view.name]
-    parts = (_latest(store, name, view, until), _following(run, view, until))
-    known = pa.concat_tables([part.select(schema.names).cast(schema) for part in parts])
-    rows = (
-        pack(known, view.keys).run(environment.threads, environment.memory_limit).combine_chunks()
-    )  # Feast writes one chunk
-    logger.info("%s: writing %d keys", name, rows.num_rows)
-    if rows.num_rows:
-        store.write_to_online_store(name, rows.to_pandas(types_mapper=pd.ArrowDtype))
-    return int(rows.num_rows)
+def _write(run: Run, features: FeatureStore, store: feast.FeatureStore, view: View) -> tuple[int, int]:
+    """Bring a view up to date; returns how many keys it has, and how many of them were written or deleted."""
+    environment, name = run.environment, service_spec(run.use_case).views[view.name]
+    limits = (environment.threads, environment.memory_limit)
+    rows = pack(_known(run, store, view), view.keys).run(*limits)
+    memory = WrittenRows(_memory(run), name, view.keys)
+    changed, removed = memory.changed(rows).run(*limits).combine_chunks(), memory.removed(rows).run(*limits)
+    logger.info("%s: writing %d of %d keys, deleting %d", name, len(changed), len(rows), len(removed))
+    memory.begin(rows)
+    if changed.num_rows:  # in one chunk, as Feast needs it
+        store.write_to_online_store(name, changed.to_pandas(types_mapper=pd.ArrowDtype))
+    if removed.num_rows:
+        online_store(environment, features.databases).delete(store, name, removed)
+    memory.finish()
+    return int(rows.num_rows), int(changed.num_rows + removed.num_rows)
+
+
+def _known(run: Run, store: feast.FeatureStore, view: View) -> pa.Table:
+    """The row of each key that is valid at the instant, and the later ones that follow from what is known then."""
+    spec, until = service_spec(run.use_case), run.as_of("feature")
+    schema = spec.schemas[view.name]
+    parts = (_latest(store, spec.views[view.name], view, until), _following(run, view, until))
+    return pa.concat_tables([part.select(schema.names).cast(schema) for part in parts])
 
 
 def _latest(store: feast.FeatureStore, name: str, view: View, until: datetime) -> pa.Table:

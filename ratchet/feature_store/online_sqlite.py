@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import cache
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ratchet.core.errors import StoreUnavailableError
 from ratchet.feature_store.feast_import import feast_module
 from ratchet.storage import sqlite
+from ratchet.storage.duckdb import quoted
 
 if TYPE_CHECKING:
     import feast
+    import pyarrow as pa
 
 
 class SqliteOnlineStore:
@@ -37,6 +40,15 @@ class SqliteOnlineStore:
         with closing(sqlite.connect(self.path, create=True)) as database:
             database.execute("PRAGMA journal_mode=WAL")
 
+    def delete(self, store: feast.FeatureStore, view: str, keys: pa.Table) -> None:
+        from feast.infra.online_stores.helpers import compute_table_id
+
+        version = store.config.entity_key_serialization_version
+        table = compute_table_id(store.config.project, store.get_feature_view(view))
+        stored = [(_entity_key(row, version),) for row in keys.to_pylist()]
+        with closing(sqlite.connect(self.path)) as database, database:
+            database.executemany(f"DELETE FROM {quoted(table)} WHERE entity_key = ?", stored)
+
     def attach(self, store: feast.FeatureStore) -> None:
         if not self.exists():
             raise StoreUnavailableError(
@@ -45,6 +57,17 @@ class SqliteOnlineStore:
         store.provider.online_store._conn = sqlite.connect(
             self.path, detect_types=sqlite3.PARSE_DECLTYPES | sqlite3.PARSE_COLNAMES, check_same_thread=False
         )
+
+
+def _entity_key(row: Mapping[str, int | str], version: int) -> bytes:
+    """A key as Feast stores it."""
+    from feast.infra.key_encoding_utils import serialize_entity_key
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    values = [Value(int64_val=key) if isinstance(key, int) else Value(string_val=key) for key in row.values()]
+    found: bytes = serialize_entity_key(EntityKey(join_keys=[*row], entity_values=values), version)
+    return found
 
 
 @cache

@@ -10,6 +10,7 @@ from ratchet.feature_store.online_sqlite import SqliteOnlineStore
 
 if TYPE_CHECKING:
     import feast
+    import pyarrow as pa
 
     from ratchet.core.environment import Environment
 
@@ -33,6 +34,9 @@ class OnlineStore(Protocol):
 
     def create(self) -> None:
         """Create the store if it is absent. Readers must not be blocked while it is written. Raises one of `errors`."""
+
+    def delete(self, store: feast.FeatureStore, view: str, keys: pa.Table) -> None:
+        """Delete everything about some keys of a registered view. Raises one of `errors`."""
 
     def attach(self, store: feast.FeatureStore) -> None:
         """Let Feast read the existing store. Feast itself would create an absent one, in which every feature is missing.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +22,8 @@ from ibis import _
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.errors import StoreError
-from ratchet.feature_store.definitions import apply, open_store
+from ratchet.feature_store.definitions import apply, feast_project, open_store
+from ratchet.feature_store.feast_import import feast_module
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.online_reads import OnlineFeatures
 from ratchet.feature_store.online_sqlite import SqliteOnlineStore
@@ -279,9 +281,8 @@ def test_true_marker_saves_writing_again(run: Run) -> None:
 
 
 def test_changed_features_are_written(run: Run) -> None:
-    """New features replace the values of their keys; a key without newer ones keeps what it has."""
+    """New features replace the values of their keys; a key without any has none, as in the join."""
     materialize(run)
-    before = OnlineFeatures(FeatureStore.open(run)).read(requests(END, [0, 1, 2, 3], [0, 1, 2, 3]))
     accept(run, LATE)
     featurize(run)
     materialize(run)
@@ -289,8 +290,47 @@ def test_changed_features_are_written(run: Run) -> None:
     after, expected = OnlineFeatures(FeatureStore.open(run)).read(columns), as_of(run, columns)
     renewed = ~np.isnan(expected["from_depot__parcels"])
     assert renewed.any()
-    np.testing.assert_array_equal(expected["from_depot__parcels"][renewed], after["from_depot__parcels"][renewed])
-    np.testing.assert_array_equal(before["from_depot__parcels"][~renewed], after["from_depot__parcels"][~renewed])
+    assert not renewed.all()
+    np.testing.assert_array_equal(expected["from_depot__parcels"], after["from_depot__parcels"])
+
+
+def test_only_what_changed_is_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parcel that arrived late changes the keys that it counts for, and no other is handed to the store."""
+    materialize(run)
+    late = parcel_rows(31).filter(pc.field("receiver").is_valid()).slice(0, 1)
+    moved = late.set_column(3, "sent_at", pc.add(late["sent_at"], timedelta(seconds=1)).cast(late.schema.field(3).type))
+    days = {("parcels", f"day-{day:02d}"): parcel_rows(day) for day in range(36)}
+    accept(run, {**days, ("depots", "depots"): parcels.depot_rows(), ("parcels", "late"): moved})
+    featurize(run)
+    handed = []
+    write = feast_module().FeatureStore.write_to_online_store
+
+    def counting(store: object, name: str, rows: Any) -> None:
+        handed.append((name.rpartition("_")[0], len(rows)))
+        write(store, name, rows)
+
+    monkeypatch.setattr(feast_module().FeatureStore, "write_to_online_store", counting)
+    report = materialize(run)
+    assert {"depot": 1, "route": 1, "network": 1} == dict(handed)
+    assert 3 == sum(report["changed"].values())
+
+
+def test_a_key_without_a_row_disappears(run: Run) -> None:
+    """Where a correction takes all rows of a sender away, nothing of it is served any more; everything else stays."""
+    materialize(run)
+    asked = requests(run.as_of("feature"), [1, 0], [0, 1])
+    before = OnlineFeatures(FeatureStore.open(run)).read(asked)
+    assert not np.isnan(before["to_depot__parcels"]).any()
+    without = {("parcels", f"day-{day:02d}"): parcel_rows(day).filter(pc.field("receiver") != 0) for day in range(36)}
+    accept(run, {**without, ("depots", "depots"): parcels.depot_rows()})
+    featurize(run)
+    report = materialize(run)
+    found = OnlineFeatures(FeatureStore.open(run)).read(asked)
+    assert [True, False] == np.isnan(found["to_depot__parcels"]).tolist()
+    with sqlite3.connect(SqliteOnlineStore(run.paths.state).path) as database:
+        name = f"{feast_project(run.scope)}_{service_spec(run.use_case).views['depot']}"
+        keys = f'SELECT count(DISTINCT entity_key) FROM "{name}"'
+        assert [(report["views"][service_spec(run.use_case).views["depot"]],)] == database.execute(keys).fetchall()
 
 
 def test_lost_online_store_is_written_again(run: Run) -> None:
