@@ -19,7 +19,7 @@ from prefect.runtime import flow_run
 from flows.as_of import default_instant
 from flows.progress import progress_artifact
 from ratchet.code.git import LOCK_FILE, code_version
-from ratchet.core.errors import RatchetError
+from ratchet.core.errors import RatchetError, UnavailableError
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.project.advance import move, parse_instant
 from ratchet.project.dvc import commit_stages
@@ -39,9 +39,10 @@ def run_name() -> str:
     return f"{flow_run.flow_name}-{use_case}-{flow_run.scheduled_start_time.astimezone(UTC):%Y-%m-%dT%H:%M}"
 
 
-def _unexpected(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Retry only unexpected errors: an expected one says what a person has to do."""
-    return not isinstance(state.result(raise_on_failure=False), RatchetError)
+def _may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Retry unexpected errors, and those that may pass by themselves; any other one says what a person has to do."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, UnavailableError) or not isinstance(error, RatchetError)
 
 
 def run_pipeline(pipeline: Pipeline, use_case: str | None, as_of: str | None) -> None:
@@ -123,7 +124,7 @@ def task_of(step: Step) -> Task[[str], None]:
         task_run_name=f"{step.name}-{{use_case}}",
         retries=len(_PAUSES),
         retry_delay_seconds=_PAUSES,
-        retry_condition_fn=_unexpected,
+        retry_condition_fn=_may_pass,
         timeout_seconds=_TIMEOUT,
         persist_result=False,
         cache_policy=NO_CACHE,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ratchet.core.environment import Environment
-from ratchet.core.errors import StoreError
+from ratchet.core.errors import StoreError, StoreUnavailableError
 from ratchet.core.scope import Scope
 from ratchet.features.extent import read_extent
 from ratchet.storage.digests import directory_md5
@@ -42,10 +42,10 @@ class FeatureStore:
         return cls(run.scope, run.use_case, run.environment, paths.features, paths.state, repo)
 
     def require(self, instant: datetime) -> None:
-        """Raises StoreError unless the features were computed up to `instant`."""
+        """Raises StoreUnavailableError unless the features were computed up to `instant`: a feature run may be late."""
         found = read_extent(self.offline)
         if found is None or found < instant:
-            raise StoreError(
+            raise StoreUnavailableError(
                 f"go up to {found.isoformat() if found else 'no instant'}, and {instant.isoformat()} is needed",
                 subject=f"the features of {self.scope.namespace}",
                 remedy=f"Run `dvc repro featurize@{self.scope.use_case}`, or let the feature flow run",
