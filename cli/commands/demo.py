@@ -68,6 +68,7 @@ def advance_a_day(run: Run) -> None:
         f"\nA day later, as of {as_text(instant)} (`ratchet advance --by 1d --pipeline feature --pipeline inference`):"
     )
     ran = bring_up_to_date(run, "monitor")
+    summary.write(run, summary.build(run))
     click.echo("\n".join(cost_of(first, reports.seconds(run), ran)))
 
 
