@@ -69,7 +69,8 @@ def advance_a_day(run: Run) -> None:
     )
     ran = bring_up_to_date(run, "monitor")
     summary.write(run, summary.build(run))
-    click.echo("\n".join(cost_of(first, reports.seconds(run), ran)))
+    now = {step: last.seconds for step in ran if (last := reports.last_run(run, step))}
+    click.echo("\n".join(cost_of(first, now, ran)))
 
 
 def cost_of(first: Mapping[str, float], now: Mapping[str, float], ran: Collection[str]) -> Iterator[str]:

@@ -22,9 +22,10 @@ Step = Callable[[Run], Report]
 
 
 class LastRun(Frozen):
-    """When a step ended, and where the pipelines stood then."""
+    """When a step ended, how long it took, and where the pipelines stood then."""
 
     at: AwareDatetime
+    seconds: float
     instants: AsOf | None
 
 
@@ -36,11 +37,12 @@ def run_step(run: Run, name: str, step: Step) -> Report:
     """
     started = time.perf_counter()
     report = step(run)
-    last = LastRun(at=run.clock.now(), instants=run.instants)
+    took = round(time.perf_counter() - started, 3)
+    last = LastRun(at=run.clock.now(), seconds=took, instants=run.instants)
     write_json(run.paths.state / "last_run" / f"{name}.json", last.model_dump(mode="json"))
     if report != read(run, name):
         write_json(run.paths.reports / f"{name}.json", report)
-        write_json(run.paths.state / "seconds" / f"{name}.json", round(time.perf_counter() - started, 3))
+        write_json(run.paths.state / "seconds" / f"{name}.json", took)
     return report
 
 
