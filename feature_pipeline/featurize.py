@@ -24,7 +24,7 @@ from ratchet.features.source_rows import SourceRows
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_array
-from ratchet.storage.dated import Dated, Part
+from ratchet.storage.dated import Dated, Part, chunks
 from ratchet.storage.digests import digest, md5
 from ratchet.storage.partitions import MANIFEST, Files, by_date, files, partition_date, read_manifest, update
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
@@ -37,8 +37,6 @@ logger = logging.getLogger(__name__)
 CODE = code_digest(__name__)
 """The digest of the code that computes the rows of an expression. The expression itself is identified by its SQL."""
 DAY = timedelta(days=1)
-CHUNK = 31
-"""Days computed together: so many that their lookback is rarely read again, but few enough to fit in memory."""
 STATIC = "static"
 """The unit of a view that reads only reference tables, and therefore has no dates."""
 Sources = Mapping[str, Dated]
@@ -146,7 +144,7 @@ def _static_unit(source_rows: SourceRows, output: Output) -> Iterator[tuple[str,
 def _dated_units(source_rows: SourceRows, output: Output, stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
     expression = output.compiled.expression
     timestamp = expression[EVENT_TIMESTAMP]
-    for days in _chunks([date.fromisoformat(unit) for unit in stale]):
+    for days in chunks([date.fromisoformat(unit) for unit in stale]):
         source_rows.bind(*output.compiled.source_dates(days[0], days[-1]))
         period = output.within(days[0], days[-1])
         rows = _rows(source_rows, output, expression.filter(timestamp >= period.start, timestamp < period.end))
@@ -215,17 +213,6 @@ def _check_unique(rows: pa.Table, columns: Sequence[str], subject: str) -> None:
             subject=subject,
             remedy="Give it one row per key",
         )
-
-
-def _chunks(days: Sequence[date]) -> Iterator[list[date]]:
-    """Runs of consecutive days, of at most CHUNK each."""
-    chunk: list[date] = []
-    for day in days:
-        if chunk and (day - chunk[-1] != DAY or len(chunk) == CHUNK):
-            yield chunk
-            chunk = []
-        chunk.append(day)
-    yield chunk
 
 
 def contents_digest(folder: Path) -> str:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ratchet.storage.dated import chunks
 from ratchet.storage.digests import digest
 from ratchet.storage.partitions import Files, by_date, intact, update
 
 Score = Callable[[date, date], pa.Table]
 """First and last date → the log's rows for all requests of these dates."""
-_DAY = timedelta(days=1)
-_CHUNK = 31
-"""Days scored together: few enough to fit in memory."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class BatchLog:
         days = {self._unit(day): day for day in requested}
 
         def compute(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
-            for chunk in _chunks([days[unit] for unit in stale]):
+            for chunk in chunks([days[unit] for unit in stale]):
                 found = by_date(score(chunk[0], chunk[-1]), "time")
                 for day in chunk:
                     yield self._unit(day), {self._unit(day): _merged(held[day], found[day], requested[day])}
@@ -64,15 +62,3 @@ def _merged(held: pa.Table | None, scored: pa.Table, requested: Sequence[str]) -
     new = sorted({*requested} - {*_ids(held)})
     rows = scored.filter(pc.is_in(scored["request_id"], value_set=pa.array(new, pa.string())))
     return pa.concat_tables([*filter(None, [held]), rows]).sort_by([("time", "ascending"), ("request_id", "ascending")])
-
-
-def _chunks(days: Sequence[date]) -> Iterator[list[date]]:
-    """Runs of consecutive days, of at most _CHUNK each."""
-    chunk: list[date] = []
-    for day in days:
-        if chunk and (day - chunk[-1] != _DAY or len(chunk) == _CHUNK):
-            yield chunk
-            chunk = []
-        chunk.append(day)
-    if chunk:
-        yield chunk

@@ -1,11 +1,11 @@
-"""Select contents by a span of dates, without going through all of them for every span."""
+"""Contents and computations by date: selecting a span without going through everything, and days that belong together."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
 from itertools import accumulate
 
@@ -15,6 +15,21 @@ _LAST = chr(0x10FFFF)
 """Sorts after every name."""
 Part = tuple[str, str, str]
 """UTC date in ISO format, or "" if the content belongs to every date; name; digest of the content."""
+_DAY = timedelta(days=1)
+_CHUNK = 31
+"""Days computed together: so many that their lookback is rarely read again, but few enough to fit in memory."""
+
+
+def chunks(days: Iterable[date]) -> Iterator[list[date]]:
+    """Runs of consecutive days, of at most _CHUNK each; `days` are in order."""
+    chunk: list[date] = []
+    for day in days:
+        if chunk and (day - chunk[-1] != _DAY or len(chunk) == _CHUNK):
+            yield chunk
+            chunk = []
+        chunk.append(day)
+    if chunk:
+        yield chunk
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,9 @@ def _file(folder: Path, name: str) -> Path:
     if not path.is_file():
         problem = "there is no such folder" if not folder.is_dir() else f"{name} is missing"
         raise SourceError(
-            problem, subject=str(folder), remedy=f"Put {name} there, or change source and periods in {PARAMS_FILE}"
+            problem,
+            subject=str(folder),
+            remedy=f"Put {name} there, or change source and windows.start in {PARAMS_FILE}",
         )
     return path
 
