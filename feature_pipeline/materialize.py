@@ -152,7 +152,7 @@ def _following(run: Run, view: View, until: datetime) -> pa.Table:
     compiled, day = compile_view(run.use_case, view), until.astimezone(UTC).date()
     source_rows = SourceRows.of(run.paths.accepted, run.use_case, run.environment, compiled)
     source_rows.bind(
-        *compiled.source_dates(day, day), prepare=lambda table, rows: known_before(table, rows, until + TICK)
+        *compiled.source_dates(day, day), prepare=lambda table, rows: known_before(table, rows, until + TICK, "view")
     )
     rows = source_rows.snapshot(compiled, after=until - TICK)
     return source_rows.connection.to_pyarrow(rows.filter([rows[key].notnull() for key in view.keys]))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -23,8 +24,8 @@ from ratchet.sources import unreadable
 from ratchet.sources.batches import delivered_rows
 from ratchet.storage.digests import digest
 from ratchet.storage.partitions import Files, by_date, files, read_manifest, unit_digests, update
+from ratchet.use_case.arrival import accepted_rows
 from ratchet.use_case.contract import ROW_ID
-from ratchet.use_case.row_key import keyed
 
 CODE = code_digest(__name__)
 _KINDS = ("raw", "accepted", "quarantined", "duplicates")
@@ -43,7 +44,8 @@ def validate(run: Run) -> Report:
     wanted = _chained(inputs, {name: digest(CODE, judge.digest) for name, judge in judges.items()})
     update(run.paths.quarantine, wanted, lambda stale: _rejected(judges, list(raw), stale))
     rejected = unit_digests(run.paths.quarantine)
-    wanted = {unit: digest(CODE, raw[unit], rejected[unit]) for unit in raw}
+    deliveries = {name: asdict(run.delivery(name)) for name in judges}
+    wanted = {unit: digest(CODE, raw[unit], rejected[unit], deliveries[_split(unit)[0]]) for unit in raw}
     update(run.paths.accepted, wanted, lambda stale: ((unit, _accepted(run, unit)) for unit in stale))
     records = read_records(run)
     write_index(
@@ -89,7 +91,8 @@ def _accepted(run: Run, unit: str) -> Files:
     quarantined = pq.read_table(run.paths.quarantine / f"{unit}.parquet", columns=[ROW_ID], partitioning=None)
     raw = read_rows(run.paths.raw / f"{unit}.parquet")
     table = run.use_case.table(name)
-    rows = keyed(table, leave_out(unreadable.readable(raw), quarantined[ROW_ID].to_pylist()))
+    sound = leave_out(unreadable.readable(raw), quarantined[ROW_ID].to_pylist())
+    rows = accepted_rows(table, sound, run.delivery(name))
     event_time = table.event_time
     if event_time is None:
         return {unit: rows}

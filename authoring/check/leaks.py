@@ -31,7 +31,7 @@ def check_leaks(features: Features, where: Declaration) -> Iterator[Finding]:
     """Run the generic leak check. For requests, also find which of their fields change."""
     sample = features.sample
     use_case, cut_off = sample.run.use_case, _cut_off(features)
-    leaks = leak_check(use_case, sample.opened, [cut_off], sample.run.as_of("feature"))
+    leaks = leak_check(use_case, sample.opened, [cut_off], sample.run.as_of("feature"), label_use="arrived_label")
     changed = leaks.changed
     for view in use_case.views:
         if view.name in leaks.unproved:
@@ -70,7 +70,7 @@ def _leak(view: View, changed: int, where: Declaration) -> Finding:
         where.function(view.compute),
         f"view {view.name!r} uses what was not known yet: {changed:,} of its rows change when the sources are cut off at "
         "the timestamp that these rows are for",
-        "Count a row from after its known_at (round up, not down), and end every window at the current row (following=0)",
+        "Count a row from its row_available_at on (round up, not down), and end every window at the current row (following=0)",
     )
 
 
@@ -93,7 +93,7 @@ def _early_label(features: Features, changed: int, where: Declaration) -> Findin
             "label-known-at-once",
             place,
             f"{at_once:,} labels have no label_known_at that is later than their request's timestamp",
-            "Let label_known_at be the timestamp from which the outcome is known, such as the `known_at` of its row",
+            "Let label_known_at be the timestamp from which the outcome is known, such as the `row_arrived_at` of its row",
         )
     return Finding(
         "label-known-too-early",
@@ -110,10 +110,11 @@ def _fields(features: Features, at: datetime, where: Declaration) -> Iterator[tu
     use_case = features.sample.run.use_case
     recompute = _Requests(features, at)
     for table in (use_case.table(name) for name in recompute.compiled.reads):
-        suspects, explained = recompute.changed(_hiding(table, partial(known_before, at=recompute.instant))), set[str]()
+        known = _hiding(table, partial(known_before, at=recompute.instant, use="example"))
+        suspects, explained = recompute.changed(known), set[str]()
         for column in late_columns(table) if suspects else ():
             for field in sorted(
-                recompute.changed(_hiding(table, partial(hide, at=recompute.instant, columns=[column])))
+                recompute.changed(_hiding(table, partial(hide, at=recompute.instant, columns=[column], use="example")))
             ):
                 explained.add(field)
                 yield field, _unknown_field(field, table, column, where)

@@ -26,8 +26,8 @@ from ratchet.sources.batches import Source, find, read
 from ratchet.sources.unreadable import Found, readable
 from ratchet.sources.unreadable import found as unreadable
 from ratchet.storage.duckdb import connect, names
+from ratchet.use_case.arrival import accepted_rows
 from ratchet.use_case.contract import ROW_ID, Batch, SourceTable, Unread, UseCase
-from ratchet.use_case.row_key import keyed
 
 if TYPE_CHECKING:
     import ibis
@@ -122,7 +122,9 @@ def take_sample(run: Run) -> Sample:
     kept, thinned = _bounded(run, latest)
     repeated = {table.name: _repeated(run, table, kept[table.name]) for table in run.use_case.tables}
     tables = {
-        table.name: keyed(table, _clean(run, table, kept[table.name], repeated[table.name].share))
+        table.name: accepted_rows(
+            table, _clean(run, table, kept[table.name], repeated[table.name].share), run.delivery(table.name)
+        )
         for table in run.use_case.tables
     }
     return Sample(run, tables, repeated, read, len(found), source.unread, thinned)

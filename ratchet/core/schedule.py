@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 
+import numpy as np
 from cronsim import CronSim, CronSimError
 
-from ratchet.core.clock import TICK
+from ratchet.core.clock import TICK, Instants
+
+_MINUTE = timedelta(minutes=1)
 
 
 def problem_of(cron: str) -> str | None:
@@ -21,3 +25,20 @@ def problem_of(cron: str) -> str | None:
 def latest_tick(cron: str, at: datetime) -> datetime:
     """The last instant of a schedule that is not after `at`."""
     return next(CronSim(cron, at.astimezone(UTC) + TICK, reverse=True))
+
+
+def first_ticks(cron: str, instants: Instants) -> Instants:
+    """For each instant, as datetime64[us], the first one of a schedule that is not before it. NaT stays NaT."""
+    minutes = np.array(-((-instants.astype("datetime64[us]").astype(np.int64)) // 60_000_000), "datetime64[m]")
+    minutes[np.isnat(instants)] = np.datetime64("NaT")
+    distinct, places = np.unique(minutes, return_inverse=True)
+    return np.array(list(_ticks(cron, distinct.tolist())), "datetime64[us]")[places]
+
+
+def _ticks(cron: str, minutes: Sequence[datetime | None]) -> Iterator[datetime | None]:
+    """The tick of each minute; the minutes are in order, those without a time last."""
+    tick = None
+    for minute in minutes:
+        if minute and (tick is None or minute > tick):
+            tick = next(CronSim(cron, minute - _MINUTE))
+        yield tick if minute else None

@@ -24,10 +24,10 @@ from pydantic import (
 from ratchet.core.errors import SettingsError
 from ratchet.core.schedule import problem_of
 from ratchet.core.scope import Scope
-from ratchet.core.text import closest
+from ratchet.core.text import closest, parse_duration
 
 PARAMS_FILE = "params.yaml"
-WATCHED = ("source", "windows", "validation", "training", "gate", "drift")
+WATCHED = ("source", "windows", "validation", "training", "gate", "drift", "schedules")
 """Keys that every section of params.yaml must have, because dvc.yaml names them."""
 BLOCKS = {"day": timedelta(days=1), "week": timedelta(weeks=1)}
 """Blocks of the bootstrap in local time; any other block is a column."""
@@ -40,16 +40,37 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _length(value: object) -> timedelta:
+    """A length of time from its text. Raises ValueError."""
+    found = value if isinstance(value, timedelta) else parse_duration(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f"{value!r} is no length of time: write 90s, 15m, 6h or 2d")
+    return found
+
+
+def _text_of(span: timedelta) -> str:
+    """The text of a length of time, in seconds."""
+    return f"{span // timedelta(seconds=1)}s"
+
+
+Length = Annotated[timedelta, BeforeValidator(_length), PlainSerializer(_text_of, return_type=str)]
+"""A length of time, written as `90s`, `15m`, `6h` or `2d`."""
+
+
 class SourceSettings(Frozen):
     """The active source: its name in the use case, the path that it reads from, and its other options.
 
     `history` is true for a source that holds the past, such as a simulator or a folder of old files. Then scheduled flows
     advance to the newest instant up to which it is complete, and not to the time at which they were scheduled.
+
+    `lag` says for a table how long after they are known its rows are usually delivered, such as `{trips: 6h}`; others are
+    delivered at once. History that was delivered all at once counts as if it had been delivered with that lag.
     """
 
     name: str
     path: str
     history: bool = False
+    lag: dict[str, Length] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -174,7 +195,7 @@ class DriftSettings(Frozen):
 class Schedules(Frozen):
     """When Prefect runs each flow of a use case, as cron expressions in UTC."""
 
-    feature: str = "5 * * * *"
+    feature: str = "0 * * * *"
     training: str = "35 2 * * *"
     inference: str = "20 * * * *"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,6 +17,7 @@ from ratchet.core.scope import Scope
 from ratchet.core.settings import PARAMS_FILE, Params, Settings
 from ratchet.core.windows import bounds
 from ratchet.project.as_of import AsOf, read_as_of
+from ratchet.use_case.arrival import Delivery
 from ratchet.use_case.contract import UseCase, load_use_case
 
 Pipeline = Literal["training", "inference", "feature"]
@@ -93,6 +94,10 @@ class Run:
             "holdout": (begins.holdout, begins.fresh),
         }[name]
         return Period.between(first, end, timezone)
+
+    def delivery(self, table: str) -> Delivery:
+        """How the rows of a table reach the features."""
+        return Delivery(self.settings.source.lag.get(table, timedelta(0)), self.settings.schedules.feature)
 
     def as_of_instants(self, instants: AsOf) -> Run:
         """A copy of this run as of other instants."""

@@ -21,6 +21,7 @@ from ratchet.core.settings import PARAMS_FILE, SourceSettings
 from ratchet.sources import unreadable
 from ratchet.sources.places import located, without_secrets
 from ratchet.use_case.contract import (
+    INSTANT,
     UNREADABLE,
     Batch,
     Gap,
@@ -151,7 +152,8 @@ def read(use_case: UseCase, batch: Batch) -> pa.Table:
     _check_readable(kept, subject, problems)
     row_ids = pa.array([f"{batch.name}:{row:08d}" for row in range(kept.num_rows)], pa.string())
     texts = kept[UNREADABLE.name] if problems else pa.nulls(kept.num_rows, UNREADABLE.type)
-    stored = pa.table([row_ids, *kept.select(table.schema.names).columns, texts], schema=table.raw_schema)
+    in_time = pa.nulls(kept.num_rows, INSTANT)
+    stored = pa.table([row_ids, *kept.select(table.schema.names).columns, in_time, texts], schema=table.raw_schema)
     all_notes = json.dumps([*notes, *_unreadable_notes(problems)])
     return stored.replace_schema_metadata({_NOTES: all_notes, _DELIVERED: str(delivered)})
 

@@ -34,6 +34,10 @@ ROW_ID = "row_id"
 """`{batch}:{row number in the batch}`: the place of a raw or quarantined row in what was delivered."""
 ROW_KEY = "row_key"
 """A digest of the table's key: the identity of an accepted row, which stays the same when the row is delivered again."""
+ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_AT = "row_arrived_at", "row_available_at", "row_early_available_at"
+"""When an accepted row arrived, and from when on features may use it, or its early columns: see `ratchet.use_case.arrival`."""
+LATE_AT = "row_late_at"
+"""When a raw row was first there that should have been there before; null if it was there in time."""
 UNREADABLE = pa.field("unreadable", pa.map_(pa.string(), pa.string()))
 """A column of raw tables: column → the delivered text that this column cannot hold; null if the whole row is readable."""
 Task = Literal["regression", "binary"]
@@ -120,7 +124,8 @@ class SourceTable:
     from `event_time` on; every other column counts as unknown until `known_at`. A reference table has neither instant: it is
     small, and was always known. `rules` maps a reason to an expectation; a row that breaks it is quarantined for that reason.
     `key` names the columns that identify a row; of several rows with one key, the first is accepted. A row that is a request
-    should be identified by what is known at the request. Accepted rows also have ROW_KEY, a digest of the key.
+    should be identified by what is known at the request. Accepted rows also have ROW_KEY, a digest of the key, and, unless the
+    table is a reference table, ARRIVED_AT and AVAILABLE_AT; those of a table with `early` columns have EARLY_AVAILABLE_AT, too.
     """
 
     name: str
@@ -131,19 +136,34 @@ class SourceTable:
     early: tuple[str, ...] = ()
     rules: Mapping[str, Rule] = field(default_factory=dict, hash=False)
 
+    def __post_init__(self) -> None:
+        reserved = {ROW_ID, ROW_KEY, ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_AT, LATE_AT, UNREADABLE.name}
+        if taken := sorted(reserved.intersection(self.schema.names)):
+            raise SettingsError(
+                f"has a column {', '.join(taken)}",
+                subject=f"table {self.name!r}",
+                remedy="Rename it in the schema and in the loader: stored tables use that name",
+            )
+
     @property
     def is_reference(self) -> bool:
         return self.event_time is None
 
     @property
+    def arrival_schema(self) -> pa.Schema:
+        """The columns that say from when on an accepted row may be used."""
+        names = () if self.is_reference else (ARRIVED_AT, AVAILABLE_AT, *((EARLY_AVAILABLE_AT,) if self.early else ()))
+        return pa.schema([(name, INSTANT) for name in names])
+
+    @property
     def accepted_schema(self) -> pa.Schema:
-        """The schema of accepted tables: the row's identity, and its columns."""
-        return self.schema.insert(0, pa.field(ROW_KEY, pa.string()))
+        """The schema of accepted tables: the row's identity, its columns, and from when on it may be used."""
+        return pa.schema([(ROW_KEY, pa.string()), *self.schema, *self.arrival_schema])
 
     @property
     def delivered_schema(self) -> pa.Schema:
-        """The schema of readable raw rows: the row's place, and its columns."""
-        return self.schema.insert(0, pa.field(ROW_ID, pa.string()))
+        """The schema of readable raw rows: the row's place, its columns, and LATE_AT."""
+        return pa.schema([(ROW_ID, pa.string()), *self.schema, (LATE_AT, INSTANT)])
 
     @property
     def raw_schema(self) -> pa.Schema:
@@ -156,11 +176,11 @@ class View:
     """Features of one entity.
 
     `compute` maps accepted source tables to a table of `keys` (integers or strings), `event_timestamp` (whole seconds; one row
-    for a key at a time) and the features (numbers, booleans or strings). Every row may use only source rows whose `known_at`
-    is strictly before its `event_timestamp` (`ratchet.use_case.windows.just_after` is the first such second) and whose
-    `event_time` is at most `lookback` before it (None: all of history). Sum only integers: sums of floats depend on the number
-    of threads. In training and in serving, a request gets the last row that is not later than itself, and no features at all
-    if that row is older than `max_age`.
+    for a key at a time) and the features (numbers, booleans or strings). Every row may use only source rows whose AVAILABLE_AT
+    (of early columns: EARLY_AVAILABLE_AT) is not later than its `event_timestamp`, and whose `event_time` is at most `lookback`
+    before it (None: all of history). Sum only integers: sums of floats depend on the number of threads. In training and in
+    serving, a request gets the last row that is not later than itself, and no features at all if that row is older than
+    `max_age`. `tile` is the time by which `trailing` rounds; None for other views.
     """
 
     name: str
@@ -168,6 +188,7 @@ class View:
     compute: Callable[[Tables], ibis.Table]
     lookback: timedelta | None
     max_age: timedelta | None
+    tile: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -201,7 +222,8 @@ class UseCase:
     """One prediction problem. It is equal only to itself, so that everything derived from it is computed once.
 
     `examples` maps accepted tables to a table of `request_id` (unique), the fields of `request`, `event_timestamp` (when the
-    prediction is asked for), `label` (null if unknown) and `label_known_at`. A request may use source rows of its own UTC date
+    prediction is asked for), `label` (null if unknown) and `label_known_at`, which is not before ARRIVED_AT of the rows that
+    it follows from. A request may use source rows of its own UTC date
     and of the dates before and after it; its label may also use rows up to `horizon` later. `constants` are columns with the
     same value in every request. `on_demand` adds columns to requests joined with their features, and `postprocess` turns the
     model's numbers into predictions. Training, batch and online call the same two functions; they are in modules that import

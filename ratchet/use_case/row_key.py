@@ -7,16 +7,16 @@ from hashlib import blake2b
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ratchet.use_case.contract import SourceTable
+from ratchet.use_case.contract import ROW_KEY, SourceTable
 
 _SIZE = 12
 """Bytes of a digest: two of a thousand million rows are the same with a probability of 1e-11."""
 
 
 def keyed(table: SourceTable, rows: pa.Table) -> pa.Table:
-    """The rows in the table's accepted schema: ROW_KEY first. The columns of the table's key have no nulls."""
+    """The rows with ROW_KEY as first column, and the columns of the table's schema. Those of its key have no nulls."""
     keys = pa.array(_digests(table, rows), pa.string())
-    return pa.table([keys, *rows.select(table.schema.names).columns], schema=table.accepted_schema)
+    return pa.table([keys, *rows.select(table.schema.names).columns], names=[ROW_KEY, *table.schema.names])
 
 
 def _digests(table: SourceTable, rows: pa.Table) -> list[str]:

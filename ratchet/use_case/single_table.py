@@ -1,6 +1,7 @@
 """A use case of one table: the examples and the history that follow from its label.
 
-Each row is a request, made at the table's event_time, whose label is known at its known_at. Write any other case by hand.
+Each row is a request, made at the table's event_time, whose label is known at its known_at, once the row has arrived. Write any
+other case by hand.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from ratchet.use_case.contract import ROW_KEY, Kind, Lookup, SourceTable, Tables, View
+from ratchet.use_case.contract import ARRIVED_AT, ROW_KEY, Kind, Lookup, SourceTable, Tables, View
 from ratchet.use_case.windows import Feature, total, trailing
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def examples_of(table: SourceTable, request: type[BaseModel], label: ibis.Deferred) -> Callable[[Tables], ibis.Table]:
-    """A request for each row. Its label is `label` as a number, unknown if the row's known_at is null."""
+    """A request for each row. Its label is `label` as a number, known once the row has arrived; unknown before it is known."""
 
     def examples(tables: Tables) -> ibis.Table:
         rows = tables[table.name].mutate(label=label.cast("float64"))
@@ -26,8 +27,8 @@ def examples_of(table: SourceTable, request: type[BaseModel], label: ibis.Deferr
             *request.model_fields,
             request_id=ROW_KEY,
             event_timestamp=table.event_time,
-            label=rows[table.known_at].notnull().ifelse(rows["label"], None),
-            label_known_at=table.known_at,
+            label=rows[ARRIVED_AT].notnull().ifelse(rows["label"], None),
+            label_known_at=ARRIVED_AT,
         )
 
     return examples

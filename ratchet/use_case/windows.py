@@ -7,23 +7,24 @@
     )
 
 is a view with the features alarms_1h, false_share_1h, alarms_24h and so on. Time is divided into tiles, and rows are summed
-within the tile in which they became known. A tile counts from its end on, because only then each of its rows was known strictly
-before. A row that became known exactly when a tile begins counts from one second later. Each row counts for the length of the
-window. The view has a row whenever something enters or leaves a window, so that a count also falls when nothing happens.
+within the tile in which they became known. A tile enters a window at its end, because only then each of its rows was known
+strictly before, and leaves it when the length of the window has passed. A row that became known exactly when a tile begins
+enters one second later. A row that was not available to serving when its tile entered counts only from when it was: it was
+delivered late, or no run of the feature pipeline had seen it yet. The view has a row whenever something enters or leaves a
+window, so that a count also falls when nothing happens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 import ibis
-from ibis import _
 
 from ratchet.core.errors import SettingsError
 from ratchet.core.text import parse_duration
 from ratchet.use_case.columns import EVENT_TIMESTAMP
-from ratchet.use_case.contract import SourceTable, Tables, View
+from ratchet.use_case.contract import AVAILABLE_AT, SourceTable, Tables, View
 
 Sums = Mapping[str, ibis.Value]
 """The sums over one window, by name: integers, 0 where there was no row."""
@@ -32,6 +33,8 @@ Rows = Callable[[Tables], ibis.Table]
 UTC_INSTANT = "timestamp('UTC', 6)"
 SECOND = timedelta(seconds=1)
 """The shortest time between two rows of a key: online stores keep whole seconds."""
+_BEGINS, _ENTERS = "begins at", "enters at"
+"""When the windows of a tile begin, and when it enters them. No column of a use case has a space."""
 
 
 def trailing(
@@ -61,16 +64,13 @@ def trailing(
 
     def compute(tables: Tables) -> ibis.Table:
         known = rows(tables) if rows else tables[table.name]
-        changes = _changes(_tiles(known, keys, known_at, width, sums, subject), keys, spans.values())
+        tiles = _tiles(known, keys, known_at, width, sums, subject)
+        changes = _changes(tiles, keys, spans, list(sums))
         return changes.select(*keys, EVENT_TIMESTAMP, **_windowed(changes, keys, spans, list(sums), made))
 
     longest = max(spans.values())
-    return View(name, keys, compute, lookback=longest + width + _duration(delay, subject), max_age=longest)
-
-
-def just_after(known_at: ibis.Value) -> ibis.Value:
-    """The first whole second strictly after `known_at`: the earliest event_timestamp that may use what became known then."""
-    return (known_at.truncate("s") + ibis.interval(SECOND)).cast(UTC_INSTANT)
+    lookback = longest + width + _duration(delay, subject)
+    return View(name, keys, compute, lookback=lookback, max_age=longest, tile=width)
 
 
 def total(name: str) -> Feature:
@@ -91,32 +91,54 @@ def _tiles(
     sums: Mapping[str, ibis.Deferred | int],
     subject: str,
 ) -> ibis.Table:
-    """The sums over the rows that begin to count at the same event_timestamp, which is strictly after each became known."""
+    """The sums over the rows of a tile that enter the windows at the same time."""
+    if AVAILABLE_AT not in rows.columns:
+        raise SettingsError(f"`rows` leaves out {AVAILABLE_AT}", subject=subject, remedy="Keep the table's own columns")
     known = rows.filter(rows[known_at].notnull())
-    counts_from = _counts_from(known[known_at], width)
+    begins = _begins(known[known_at], width)
+    times = {_BEGINS: begins, _ENTERS: ibis.greatest(begins, known[AVAILABLE_AT])}
     values = {name: ibis.literal(value) if isinstance(value, int) else value for name, value in sums.items()}
-    summed = known.select(*keys, **{EVENT_TIMESTAMP: counts_from}, **values)
+    summed = known.select(*keys, **times, **values)
     for name in sums:
         _check_whole(summed[name], f"{subject}, sum {name!r}")
-    totals = {name: summed[name].cast("int64").fill_null(0).sum() for name in sums}
-    return summed.group_by([*keys, EVENT_TIMESTAMP]).agg(**totals)
+    totals = {name: summed[name].cast("int64").fill_null(0).sum().cast("int64") for name in sums}
+    return summed.group_by([*keys, *times]).agg(**totals)
 
 
-def _counts_from(known_at: ibis.Value, width: timedelta) -> ibis.Value:
-    """The end of the tile in which a row became known, or one second after the tile's beginning if it was exactly then."""
+def _begins(known_at: ibis.Value, width: timedelta) -> ibis.Value:
+    """The end of the tile in which a row became known, or one second after the tile's beginning if it was exactly then: the
+    first whole second at which every row of the tile was known strictly before."""
     begin = known_at.bucket(ibis.interval(width))
-    return (known_at == begin).ifelse(just_after(known_at), (begin + ibis.interval(width)).cast(UTC_INSTANT))
+    return (known_at == begin).ifelse(begin + ibis.interval(SECOND), begin + ibis.interval(width)).cast(UTC_INSTANT)
 
 
-def _changes(tiles: ibis.Table, keys: Sequence[str], spans: Iterable[timedelta]) -> ibis.Table:
-    """The tiles, and an empty one at each time at which a tile leaves a window."""
-    names = [name for name in tiles.columns if name not in {*keys, EVENT_TIMESTAMP}]
-    nothing = {name: ibis.literal(0, tiles[name].type()) for name in names}
+def _changes(
+    tiles: ibis.Table, keys: Sequence[str], spans: Mapping[str, timedelta], names: Sequence[str]
+) -> ibis.Table:
+    """By how much the sums over each window change, at each time at which a tile enters or leaves one of them.
+
+    What is available only when its tile has left a window was never in it.
+    """
+    nothing = {_in(window, name): ibis.literal(0, "int64") for window in spans for name in names}
+    leaves = {window: (tiles[_BEGINS] + ibis.interval(span)).cast(UTC_INSTANT) for window, span in spans.items()}
+    was_in = {window: tiles[_ENTERS] < at for window, at in leaves.items()}
+    entering = tiles.filter(ibis.or_(*was_in.values())).select(
+        *keys,
+        **{EVENT_TIMESTAMP: tiles[_ENTERS]},
+        **{_in(window, name): was_in[window].ifelse(tiles[name], 0) for window in spans for name in names},
+    )
     leaving = [
-        tiles.mutate(**{EVENT_TIMESTAMP: (_[EVENT_TIMESTAMP] + ibis.interval(span)).cast(UTC_INSTANT)}, **nothing)
-        for span in spans
+        tiles.filter(was_in[window]).select(
+            *keys,
+            **{EVENT_TIMESTAMP: leaves[window]},
+            **{**nothing, **{_in(window, name): -tiles[name] for name in names}},
+        )
+        for window in spans
     ]
-    return ibis.union(tiles, *leaving).group_by([*keys, EVENT_TIMESTAMP]).agg(**{name: _[name].sum() for name in names})
+    changes = ibis.union(entering, *leaving)
+    return changes.group_by([*keys, EVENT_TIMESTAMP]).agg(
+        **{name: changes[name].sum().cast("int64") for name in nothing}
+    )
 
 
 def _windowed(
@@ -126,15 +148,18 @@ def _windowed(
     names: Sequence[str],
     features: Mapping[str, Feature],
 ) -> dict[str, ibis.Value]:
-    """Each feature over each window, from the rows that began to count less than one window ago."""
+    """Each feature over each window, from all changes of its sums so far."""
+    so_far = ibis.cumulative_window(group_by=keys, order_by=EVENT_TIMESTAMP)
     columns: dict[str, ibis.Value] = {}
-    for window, span in spans.items():
-        over = ibis.range_window(
-            group_by=keys, order_by=EVENT_TIMESTAMP, preceding=ibis.interval(span - SECOND), following=0
-        )
-        sums = {name: changes[name].sum().over(over) for name in names}
+    for window in spans:
+        sums = {name: changes[_in(window, name)].sum().over(so_far) for name in names}
         columns |= {f"{name}_{window}": feature(sums) for name, feature in features.items()}
     return columns
+
+
+def _in(window: str, name: str) -> str:
+    """The column of a sum over a window; no column of a use case has a space."""
+    return f"{name} in {window}"
 
 
 def _duration(text: str, subject: str) -> timedelta:

@@ -16,7 +16,7 @@ from ratchet.project.run import Run
 from ratchet.sources.batches import Source
 from ratchet.storage.digests import digest
 from ratchet.storage.partitions import Files, update
-from ratchet.use_case.row_key import keyed
+from ratchet.use_case.arrival import accepted_rows
 
 Batches = Mapping[tuple[str, str], pa.Table]
 """Table and batch → rows in the table's schema."""
@@ -44,7 +44,7 @@ def check_for_leaks(run: Run, cut_offs: Sequence[datetime], cut: CutOff = known_
 def _files(run: Run, unit: str, batches: Batches) -> Files:
     name, batch = unit.split("/")
     table, rows = run.use_case.table(name), batches[name, batch]
-    stored = keyed(table, rows.cast(table.schema))
+    stored = accepted_rows(table, rows.cast(table.schema), run.delivery(name))
     if table.event_time is None:
         return {unit: stored}
     dates = pc.strftime(stored[table.event_time], format="%Y-%m-%d")

@@ -44,7 +44,7 @@ FOUND: Mapping[str, Sequence[tuple[str, str]]] = {
     "label as input": [("noshow.py: inputs={", "`inputs`")],
     "on_demand that fails": [("planted_functions.py: raise ValueError(\"could not convert 'x'\")", "`on_demand`")],
     "text as number": [("noshow.py: inputs={", "'word'")],
-    "label known at once": [(REQUEST_CHANGED, "`known_at`")],
+    "label known at once": [(REQUEST_CHANGED, "`row_arrived_at`")],
     "label known too early": [(REQUEST_CHANGED, "`label`")],
     "label of later days": [("noshow.py: use_case = UseCase(", "`horizon`")],
     "count of earlier days": [(REQUEST_CHANGED, "`lookback`")],

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from ratchet.use_case.contract import INSTANT, Lookup, SourceTable, Tables, UseCase, View, expect
 from ratchet.use_case.request_fields import kinds_of, numbers, schema_of
-from ratchet.use_case.windows import just_after, rate, total, trailing
+from ratchet.use_case.windows import rate, total, trailing
 from use_cases.churn.on_demand import on_demand
 from use_cases.churn.simulator import TIMEZONE, simulator
 
@@ -60,8 +60,8 @@ CANCELLATIONS = SourceTable(
 
 
 def health(tables: Tables) -> ibis.Table:
-    """The score that another system computed. It counts from just after it was delivered."""
-    return tables["health_scores"].select("customer", "score", event_timestamp=just_after(_.delivered_at))
+    """The score that another system computed. It counts from when it is available."""
+    return tables["health_scores"].select("customer", "score", event_timestamp=_.row_available_at)
 
 
 def examples(tables: Tables) -> ibis.Table:

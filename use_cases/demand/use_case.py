@@ -62,7 +62,7 @@ rides_before = partial(trailing, table=RIDES, tile="1h", delay="2h", sums={"ride
 
 def day(tables: Tables) -> ibis.Table:
     """Whether a local day is a holiday. It counts from the beginning of that day."""
-    in_time = tables["calendar"].filter(_.published_at < _.day_start)
+    in_time = tables["calendar"].filter(_.row_available_at <= _.day_start)
     return in_time.select("is_holiday", city=ibis.literal(CITY), event_timestamp=_.day_start)
 
 
@@ -81,7 +81,7 @@ def examples(tables: Tables) -> ibis.Table:
         request_id=_.row_key + ":" + _.station,
         event_timestamp=_.hour_start,
         label=_.complete_at.notnull().ifelse(_.rides.fill_null(0), None),
-        label_known_at=_.complete_at,
+        label_known_at=_.row_arrived_at,
     )
 
 

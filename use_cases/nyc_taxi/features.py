@@ -8,7 +8,7 @@ import ibis
 from ibis import _
 
 from ratchet.use_case.contract import SourceTable, Tables, View
-from ratchet.use_case.windows import UTC_INSTANT, Sums, just_after, total, trailing
+from ratchet.use_case.windows import UTC_INSTANT, Sums, total, trailing
 
 CITY = "nyc"
 LONGEST_TRIP = "1h"  # the longest that the rules accept
@@ -61,12 +61,12 @@ def zone_position(tables: Tables) -> ibis.Table:
 
 
 def city_weather(tables: Tables) -> ibis.Table:
-    """The weather of a local day. It counts from just after the end of that day."""
+    """The weather of a local day. It counts from when it is available, after the end of that day."""
     return tables["weather"].select(
         "wind_mph",
         "precipitation_inches",
         "snow_depth_inches",
         "high_fahrenheit",
         city=ibis.literal(CITY),
-        event_timestamp=just_after(_.day_end),
+        event_timestamp=_.row_available_at,
     )

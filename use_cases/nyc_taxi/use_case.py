@@ -31,7 +31,7 @@ class Trip(BaseModel):
 
 
 def examples(tables: Tables) -> ibis.Table:
-    """One request for each trip, at its pickup. Its duration is known at its dropoff."""
+    """One request for each trip, at its pickup. Its duration is known once it has arrived after its dropoff."""
     return tables["trips"].select(
         "pickup_zone",
         "dropoff_zone",
@@ -41,7 +41,7 @@ def examples(tables: Tables) -> ibis.Table:
         request_id=_.row_key,
         event_timestamp=_.pickup_at,
         label=_.duration_seconds / 60,
-        label_known_at=_.dropoff_at,
+        label_known_at=_.row_arrived_at,
     )
 
 

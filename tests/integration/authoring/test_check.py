@@ -28,7 +28,6 @@ from ratchet.core.settings import GateSettings
 from ratchet.project.run import PeriodName, Run
 from ratchet.sources.batches import Source
 from ratchet.use_case.contract import INSTANT, Array, Batch, Columns, SourceTable, Tables, Unread, View
-from ratchet.use_case.windows import just_after
 from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.checkout import ROOT
 from tests.support.findings import FOUND
@@ -198,8 +197,7 @@ def with_census(run: Run, years: Sequence[int]) -> Run:
     counted = Batch("census", "all", "digest", lambda: (pa.Table.from_pylist(rows, schema), []))
 
     def beds(tables: Tables) -> ibis.Table:
-        counted = just_after(tables["census"].counted_at)
-        return tables["census"].select("clinic", "beds", event_timestamp=counted)
+        return tables["census"].select("clinic", "beds", event_timestamp="row_available_at")
 
     use_case, name = run.use_case, run.settings.source.name
     return with_use_case(

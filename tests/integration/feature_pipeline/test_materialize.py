@@ -22,6 +22,7 @@ from ibis import _
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.errors import StoreError
+from ratchet.core.settings import Schedules
 from ratchet.feature_store.definitions import apply, feast_project, open_store
 from ratchet.feature_store.feast_import import feast_module
 from ratchet.feature_store.feature_store import FeatureStore
@@ -122,8 +123,9 @@ def half_past(tmp_path_factory: pytest.TempPathFactory) -> Run:
     windows = trailing(
         "sent", ("sender",), parcels_table, tile="1h", windows=("2h", "24h"), delay="3d", sums={"parcels": 1}
     )
+    every_half_hour = Schedules(feature="*/30 * * * *")
     run = with_use_case(
-        parcels_project(tmp_path_factory.mktemp("half_past")),
+        parcels_project(tmp_path_factory.mktemp("half_past")).with_settings(schedules=every_half_hour),
         views=(
             *parcels.use_case.views,
             windows,

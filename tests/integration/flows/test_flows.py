@@ -40,7 +40,7 @@ STAGES = {
     "training": ["dataset", "train", "evaluate", "register", "reconcile"],
     "inference": ["reconcile", "predict", "monitor"],
 }
-SCHEDULES = {"feature/noshow": "5 * * * *", "training/noshow": "0 3 * * 1", "inference/noshow": "20 * * * *"}
+SCHEDULES = {"feature/noshow": "0 * * * *", "training/noshow": "0 3 * * 1", "inference/noshow": "20 * * * *"}
 PREFIX = "noshow-clinic"
 POLLS_OFTEN = {"PREFECT_WORKER_QUERY_SECONDS": "1"}
 CLEAN = "Data and pipelines are up to date."

@@ -49,7 +49,10 @@ def test_raw_rows_are_the_delivered_rows_with_their_identity(run: Run) -> None:
     ingest(run)
     raw = pq.read_table(run.paths.raw / "payments" / "one.parquet")
     assert run.use_case.table("payments").raw_schema == raw.schema
-    expected = [{"row_id": f"one:0000000{place}", **row, "unreadable": None} for place, row in enumerate(TWO)]
+    expected = [
+        {"row_id": f"one:0000000{place}", **row, "row_late_at": None, "unreadable": None}
+        for place, row in enumerate(TWO)
+    ]
     assert expected == raw.to_pylist()
 
 
@@ -86,7 +89,9 @@ def test_columns_may_come_in_any_order(run: Run) -> None:
     path = deliver(run, "one", TWO)
     pq.write_table(pq.read_table(path).select(["amount", "at", "shop", "id"]), path)
     ingest(run)
-    assert ["row_id", *PAYMENTS.names, "unreadable"] == pq.read_schema(run.paths.raw / "payments" / "one.parquet").names
+    assert ["row_id", *PAYMENTS.names, "row_late_at", "unreadable"] == pq.read_schema(
+        run.paths.raw / "payments" / "one.parquet"
+    ).names
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pytest
 from ibis import _
 
+from ratchet.features.leak_check import Use
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.project.run import Run
 from ratchet.sources.batches import Source
@@ -104,7 +105,7 @@ def open_window(tables: Tables) -> ibis.Table:
     return _counted(tables["appointments"].mutate(event_timestamp=hour), preceding=ibis.interval(days=28))
 
 
-def nothing_hidden(_table: SourceTable, rows: ibis.Table, _at: datetime) -> ibis.Table:
+def nothing_hidden(_table: SourceTable, rows: ibis.Table, _at: datetime, _use: Use) -> ibis.Table:
     return rows
 
 

@@ -17,6 +17,7 @@ from ratchet.core.errors import SettingsError
 from ratchet.use_case.contract import INSTANT, SourceTable
 from ratchet.use_case.request_fields import kinds_of, numbers, request_of, schema_of
 from ratchet.use_case.single_table import examples_of, outcome_inputs, outcome_lookup, outcomes
+from tests.support.arrived import arrived
 
 NOON = datetime(2024, 7, 1, 12, tzinfo=UTC)
 
@@ -44,7 +45,6 @@ def table(*rows: dict[str, Any]) -> ibis.Table:
     """Stored rows, an hour apart and known after another, where they do not say otherwise."""
     defaults = [
         {
-            "row_key": f"b:{place}",
             "meter": "m",
             "zone": 1,
             "at": NOON + place * timedelta(hours=1),
@@ -54,7 +54,8 @@ def table(*rows: dict[str, Any]) -> ibis.Table:
         for place in range(len(rows))
     ]
     merged = [{**default, **row} for default, row in zip(defaults, rows, strict=True)]
-    return ibis.memtable(pa.Table.from_pylist(merged, METERS.accepted_schema))
+    names = pa.array([f"b:{place}" for place in range(len(rows))])
+    return ibis.memtable(arrived(METERS, merged).set_column(0, "row_key", names))
 
 
 class TestFields:

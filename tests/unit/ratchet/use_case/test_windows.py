@@ -19,8 +19,10 @@ from ibis import _
 from ratchet.core.errors import SettingsError
 from ratchet.feature_store.upcoming_rows import bring_forward, pack
 from ratchet.features.expressions import compile_view
+from ratchet.use_case.arrival import Delivery
 from ratchet.use_case.contract import SourceTable, Tables, View
 from ratchet.use_case.windows import rate, total, trailing
+from tests.support.arrived import AT_ONCE, HOURLY, arrived
 from tests.support.messages import missing
 from tests.support.noshow import use_case as noshow
 from tests.support.parcels import INSTANT
@@ -60,11 +62,11 @@ def sql(view: View, table: SourceTable = PARCELS) -> str:
     return compile_view(replace(noshow, tables=(table,)), view).sql
 
 
-def compute(rows: list[Row], view: View | None = None) -> list[Row]:
+def compute(rows: list[Row], view: View | None = None, delivery: Delivery = AT_ONCE) -> list[Row]:
     """The view's rows, in order of time and sender."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.register("parcels", pa.Table.from_pylist(rows, PARCELS.accepted_schema))
+        connection.register("parcels", arrived(PARCELS, rows, delivery))
         ordered = f"FROM ({sql(view or DECLARED)}) ORDER BY event_timestamp, sender"
         found: list[Row] = connection.sql(ordered).to_arrow_table().to_pylist()
     return found
@@ -184,6 +186,59 @@ class TestFeatures:
         """One for each window, under its own name."""
         found = compute([parcel("ada", 0, 5, is_torn=True)], declare(features=None, windows=("2h",)))
         assert {"parcels_2h": 1, "torn_2h": 1, "grams_2h": 3} == features(found[0])
+
+
+LATE = Delivery(timedelta(minutes=90), HOURLY)
+"""Parcels are delivered an hour and a half after they are known, and features are computed every hour."""
+
+
+def late(row: Row, hours: int | None) -> Row:
+    """The parcel, which came some hours after it was known."""
+    return row if hours is None else {**row, "row_late_at": row["known_at"] + timedelta(hours=hours)}
+
+
+def available(row: Row) -> datetime:
+    """The first full hour at which a parcel had arrived, by definition."""
+    came = max(row["known_at"] + LATE.lag, row.get("row_late_at") or START)
+    hour = came.replace(minute=0, second=0, microsecond=0)
+    return hour if hour == came else hour + timedelta(hours=1)
+
+
+class TestArrival:
+    @settings(max_examples=40)
+    @given(rows=st.lists(st.builds(late, ROWS.map(lambda some: some[:1]).filter(bool).map(lambda some: some[0]),
+                                   st.none() | st.integers(0, 40)), max_size=20),
+           later=BOUNDARIES | TIMES)  # fmt: skip
+    def test_what_serving_did_not_have_yet_does_not_count(self, rows: list[Row], later: timedelta) -> None:
+        """A parcel counts from when it is available until its tile leaves the window, however late it came."""
+        at = START + later
+        found = newest(compute(rows, delivery=LATE), at)
+        for sender in ("ada", "bob"):
+            here = oracle([row for row in rows if available(row) <= at], sender, at)
+            if sender in found:
+                assert here == features(found[sender])
+            else:
+                assert not any(value for name, value in here.items() if name.startswith("parcels"))
+
+    def test_a_full_hour_on_the_schedule_counts_at_once(self) -> None:
+        """A run of the feature pipeline where a tile ends has seen the whole tile."""
+        view, hourly = declare(windows=("2h",)), Delivery(timedelta(0), HOURLY)
+        parcels = [parcel_at("ada", TILE - timedelta(minutes=minutes)) for minutes in (1, 59)]
+        assert [(START + TILE, 2), (START + 2 * TILE, 0)] == [
+            (row["event_timestamp"], row["parcels_2h"]) for row in compute(parcels, view, hourly)
+        ]
+
+    def test_between_two_runs_serving_has_a_part_of_the_tile(self) -> None:
+        """What the last run had seen enters where the tile ends; the rest after the next run."""
+        view, five_past = declare(windows=("2h",)), Delivery(timedelta(0), "5 * * * *")
+        parcels = [parcel_at("ada", TILE - timedelta(minutes=minutes)) for minutes in (1, 59)]
+        assert [(START + TILE, 1), (START + TILE + timedelta(minutes=5), 2), (START + 2 * TILE, 0)] == [
+            (row["event_timestamp"], row["parcels_2h"]) for row in compute(parcels, view, five_past)
+        ]
+
+    def test_what_comes_after_its_window_never_counts(self) -> None:
+        """Not even as a row of zeros."""
+        assert [] == compute([late(parcel_at("ada", TILE), 100)], declare(windows=("2h",)), LATE)
 
 
 class TestOnline:

@@ -8,12 +8,12 @@ from functools import cache
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratchet.features.expressions import compile_view
+from tests.support.arrived import arrived
 from use_cases.nyc_taxi import use_case
 from use_cases.nyc_taxi.tables import midnights
 
@@ -39,7 +39,7 @@ def trip(minutes: float, seconds: int = 600, hundredths: int | None = 200, zones
     """A trip picked up some minutes after START."""
     pickup = START + timedelta(minutes=minutes)
     return {
-        "row_key": f"{minutes}",
+        "vendor": 2,
         "city": "nyc",
         "pickup_zone": zones[0],
         "dropoff_zone": zones[1],
@@ -73,7 +73,7 @@ def compute(name: str, rows: list[Row], table: str = "trips") -> list[Row]:
     order = ", ".join(["event_timestamp", *use_case.view(name).keys])
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.register(table, pa.Table.from_pylist(rows, use_case.table(table).accepted_schema))
+        connection.register(table, arrived(use_case.table(table), rows))
         found: list[Row] = connection.sql(f"FROM ({sql(name)}) ORDER BY {order}").to_arrow_table().to_pylist()
     return found
 

@@ -1,0 +1,74 @@
+"""When a row can be used. What is delivered late, or computed on a schedule, reaches the features later than it was known.
+
+Training must see what serving would have had. So each accepted row of a dated table has these instants:
+
+- ARRIVED_AT: when the whole row was known and delivered. A label counts from then on.
+- AVAILABLE_AT: from when on a feature may use the whole row. It is the first run of the feature pipeline's schedule that is not
+  before ARRIVED_AT, but at least the first whole second after `known_at`.
+- EARLY_AVAILABLE_AT: the same for the table's early columns, which are known from `event_time` on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+
+from ratchet.core.clock import Instants
+from ratchet.core.schedule import first_ticks
+from ratchet.use_case.contract import INSTANT, LATE_AT, SourceTable
+from ratchet.use_case.row_key import keyed
+
+_SECOND = np.timedelta64(1, "s")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How rows reach the features: `lag` after they were known, and then by the runs of `schedule` (cron, UTC)."""
+
+    lag: timedelta
+    schedule: str
+
+    def arrived(self, known: Instants, late: Instants) -> Instants:
+        """When rows arrived: after the lag, or at the instant in `late` for those that came later than that (NaT: in time)."""
+        in_time = known + np.timedelta64(self.lag)
+        return np.where(late > in_time, late, in_time)
+
+    def available(self, known: Instants, arrived: Instants) -> Instants:
+        """The first whole second at which a feature may use rows that were known and arrived then."""
+        just_after = known.astype("datetime64[s]").astype("datetime64[us]") + _SECOND
+        return np.maximum(just_after, first_ticks(self.schedule, arrived))
+
+
+def accepted_rows(table: SourceTable, rows: pa.Table, delivery: Delivery) -> pa.Table:
+    """Rows without nulls in their key and event time, in the table's accepted schema.
+
+    The column LATE_AT, if there is one, says when a row came that was later than the delivery's lag.
+    """
+    found = keyed(table, rows)
+    if not table.is_reference:
+        for field, instants in zip(table.arrival_schema, _arrivals(table, rows, delivery), strict=True):
+            found = found.append_column(field, pa.array(instants).cast(INSTANT))
+    return found.cast(table.accepted_schema)
+
+
+def _arrivals(table: SourceTable, rows: pa.Table, delivery: Delivery) -> Iterator[Instants]:
+    """The columns of the table's arrival schema, in order."""
+    late = _instants(rows, LATE_AT)
+    known = _instants(rows, table.known_at or table.event_time)
+    arrived = delivery.arrived(known, late)
+    yield arrived
+    yield delivery.available(known, arrived)
+    if table.early:
+        begun = _instants(rows, table.event_time)
+        yield delivery.available(begun, delivery.arrived(begun, late))
+
+
+def _instants(rows: pa.Table, name: str | None) -> Instants:
+    """A column as datetime64[us]; NaT throughout if the rows do not have it."""
+    if name not in rows.column_names:
+        return np.full(rows.num_rows, np.datetime64("NaT", "us"))
+    return np.asarray(rows[name].cast(pa.timestamp("us")).to_numpy())
