@@ -2,7 +2,8 @@
 
 A row with a value that could not be read is quarantined for that alone. Other rows are quarantined if they have no key or event
 time, or if they break a rule of the use case and no person readmitted them. Of the remaining rows with the same key, the first
-is accepted. If the batch as a whole is refused, all of its rows are quarantined for that, too.
+is accepted. As of an instant before it came, a late row waits in quarantine. If the batch as a whole is refused, all of its
+rows are quarantined for that, too.
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ from ratchet.project.run import Run
 from ratchet.sources import unreadable
 from ratchet.storage.digests import digest
 from ratchet.storage.duckdb import connect, literal, names, quoted
-from ratchet.use_case.contract import ROW_ID, UNREADABLE, SourceTable
+from ratchet.use_case.contract import LATE_AT, ROW_ID, UNREADABLE, SourceTable
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 DUPLICATE_KEY = "duplicate_key"
+NOT_ARRIVED = "not_arrived"
 REFUSED_BATCH = "refused_batch"
 NULL_KEY = "null_key"
 NULL_EVENT_TIME = "null_event_time"
@@ -78,14 +80,22 @@ class Quarantine:
         Raises DataError, as `judge` does.
         """
         raw = read_rows(self._path(self.run.paths.raw, batch))
-        reasons, record, results = self._judge(raw, batch, earlier)
+        later = self._later(raw)
+        there = leave_out(raw, later)
+        reasons, record, results = self._judge(there, batch, earlier)
         if record.is_refused:
-            reasons = {row_id: [REFUSED_BATCH, *reasons.get(row_id, ())] for row_id in raw[ROW_ID].to_pylist()}
+            reasons = {row_id: [REFUSED_BATCH, *reasons.get(row_id, ())] for row_id in there[ROW_ID].to_pylist()}
+        reasons |= {row_id: [NOT_ARRIVED] for row_id in later}
         counts = Counter(reason for each in reasons.values() for reason in each)
         write_page(self.run.paths.data_docs, f"{self.table.name}/{batch}", results, record, counts)
         rejected = raw.filter(_among(raw, list(reasons)))
         column = [reasons[row_id] for row_id in rejected[ROW_ID].to_pylist()]
         return with_record(rejected.append_column(_REASONS, pa.array(column, _REASONS.type)), record)
+
+    def _later(self, raw: pa.Table) -> list[str]:
+        """Ids of the rows that had not arrived as of the run's instant."""
+        ids: list[str] = raw.filter(pc.greater(raw[LATE_AT], self.run.as_of("feature")))[ROW_ID].to_pylist()
+        return ids
 
     def _judge(self, raw: pa.Table, batch: str, earlier: Sequence[str]) -> tuple[Reasons, BatchRecord, Results]:
         """The rows that may not be used, without those of which only the batch is refused; the batch's record; and the results

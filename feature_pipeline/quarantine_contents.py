@@ -15,7 +15,7 @@ from ratchet.core.errors import DataError
 from ratchet.core.text import did_you_mean
 from ratchet.project.run import Run
 from ratchet.storage.partitions import read_manifest, unit_digests
-from ratchet.use_case.contract import ROW_ID, UNREADABLE
+from ratchet.use_case.contract import LATE_AT, ROW_ID, UNREADABLE
 
 Contents = dict[str, Any]
 
@@ -89,8 +89,9 @@ def quarantined_rows(run: Run, unit: str, reason: str | None = None) -> list[dic
 
 def _row(table: str, row: dict[str, Any]) -> dict[str, Any]:
     texts = dict(row.pop(UNREADABLE.name) or ())
-    name, reasons = f"{table}/{row.pop(ROW_ID)}", row.pop("reasons")
-    return {"row": name, "reasons": reasons, "values": {**row, **texts}}
+    name, reasons, late = f"{table}/{row.pop(ROW_ID)}", row.pop("reasons"), row.pop(LATE_AT)
+    came = {"came": late.isoformat()} if late else {}
+    return {"row": name, "reasons": reasons, **came, "values": {**row, **texts}}
 
 
 def known_unit(run: Run, unit: str) -> str:

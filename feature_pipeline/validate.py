@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,7 +22,7 @@ from ratchet.core.errors import DataError
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.sources import unreadable
-from ratchet.sources.batches import delivered_rows
+from ratchet.sources.batches import delivered_rows, late_rows
 from ratchet.storage.digests import digest
 from ratchet.storage.partitions import Files, by_date, files, read_manifest, unit_digests, update
 from ratchet.use_case.arrival import accepted_rows
@@ -40,7 +41,10 @@ def validate(run: Run) -> Report:
     write_readmissions(run.paths.readmissions, readmissions)  # an output of the stage, also if it holds none
     decided = effective(readmissions, raw)
     judges = {table.name: Quarantine(run, table, decided) for table in run.use_case.tables}
-    inputs = {unit: digest(content, [each.effect for each in decided.get(unit, ())]) for unit, content in raw.items()}
+    inputs = {
+        unit: digest(content, [each.effect for each in decided.get(unit, ())], _to_come(run, unit))
+        for unit, content in raw.items()
+    }
     wanted = _chained(inputs, {name: digest(CODE, judge.digest) for name, judge in judges.items()})
     update(run.paths.quarantine, wanted, lambda stale: _rejected(judges, list(raw), stale))
     rejected = unit_digests(run.paths.quarantine)
@@ -54,6 +58,11 @@ def validate(run: Run) -> Report:
         {unit: entry["rows"] for unit, entry in read_manifest(run.paths.quarantine).items()},
     )
     return {**_report(run), **batch_findings(records, run.as_of("feature"))}
+
+
+def _to_come(run: Run, unit: str) -> list[datetime]:
+    """When rows of a batch come that have not arrived yet."""
+    return sorted(at for at in late_rows(run.paths.raw / f"{unit}.parquet") if at > run.as_of("feature"))
 
 
 def _chained(contents: Mapping[str, str], first: Mapping[str, str]) -> dict[str, str]:

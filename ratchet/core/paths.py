@@ -25,6 +25,11 @@ class Paths:
         return self.data / "raw"
 
     @property
+    def deliveries(self) -> Path:
+        """deliveries/{table}/{batch}/: the versions of a batch that was delivered again with changes."""
+        return self.data / "deliveries"
+
+    @property
     def accepted(self) -> Path:
         """accepted/{table}/date=…/{batch}.parquet; reference tables without a date."""
         return self.data / "accepted"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from ratchet.sources import unreadable
 from ratchet.sources.places import located, without_secrets
 from ratchet.use_case.contract import (
     INSTANT,
+    LATE_AT,
     UNREADABLE,
     Batch,
     Gap,
@@ -38,7 +40,8 @@ if TYPE_CHECKING:
 
 _NOTES = b"ratchet.notes"
 _DELIVERED = b"ratchet.delivered"
-"""Metadata of a stored batch: the loader's notes and the number of rows, so that a rerun that reads nothing reports them."""
+_LATE = b"ratchet.late"
+"""Metadata of a stored batch, for a rerun that reads nothing: the loader's notes, and the number of rows and of late rows."""
 MOST_UNREADABLE = 0.5
 """If more than this share of a column's values, and at least two, are unreadable, the whole batch is refused."""
 
@@ -167,6 +170,19 @@ def notes_of(path: Path) -> list[str]:
     """The loader's notes from when a raw table's file was read from its source."""
     notes: list[str] = json.loads(pq.read_schema(path).metadata[_NOTES])
     return notes
+
+
+def with_late(rows: pa.Table) -> pa.Table:
+    """The raw rows of a batch, with the number of late ones as metadata."""
+    counts = rows[LATE_AT].drop_null().value_counts().to_pylist()
+    late = {each["values"].isoformat(): each["counts"] for each in counts}
+    return rows.replace_schema_metadata({**rows.schema.metadata, _LATE: json.dumps(late, sort_keys=True)})
+
+
+def late_rows(path: Path) -> dict[datetime, int]:
+    """Instant → how many rows of a raw table's file came late, at that instant."""
+    late = json.loads(pq.read_schema(path).metadata.get(_LATE, b"{}"))
+    return {datetime.fromisoformat(at): count for at, count in late.items()}
 
 
 def _delivered(batch: Batch, subject: str, read: int) -> int:

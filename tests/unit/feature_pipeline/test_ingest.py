@@ -61,6 +61,8 @@ def test_reports_rows_and_notes_also_when_nothing_was_read(run: Run) -> None:
     expected = {
         "delivered": {"payments": 2, "shops": 2},
         "rows": {"payments": 2, "shops": 2},
+        "late": {},
+        "corrected": {},
         "gaps": {},
         "unread": {},
         "notes": {"payments": {"one": ["read from one.parquet"]}, "shops": {"all": ["read from all.parquet"]}},
@@ -166,5 +168,6 @@ def test_a_feed_that_is_no_file(tmp_path: Path) -> None:
     for name in ("one", "two"):
         report = ingest(noshow_project(tmp_path / name, rows_per_week=5))
         counts = {"appointments": 31 * 5}
-        assert {"delivered": counts, "rows": counts, "notes": {}, "gaps": {}, "unread": {}} == report
+        nothing: dict[str, object] = {"notes": {}, "late": {}, "corrected": {}, "gaps": {}, "unread": {}}
+        assert {"delivered": counts, "rows": counts, **nothing} == report
     assert contents(tmp_path / "one") == contents(tmp_path / "two")

@@ -1,0 +1,183 @@
+"""What a source delivered later than it should have: rows that came late, and batches that it delivered again.
+
+The past stays as it was seen. A row that was not there when ingest last asked for its time has LATE_AT, and counts from then
+on. If a batch is delivered again with rows changed or removed, its earlier version is kept, and holds as of every earlier
+instant. A row of the new version counts from when its key was first there.
+
+None of that is so for a source of history: what it holds now counts as if it had been delivered in time.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import AwareDatetime
+
+from feature_pipeline.batch_changes import Unasked, changes, stamped
+from ratchet.core.settings import Frozen
+from ratchet.project.run import Run
+from ratchet.sources.batches import read, with_late
+from ratchet.storage.digests import digest
+from ratchet.storage.files import read_json, write_json
+from ratchet.storage.partitions import write_table
+from ratchet.use_case.contract import Batch
+
+_CHANGES = b"ratchet.changes"
+_CONTENT = b"ratchet.content"
+_ASKED = "asked.json"
+_NEWEST = "newest"
+_INSTANT = "%Y%m%dT%H%M%S%fZ"
+
+
+class Asked(Frozen):
+    """For what time ingest has asked a source so far, and a digest of that source's settings."""
+
+    source: str
+    start: AwareDatetime
+    end: AwareDatetime
+
+
+@dataclass(frozen=True)
+class Version:
+    """An earlier version of a batch, which was in force until an instant."""
+
+    until: datetime
+    path: Path
+
+
+@dataclass(frozen=True)
+class Deliveries:
+    """The deliveries of a source so far. `asked` is None if it is asked for the first time, or is a source of history."""
+
+    run: Run
+    asked: Asked | None
+
+    @classmethod
+    def open(cls, run: Run) -> Deliveries:
+        path = run.paths.deliveries / _ASKED
+        asked = Asked.model_validate(read_json(path)) if path.exists() else None
+        is_known = asked is not None and asked.source == _source(run) and not run.settings.source.history
+        return cls(run, asked if is_known else None)
+
+    def replaced(self, unit: str) -> list[Version]:
+        """The earlier versions of a batch, the first one first."""
+        return self._versions.get(unit, []) if self.asked else []
+
+    def in_force_until(self, unit: str) -> datetime | None:
+        """Until when the version of a batch is in force that holds as of the run's instant; None if it is the newest."""
+        earlier = self._in_force(unit)
+        return earlier and earlier.until
+
+    def bring(self, unit: str, batch: Batch, inputs: str) -> pa.Table:
+        """The rows of a batch that hold as of the run's instant. `inputs` is a digest of the code and schema that make them."""
+        content, newest = f"{batch.digest} {inputs}", self._newest(unit)
+        if newest is None or _content(newest) != content:
+            rows = self._stamped(batch, newest, content)
+            if newest is not None and not _content(newest).startswith(f"{batch.digest} "):
+                self._keep(unit, newest, rows)
+            newest = rows
+        if self._file(unit, _NEWEST).parent.is_dir():
+            write_table(self._file(unit, _NEWEST), newest)
+        earlier = self._in_force(unit)
+        return self._read(unit, earlier.path) if earlier else newest
+
+    def finish(self) -> None:
+        """Remember for what time the source has been asked. It is called when all batches are stored."""
+        folder, period = self.run.paths.deliveries, self.run.period("all")
+        if self.asked is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        for leftover in folder.rglob(".*.tmp"):  # of killed runs
+            leftover.unlink()
+        before = self.asked or Asked(source=_source(self.run), start=period.start, end=period.end)
+        widest = {"start": min(before.start, period.start), "end": max(before.end, period.end)}
+        write_json(folder / _ASKED, before.model_copy(update=widest).model_dump(mode="json"))
+
+    def corrections(self, unit: str) -> dict[str, dict[str, int]]:
+        """Instant → how many rows were changed, removed and added when the batch was delivered again then."""
+        as_of = self.run.as_of("feature")
+        done = [version for version in self.replaced(unit) if version.until <= as_of]
+        return {version.until.isoformat(): json.loads(_metadata(version.path)[_CHANGES]) for version in done}
+
+    def _in_force(self, unit: str) -> Version | None:
+        as_of = self.run.as_of("feature")
+        return next((version for version in self.replaced(unit) if version.until > as_of), None)
+
+    @property
+    def _now(self) -> datetime:
+        """From when on counts what is new: the run's instant, or the latest one as of which it was seen not to be there."""
+        as_of = self.run.as_of("feature")
+        return max(as_of, self.asked.end) if self.asked else as_of
+
+    @cached_property
+    def _versions(self) -> dict[str, list[Version]]:
+        found: dict[str, list[Version]] = defaultdict(list)
+        folder = self.run.paths.deliveries
+        for path in sorted(folder.glob("*/*/*.parquet")):
+            table, batch = path.parent.relative_to(folder).parts
+            is_readable = pq.read_schema(path).names == self.run.use_case.table(table).raw_schema.names
+            if path.stem != _NEWEST and is_readable:
+                until = datetime.strptime(path.stem, _INSTANT).replace(tzinfo=UTC)
+                found[f"{table}/{batch}"].append(Version(until, path))
+        return found
+
+    def _file(self, unit: str, version: str) -> Path:
+        return self.run.paths.deliveries / unit / f"{version}.parquet"
+
+    def _newest(self, unit: str) -> pa.Table | None:
+        """The newest version of a batch so far, if it was read by a code that knows of versions."""
+        paths = (self._file(unit, _NEWEST), self.run.paths.raw / f"{unit}.parquet")
+        path = next((path for path in paths if path.exists()), None)
+        return self._read(unit, path) if path and self.asked else None
+
+    def _read(self, unit: str, path: Path) -> pa.Table:
+        """The rows of a stored version, so that writing them again gives the same bytes."""
+        schema, rows = (
+            self.run.use_case.table(unit.partition("/")[0]).raw_schema,
+            pq.read_table(path, partitioning=None),
+        )
+        is_same = rows.schema.names == schema.names
+        return rows.cast(schema.with_metadata(rows.schema.metadata)) if is_same else rows
+
+    def _stamped(self, batch: Batch, newest: pa.Table | None, content: str) -> pa.Table:
+        """The rows as they are delivered now, with LATE_AT."""
+        table, rows = self.run.use_case.table(batch.table), read(self.run.use_case, batch)
+        if self.asked and not table.is_reference:
+            is_same = newest is not None and _content(newest).startswith(f"{batch.digest} ")
+            lag = self.run.delivery(table.name).lag
+            unasked = None if is_same else Unasked(self.asked.start, self.asked.end - lag, self._now)
+            rows = with_late(stamped(self.run.environment, table, rows, newest, unasked))
+        return rows.replace_schema_metadata({**rows.schema.metadata, _CONTENT: content})
+
+    def _keep(self, unit: str, newest: pa.Table, rows: pa.Table) -> None:
+        """Keep the newest version so far, if the rows do not only add to it."""
+        table = self.run.use_case.table(unit.partition("/")[0])
+        if newest.schema.names != rows.schema.names:
+            return
+        found = changes(self.run.environment, table, newest, rows)
+        if found["changed"] or found["removed"]:
+            metadata = {**newest.schema.metadata, _CHANGES: json.dumps(found)}
+            until = self._now.astimezone(UTC)
+            write_table(self._file(unit, until.strftime(_INSTANT)), newest.replace_schema_metadata(metadata))
+            self.__dict__.pop("_versions", None)
+
+
+def _source(run: Run) -> str:
+    """A digest of what the source is asked: with other settings it is another source."""
+    return digest(run.settings.source.model_dump(include={"name", "path", "options"}))
+
+
+def _content(rows: pa.Table) -> str:
+    return rows.schema.metadata.get(_CONTENT, b"").decode()
+
+
+def _metadata(path: Path) -> dict[bytes, Any]:
+    return dict(pq.read_schema(path).metadata)

@@ -1,0 +1,142 @@
+"""Rows that come late, and batches that are delivered again: the past stays as it was seen."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feature_pipeline.ingest import ingest
+from ratchet.project.run import Run
+from ratchet.project.step_reports import Report
+from tests.support.feed import deliver, deliver_shops, feed_project, payment
+from tests.support.killing import contents, survives
+from tests.support.windows import at
+
+FIRST = datetime(2024, 1, 2, tzinfo=UTC)
+Paid = dict[int, tuple[int, float]]
+"""Payment → hours after the first day began, and amount."""
+
+
+def after(days: int) -> datetime:
+    return FIRST + timedelta(days=days)
+
+
+def bring(run: Run, instant: datetime, paid: Paid) -> Report:
+    """Deliver the batch with these payments, and ingest as of an instant."""
+    rows = [payment(one, f"2024-01-01T{hours % 24:02}:00", amount) for one, (hours, amount) in sorted(paid.items())]
+    for row, (hours, _) in zip(rows, (paid[one] for one in sorted(paid)), strict=True):
+        row["at"] = after(-1) + timedelta(hours=hours)
+    deliver(run, "one", rows)
+    return ingest(at(run, instant))
+
+
+def held(run: Run, instant: datetime) -> dict[int, dict[str, Any]]:
+    """The payments that had been made and had arrived as of an instant."""
+    ingest(at(run, instant))
+    rows = pq.read_table(run.paths.raw / "payments" / "one.parquet").to_pylist()
+    return {row["id"]: row for row in rows if row["at"] <= instant and (row["row_late_at"] or row["at"]) <= instant}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A source that goes on delivering, asked for the first time as of the first day's end."""
+    return begin(tmp_path)
+
+
+def begin(root: Path) -> Run:
+    run = feed_project(root)
+    deliver_shops(run)
+    bring(run, FIRST, {1: (3, 1.0), 2: (5, 2.0)})
+    return run
+
+
+PAYMENTS = st.dictionaries(st.integers(1, 5), st.tuples(st.integers(0, 95), st.sampled_from([1.0, 2.0])), min_size=1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(deliveries=st.lists(PAYMENTS, min_size=1, max_size=4))
+def test_the_past_is_what_was_seen_then(deliveries: list[Paid]) -> None:
+    """As of each instant, the payments made by then are those that were delivered by then, however the batch changed later."""
+    with TemporaryDirectory() as folder:
+        run = feed_project(Path(folder))
+        deliver_shops(run)
+        for days, paid in enumerate(deliveries):
+            bring(run, after(days), paid)
+        ending = contents(run.paths.raw)
+        for days, paid in enumerate(deliveries):
+            expected = {
+                one: amount
+                for one, (hours, amount) in paid.items()
+                if after(-1) + timedelta(hours=hours) <= after(days)
+            }
+            assert expected == {one: row["amount"] for one, row in held(run, after(days)).items()}
+        held(run, after(len(deliveries) - 1))
+        assert ending == contents(run.paths.raw)
+
+
+def test_what_should_have_been_there_is_late(run: Run) -> None:
+    """From the instant on as of which it came; what was made only since is in time."""
+    report = bring(run, after(1), {1: (3, 1.0), 2: (5, 2.0), 3: (6, 3.0), 4: (30, 4.0)})
+    assert {"payments": {"one": 1}} == report["late"]
+    assert {1: None, 2: None, 3: after(1), 4: None} == {
+        one: row["row_late_at"] for one, row in held(run, after(1)).items()
+    }
+    assert {1, 2} == {*held(run, FIRST)}
+    assert report == ingest(at(run, after(1)))
+
+
+def test_a_correction_holds_from_when_it_was_delivered(run: Run) -> None:
+    """For rows that were there before; the report says what it changed, and the earlier version comes back with its instant."""
+    report = bring(run, after(1), {1: (3, 9.0), 3: (30, 1.0)})
+    assert {"payments": {"one": {after(1).isoformat(): {"changed": 1, "removed": 1, "added": 1}}}} == report[
+        "corrected"
+    ]
+    assert {1: 9.0, 3: 1.0} == {one: row["amount"] for one, row in held(run, after(1)).items()}
+    assert {None} == {row["row_late_at"] for row in held(run, after(1)).values()}
+    assert {1: 1.0, 2: 2.0} == {one: row["amount"] for one, row in held(run, FIRST).items()}
+    assert {} == ingest(at(run, FIRST))["corrected"]
+
+
+def test_what_is_new_as_of_an_earlier_instant_counts_from_the_latest(run: Run) -> None:
+    """It was not there when ingest last asked."""
+    bring(run, after(2), {1: (3, 1.0), 2: (5, 2.0)})
+    bring(run, FIRST, {1: (3, 1.0), 2: (5, 2.0), 3: (6, 3.0)})
+    assert {1, 2} == {*held(run, after(1))}
+    assert {1, 2, 3} == {*held(run, after(2))}
+
+
+def test_a_longer_history_is_not_late(run: Run) -> None:
+    """Of a time for which nobody asked before, everything counts as if it had come in time."""
+    report = bring(run, after(1), {1: (3, 1.0), 2: (5, 2.0), 3: (-48, 3.0)})
+    assert {} == report["late"]
+
+
+@pytest.mark.parametrize("changes", [{"history": True}, {"path": "elsewhere"}])
+def test_history_and_another_source_are_never_late(run: Run, changes: dict[str, object]) -> None:
+    """What a source of history holds counts as delivered in time; and what another source held says nothing of this one."""
+    (run.root / "elsewhere").symlink_to(run.root / "batches")
+    source = run.settings.source.model_copy(update=changes)
+    report = bring(run.with_settings(source=source), after(1), {1: (3, 9.0), 3: (6, 3.0)})
+    assert ({}, {}) == (report["late"], report["corrected"])
+
+
+def prepare(root: Path) -> None:
+    """What stands before the work that is killed everywhere."""
+    run = begin(root)
+    bring(run, after(1), {1: (3, 9.0), 3: (6, 3.0)})
+
+
+def work(root: Path) -> None:
+    bring(feed_project(root), after(2), {1: (3, 8.0), 4: (6, 3.0)})
+
+
+def test_may_be_killed_anywhere(tmp_path: Path) -> None:
+    """After a kill at any write, a rerun leaves the bytes of an undisturbed run."""
+    assert survives(__name__, tmp_path) > 5
