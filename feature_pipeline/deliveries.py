@@ -75,7 +75,7 @@ class Deliveries:
     def in_force_until(self, unit: str) -> datetime | None:
         """Until when the version of a batch is in force that holds as of the run's instant; None if it is the newest."""
         earlier = self._in_force(unit)
-        return earlier and earlier.until
+        return earlier.until if earlier else None
 
     def bring(self, unit: str, batch: Batch, inputs: str) -> pa.Table:
         """The rows of a batch that hold as of the run's instant. `inputs` is a digest of the code and schema that make them."""
@@ -176,7 +176,8 @@ def _source(run: Run) -> str:
 
 
 def _content(rows: pa.Table) -> str:
-    return rows.schema.metadata.get(_CONTENT, b"").decode()
+    content: bytes = rows.schema.metadata.get(_CONTENT, b"")
+    return content.decode()
 
 
 def _metadata(path: Path) -> dict[bytes, Any]:
