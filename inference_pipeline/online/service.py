@@ -7,6 +7,7 @@ import gc
 
 from anyio import to_thread
 
+from inference_pipeline.online.metrics import show_freshness, start_counting
 from inference_pipeline.online.rest import application, attach
 from ratchet.core.telemetry import disable_telemetry
 from ratchet.project.run import Run
@@ -40,6 +41,8 @@ class Inference:
 
     @bentoml.on_startup  # type: ignore[untyped-decorator] # BentoML's types are skipped
     async def start(self) -> None:
+        for serving in self._served:
+            start_counting(serving.run.scope.namespace, serving.run.use_case.lookups)
         await to_thread.run_sync(self._refresh)
         gc.collect()
         gc.freeze()
@@ -59,6 +62,7 @@ class Inference:
     def _refresh(self) -> None:
         for serving in self._served:
             serving.refresh()
+            show_freshness(serving.run)
 
     def __is_ready__(self) -> bool:
         """Ready if any model is: the others may still have no version. `GET /v1/models/NAME` answers for each model."""
