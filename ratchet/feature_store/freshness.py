@@ -61,7 +61,8 @@ def freshness_of(view: View, newest: datetime | None, later: Array) -> Freshness
 
 def _last_without_gap(newest: datetime, later: Array, limit: timedelta) -> datetime:
     """The last row of which none before it was too old when the next one began."""
-    times = [newest, *(time.replace(tzinfo=UTC) for time in np.unique(later).astype("datetime64[us]").tolist())]
+    following: list[datetime] = np.unique(later).astype("datetime64[us]").tolist()
+    times = [newest, *(time.replace(tzinfo=UTC) for time in following)]
     gap = (first for first, second in pairwise(times) if second - first > limit)
     return next(gap, times[-1])
 

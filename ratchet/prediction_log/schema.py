@@ -156,11 +156,9 @@ def log_entries(
 
 
 def _absences(absences: Columns | None, field: pa.Field, rows: int) -> pa.Array:
-    if absences is None:
-        return pa.nulls(rows, field.type)
-    return pa.StructArray.from_arrays(
-        [pa.array(absences[part.name], part.type) for part in field.type], fields=[*field.type]
-    )
+    unknown = [None] * rows
+    arrays = [pa.array(absences[part.name] if absences else unknown, part.type) for part in field.type]
+    return pa.StructArray.from_arrays(arrays, fields=[*field.type])
 
 
 def _struct(columns: Columns, field: pa.Field) -> pa.Array:
