@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from inference_pipeline.online.metrics import count_absences
+from inference_pipeline.online.metrics import count_absences, start_counting
 from inference_pipeline.online.protocols import PROTOCOLS
 from inference_pipeline.online.protocols.port import KEY_HEADER, Predictions, Reader
 from ratchet.core.errors import OtherFeaturesError, ReusedKeyError
@@ -106,6 +106,7 @@ def _rows(requests: Columns) -> int:
 
 def load_predictor(run: Run) -> Predictor:
     """The predictor of the champion, with the online store. Raises RegistryError, GateError or StoreError."""
+    start_counting(run.scope.namespace, run.use_case.lookups)
     return Predictor(
         run,
         _load_champion(run),

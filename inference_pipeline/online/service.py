@@ -7,7 +7,7 @@ import gc
 
 from anyio import to_thread
 
-from inference_pipeline.online.metrics import show_freshness, start_counting
+from inference_pipeline.online.metrics import show_freshness
 from inference_pipeline.online.rest import application, attach
 from ratchet.core.telemetry import disable_telemetry
 from ratchet.project.run import Run
@@ -41,8 +41,6 @@ class Inference:
 
     @bentoml.on_startup  # type: ignore[untyped-decorator] # BentoML's types are skipped
     async def start(self) -> None:
-        for serving in self._served:
-            start_counting(serving.run.scope.namespace, serving.run.use_case.lookups)
         await to_thread.run_sync(self._refresh)
         gc.collect()
         gc.freeze()
