@@ -41,10 +41,10 @@ def _views(freshness: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     fresh = [name for name, view in freshness.items() if view["fresh"]]
     yield f"{len(fresh)} of {len(freshness)} fresh in the online store" if freshness else "none in the online store"
     for name in (name for name in freshness if name not in fresh):
-        yield f"{name}: {too_old(freshness[name])}"
+        yield f"{name}: {_too_old(freshness[name])}"
 
 
-def too_old(view: Mapping[str, Any]) -> str:
+def _too_old(view: Mapping[str, Any]) -> str:
     """Why a view is not fresh."""
     if view["newest"] is None:
         return "no rows"
