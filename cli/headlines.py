@@ -64,7 +64,9 @@ def _featurize(report: Report) -> str:
 
 def _materialize(report: Report) -> str:
     keys, changed = sum(report["views"].values()), sum(report["changed"].values())
-    return f"{keys:,} keys of {len(report['views'])} views in the online store, {changed:,} changed"
+    old = [name for name, view in report["freshness"].items() if not view["fresh"]]
+    warning = f"; too old or empty: {', '.join(old)}" if old else ""
+    return f"{keys:,} keys of {len(report['views'])} views in the online store, {changed:,} changed{warning}"
 
 
 def _dataset(report: Report) -> str:

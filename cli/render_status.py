@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from ratchet.core.text import format_duration
 
 
 def render_status(status: Mapping[str, Any]) -> str:
@@ -29,8 +31,25 @@ def render_data(data: Mapping[str, Any]) -> str:
     ]
     further = f", {data['lag']} further" if data["lag"] else ""
     lines += ["", f"source    {_short(data['newest'])}{further}"]
+    lines += [f"views     {line}" for line in _views(data["freshness"])]
     lines += [f"due       {line}" for line in data["due"]]
     return "\n".join(lines)
+
+
+def _views(freshness: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """How many views are fresh in the online store, and one line for each view that is not."""
+    fresh = [name for name, view in freshness.items() if view["fresh"]]
+    yield f"{len(fresh)} of {len(freshness)} fresh in the online store" if freshness else "none in the online store"
+    for name in (name for name in freshness if name not in fresh):
+        yield f"{name}: {_too_old(freshness[name])}"
+
+
+def _too_old(view: Mapping[str, Any]) -> str:
+    """Why a view is not fresh."""
+    if view["newest"] is None:
+        return "no rows"
+    age, most = (format_duration(timedelta(seconds=view[name])) for name in ("age_seconds", "max_age_seconds"))
+    return f"its newest row, of {_short(view['newest'])}, is {age} old, and may be {most} old at most"
 
 
 def _short(instant: str | None) -> str:

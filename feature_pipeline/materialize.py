@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -19,7 +20,9 @@ from ratchet.core.clock import TICK
 from ratchet.core.progress import counted
 from ratchet.feature_store.definitions import apply, databases, open_store
 from ratchet.feature_store.feature_store import FeatureStore
+from ratchet.feature_store.freshness import FRESHNESS, Freshness, freshness_of
 from ratchet.feature_store.online_store import online_store
+from ratchet.feature_store.point_in_time_join import Query, between
 from ratchet.feature_store.upcoming_rows import pack
 from ratchet.feature_store.written_rows import WrittenRows, forget_all_but
 from ratchet.features.expressions import compile_view
@@ -28,6 +31,7 @@ from ratchet.features.service import service_spec
 from ratchet.features.source_rows import SourceRows
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
+from ratchet.storage.arrow import to_array
 from ratchet.storage.digests import digest
 from ratchet.storage.files import read_json, write_json
 from ratchet.storage.partitions import unit_digests
@@ -51,7 +55,7 @@ def materialize(run: Run) -> Report:
     """
     features, until = FeatureStore.open(run), run.as_of("feature")
     features.require(until)
-    inputs, marker = _inputs(run, until), run.paths.state / "materialized.json"
+    inputs, marker = _inputs(run, until), run.paths.materialized_file
     is_there, memory = online_store(features.environment, features.databases).exists(), _memory(run)
     report = _report_of(marker, inputs) if is_there else None
     if report is None:
@@ -90,8 +94,9 @@ def _write_views(run: Run, features: FeatureStore, until: datetime) -> Report:
     return {
         "service": spec.name,
         "fingerprint": spec.fingerprint,
-        "views": {name: rows for name, (rows, _) in found.items()},
-        "changed": {name: changed for name, (_, changed) in found.items()},
+        "views": {name: rows for name, (rows, *_) in found.items()},
+        "changed": {name: changed for name, (_, changed, _) in found.items()},
+        FRESHNESS: {view.name: fresh.as_of(until) for view, (*_, fresh) in zip(views, found.values(), strict=True)},
         "until": until.isoformat(),
     }
 
@@ -102,11 +107,12 @@ def _report_of(marker: Path, inputs: str) -> Report | None:
     return dict(held["report"]) if held.get("inputs") == inputs else None
 
 
-def _write(run: Run, features: FeatureStore, store: feast.FeatureStore, view: View) -> tuple[int, int]:
-    """Bring a view up to date; returns how many keys it has, and how many of them were written or deleted."""
+def _write(run: Run, features: FeatureStore, store: feast.FeatureStore, view: View) -> tuple[int, int, Freshness]:
+    """Bring a view up to date; returns how many keys it has, how many of them were written or deleted, and how old it is."""
     environment, name = run.environment, service_spec(run.use_case).views[view.name]
     limits = (environment.threads, environment.memory_limit)
-    rows = pack(_known(run, store, view), view.keys).run(*limits)
+    known = _known(run, store, view)
+    rows = pack(known, view.keys).run(*limits)
     memory = WrittenRows(_memory(run), name, view.keys)
     changed, removed = memory.changed(rows).run(*limits).combine_chunks(), memory.removed(rows).run(*limits)
     logger.info("%s: writing %d of %d keys, deleting %d", name, len(changed), len(rows), len(removed))
@@ -116,7 +122,25 @@ def _write(run: Run, features: FeatureStore, store: feast.FeatureStore, view: Vi
     if removed.num_rows:
         online_store(environment, features.databases).delete(store, name, removed)
     memory.finish()
-    return int(rows.num_rows), int(changed.num_rows + removed.num_rows)
+    return int(rows.num_rows), int(changed.num_rows + removed.num_rows), _freshness(run, view, known)
+
+
+def _freshness(run: Run, view: View, known: pa.Table) -> Freshness:
+    """The freshness of a view with these rows. Where they are all later than the instant, its newest row may be too old."""
+    until = np.datetime64(run.as_of("feature").astimezone(UTC).replace(tzinfo=None), "us")
+    times = to_array(known[EVENT_TIMESTAMP])
+    newest, later = times[times <= until], times[times > until]
+    found = newest.max().item().replace(tzinfo=UTC) if len(newest) else _newest_of_all(run, view)
+    return freshness_of(view, found, later)
+
+
+def _newest_of_all(run: Run, view: View) -> datetime | None:
+    """The event_timestamp of the last row before the instant, however old it is."""
+    folder = run.paths.features / "views" / service_spec(run.use_case).views[view.name]
+    rows = between(folder, [EVENT_TIMESTAMP], None, run.as_of("feature") - TICK)
+    query = Query(f"SELECT max({EVENT_TIMESTAMP}) AS newest FROM ({rows})")
+    found: datetime | None = query.run(run.environment.threads, run.environment.memory_limit)["newest"][0].as_py()
+    return found
 
 
 def _known(run: Run, store: feast.FeatureStore, view: View) -> pa.Table:

@@ -53,10 +53,14 @@ def _figures(report: Report) -> Report:
 
 
 def scored_window(run: Run, champion: Champion) -> dict[str, Array]:
-    """The champion's inputs and predictions of the fresh period: those of a batch by the present code, and online answers."""
+    """The champion's inputs and predictions of the fresh period: those of a batch by the present code, and online answers.
+
+    Answers that their callers never got are left out: most of these requests were sent again.
+    """
     log = PredictionLog.open(run).read(run.period("fresh"))
     is_present = pc.field("scorer").is_null() | (pc.field("scorer") == scorer(champion))
-    own = log.filter((pc.field("model_digest") == champion.model.digest) & is_present)
+    is_own = pc.field("model_digest") == champion.model.digest
+    own = log.filter(is_own & is_present & ~pc.field("undelivered"))
     return {**served(run.use_case, own), PREDICTION: own.column(PREDICTION).to_numpy()}
 
 

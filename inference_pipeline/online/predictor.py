@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import datetime
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
+from inference_pipeline.online.metrics import count_absences, start_counting
 from inference_pipeline.online.protocols import PROTOCOLS
-from inference_pipeline.online.protocols.port import Predictions, Reader
-from ratchet.core.errors import OtherFeaturesError
+from inference_pipeline.online.protocols.port import KEY_HEADER, Predictions, Reader
+from ratchet.core.errors import OtherFeaturesError, ReusedKeyError
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.feature_store.online_reads import OnlineFeatures
+from ratchet.feature_store.online_reads import Found, OnlineFeatures
 from ratchet.model_registry.admission import load_champion
 from ratchet.model_registry.champion import Champion
 from ratchet.model_registry.model_registry import ModelRegistry
+from ratchet.prediction_log.answered_keys import AnsweredKeys, request_ids
 from ratchet.prediction_log.online_log import OnlineLog
-from ratchet.prediction_log.schema import log_entries, log_schema, online_ids
+from ratchet.prediction_log.schema import (
+    keyed_ids,
+    log_entries,
+    log_schema,
+    logged_requests,
+    online_ids,
+    without_missing,
+)
 from ratchet.project.run import Run
 from ratchet.use_case.contract import Columns
 
@@ -26,7 +36,7 @@ from ratchet.use_case.contract import Columns
 class Features(Protocol):
     """Where a request's features come from."""
 
-    def read(self, requests: Columns) -> Columns: ...
+    def read(self, requests: Columns) -> Found: ...
 
 
 @dataclass(frozen=True)
@@ -41,20 +51,62 @@ class Predictor:
     log: OnlineLog
     log_schema: pa.Schema
 
-    def predict(self, requests: Columns) -> Predictions:
-        """Predict and log. Raises StoreError if features or log are unavailable: every answer is logged first."""
-        now, rows = self.run.clock.now(), len(requests["event_timestamp"])
-        columns = self.run.use_case.complete({**requests, **self.features.read(requests)})
+    def predict(self, requests: Columns, key: str | None = None) -> Predictions:
+        """Predict and log. A request with a caller's key that was answered before gets the logged answer.
+
+        Raises StoreError if features or log are unavailable: every answer is logged first. Raises ReusedKeyError if another
+        request had the key.
+        """
+        if key is None:
+            now = self.run.clock.now()
+            return self._predict(requests, now, online_ids(now, _rows(requests)))
+        answered = AnsweredKeys(self.log)
+        with answered.alone():
+            held = answered.find(key)
+            return self._predict_once(answered, requests, key) if held is None else self._repeat(held, requests, key)
+
+    def _predict(self, requests: Columns, now: datetime, ids: Sequence[str]) -> Predictions:
+        found, rows = self.features.read(requests), _rows(requests)
+        columns = self.run.use_case.complete({**requests, **found.columns})
         predictions = self.champion.model.predict(columns)
-        ids = online_ids(now, rows)
         times = np.full(rows, np.datetime64(now.replace(tzinfo=None), "us"))
-        entries = log_entries(self.log_schema, self.champion, columns, predictions, ids=ids, times=times)
+        entries = log_entries(
+            self.log_schema, self.champion, columns, predictions, ids=ids, times=times, absences=found.absences
+        )
         self.log.append(entries, now.date())
-        return Predictions(predictions, ids, self.champion.model.contract.model_name, self.champion.version)
+        count_absences(self._name, self.run.use_case.lookups, found.absences)
+        return Predictions(predictions, ids, self._name, self.champion.version)
+
+    def _predict_once(self, answered: AnsweredKeys, requests: Columns, key: str) -> Predictions:
+        now, names = self.run.clock.now(), request_ids(key, _rows(requests))
+        answered.announce(key, self.log.next_place(now.date()), len(names))
+        named = {**requests, "request_id": np.array(names, object)}
+        return self._predict(named, now, keyed_ids(now, self._name, names))
+
+    def _repeat(self, held: Sequence[Mapping[str, Any]], requests: Columns, key: str) -> Predictions:
+        """The logged answer, whichever model gave it."""
+        if [without_missing(row["request"]) for row in held] != logged_requests(self.log_schema, requests):
+            raise ReusedKeyError(
+                f"{key!r} was sent before, at {held[0]['time']}, with a different request",
+                subject=KEY_HEADER,
+                remedy="Send a key of its own with each request, and the same body when you repeat one",
+            )
+        values = np.array([row["prediction"] for row in held], np.float64)
+        ids = [row["prediction_id"] for row in held]
+        return Predictions(values, ids, held[0]["model_name"], held[0]["model_version"], is_repeated=True)
+
+    @property
+    def _name(self) -> str:
+        return self.champion.model.contract.model_name
+
+
+def _rows(requests: Columns) -> int:
+    return len(requests["event_timestamp"])
 
 
 def load_predictor(run: Run) -> Predictor:
     """The predictor of the champion, with the online store. Raises RegistryError, GateError or StoreError."""
+    start_counting(run.scope.namespace, run.use_case.lookups)
     return Predictor(
         run,
         _load_champion(run),

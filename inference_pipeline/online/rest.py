@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from anyio import CapacityLimiter, to_thread
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from starlette.applications import Starlette
@@ -16,17 +17,32 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from inference_pipeline.online.delivery import LoggedAnswer, predicted
 from inference_pipeline.online.protocols import PROTOCOLS
-from ratchet.core.errors import GateError, RatchetError, RegistryError, RequestError, UnavailableError
+from inference_pipeline.online.protocols.port import KEY_HEADER
+from ratchet.core.errors import (
+    GateError,
+    RatchetError,
+    RegistryError,
+    RequestError,
+    ReusedKeyError,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
     from inference_pipeline.online.model_slot import ModelSlot
 
 MAX_BODY = 1 << 20
 MAX_REASONS = 20
+MAX_KEY = 128
+_KEY = re.compile(rf"(\"?)([A-Za-z0-9._:-]{{1,{MAX_KEY}}})\1", re.ASCII)
+"""A caller's key, which may be quoted as a string of RFC 8941."""
+REPEATED = {"Idempotent-Replayed": "true"}
+"""The headers of an answer that was given before."""
 RETRY_AFTER = "2"
 """Seconds until loading is tried again."""
 STATUS_CODES: Mapping[type[RatchetError], int] = {
+    ReusedKeyError: 409,
     RequestError: 422,
     UnavailableError: 503,  # the same request may be answered soon
     RegistryError: 409,  # no model may serve: a person has to act
@@ -62,7 +78,7 @@ def _routes(protocol: str) -> Iterator[Route]:
 def attach(app: Starlette, served: Sequence[ModelSlot]) -> None:
     """Add the models. Predictions run one after another in a thread, so that probes are answered meanwhile."""
     app.state.models = {serving.run.scope.namespace: serving for serving in served}
-    app.state.one_at_a_time = CapacityLimiter(1)
+    app.state.worker = ThreadPoolExecutor(1)
 
 
 async def alive(_request: Request) -> Response:
@@ -79,10 +95,11 @@ async def status(protocol: str, request: Request) -> Response:
 
 
 async def predict(protocol: str, request: Request) -> Response:
-    predictor, limiter = _serving(request).predictor, request.app.state.one_at_a_time
+    predictor, worker, key = _serving(request).predictor, request.app.state.worker, _key(request)
     requests = predictor.readers[protocol](await _body(request))
-    predictions = await to_thread.run_sync(predictor.predict, requests, limiter=limiter)
-    return JSONResponse(PROTOCOLS[protocol].answer(predictions))
+    predictions = await predicted(worker, partial(predictor.predict, requests, key), predictor.log)
+    headers = REPEATED if predictions.is_repeated else {}
+    return LoggedAnswer(PROTOCOLS[protocol].answer(predictions), predictions, predictor.log, worker, headers)
 
 
 def _serving(request: Request) -> ModelSlot:
@@ -91,6 +108,20 @@ def _serving(request: Request) -> ModelSlot:
     if name not in models:
         raise HTTPException(404, f"there is no model {name!r}; there is {', '.join(sorted(models))}")
     return models[name]
+
+
+def _key(request: Request) -> str | None:
+    """The caller's own key for the request, without quotes; None if it sent none."""
+    sent = request.headers.getlist(KEY_HEADER)
+    if not sent:
+        return None
+    found = _KEY.fullmatch(sent[0]) if len(sent) == 1 else None
+    if found is None:
+        raise HTTPException(
+            400,
+            f"{KEY_HEADER}: must be sent once, with 1 to {MAX_KEY} characters of A-Z, a-z, 0-9, `.`, `_`, `:` and `-`",
+        )
+    return found[2]
 
 
 async def _body(request: Request) -> bytes:

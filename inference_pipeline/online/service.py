@@ -7,6 +7,7 @@ import gc
 
 from anyio import to_thread
 
+from inference_pipeline.online.metrics import show_freshness
 from inference_pipeline.online.rest import application, attach
 from ratchet.core.telemetry import disable_telemetry
 from ratchet.project.run import Run
@@ -59,6 +60,7 @@ class Inference:
     def _refresh(self) -> None:
         for serving in self._served:
             serving.refresh()
+            show_freshness(serving.run)
 
     def __is_ready__(self) -> bool:
         """Ready if any model is: the others may still have no version. `GET /v1/models/NAME` answers for each model."""

@@ -14,6 +14,7 @@ RatchetError
 │   └── OtherFeaturesError        a model was trained on features that this code does not compute
 ├── VersionError       git or DVC cannot name or restore a version
 └── RequestError       the use case cannot answer a caller's request
+    └── ReusedKeyError            a caller's key was sent before, with a different request
 """
 
 from __future__ import annotations
@@ -89,3 +90,7 @@ class VersionError(RatchetError):
 
 class RequestError(RatchetError):
     """The use case cannot answer a caller's request; `subject` names the field."""
+
+
+class ReusedKeyError(RequestError):
+    """A caller's key was sent before, with a different request."""

@@ -110,8 +110,13 @@ class Paths:
 
     @property
     def online_log(self) -> Path:
-        """Online half of the prediction log: date=…/{process}.jsonl."""
+        """Online half of the prediction log: date=…/{process}.jsonl, and marks and an index beside them."""
         return self.state / "prediction_log"
+
+    @property
+    def materialized_file(self) -> Path:
+        """What the online store was written from: written last by materialize, absent while it writes."""
+        return self.state / "materialized.json"
 
     @property
     def serving_file(self) -> Path:

@@ -1,10 +1,10 @@
-"""Read the online store: features as of now, in the columns that `offline_reads.historical` adds."""
+"""Read the online store: features as of now, in the columns that `offline_reads.historical` adds; and why some are absent."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,18 @@ _NEVER = np.datetime64(0, "us")
 """The event timestamp that Feast returns for a key that it does not find."""
 
 
+ABSENCES = ("no key", "missing", "stale", "newer")
+"""Why a lookup finds no features: the request has no key; the store holds no row of the key, or only one that is older than the
+view's max_age, or only one that is newer than the request."""
+
+
+class Found(NamedTuple):
+    """The features of requests, in the columns that `historical` adds, and for each lookup why it found none (or None)."""
+
+    columns: dict[str, Array]
+    absences: dict[str, Array]
+
+
 class OnlineFeatures:
     """The online store, held open. It gives the same columns that `historical` adds, as of now."""
 
@@ -37,7 +49,7 @@ class OnlineFeatures:
             self._online.attach(self._store)
         self._service = feature_service(self._store, self._spec)
 
-    def read(self, requests: Columns) -> dict[str, Array]:
+    def read(self, requests: Columns) -> Found:
         """Features of requests, whose columns include the constants.
 
         Each request gets the row that holds at its event_timestamp, and no values if that row is older than the view's max_age.
@@ -45,7 +57,7 @@ class OnlineFeatures:
         the online store cannot be read.
         """
         if not self._use_case.lookups:
-            return {}
+            return Found({}, {})
         keys = self._keys(requests)
         try:
             found = self._store.get_online_features(self._service, _filled(keys), full_feature_names=True)
@@ -54,10 +66,12 @@ class OnlineFeatures:
                 f"cannot be read ({error})", subject="online store", remedy="Run `ratchet stage materialize`"
             ) from error
         values = found.to_dict(include_event_timestamps=True)
-        columns: dict[str, Array] = {}
+        found = Found({}, {})
         for lookup in self._use_case.lookups:
-            columns |= self._looked_up(lookup, keys, values, requests[EVENT_TIMESTAMP])
-        return columns
+            columns, absence = self._looked_up(lookup, keys, values, requests[EVENT_TIMESTAMP])
+            found.columns.update(columns)
+            found.absences[lookup.prefix] = absence
+        return found
 
     def _keys(self, requests: Columns) -> dict[str, pa.Array]:
         """The request columns that lookups use, in the types of the views' keys."""
@@ -69,22 +83,23 @@ class OnlineFeatures:
 
     def _looked_up(
         self, lookup: Lookup, keys: Mapping[str, pa.Array], values: Mapping[str, list[Any]], timestamps: Array
-    ) -> dict[str, Array]:
+    ) -> tuple[dict[str, Array], Array]:
         schema, names = self._spec.schemas[lookup.view], self._spec.features[lookup.view]
         features = {name: list(values[f"{lookup.prefix}__{name}"]) for name in names}
         since = np.array(values[f"{lookup.prefix}__{names[0]}__ts"], "datetime64[s]")
         bring_forward(features, since, values[f"{lookup.prefix}__{UPCOMING}"], timestamps)
         held = since.astype("datetime64[us]")
-        absent = (held == _NEVER) | _stale(held, timestamps, self._use_case.view(lookup.view).max_age)
-        for column in lookup.keys.values():
-            absent |= keys[column].is_null().to_numpy(zero_copy_only=False)
+        has_no_key = np.logical_or.reduce([_is_null(keys[column]) for column in lookup.keys.values()])
+        absence = _absence(has_no_key, held, timestamps, self._use_case.view(lookup.view).max_age)
+        absent = absence != None  # noqa: E711 # element by element
         columns: dict[str, Array] = {
             f"{lookup.prefix}__{name}": np.array(found, _kept_as(schema.field(name).type))
             for name, found in features.items()
         }
         for each in columns.values():
             each[absent] = None  # NaN among numbers
-        return {**columns, f"{lookup.prefix}__{EVENT_TIMESTAMP}": np.where(absent, np.datetime64("NaT", "us"), held)}
+        since_when = np.where(absent, np.datetime64("NaT", "us"), held)
+        return {**columns, f"{lookup.prefix}__{EVENT_TIMESTAMP}": since_when}, absence
 
 
 def _typed(column: Array, kind: pa.DataType) -> pa.Array:
@@ -99,9 +114,15 @@ def _filled(keys: Mapping[str, pa.Array]) -> dict[str, list[object]]:
     }
 
 
-def _stale(held: Array, timestamps: Array, max_age: timedelta | None) -> Array:
-    late = held > timestamps
-    return late if max_age is None else late | (timestamps - held > np.timedelta64(max_age))
+def _is_null(column: pa.Array) -> Array:
+    return np.asarray(column.is_null().to_numpy(zero_copy_only=False))
+
+
+def _absence(has_no_key: Array, held: Array, timestamps: Array, max_age: timedelta | None) -> Array:
+    """For each request one of ABSENCES, or None if the row that was found holds for it."""
+    is_stale = np.zeros(len(held), bool) if max_age is None else timestamps - held > np.timedelta64(max_age)
+    reasons = [has_no_key, held == _NEVER, is_stale, held > timestamps]
+    return np.select(reasons, [np.full(len(held), name, object) for name in ABSENCES], np.full(len(held), None, object))
 
 
 def _kept_as(kind: pa.DataType) -> type:

@@ -2,6 +2,8 @@
 
 The log has one schema and two halves. Batch predictions are Parquet partitions by UTC date, a deterministic output of their
 step. Each serving process appends its online predictions before it answers.
+
+Whether an answer reached its caller is known only later, and is no column of the halves: readers add it as `undelivered`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import pyarrow.parquet as pq
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import StoreError
-from ratchet.prediction_log.online_log import line_of, segments, whole_lines
+from ratchet.prediction_log.online_log import line_of, parsed, segments, undelivered, unreadable, whole_lines
 from ratchet.prediction_log.schema import conformed, log_schema
 from ratchet.storage.partitions import files
 
@@ -50,14 +52,22 @@ class PredictionLog:
         return self._ask_schema()
 
     def read(self, period: Period) -> pa.Table:
-        """The predictions whose `time` is in the period, ordered by time and id. Raises StoreError for an unreadable file."""
+        """The predictions whose `time` is in the period, ordered by time and id, with the column `undelivered`.
+
+        Raises StoreError for an unreadable file.
+        """
         dates = [*period.dates()]
         table = pa.concat_tables([self._schema.empty_table(), *self._batch_parts(dates), *self._online_parts(dates)])
         within = (pc.field("time") >= period.start) & (pc.field("time") < period.end)
-        return table.filter(within).sort_by([("time", "ascending"), ("prediction_id", "ascending")])
+        found = table.filter(within).sort_by([("time", "ascending"), ("prediction_id", "ascending")])
+        lost = pa.array(sorted(undelivered(self._online, dates)), pa.string())
+        return found.append_column("undelivered", pc.is_in(found["prediction_id"], value_set=lost))
 
     def find(self, prediction_id: str) -> dict[str, Any]:
-        """The row of one prediction as it was written, with instants as ISO text. Raises StoreError if there is none."""
+        """The row of one prediction as it was written, with instants as ISO text, and whether it is `undelivered`.
+
+        Raises StoreError if there is none.
+        """
         found = next(self._find(prediction_id), None)
         if found is None:
             raise StoreError(
@@ -65,7 +75,7 @@ class PredictionLog:
                 subject=f"prediction {prediction_id!r}",
                 remedy="Give the id of an answer or of a row of the log; predictions older than its retention are gone",
             )
-        return found
+        return {**found, "undelivered": prediction_id in undelivered(self._online, [_date_of(prediction_id)])}
 
     def holds(self, prediction_id: str) -> bool:
         """Whether a prediction is in this log. Raises StoreError if the id has another form."""
@@ -76,7 +86,7 @@ class PredictionLog:
             try:
                 yield conformed(pq.read_table(path, partitioning=None), self._schema)
             except (pa.ArrowInvalid, ValueError) as error:
-                raise _unreadable(path, error, "Run the stage `predict` again") from error
+                raise unreadable(path, error, "Run the stage `predict` again") from error
 
     def _online_parts(self, dates: Sequence[date]) -> Iterator[pa.Table]:
         options = pj.ParseOptions(explicit_schema=self._schema, unexpected_field_behavior="ignore")
@@ -85,7 +95,7 @@ class PredictionLog:
             try:
                 yield from [pj.read_json(io.BytesIO(lines), _blocks(lines), options)] if lines else []
             except pa.ArrowInvalid as error:
-                raise _unreadable(path, error, "Fix or remove the line; later lines are complete") from error
+                raise unreadable(path, error, "Fix or remove the line; later lines are complete") from error
 
     def _find(self, prediction_id: str) -> Iterator[dict[str, Any]]:
         day = _date_of(prediction_id)
@@ -101,17 +111,13 @@ class PredictionLog:
     def _find_online(self, day: date, prediction_id: str) -> Iterator[dict[str, Any]]:
         for path in segments(self._online, [day]):
             candidates = (line for line in whole_lines(path).splitlines() if prediction_id.encode() in line)
-            rows = (_parsed(path, line) for line in candidates)
+            rows = (parsed(path, line) for line in candidates)
             yield from (row for row in rows if row["prediction_id"] == prediction_id)
 
 
 def _blocks(lines: bytes) -> pj.ReadOptions:
     """Read options with a block size that fits the longest line."""
     return pj.ReadOptions(block_size=max(pj.ReadOptions().block_size, *map(len, lines.splitlines(keepends=True))))
-
-
-def _unreadable(path: Path | str, error: Exception, remedy: str) -> StoreError:
-    return StoreError(f"cannot be read as a prediction log ({error})", subject=str(path), remedy=remedy)
 
 
 def _date_of(prediction_id: str) -> date:
@@ -124,10 +130,3 @@ def _date_of(prediction_id: str) -> date:
             subject=f"prediction {prediction_id!r}",
             remedy="Give one from an answer or from the prediction log: a date, b or o, and hexadecimal digits",
         ) from error
-
-
-def _parsed(path: Path, line: bytes) -> dict[str, Any]:
-    try:
-        return dict(json.loads(line))
-    except ValueError as error:
-        raise _unreadable(path, error, "Fix or remove the line") from error

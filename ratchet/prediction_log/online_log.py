@@ -1,46 +1,107 @@
-"""The online half of the prediction log: lines of JSON. Each serving process appends to a file of its own, a segment."""
+"""The online half of the prediction log: lines of JSON. Each serving process appends to a file of its own, a segment.
+
+Beside it lie the marks of the same process: which answers never reached their callers, and which of these were delivered later,
+when the caller repeated the request. An answer that was delivered once counts as delivered.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from ratchet.core.errors import StoreUnavailableError
+from ratchet.core.errors import StoreError, StoreUnavailableError
+
+UNDELIVERED, DELIVERED = "undelivered", "delivered"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where rows begin in the log: a UTC date, a segment of it, and a position in bytes."""
+
+    day: date
+    segment: str
+    offset: int
 
 
 class OnlineLog:
     """The segment of this process. Lines are written to the file before a prediction is answered."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._segment = uuid.uuid4().hex
+        self._marks = uuid.uuid4().hex
 
     def append(self, rows: pa.Table, day: date) -> None:
         """Write all rows, predictions of the UTC date `day`, in one call. Raises StoreError; then no row counts as logged."""
-        path = self._folder / f"date={day.isoformat()}" / f"{self._segment}.jsonl"
         try:
-            _append(path, b"".join(line_of(row) for row in rows.to_pylist()))
-        except OSError as error:
+            _append(_segment(self.folder, day, self._segment), b"".join(line_of(row) for row in rows.to_pylist()))
+        except StoreError:
             self._segment = uuid.uuid4().hex  # a torn line must stay the last one of its segment
-            raise StoreUnavailableError(
-                f"the prediction could not be logged ({error.strerror})",
-                subject=str(path),
-                remedy="Make room or grant access there; nothing is answered without being logged",
-            ) from error
+            raise
+
+    def mark_undelivered(self, prediction_ids: Sequence[str]) -> None:
+        """Mark the predictions of one answer, which its caller never got. Raises StoreError."""
+        self._mark(UNDELIVERED, prediction_ids)
+
+    def mark_delivered(self, prediction_ids: Sequence[str]) -> None:
+        """Mark the predictions of one answer that was given again, and now reached its caller. Raises StoreError."""
+        if not {*prediction_ids} <= _marked(self.folder, date_of(prediction_ids[0]), DELIVERED):
+            self._mark(DELIVERED, prediction_ids)
+
+    def next_place(self, day: date) -> Place:
+        """Where the next rows of `day` will begin."""
+        path = _segment(self.folder, day, self._segment)
+        return Place(day, self._segment, path.stat().st_size if path.exists() else 0)
+
+    def rows_at(self, place: Place, most: int) -> list[dict[str, Any]]:
+        """Up to `most` rows from a place on, of any process. An incomplete last line is left out."""
+        path = _segment(self.folder, place.day, place.segment)
+        if not path.exists():
+            return []
+        with path.open("rb") as lines:
+            lines.seek(place.offset)
+            return [parsed(path, line) for line in takewhile(_is_whole, islice(lines, most))]
+
+    def cut(self, place: Place) -> None:
+        """Remove what a killed process wrote from a place on, before it could answer."""
+        os.truncate(_segment(self.folder, place.day, place.segment), place.offset)
+
+    def _mark(self, kind: str, prediction_ids: Sequence[str]) -> None:
+        path = _day(self.folder, date_of(prediction_ids[0])) / f"{self._marks}.marks"
+        try:
+            _append(path, line_of({"mark": kind, "prediction_ids": [*prediction_ids]}))
+        except StoreError:
+            self._marks = uuid.uuid4().hex
+            raise
 
 
 def _append(path: Path, data: bytes) -> None:
+    try:
+        _write(path, data)
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"the prediction could not be logged ({error.strerror})",
+            subject=str(path),
+            remedy="Make room or grant access there; nothing is answered without being logged",
+        ) from error
+
+
+def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
+        before = os.fstat(descriptor).st_size
         if os.write(descriptor, data) != len(data):
+            os.ftruncate(descriptor, before)
             raise OSError(0, "written in part")
     finally:
         os.close(descriptor)
@@ -51,13 +112,54 @@ def line_of(row: dict[str, Any]) -> bytes:
     return json.dumps(row, default=datetime.isoformat, allow_nan=False).encode() + b"\n"
 
 
+def parsed(path: Path, line: bytes) -> dict[str, Any]:
+    """A line as a row. Raises StoreError if it is damaged."""
+    try:
+        return dict(json.loads(line))
+    except ValueError as error:
+        raise unreadable(path, error, "Fix or remove the line") from error
+
+
+def unreadable(path: Path | str, error: Exception, remedy: str) -> StoreError:
+    return StoreError(f"cannot be read as a prediction log ({error})", subject=str(path), remedy=remedy)
+
+
+def date_of(prediction_id: str) -> date:
+    """The UTC date with which the id of a prediction begins. Raises ValueError."""
+    return date.fromisoformat(prediction_id[:10])
+
+
 def segments(folder: Path, dates: Iterable[date]) -> Iterator[Path]:
     """The segments of these UTC dates, in order."""
     for day in dates:
-        yield from sorted((folder / f"date={day.isoformat()}").glob("*.jsonl"))
+        yield from sorted(_day(folder, day).glob("*.jsonl"))
+
+
+def undelivered(folder: Path, dates: Iterable[date]) -> set[str]:
+    """The ids of these dates' predictions that never reached their callers."""
+    return {name for day in dates for name in _marked(folder, day, UNDELIVERED) - _marked(folder, day, DELIVERED)}
+
+
+def _marked(folder: Path, day: date, kind: str) -> set[str]:
+    marks = [
+        parsed(path, line) for path in _day(folder, day).glob("*.marks") for line in whole_lines(path).splitlines()
+    ]
+    return {name for mark in marks if mark["mark"] == kind for name in mark["prediction_ids"]}
 
 
 def whole_lines(path: Path) -> bytes:
     """The content of a segment, without an incomplete last line that a killed process left."""
     data = path.read_bytes()
     return data[: data.rfind(b"\n") + 1]
+
+
+def _is_whole(line: bytes) -> bool:
+    return line.endswith(b"\n")
+
+
+def _day(folder: Path, day: date) -> Path:
+    return folder / f"date={day.isoformat()}"
+
+
+def _segment(folder: Path, day: date, segment: str) -> Path:
+    return _day(folder, day) / f"{segment}.jsonl"

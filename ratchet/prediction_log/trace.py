@@ -15,6 +15,8 @@ from ratchet.model_registry.version import Version
 from ratchet.models.contract import read_contract
 from ratchet.prediction_log.log import PredictionLog
 
+_PREDICTION = ("prediction_id", "time", "prediction", "arm", "request_id", "undelivered")
+
 
 def trace(log: PredictionLog, store: ModelRegistry, prediction_id: str) -> dict[str, Any]:
     """The request, the features and the prediction, with the model's evidence, data and code, as values for JSON.
@@ -27,9 +29,10 @@ def trace(log: PredictionLog, store: ModelRegistry, prediction_id: str) -> dict[
         record = registry.record(version)
         contract = read_contract(registry.files(version, record))
     return {
-        "prediction": {name: row[name] for name in ("prediction_id", "time", "prediction", "arm", "request_id")},
+        "prediction": {name: row[name] for name in _PREDICTION},
         "request": {**row.get("keys", {}), **row["request"]},
         "features": [*_features(row)],
+        "absences": {name: reason for name, reason in row.get("absences", {}).items() if reason},
         "model": {
             "name": row["model_name"],
             "version": version.number,

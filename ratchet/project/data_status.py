@@ -9,6 +9,7 @@ from typing import Any
 from ratchet.core.errors import RatchetError
 from ratchet.core.schedule import latest_tick
 from ratchet.core.text import format_duration
+from ratchet.feature_store.freshness import read_freshness
 from ratchet.project.run import PIPELINES, Pipeline, Run
 from ratchet.project.step_reports import last_run
 from ratchet.project.steps import steps_of
@@ -16,8 +17,8 @@ from ratchet.sources.newest import declared_newest
 
 
 def data_status(run: Run) -> dict[str, Any]:
-    """For each pipeline its instant and its last run; the newest instant of the source, how far the features are behind it, and
-    a line for everything that is due.
+    """For each pipeline its instant and its last run; the newest instant of the source, how far the features are behind it, a
+    line for everything that is due, and how old each view is in the online store.
 
     `newest` is None if only the rows themselves would say it, and a text if the source cannot be asked.
     """
@@ -27,7 +28,15 @@ def data_status(run: Run) -> dict[str, Any]:
         "newest": newest.isoformat() if isinstance(newest, datetime) else newest,
         "lag": _lag(run, newest),
         "due": [*_due(run, newest)],
+        "freshness": _freshness(run),
     }
+
+
+def _freshness(run: Run) -> dict[str, Any]:
+    """View → its freshness: now, or as of the features' instant for a source that holds the past."""
+    is_past = run.settings.source.history and run.instants is not None
+    at = run.as_of("feature") if is_past else run.clock.now()
+    return {view: found.as_of(at) for view, found in read_freshness(run.paths.materialized_file).items()}
 
 
 def _newest(run: Run) -> datetime | str | None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.protocols import PROTOCOLS
+from ratchet.feature_store.online_reads import Found
 from ratchet.model_registry.champion import Champion
 from ratchet.prediction_log import schema as prediction_schema
 from ratchet.prediction_log.online_log import OnlineLog
@@ -35,13 +36,14 @@ def joined_columns(rows: int = 200, **changes: object) -> dict[str, Array]:
 class FixedFeatures:
     """Every patient missed one of four appointments, known since the day before."""
 
-    def read(self, requests: Columns) -> dict[str, Array]:
+    def read(self, requests: Columns) -> Found:
         timestamps = requests["event_timestamp"]
-        return {
+        columns = {
             "patient_history__appointments_56d": np.full(len(timestamps), 4.0),
             "patient_history__miss_rate_56d": np.full(len(timestamps), 0.25),
             "patient_history__event_timestamp": timestamps - np.timedelta64(1, "D"),
         }
+        return Found(columns, {"patient_history": np.full(len(timestamps), None, object)})
 
 
 def fixed_predictor(run: Run) -> Predictor:

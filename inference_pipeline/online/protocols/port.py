@@ -15,6 +15,8 @@ from ratchet.use_case.contract import Columns, UseCase
 if TYPE_CHECKING:
     from ratchet.model_registry.champion import Champion
 
+KEY_HEADER = "Idempotency-Key"
+"""The header in which a caller may send a key of its own for a request, in any protocol over HTTP."""
 Reader = Callable[[bytes], Columns]
 """A body → its requests, one row each. Raises pydantic's ValidationError or a RequestError, which name the fields."""
 
@@ -27,6 +29,8 @@ class Predictions:
     ids: Sequence[str]
     model_name: str
     model_version: int
+    is_repeated: bool = False
+    """Whether they were logged before, because the caller sent the same request with the same key."""
 
 
 class Protocol(typing.Protocol):

@@ -6,20 +6,24 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cli.render_status import render_data
 from ratchet.core.clock import FixedClock
+from ratchet.feature_store.freshness import freshness_of
 from ratchet.project.data_status import data_status
 from ratchet.project.run import Run
 from ratchet.project.step_reports import run_step
 from ratchet.project.steps import STEPS
+from ratchet.storage.files import write_json
 from tests.support.messages import missing
-from tests.support.noshow import CLOSED
+from tests.support.noshow import CLOSED, use_case
 from tests.support.runs import noshow_project
 from tests.support.windows import at
 
 LATER = CLOSED - timedelta(days=7)
+VIEW = replace(use_case.view("patient_history"), max_age=timedelta(hours=2))
 
 
 @pytest.fixture
@@ -61,6 +65,50 @@ def test_a_schedule_that_was_missed_is_due(run: Run) -> None:
     assert [] == missing(due["feature"], "2024-07-24T18:05")
     assert [] == missing(due["inference"], "2024-07-24T18:05")
     assert "training" not in due
+
+
+def with_views(run: Run, **ages: timedelta | None) -> Run:
+    """The run, with views in the online store whose newest rows were so old a week before CLOSED, and may be two hours old."""
+    freshness = {
+        name: freshness_of(VIEW, None if age is None else LATER - age, np.array([], "datetime64[us]")).as_of(LATER)
+        for name, age in ages.items()
+    }
+    write_json(run.paths.materialized_file, {"inputs": "", "report": {"freshness": freshness}})
+    return run
+
+
+def test_views_that_are_fresh_are_one_line(run: Run) -> None:
+    """Of a source that holds the past, as of the features' instant."""
+    found = data_status(of_history(with_views(run, visits=timedelta(hours=2), staff=timedelta(0))))
+    assert (7200.0, True) == (found["freshness"]["visits"]["age_seconds"], found["freshness"]["visits"]["fresh"])
+    (line,) = (line for line in render_data(found).splitlines() if line.startswith("views"))
+    assert [] == missing(line, "2 of 2 fresh")
+
+
+def test_each_view_that_is_too_old_is_shown(run: Run) -> None:
+    """With its age and the one that it may have; so is one without rows."""
+    ages = {"visits": timedelta(hours=2, minutes=1), "staff": timedelta(0), "rooms": None}
+    found = data_status(of_history(with_views(run, **ages)))
+    lines = [line for line in render_data(found).splitlines() if line.startswith("views")]
+    assert [] == missing(lines[0], "1 of 3 fresh")
+    assert [] == missing(lines[2], "visits", "2 hours 1 minute", "2 hours old at most", "2024-07-24 12:29Z")
+    assert [] == missing(lines[1], "rooms", "no rows")
+    assert 3 == len(lines)
+
+
+def test_the_age_of_a_source_that_goes_on_grows_with_time(run: Run) -> None:
+    """Whatever the instant of the features is."""
+    live = with_views(run, visits=timedelta(0))
+    for hours, is_fresh in ((2, True), (3, False)):
+        later = replace(live, clock=FixedClock(LATER + timedelta(hours=hours)))
+        found = data_status(later)["freshness"]["visits"]
+        assert (hours * 3600.0, is_fresh) == (found["age_seconds"], found["fresh"])
+
+
+def test_without_an_online_store_that_is_said(run: Run) -> None:
+    """Nothing is claimed of views that nobody wrote."""
+    assert {} == data_status(run)["freshness"]
+    assert "none in the online store" in render_data(data_status(run))
 
 
 def test_before_anything_was_computed(tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from typing import Any
 import ibis
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from ibis import _
+from pyarrow.dataset import dataset
 
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
@@ -26,11 +28,13 @@ from ratchet.core.settings import Schedules
 from ratchet.feature_store.definitions import apply, feast_project, open_store
 from ratchet.feature_store.feast_import import feast_module
 from ratchet.feature_store.feature_store import FeatureStore
+from ratchet.feature_store.freshness import read_freshness
 from ratchet.feature_store.online_reads import OnlineFeatures
 from ratchet.feature_store.online_sqlite import SqliteOnlineStore
 from ratchet.features.service import service_spec
 from ratchet.project.run import Run
 from ratchet.storage.arrow import to_columns
+from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import Columns, Lookup, Tables, View
 from ratchet.use_case.windows import UTC_INSTANT, trailing
 from tests.support import parcels
@@ -102,7 +106,7 @@ EVERY_PAIR = [(sender, receiver) for sender in range(-1, 5) for receiver in (Non
 def test_online_values_are_those_of_the_join(finished: Run, later: timedelta) -> None:
     """For every key, known or not, null or not, online and offline agree to the bit, as values age out one by one."""
     columns = requests(finished.period("all").end + later, *map(list, zip(*EVERY_PAIR, strict=True)))
-    expected, found = as_of(finished, columns), OnlineFeatures(FeatureStore.open(finished)).read(columns)
+    expected, found = as_of(finished, columns), OnlineFeatures(FeatureStore.open(finished)).read(columns).columns
     assert set(expected) == set(found)
     for name, column in expected.items():
         np.testing.assert_array_equal(column, found[name], err_msg=name)
@@ -157,7 +161,7 @@ def test_online_values_are_those_of_the_join_at_every_age(half_past: Run) -> Non
     """As counts fall and values begin to hold while nothing happens, and nothing of what the offline store knows of later."""
     each = [requests(HALF_PAST + later, *map(list, zip(*EVERY_PAIR, strict=True))) for later in LATER]
     columns = {name: np.concatenate([one[name] for one in each]) for name in each[0]}
-    expected, found = as_of(half_past, columns), OnlineFeatures(FeatureStore.open(half_past)).read(columns)
+    expected, found = as_of(half_past, columns), OnlineFeatures(FeatureStore.open(half_past)).read(columns).columns
     assert set(expected) == set(found)
     for name, column in expected.items():
         np.testing.assert_array_equal(column, found[name], err_msg=name)
@@ -177,7 +181,9 @@ def test_online_values_at_the_periods_end_are_those_of_the_join_over_a_longer_pe
     materialize(ending)
     senders = list(range(4))
     ages = [timedelta(), timedelta(seconds=1), timedelta(hours=12), timedelta(days=1), timedelta(days=1, hours=12)]
-    found = [OnlineFeatures(FeatureStore.open(ending)).read(requests(end + age, senders, senders)) for age in ages]
+    found = [
+        OnlineFeatures(FeatureStore.open(ending)).read(requests(end + age, senders, senders)).columns for age in ages
+    ]
 
     longer = window_project(tmp_path, timezone, date(2024, 4, 9))
     featurize(longer)
@@ -206,7 +212,7 @@ def window_project(root: Path, timezone: str, end: date) -> Run:
 def test_windows_fall_each_in_its_own_time(half_past: Run) -> None:
     """A window of two hours is empty after them, while that of a day still counts what it held."""
     found = [
-        OnlineFeatures(FeatureStore.open(half_past)).read(requests(HALF_PAST + later, [1], [1]))
+        OnlineFeatures(FeatureStore.open(half_past)).read(requests(HALF_PAST + later, [1], [1])).columns
         for later in (timedelta(), *LATER[9:12])
     ]
     assert found[0]["sent__parcels_2h"] > 0
@@ -223,7 +229,9 @@ def test_feasts_own_materialize_is_refused(half_past: Run) -> None:
 
 def test_value_newer_than_the_request_is_absent(finished: Run) -> None:
     """A request about an earlier timestamp gets nothing that was not known then."""
-    found = OnlineFeatures(FeatureStore.open(finished)).read(requests(datetime(2024, 3, 5, tzinfo=UTC), [1], [2]))
+    found = (
+        OnlineFeatures(FeatureStore.open(finished)).read(requests(datetime(2024, 3, 5, tzinfo=UTC), [1], [2])).columns
+    )
     assert np.isnan(found["from_depot__parcels"]).all()
     assert np.isnat(found["from_depot__event_timestamp"]).all()
     assert [-2.0] == found["to_position__north"].tolist()
@@ -252,7 +260,7 @@ def test_machines_time_zone_does_not_matter(featurized: Run, tmp_path: Path, new
     accept(run, {("depots", "depots"): parcels.depot_rows(), ("parcels", "one"): rows})
     featurize(run)
     materialize(run)
-    found = OnlineFeatures(FeatureStore.open(run)).read(requests(skipped, [0], [1]))
+    found = OnlineFeatures(FeatureStore.open(run)).read(requests(skipped, [0], [1])).columns
     assert [skipped.replace(tzinfo=None)] == found["to_depot__event_timestamp"].tolist()
     assert [1.0] == found["to_depot__parcels"].tolist()
 
@@ -266,11 +274,77 @@ def test_report_counts_keys(finished: Run) -> None:
     }
 
 
+def newest_of(run: Run, view: str) -> datetime:
+    """The event_timestamp of the last row of a view in the offline store."""
+    folder = run.paths.features / "views" / service_spec(run.use_case).views[view]
+    found: datetime = pc.max(dataset(folder, format="parquet").to_table([EVENT_TIMESTAMP])[EVENT_TIMESTAMP]).as_py()
+    return found
+
+
+def test_report_says_how_old_each_view_is(finished: Run) -> None:
+    """As of the pipeline's instant: the newest row that holds then, and the age from which it is not used."""
+    found, until = materialize(finished)["freshness"], finished.as_of("feature")
+    assert {"depot", "route", "network", "position"} == found.keys()
+    for view in ("depot", "route", "network"):
+        newest = newest_of(finished, view)
+        assert (newest, True) == (datetime.fromisoformat(found[view]["newest"]), found[view]["fresh"])
+        assert (until - newest).total_seconds() == found[view]["age_seconds"]
+    assert (7200.0, None) == (found["network"]["max_age_seconds"], found["position"]["max_age_seconds"])
+    assert (True, None) == (found["position"]["fresh"], found["position"]["fresh_until"])
+
+
+def test_a_view_is_fresh_as_long_as_any_request_finds_it(half_past: Run) -> None:
+    """At every age, also where rows that were written for the future follow."""
+    held = read_freshness(half_past.paths.materialized_file)
+    reader, lookups = OnlineFeatures(FeatureStore.open(half_past)), half_past.use_case.lookups
+    for later in LATER:
+        found = reader.read(requests(HALF_PAST + later, *map(list, zip(*EVERY_PAIR, strict=True)))).absences
+        is_found = {lookup.view: False for lookup in lookups}
+        for lookup in lookups:
+            is_found[lookup.view] |= any(reason is None for reason in found[lookup.prefix])
+        assert is_found == {view: held[view].is_fresh(HALF_PAST + later) for view in is_found}, later
+
+
+def test_a_view_whose_rows_are_all_too_old_is_not_fresh(tmp_path: Path) -> None:
+    """The store holds none of them; the report says since when there was nothing new."""
+    run = parcels_project(tmp_path)
+    days = {("parcels", f"day-{day:02d}"): parcel_rows(day) for day in range(20)}
+    accept(run, {("depots", "depots"): parcels.depot_rows(), **days})
+    featurize(run)
+    found = materialize(run)["freshness"]
+    assert {"depot": False, "route": False, "network": False, "position": True} == {
+        view: each["fresh"] for view, each in found.items()
+    }
+    assert newest_of(run, "depot").isoformat() == datetime.fromisoformat(found["depot"]["newest"]).isoformat()
+    assert found["depot"]["age_seconds"] > found["depot"]["max_age_seconds"]
+
+
+def test_a_view_without_rows_is_not_fresh(tmp_path: Path) -> None:
+    """It has no age."""
+    run = parcels_project(tmp_path)
+    place, nowhen = parcels.PARCELS.get_field_index("arrived_at"), pa.nulls(12, parcels.INSTANT)
+    pending = parcel_rows(0).set_column(place, "arrived_at", nowhen)
+    accept(run, {("depots", "depots"): parcels.depot_rows(), ("parcels", "day-00"): pending})
+    featurize(run)
+    found = materialize(run)["freshness"]["network"]
+    assert (None, None, False) == (found["newest"], found["age_seconds"], found["fresh"])
+
+
+def test_an_absent_feature_has_its_reason(finished: Run) -> None:
+    """No key, a key that nobody knows, a row that is too old, or one that is newer than the request."""
+    reader, end = OnlineFeatures(FeatureStore.open(finished)), finished.period("all").end
+    now = reader.read(requests(end, [1, 1, 1], [None, 99, 2])).absences
+    assert ["no key", "missing", None] == now["to_depot"].tolist()
+    assert [None] * 3 == now["from_depot"].tolist()
+    assert ["stale"] == reader.read(requests(end + timedelta(days=40), [1], [2])).absences["to_depot"].tolist()
+    assert ["newer"] == reader.read(requests(end - timedelta(days=20), [1], [2])).absences["to_depot"].tolist()
+
+
 def test_values_are_those_as_of_the_pipeline(run: Run) -> None:
     """What the period still holds in store is not served before its time."""
     early = at(run, datetime(2024, 3, 20, 12, 30, tzinfo=UTC))
     assert "2024-03-20T12:30:00+00:00" == materialize(early)["until"]
-    found = OnlineFeatures(FeatureStore.open(early)).read(requests(END, [1], [2]))
+    found = OnlineFeatures(FeatureStore.open(early)).read(requests(END, [1], [2])).columns
     assert np.isnan(found["from_depot__parcels"]).all()
 
 
@@ -289,7 +363,7 @@ def test_changed_features_are_written(run: Run) -> None:
     featurize(run)
     materialize(run)
     columns = requests(END, [0, 1, 2, 3], [0, 1, 2, 3])
-    after, expected = OnlineFeatures(FeatureStore.open(run)).read(columns), as_of(run, columns)
+    after, expected = OnlineFeatures(FeatureStore.open(run)).read(columns).columns, as_of(run, columns)
     renewed = ~np.isnan(expected["from_depot__parcels"])
     assert renewed.any()
     assert not renewed.all()
@@ -321,13 +395,13 @@ def test_a_key_without_a_row_disappears(run: Run) -> None:
     """Where a correction takes all rows of a sender away, nothing of it is served any more; everything else stays."""
     materialize(run)
     asked = requests(run.as_of("feature"), [1, 0], [0, 1])
-    before = OnlineFeatures(FeatureStore.open(run)).read(asked)
+    before = OnlineFeatures(FeatureStore.open(run)).read(asked).columns
     assert not np.isnan(before["to_depot__parcels"]).any()
     without = {("parcels", f"day-{day:02d}"): parcel_rows(day).filter(pc.field("receiver") != 0) for day in range(36)}
     accept(run, {**without, ("depots", "depots"): parcels.depot_rows()})
     featurize(run)
     report = materialize(run)
-    found = OnlineFeatures(FeatureStore.open(run)).read(asked)
+    found = OnlineFeatures(FeatureStore.open(run)).read(asked).columns
     assert [True, False] == np.isnan(found["to_depot__parcels"]).tolist()
     with sqlite3.connect(SqliteOnlineStore(run.paths.state).path) as database:
         name = f"{feast_project(run.scope)}_{service_spec(run.use_case).views['depot']}"

@@ -92,7 +92,7 @@ def test_online_answers_as_batch_did(case: Case) -> None:
     asked = PROTOCOLS["v1"].reader(run.use_case)(_body(run, case.timestamp))
     joined = historical(FeatureStore.open(run), Period(case.timestamp, case.timestamp + timedelta(microseconds=1)))
     assert len(asked["event_timestamp"]) > 5
-    for name, values in OnlineFeatures(FeatureStore.open(run)).read(asked).items():
+    for name, values in OnlineFeatures(FeatureStore.open(run)).read(asked).columns.items():
         np.testing.assert_array_equal(joined[name], values, err_msg=name)
     assert _predictions(case.run, joined["request_id"]) == load_predictor(run).predict(asked).values.tolist()
 

@@ -114,6 +114,14 @@ def test_ingest_says_that_something_was_not_read(names: list[str], said: str) ->
     assert "rides 2024-02" in HEADLINES["ingest"]({**report, "gaps": {"rides": {"2024-02": "[…)"}}})
 
 
+def test_materialize_names_the_views_that_are_too_old() -> None:
+    """Beside what it wrote; nothing where all are fresh."""
+    report = {"views": {"visits_0a": 60}, "changed": {"visits_0a": 2}, "freshness": {"visits": {"fresh": False}}}
+    line = HEADLINES["materialize"](report)
+    assert [] == missing(line, "60 keys", "2 changed", "too old", "visits")
+    assert "too old" not in HEADLINES["materialize"]({**report, "freshness": {"visits": {"fresh": True}}})
+
+
 def test_check_names_what_is_not_read() -> None:
     """The first few with their reasons, and how many there are beside."""
     unread = [Unread(f"{number}.tsv", "has another suffix") for number in range(5)]

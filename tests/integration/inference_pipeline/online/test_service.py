@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
+from feature_pipeline.materialize import materialize
 from inference_pipeline.batch.predict import predict
 from inference_pipeline.online.example import example_request
+from inference_pipeline.online.protocols.port import KEY_HEADER
 from ratchet.core.clock import Period, SystemClock
 from ratchet.model_registry import promotion
 from ratchet.model_registry.model_registry import ModelRegistry
@@ -90,6 +96,78 @@ def test_the_example_is_answered_with_features(server: Server, scored: Rows) -> 
     answer = server.client.post(f"{server.model}:predict", json=example_request(server.run))
     (prediction_id,) = answer.json()["prediction_ids"]
     assert None not in PredictionLog.open(server.run).find(prediction_id)["features"].values()
+
+
+def test_a_repeated_request_is_answered_once(server: Server, scored: Rows) -> None:
+    """Through the real server: the same answer, one row in the log."""
+    body, headers = {"instances": [as_instance(scored[0])]}, {KEY_HEADER: "visit-1"}
+    first, again = (server.client.post(f"{server.model}:predict", json=body, headers=headers) for _ in range(2))
+    assert first.json() == again.json()
+    assert 1 == [row["request_id"] for row in logged_today(server.run)].count("visit-1/0")
+
+
+def test_an_answer_that_nobody_waited_for_is_marked(server: Server, scored: Rows) -> None:
+    """The caller hangs up when it has asked; the trace says so, until it asks again with its key."""
+    body = json.dumps({"instances": [as_instance(scored[0])]}).encode()
+    head = f"POST {server.model}:predict HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+    key = f"{KEY_HEADER}: gone\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((server.client.base_url.host, server.client.base_url.port)) as caller:
+        caller.sendall((head + key).encode() + body)
+    (name,) = awaited(lambda: [row["prediction_id"] for row in logged_today(server.run) if row["undelivered"]])
+    log, registry = PredictionLog.open(server.run), ModelRegistry.open(server.run)
+    assert trace(log, registry, name)["prediction"]["undelivered"]
+
+    request = {"instances": [as_instance(scored[0])]}
+    again = server.client.post(f"{server.model}:predict", json=request, headers={KEY_HEADER: "gone"})
+    assert [name] == again.json()["prediction_ids"]
+    awaited(lambda: not trace(log, registry, name)["prediction"]["undelivered"])
+
+
+T = TypeVar("T")
+
+
+def awaited(condition: Callable[[], T]) -> T:
+    """The first value that is true; fails when there is none for long."""
+    ends = time.monotonic() + 30
+    while not (found := condition()):
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+    return found
+
+
+def metrics(server: Server) -> dict[str, float]:
+    """What Prometheus would be told of views: name and labels → value."""
+    lines = (line.rpartition(" ") for line in server.client.get("/metrics").text.splitlines())
+    return {name: float(value) for name, _, value in lines if name.startswith("ratchet_view")}
+
+
+def test_the_age_of_the_features_is_a_metric(server: Server) -> None:
+    """As of now, which is long after the clinic's last batch: no request of today finds any."""
+    labels = '{model="noshow-clinic",view="patient_history"}'
+    found = awaited(lambda: {name: each for name, each in metrics(server).items() if labels in name})
+    newest = datetime.fromisoformat(materialize(server.run)["freshness"]["patient_history"]["newest"])
+    age = (SystemClock().now() - newest).total_seconds()
+    assert abs(age - found[f"ratchet_view_age_seconds{labels}"]) < 600
+    assert 60 * 86400 == found[f"ratchet_view_max_age_seconds{labels}"]
+    assert 0 == found[f"ratchet_view_fresh{labels}"]
+
+
+def test_absent_features_are_counted_and_logged(server: Server, scored: Rows) -> None:
+    """For each reason; they are in the log with the prediction, and in its trace."""
+    known = as_instance(scored[-1])
+    asked = [{**known, "patient": "nobody"}, {**known, "reminder_at": "2024-12-24T18:00:00Z"}, known]
+    before = metrics(server)
+    answer = server.client.post(f"{server.model}:predict", json={"instances": asked}).json()
+    after = awaited(lambda: (now := metrics(server)) != before and now)
+    counts = {
+        reason: after[name] - before[name]
+        for reason in ("no key", "missing", "stale", "newer")
+        for name in [f'ratchet_view_absent_total{{model="noshow-clinic",reason="{reason}",view="patient_history"}}']
+    }
+    log, registry = PredictionLog.open(server.run), ModelRegistry.open(server.run)
+    found = [trace(log, registry, name)["absences"] for name in answer["prediction_ids"]]
+    assert [{"patient_history": "missing"}, {"patient_history": "stale"}] == found[:2]
+    assert 2 == counts["missing"] + counts["stale"]
 
 
 def test_errors_are_ours_through_bentoml(server: Server) -> None:

@@ -147,13 +147,13 @@ def test_store_may_be_moved(run: Run, tmp_path: Path) -> None:
     materialize(first)
     expected, online = (
         historical(FeatureStore.open(first), MARCH),
-        OnlineFeatures(FeatureStore.open(first)).read(requests()),
+        OnlineFeatures(FeatureStore.open(first)).read(requests()).columns,
     )
     moved = replace(first, root=first.root.rename(tmp_path / "a?b [1] #%20 'é"))
     (tmp_path / "aXb 1 #%20 'é").symlink_to(run.root)  # what a path that is taken for a pattern would find, too
     for columns, found in (
         (expected, historical(FeatureStore.open(moved), MARCH)),
-        (online, OnlineFeatures(FeatureStore.open(moved)).read(requests())),
+        (online, OnlineFeatures(FeatureStore.open(moved)).read(requests()).columns),
     ):
         for name, column in columns.items():
             np.testing.assert_array_equal(column, found[name])

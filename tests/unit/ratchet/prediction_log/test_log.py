@@ -81,6 +81,7 @@ def test_the_schema_is_fixed(run: Run) -> None:
         "request",
         "features",
         "feature_timestamps",
+        "absences",
         "prediction",
         "arm",
     ] == schema.names
@@ -203,6 +204,17 @@ def test_a_full_disk_tears_no_line_that_is_read(run: Run, champion: Champion) ->
     assert 2 == PredictionLog.open(run).read(TODAY).num_rows
 
 
+def test_of_an_answer_that_is_logged_in_part_nothing_counts(run: Run, champion: Champion) -> None:
+    """Its first rows are whole, but nobody got them: they are taken back."""
+    log, rows = OnlineLog(run.paths.online_log), online_rows(run, champion, joined_columns(3))
+    log.append(online_rows(run, champion, joined_columns(1)), NOW.date())
+    (segment,) = run.paths.online_log.rglob("*.jsonl")
+    before = segment.read_bytes()
+    with file_size_limit(len(before) + int(2.5 * len(before))), pytest.raises(StoreError, match="written in part"):
+        log.append(rows, NOW.date())
+    assert before == segment.read_bytes()
+
+
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
     """No file of this process may grow beyond `size` bytes for a while."""
@@ -212,6 +224,55 @@ def file_size_limit(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_an_absence_is_logged_with_its_reason(run: Run, champion: Champion) -> None:
+    """For each lookup of an online answer; a batch does not know why a feature is absent."""
+    schema, columns = prediction_schema.log_schema(run.use_case), joined_columns(2)
+    rows = prediction_schema.log_entries(
+        schema,
+        champion,
+        columns,
+        np.array([0.5, 0.5]),
+        ids=prediction_schema.online_ids(NOW, 2),
+        times=columns["event_timestamp"],
+        absences={"patient_history": np.array(["stale", None], object)},
+    )
+    assert [{"patient_history": "stale"}, {"patient_history": None}] == rows["absences"].to_pylist()
+    OnlineLog(run.paths.online_log).append(rows, NOW.date())
+    assert {"patient_history": "stale"} == PredictionLog.open(run).find(rows["prediction_id"][0].as_py())["absences"]
+    assert [{"patient_history": None}] * 2 == batch_rows(run, champion, columns)["absences"].to_pylist()
+
+
+def test_what_no_caller_got_is_marked_until_one_gets_it(run: Run, champion: Champion) -> None:
+    """In either order of the marks, and for the predictions of that answer alone."""
+    log, other = OnlineLog(run.paths.online_log), OnlineLog(run.paths.online_log)
+    rows = online_rows(run, champion, joined_columns(4))
+    log.append(rows, NOW.date())
+    ids = rows["prediction_id"].to_pylist()
+    other.mark_delivered(ids[:1])
+    log.mark_undelivered(ids[:2])
+    assert {ids[1]} == undelivered_ids(run)
+    other.mark_delivered(ids[1:2])
+    assert set() == undelivered_ids(run)
+    log.mark_undelivered(ids[2:])
+    assert {*ids[2:]} == undelivered_ids(run)
+
+
+def undelivered_ids(run: Run) -> set[str]:
+    log = PredictionLog.open(run).read(TODAY)
+    return {*log.filter(log["undelivered"])["prediction_id"].to_pylist()}
+
+
+def test_a_damaged_mark_is_an_error(run: Run, champion: Champion) -> None:
+    """Nobody can say which predictions it was about."""
+    log, rows = OnlineLog(run.paths.online_log), online_rows(run, champion, joined_columns(1))
+    log.append(rows, NOW.date())
+    log.mark_undelivered(rows["prediction_id"].to_pylist())
+    (marks,) = run.paths.online_log.rglob("*.marks")
+    marks.write_bytes(b"{" + marks.read_bytes())
+    with pytest.raises(StoreError, match="cannot be read"):
+        PredictionLog.open(run).read(TODAY)
 
 
 def test_an_answer_that_is_no_number_is_not_logged(run: Run, champion: Champion) -> None:

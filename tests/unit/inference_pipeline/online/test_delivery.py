@@ -1,0 +1,254 @@
+"""An answer that its caller never got is marked so in the log, whatever cut it off, until the caller gets it after all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from bentoml._internal.server.http.traffic import TimeoutMiddleware
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Message
+
+from inference_pipeline.monitor.drift import scored_window
+from inference_pipeline.online.model_slot import ModelSlot
+from inference_pipeline.online.predictor import Predictor
+from inference_pipeline.online.protocols.port import KEY_HEADER
+from inference_pipeline.online.rest import application, attach
+from ratchet.core.clock import FixedClock
+from ratchet.feature_store.online_reads import Found
+from ratchet.prediction_log.log import PredictionLog
+from ratchet.prediction_log.online_log import OnlineLog
+from ratchet.project.run import Run
+from ratchet.use_case.contract import Columns
+from tests.support.champions import FixedFeatures, fixed_predictor
+from tests.support.messages import missing
+from tests.support.runs import noshow_project
+
+PATH = "/v1/models/noshow-clinic:predict"
+INSTANCE = {"patient": "p3", "clinic": "north", "booked_days_ahead": 12, "reminder_at": "2024-07-20T09:30:00+09:30"}
+BODY = json.dumps({"instances": [INSTANCE, INSTANCE]}).encode()
+NOW = datetime(2024, 7, 24, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    return fixed_predictor(noshow_project(tmp_path_factory.mktemp("prepared")))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return replace(noshow_project(tmp_path), clock=FixedClock(NOW))
+
+
+@dataclass
+class SlowFeatures:
+    """Features that are found only when somebody lets them be."""
+
+    asked: Event = field(default_factory=Event)
+    go_on: Event = field(default_factory=Event)
+
+    def read(self, requests: Columns) -> Found:
+        self.asked.set()
+        assert self.go_on.wait(30)
+        return FixedFeatures().read(requests)
+
+
+@dataclass
+class Caller:
+    """One request at the level of ASGI. `leaves`: the caller has gone when its answer is ready; `breaks`: when it is sent."""
+
+    key: str | None = None
+    leaves: bool = False
+    breaks: bool = False
+    sent: list[Message] = field(default_factory=list)
+    asked: bool = False
+
+    async def ask(self, app: ASGIApp) -> None:
+        headers = [(b"content-type", b"application/json")]
+        headers += [(KEY_HEADER.lower().encode(), self.key.encode())] if self.key else []
+        scope = {"type": "http", "method": "POST", "path": PATH, "headers": headers, "query_string": b""}
+        await app(scope, self.receive, self.send)
+
+    async def receive(self) -> Message:
+        if not self.asked:
+            self.asked = True
+            return {"type": "http.request", "body": BODY, "more_body": False}
+        if not self.leaves:
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if self.breaks:
+            raise OSError("the connection is gone")
+        self.sent.append(message)
+
+    @property
+    def answer(self) -> Any:
+        return json.loads(self.sent[-1]["body"])
+
+
+def service(run: Run, prepared: Predictor, features: Any = None) -> Starlette:
+    app, log = application(), OnlineLog(run.paths.online_log)
+    made = replace(prepared, run=run, log=log, features=features or prepared.features)
+    slot = ModelSlot(run, lambda _: made)
+    attach(app, [slot])
+    slot.refresh()
+    return app
+
+
+def finish(app: Starlette) -> None:
+    """Wait until everything was done that the service had begun."""
+    worker: ThreadPoolExecutor = app.state.worker
+    worker.shutdown()
+
+
+def undelivered(run: Run) -> list[bool]:
+    """For each row of the log, whether its caller never got it."""
+    log = PredictionLog.open(run).read(run.period("fresh"))
+    assert log["undelivered"].to_pylist() == [
+        PredictionLog.open(run).find(name)["undelivered"] for name in log["prediction_id"].to_pylist()
+    ]
+    return list(log["undelivered"].to_pylist())
+
+
+def test_a_delivered_answer_is_not_marked(run: Run, prepared: Predictor) -> None:
+    """No line beside the predictions."""
+    asyncio.run(Caller().ask(app := service(run, prepared)))
+    finish(app)
+    assert [False, False] == undelivered(run)
+    assert not [*run.paths.online_log.rglob("*.marks")]
+
+
+def test_an_answer_to_a_caller_who_has_gone_is_undelivered(run: Run, prepared: Predictor) -> None:
+    """All its predictions, and none of another caller's."""
+    app = service(run, prepared)
+    asyncio.run(Caller(leaves=True).ask(app))
+    assert [True, True] == undelivered(run)
+    asyncio.run(Caller().ask(app))
+    assert [False, False, True, True] == sorted(undelivered(run))
+
+
+def test_an_answer_that_cannot_be_sent_is_undelivered(run: Run, prepared: Predictor) -> None:
+    """The server's error is its own, and is not hidden."""
+    with pytest.raises(OSError, match="gone"):
+        asyncio.run(Caller(breaks=True).ask(service(run, prepared)))
+    assert [True, True] == undelivered(run)
+
+
+def test_an_answer_after_the_timeout_is_undelivered(run: Run, prepared: Predictor) -> None:
+    """BentoML answers 504 meanwhile; the prediction that had begun is logged, and marked."""
+    features = SlowFeatures()
+    app, caller = service(run, prepared, features), Caller()
+    asyncio.run(caller.ask(TimeoutMiddleware(app, 0.3)))
+    assert 504 == caller.sent[0]["status"]
+    assert features.asked.is_set()
+    features.go_on.set()
+    finish(app)
+    assert [True, True] == undelivered(run)
+
+
+def test_what_had_not_begun_when_its_caller_was_cut_off_is_not_done(run: Run, prepared: Predictor) -> None:
+    """A request that waits for another one leaves no prediction when its time is over."""
+    features = SlowFeatures()
+    app, waiting = service(run, prepared, features), Caller(key="waiting")
+
+    async def ask() -> None:
+        first = asyncio.create_task(Caller(key="first").ask(app))
+        await asyncio.to_thread(features.asked.wait, 30)
+        await waiting.ask(TimeoutMiddleware(app, 0.05))
+        features.go_on.set()
+        await first
+
+    asyncio.run(ask())
+    finish(app)
+    assert 504 == waiting.sent[0]["status"]
+    log = PredictionLog.open(run).read(run.period("fresh"))
+    assert {"first/0": False, "first/1": False} == dict(
+        zip(log["request_id"].to_pylist(), log["undelivered"].to_pylist(), strict=True)
+    )
+
+
+def test_a_request_that_fails_leaves_no_mark(run: Run, prepared: Predictor) -> None:
+    """Nothing was logged, so that there is nothing to mark."""
+    run.paths.online_log.parent.mkdir(parents=True)
+    run.paths.online_log.write_text("in the way")
+    caller = Caller(leaves=True)
+    asyncio.run(caller.ask(service(run, prepared)))
+    assert 503 == caller.sent[0]["status"]
+
+
+@pytest.mark.parametrize("cut_off", [Caller(key="visit-1", leaves=True), Caller(key="visit-1", breaks=True)])
+def test_a_repeated_request_delivers_the_answer_after_all(run: Run, prepared: Predictor, cut_off: Caller) -> None:
+    """It is the logged one, by another process, too; the log no longer says that it is undelivered."""
+    with suppress(OSError):
+        asyncio.run(cut_off.ask(service(run, prepared)))
+    assert [True, True] == undelivered(run)
+    again, app = Caller(key="visit-1"), service(run, prepared)
+    asyncio.run(again.ask(app))
+    finish(app)
+    log = PredictionLog.open(run).read(run.period("fresh"))
+    assert sorted(again.answer["prediction_ids"]) == log["prediction_id"].to_pylist()
+    assert [False, False] == undelivered(run)
+
+
+def marks(run: Run) -> int:
+    return sum(len(path.read_bytes().splitlines()) for path in run.paths.online_log.rglob("*.marks"))
+
+
+def test_an_answer_that_was_delivered_once_stays_delivered(run: Run, prepared: Predictor) -> None:
+    """Whatever happens to later repetitions; and however many there are, the log does not grow."""
+    app = service(run, prepared)
+    for _ in range(3):
+        asyncio.run(Caller(key="visit-1").ask(app))
+        asyncio.run(Caller(key="visit-1", leaves=True).ask(app))
+    finish(app)
+    assert [False, False] == undelivered(run)
+    assert 1 == marks(run)
+
+
+@dataclass
+class Vandal(Caller):
+    """A caller who has gone, after the folder of the log has gone, too."""
+
+    folder: Path = Path()
+
+    async def receive(self) -> Message:
+        if self.asked:
+            shutil.rmtree(self.folder)
+            self.folder.write_text("in the way")
+        return await super().receive()
+
+
+def test_a_mark_that_cannot_be_written_is_reported(
+    run: Run, prepared: Predictor, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody waits for that answer, so that the service's own log says which predictions it was."""
+    caller = Vandal(leaves=True, folder=run.paths.online_log / f"date={NOW.date()}")
+    asyncio.run(caller.ask(service(run, prepared)))
+    assert [] == missing(caplog.text, *caller.answer["prediction_ids"], "could not be marked")
+
+
+def test_a_killed_process_leaves_half_a_mark(run: Run, prepared: Predictor) -> None:
+    """It is no mark, and does not keep others from being read."""
+    asyncio.run(Caller(leaves=True).ask(service(run, prepared)))
+    asyncio.run(Caller(leaves=True).ask(service(run, prepared)))
+    path = next(run.paths.online_log.rglob("*.marks"))
+    path.write_bytes(path.read_bytes()[:-1])
+    assert [False, False, True, True] == sorted(undelivered(run))
+
+
+def test_monitoring_leaves_undelivered_answers_out(run: Run, prepared: Predictor) -> None:
+    """Their requests were most often sent again."""
+    app = service(run, prepared)
+    asyncio.run(Caller(leaves=True).ask(app))
+    asyncio.run(Caller().ask(app))
+    assert 2 == len(scored_window(run, prepared.champion)["prediction"])
