@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 from feature_pipeline.ingest import ingest
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
-from tests.support.feed import deliver, deliver_shops, feed_project, payment
+from tests.support import feed
+from tests.support.feed import INSTANT, deliver, deliver_shops, feed_project, payment
 from tests.support.killing import contents, survives
+from tests.support.variants import with_table
 from tests.support.windows import at
 
 FIRST = datetime(2024, 1, 2, tzinfo=UTC)
@@ -140,3 +143,25 @@ def work(root: Path) -> None:
 def test_may_be_killed_anywhere(tmp_path: Path) -> None:
     """After a kill at any write, a rerun leaves the bytes of an undisturbed run."""
     assert survives(__name__, tmp_path) > 5
+
+
+def test_what_was_pending_becomes_known(tmp_path: Path) -> None:
+    """That is no correction; and where it should have been known before, it counts from when it came."""
+    plain = feed_project(tmp_path)
+    schema = feed.PAYMENTS.append(pa.field("cleared_at", INSTANT))
+    run = with_table(plain, "payments", schema=schema, known_at="cleared_at", early=("shop", "amount"))
+    deliver_shops(run)
+
+    def bring_cleared(instant: datetime, cleared: dict[int, datetime | None]) -> Report:
+        rows = [{**payment(one, "2024-01-01T03:00"), "cleared_at": known} for one, known in cleared.items()]
+        path = deliver(run, "one", rows)
+        pq.write_table(pa.Table.from_pylist(rows, schema), path)
+        return ingest(at(run, instant))
+
+    bring_cleared(FIRST, {1: after(-1), 2: None, 3: None, 4: None})
+    report = bring_cleared(after(1), {1: after(-1), 2: FIRST, 3: after(1), 4: None})
+    assert {} == report["corrected"]
+    rows = pq.read_table(run.paths.raw / "payments" / "one.parquet").to_pylist()
+    assert {1: None, 2: after(1), 3: None, 4: None} == {row["id"]: row["row_late_at"] for row in rows}
+    report = bring_cleared(after(2), {1: after(-1), 2: after(-1), 3: after(1), 4: None})
+    assert {"changed": 1, "removed": 0, "added": 0} == report["corrected"]["payments"]["one"][after(2).isoformat()]
