@@ -23,7 +23,7 @@ def section(plan: Plan, source: str) -> dict[str, Any]:
     chosen = plan.chosen
     settings = Settings(
         use_case=plan.name,
-        source=SourceSettings(name="csv", path=source),
+        source=SourceSettings(name="csv", path=source, history=True),
         windows=chosen.windows(),
         training=TrainingSettings(lightgbm=_lightgbm(chosen.train_rows)),
         gate=GateSettings(
