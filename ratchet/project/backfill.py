@@ -18,8 +18,11 @@ from ratchet.project.step_reports import run_step
 from ratchet.project.steps import STEPS, Step
 
 
-def remaining(run: Run, first: datetime, last: datetime, step: timedelta) -> list[datetime]:
-    """The instants from `first` to `last` that are not behind the present one, which a killed backfill may not have finished.
+def remaining(
+    run: Run, first: datetime, last: datetime, step: timedelta, pipelines: Sequence[Pipeline] = PIPELINES
+) -> list[datetime]:
+    """The instants from `first` to `last` that are not behind the present one of the pipelines, which a killed backfill may not
+    have finished.
 
     Raises SettingsError if `last` is in the future, or if no instant is left.
     """
@@ -29,7 +32,7 @@ def remaining(run: Run, first: datetime, last: datetime, step: timedelta) -> lis
     while instant <= last:
         found.append(instant)
         instant = later(instant, step, run.use_case.timezone)
-    present = max(run.as_of(pipeline) for pipeline in PIPELINES) if run.instants else first
+    present = max(run.as_of(pipeline) for pipeline in pipelines) if run.instants else first
     left = [instant for instant in found if instant >= present]
     if not left:
         raise SettingsError(
