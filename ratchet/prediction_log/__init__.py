@@ -1,5 +1,5 @@
 """The prediction log.
 
 schema → the columns · batch_log → the half written by steps · online_log → the half written while serving
-log → reads both halves · trace → a prediction's origin
+log → reads both halves · dropped → what is older than it is kept for · trace → a prediction's origin
 """

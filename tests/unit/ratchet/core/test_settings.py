@@ -28,6 +28,7 @@ def params(changes: dict[str, Any], *, without: str = "", **others: Any) -> dict
         "training": {},
         "gate": {},
         "drift": {},
+        "retention": {},
         **changes,
     }
     section.pop(without, None)
