@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from mlflow.tracking._tracking_service import utils
 
 from ratchet.core.errors import RegistryError, RegistryUnavailableError, StoreError, VersionError
 from ratchet.model_registry.model_registry import ModelRegistry
@@ -16,11 +17,13 @@ from ratchet.prediction_log.trace import trace
 from ratchet.project.gc import Part, collect
 from ratchet.project.restore import restore
 from ratchet.project.run import Run
-from tests.support.aged import aged_project, prediction_ids, with_retention
+from tests.support.aged import RETENTION, ROWS, aged_project, prediction_ids, with_retention
 from tests.support.checkout import commit, run_command
-from tests.support.killing import contents
+from tests.support.killing import contents, survives
 from tests.support.recorded import kept
-from tests.support.registry import artifacts, client, copied, move
+from tests.support.registry import artifacts, client, copied, create_registry, move, trained
+from tests.support.runs import noshow_project
+from training_pipeline.register import register
 
 CLEAN = "Data and pipelines are up to date."
 KINDS = ["predictions", "runs", "models", "unfinished", "cache"]
@@ -177,6 +180,7 @@ class TestLeftovers:
             path.write_text("half", encoding="utf-8")
         for path in (*old, folder):
             os.utime(path, (0, 0))
+        move(run, "kept", 3)
         assert 3 == counts(collect(run, apply=True))["unfinished"]
         assert [False, False, False, True] == [path.exists() for path in (*old, folder, young)]
 
@@ -197,12 +201,39 @@ class TestInterrupted:
         from ratchet.storage.digests import directory_md5
         from ratchet.storage.files import write_json
 
+        move(run, "kept", 3)
         write_json(run.paths.state / "dropping_predictions.json", directory_md5(run.paths.predictions))
         drop_before(run.paths.predictions, run.paths.online_log, first_kept_day(run))
         assert CLEAN not in status(run)
         collect(run, apply=True)
         assert CLEAN in status(run)
         assert {0} == set(counts(collect(run, apply=True)).values())
+
+
+def prepare(root: Path) -> None:
+    """What stands before the work that is killed everywhere."""
+    base = noshow_project(root.with_name("registry"))
+    create_registry(base)
+    register(trained(base))
+    aged_project(base, root)
+
+
+def work(root: Path) -> None:
+    """Collect. However far an earlier call came, what is kept can be traced."""
+    utils._artifact_repos_cache.clear()  # a process remembers by the run's id where it read before
+    run = noshow_project(root).with_settings(retention=RETENTION)
+    assert all(len(traced(run, age)) == 2 * ROWS for age in (60, 0))
+    collect(run, apply=True)
+
+
+LEFTOVERS = r"state/mlflow\.db.*|state/.*\.lock|\.dvc/tmp/.*|\.dvc/cache/.*\.tmp|\..*\.tmp"
+"""MLflow's database, which has times in it; locks, and what DVC writes for itself; and files that were being written."""
+
+
+@pytest.mark.soak
+def test_it_can_be_killed_at_any_point_and_run_again(tmp_path: Path) -> None:
+    """Another call leaves what an undisturbed one leaves."""
+    assert survives("tests.integration.ratchet.project.test_gc", tmp_path) > 6
 
 
 class TestRefused:
