@@ -51,8 +51,11 @@ class LoggedModel:
 
 
 def logged_models(store: ModelRegistry) -> list[LoggedModel]:
-    """The models of every use case that the registry holds. Raises RegistryError if the run of a version is in MLflow's trash,
-    RegistryUnavailableError if the registry or its artifacts cannot be read."""
+    """The models of every use case that the registry holds, and those in its trash if it is embedded.
+
+    Raises RegistryError if the run of a version is in a trash that will be emptied, RegistryUnavailableError if the registry or
+    its artifacts cannot be read.
+    """
     if embedded_database.is_a_file(store) and not embedded_database.exists(store):
         return []
     with open_registry(store, "promotion"):
@@ -89,19 +92,19 @@ def _models(client: MlflowClient, store: ModelRegistry, name: str) -> Iterator[L
     if runs:
         require_artifacts(store, experiment.artifact_location, f"model {name}")
     for run in counted(runs, f"models of {name}", len(runs)):
-        version = versions.get(run.info.run_id)
-        if version is not None and not store.address:
-            _require_not_deleted(version, run)
-        yield _model(client, name, run, version)
+        model = _model(client, name, run, versions.get(run.info.run_id))
+        if model.is_trash and model.version is not None and not store.address:
+            raise _deleted(model)
+        if not (model.is_trash and model.version is None and store.address):
+            yield model
 
 
-def _require_not_deleted(version: ModelVersion, run: MlflowRun) -> None:
-    if run.info.lifecycle_stage == LifecycleStage.DELETED:
-        raise RegistryError(
-            f"its run {run.info.run_id} is in MLflow's trash, which would be emptied",
-            subject=f"{version.name} version {version.version}",
-            remedy=f"Restore it (`mlflow runs restore --run-id {run.info.run_id}`), or delete the version, too",
-        )
+def _deleted(model: LoggedModel) -> RegistryError:
+    return RegistryError(
+        f"its run {model.run_id} is in MLflow's trash, which would be emptied",
+        subject=f"{model.name} version {model.version}",
+        remedy=f"Restore it (`mlflow runs restore --run-id {model.run_id}`), or delete the version, too",
+    )
 
 
 def _runs(client: MlflowClient, experiment: str) -> Iterator[MlflowRun]:
@@ -116,17 +119,16 @@ def _runs(client: MlflowClient, experiment: str) -> Iterator[MlflowRun]:
 
 def _model(client: MlflowClient, name: str, run: MlflowRun, version: ModelVersion | None) -> LoggedModel:
     run_id, tags = run.info.run_id, run.data.tags
-    is_trash = run.info.lifecycle_stage == LifecycleStage.DELETED
     places = [run.info.artifact_uri, *([version.source] if version else [])]
     return LoggedModel(
         name=name,
         run_id=run_id,
         digest=tags[DIGEST],
         version=int(version.version) if version else None,
-        is_trash=is_trash,
+        is_trash=run.info.lifecycle_stage == LifecycleStage.DELETED,
         folders=tuple(Path(local_file_uri_to_path(place)) for place in places if place.startswith("file:")),
         data=tuple(tags[tag] for tag in (DATA_VERSION, FEATURES_VERSION) if tags.get(tag)),
-        lock=None if is_trash else _lock(client, run_id),
+        lock=_lock(client, run_id),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from ratchet.project.restore import restore
 from ratchet.project.run import Run
 from tests.support.aged import RETENTION, ROWS, aged_project, prediction_ids, with_retention
 from tests.support.checkout import commit, run_command
+from tests.support.interruptions import counted, fail_at
 from tests.support.killing import contents, survives
 from tests.support.recorded import kept
 from tests.support.registry import artifacts, client, copied, create_registry, move, trained
@@ -112,6 +114,15 @@ class TestApplied:
         move(run, "kept", 3)
         collect(run, apply=True)
         assert ["120", "60"] == [restored(run, logged_lock(run, version))["changes"] for version in (3, 4)]
+
+    def test_the_trash_of_a_shared_registry_is_not_emptied(self, run: Run) -> None:
+        """What is removed goes there, and does not count again; whoever runs the registry decides when it is emptied."""
+        address = f"sqlite:///{run.paths.shared_state / 'mlflow.db'}"
+        shared = replace(run, environment=run.environment.model_copy(update={"tracking_uri": address}))
+        folder = artifacts(run, 3)
+        assert 1 == counts(collect(shared, apply=True))["models"]
+        assert ([1, 2, 4, 5], True) == (versions(run), folder.exists())
+        assert {0} == set(counts(collect(shared, apply=True)).values())
 
     def test_committed_data_stay(self, run: Run) -> None:
         """Those of every commit, also of another branch, whatever their age."""
@@ -234,6 +245,19 @@ LEFTOVERS = r"state/mlflow\.db.*|state/.*\.lock|\.dvc/tmp/.*|\.dvc/cache/.*\.tmp
 def test_it_can_be_killed_at_any_point_and_run_again(tmp_path: Path) -> None:
     """Another call leaves what an undisturbed one leaves."""
     assert survives("tests.integration.ratchet.project.test_gc", tmp_path) > 6
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("write", [1, 2, 3])
+def test_the_registry_may_go_away_at_any_write(run: Run, write: int) -> None:
+    """Another call finds the rest of the model, and finishes."""
+    before = traced(run, 0)
+    with counted(fail_at(write)), pytest.raises(RegistryUnavailableError):
+        collect(run, apply=True)
+    assert before == traced(run, 0)
+    collect(run, apply=True)
+    assert [1, 2, 4, 5] == versions(run)
+    assert {0} == set(counts(collect(run, apply=True)).values())
 
 
 class TestRefused:
