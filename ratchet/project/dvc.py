@@ -124,7 +124,8 @@ def record_again(root: Path, directory: Path, recorded: str) -> None:
 
     The caller holds the lock of the repository, and DVC's own.
     """
-    stages, path = read_lock(root / LOCK_FILE, "Restore it from git"), directory.relative_to(root).as_posix()
+    lock, path = root / LOCK_FILE, directory.relative_to(root).as_posix()
+    stages = read_lock(lock, "Restore it from git") if lock.exists() else {}
     items = [item for stage in stages.values() for kind in ("deps", "outs") for item in stage.get(kind, ())]
     stale = [item for item in items if item["path"] == path and item.get("md5") == recorded]
     if stale:

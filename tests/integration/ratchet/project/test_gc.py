@@ -22,9 +22,9 @@ from tests.support.aged import RETENTION, ROWS, aged_project, prediction_ids, wi
 from tests.support.checkout import commit, run_command
 from tests.support.interruptions import counted, fail_at
 from tests.support.killing import contents, survives
-from tests.support.recorded import kept
+from tests.support.recorded import kept, recorded_project
 from tests.support.registry import artifacts, client, copied, create_registry, move, trained
-from tests.support.runs import noshow_project
+from tests.support.runs import noshow_project, write_settings
 from training_pipeline.register import register
 
 CLEAN = "Data and pipelines are up to date."
@@ -175,6 +175,22 @@ class TestKept:
         before = contents(cache)
         assert 0 == counts(collect(run, apply=True))["cache"]
         assert before == contents(cache)
+
+
+class TestAbsent:
+    def test_where_nothing_was_scored_or_recorded_the_online_log_is_collected(self, run: Run) -> None:
+        """A service may have answered without any batch, and before anything was recorded in DVC."""
+        shutil.rmtree(run.paths.predictions)
+        (run.root / "dvc.lock").unlink()
+        move(run, "kept", 3)
+        assert 1 == counts(collect(run, apply=True))["predictions"]
+        assert {0} == set(counts(collect(run, apply=True)).values())
+
+    def test_a_checkout_in_which_nothing_ran_has_nothing_to_collect(self, tmp_path: Path) -> None:
+        """Without registry, log or cache."""
+        run = recorded_project(tmp_path)
+        write_settings(run.root, run)
+        assert {0} == set(counts(collect(run, apply=True)).values())
 
 
 class TestLeftovers:
