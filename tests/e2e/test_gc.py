@@ -6,20 +6,21 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from ratchet.core.clock import Period
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.trace import trace
 from ratchet.project.run import Run
+from ratchet.storage.partitions import files
 from tests.support.checkout import commit, noshow_checkout, run_command, write_params
 from tests.support.killing import contents
 
 DAYS = 6
 FIRST = datetime.fromisoformat("2024-08-01T14:30:00+00:00")
-KEPT = timedelta(days=3)
+RUNS, PREDICTIONS = timedelta(days=3), timedelta(days=19)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def operated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
     section = params["use_cases"]["noshow"]
     section["windows"]["training"] = "110d"
-    section["retention"] = {"predictions": "19d", "features": "192d", "runs": f"{KEPT.days}d"}
+    section["retention"] = {"predictions": f"{PREDICTIONS.days}d", "features": "192d", "runs": f"{RUNS.days}d"}
     path.write_text(yaml.safe_dump(params), encoding="utf-8")
     commit(checkout, "Settings")
     run_command(checkout, "dvc", "repro")
@@ -48,12 +49,15 @@ def gc(checkout: Path, *options: str) -> dict[str, int]:
 
 
 def traces(checkout: Path) -> dict[str, Any]:
-    """The origin of one kept prediction of each day, by its id."""
+    """The origin of one kept prediction of each day and scorer, by its id."""
     run = Run.load(checkout)
-    start = run.as_of("inference") - timedelta(days=19)
-    found = PredictionLog.open(run).read(Period(start.replace(hour=0, minute=0), run.as_of("inference")))
-    ids = {each[:10]: each for each in found["prediction_id"].to_pylist()}
-    return {each: trace(PredictionLog.open(run), ModelRegistry.open(run), each) for each in ids.values()}
+    first = (run.as_of("inference") - PREDICTIONS).date()
+    tables = (
+        pq.read_table(path, columns=["prediction_id"], partitioning=None)
+        for path in files(run.paths.predictions, first)
+    )
+    ids = [table["prediction_id"][0].as_py() for table in tables]
+    return {each: trace(PredictionLog.open(run), ModelRegistry.open(run), each) for each in ids}
 
 
 @pytest.mark.soak
