@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -65,17 +65,28 @@ def logged_models(store: ModelRegistry) -> list[LoggedModel]:
 
 
 def remove(store: ModelRegistry, unneeded: Sequence[LoggedModel]) -> None:
-    """Remove models of this registry and their versions, but no version that anybody asked for meanwhile. May be killed at any
-    point and called again."""
+    """Remove models of this registry and their versions. May be killed at any point and called again.
+
+    Raises RegistryError, before anything is removed, if anybody asked for one of them meanwhile.
+    """
     with open_registry(store, "promotion") as registry:
         client, snapshot = _client(store), registry.snapshot()
-        wanted = {*snapshot.aliases.values(), *snapshot.served}
+        _require_unwanted(unneeded, {*snapshot.aliases.values(), *snapshot.served})
         for model in counted(unneeded, "models", len(unneeded)):
-            if model.version not in wanted:
-                _remove(client, model)
-                shutil.rmtree(store.paths.state / "models" / model.digest, ignore_errors=True)
+            _remove(client, model)
+            shutil.rmtree(store.paths.state / "models" / model.digest, ignore_errors=True)
     if not store.address:
         _empty_trash(embedded_database.tracking_uri(store))
+
+
+def _require_unwanted(unneeded: Iterable[LoggedModel], wanted: Container[int | None]) -> None:
+    for model in unneeded:
+        if model.version in wanted:
+            raise RegistryError(
+                "was asked for a moment ago",
+                subject=f"{model.name} version {model.version}",
+                remedy="Run again, which keeps it",
+            )
 
 
 def _client(store: ModelRegistry) -> MlflowClient:

@@ -58,15 +58,16 @@ def _parts(run: Run, cache: Cache) -> list[Part]:
     """The cache is last: what is removed before names what it has to keep."""
     runs, models = kept_runs(run.paths.shared_state), logged_models(ModelRegistry.open(run))
     required = needs(run, models)
-    old = [kept for kept in runs if _is_old(run, required, kept)]
+    old = {kept.path: kept for kept in runs if _is_old(run, required, kept)}
     unneeded = [model for model in models if model.name == run.scope.namespace and required.reason(model) is None]
+    going = {model.run_id for model in unneeded}
     named = {
-        *(name for kept in runs if kept not in old for name in contents_of(kept.stages)),
-        *(name for model in models if model not in unneeded for name in required.contents(model)),
+        *(name for kept in runs if kept.path not in old for name in contents_of(kept.stages)),
+        *(name for model in models if model.run_id not in going for name in required.contents(model)),
     }
     return [
         _predictions(run),
-        _runs(run, required, runs, old),
+        _runs(run, required, runs, [*old]),
         _models(run, required, models, unneeded),
         _leftovers(run, cache),
         _cache(run, cache, named),
@@ -109,16 +110,15 @@ def _is_old(run: Run, required: Needs, kept: KeptRun) -> bool:
     return kept.path.is_relative_to(run.paths.state) and required.is_old(kept.instant)
 
 
-def _runs(run: Run, required: Needs, runs: Sequence[KeptRun], old: Sequence[KeptRun]) -> Part:
+def _runs(run: Run, required: Needs, runs: Sequence[KeptRun], old: Sequence[Path]) -> Part:
     own = [kept for kept in runs if kept.path.is_relative_to(run.paths.state)]
-    paths = [kept.path for kept in old]
     return Part(
         "data versions of runs",
         len(old),
-        _size(paths),
+        _size(old),
         required.age,
         f"{len(own) - len(old)} {required.rest}",
-        partial(remove_paths, paths),
+        partial(remove_paths, old),
     )
 
 

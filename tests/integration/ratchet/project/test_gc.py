@@ -12,6 +12,7 @@ import pytest
 from mlflow.tracking._tracking_service import utils
 
 from ratchet.core.errors import RegistryError, RegistryUnavailableError, StoreError, VersionError
+from ratchet.model_registry.logged_models import logged_models, remove
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.trace import trace
@@ -282,6 +283,15 @@ class TestRefused:
         client(run).delete_run(client(run).get_model_version(run.scope.namespace, "1").run_id)
         with pytest.raises(RegistryError, match=r"version 1.*mlflow runs restore"):
             collect(run, apply=True)
+
+    def test_a_version_that_is_asked_for_meanwhile_is_not_removed(self, run: Run) -> None:
+        """Nor are the data that it needs: these would go last."""
+        store = ModelRegistry.open(run)
+        unneeded = [model for model in logged_models(store) if model.version == 3]
+        move(run, "requested", 3)
+        with pytest.raises(RegistryError, match=r"version 3.*Run again"):
+            remove(store, unneeded)
+        assert [1, 2, 3, 4, 5] == versions(run)
 
     @pytest.mark.parametrize("lost", ["mlartifacts", "mlflow.db"])
     def test_a_registry_that_is_away_is_not_an_empty_one(self, run: Run, lost: str) -> None:
