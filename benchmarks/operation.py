@@ -1,4 +1,4 @@
-"""A scripted time of operation, and what became of every row: `python -m benchmarks.operation [MONTHS]` writes docs/operation.md.
+"""A scripted time of operation, and what became of every row: `python -m benchmarks.operation [MONTHS]`.
 
 MONTHS is a folder of real TLC months; without it there is only the simulated year. In a checkout in a temporary folder, months
 are delivered one by one, and then what goes wrong in practice: corrections, a month under a second name, a file cut short, a
@@ -82,8 +82,8 @@ def main(months: str | None) -> None:
 
 
 _INTRODUCTION = (
-    "After each event, every step of the three pipelines runs as of that day. A row is in exactly one of accepted, quarantined and "
-    "duplicate; late rows are among them. Seconds are CPU seconds in one process, so imports count only once."
+    "After each event, every step of the three pipelines runs as of that day. Every row is accepted, quarantined or a "
+    "duplicate, and late rows are among them. Seconds are CPU seconds in one process, so imports count only once."
 )
 
 

@@ -45,11 +45,12 @@ def dataset(run: Run) -> Report:
 
     Models are fitted on all requests before the holdout whose labels were known strictly before the holdout began. They are
     evaluated on all requests of the holdout whose labels are known as of the training pipeline. Raises DataError if no model
-    can learn from the labels, StoreError if the features do not go as far as the training pipeline.
+    can learn from the labels, StoreError if the features do not go as far as the training pipeline, or are
+    not kept for as long as its windows.
     """
     features = FeatureStore.open(run)
-    features.require(run.as_of("training"))
     origin = _origin(run)
+    features.require(run.as_of("training"), origin.start)
     fitting = _labelled(features, Period(origin.start, origin.holdout), origin.holdout - TICK)
     _require_two_labels(fitting, origin)
     holdout = _labelled(features, Period(origin.holdout, origin.end), run.as_of("training"))

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     FiniteFloat,
-    PlainSerializer,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from ratchet.core.errors import SettingsError
+from ratchet.core.lengths import ONE_DAY, Days, Length
+from ratchet.core.retention import problem_of as problem_of_retention
 from ratchet.core.schedule import problem_of
 from ratchet.core.scope import Scope
-from ratchet.core.text import closest, parse_duration
+from ratchet.core.text import closest
 
 PARAMS_FILE = "params.yaml"
-WATCHED = ("source", "windows", "validation", "training", "gate", "drift", "schedules")
+WATCHED = ("source", "windows", "validation", "training", "gate", "drift", "schedules", "retention")
 """Keys that every section of params.yaml must have, because dvc.yaml names them."""
 BLOCKS = {"day": timedelta(days=1), "week": timedelta(weeks=1)}
 """Blocks of the bootstrap in local time; any other block is a column."""
@@ -38,23 +38,6 @@ class Frozen(BaseModel):
     """Settings that cannot change and refuse unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def _length(value: object) -> timedelta:
-    """A length of time from its text. Raises ValueError."""
-    found = value if isinstance(value, timedelta) else parse_duration(value) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError(f"{value!r} is no length of time: write 90s, 15m, 6h or 2d")
-    return found
-
-
-def _text_of(span: timedelta) -> str:
-    """The text of a length of time, in seconds."""
-    return f"{span // timedelta(seconds=1)}s"
-
-
-Length = Annotated[timedelta, BeforeValidator(_length), PlainSerializer(_text_of, return_type=str)]
-"""A length of time, written as `90s`, `15m`, `6h` or `2d`."""
 
 
 class SourceSettings(Frozen):
@@ -74,23 +57,6 @@ class SourceSettings(Frozen):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-def _whole_days(value: object) -> timedelta:
-    """A length of time from its text. Raises ValueError."""
-    if isinstance(value, timedelta):
-        return value
-    found = re.fullmatch(r"(\d{1,5})d", value) if isinstance(value, str) else None
-    if not found:
-        raise ValueError(f"{value!r} is no number of days: write 7d, 31d or 365d")
-    return timedelta(days=int(found[1]))
-
-
-Days = Annotated[
-    timedelta, BeforeValidator(_whole_days), PlainSerializer(lambda span: f"{span.days}d", return_type=str)
-]
-"""Local days, written as `31d`."""
-_ONE_DAY = timedelta(days=1)
-
-
 class Windows(Frozen):
     """How time is divided as of an instant. These are lengths, so that all windows move with the instant.
 
@@ -102,9 +68,9 @@ class Windows(Frozen):
 
     start: date
     training: Literal["expanding"] | Days = "expanding"
-    early_stopping: Days = Field(ge=_ONE_DAY)
-    holdout: Days = Field(ge=_ONE_DAY)
-    fresh: Days = Field(ge=_ONE_DAY)
+    early_stopping: Days = Field(ge=ONE_DAY)
+    holdout: Days = Field(ge=ONE_DAY)
+    fresh: Days = Field(ge=ONE_DAY)
     label_maturity: Days = timedelta(0)
 
     @model_validator(mode="after")
@@ -208,6 +174,18 @@ class Schedules(Frozen):
         return expression
 
 
+class Retention(Frozen):
+    """How long things are kept, back from the as-of instant; None is for ever.
+
+    `predictions` is for both halves of the prediction log, and `features` for views, requests and labels. `runs` is for the
+    data versions that runs left behind, and for the models that were registered and never served.
+    """
+
+    predictions: Days | None = Field(None, ge=ONE_DAY)
+    features: Days | None = Field(None, ge=ONE_DAY)
+    runs: Days | None = Field(timedelta(days=90), ge=ONE_DAY)
+
+
 class Settings(Frozen):
     """The settings of one use case in params.yaml."""
 
@@ -219,6 +197,15 @@ class Settings(Frozen):
     gate: GateSettings = GateSettings()
     drift: DriftSettings = DriftSettings()
     schedules: Schedules = Schedules()
+    retention: Retention = Retention()
+
+    @field_validator("retention")
+    @classmethod
+    def _keeps_what_windows_need(cls, retention: Retention, info: ValidationInfo) -> Retention:
+        problem = problem_of_retention(retention, info.data["windows"]) if "windows" in info.data else None
+        if problem:
+            raise ValueError(problem)
+        return retention
 
     @property
     def scope(self) -> Scope:

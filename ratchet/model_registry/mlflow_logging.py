@@ -28,10 +28,12 @@ from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.tags import (
     CANDIDATE,
     COMMIT,
+    DATA_VERSION,
     DIGEST,
     DIRTY,
     EXPERIMENT,
     FAILED,
+    FEATURES_VERSION,
     FINGERPRINT,
     KIND,
     RECORD,
@@ -112,8 +114,8 @@ def _tags(model: Model) -> dict[str, str]:
         COMMIT: str(contract.commit),
         DIRTY: str(contract.dirty).lower(),
         EXPERIMENT: contract.experiment or "",
-        "ratchet.data_version": contract.data_version,
-        "ratchet.features_version": contract.features_version,
+        DATA_VERSION: contract.data_version,
+        FEATURES_VERSION: contract.features_version,
         "ratchet.features.service": contract.feature_service,
         FINGERPRINT: contract.fingerprint,
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -110,6 +110,15 @@ def update(directory: Path, wanted: Mapping[str, str], compute: Compute, *, keep
     journal.unlink(missing_ok=True)
     kept = [unit for unit in wanted if is_current[unit]]
     return Changes(computed, kept, [] if keep_others else [*others], {unit: manifest[unit]["rows"] for unit in wanted})
+
+
+def remove(directory: Path, unwanted: Collection[str]) -> None:
+    """Remove units, and all files that belong to no unit. May be killed at any point and called again."""
+    journal = _journal(directory)
+    manifest = {unit: entry for unit, entry in read_manifest(directory).items() if unit not in unwanted}
+    write_json(directory / MANIFEST, manifest)
+    journal.unlink(missing_ok=True)
+    _sweep(directory, manifest, journal)
 
 
 def intact(directory: Path, unit: str) -> list[Path]:
