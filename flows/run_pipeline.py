@@ -27,7 +27,7 @@ from ratchet.project.dvc import commit_stages
 from ratchet.project.inputs import Inputs, inputs
 from ratchet.project.locks import alone
 from ratchet.project.run import Pipeline, Run
-from ratchet.project.step_reports import Report, run_step
+from ratchet.project.step_reports import Report, last_run, run_step
 from ratchet.project.steps import Step, steps_of
 
 _TIMEOUT = 3600.0
@@ -150,7 +150,9 @@ def task_of(step: Step) -> Task[[str], None]:
         run = Run.load(use_case=use_case)
         with progress_artifact(step.name):
             report = run_step(run, step.name, lambda run: step.load()(run))
-        rows = [{"what": what, "value": value} for what, value in _flat(report)]
+        last = last_run(run, step.name)
+        changes = {"computed": last.computed, "removed": last.removed} if last else {}
+        rows = [{"what": what, "value": value} for what, value in _flat({**report, "this_run": changes})]
         create_table_artifact(rows, key=_key(run, step.name), description=f"{run.scope.namespace}: {step.name}")
 
     return run_one
