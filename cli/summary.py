@@ -138,7 +138,7 @@ def _requested(registry: Mapping[str, Any]) -> dict[str, Any] | None:
 def _now(registry: Mapping[str, Any], number: int | None) -> dict[str, Any]:
     """What the registry says about a version; empty if there is no such version, or if it was deleted."""
     found: dict[str, Any] = next((version for version in registry["versions"] if version["version"] == number), {})
-    return {name: found[name] for name in ("version", "status", "commit", "dirty") if name in found}
+    return {name: found[name] for name in ("version", "status", "refit_of", "commit", "dirty") if name in found}
 
 
 def _holdout(evaluate: Mapping[str, Any], serving: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -231,7 +231,9 @@ def _served(summary: Summary) -> Iterator[str]:
     if summary["warning"] and "register" not in summary["missing"]:
         yield summary["warning"]
     else:
-        yield f"version {serving['version']} serves" if serving else "no version serves"
+        recipe_of = serving and serving.get("refit_of")
+        judged = f": version {recipe_of}, fitted again on all mature rows" if recipe_of else ""
+        yield f"version {serving['version']} serves{judged}" if serving else "no version serves"
     if summary["gate"] and summary["gate"]["confirmation"]:
         yield f"the refit that served when the last candidate was judged is {confirmation_of(summary['gate'])}"
     if serving and serving.get("dirty"):
