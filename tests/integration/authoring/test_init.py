@@ -82,6 +82,10 @@ def test_a_candidate_serves(name: str, tmp_path: Path) -> None:
     assert ("served", "serving") == tuple(reports["register"][name]["status"] for name in ("candidate", "refit"))
     assert (1, 3) == (len(answer["predictions"]), answer["model_version"])
     assert 3 == answer["trace"]["model"]["version"]
+    evidence = answer["trace"]["gate_record"]
+    assert [("passed", True), ("superior", True)] == [
+        (each["verdict"], each["verified"]) for each in (evidence, evidence["judged"])
+    ]
     assert "no drift" == reports["monitor"]["verdict"]
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cli import summary
+from cli.commands.demo import offer_worse
 from cli.headlines import HEADLINES
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
@@ -25,8 +27,10 @@ from ratchet.model_registry.status import status
 from ratchet.models.model import Model, load, save
 from ratchet.models.model_files import checksums
 from ratchet.project.run import Run
+from ratchet.project.step_reports import run_step
 from tests.support.accepted import accept_all
 from tests.support.killing import contents
+from tests.support.messages import missing
 from tests.support.registry import copied
 from tests.support.runs import committed, noshow_project
 from tests.support.windows import with_days
@@ -66,8 +70,8 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def registered(tmp_path_factory: pytest.TempPathFactory, evaluated: Run) -> Run:
     """A project in which a refit serves."""
     run = copied(evaluated, tmp_path_factory.mktemp("registered") / "project")
-    refit(run)
-    register(run)
+    for step in (evaluate, refit, register):
+        run_step(run, step.__name__, step)
     return run
 
 
@@ -195,6 +199,19 @@ def test_only_what_was_judged_is_refitted(project: Run, change: Callable[[Run], 
     with pytest.raises((StoreError, GateError), match="stage"):
         refit(changed)
     assert not project.paths.refit.exists()
+
+
+def test_the_summary_says_what_serves(serving: Run) -> None:
+    """On how many rows it was fitted and until when, and which version was judged."""
+    told = summary.render(summary.build(serving))
+    assert [] == missing(told, "5,571 rows until 2024-05-15", "version 3 serves: version 2")
+
+
+def test_the_demo_s_worse_candidate_is_judged_on_rows_that_nobody_knows(serving: Run) -> None:
+    """Against the model that was judged on them: it is refused because it is worse, and not for want of rows."""
+    worse = offer_worse(serving)
+    assert ("refused", True) == (worse["verdict"], "ratchet:superior" in worse["reason"])
+    assert 3 == resolve_champion(ModelRegistry.open(serving)).version
 
 
 def test_until_there_are_rows_nobody_is_judged(serving: Run) -> None:
