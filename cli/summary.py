@@ -49,8 +49,9 @@ def build(run: Run) -> Summary:
         **{name: validate and validate[name] for name in _VALIDATED},
         "unread": ingest and ingest["unread"],
         "holdout": evaluate and _holdout(evaluate, serving),
-        "gate": evaluate and {name: evaluate["candidate"][name] for name in _JUDGED} | _refitted(refit, evaluate),
+        "gate": evaluate and {name: evaluate["candidate"][name] for name in _JUDGED},
         "baseline_gate": evaluate and {name: evaluate["baseline"][name] for name in ("verdict", "checks")},
+        **_refitted(refit, evaluate),
         "versions": {name: {**of, **_now(registry, of["version"])} for name, of in (register or {}).items()},
         "registry": registry.get("problem"),
         "warning": registry["warning"],
@@ -152,9 +153,9 @@ def _holdout(evaluate: Mapping[str, Any], serving: Mapping[str, Any] | None) -> 
     return {**figures, "serving": by_digest.get(serving["digest"]) if serving else None}
 
 
-def _refitted(refit: Mapping[str, Any] | None, evaluate: Mapping[str, Any]) -> dict[str, Any]:
+def _refitted(refit: Mapping[str, Any] | None, evaluate: Mapping[str, Any] | None) -> dict[str, Any]:
     """The refit of the candidate, and what later rows say about the refit that serves."""
-    return {"refit": refit, "confirmation": evaluate["confirmation"]}
+    return {"refit": refit, "confirmation": evaluate and evaluate["confirmation"]}
 
 
 def _unless_missing(step: str, lines: Callable[[Summary], Iterator[str]], summary: Summary) -> Iterator[str]:
@@ -214,8 +215,8 @@ def _gate(summary: Summary) -> Iterator[str]:
     if summary["baseline_gate"]["verdict"] == "refused":
         yield "baseline: refused"
         yield from (_check(check) for check in summary["baseline_gate"]["checks"] if check["status"] == "failed")
-    if gate["refit"]:
-        yield refit_of(gate["refit"])
+    if summary["refit"]:
+        yield refit_of(summary["refit"])
     for name, version in versions.items():
         yield f"{name}: {place_of(version)}"
 
@@ -234,8 +235,8 @@ def _served(summary: Summary) -> Iterator[str]:
         recipe_of = serving and serving.get("refit_of")
         judged = f": version {recipe_of}, fitted again on all mature rows" if recipe_of else ""
         yield f"version {serving['version']} serves{judged}" if serving else "no version serves"
-    if summary["gate"] and summary["gate"]["confirmation"]:
-        yield f"the refit that served when the last candidate was judged is {confirmation_of(summary['gate'])}"
+    if summary["confirmation"]:
+        yield f"the refit that served when the last candidate was judged is {confirmation_of(summary)}"
     if serving and serving.get("dirty"):
         yield "its code was never committed: it cannot be made again, nor judged once the features have changed"
     if requested:
