@@ -125,6 +125,14 @@ def test_it_serves_after_its_judged_model_or_where_that_may(run: Run) -> None:
             admit_refit(record, model.digest, serving, gate)
 
 
+def test_the_first_model_may_be_refitted_too(run: Run) -> None:
+    """Where nothing serves: if its judged model may be the first, so may the refit, but in nothing else's place."""
+    record = refit_record(run, refitted(), noshow_record(run, judged_candidate()))
+    admit_refit(record, refitted().digest, None, Gate.open(run))
+    with pytest.raises(GateError, match="compares with nothing"):
+        admit_refit(record, refitted().digest, CHAMPION, Gate.open(run))
+
+
 @pytest.mark.parametrize(
     ("evidence", "word"),
     [
