@@ -25,7 +25,7 @@ def section(plan: Plan, source: str) -> dict[str, Any]:
         use_case=plan.name,
         source=SourceSettings(name="csv", path=source, history=True),
         windows=chosen.windows(),
-        training=TrainingSettings(lightgbm=_lightgbm(chosen.train_rows)),
+        training=TrainingSettings(refit="after_gate", lightgbm=_lightgbm(chosen.train_rows)),
         gate=GateSettings(
             slices=plan.slices,
             block=plan.block,

@@ -105,10 +105,15 @@ class ValidationSettings(Frozen):
 
 
 class TrainingSettings(Frozen):
-    """How a candidate is fitted. `lightgbm` is passed to the estimator unchanged."""
+    """How a candidate is fitted. `lightgbm` is passed to the estimator unchanged.
+
+    With `refit: after_gate`, a candidate that the gate finds superior is fitted again on all rows up to the fresh window, and
+    then serves.
+    """
 
     seed: int = 7
     early_stopping_rounds: int = Field(50, ge=1)
+    refit: Literal["after_gate", "never"] = "never"
     lightgbm: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -121,6 +126,9 @@ class GateSettings(Frozen):
     `min_label_coverage` is the smallest share of the holdout's requests that must have a label: requests whose outcome is
     known early are not a fair sample. Probabilities must also have a calibration error of at most `max_calibration_error`,
     and an AUC that is at most `max_auc_loss` below the reference's.
+
+    `max_refit_change` bounds how far the predictions of a refit may be from those of the judged model, as a share of the judged
+    model's own error (both as a root mean square).
     """
 
     slices: tuple[str, ...] = ()
@@ -138,6 +146,7 @@ class GateSettings(Frozen):
     non_inferiority_margin: float = Field(0.01, ge=0.0, lt=1.0)
     resamples: int = Field(2000, ge=200)
     leak_cut_offs: int = Field(3, ge=1)
+    max_refit_change: float = Field(0.5, gt=0.0)
 
 
 class DriftSettings(Frozen):
