@@ -154,8 +154,9 @@ class Deliveries:
             is_same = newest is not None and _content(newest).startswith(f"{batch.digest} ")
             lag = self.run.delivery(table.name).lag
             unasked = None if is_same else Unasked(self.asked.start, self.asked.end - lag, self._now)
-            rows = with_late(stamped(self.run.environment, table, rows, newest, unasked))
-        return rows.replace_schema_metadata({**rows.schema.metadata, _CONTENT: content})
+            rows = stamped(self.run.environment, table, rows, newest, unasked)
+        counted = with_late(rows)
+        return counted.replace_schema_metadata({**counted.schema.metadata, _CONTENT: content})
 
     def _keep(self, unit: str, newest: pa.Table, rows: pa.Table) -> None:
         """Keep the newest version so far, if the rows do not only add to it."""

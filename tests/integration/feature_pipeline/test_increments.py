@@ -33,5 +33,5 @@ def test_days_one_by_one_give_the_bytes_of_all_at_once(tmp_path: Path, *, histor
         source = run.settings.source.model_copy(update={"history": history})
         for before in days:
             compute(run.with_settings(source=source), run.as_of("feature") - timedelta(days=before))
-        found.append((contents(run.paths.data), online_rows(run.root)))
+        found.append((contents(run.paths.data), online_rows(run)))
     assert found[0] == found[1] == found[2]
