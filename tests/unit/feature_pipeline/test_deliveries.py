@@ -107,6 +107,23 @@ def test_a_correction_holds_from_when_it_was_delivered(run: Run) -> None:
     assert {} == ingest(at(run, FIRST))["corrected"]
 
 
+def test_a_batch_that_vanished_holds_until_then(run: Run) -> None:
+    """As of earlier instants it is there; not as of later ones. Less time that is asked for is no reason to miss it."""
+    bring(run, after(2), {1: (3, 1.0), 2: (5, 2.0)})
+    ending = contents(run.paths.raw)
+    deliver(run, "two", [payment(9, "2024-01-01T09:00")])
+    (run.root / "batches" / "payments" / "one.parquet").unlink()
+    for instant in (after(3), after(1), after(3)):
+        ingest(at(run, instant))
+        assert (instant == after(1)) == (run.paths.raw / "payments" / "one.parquet").exists()
+    ingest(at(run, after(2)))
+    name = "payments/one.parquet"
+    assert {1, 2} == {row["id"] for row in pq.read_table(run.paths.raw / name).to_pylist()}
+    assert name in ending
+    report = bring(run, after(4), {1: (3, 1.0), 2: (5, 2.0)})
+    assert {"payments": {"two": 1}} == report["late"], "the rows of the one that is back were there before"
+
+
 def test_what_is_new_as_of_an_earlier_instant_counts_from_the_latest(run: Run) -> None:
     """It was not there when ingest last asked."""
     bring(run, after(2), {1: (3, 1.0), 2: (5, 2.0)})
