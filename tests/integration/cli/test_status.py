@@ -62,8 +62,8 @@ def test_a_schedule_that_was_missed_is_due(run: Run) -> None:
     now = datetime(2024, 7, 24, 18, 30, tzinfo=UTC)
     found = data_status(replace(run, clock=FixedClock(now)))
     due = {line.partition(":")[0]: line for line in found["due"]}
-    assert [] == missing(due["feature"], "2024-07-24T18:05")
-    assert [] == missing(due["inference"], "2024-07-24T18:05")
+    assert [] == missing(due["feature"], "2024-07-24T18:00")
+    assert [] == missing(due["inference"], "2024-07-24T18:00")
     assert "training" not in due
 
 
