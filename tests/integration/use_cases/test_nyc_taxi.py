@@ -19,7 +19,7 @@ from feature_pipeline.validate import validate
 from ratchet.core.clock import Period, utc_time
 from ratchet.project.run import Run
 from ratchet.storage.files import read_json
-from ratchet.use_case.contract import ROW_ID
+from ratchet.use_case.contract import ROW_ID, Batch
 from tests.support.accepted import check_for_leaks
 from tests.support.checkout import commit, plain_checkout, run_command
 from tests.support.messages import missing
@@ -238,13 +238,34 @@ class TestRealMonths:
         assert (NAIVE_COUNT + ACROSS_THE_JUMP, "superior") == (candidate["n"], summary["gate"]["verdict"])
         assert candidate["rmse"] <= 5.10
 
-    @pytest.mark.parametrize("first", [date(2021, 1, 1), date(2023, 1, 1), date(2023, 6, 1)])
-    def test_every_month_has_one_schema(self, first: date) -> None:
-        """Float codes and all-null columns of one year are integers of another; what was done is noted."""
+    @pytest.mark.parametrize(
+        ("first", "passengers", "vendor"),
+        [
+            (date(2021, 1, 1), "double", "int64"),
+            (date(2023, 1, 1), "double", "int64"),
+            (date(2023, 6, 1), "int64", "int32"),
+        ],
+    )
+    def test_every_month_has_one_schema(self, first: date, passengers: str, vendor: str) -> None:
+        """Float codes and all-null columns of one year are integers of another; no value is lost, and it is noted."""
         period = Period.between(first, first.replace(day=2), TIMEZONE)
         batch = next(iter(tlc(str(real_months()), {}, period)))
+        assert isinstance(batch, Batch)
         table, notes = batch.read()
-        assert (TRIPS, True) == (table.schema, "RatecodeID: dropped" in notes)
+        file = pq.read_table(Path(str(real_months())) / f"green_tripdata_{batch.name}.parquet", partitioning=None)
+        assert TRIPS == table.select(TRIPS.names).schema
+        assert 1 == len([note for note in notes if note.startswith("RatecodeID")])
+        for source, name, kind in (("VendorID", "vendor", vendor), ("passenger_count", "passenger_count", passengers)):
+            assert (f"{source}: {kind} → {name} int64" in notes) == (kind != "int64")
+            assert file[source].to_pylist() == table[name].to_pylist()
+
+    @pytest.mark.parametrize("month", ["2021-01", "2023-03"])
+    def test_a_month_under_the_names_of_the_open_data_portal_has_the_same_trips(self, month: str) -> None:
+        """Headers in lower case are the same columns, whatever their types are in that year."""
+        rows = pq.read_table(Path(str(real_months())) / f"green_tripdata_{month}.parquet", partitioning=None)
+        lower = rows.rename_columns([name.lower() for name in rows.column_names])
+        of_month = Month(date.fromisoformat(f"{month}-01"))
+        assert trips(rows, of_month, month)[0].equals(trips(lower, of_month, month)[0])
 
     def test_every_zone_has_a_position_but_the_two_unknown_ones(self) -> None:
         """The derived centroids repeat 56 and 103, and lack five."""
