@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from feature_pipeline.deliveries import Deliveries
+from feature_pipeline.gaps import write_gaps
 from ratchet.code.code_digest import code_digest
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
@@ -38,6 +39,7 @@ def ingest(run: Run) -> Report:
 
     changes = update(run.paths.raw, wanted, compute)
     deliveries.finish()
+    write_gaps(run.paths.gaps, found.gaps)
     return _report(run, found, deliveries, changes.rows)
 
 

@@ -132,20 +132,21 @@ class TestRetypedColumn:
         assert [{"at": NOON}] == rows
 
 
-class TestRenamedColumn:
-    RENAMED = {"Gratuity": "tip"}  # noqa: RUF012
+RENAMED = {"Gratuity": "tip"}
 
+
+class TestRenamedColumn:
     @pytest.mark.parametrize("header", ["tip", "Gratuity", "gratuity"])
     def test_is_found_under_either_header(self, header: str, kind: str, tmp_path: Path) -> None:
         """In any batch; the other header is noted."""
-        rows, notes = read(tmp_path, kind, {"id": [1], header: [0.5]}, renamed=self.RENAMED)
+        rows, notes = read(tmp_path, kind, {"id": [1], header: [0.5]}, renamed=RENAMED)
         assert [{"id": 1, "tip": 0.5}] == rows
         assert ([] if header == "tip" else [header]) == [note.partition(":")[0] for note in notes]
 
     def test_under_both_is_refused(self, kind: str, tmp_path: Path) -> None:
         """Nobody knows which is meant."""
         with pytest.raises(SourceError, match="'tip' and 'Gratuity' would both be tip"):
-            read(tmp_path, kind, {"id": [1], "tip": [0.5], "Gratuity": [0.7]}, renamed=self.RENAMED)
+            read(tmp_path, kind, {"id": [1], "tip": [0.5], "Gratuity": [0.7]}, renamed=RENAMED)
 
     @pytest.mark.parametrize("header", ["tips", "tip_amount", "gratuity"])
     def test_is_suggested(self, header: str, kind: str, tmp_path: Path) -> None:
@@ -165,14 +166,14 @@ class TestRenamedColumn:
     def test_is_suggested_beside_those_that_are_known(self, tmp_path: Path) -> None:
         """The line replaces the one that is there."""
         with pytest.raises(SourceError) as raised:
-            read(tmp_path, "csv", {"id": [1], "tipp": [0.5]}, renamed=self.RENAMED, optional=("id",))
+            read(tmp_path, "csv", {"id": [1], "tipp": [0.5]}, renamed=RENAMED, optional=("id",))
         assert 'renamed={"Gratuity": "tip", "tipp": "tip"}' in raised.value.remedy
         assert 'optional=("id", "tip")' in raised.value.remedy
 
     def test_changes_the_digest(self, tmp_path: Path) -> None:
         """A batch is read again if its columns are found in another way."""
         columns = {"id": [1], "tip": [0.5]}
-        ways: list[dict[str, Any]] = [{}, {"renamed": self.RENAMED}, {"optional": ("tip",)}]
+        ways: list[dict[str, Any]] = [{}, {"renamed": RENAMED}, {"optional": ("tip",)}]
         assert 3 == len({batch(tmp_path, "csv", columns, **way).digest for way in ways})
 
 
