@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -27,8 +28,8 @@ from ratchet.core.settings import Frozen
 from ratchet.project.run import Run
 from ratchet.sources.batches import read, with_late
 from ratchet.storage.digests import digest
-from ratchet.storage.files import read_json, write_json
-from ratchet.storage.partitions import write_table
+from ratchet.storage.files import atomic, read_json, write_json
+from ratchet.storage.partitions import read_manifest, write_table
 from ratchet.use_case.contract import Batch
 
 _CHANGES = b"ratchet.changes"
@@ -77,9 +78,22 @@ class Deliveries:
         earlier = self._in_force(unit)
         return earlier.until if earlier else None
 
+    def content(self, unit: str, batch: Batch, inputs: str) -> str:
+        """Which content of a batch counts: the delivered one, or as of an instant before the latest the one that is known.
+
+        What is new counts only from the latest instant on, and a run as of that takes it in. So a source may itself be a
+        function of the instant: as of the past it delivers the past again. `inputs` is a digest of the code and schema that
+        make the rows.
+        """
+        if self._is_past and (path := self._newest_path(unit)):
+            known: str = _metadata(path).get(_CONTENT, b"").decode()
+            if known.endswith(f" {inputs}"):
+                return known
+        return f"{batch.digest} {inputs}"
+
     def bring(self, unit: str, batch: Batch, inputs: str) -> pa.Table:
         """The rows of a batch that hold as of the run's instant. `inputs` is a digest of the code and schema that make them."""
-        content, newest = f"{batch.digest} {inputs}", self._newest(unit)
+        content, newest = self.content(unit, batch, inputs), self._newest(unit)
         if newest is None or _content(newest) != content:
             rows = self._stamped(batch, newest, content)
             if newest is not None and not _content(newest).startswith(f"{batch.digest} "):
@@ -89,6 +103,14 @@ class Deliveries:
             write_table(self._file(unit, _NEWEST), newest)
         earlier = self._in_force(unit)
         return self._read(unit, earlier.path) if earlier else newest
+
+    def keep_absent(self, units: Collection[str]) -> None:
+        """Before raw tables hold only these units: keep those that are not there yet as of an instant before the latest."""
+        for unit in read_manifest(self.run.paths.raw).keys() - {*units} if self._is_past else ():
+            raw, kept = self.run.paths.raw / f"{unit}.parquet", self._file(unit, _NEWEST)
+            if raw.exists() and not kept.exists():
+                with atomic(kept) as temporary:
+                    shutil.copyfile(raw, temporary)
 
     def finish(self) -> None:
         """Remember for what time the source has been asked. It is called when all batches are stored."""
@@ -110,6 +132,11 @@ class Deliveries:
     def _in_force(self, unit: str) -> Version | None:
         as_of = self.run.as_of("feature")
         return next((version for version in self.replaced(unit) if version.until > as_of), None)
+
+    @property
+    def _is_past(self) -> bool:
+        """Whether the source was asked as of a later instant before."""
+        return self.asked is not None and self.run.as_of("feature") < self.asked.end
 
     @property
     def _now(self) -> datetime:
@@ -134,9 +161,12 @@ class Deliveries:
 
     def _newest(self, unit: str) -> pa.Table | None:
         """The newest version of a batch so far, if it was read by a code that knows of versions."""
-        paths = (self._file(unit, _NEWEST), self.run.paths.raw / f"{unit}.parquet")
-        path = next((path for path in paths if path.exists()), None)
+        path = self._newest_path(unit)
         return self._read(unit, path) if path and self.asked else None
+
+    def _newest_path(self, unit: str) -> Path | None:
+        paths = (self._file(unit, _NEWEST), self.run.paths.raw / f"{unit}.parquet")
+        return next((path for path in paths if path.exists()), None)
 
     def _read(self, unit: str, path: Path) -> pa.Table:
         """The rows of a stored version, so that writing them again gives the same bytes."""

@@ -29,7 +29,7 @@ def ingest(run: Run) -> Report:
         unit: digest(code, run.use_case.table(batch.table).schema.to_string()) for unit, batch in found.batches.items()
     }
     wanted = {
-        unit: digest(inputs[unit], batch.digest, deliveries.in_force_until(unit))
+        unit: digest(deliveries.content(unit, batch, inputs[unit]), deliveries.in_force_until(unit))
         for unit, batch in found.batches.items()
     }
 
@@ -37,6 +37,7 @@ def ingest(run: Run) -> Report:
         for unit in stale:
             yield unit, {unit: deliveries.bring(unit, found.batches[unit], inputs[unit])}
 
+    deliveries.keep_absent(wanted)
     changes = update(run.paths.raw, wanted, compute)
     deliveries.finish()
     write_gaps(run.paths.gaps, found.gaps)

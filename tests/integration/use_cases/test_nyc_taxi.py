@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from feature_pipeline.featurize import featurize
 from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
 from ratchet.core.clock import Period, utc_time
@@ -25,7 +26,7 @@ from tests.support.checkout import commit, plain_checkout, run_command
 from tests.support.messages import missing
 from tests.support.rows import accepted_places, raw_places
 from tests.support.rules import failing_rows
-from tests.support.taxi import between, deliver_month, delivered, real_months, taxi_project
+from tests.support.taxi import between, deliver_month, deliver_reference, delivered, real_months, taxi_project
 from tests.support.windows import with_days
 from use_cases.nyc_taxi.rules import TRIP_RULES
 from use_cases.nyc_taxi.sources import tlc
@@ -111,6 +112,30 @@ class TestSyntheticCity:
             report.changed
         )
         assert report.passed
+
+
+def test_a_missing_month_is_a_gap_and_the_rest_goes_on(tmp_path: Path) -> None:
+    """January and March without February: what is there is computed, and the reports say which rows are not complete."""
+    for month in ("01", "03"):
+        deliver_month(
+            tmp_path / "months",
+            f"2023-{month}",
+            delivered(
+                *[between(f"2023-{month}-{day:02}T10:00", f"2023-{month}-{day:02}T10:15") for day in range(1, 30)]
+            ),
+        )
+    deliver_reference(tmp_path / "ref")
+    days = (date(2023, 1, 1), date(2023, 1, 10), date(2023, 1, 20), date(2023, 3, 1), date(2023, 4, 1))
+    run = with_days(taxi_project(tmp_path, source="tlc", path=str(tmp_path / "months")), days)
+    found, _, features = (step(run) for step in (ingest, validate, featurize))
+    february = Period.between(date(2023, 2, 1), date(2023, 3, 1), TIMEZONE)
+    assert str(february) == found["gaps"]["trips"]["2023-02"]
+    assert {"trips/2023-02": str(february)} == features["gaps"]["requests"]
+    hourly = next(gaps for view, gaps in features["gaps"].items() if view.startswith("pickup_zone_hourly"))
+    assert [] == missing(hourly["trips/2023-02"], february.start.isoformat(), "2023-03-08T07:00:00+00:00")
+    weather = next(gaps for view, gaps in features["gaps"].items() if view.startswith("city_weather"))
+    assert "weather/2023-01" in weather
+    assert 58 == features["requests"]
 
 
 @pytest.fixture(scope="module")

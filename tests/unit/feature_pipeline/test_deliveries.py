@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,10 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_pipeline.ingest import ingest
+from ratchet.core.clock import Period
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
+from ratchet.use_case.contract import Batch
+from tests.support import feed
 from tests.support.feed import deliver, deliver_shops, feed_project, payment
 from tests.support.killing import contents, survives
+from tests.support.variants import with_use_case
 from tests.support.windows import at
 
 FIRST = datetime(2024, 1, 2, tzinfo=UTC)
@@ -110,6 +115,24 @@ def test_what_is_new_as_of_an_earlier_instant_counts_from_the_latest(run: Run) -
     bring(run, FIRST, {1: (3, 1.0), 2: (5, 2.0), 3: (6, 3.0)})
     assert {1, 2} == {*held(run, after(1))}
     assert {1, 2, 3} == {*held(run, after(2))}
+
+
+def not_yet(path: str, options: Mapping[str, Any], period: Period) -> Iterator[Batch]:
+    """The folder; its batch `two` is there since after the first day."""
+    yield from (batch for batch in feed.folder(path, options, period) if batch.name != "two" or period.end > FIRST)
+
+
+def test_a_batch_that_is_not_there_as_of_the_past_is_not_late_afterwards(run: Run) -> None:
+    """It had been there in time: the raw tables are what they were."""
+    run = with_use_case(run, sources={"folder": not_yet})
+    deliver(run, "two", [payment(7, "2024-01-02T08:00")])
+    for instant in (FIRST, after(1)):
+        ingest(at(run, instant))
+    before = contents(run.paths.raw)
+    assert ["one", "two"] == sorted(path.stem for path in run.paths.raw.glob("payments/*.parquet"))
+    assert {"payments": 2, "shops": 2} == ingest(at(run, FIRST))["rows"]
+    assert {} == ingest(at(run, after(1)))["late"]
+    assert before == contents(run.paths.raw)
 
 
 def test_a_longer_history_is_not_late(run: Run) -> None:
