@@ -184,7 +184,7 @@ class Switches(Frozen):
             "total_amount": trips["total_amount"] + is_wrong * TOO_MUCH,
         }
         again = _chosen(seen, np.asarray(is_repeated & (comes + _after(self.duplicates) <= now)))
-        first = _chosen(seen, comes <= now)
+        first = _chosen(seen, np.asarray(comes <= now))
         return {name: np.concatenate([values, again[name]]) for name, values in first.items()}
 
     def columns(self, delivered: pa.Table, month: Month) -> pa.Table:
