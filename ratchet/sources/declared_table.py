@@ -67,6 +67,12 @@ class DeclaredTable:
                 subject=f"source of {self.table}",
                 remedy="Add it to the schema that the source is given",
             )
+        if isinstance(self.optional, str):
+            raise SettingsError(
+                f"optional={self.optional!r} is a text",
+                subject=f"source of {self.table}",
+                remedy=f'Write optional=("{self.optional}",)',
+            )
         _ = self.headers
 
     @property

@@ -81,7 +81,7 @@ class Headers:
         unknown = sorted({*self.renamed.values(), *self.optional} - {*self.wanted})
         if unknown:
             problem = f"renamed or optional names {', '.join(unknown)}, which is no column that is delivered"
-            raise self._wrong(problem, f"Name one of {', '.join(self.wanted)}")
+            raise self._wrong(problem, f"Write renamed={{header: column}}, with a column of {', '.join(self.wanted)}")
         if not_optional := sorted({*self.optional} & {*self.required}):
             raise self._wrong(f"column {', '.join(not_optional)} cannot be optional", "Take it out of optional")
         keys = [*map(_key, self.wanted), *map(_key, self.renamed)]
@@ -121,7 +121,8 @@ class Headers:
     def _lacks(self, missing: Sequence[str], delivered: Sequence[str], subject: str) -> SourceError:
         others = [header for header in delivered if _key(header) not in self._columns]
         alike = {header: name for name in missing if (header := _renamed(name, others, is_only=len(missing) == 1))}
-        absent = [name for name in missing if name not in self.required]
+        is_other = len(missing) == len(self.wanted)
+        absent = [name for name in missing if name not in self.required and not is_other]
         ways = [
             *([f"did you mean renamed={json.dumps({**self.renamed, **alike}, ensure_ascii=False)}?"] if alike else []),
             *([f"if it may be missing, optional={_tuple([*self.optional, *absent])}"] if absent else []),
@@ -182,11 +183,16 @@ def _key(header: str) -> str:
 
 def _renamed(name: str, others: Sequence[str], *, is_only: bool) -> str | None:
     """The header that a missing column may have now: one whose name is alike, or the only new one."""
-    keys = {_key(header): header for header in others}
+    keys = {form: header for header in others for form in (_key(header), _in_order(header))}
     wanted = _key(name)
     within: Iterator[str] = (key for key in keys if wanted in key or (len(key) > 2 and key in wanted))
-    found = closest(wanted, keys) or next(within, None)
+    found = closest(wanted, keys) or closest(_in_order(name), keys) or next(within, None)
     return keys[found] if found else (others[0] if is_only and len(others) == 1 else None)
+
+
+def _in_order(header: str) -> str:
+    """The words of a header in alphabetical order."""
+    return "_".join(sorted(_key(header).split("_")))
 
 
 def _tuple(names: Iterable[str]) -> str:

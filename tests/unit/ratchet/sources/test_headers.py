@@ -148,6 +148,13 @@ class TestRenamedColumn:
         with pytest.raises(SourceError, match="'tip' and 'Gratuity' would both be tip"):
             read(tmp_path, kind, {"id": [1], "tip": [0.5], "Gratuity": [0.7]}, renamed=RENAMED)
 
+    @pytest.mark.parametrize("name", ["amount_total", "Total Amt", "totalAmount2"])
+    def test_is_suggested_among_several_new_ones(self, name: str, tmp_path: Path) -> None:
+        """Its words may be shortened, or in a different order."""
+        with pytest.raises(SourceError) as raised:
+            read(tmp_path, "csv", {"id": [1], "weather": [1], name: [0.5]}, pa.schema({"total_amount": pa.float64()}))
+        assert f'renamed={{"{name}": "total_amount"}}' in raised.value.remedy
+
     @pytest.mark.parametrize("header", ["tips", "tip_amount", "gratuity"])
     def test_is_suggested(self, header: str, kind: str, tmp_path: Path) -> None:
         """If its name is alike, or if it is the only new one; the suggested line works."""
@@ -190,8 +197,9 @@ class TestMissingColumn:
 
     def test_cannot_be_every_column(self, tmp_path: Path) -> None:
         """A file without any of them is another file."""
-        with pytest.raises(SourceError, match="lacks column id, tip; it has weather"):
+        with pytest.raises(SourceError, match="lacks column id, tip; it has weather") as raised:
             read(tmp_path, "parquet", {"weather": [1]}, optional=("id", "tip"))
+        assert "optional" not in raised.value.remedy
 
     def test_from_which_others_follow_cannot_be_optional(self, tmp_path: Path) -> None:
         """Neither in the use case nor in what an error suggests."""
@@ -202,6 +210,13 @@ class TestMissingColumn:
         with pytest.raises(SourceError, match="lacks column at") as raised:
             read(tmp_path, "csv", {"id": [1]}, schema, **known)
         assert "optional" not in raised.value.remedy
+
+
+def test_one_optional_column_is_a_tuple_too() -> None:
+    """A text would be taken for its letters."""
+    with pytest.raises(SettingsError) as raised:
+        file_source("payments", SCHEMA, timezone="UTC", optional="tip")
+    assert 'optional=("tip",)' in raised.value.remedy
 
 
 @pytest.mark.parametrize(
