@@ -84,7 +84,27 @@ def _train(report: Report) -> str:
 
 def _evaluate(report: Report) -> str:
     candidate, skill = report["candidate"], _number(report["candidate"]["skill"])
-    return f"candidate {verdict_of(candidate)}: skill {skill} over the baseline on {candidate['metrics']['n']:,} rows"
+    confirmation = f"; the refit that serves is {confirmation_of(report)}" if report["confirmation"] else ""
+    if candidate["undecided"]:
+        return f"candidate {candidate['undecided']}{confirmation}"
+    scored = f"skill {skill} over the baseline on {candidate['metrics']['n']:,} rows"
+    return f"candidate {verdict_of(candidate)}: {scored}{confirmation}"
+
+
+def confirmation_of(evaluate: Mapping[str, Any]) -> str:
+    """What later rows say about the refit that serves."""
+    return "{outcome}: {reason}".format(**evaluate["confirmation"])
+
+
+def refit_of(report: Mapping[str, Any]) -> str:
+    """On what the candidate was refitted and with which result, or why it was not."""
+    refit = report["refit"]
+    if refit is None:
+        return f"no refit: {report['reason']}"
+    failed = ", ".join(check["name"] for check in refit["checks"] if check["status"] == "failed")
+    outcome = f"failed {failed}" if failed else "passed its checks"
+    rows = f"{refit['rows']['all']:,} rows until {refit['until']}, {refit['rows']['added']:,} more"
+    return f"the candidate refitted on {rows}: {outcome}"
 
 
 def _register(report: Report) -> str:
@@ -130,6 +150,7 @@ HEADLINES: Mapping[str, Callable[[Report], str]] = {
     "dataset": _dataset,
     "train": _train,
     "evaluate": _evaluate,
+    "refit": refit_of,
     "register": _register,
     "reconcile": _reconcile,
     "predict": _predict,
@@ -144,6 +165,8 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 def verdict_of(judged: Mapping[str, Any]) -> str:
     """The verdict. For a candidate that is the champion itself: that it serves."""
+    if judged["verdict"] == "undecided":
+        return "not judged yet"
     failed = {check["name"] for check in judged["checks"] if check["status"] == "failed"}
     return "is the model that serves" if "ratchet:another-model" in failed else str(judged["verdict"])
 

@@ -13,6 +13,7 @@ from cli.commands.accept import accept
 from cli.commands.advance import advance
 from cli.commands.backfill import backfill
 from cli.commands.check import check
+from cli.commands.gc import gc
 from cli.commands.init import init
 from cli.commands.promote import promote, release, rollback
 from cli.commands.quarantine import quarantine
@@ -47,6 +48,7 @@ for command in (
     advance,
     backfill,
     check,
+    gc,
     init,
     promote,
     quarantine,

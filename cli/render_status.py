@@ -15,7 +15,7 @@ def render_status(status: Mapping[str, Any]) -> str:
     lines += [f"on hold   {hold['by']} rolled back: {hold['reason']}"] if (hold := status["hold"]) else []
     lines += ["", status["warning"]] if status["warning"] else []
     if status["versions"]:
-        lines += ["", "version  kind      verdict       code          status"]
+        lines += ["", "version  kind          verdict       code          status"]
         lines += [_version(version) for version in status["versions"]]
     lines += _section("what to do next", _next(status["versions"]))
     lines += _section("history", (_entry(entry) for entry in status["history"]))
@@ -68,9 +68,13 @@ def _section(title: str, lines: Iterator[str]) -> list[str]:
 def _version(version: Mapping[str, Any]) -> str:
     shown = {name: value or "-" for name, value in version.items()}
     shown["code"] = "uncommitted" if version["dirty"] else shown["commit"][:12]
-    if version["failed"] and version["status"] == "candidate":
+    if version["failed"] and version["status"] == "candidate" and version["verdict"] != "undecided":
         shown["status"] = f"candidate: it failed {version['failed']}"
-    return "{version:>7}  {kind:<8}  {verdict:<12}  {code:<12}  {status}".format(**shown)
+    if version["refit_of"]:
+        shown["kind"] = f"refit of {version['refit_of']}"[:12]
+    if confirmation := version["confirmation"]:
+        shown["status"] = f"{shown['status']}; {confirmation['outcome']}: {confirmation['reason']}"
+    return "{version:>7}  {kind:<12}  {verdict:<12}  {code:<12}  {status}".format(**shown)
 
 
 def _next(versions: list[dict[str, Any]]) -> Iterator[str]:
@@ -84,4 +88,4 @@ def _next(versions: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _entry(entry: Mapping[str, Any]) -> str:
-    return f"{entry['at'][:19]}  {entry['kind']:<9}  version {entry['version']} by {entry['by']}: {entry['reason']}"
+    return f"{entry['at'][:19]}  {entry['kind']:<10}  version {entry['version']} by {entry['by']}: {entry['reason']}"

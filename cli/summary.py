@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from cli.headlines import batch_notes, place_of, verdict_of
+from cli.headlines import batch_notes, confirmation_of, place_of, refit_of, verdict_of
 from ratchet.core.errors import RegistryError, StoreError
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.models.metrics import METRICS
@@ -24,7 +24,8 @@ _ROLES = {"serving": "serves now"}
 _ARROWS = {"lower": "↓", "higher": "↑"}
 _DRIFT = ("verdict", "share", "columns", "mean_prediction", "window", "html", "json")
 _VALIDATED = ("rows", "reasons", "refused", "warned", "overruled")
-_SUMMARISED = ("ingest", "validate", "evaluate", "register", "predict", "monitor")
+_JUDGED = ("verdict", "undecided", "gain", "checks")
+_SUMMARISED = ("ingest", "validate", "evaluate", "refit", "register", "predict", "monitor")
 
 
 def build(run: Run) -> Summary:
@@ -33,7 +34,7 @@ def build(run: Run) -> Summary:
 
     The values of a step that has not run are None. So is `serving` if the registry does not answer.
     """
-    ingest, validate, evaluate, register, predict, monitor = (reports.read(run, step) for step in _SUMMARISED)
+    ingest, validate, evaluate, refit, register, predict, monitor = (reports.read(run, step) for step in _SUMMARISED)
     root, registry = run.root, _registry(run)
     serving = _serving(registry)
     return {
@@ -48,8 +49,9 @@ def build(run: Run) -> Summary:
         **{name: validate and validate[name] for name in _VALIDATED},
         "unread": ingest and ingest["unread"],
         "holdout": evaluate and _holdout(evaluate, serving),
-        "gate": evaluate and {name: evaluate["candidate"][name] for name in ("verdict", "gain", "checks")},
+        "gate": evaluate and {name: evaluate["candidate"][name] for name in _JUDGED},
         "baseline_gate": evaluate and {name: evaluate["baseline"][name] for name in ("verdict", "checks")},
+        **_refitted(refit, evaluate),
         "versions": {name: {**of, **_now(registry, of["version"])} for name, of in (register or {}).items()},
         "registry": registry.get("problem"),
         "warning": registry["warning"],
@@ -137,7 +139,7 @@ def _requested(registry: Mapping[str, Any]) -> dict[str, Any] | None:
 def _now(registry: Mapping[str, Any], number: int | None) -> dict[str, Any]:
     """What the registry says about a version; empty if there is no such version, or if it was deleted."""
     found: dict[str, Any] = next((version for version in registry["versions"] if version["version"] == number), {})
-    return {name: found[name] for name in ("version", "status", "commit", "dirty") if name in found}
+    return {name: found[name] for name in ("version", "status", "refit_of", "commit", "dirty") if name in found}
 
 
 def _holdout(evaluate: Mapping[str, Any], serving: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -149,6 +151,11 @@ def _holdout(evaluate: Mapping[str, Any], serving: Mapping[str, Any] | None) -> 
         name: judged[name]["metrics"] if name in judged else None for name in ("baseline", "candidate", "champion")
     }
     return {**figures, "serving": by_digest.get(serving["digest"]) if serving else None}
+
+
+def _refitted(refit: Mapping[str, Any] | None, evaluate: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The refit of the candidate, and what later rows say about the refit that serves."""
+    return {"refit": refit, "confirmation": evaluate and evaluate["confirmation"]}
 
 
 def _unless_missing(step: str, lines: Callable[[Summary], Iterator[str]], summary: Summary) -> Iterator[str]:
@@ -203,11 +210,13 @@ def _number(value: float | None) -> str:
 
 def _gate(summary: Summary) -> Iterator[str]:
     gate, versions = summary["gate"], summary["versions"]
-    yield f"candidate: {verdict_of(gate)}"
+    yield f"candidate: {gate['undecided'] or verdict_of(gate)}"
     yield from (_check(check) for check in gate["checks"])
     if summary["baseline_gate"]["verdict"] == "refused":
         yield "baseline: refused"
         yield from (_check(check) for check in summary["baseline_gate"]["checks"] if check["status"] == "failed")
+    if summary["refit"]:
+        yield refit_of(summary["refit"])
     for name, version in versions.items():
         yield f"{name}: {place_of(version)}"
 
@@ -223,7 +232,11 @@ def _served(summary: Summary) -> Iterator[str]:
     if summary["warning"] and "register" not in summary["missing"]:
         yield summary["warning"]
     else:
-        yield f"version {serving['version']} serves" if serving else "no version serves"
+        recipe_of = serving and serving.get("refit_of")
+        judged = f": version {recipe_of}, fitted again on all mature rows" if recipe_of else ""
+        yield f"version {serving['version']} serves{judged}" if serving else "no version serves"
+    if summary["confirmation"]:
+        yield f"the refit that served when the last candidate was judged is {confirmation_of(summary)}"
     if serving and serving.get("dirty"):
         yield "its code was never committed: it cannot be made again, nor judged once the features have changed"
     if requested:

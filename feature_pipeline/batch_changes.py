@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from ratchet.core.environment import Environment
 from ratchet.storage.duckdb import connect, names, quoted, timestamptz
 from ratchet.use_case.contract import INSTANT, LATE_AT, ROW_ID, UNREADABLE, SourceTable
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 
 @dataclass(frozen=True)
@@ -26,48 +30,67 @@ def stamped(
 ) -> pa.Table:
     """The raw rows of a batch with LATE_AT: that of a row with the same key in the earlier version, or that of `unasked`.
 
-    Without `unasked`, rows that are new are not late: the same delivery was only read by other code.
+    A row that was pending and is known now may be late like a new one. Without `unasked`, no new row is late: the same delivery
+    was only read by other code.
     """
-    event_time, known_at = (quoted(name or "") for name in (table.event_time, table.known_at or table.event_time))
-    late = "NULL"
-    if unasked:
-        begins, ends, now = map(timestamptz, (unasked.start, unasked.end, unasked.now))
-        late = f"CASE WHEN {event_time} >= {begins} AND coalesce({known_at}, {event_time}) <= {ends} THEN {now} END"
-    keys = names(table.key)
-    connection = connect(environment).con
-    connection.register("rows", rows)
-    connection.register("earlier", _comparable(table, rows if earlier is None else earlier))
-    first_there = f"CASE WHEN count(*) = count({LATE_AT}) THEN min({LATE_AT}) END AS first_there"
+    connection = _opened(environment, table, rows.slice(0, 0) if earlier is None else earlier, rows)
+    keys, known = names(table.key), _known(table)
     query = f"""
-        SELECT CASE WHEN is_known THEN first_there ELSE {late} END::TIMESTAMPTZ AS late
-        FROM rows LEFT JOIN (
-            SELECT {keys}, {first_there}, true AS is_known FROM earlier WHERE {earlier is not None} GROUP BY {keys}
-        ) USING ({keys}) ORDER BY {ROW_ID}
+        WITH before AS (
+            SELECT {keys}, true AS was_there, count({known}) = 0 AS was_pending,
+                CASE WHEN count(*) = count({LATE_AT}) THEN min({LATE_AT}) END AS first_there
+            FROM old GROUP BY {keys}
+        )
+        SELECT CASE WHEN was_there AND NOT (was_pending AND {known} IS NOT NULL) THEN first_there
+            ELSE {_late(table, unasked)} END::TIMESTAMPTZ AS late
+        FROM new LEFT JOIN before USING ({keys}) ORDER BY {ROW_ID}
     """
-    found = connection.sql(query).to_arrow_table().column("late").cast(INSTANT)
-    place = rows.column_names.index(LATE_AT)
-    return rows.set_column(place, rows.schema.field(LATE_AT), found)
+    late = connection.sql(query).to_arrow_table().column("late").cast(INSTANT)
+    return rows.set_column(rows.column_names.index(LATE_AT), rows.schema.field(LATE_AT), late)
 
 
 def changes(environment: Environment, table: SourceTable, earlier: pa.Table, rows: pa.Table) -> dict[str, int]:
-    """How many rows of the earlier version were changed or removed, and how many rows were added, by their keys."""
-    connection = connect(environment).con
-    connection.register("old", _comparable(table, earlier))
-    connection.register("new", _comparable(table, rows))
-    keys, values = names(table.key), f"{names(table.schema.names)}, CAST({UNREADABLE.name} AS VARCHAR)"
+    """How many rows of the earlier version were changed or removed, and how many rows were added, by their keys.
 
-    def count(sql: str) -> int:
-        ((found,),) = connection.sql(f"SELECT count(*) FROM ({sql})").fetchall()
-        return int(found)
-
-    gone = f"SELECT {values} FROM old EXCEPT ALL SELECT {values} FROM new"
-    removed = count(f"SELECT {keys} FROM old EXCEPT ALL SELECT {keys} FROM new")
-    return {
-        "changed": count(gone) - removed,
-        "removed": removed,
-        "added": count(f"SELECT {keys} FROM new EXCEPT ALL SELECT {keys} FROM old"),
-    }
+    A row that was pending, and whose early columns are the same, is not changed by becoming known.
+    """
+    connection = _opened(environment, table, earlier, rows)
+    keys, known = names(table.key), _known(table)
+    everything = f"{names(table.schema.names)}, CAST({UNREADABLE.name} AS VARCHAR)"
+    early = names([*dict.fromkeys((*table.key, table.event_time or table.key[0], *table.early))])
+    gone = _count(
+        connection, f"SELECT {everything} FROM old WHERE {known} IS NOT NULL", f"SELECT {everything} FROM new"
+    )
+    gone += _count(connection, f"SELECT {early} FROM old WHERE {known} IS NULL", f"SELECT {early} FROM new")
+    removed = _count(connection, f"SELECT {keys} FROM old", f"SELECT {keys} FROM new")
+    added = _count(connection, f"SELECT {keys} FROM new", f"SELECT {keys} FROM old")
+    return {"changed": gone - removed, "removed": removed, "added": added}
 
 
-def _comparable(table: SourceTable, rows: pa.Table) -> pa.Table:
-    return rows.select([*table.schema.names, LATE_AT, UNREADABLE.name])
+def _late(table: SourceTable, unasked: Unasked | None) -> str:
+    """When a new row came late, in SQL; null if it is in time."""
+    if unasked is None:
+        return "NULL"
+    begins, ends, now = map(timestamptz, (unasked.start, unasked.end, unasked.now))
+    event_time = quoted(table.event_time or "")
+    return f"CASE WHEN {event_time} >= {begins} AND coalesce({_known(table)}, {event_time}) <= {ends} THEN {now} END"
+
+
+def _known(table: SourceTable) -> str:
+    """The column that is null while a row is pending, in SQL; a reference table has none."""
+    column = table.known_at or table.event_time
+    return quoted(column) if column else "true"
+
+
+def _opened(environment: Environment, table: SourceTable, old: pa.Table, new: pa.Table) -> DuckDBPyConnection:
+    """A database with both versions."""
+    connection: DuckDBPyConnection = connect(environment).con
+    for name, rows in (("old", old), ("new", new)):
+        connection.register(name, rows.select([ROW_ID, *table.schema.names, LATE_AT, UNREADABLE.name]))
+    return connection
+
+
+def _count(connection: DuckDBPyConnection, some: str, others: str) -> int:
+    """How many rows of one query the other lacks."""
+    ((found,),) = connection.sql(f"SELECT count(*) FROM ({some} EXCEPT ALL {others})").fetchall()
+    return int(found)

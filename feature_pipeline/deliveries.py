@@ -2,7 +2,7 @@
 
 The past stays as it was seen. A row that was not there when ingest last asked for its time has LATE_AT, and counts from then
 on. If a batch is delivered again with rows changed or removed, its earlier version is kept, and holds as of every earlier
-instant. A row of the new version counts from when its key was first there.
+instant. A row of the new version counts from when its key was first there. The same is so for a batch that vanished.
 
 None of that is so for a source of history: what it holds now counts as if it had been delivered in time.
 """
@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -86,7 +85,7 @@ class Deliveries:
         make the rows.
         """
         if self._is_past and (path := self._newest_path(unit)):
-            known: str = _metadata(path).get(_CONTENT, b"").decode()
+            known: str = pq.read_schema(path).metadata.get(_CONTENT, b"").decode()
             if known.endswith(f" {inputs}"):
                 return known
         return f"{batch.digest} {inputs}"
@@ -112,6 +111,31 @@ class Deliveries:
                 with atomic(kept) as temporary:
                     shutil.copyfile(raw, temporary)
 
+    def keep_vanished(self, units: Collection[str]) -> None:
+        """Keep the batches that are not among these units any more, although the source is asked for at least the same time."""
+        period = self.run.period("all")
+        if self.asked is None or period.start > self.asked.start or period.end < self.asked.end:
+            return
+        kept = (path.parent for path in self.run.paths.deliveries.glob(f"*/*/{_NEWEST}.parquet"))
+        absent = {folder.relative_to(self.run.paths.deliveries).as_posix() for folder in kept}
+        for unit in sorted({*read_manifest(self.run.paths.raw), *absent}):
+            newest = self._newest(unit)
+            had_vanished = self.replaced(unit) and not self._file(unit, _NEWEST).exists()
+            if unit not in units and newest is not None and not had_vanished:
+                self._keep(unit, newest, newest.slice(0, 0))
+                self._file(unit, _NEWEST).unlink(missing_ok=True)
+
+    def vanished(self, units: Collection[str]) -> dict[str, datetime]:
+        """The batches that are not among these units, but are in force as of the run's instant → until when they are."""
+        found = {unit: self.in_force_until(unit) for unit in self._versions if self.asked and unit not in units}
+        return {unit: until for unit, until in found.items() if until}
+
+    def last(self, unit: str) -> pa.Table:
+        """The rows of a batch that vanished, as they are in force as of the run's instant."""
+        earlier = self._in_force(unit)
+        assert earlier is not None
+        return self._read(unit, earlier.path)
+
     def finish(self) -> None:
         """Remember for what time the source has been asked. It is called when all batches are stored."""
         folder, period = self.run.paths.deliveries, self.run.period("all")
@@ -127,7 +151,9 @@ class Deliveries:
         """Instant → how many rows were changed, removed and added when the batch was delivered again then."""
         as_of = self.run.as_of("feature")
         done = [version for version in self.replaced(unit) if version.until <= as_of]
-        return {version.until.isoformat(): json.loads(_metadata(version.path)[_CHANGES]) for version in done}
+        return {
+            version.until.isoformat(): json.loads(pq.read_schema(version.path).metadata[_CHANGES]) for version in done
+        }
 
     def _in_force(self, unit: str) -> Version | None:
         as_of = self.run.as_of("feature")
@@ -160,19 +186,20 @@ class Deliveries:
         return self.run.paths.deliveries / unit / f"{version}.parquet"
 
     def _newest(self, unit: str) -> pa.Table | None:
-        """The newest version of a batch so far, if it was read by a code that knows of versions."""
+        """The newest version of a batch so far; None if there is none."""
         path = self._newest_path(unit)
         return self._read(unit, path) if path and self.asked else None
 
     def _newest_path(self, unit: str) -> Path | None:
-        paths = (self._file(unit, _NEWEST), self.run.paths.raw / f"{unit}.parquet")
+        vanished = [version.path for version in self.replaced(unit)[-1:]]
+        paths = (self._file(unit, _NEWEST), *vanished, self.run.paths.raw / f"{unit}.parquet")
         return next((path for path in paths if path.exists()), None)
 
     def _read(self, unit: str, path: Path) -> pa.Table:
         """The rows of a stored version, so that writing them again gives the same bytes."""
-        schema, rows = (
-            self.run.use_case.table(unit.partition("/")[0]).raw_schema,
+        rows, schema = (
             pq.read_table(path, partitioning=None),
+            self.run.use_case.table(unit.partition("/")[0]).raw_schema,
         )
         is_same = rows.schema.names == schema.names
         return rows.cast(schema.with_metadata(rows.schema.metadata)) if is_same else rows
@@ -184,8 +211,9 @@ class Deliveries:
             is_same = newest is not None and _content(newest).startswith(f"{batch.digest} ")
             lag = self.run.delivery(table.name).lag
             unasked = None if is_same else Unasked(self.asked.start, self.asked.end - lag, self._now)
-            rows = with_late(stamped(self.run.environment, table, rows, newest, unasked))
-        return rows.replace_schema_metadata({**rows.schema.metadata, _CONTENT: content})
+            rows = stamped(self.run.environment, table, rows, newest, unasked)
+        counted = with_late(rows)
+        return counted.replace_schema_metadata({**counted.schema.metadata, _CONTENT: content})
 
     def _keep(self, unit: str, newest: pa.Table, rows: pa.Table) -> None:
         """Keep the newest version so far, if the rows do not only add to it."""
@@ -208,7 +236,3 @@ def _source(run: Run) -> str:
 def _content(rows: pa.Table) -> str:
     content: bytes = rows.schema.metadata.get(_CONTENT, b"")
     return content.decode()
-
-
-def _metadata(path: Path) -> dict[bytes, Any]:
-    return dict(pq.read_schema(path).metadata)

@@ -79,7 +79,7 @@ def featurize(run: Run) -> Report:
     rows_of_requests = _bring_up_to_date(run, requests, sources)
     _check_requests(run, rows_of_requests)
     rows_of_labels = _bring_up_to_date(run, labels, sources)
-    write_extent(run.paths.features, run.as_of("feature"))
+    write_extent(run.paths.features, run.period("features"))
     return {
         "as_of": run.as_of("feature").isoformat(),
         "service": spec.name,
@@ -109,7 +109,7 @@ def _gaps(run: Run, outputs: Mapping[str, Output]) -> dict[str, dict[str, str]]:
 def _view_output(run: Run, view: View, spec: ServiceSpec, sources: Sources) -> Output:
     """A view's rows of the period, from the beginning of its first UTC date on, and of earlier dates whose values may still be
     valid."""
-    compiled, period = _with_lag(run, compile_view(run.use_case, view)), run.period("all")
+    compiled, period = _with_lag(run, compile_view(run.use_case, view)), run.period("features")
     first = next(period.dates())
     oldest = (period.start - view.max_age).date() if view.max_age else date.min
     first = min(first, max(oldest, _first_date(compiled, sources) or first))
@@ -136,7 +136,7 @@ def _first_date(compiled: CompiledExpression, sources: Sources) -> date | None:
 def _example_output(run: Run, name: str, derive: Callable[[UseCase], CompiledExpression]) -> Output:
     """The part of the examples that belongs to the period."""
     order = (EVENT_TIMESTAMP, REQUEST_ID)
-    return Output(run.paths.features / name, derive(run.use_case), run.period("all"), order)
+    return Output(run.paths.features / name, derive(run.use_case), run.period("features"), order)
 
 
 def _bring_up_to_date(run: Run, output: Output, sources: Sources) -> int:
@@ -205,7 +205,7 @@ def _check_requests(run: Run, found: int) -> None:
     directory = run.paths.features / "requests"
     if not found:
         raise DataError(
-            f"no accepted row is a request of {run.period('all')}",
+            f"no accepted row is a request of {run.period('features')}",
             subject=str(run.paths.accepted),
             remedy="Deliver rows of that period, or set `windows.start` in params.yaml and the as-of to when there are rows",
         )

@@ -33,9 +33,16 @@ def ingest(run: Run) -> Report:
         for unit, batch in found.batches.items()
     }
 
+    deliveries.keep_vanished(found.batches)
+    vanished = deliveries.vanished(found.batches)
+    wanted |= {unit: digest(until) for unit, until in vanished.items()}
+
     def compute(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
         for unit in stale:
-            yield unit, {unit: deliveries.bring(unit, found.batches[unit], inputs[unit])}
+            rows = (
+                deliveries.last(unit) if unit in vanished else deliveries.bring(unit, found.batches[unit], inputs[unit])
+            )
+            yield unit, {unit: rows}
 
     deliveries.keep_absent(wanted)
     changes = update(run.paths.raw, wanted, compute)

@@ -21,12 +21,13 @@ from flows.progress import progress_artifact
 from ratchet.code.git import LOCK_FILE, code_version
 from ratchet.core.errors import RatchetError, UnavailableError
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.project.advance import move, parse_instant
+from ratchet.project.advance import move, parse_instant, parse_length
+from ratchet.project.backfill import remaining
 from ratchet.project.dvc import commit_stages
 from ratchet.project.inputs import Inputs, inputs
 from ratchet.project.locks import alone
 from ratchet.project.run import Pipeline, Run
-from ratchet.project.step_reports import Report, run_step
+from ratchet.project.step_reports import Report, last_run, run_step
 from ratchet.project.steps import Step, steps_of
 
 _TIMEOUT = 3600.0
@@ -45,11 +46,14 @@ def _may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     return isinstance(error, UnavailableError) or not isinstance(error, RatchetError)
 
 
-def run_pipeline(pipeline: Pipeline, use_case: str | None, as_of: str | None) -> None:
+def run_pipeline(
+    pipeline: Pipeline, use_case: str | None, as_of: str | None, since: str | None = None, step: str = "1d"
+) -> None:
     """Run every step of a pipeline for the named use case, or for the one that params.yaml selects when the flow begins.
 
     `as_of` is a local day or a time with its offset; by default it follows from the scheduled start. A feature run never goes
-    back: if later features were computed already, those of this instant are among them.
+    back: if later features were computed already, those of this instant are among them. With `since`, the run works through the
+    instants from then to `as_of`, each a `step` after the other; if it is repeated, it goes on with the one at which it was.
 
     Other runs of this pipeline wait until this run has ended. Runs of another pipeline wait while a step keeps them out. The
     outputs are recorded as made from the settings and the code at the beginning of the run, or not at all.
@@ -58,15 +62,28 @@ def run_pipeline(pipeline: Pipeline, use_case: str | None, as_of: str | None) ->
     name = run.settings.use_case
     began = inputs(run, _stages(steps, name))
     _say_what_code_runs(run)
-    instant = _instant(run, pipeline, as_of)
     with alone(run, [pipeline], _TIMEOUT):
-        _move(run, pipeline, instant)
-        for together in recorded_together(pipeline, steps):
-            others = {other for step in together for other in step.keeps_out} - {pipeline}
-            with alone(run, others, _TIMEOUT):
-                for step in together:
-                    task_of(step)(name)
-                keep_version(pipeline, name, _stages(together, name), began)
+        for instant in instants_of(run, pipeline, as_of, since, step):
+            _move(run, pipeline, instant)
+            for together in recorded_together(pipeline, steps):
+                _run_together(run, pipeline, together, began)
+
+
+def _run_together(run: Run, pipeline: Pipeline, together: Sequence[Step], began: Inputs) -> None:
+    """Run steps, and record their outputs, while the pipelines that they keep out wait."""
+    others, name = {other for step in together for other in step.keeps_out} - {pipeline}, run.settings.use_case
+    with alone(run, others, _TIMEOUT):
+        for step in together:
+            task_of(step)(name)
+        keep_version(pipeline, name, _stages(together, name), began)
+
+
+def instants_of(run: Run, pipeline: Pipeline, as_of: str | None, since: str | None, step: str) -> list[datetime]:
+    """The instants as of which the pipeline runs, in order. Raises SettingsError."""
+    last = _instant(run, pipeline, as_of)
+    if since is None:
+        return [last]
+    return remaining(run, parse_instant(since, run.use_case.timezone), last, parse_length(step), [pipeline])
 
 
 def _instant(run: Run, pipeline: Pipeline, as_of: str | None) -> datetime:
@@ -133,7 +150,9 @@ def task_of(step: Step) -> Task[[str], None]:
         run = Run.load(use_case=use_case)
         with progress_artifact(step.name):
             report = run_step(run, step.name, lambda run: step.load()(run))
-        rows = [{"what": what, "value": value} for what, value in _flat(report)]
+        last = last_run(run, step.name)
+        changes = {"computed": last.computed, "removed": last.removed} if last else {}
+        rows = [{"what": what, "value": value} for what, value in _flat({**report, "this_run": changes})]
         create_table_artifact(rows, key=_key(run, step.name), description=f"{run.scope.namespace}: {step.name}")
 
     return run_one

@@ -42,6 +42,8 @@ def ask_champion(run: Run, holdout: Holdout) -> tuple[str | None, Answers]:
 def predict_or_explain(run: Run, champion: Champion, holdout: Holdout) -> Answers:
     """The predictions of the champion's own commit for every row. If that fails: no predictions, and the reason."""
     contract = champion.model.contract
+    if not len(holdout.request_times):
+        return Answers.none("no request of the holdout is newer than its training rows")
     if contract.commit is None or contract.dirty:
         remedy = "go back to its features, commit, train and promote, and then change them"
         return Answers.none(f"{contract.feature_service} was computed by code that was never committed: {remedy}")

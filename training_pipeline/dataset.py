@@ -23,13 +23,14 @@ from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_array
 from ratchet.storage.files import replacing, write_json
 from ratchet.storage.partitions import write_table
-from ratchet.use_case.columns import EVENT_TIMESTAMP
+from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_KNOWN_AT
 from training_pipeline.champion_commit import ask_champion
 from training_pipeline.frozen_set import (
     ANSWERS,
     FINDINGS,
     FITTING,
     HOLDOUT,
+    LATE_LABELS,
     ORIGIN,
     REQUESTS,
     Findings,
@@ -44,18 +45,22 @@ def dataset(run: Run) -> Report:
     """Write dataset/, where it comes from, and evaluation/, each completely or not at all.
 
     Models are fitted on all requests before the holdout whose labels were known strictly before the holdout began. They are
-    evaluated on all requests of the holdout whose labels are known as of the training pipeline. Raises DataError if no model
-    can learn from the labels, StoreError if the features do not go as far as the training pipeline.
+    evaluated on all requests of the holdout whose labels are known as of the training pipeline. A refit is fitted on all
+    requests whose labels were known strictly before the holdout ended. Raises DataError if no model can learn from the labels,
+    StoreError if the features do not go as far as the training pipeline, or are not kept for as long as its windows.
     """
     features = FeatureStore.open(run)
-    features.require(run.as_of("training"))
     origin = _origin(run)
-    fitting = _labelled(features, Period(origin.start, origin.holdout), origin.holdout - TICK)
+    features.require(run.as_of("training"), origin.start)
+    earlier = _labelled(features, Period(origin.start, origin.holdout), origin.end - TICK)
+    in_time = pc.less(earlier[LABEL_KNOWN_AT], origin.holdout)
+    fitting = earlier.filter(in_time)
     _require_two_labels(fitting, origin)
     holdout = _labelled(features, Period(origin.holdout, origin.end), run.as_of("training"))
     times = request_times(features, Period(origin.holdout, origin.end))
     with replacing(run.paths.dataset) as folder:
         write_table(folder / FITTING, fitting)
+        write_table(folder / LATE_LABELS, earlier.filter(pc.invert(in_time)))
         write_table(folder / HOLDOUT, holdout)
         write_table(folder / REQUESTS, times)
         write_json(folder / ORIGIN, origin.model_dump(mode="json"))

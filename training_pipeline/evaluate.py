@@ -14,7 +14,7 @@ from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.gate.evidence import Score
 from ratchet.gate.gate import Gate
 from ratchet.gate.reasons import find_reason
-from ratchet.gate.record import GateRecord, build_record, write
+from ratchet.gate.record import GateRecord, build_record, undecided, write
 from ratchet.model_registry.champion import champion_version, resolve_champion
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.models.metrics import METRICS
@@ -24,6 +24,7 @@ from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.storage.files import write_json
 from ratchet.use_case.columns import require_columns
+from training_pipeline.confirm import confirm_refit
 from training_pipeline.evidence import collect
 from training_pipeline.frozen_set import Answers, Holdout, data_version, read_findings, read_holdout
 
@@ -37,7 +38,8 @@ class Trial:
 
 
 def evaluate(run: Run) -> Report:
-    """Write gate/baseline.json and gate/candidate.json, and their numbers for `dvc metrics` to metrics/holdout.json.
+    """Write gate/baseline.json and gate/candidate.json, and their numbers for `dvc metrics` to metrics/holdout.json. While a
+    refit serves, write gate/confirmation.json, too: what later rows say about it.
 
     The candidate is compared with the champion. If no model serves, it is compared with the baseline, which will serve first.
     If the gate refuses the baseline, the candidate may serve first, if it beats the baseline and a constant.
@@ -52,10 +54,12 @@ def evaluate(run: Run) -> Report:
     records = {"baseline": first, "candidate": candidate}
     for name, record in records.items():
         write(record, run.paths.gate / f"{name}.json")
+    confirmation = confirm_refit(run, trial.holdout, serving)
     compared = candidate.evidence.champion
     report = {
         **{name: _summary(record) for name, record in records.items()},
         "champion": {"digest": compared.digest, "metrics": _metrics(candidate, compared)} if compared else None,
+        "confirmation": confirmation and {"outcome": confirmation.outcome, "reason": confirmation.reason},
     }
     write_json(run.paths.reports / "metrics" / "holdout.json", _figures(candidate, report))
     return report
@@ -109,6 +113,7 @@ def _summary(record: GateRecord) -> dict[str, Any]:
     return {
         "digest": record.candidate,
         "verdict": record.verdict,
+        "undecided": undecided(record) if record.verdict == "undecided" else None,
         "metrics": _metrics(record, evidence.candidate),
         "skill": evidence.skill,
         "gain": evidence.gain.model_dump(mode="json") if evidence.gain else None,

@@ -1,9 +1,9 @@
 """The rows that a training run fits and evaluates on, as the stage `dataset` froze them. Features may change meanwhile.
 
 The folder dataset/ is the frozen set, and its DVC hash is the data version of the models. It holds the joined requests with
-their labels: one file for the requests before the holdout, one for those of the holdout. The folder evaluation/ holds what
-`evaluate` needs from features and accepted rows: the findings of the leak check, and the predictions of a champion that reads
-other features.
+their labels: one file for the requests before the holdout, one for those among them whose labels became known only during the
+holdout, and one for the requests of the holdout. The folder evaluation/ holds what `evaluate` needs from features and accepted
+rows: the findings of the leak check, and the predictions of a champion that reads other features.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import AwareDatetime, ValidationError
 
@@ -29,10 +30,11 @@ from ratchet.models.contract import Contract
 from ratchet.project.run import Run
 from ratchet.storage.arrow import to_array, to_columns
 from ratchet.storage.digests import directory_md5
-from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_COLUMNS
+from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_COLUMNS, LABEL_KNOWN_AT, REQUEST_ID
 from ratchet.use_case.contract import Array, Columns, UseCase
 
 FITTING, HOLDOUT, REQUESTS, ORIGIN = "fitting.parquet", "holdout.parquet", "requests.parquet", "origin.json"
+LATE_LABELS = "late_labels.parquet"
 FINDINGS, ANSWERS = "findings.json", "answers.parquet"
 
 
@@ -80,6 +82,15 @@ class TrainingSet:
 
 
 @dataclass(frozen=True)
+class RefitSet:
+    """The rows to refit on, in order; which of them are not among the training rows; and the contract of the refit."""
+
+    rows: Columns
+    is_added: Array
+    contract: Contract
+
+
+@dataclass(frozen=True)
 class Answers:
     """Predictions by request_id, made by a champion's own code. If there are none, `obstacle` says why."""
 
@@ -110,6 +121,7 @@ class Holdout:
         """The part of the holdout from `instant` on, where the training rows of a model end."""
         if instant <= self.period.start:
             return self
+        instant = min(instant, self.period.end)
         start, period = np.datetime64(instant.replace(tzinfo=None), "us"), Period(instant, self.period.end)
         rows = select(self.rows, self.rows[EVENT_TIMESTAMP] >= start)
         times = self.request_times[self.request_times >= start]
@@ -132,6 +144,25 @@ def read_training_set(run: Run) -> TrainingSet:
     origin, rows = _origin(run), _rows(run, FITTING)
     is_stopping = rows[EVENT_TIMESTAMP] >= np.datetime64(origin.early_stopping.replace(tzinfo=None), "us")
     return TrainingSet(run.use_case, rows, is_stopping, _contract(run, origin))
+
+
+def frozen_contract(run: Run) -> Contract:
+    """The contract of models that are fitted on the frozen set; its rows are not read. Raises StoreError if there is none."""
+    return _contract(run, _origin(run))
+
+
+def read_refit_set(run: Run) -> RefitSet:
+    """All rows whose labels were known strictly before the holdout ended: those that would be frozen to fit on if the holdout
+    began there. Raises StoreError if no rows are frozen, or rows of other features."""
+    origin = _origin(run)
+    with _readable(run):
+        fitting, late, holdout = (pq.read_table(run.paths.dataset / name) for name in (FITTING, LATE_LABELS, HOLDOUT))
+    added = pa.concat_tables([late, holdout.filter(pc.less(holdout[LABEL_KNOWN_AT], origin.end))])
+    is_added = np.repeat([False, True], [fitting.num_rows, added.num_rows])
+    table = pa.concat_tables([fitting, added])
+    order = pc.sort_indices(table, [(EVENT_TIMESTAMP, "ascending"), (REQUEST_ID, "ascending")])
+    contract = _contract(run, origin).model_copy(update={"trained_until": origin.end})
+    return RefitSet(complete(run.use_case, table.take(order)), is_added[order.to_numpy()], contract)
 
 
 def read_holdout(run: Run) -> Holdout:

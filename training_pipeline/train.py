@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import lightgbm
@@ -30,7 +29,7 @@ from ratchet.project.step_reports import Report
 from ratchet.storage.digests import digest
 from ratchet.storage.files import read_json, write_json
 from ratchet.use_case.columns import require_columns
-from ratchet.use_case.contract import Array, Columns, Kind
+from ratchet.use_case.contract import Array, Columns, Kind, Postprocess
 from training_pipeline import plots
 from training_pipeline.frozen_set import TrainingSet, read_training_set, select
 
@@ -58,10 +57,9 @@ def train(run: Run) -> Report:
     If both were fitted on these rows before, by the same code and settings, they are kept: fitting again would give the same.
     """
     training = read_training_set(run)
-    inputs, marker = _inputs(run, training), run.paths.models / FITTED
-    kept = _report_of(marker, inputs)
-    if kept is not None and (run.paths.reports / "plots").is_dir():
-        return kept
+    is_kept = is_fit(run, training.contract) and _held(run)["made_by"] == _made_by(training)
+    if is_kept and (run.paths.reports / "plots").is_dir():
+        return dict(_held(run)["report"])
     _require_columns(training)
     baseline = fit_baseline(training)
     stopped = stop_early(training, run.settings.training, run.environment.threads)
@@ -78,25 +76,43 @@ def train(run: Run) -> Report:
         "data_version": training.contract.data_version,
         "best_iteration": stopped.trees,
     }
-    files = {name: checksums(run.paths.models / name) for name in NAMES}
-    write_json(marker, {"inputs": inputs, "files": files, "report": report})
+    fitted = {
+        "fit": _fit_of(run, training.contract),
+        "made_by": _made_by(training),
+        "files": _checksums(run),
+        "report": report,
+    }
+    write_json(run.paths.models / FITTED, fitted)
     return report
 
 
-def _inputs(run: Run, training: TrainingSet) -> str:
-    """A digest of everything that the two models are made from, and of what decides whether a policy may promote them."""
-    contract, settings = training.contract, run.settings
-    made_by = (CODE, contract.dirty, contract.experiment)
-    rows = (contract.data_version, contract.fingerprint, list(contract.inputs.items()), training.use_case.baseline)
-    return digest(made_by, rows, settings.training.model_dump(), settings.drift.reference_rows)
+def _fit_of(run: Run, contract: Contract) -> str:
+    """A digest of everything that the two models are made from."""
+    settings = run.settings
+    rows = (contract.data_version, contract.fingerprint, list(contract.inputs.items()), run.use_case.baseline)
+    return digest(CODE, rows, settings.training.model_dump(exclude={"refit"}), settings.drift.reference_rows)
 
 
-def _report_of(marker: Path, inputs: str) -> Report | None:
-    """The report of a finished fit on the same inputs, if its models are still there, byte for byte."""
-    held = read_json(marker) if marker.exists() else {}
-    if held.get("inputs") != inputs or {name: checksums(marker.parent / name) for name in NAMES} != held["files"]:
-        return None
-    return dict(held["report"])
+def _made_by(training: TrainingSet) -> list[bool | str | None]:
+    """What decides whether a policy may promote the models."""
+    return [training.contract.dirty, training.contract.experiment]
+
+
+def is_fit(run: Run, contract: Contract) -> bool:
+    """Whether the models of a finished fit on the frozen set of this contract, by this code and these settings, are there, byte
+    for byte."""
+    held = _held(run)
+    return held.get("fit") == _fit_of(run, contract) and _checksums(run) == held["files"]
+
+
+def _held(run: Run) -> dict[str, Any]:
+    """What the last finished fit left; empty if there was none."""
+    marker = run.paths.models / FITTED
+    return dict(read_json(marker)) if marker.exists() else {}
+
+
+def _checksums(run: Run) -> dict[str, dict[str, str]]:
+    return {name: checksums(run.paths.models / name) for name in NAMES}
 
 
 def _require_columns(training: TrainingSet) -> None:
@@ -113,7 +129,7 @@ def fit_baseline(training: TrainingSet) -> Model:
     baseline = BackoffBaseline(levels, contract.task)
     pipeline = Pipeline([("estimator", baseline)]).fit(frame(contract.inputs, rows), rows["label"])
     params = {"levels": [list(level) for level in levels], "min_rows": baseline.min_rows}
-    return _model(training, "baseline", params, pipeline)
+    return Model(contract.model_copy(update={"params": params}), pipeline, training.use_case.postprocess)
 
 
 def stop_early(training: TrainingSet, settings: TrainingSettings, threads: int) -> Stopped:
@@ -140,27 +156,26 @@ def stop_early(training: TrainingSet, settings: TrainingSettings, threads: int) 
 
 def fit_candidate(training: TrainingSet, trees: int, settings: TrainingSettings, threads: int) -> Model:
     """LightGBM behind an encoder, on all rows, with as many trees as early stopping found."""
-    contract, rows = training.contract, training.rows
     params = {**_parameters(settings), "n_estimators": trees}
-    pipeline = _pipeline(contract, params, threads)
-    categories = _named(contract.inputs, "category")
+    contract = training.contract.model_copy(update={"kind": "lightgbm", "params": params})
+    return fit_recipe(contract, training.rows, training.use_case.postprocess, threads)
+
+
+def fit_recipe(contract: Contract, rows: Columns, postprocess: Postprocess, threads: int) -> Model:
+    """LightGBM behind an encoder, with the contract's parameters, on these rows."""
+    pipeline = _pipeline(contract, contract.params, threads)
     pipeline.fit(
         frame(contract.inputs, rows),
         rows["label"],
-        estimator__categorical_feature=categories,
-        estimator__callbacks=[_count_trees("trees on all rows", trees)],
+        estimator__categorical_feature=_named(contract.inputs, "category"),
+        estimator__callbacks=[_count_trees("trees on all rows", contract.params["n_estimators"])],
     )
-    return _model(training, "lightgbm", params, pipeline)
+    return Model(contract, pipeline, postprocess)
 
 
 def _count_trees(what: str, total: int | None = None) -> Callable[[lightgbm.callback.CallbackEnv], None]:
     """A callback of LightGBM that reports each tree."""
     return lambda env: report(what, env.iteration + 1, total)
-
-
-def _model(training: TrainingSet, kind: str, params: Mapping[str, Any], pipeline: Pipeline) -> Model:
-    contract = training.contract.model_copy(update={"kind": kind, "params": dict(params)})
-    return Model(contract, pipeline, training.use_case.postprocess)
 
 
 def reference_rows(model: Model, rows: Columns, most: int) -> pa.Table:

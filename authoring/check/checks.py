@@ -19,6 +19,7 @@ from authoring.check.leaks import check_leaks
 from authoring.check.pending import check_pending
 from authoring.check.row_independence import check_predictions, check_rows
 from authoring.check.sample import Sample, take_sample
+from authoring.check.schedule_checks import check_schedule
 from authoring.check.source_lines import Declaration
 from authoring.check.too_good import check_too_good, is_accepted
 from authoring.check.unreadable import check_unreadable
@@ -53,6 +54,7 @@ def checkup(run: Run) -> Checkup:
     """Check the active use case on the latest rows of its source."""
     where = Declaration(run)
     findings = list(check_declaration(run, where)) or list(check_functions(run.use_case, where))
+    findings = findings or list(check_schedule(run, where))
     if findings:
         return Checkup(findings)
     try:

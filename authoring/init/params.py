@@ -23,9 +23,9 @@ def section(plan: Plan, source: str) -> dict[str, Any]:
     chosen = plan.chosen
     settings = Settings(
         use_case=plan.name,
-        source=SourceSettings(name="csv", path=source),
+        source=SourceSettings(name="csv", path=source, history=True),
         windows=chosen.windows(),
-        training=TrainingSettings(lightgbm=_lightgbm(chosen.train_rows)),
+        training=TrainingSettings(refit="after_gate", lightgbm=_lightgbm(chosen.train_rows)),
         gate=GateSettings(
             slices=plan.slices,
             block=plan.block,
@@ -37,7 +37,7 @@ def section(plan: Plan, source: str) -> dict[str, Any]:
             min_rows=max(1, min(500, chosen.fresh_rows // 2)), reference_rows=max(100, min(20_000, plan.rows))
         ),
     )
-    return settings.model_dump(mode="json", exclude={"use_case"})
+    return settings.model_dump(mode="json", exclude={"use_case"}, exclude_none=True)
 
 
 def _coverage(labelled: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -51,19 +51,9 @@ def named(run: Run, text: str) -> datetime:
 def _later(run: Run, by: str) -> datetime:
     """The present instant and a length of time; days are local ones."""
     from ratchet.core.clock import later
+    from ratchet.project.advance import parse_length
 
-    return later(run.as_of("feature"), length_of(by), run.use_case.timezone)
-
-
-def length_of(text: str) -> timedelta:
-    """A length of time from its text. Raises SettingsError."""
-    from ratchet.core.errors import SettingsError
-    from ratchet.core.text import parse_duration
-
-    length = parse_duration(text)
-    if length is None:
-        raise SettingsError("is no length of time", subject=repr(text), remedy="Write 1d, 12h or 30m")
-    return length
+    return later(run.as_of("feature"), parse_length(by), run.use_case.timezone)
 
 
 def _present(run: Run) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.commands.advance import CHOICES, length_of, named, shown
+from cli.commands.advance import CHOICES, named, shown
 
 if TYPE_CHECKING:
     from ratchet.project.run import Pipeline
@@ -27,15 +27,17 @@ def backfill(name: str | None, first: str, last: str, step: str, pipelines: tupl
     A model is trained, gated and promoted, and requests are scored, as of each instant. It may be stopped: the same command
     goes on where it was."""
     from ratchet.core.progress import show_line
+    from ratchet.project.advance import parse_length
     from ratchet.project.backfill import backfill as work_through
     from ratchet.project.backfill import remaining
     from ratchet.project.run import Run
 
     run = Run.load(use_case=name or click.get_current_context().obj)
-    instants = remaining(run, named(run, first), named(run, last), length_of(step))
+    chosen = pipelines or CHOICES
+    instants = remaining(run, named(run, first), named(run, last), parse_length(step), chosen)
     began = time.monotonic()
     with show_line(run.settings.use_case):
-        for done, instant in enumerate(work_through(run, instants, pipelines or CHOICES), 1):
+        for done, instant in enumerate(work_through(run, instants, chosen), 1):
             now = time.monotonic()
             click.echo(f"{shown(run, instant)}  {done} of {len(instants)} ({now - began:.1f} s)")
             began = now

@@ -187,8 +187,10 @@ def _drift(planted: reports.Report) -> str:
 
 def offer_worse(run: Run) -> dict[str, Any]:
     """Train a candidate with far too few trees, request it in spite of its verdict, and take the request back."""
+    from ratchet.gate.refit import RefitRecord
     from ratchet.model_registry.champion import resolve_champion
     from ratchet.model_registry.promotion import promote
+    from ratchet.model_registry.refits import judged_model
     from ratchet.models.model import load, save
     from training_pipeline import evaluate, train
     from training_pipeline.frozen_set import read_training_set
@@ -200,7 +202,9 @@ def offer_worse(run: Run) -> dict[str, Any]:
     worse = train.fit_candidate(training, WORSE_TREES, settings.training, run.environment.threads)
     save(worse, directory, train.reference_rows(worse, training.rows, settings.drift.reference_rows), {})
     baseline = load(run.paths.models / "baseline", run.use_case)
-    record = evaluate.evaluate_model(run, evaluate.read_trial(run), directory, baseline, champion.model)
+    # A refit was fitted on the holdout: on these rows the candidate competes with the model that was judged on them.
+    rival = judged_model(registry, champion) if isinstance(champion.record, RefitRecord) else champion.model
+    record = evaluate.evaluate_model(run, evaluate.read_trial(run), directory, baseline, rival)
     version = offer(registry, directory, record)
     try:
         promote(registry, version, by="make demo", reason="to see what happens")

@@ -41,6 +41,7 @@ def _predicting(prediction_id: str) -> Run:
     from ratchet.project.run import Run
 
     selected = current_run()
-    if PredictionLog.open(selected).holds(prediction_id):
-        return selected
-    return next((other for other in Run.load_all() if PredictionLog.open(other).holds(prediction_id)), selected)
+    runs = [selected, *Run.load_all()]
+    holding = (run for run in runs if PredictionLog.open(run).holds(prediction_id))
+    dropping = (run for run in runs if PredictionLog.open(run).dropped(prediction_id))
+    return next(holding, None) or next(dropping, selected)

@@ -31,8 +31,8 @@ def predict(run: Run) -> Report:
     """
     features = FeatureStore.open(run)
     with champion_throughout(run) as champion:
-        features.require(run.as_of("inference"))
         period = _period(run, champion)
+        features.require(run.as_of("inference"), period.start)
         requested = request_ids(features, period)
         BatchLog(run.paths.predictions, scorer(champion)).add(requested, partial(_score, run, champion, period))
     dates = {day.isoformat(): len(ids) for day, ids in requested.items()}

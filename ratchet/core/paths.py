@@ -80,6 +80,24 @@ class Paths:
         return self.data / "gate"
 
     @property
+    def refit(self) -> Path:
+        """refit/: a superior candidate, fitted again on all mature rows, with its signed record. Empty if there is none."""
+        return self.data / "refit"
+
+    @property
+    def refit_model(self) -> Path:
+        return self.refit / "model"
+
+    @property
+    def refit_record(self) -> Path:
+        return self.refit / "record.json"
+
+    @property
+    def confirmation(self) -> Path:
+        """How the refit that serves did on rows that came after it; absent if no refit serves."""
+        return self.gate / "confirmation.json"
+
+    @property
     def predictions(self) -> Path:
         """Batch half of the prediction log: date=…/{part}.parquet."""
         return self.data / "predictions"

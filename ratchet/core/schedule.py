@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice, pairwise
 
 import numpy as np
 from cronsim import CronSim, CronSimError
@@ -11,6 +12,8 @@ from cronsim import CronSim, CronSimError
 from ratchet.core.clock import TICK, Instants
 
 _MINUTE = timedelta(minutes=1)
+_NEXT_RUNS = 200
+"""How many runs show how long a schedule waits: those of more than a week, if it runs every hour."""
 
 
 def problem_of(cron: str) -> str | None:
@@ -42,3 +45,9 @@ def _ticks(cron: str, minutes: Sequence[datetime | None]) -> Iterator[datetime |
         if minute and (tick is None or minute > tick):
             tick = next(CronSim(cron, minute - _MINUTE))
         yield tick if minute else None
+
+
+def longest_wait(cron: str, at: datetime) -> timedelta:
+    """The longest time between two runs of a schedule, among the next ones after `at`."""
+    runs = list(islice(CronSim(cron, at.astimezone(UTC)), _NEXT_RUNS))
+    return max(later - earlier for earlier, later in pairwise(runs))

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     FiniteFloat,
-    PlainSerializer,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from ratchet.core.errors import SettingsError
+from ratchet.core.lengths import ONE_DAY, Days, Length
+from ratchet.core.retention import problem_of as problem_of_retention
 from ratchet.core.schedule import problem_of
 from ratchet.core.scope import Scope
-from ratchet.core.text import closest, parse_duration
+from ratchet.core.text import closest
 
 PARAMS_FILE = "params.yaml"
-WATCHED = ("source", "windows", "validation", "training", "gate", "drift", "schedules")
+WATCHED = ("source", "windows", "validation", "training", "gate", "drift", "schedules", "retention")
 """Keys that every section of params.yaml must have, because dvc.yaml names them."""
 BLOCKS = {"day": timedelta(days=1), "week": timedelta(weeks=1)}
 """Blocks of the bootstrap in local time; any other block is a column."""
@@ -38,23 +38,6 @@ class Frozen(BaseModel):
     """Settings that cannot change and refuse unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def _length(value: object) -> timedelta:
-    """A length of time from its text. Raises ValueError."""
-    found = value if isinstance(value, timedelta) else parse_duration(value) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError(f"{value!r} is no length of time: write 90s, 15m, 6h or 2d")
-    return found
-
-
-def _text_of(span: timedelta) -> str:
-    """The text of a length of time, in seconds."""
-    return f"{span // timedelta(seconds=1)}s"
-
-
-Length = Annotated[timedelta, BeforeValidator(_length), PlainSerializer(_text_of, return_type=str)]
-"""A length of time, written as `90s`, `15m`, `6h` or `2d`."""
 
 
 class SourceSettings(Frozen):
@@ -74,23 +57,6 @@ class SourceSettings(Frozen):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-def _whole_days(value: object) -> timedelta:
-    """A length of time from its text. Raises ValueError."""
-    if isinstance(value, timedelta):
-        return value
-    found = re.fullmatch(r"(\d{1,5})d", value) if isinstance(value, str) else None
-    if not found:
-        raise ValueError(f"{value!r} is no number of days: write 7d, 31d or 365d")
-    return timedelta(days=int(found[1]))
-
-
-Days = Annotated[
-    timedelta, BeforeValidator(_whole_days), PlainSerializer(lambda span: f"{span.days}d", return_type=str)
-]
-"""Local days, written as `31d`."""
-_ONE_DAY = timedelta(days=1)
-
-
 class Windows(Frozen):
     """How time is divided as of an instant. These are lengths, so that all windows move with the instant.
 
@@ -102,9 +68,9 @@ class Windows(Frozen):
 
     start: date
     training: Literal["expanding"] | Days = "expanding"
-    early_stopping: Days = Field(ge=_ONE_DAY)
-    holdout: Days = Field(ge=_ONE_DAY)
-    fresh: Days = Field(ge=_ONE_DAY)
+    early_stopping: Days = Field(ge=ONE_DAY)
+    holdout: Days = Field(ge=ONE_DAY)
+    fresh: Days = Field(ge=ONE_DAY)
     label_maturity: Days = timedelta(0)
 
     @model_validator(mode="after")
@@ -139,10 +105,15 @@ class ValidationSettings(Frozen):
 
 
 class TrainingSettings(Frozen):
-    """How a candidate is fitted. `lightgbm` is passed to the estimator unchanged."""
+    """How a candidate is fitted. `lightgbm` is passed to the estimator unchanged.
+
+    With `refit: after_gate`, a candidate that the gate finds superior is fitted again on all rows up to the fresh window, and
+    then serves.
+    """
 
     seed: int = 7
     early_stopping_rounds: int = Field(50, ge=1)
+    refit: Literal["after_gate", "never"] = "never"
     lightgbm: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -155,6 +126,9 @@ class GateSettings(Frozen):
     `min_label_coverage` is the smallest share of the holdout's requests that must have a label: requests whose outcome is
     known early are not a fair sample. Probabilities must also have a calibration error of at most `max_calibration_error`,
     and an AUC that is at most `max_auc_loss` below the reference's.
+
+    `max_refit_change` bounds how far the predictions of a refit may be from those of the judged model, as a share of the judged
+    model's own error (both as a root mean square).
     """
 
     slices: tuple[str, ...] = ()
@@ -172,6 +146,7 @@ class GateSettings(Frozen):
     non_inferiority_margin: float = Field(0.01, ge=0.0, lt=1.0)
     resamples: int = Field(2000, ge=200)
     leak_cut_offs: int = Field(3, ge=1)
+    max_refit_change: float = Field(0.5, gt=0.0)
 
 
 class DriftSettings(Frozen):
@@ -208,6 +183,18 @@ class Schedules(Frozen):
         return expression
 
 
+class Retention(Frozen):
+    """How long things are kept, back from the as-of instant; None is for ever.
+
+    `predictions` is for both halves of the prediction log, and `features` for views, requests and labels. `runs` is for the
+    data versions that runs left behind, and for the models that were registered and never served.
+    """
+
+    predictions: Days | None = Field(None, ge=ONE_DAY)
+    features: Days | None = Field(None, ge=ONE_DAY)
+    runs: Days | None = Field(timedelta(days=90), ge=ONE_DAY)
+
+
 class Settings(Frozen):
     """The settings of one use case in params.yaml."""
 
@@ -219,6 +206,15 @@ class Settings(Frozen):
     gate: GateSettings = GateSettings()
     drift: DriftSettings = DriftSettings()
     schedules: Schedules = Schedules()
+    retention: Retention = Retention()
+
+    @field_validator("retention")
+    @classmethod
+    def _keeps_what_windows_need(cls, retention: Retention, info: ValidationInfo) -> Retention:
+        problem = problem_of_retention(retention, info.data["windows"]) if "windows" in info.data else None
+        if problem:
+            raise ValueError(problem)
+        return retention
 
     @property
     def scope(self) -> Scope:

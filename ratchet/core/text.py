@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from datetime import timedelta
+from contextlib import suppress
+from datetime import date, timedelta
 
 _DURATION = re.compile(r"([1-9]\d{0,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -27,6 +28,24 @@ def format_duration(span: timedelta) -> str:
 def count_of(count: int, thing: str, things: str = "") -> str:
     """`1 row`, `2,000 rows`, or `2 batches` with their plural as `things`."""
     return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"
+
+
+def spans(names: Iterable[str]) -> list[str]:
+    """The names in order, with consecutive ISO dates as one: `2024-05-01 to 2024-05-03`."""
+    found: list[list[str]] = []
+    for name in sorted(names):
+        if found and _day_after(found[-1][-1]) == name:
+            found[-1][1:] = [name]
+        else:
+            found.append([name])
+    return [" to ".join(span) for span in found]
+
+
+def _day_after(name: str) -> str | None:
+    """The following date, if the name is an ISO date."""
+    with suppress(ValueError):
+        return (date.fromisoformat(name) + timedelta(days=1)).isoformat()
+    return None
 
 
 def one_line(text: str, limit: int = 300) -> str:

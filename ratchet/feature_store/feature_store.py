@@ -41,14 +41,22 @@ class FeatureStore:
         repo = run.root / "feature_repo"
         return cls(run.scope, run.use_case, run.environment, paths.features, paths.state, repo)
 
-    def require(self, instant: datetime) -> None:
-        """Raises StoreUnavailableError unless the features were computed up to `instant`: a feature run may be late."""
+    def require(self, instant: datetime, since: datetime | None = None) -> None:
+        """Raises StoreUnavailableError unless the features were computed up to `instant`: a feature run may be late. Raises
+        StoreError if those after `since` are not kept any more."""
         found = read_extent(self.offline)
-        if found is None or found < instant:
+        if found is None or found.end < instant:
             raise StoreUnavailableError(
-                f"go up to {found.isoformat() if found else 'no instant'}, and {instant.isoformat()} is needed",
+                f"go up to {found.end.isoformat() if found else 'no instant'}, and {instant.isoformat()} is needed",
                 subject=f"the features of {self.scope.namespace}",
                 remedy=f"Run `dvc repro featurize@{self.scope.use_case}`, or let the feature flow run",
+            )
+        if since and since < found.start:
+            raise StoreError(
+                f"are kept from {found.start.isoformat()} on, and those from {since.isoformat()} on are needed",
+                subject=f"the features of {self.scope.namespace}",
+                remedy=f"Advance, or set retention.features in params.yaml to more days and run `dvc repro "
+                f"featurize@{self.scope.use_case}`",
             )
 
     def version(self) -> str:

@@ -6,7 +6,6 @@ does not trust the stored ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,8 @@ from pydantic import AwareDatetime, Field, ValidationError
 from ratchet.code.git import CodeVersion
 from ratchet.core.errors import GateError
 from ratchet.core.scope import Scope
-from ratchet.core.settings import GateSettings
-from ratchet.gate.checks import PLAUSIBLE, Check, Verdict, run_checks, verdict_of
+from ratchet.core.settings import BLOCKS, GateSettings
+from ratchet.gate.checks import PLAUSIBLE, Check, Verdict, run_checks, same_checks, verdict_of
 from ratchet.gate.evidence import Evidence
 from ratchet.gate.gate import Gate
 from ratchet.gate.reasons import check_reason, how_to_accept
@@ -117,13 +116,8 @@ def verify(record: GateRecord, digest: str, gate: Gate) -> None:
     if record.evidence.reason:
         check_reason(record.evidence.reason, record.fingerprint, gate)
     checks = run_checks(record.evidence, record.policy)
-    if _without_details(checks) != _without_details(record.checks) or verdict_of(checks) != record.verdict:
+    if not same_checks(checks, record.checks) or verdict_of(checks) != record.verdict:
         raise _refusal("its verdict does not follow from its evidence", gate)
-
-
-def _without_details(checks: Sequence[Check]) -> list[Check]:
-    """The checks as they decide: a record stays valid when the wording of a detail is improved."""
-    return [check.model_copy(update={"detail": ""}) for check in checks]
 
 
 def admit(record: GateRecord, digest: str, serving: str | None, waiver: Waiver | None, gate: Gate) -> Waiver | None:
@@ -134,11 +128,29 @@ def admit(record: GateRecord, digest: str, serving: str | None, waiver: Waiver |
     verify(record, digest, gate)
     if record.policy != gate.policy:
         raise _refusal("it was judged by other bounds than params.yaml has now", gate)
-    if record.champion != serving:
-        raise _compares_with_another(record, serving, gate)
     if record.verdict == "refused":
         raise _refused(record, gate)
+    if record.champion != serving:
+        raise _compares_with_another(record, serving, gate)
+    if record.verdict == "undecided":
+        raise _refusal(
+            f"it is {undecided(record)}", gate, "Train and judge a later one: `ratchet advance`, then " + _repro(gate)
+        )
     return _checked(waiver, digest, gate) if record.verdict == "non-inferior" else None
+
+
+def undecided(record: GateRecord) -> str:
+    """How much of what the gate needs is there, for a model that it could not judge yet."""
+    evidence, policy = record.evidence, record.policy
+    return (
+        f"not judged yet: {evidence.blocks} of {policy.min_blocks} {counted(policy.block)} and {evidence.n:,} of "
+        f"{policy.min_rows:,} rows since {evidence.start:%Y-%m-%dT%H:%MZ}, where the champion's training rows end"
+    )
+
+
+def counted(block: str) -> str:
+    """The plural of a block of the bootstrap."""
+    return f"{block}s" if block in BLOCKS else f"values of {block}"
 
 
 def read(path: Path) -> GateRecord:
@@ -186,18 +198,18 @@ def _compares_with_another(record: GateRecord, serving: str | None, gate: Gate) 
 
 def _refused(record: GateRecord, gate: Gate) -> GateError:
     failed = [check.name for check in record.checks if check.status == "failed"]
-    remedy = f"`ratchet summary` shows each check of the last one. Train a better model: `dvc repro {_last_step(gate.scope)}`"
+    remedy = f"`ratchet summary` shows each check of the last one. Train a better model: {_repro(gate)}"
     if all(name.startswith(PLAUSIBLE) for name in failed):
         columns = ", ".join(record.evidence.linear_fit.columns) or "what is known only after the outcome"
         remedy = (
             f"It is too good to be true. Take {columns} out of `inputs`, or sign why a caller knows it in time: "
-            f"{how_to_accept(gate.scope)}; then `dvc repro {_last_step(gate.scope)}`"
+            f"{how_to_accept(gate.scope)}; then {_repro(gate)}"
         )
     return _refusal(f"it failed {', '.join(failed)}", gate, remedy)
 
 
-def _last_step(scope: Scope) -> str:
-    return f"monitor@{scope.use_case}"
+def _repro(gate: Gate) -> str:
+    return f"`dvc repro monitor@{gate.scope.use_case}`"
 
 
 def _checked(waiver: Waiver | None, digest: str, gate: Gate) -> Waiver:

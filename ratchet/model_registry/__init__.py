@@ -5,4 +5,5 @@ the data of a version · embedded_database, logged_files → the database and th
 admission → may a version serve? · promotion → requests and their results · champion → the version that serves
 promotion_history → which version served when, signed · status → for people
 mlflow_logging → runs and versions · model_card → a version's page · sensors, changes → changes since the last run
+logged_models → what MLflow holds, and the removal of what nothing needs
 """

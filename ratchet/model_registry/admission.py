@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 from ratchet.core.errors import GateError, OtherFeaturesError
 from ratchet.features.service import service_spec
 from ratchet.gate.record import Waiver, admit
-from ratchet.model_registry.champion import Champion, load_version, on_present_features, resolve_champion, verify_return
+from ratchet.gate.refit import RefitRecord, admit_refit
+from ratchet.model_registry.champion import (
+    Champion,
+    judged_version,
+    load_version,
+    on_present_features,
+    resolve_champion,
+    verify_return,
+)
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.open_registry import open_registry
 from ratchet.model_registry.promotion_history import Snapshot
@@ -22,13 +30,18 @@ if TYPE_CHECKING:
 def examine(registry: RegistrySession, snapshot: Snapshot, version: Version) -> Waiver | None:
     """The waiver under which the version may serve, if it needs one.
 
-    A version that has served may return; any other must be admitted by the gate. Raises GateError if the version may not serve.
+    A version that has served may return; any other must be admitted by the gate. A refit must be admitted together with its
+    judged model, which has to be registered. Raises GateError if the version may not serve.
     """
     record = load_servable(registry, snapshot, version).record
     if version.number in snapshot.served:
         verify_return(registry, snapshot, version)
         return None
     champion = snapshot.champion.digest if snapshot.champion else None
+    if isinstance(record, RefitRecord):
+        load_servable(registry, snapshot, judged_version(registry, record))
+        admit_refit(record, version.digest, champion, registry.store.gate)
+        return None
     return admit(record, version.digest, champion, registry.waiver(version), registry.store.gate)
 
 

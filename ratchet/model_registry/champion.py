@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.features.service import service_spec
-from ratchet.gate.record import GateRecord
+from ratchet.gate.refit import Record, RefitRecord
 from ratchet.gate.signing import begin_anew
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.open_registry import open_registry
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Champion:
-    """The model that serves, with the gate record that admitted it."""
+    """The model that serves, with the record that admitted it."""
 
     version: int
     model: Model
-    record: GateRecord
+    record: Record
     directory: Path
 
 
@@ -122,3 +122,15 @@ def load_version(registry: RegistrySession, version: Version) -> Champion:
 def verify_return(registry: RegistrySession, snapshot: Snapshot, version: Version) -> None:
     if snapshot.served[version.number] != version.digest:
         raise registry.refusal(version, "was another model when it served")
+
+
+def judged_version(registry: RegistrySession, record: RefitRecord) -> Version:
+    """The version that a refit was made from. Raises GateError if there is none."""
+    judged = registry.find(record.judged.candidate)
+    if judged is None:
+        raise GateError(
+            f"its judged model {record.judged.candidate[:12]} is not registered",
+            subject=f"refit {record.candidate[:12]} of {registry.name}",
+            remedy=f"Run `ratchet --use-case {registry.store.scope.use_case} stage register`, if the last training made it",
+        )
+    return judged

@@ -35,14 +35,14 @@ def _named_by_history(registry: RegistrySession) -> int | str | None:
 def write_missing(registry: RegistrySession) -> list[str]:
     """Write and return the digests of models that were registered or serve, but whose version, record or files the registry no
     longer holds."""
-    known = set(_registered(registry.store))
+    known = set(registered_last(registry.store))
     held = {of.digest for of in registry.versions().values() if of.digest in known and registry.holds(of)}
     missing = sorted(known - held)
     write_json(registry.store.paths.missing_file, missing)
     return missing
 
 
-def _registered(store: ModelRegistry) -> Iterator[str]:
+def registered_last(store: ModelRegistry) -> Iterator[str]:
     """The digests of the models that the last `register` and the last `reconcile` reported."""
     path = store.paths.register_report
     for model in dict(read_json(path) if path.exists() else {}).values():

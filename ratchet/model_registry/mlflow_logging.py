@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import shutil
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,21 +21,27 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from ratchet.core.settings import PARAMS_FILE
+from ratchet.gate.evidence import Score
 from ratchet.gate.record import GateRecord
+from ratchet.gate.refit import Record, RefitRecord
 from ratchet.model_registry.embedded_database import artifacts
 from ratchet.model_registry.logged_files import logged_tag
 from ratchet.model_registry.model_card import model_card, registered_model_card
 from ratchet.model_registry.model_registry import ModelRegistry
+from ratchet.model_registry.refit_card import refit_card
 from ratchet.model_registry.tags import (
     CANDIDATE,
     COMMIT,
+    DATA_VERSION,
     DIGEST,
     DIRTY,
     EXPERIMENT,
     FAILED,
+    FEATURES_VERSION,
     FINGERPRINT,
     KIND,
     RECORD,
+    REFIT_OF,
     STATUS,
     VERDICT,
 )
@@ -48,7 +55,7 @@ from ratchet.storage.arrow import to_columns
 REQUIREMENTS = ("scikit-learn", "lightgbm", "skops", "numpy", "pandas")
 
 
-def log(client: MlflowClient, store: ModelRegistry, model: Model, directory: Path, record: GateRecord) -> None:
+def log(client: MlflowClient, store: ModelRegistry, model: Model, directory: Path, record: Record) -> None:
     """Log everything about the model in `directory`. Others see it only after the last line, which creates the version."""
     tags = _tags(model)
     run_id, experiment = _start_run(client, store, model, directory, record, tags)
@@ -64,9 +71,7 @@ def log(client: MlflowClient, store: ModelRegistry, model: Model, directory: Pat
     client.create_model_version(name, logged.artifact_location, run_id, tags, model_id=logged.model_id)
 
 
-def log_again(
-    client: MlflowClient, version: Version, model: Model, directory: Path, record: GateRecord
-) -> dict[str, str]:
+def log_again(client: MlflowClient, version: Version, model: Model, directory: Path, record: Record) -> dict[str, str]:
     """Replace the version's files and record by those of an equal model. Returns the tags to set, the record's last."""
     files = log_files(client, version, model, directory)
     return {**_tags(model), **files, **_log_record(client, version.run_id, record)}
@@ -78,30 +83,38 @@ def log_files(client: MlflowClient, version: Version, model: Model, directory: P
     return _log_model(client, model, directory, client.get_logged_model(output.model_id))
 
 
-def describe(
-    client: MlflowClient, store: ModelRegistry, version: Version, record: GateRecord, contract: Contract
-) -> None:
+def describe(client: MlflowClient, store: ModelRegistry, version: Version, record: Record, contract: Contract) -> None:
     """Write the model card on the version's page, and what the model predicts on the registered model's page."""
     name, number = store.scope.namespace, str(version.number)
     about = registered_model_card(store.use_case, store.scope.source)
     if client.get_registered_model(name).description != about:
         client.update_registered_model(name, about)
-    card = model_card(record, contract, version.number)
+    if isinstance(record, RefitRecord):
+        card = refit_card(record, contract, version.number, _numbers(client, name, record.judged.candidate))
+    else:
+        card = model_card(record, contract, version.number)
     if client.get_model_version(name, number).description != card:
         client.update_model_version(name, number, card)
 
 
-def record_name(record: GateRecord) -> str:
+def _numbers(client: MlflowClient, name: str, digest: str) -> list[int]:
+    """The versions of a model: one, or none."""
+    found = client.search_model_versions(f"name = '{name}' and tags.`{DIGEST}` = '{digest}'")
+    return [int(version.version) for version in found]
+
+
+def record_name(record: Record) -> str:
     """The name under which a record is stored: the digest of its text."""
     return hashlib.sha256(record.model_dump_json().encode()).hexdigest()
 
 
-def _log_record(client: MlflowClient, run_id: str, record: GateRecord) -> dict[str, str]:
+def _log_record(client: MlflowClient, run_id: str, record: Record) -> dict[str, str]:
     """Store the record with its run, under its own name beside earlier records. Returns the tags that select it."""
     name = record_name(record)
     client.log_text(run_id, record.model_dump_json(indent=2) + "\n", f"gate/{name}.json")
     failed = ", ".join(check.name for check in record.checks if check.status == "failed")
-    return {VERDICT: record.verdict, RECORD: name, FAILED: failed}
+    judged = {REFIT_OF: record.judged.candidate} if isinstance(record, RefitRecord) else {}
+    return {VERDICT: record.verdict, **judged, RECORD: name, FAILED: failed}
 
 
 def _tags(model: Model) -> dict[str, str]:
@@ -112,15 +125,15 @@ def _tags(model: Model) -> dict[str, str]:
         COMMIT: str(contract.commit),
         DIRTY: str(contract.dirty).lower(),
         EXPERIMENT: contract.experiment or "",
-        "ratchet.data_version": contract.data_version,
-        "ratchet.features_version": contract.features_version,
+        DATA_VERSION: contract.data_version,
+        FEATURES_VERSION: contract.features_version,
         "ratchet.features.service": contract.feature_service,
         FINGERPRINT: contract.fingerprint,
     }
 
 
 def _start_run(
-    client: MlflowClient, store: ModelRegistry, model: Model, directory: Path, record: GateRecord, tags: dict[str, str]
+    client: MlflowClient, store: ModelRegistry, model: Model, directory: Path, record: Record, tags: dict[str, str]
 ) -> tuple[str, str]:
     """Start a run with everything that needs no model files. Returns the ids of run and experiment."""
     now = int(store.gate.clock.now().timestamp() * 1000)
@@ -140,17 +153,30 @@ def _experiment(client: MlflowClient, store: ModelRegistry) -> str:
     return str(client.create_experiment(store.scope.namespace, store.artifact_location or local or None))
 
 
-def _metrics(record: GateRecord, now: int) -> list[Metric]:
-    """Every model's scores on the same holdout, as `holdout/…`, `reference/…` and `champion/…`."""
-    evidence = record.evidence
-    scores = {"holdout": evidence.candidate, "reference": evidence.reference, "champion": evidence.champion}
-    values = {
-        f"{role}/{name}": value for role, score in scores.items() if score for name, value in score.metrics.items()
-    }
-    found = {**values, "holdout/skill": evidence.skill, "holdout/n": float(evidence.n)}
+def _metrics(record: Record, now: int) -> list[Metric]:
+    """The numbers of the record."""
+    found = _refit_metrics(record) if isinstance(record, RefitRecord) else _holdout_metrics(record)
     return [
         Metric(name, value, now, step=0) for name, value in found.items() if value is not None and math.isfinite(value)
     ]
+
+
+def _holdout_metrics(record: GateRecord) -> dict[str, float | None]:
+    """Every model's scores on the same holdout, as `holdout/…`, `reference/…` and `champion/…`."""
+    evidence = record.evidence
+    scores = {"holdout": evidence.candidate, "reference": evidence.reference, "champion": evidence.champion}
+    return {**_by_role(scores), "holdout/skill": evidence.skill, "holdout/n": float(evidence.n)}
+
+
+def _refit_metrics(record: RefitRecord) -> dict[str, float | None]:
+    """Both models' scores on rows that the refit was fitted on: `fitted/…` and `judged/…`. They are no measure of quality."""
+    evidence = record.evidence
+    scores = _by_role({"fitted": evidence.refit, "judged": evidence.judged})
+    return {**scores, "fitted/rows": float(evidence.rows), "fitted/change": evidence.change}
+
+
+def _by_role(scores: Mapping[str, Score | None]) -> dict[str, float | None]:
+    return {f"{role}/{name}": value for role, score in scores.items() if score for name, value in score.metrics.items()}
 
 
 def _params(contract: Contract) -> list[Param]:

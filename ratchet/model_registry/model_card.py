@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ratchet.gate.checks import Check, Verdict
 from ratchet.gate.record import GateRecord
+from ratchet.gate.refit import Record
 from ratchet.models.metrics import METRICS
 from ratchet.use_case.contract import UseCase
 
@@ -31,19 +32,19 @@ def model_card(record: GateRecord, contract: Contract, version: int) -> str:
     slices = [check for check in record.checks if check.name.startswith(_SLICE)]
     others = [check for check in record.checks if not check.name.startswith(_SLICE)]
     head = [*_verdict(record, version), "", *_scores(record), "", *_gain(record)]
-    tail = [*_origin(record, contract), "", *_promotion(version, record.verdict)]
+    tail = [*origin(record, contract), "", *_promotion(version, record.verdict)]
     room = LIMIT - sum(len(line) + 1 for line in [*head, *tail]) - 2 * FRAME
-    checks = _table("Checks", others, room)
+    checks = table("Checks", others, room)
     room = max(0, room - sum(len(line) + 1 for line in checks))
-    return "\n".join([*head, "", *checks, *_table("Slices", slices, room), *tail])
+    return "\n".join([*head, "", *checks, *table("Slices", slices, room), *tail])
 
 
 def registered_model_card(use_case: UseCase, source: str) -> str:
     """A description of the registered model: what it predicts, and what its aliases mean."""
     kind = "the probability of" if use_case.task == "binary" else "the value of"
     lines = [
-        f"Predicts {kind} **{_cell(use_case.label)}** ({_cell(use_case.unit)}) for the use case "
-        f"**{_cell(use_case.name)}**, from the source {_cell(source)}.",
+        f"Predicts {kind} **{cell(use_case.label)}** ({cell(use_case.unit)}) for the use case "
+        f"**{cell(use_case.name)}**, from the source {cell(source)}.",
         "",
         "| alias | meaning |",
         "| --- | --- |",
@@ -59,7 +60,7 @@ def _verdict(record: GateRecord, version: int) -> Iterator[str]:
     champion = (
         f"the champion then, model `{record.champion[:12]}`" if record.champion else "no champion: nothing served"
     )
-    yield f"## Version {version}, {_cell(record.kind)}: {record.verdict}"
+    yield f"## Version {version}, {cell(record.kind)}: {record.verdict}"
     yield ""
     yield f"Compared with {champion}, and with the {_reference(record)}, model `{record.reference[:12]}`."
     yield f"Judged on {evidence.n:,} rows from {evidence.start:%Y-%m-%d} to {evidence.end:%Y-%m-%d} (end excluded, UTC)."
@@ -77,38 +78,38 @@ def _scores(record: GateRecord) -> Iterator[str]:
     yield f"| on the same rows | {' | '.join(scores)} |"
     yield "| --- " * (len(scores) + 1) + "|"
     for name, metric in METRICS[evidence.task].items():
-        values = (_number(score.metrics.get(name) if score else None) for score in scores.values())
+        values = (number(score.metrics.get(name) if score else None) for score in scores.values())
         yield f"| {metric.title} {_ARROWS[metric.better]} | {' | '.join(values)} |"
 
 
 def _gain(record: GateRecord) -> Iterator[str]:
     gain, confidence = record.evidence.gain, record.policy.confidence
     reference = _reference(record)
-    yield f"Skill over the {reference}: {_number(record.evidence.skill)} (1 − error / error of the {reference})."
+    yield f"Skill over the {reference}: {number(record.evidence.skill)} (1 − error / error of the {reference})."
     if gain:
-        bounds = f"{_number(gain.lower)} and {_number(gain.upper)}"
-        yield f"Gain over the champion: {_number(gain.value)}, between {bounds} at confidence {confidence:g}."
+        bounds = f"{number(gain.lower)} and {number(gain.upper)}"
+        yield f"Gain over the champion: {number(gain.value)}, between {bounds} at confidence {confidence:g}."
 
 
-def _table(title: str, checks: Sequence[Check], room: int) -> list[str]:
+def table(title: str, checks: Sequence[Check], room: int) -> list[str]:
     """As many checks as there is room for, one row each: failed ones first, otherwise in the order of `checks`."""
     if not checks:
         return []
     first = sorted(checks, key=lambda check: ("failed", "insufficient", "passed").index(check.status))
     lines, used = [f"### {title}", "", *_CHECKS], 0
-    for number, check in enumerate(first):
+    for place, check in enumerate(first):
         row = _row(check)
         used += len(row) + 1
         if used > room:
-            return [*lines, "", _left_out(first[number:]), ""]
+            return [*lines, "", _left_out(first[place:]), ""]
         lines.append(row)
     return [*lines, ""]
 
 
 def _row(check: Check) -> str:
     name, bound = check.name.removeprefix(_SLICE), f"{_SIGNS[check.direction]} {check.bound:g}"
-    value = "missing" if check.value is None else _number(check.value)
-    return f"| {_MARKS[check.status]} | {_cell(name)} | {value} | {bound} | {_cell(check.detail, DETAIL)} |"
+    value = "missing" if check.value is None else number(check.value)
+    return f"| {_MARKS[check.status]} | {cell(name)} | {value} | {bound} | {cell(check.detail, DETAIL)} |"
 
 
 def _left_out(checks: Sequence[Check]) -> str:
@@ -116,16 +117,17 @@ def _left_out(checks: Sequence[Check]) -> str:
     return f"And {len(checks)} more: {', '.join(f'{count} {status}' for status, count in counts.items())}."
 
 
-def _origin(record: GateRecord, contract: Contract) -> Iterator[str]:
+def origin(record: Record, contract: Contract) -> Iterator[str]:
+    """The lines about a model's data and code."""
     commit = "none" if record.commit is None else f"`{record.commit[:12]}`"
     yield "### Origin"
     yield ""
     yield f"- trained on {contract.trained_from:%Y-%m-%d} to {contract.trained_until:%Y-%m-%d}, {len(contract.inputs)} inputs"
-    yield f"- data version {_cell(record.data_version)}"
-    yield f"- feature service {_cell(record.feature_service)}"
+    yield f"- data version {cell(record.data_version)}"
+    yield f"- feature service {cell(record.feature_service)}"
     yield f"- commit {commit}" + (", **with uncommitted changes**" if record.dirty or contract.dirty else "")
     if experiment := record.experiment or contract.experiment:
-        yield f"- made by the experiment {_cell(experiment)}: the policy does not promote it"
+        yield f"- made by the experiment {cell(experiment)}: the policy does not promote it"
 
 
 def _promotion(version: int, verdict: Verdict) -> Iterator[str]:
@@ -136,15 +138,17 @@ def _promotion(version: int, verdict: Verdict) -> Iterator[str]:
         "is valid.",
         "non-inferior": f"Run `ratchet promote {version} --reason … --until YYYY-MM-DD`: it is not shown to be better, so a "
         "person has to answer for it. The alias `requested` alone is refused.",
+        "undecided": "It cannot be promoted: too few rows were newer than the champion's training rows. Judge a later one.",
         "refused": "It cannot be promoted: every request for it is refused. Train a better one.",
     }[verdict]
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """A number as a card shows it."""
     return "–" if value is None else f"{value:.4g}"
 
 
-def _cell(text: str, length: int = CELL) -> str:
+def cell(text: str, length: int = CELL) -> str:
     """Text on one line, escaped for Markdown and its tables, and cut after `length` characters."""
     shown = " ".join("".join(each if each.isprintable() else " " for each in text).split())
     short = shown if len(shown) <= length else shown[: length - 1] + "…"

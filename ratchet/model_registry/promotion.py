@@ -13,13 +13,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ratchet.core.errors import GateError, RegistryError
-from ratchet.gate.record import GateRecord, Waiver
+from ratchet.gate.record import Waiver
+from ratchet.gate.refit import Record, RefitRecord
 from ratchet.model_registry.admission import examine, load_servable
-from ratchet.model_registry.champion import existing_version, last_promotion
+from ratchet.model_registry.champion import existing_version, judged_version, last_promotion
 from ratchet.model_registry.changes import write_requested
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.open_registry import open_registry
-from ratchet.model_registry.promotion_history import Entry, Snapshot, kind_of, previous
+from ratchet.model_registry.promotion_history import Entry, PromotionRequest, Snapshot, kind_of, previous
 from ratchet.model_registry.session import RegistrySession
 from ratchet.model_registry.tags import CANDIDATE, CHAMPION, PREVIOUS, REQUESTED, STATUS, WAIVER
 from ratchet.model_registry.version import Version
@@ -62,15 +63,20 @@ def promote(
     return report
 
 
-def promote_by_policy(store: ModelRegistry, version: int, contract: Contract, record: GateRecord) -> dict[str, Any]:
-    """Request a superior version for the policy. If only a person may request it, write on the version why."""
+def promote_by_policy(store: ModelRegistry, version: int, contract: Contract, record: Record) -> dict[str, Any]:
+    """Request a superior version, or the refit of one, for the policy. If only a person may request it, write on it why."""
     with open_registry(store, "promotion") as registry:
         obstacle = _held(registry.snapshot(), version) or _uncommitted(store, version, contract, record)
         if obstacle is None:
-            registry.request(version, POLICY, "superior by its gate record", by_policy=True)
+            registry.request(version, POLICY, _grounds(record), by_policy=True)
         else:
             registry.tag(registry.version(version), STATUS, obstacle)
         return _reconcile(registry)
+
+
+def _grounds(record: Record) -> str:
+    """Why the policy asks for a version."""
+    return "superior by its gate record" + (", and refitted" if isinstance(record, RefitRecord) else "")
 
 
 def _held(snapshot: Snapshot, version: int) -> str | None:
@@ -84,7 +90,7 @@ def _held(snapshot: Snapshot, version: int) -> str | None:
     )
 
 
-def _uncommitted(store: ModelRegistry, version: int, contract: Contract, record: GateRecord) -> str | None:
+def _uncommitted(store: ModelRegistry, version: int, contract: Contract, record: Record) -> str | None:
     """The status of a version that nobody could make again from a commit, or that an experiment made; None for any other."""
     experiment = contract.experiment or record.experiment
     if not (experiment or contract.dirty or record.dirty):
@@ -212,13 +218,31 @@ def _consider(registry: RegistrySession) -> dict[str, Any] | None:
     except GateError as error:
         return {"version": requested, "reason": error.problem, "remedy": error.remedy}
     registry.point(CHAMPION, requested, snapshot)
-    registry.append(_entry(registry.store, snapshot, version, waiver))
+    request = snapshot.request_for(version.number)
+    if judged := _judged_first(registry, snapshot, version):
+        by_its_refit = request and request.model_copy(
+            update={"reason": f"version {requested}, its refit, is requested: {request.reason}"}
+        )
+        registry.append(_entry(registry.store, snapshot, judged, None, by_its_refit))
+    registry.append(_entry(registry.store, registry.snapshot(), version, waiver, request))
     return None
 
 
-def _entry(store: ModelRegistry, snapshot: Snapshot, version: Version, waiver: Waiver | None) -> Entry:
+def _judged_first(registry: RegistrySession, snapshot: Snapshot, version: Version) -> Version | None:
+    """The judged model of a refit, if that is to serve for the first time and its judged model does not serve: that is promoted
+    first, so that a rollback leads from the refit to the model that was judged."""
+    record = registry.record(version)
+    if version.number in snapshot.served or not isinstance(record, RefitRecord):
+        return None
+    judged = judged_version(registry, record)
+    return None if snapshot.champion and snapshot.champion.digest == judged.digest else judged
+
+
+def _entry(
+    store: ModelRegistry, snapshot: Snapshot, version: Version, waiver: Waiver | None, request: PromotionRequest | None
+) -> Entry:
     """The next entry of the history. A request that was not made through `ratchet` is attributed to MLflow."""
-    entries, request = snapshot.history, snapshot.request_for(version.number)
+    entries = snapshot.history
     entry = Entry(
         model_name=store.scope.namespace,
         number=len(entries) + 1,

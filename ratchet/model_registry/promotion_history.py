@@ -19,14 +19,16 @@ from ratchet.gate.record import Waiver
 from ratchet.gate.signing import Signed, begin_anew
 
 REQUEST, HISTORY = "ratchet.request", "ratchet.history."
-Kind = Literal["promotion", "rollback", "release"]
-"""A release moves no version: it only ends a hold, by which a person's rollback stops promotions by the policy."""
+Kind = Literal["promotion", "rollback", "release", "withdrawal"]
+"""A release moves no version: it only ends a hold, by which a person's rollback stops promotions by the policy. A withdrawal is
+a rollback by the policy, from a refit that later rows showed to be worse; it holds nothing."""
 Document = TypeVar("Document", bound=Frozen)
 Authored = TypeVar("Authored", "Entry", "PromotionRequest")
 
 
 class Entry(Signed):
-    """One promotion, rollback or release. `number` is its place in the history; a rollback from here leads to `previous`.
+    """One promotion, rollback, release or withdrawal. `number` is its place in the history, and a rollback from here leads to
+    `previous`.
 
     `waiver` is the person's permission under which the version was promoted, if its evidence alone was not enough.
     """
@@ -150,5 +152,7 @@ def previous(history: Sequence[Entry], version: int) -> int | None:
 
 
 def kind_of(history: Sequence[Entry], version: int, *, by_policy: bool) -> Kind:
-    """A person who goes back along the trail rolls back; every other move is a promotion."""
-    return "rollback" if not by_policy and version in trail(history)[:-1] else "promotion"
+    """A person who goes back along the trail rolls back, the policy withdraws; every other move is a promotion."""
+    if version not in trail(history)[:-1]:
+        return "promotion"
+    return "withdrawal" if by_policy else "rollback"

@@ -19,7 +19,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from ratchet.core.errors import GateError, RegistryError
-from ratchet.gate.record import GateRecord, Waiver, verify
+from ratchet.gate.record import GateRecord, Waiver
+from ratchet.gate.refit import Record, RefitRecord, verify
 from ratchet.model_registry import embedded_database
 from ratchet.model_registry.logged_files import is_whole, require_artifacts
 from ratchet.model_registry.model_registry import ModelRegistry
@@ -112,7 +113,7 @@ class RegistrySession:
     def find(self, digest: str) -> Version | None:
         return next((version for version in self.versions().values() if version.digest == digest), None)
 
-    def log(self, model: Model, directory: Path, record: GateRecord) -> Version:
+    def log(self, model: Model, directory: Path, record: Record) -> Version:
         """The version of the model in `directory`; it is created if it does not exist. May be killed and called again.
 
         Files and record of a version that has served are evidence: they are kept, and only put back if they were lost. Those
@@ -135,7 +136,7 @@ class RegistrySession:
         self._close_runs(version)
         return version
 
-    def _put_back(self, version: Version, model: Model, directory: Path, record: GateRecord) -> None:
+    def _put_back(self, version: Version, model: Model, directory: Path, record: Record) -> None:
         """Put back the record of a version, and the files that the record names, if they were lost and are the same here."""
         from ratchet.model_registry import mlflow_logging
 
@@ -179,10 +180,11 @@ class RegistrySession:
             own = run.info.run_id == version.run_id
             self._client.set_terminated(run.info.run_id, "FINISHED" if own else "KILLED")
 
-    def record(self, version: Version) -> GateRecord:
+    def record(self, version: Version) -> Record:
         """The stored record, unverified. Raises GateError if there is none that can be read."""
         try:
-            record = parsed(GateRecord, self._record_text(version))
+            text = self._record_text(version)
+            record = parsed(GateRecord, text) or parsed(RefitRecord, text)
         except MlflowException as error:
             if error.error_code != ABSENT:
                 raise
@@ -208,7 +210,7 @@ class RegistrySession:
     def waiver(self, version: Version) -> Waiver | None:
         return parsed(Waiver, version.tags.get(WAIVER))
 
-    def model(self, version: Version, record: GateRecord) -> tuple[Model, Path]:
+    def model(self, version: Version, record: Record) -> tuple[Model, Path]:
         """The model that was judged, and its directory. No file is parsed before it was compared with the verified record.
 
         Raises GateError if the record is not valid, or if the model's files are lost or different.
@@ -225,7 +227,7 @@ class RegistrySession:
             raise self.refusal(version, "is another model when it is loaded by the libraries that are installed")
         return model, directory
 
-    def files(self, version: Version, record: GateRecord) -> Path:
+    def files(self, version: Version, record: Record) -> Path:
         """A directory under state/ with a copy of the files that the record names; no file is parsed.
 
         Raises GateError if the files are lost or different.
@@ -235,7 +237,7 @@ class RegistrySession:
             self._download(version, record, directory)
         return directory
 
-    def _download(self, version: Version, record: GateRecord, directory: Path) -> None:
+    def _download(self, version: Version, record: Record, directory: Path) -> None:
         """Download the model's files, and keep them if they are the ones that the record names."""
         from mlflow.artifacts import download_artifacts, list_artifacts
 

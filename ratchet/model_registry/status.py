@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ratchet.core.errors import RegistryError, SettingsError
 from ratchet.features.service import service_spec
 from ratchet.gate.checks import PLAUSIBLE
+from ratchet.gate.confirmation import Confirmation
 from ratchet.gate.reasons import how_to_accept
 from ratchet.model_registry.admission import ways_to_serve
 from ratchet.model_registry.champion import existing_version
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.open_registry import open_registry
 from ratchet.model_registry.promotion import HELD, WAITS
-from ratchet.model_registry.promotion_history import Snapshot
+from ratchet.model_registry.promotion_history import Snapshot, parsed
 from ratchet.model_registry.session import RegistrySession
 from ratchet.model_registry.tags import (
     COMMIT,
+    CONFIRMATION,
     DIRTY,
     EXPERIMENT,
     FAILED,
     FINGERPRINT,
     KIND,
     PREVIOUS,
+    REFIT_OF,
     REQUESTED,
     STATUS,
     VERDICT,
@@ -35,6 +39,7 @@ def status(store: ModelRegistry) -> dict[str, Any]:
     with open_registry(store, "promotion") as registry:
         snapshot = registry.snapshot()
         versions = registry.versions().values()
+        numbers = {version.digest: version.number for version in versions}
         warning = _warning(registry, snapshot)
     champion, hold = snapshot.champion, snapshot.hold
     return {
@@ -43,7 +48,7 @@ def status(store: ModelRegistry) -> dict[str, Any]:
         "previous": snapshot.aliases.get(PREVIOUS),
         "hold": hold and {"by": hold.by, "reason": hold.reason, "at": hold.at.isoformat()},
         "warning": warning,
-        "versions": [_line(store, snapshot, version) for version in versions],
+        "versions": [_line(store, snapshot, version, numbers) for version in versions],
         "history": [entry.model_dump(mode="json", exclude={"signature", "model_name"}) for entry in snapshot.history],
     }
 
@@ -76,11 +81,13 @@ def _other_features(registry: RegistrySession, snapshot: Snapshot, version: Vers
     )
 
 
-def _line(store: ModelRegistry, snapshot: Snapshot, version: Version) -> dict[str, Any]:
-    tags = version.tags
+def _line(store: ModelRegistry, snapshot: Snapshot, version: Version, numbers: Mapping[str, int]) -> dict[str, Any]:
+    tags, confirmation = version.tags, parsed(Confirmation, version.tags.get(CONFIRMATION))
     return {
         "version": version.number,
         "kind": tags.get(KIND),
+        "refit_of": numbers.get(tags.get(REFIT_OF, ""), tags.get(REFIT_OF)),
+        "confirmation": confirmation and {"outcome": confirmation.outcome, "reason": confirmation.reason},
         "digest": version.digest[:12],
         "verdict": tags.get(VERDICT),
         "commit": tags.get(COMMIT),
@@ -98,13 +105,17 @@ def _next(store: ModelRegistry, version: Version) -> str | None:
     ask = f"`ratchet promote {version.number}"
     if version.tags.get(STATUS, "").startswith((WAITS, HELD)):
         return None
+    if verdict == "failed":
+        return "a refit that failed its checks never serves; its judged model may"
+    repro = f"`dvc repro monitor@{store.scope.use_case}`"
+    if verdict == "undecided":
+        return f"it could not be judged yet. Train a later one: `ratchet advance`, then {repro}"
     if not version.digest:
         return "it was not registered through the gate, and never serves"
     if verdict == "non-inferior":
         return f"not shown to be better, only not to be worse. A person may ask for it: {ask} --reason … --until YYYY-MM-DD`"
     if verdict != "refused":
         return f"{ask}` asks for it, and says what to do if it is refused"
-    repro = f"`dvc repro monitor@{store.scope.use_case}`"
     if all(name.startswith(PLAUSIBLE) for name in failed):
         return f"too good to be true. Sign why a caller knows its inputs in time: {how_to_accept(store.scope)}; then {repro}"
     return (

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import StoreError
+from ratchet.prediction_log.dropped import dropped_before
 from ratchet.prediction_log.online_log import line_of, parsed, segments, undelivered, unreadable, whole_lines
 from ratchet.prediction_log.schema import conformed, log_schema
 from ratchet.storage.partitions import files
@@ -70,12 +71,23 @@ class PredictionLog:
         """
         found = next(self._find(prediction_id), None)
         if found is None:
-            raise StoreError(
-                "is not in the prediction log",
-                subject=f"prediction {prediction_id!r}",
-                remedy="Give the id of an answer or of a row of the log; predictions older than its retention are gone",
-            )
+            raise self._unknown(prediction_id)
         return {**found, "undelivered": prediction_id in undelivered(self._online, [_date_of(prediction_id)])}
+
+    def _unknown(self, prediction_id: str) -> StoreError:
+        subject = f"prediction {prediction_id!r}"
+        if self.dropped(prediction_id):
+            kept = dropped_before(self._online)
+            remedy = (
+                f"Ask for one of {kept} or later. `retention.predictions` of params.yaml says how long they are kept"
+            )
+            return StoreError("is older than the predictions that are kept", subject=subject, remedy=remedy)
+        remedy = "Give the id of an answer or of a row of the log"
+        return StoreError("is not in the prediction log", subject=subject, remedy=remedy)
+
+    def dropped(self, prediction_id: str) -> bool:
+        """Whether predictions of its date are not kept any more. Raises StoreError if the id has another form."""
+        return _date_of(prediction_id) < dropped_before(self._online)
 
     def holds(self, prediction_id: str) -> bool:
         """Whether a prediction is in this log. Raises StoreError if the id has another form."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate.gate import Gate
-from ratchet.gate.record import GateRecord, verify
+from ratchet.gate.refit import Record, RefitRecord, verify
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.open_registry import open_registry
 from ratchet.model_registry.session import RegistrySession
@@ -69,8 +69,9 @@ def _features(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"name": name, "value": value, "timestamp": row["feature_timestamps"][lookup]}
 
 
-def _gate_record(gate: Gate, record: GateRecord, digest: str) -> dict[str, Any]:
-    """The gate's verdict and checks. An invalid record is shown, too, with the objection to it."""
+def _gate_record(gate: Gate, record: Record, digest: str) -> dict[str, Any]:
+    """The gate's verdict and checks; for a refit, also those of its judged model. An invalid record is shown, too, with the
+    objection to it."""
     try:
         verify(record, digest, gate)
         objection = None
@@ -82,4 +83,7 @@ def _gate_record(gate: Gate, record: GateRecord, digest: str) -> dict[str, Any]:
         "objection": objection,
         "compared_with": record.champion,
         "checks": [check.model_dump(mode="json") for check in record.checks],
+        "judged": _gate_record(gate, record.judged, record.judged.candidate)
+        if isinstance(record, RefitRecord)
+        else None,
     }

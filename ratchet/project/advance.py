@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from ratchet.code.git import AS_OF_FILE
 from ratchet.core.clock import local_midnight
 from ratchet.core.errors import SettingsError
+from ratchet.core.text import parse_duration
 from ratchet.project.as_of import AsOf, read_as_of, write_as_of
 from ratchet.project.locks import REPOSITORY, WAIT, alone, held
 from ratchet.project.run import PIPELINES, Pipeline, Run
@@ -32,6 +33,14 @@ def parse_instant(text: str, timezone: str) -> datetime:
             remedy="Write 2024-05-01 for the instant at which that local day begins, or 2024-05-01T10:00:00Z",
         )
     return instant
+
+
+def parse_length(text: str) -> timedelta:
+    """A length of time. Raises SettingsError."""
+    length = parse_duration(text)
+    if length is None:
+        raise SettingsError("is no length of time", subject=repr(text), remedy="Write 1d, 12h or 30m")
+    return length
 
 
 def advance(

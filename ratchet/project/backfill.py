@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from ratchet.code.git import LOCK_FILE
 from ratchet.core.clock import later
-from ratchet.core.errors import SettingsError
+from ratchet.core.errors import SettingsError, VersionError
 from ratchet.project.advance import move
-from ratchet.project.as_of import as_text
+from ratchet.project.as_of import as_text, read_as_of
 from ratchet.project.dvc import commit_stages
 from ratchet.project.inputs import inputs
 from ratchet.project.locks import WAIT, alone
@@ -18,8 +18,11 @@ from ratchet.project.step_reports import run_step
 from ratchet.project.steps import STEPS, Step
 
 
-def remaining(run: Run, first: datetime, last: datetime, step: timedelta) -> list[datetime]:
-    """The instants from `first` to `last` that are not behind the present one, which a killed backfill may not have finished.
+def remaining(
+    run: Run, first: datetime, last: datetime, step: timedelta, pipelines: Sequence[Pipeline] = PIPELINES
+) -> list[datetime]:
+    """The instants from `first` to `last` that are not behind the present one of the pipelines, which a killed backfill may not
+    have finished.
 
     Raises SettingsError if `last` is in the future, or if no instant is left.
     """
@@ -29,7 +32,7 @@ def remaining(run: Run, first: datetime, last: datetime, step: timedelta) -> lis
     while instant <= last:
         found.append(instant)
         instant = later(instant, step, run.use_case.timezone)
-    present = max(run.as_of(pipeline) for pipeline in PIPELINES) if run.instants else first
+    present = max(run.as_of(pipeline) for pipeline in pipelines) if run.instants else first
     left = [instant for instant in found if instant >= present]
     if not left:
         raise SettingsError(
@@ -52,10 +55,23 @@ def backfill(run: Run, instants: Sequence[datetime], pipelines: Sequence[Pipelin
         yield instant
 
 
+def _require_not_overtaken(run: Run, instant: datetime, pipelines: Sequence[Pipeline]) -> None:
+    """Raises VersionError if another run has moved the pipelines further meanwhile."""
+    present = read_as_of(run.root, run.settings.use_case)
+    latest = max((getattr(present, pipeline) for pipeline in pipelines), default=instant) if present else instant
+    if latest > instant:
+        raise VersionError(
+            f"another run has gone on to {as_text(latest)} meanwhile, and this one was at {as_text(instant)}",
+            subject=run.settings.use_case,
+            remedy="Run the same command again once that run has ended: it goes on from there",
+        )
+
+
 def _run_as_of(run: Run, instant: datetime, pipelines: Sequence[Pipeline], steps: Sequence[Step]) -> None:
     stages = [f"{step.name}@{run.settings.use_case}" for step in steps]
     began = inputs(run, stages)
     with alone(run, PIPELINES, WAIT):
+        _require_not_overtaken(run, instant, pipelines)
         moved = move(run, instant, pipelines, back=False)
         for step in steps:
             run_step(moved, step.name, step.load())

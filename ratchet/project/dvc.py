@@ -1,21 +1,32 @@
-"""Record the stages of a flow in DVC."""
+"""What DVC knows: record the stages of a flow, and read what was recorded."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ratchet.code.git import LOCK_FILE
-from ratchet.core.errors import VersionError
+import yaml
+
+from ratchet.code.git import AS_OF_FILE, LOCK_FILE
+from ratchet.core.errors import RatchetError, VersionError
 from ratchet.core.text import one_line
 from ratchet.project.inputs import Inputs, inputs, require_unedited
 from ratchet.project.locks import REPOSITORY, WAIT, held
 from ratchet.project.run import Run
-from ratchet.storage.files import atomic
+from ratchet.storage.digests import directory_md5
+from ratchet.storage.files import atomic, write_text
 
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+Locked = dict[str, Mapping[str, Any]]
+"""Name → stage, as in a dvc.lock."""
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 TORN_LOCK = "DVC was killed while it wrote that file: delete it, and run again"
 
 
@@ -47,3 +58,78 @@ def _dvc(run: Run, *arguments: str) -> None:
 def remedy_of(error: str) -> str:
     """What to do about an error of DVC."""
     return TORN_LOCK if "RWLock-file" in error else "Fix what it names, and run again"
+
+
+def read_lock(lock: Path, remedy: str) -> Locked:
+    """The stages of a dvc.lock. Raises VersionError if the file cannot be read as one."""
+    try:
+        text = lock.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise _unreadable(error, str(lock), remedy) from error
+    return parse_lock(text, str(lock), remedy)
+
+
+def parse_lock(text: str, subject: str, remedy: str) -> Locked:
+    """The stages in the text of a dvc.lock. Raises VersionError if it is none."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
+    try:
+        content = yaml.load(text, _LOADER)  # noqa: S506 - it is a safe loader
+        return dict(COMPILED_LOCKFILE_SCHEMA(content).get("stages", {}))
+    except (ValueError, TypeError, RecursionError, yaml.YAMLError, Invalid) as error:
+        raise _unreadable(error, subject, remedy) from error
+
+
+def _unreadable(error: Exception, subject: str, remedy: str) -> VersionError:
+    return VersionError(f"cannot be read as a dvc.lock ({one_line(str(error))})", subject=subject, remedy=remedy)
+
+
+@contextmanager
+def opened(root: Path) -> Iterator[Repo]:
+    """The checkout's DVC repository, while no other DVC command may change it. An error of DVC becomes a VersionError."""
+    from dvc.repo import Repo, lock_repo
+
+    try:
+        with Repo(str(root)) as repo, lock_repo(repo):
+            yield repo
+    except (RatchetError, OSError):
+        raise
+    except Exception as error:
+        raise VersionError(
+            f"failed ({one_line(str(error.__cause__ or error))})",
+            subject="DVC",
+            remedy=remedy_of(str(error)),
+        ) from error
+
+
+def stages_of(locked: Locked, use_case: str) -> Locked:
+    """The stages of a use case."""
+    return {name: stage for name, stage in locked.items() if name.endswith(f"@{use_case}")}
+
+
+def instants_of(stages: Locked) -> dict[str, str]:
+    """Pipeline → the instant at which it stood when the stages ran."""
+    locked = [stage.get("params", {}).get(AS_OF_FILE, {}) for stage in stages.values()]
+    return {name.rpartition(".")[2]: instant for each in locked for name, instant in each.items()}
+
+
+def write_lock(root: Path, stages: Locked) -> None:
+    """Write dvc.lock. The caller holds the lock of the repository, and DVC's own."""
+    write_text(root / LOCK_FILE, yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False))
+
+
+def record_again(root: Path, directory: Path, recorded: str) -> None:
+    """Where dvc.lock names the content `recorded` of a directory, let it name the present one instead.
+
+    The caller holds the lock of the repository, and DVC's own.
+    """
+    lock, path = root / LOCK_FILE, directory.relative_to(root).as_posix()
+    stages = read_lock(lock, "Restore it from git") if lock.exists() else {}
+    items = [item for stage in stages.values() for kind in ("deps", "outs") for item in stage.get(kind, ())]
+    stale = [item for item in items if item["path"] == path and item.get("md5") == recorded]
+    if stale:
+        sizes = [file.stat().st_size for file in directory.rglob("*") if file.is_file()]
+        for item in stale:
+            item.update(md5=directory_md5(directory), size=sum(sizes), nfiles=len(sizes))
+        write_lock(root, stages)

@@ -6,30 +6,23 @@ it does not find, and it names each file that it refuses to delete. Therefore it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from ratchet.code.git import AS_OF_FILE, LOCK_FILE
-from ratchet.core.errors import RatchetError, VersionError
+from ratchet.code.git import LOCK_FILE
+from ratchet.core.errors import VersionError
 from ratchet.core.text import count_of, one_line
 from ratchet.project.as_of import AsOf, write_as_of
-from ratchet.project.dvc import remedy_of
+from ratchet.project.dvc import Locked, instants_of, opened, read_lock, stages_of, write_lock
 from ratchet.project.locks import REPOSITORY, WAIT, alone, held
 from ratchet.project.run import PIPELINES, Run
 from ratchet.storage.digests import md5
-from ratchet.storage.files import write_text
 
 if TYPE_CHECKING:
     from dvc.output import Output
     from dvc.repo import Repo
     from dvc.stage import Stage
-
-Locked = dict[str, Mapping[str, Any]]
-"""Name → stage, as in a dvc.lock."""
 
 
 def restore(run: Run, lock: Path, wait: float = WAIT) -> None:
@@ -40,23 +33,22 @@ def restore(run: Run, lock: Path, wait: float = WAIT) -> None:
     is changed if data would be lost that DVC does not hold, or if DVC no longer holds what is to be restored. A restore that
     was killed can be run again. Raises VersionError.
     """
-    own = {name: of for name, of in _locked(lock, _KEPT).items() if name.endswith(f"@{run.settings.use_case}")}
+    own = stages_of(read_lock(lock, _KEPT), run.settings.use_case)
     if not own:
         raise VersionError(
             f"names no stage of {run.settings.use_case}", subject=str(lock), remedy="Name its use case (--use-case)"
         )
     current = run.root / LOCK_FILE
-    with alone(run, PIPELINES, wait), held(run.paths.shared_state / REPOSITORY, wait), _repository(run.root) as repo:
-        stages = {**(_locked(current, _CURRENT) if current.exists() else {}), **own}
+    with alone(run, PIPELINES, wait), held(run.paths.shared_state / REPOSITORY, wait), opened(run.root) as repo:
+        stages = {**(read_lock(current, _CURRENT) if current.exists() else {}), **own}
         _check_out(repo, lock, own)
         _put_back_instants(run, own)
-        write_text(current, yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False))
+        write_lock(run.root, stages)
 
 
 def _put_back_instants(run: Run, stages: Locked) -> None:
     """Let the pipelines stand where they stood when the stages ran."""
-    locked = [stage.get("params", {}).get(AS_OF_FILE, {}) for stage in stages.values()]
-    then = {name.rpartition(".")[2]: instant for each in locked for name, instant in each.items()}
+    then = instants_of(stages)
     if then:
         now = run.instants.model_dump(mode="json") if run.instants else {}
         write_as_of(run.root, run.settings.use_case, AsOf.model_validate({**now, **then}))
@@ -64,37 +56,6 @@ def _put_back_instants(run: Run, stages: Locked) -> None:
 
 _KEPT = "Name a dvc.lock that a flow run kept"
 _CURRENT = f"Get it back with `git checkout {LOCK_FILE}`, or delete it"
-
-
-def _locked(lock: Path, remedy: str) -> Locked:
-    """The stages of a dvc.lock. Raises VersionError if the file cannot be read as one."""
-    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-    from voluptuous import Invalid
-
-    try:
-        return dict(COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(lock.read_text(encoding="utf-8"))).get("stages", {}))
-    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError, Invalid) as error:
-        raise VersionError(
-            f"cannot be read as a dvc.lock ({one_line(str(error))})", subject=str(lock), remedy=remedy
-        ) from error
-
-
-@contextmanager
-def _repository(root: Path) -> Iterator[Repo]:
-    """The checkout's DVC repository, while no other DVC command may change it. An error of DVC becomes a VersionError."""
-    from dvc.repo import Repo, lock_repo
-
-    try:
-        with Repo(str(root)) as repo, lock_repo(repo):
-            yield repo
-    except (RatchetError, OSError):
-        raise
-    except Exception as error:
-        raise VersionError(
-            f"failed ({one_line(str(error.__cause__ or error))})",
-            subject="DVC",
-            remedy=remedy_of(str(error)),
-        ) from error
 
 
 def _check_out(repo: Repo, lock: Path, own: Locked) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
+from zoneinfo import ZoneInfo
 
 from ratchet.code.git import AS_OF_FILE
 from ratchet.core.clock import Clock, Period, SystemClock, local_midnight
@@ -24,7 +25,7 @@ Pipeline = Literal["training", "inference", "feature"]
 PIPELINES: tuple[Pipeline, ...] = get_args(Pipeline)
 """In the order in which locks are taken, so that no two runs wait for each other."""
 
-PeriodName = Literal["train", "early_stopping", "holdout", "fresh", "all"]
+PeriodName = Literal["train", "early_stopping", "holdout", "fresh", "features", "all"]
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,13 @@ class Run:
         return instant
 
     def period(self, name: PeriodName) -> Period:
-        """A window as of the pipeline that works on it; `all` is everything that features are computed for."""
+        """A window as of the pipeline that works on it. `all` is everything since history began, `features` what features are
+        kept of."""
         windows, timezone = self.settings.windows, self.use_case.timezone
         if name == "all":
             return Period(local_midnight(windows.start, timezone), self.as_of("feature"))
+        if name == "features":
+            return Period(self._features_from(), self.as_of("feature"))
         if name == "fresh":
             fresh = bounds(windows, self.as_of("inference"), timezone).fresh
             return Period(local_midnight(fresh, timezone), self.as_of("inference"))
@@ -98,6 +102,12 @@ class Run:
     def delivery(self, table: str) -> Delivery:
         """How the rows of a table reach the features."""
         return Delivery(self.settings.source.lag.get(table, timedelta(0)), self.settings.schedules.feature)
+
+    def _features_from(self) -> datetime:
+        kept, zone = self.settings.retention.features, ZoneInfo(self.use_case.timezone)
+        start = self.settings.windows.start
+        oldest = (self.as_of("feature").astimezone(zone).replace(tzinfo=None) - kept).date() if kept else start
+        return local_midnight(max(start, oldest), self.use_case.timezone)
 
     def as_of_instants(self, instants: AsOf) -> Run:
         """A copy of this run as of other instants."""

@@ -10,35 +10,50 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from ratchet.core.settings import Frozen
+from ratchet.core.text import spans
 from ratchet.project.as_of import AsOf
 from ratchet.project.run import Run
 from ratchet.storage.files import read_json, write_json
+from ratchet.storage.partitions import changed_tables
 
 Report = dict[str, Any]
 Step = Callable[[Run], Report]
 
 
 class LastRun(Frozen):
-    """When a step ended, how long it took, and where the pipelines stood then."""
+    """When a step ended, how long it took, and where the pipelines stood then.
+
+    `computed` and `removed` are the units (batches, UTC dates) of each table that the run computed again or removed, with
+    consecutive dates as `2024-05-01 to 2024-05-03`.
+    """
 
     at: AwareDatetime
     seconds: float
     instants: AsOf | None
+    computed: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    removed: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 def run_step(run: Run, name: str, step: Step) -> Report:
     """Run a step, then write reports/…/{name}.json and its seconds. Both drivers, DVC and Prefect, call this function.
 
     If the report equals the last one, the step found nothing to do, and the seconds of the earlier run are kept. When it ran,
-    and as of when, is kept in any case.
+    as of when, and what it changed is kept in any case.
     """
     started = time.perf_counter()
-    report = step(run)
+    with changed_tables() as changes:
+        report = step(run)
     took = round(time.perf_counter() - started, 3)
-    last = LastRun(at=run.clock.now(), seconds=took, instants=run.instants)
+    last = LastRun(
+        at=run.clock.now(),
+        seconds=took,
+        instants=run.instants,
+        computed={table: tuple(spans(of.computed)) for table, of in changes.items() if of.computed},
+        removed={table: tuple(spans(of.removed)) for table, of in changes.items() if of.removed},
+    )
     write_json(run.paths.state / "last_run" / f"{name}.json", last.model_dump(mode="json"))
     if report != read(run, name):
         write_json(run.paths.reports / f"{name}.json", report)

@@ -44,6 +44,7 @@ _ALL = (
     Step("dataset", "training_pipeline.dataset:dataset", ("training",), ("training", "feature")),
     Step("train", "training_pipeline.train:train", ("training",), ("training",)),
     Step("evaluate", "training_pipeline.evaluate:evaluate", ("training",), ("training",)),
+    Step("refit", "training_pipeline.refit:refit", ("training",), ("training",)),
     Step("register", "training_pipeline.register:register", ("training",), ("training",)),
     Step("reconcile", "ratchet.project.reconcile:reconcile", ("training", "inference")),
     Step("predict", "inference_pipeline.batch.predict:predict", ("inference",), ("inference", "feature")),

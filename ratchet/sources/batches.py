@@ -72,6 +72,12 @@ class Source:
                 subject=PARAMS_FILE,
                 remedy="Set source.name to one of them",
             )
+        if unknown := settings.lag.keys() - {table.name for table in use_case.tables}:
+            raise SettingsError(
+                f"source.lag names {', '.join(sorted(unknown))}, which is no table of {use_case.name}",
+                subject=PARAMS_FILE,
+                remedy=f"Name some of {', '.join(table.name for table in use_case.tables)}",
+            )
         return cls(run.scope, use_case, settings, period, run.root)
 
     @property

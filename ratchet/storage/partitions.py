@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date
 from itertools import accumulate
@@ -109,7 +110,34 @@ def update(directory: Path, wanted: Mapping[str, str], compute: Compute, *, keep
     write_json(directory / MANIFEST, manifest)
     journal.unlink(missing_ok=True)
     kept = [unit for unit in wanted if is_current[unit]]
-    return Changes(computed, kept, [] if keep_others else [*others], {unit: manifest[unit]["rows"] for unit in wanted})
+    rows = {unit: manifest[unit]["rows"] for unit in wanted}
+    changes = Changes(computed, kept, [] if keep_others else [*others], rows)
+    if computed or changes.removed:
+        _CHANGED.get({})[directory.name] = changes
+    return changes
+
+
+@contextmanager
+def changed_tables() -> Iterator[dict[str, Changes]]:
+    """Collects what `update` changes while the block runs: name of the directory → its changes."""
+    found: dict[str, Changes] = {}
+    token = _CHANGED.set(found)
+    try:
+        yield found
+    finally:
+        _CHANGED.reset(token)
+
+
+_CHANGED: ContextVar[dict[str, Changes]] = ContextVar("changed")
+
+
+def remove(directory: Path, unwanted: Collection[str]) -> None:
+    """Remove units, and all files that belong to no unit. May be killed at any point and called again."""
+    journal = _journal(directory)
+    manifest = {unit: entry for unit, entry in read_manifest(directory).items() if unit not in unwanted}
+    write_json(directory / MANIFEST, manifest)
+    journal.unlink(missing_ok=True)
+    _sweep(directory, manifest, journal)
 
 
 def intact(directory: Path, unit: str) -> list[Path]:

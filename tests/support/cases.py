@@ -32,6 +32,7 @@ def case_project(root: Path, use_case: str, days: Days, **options: int) -> Run:
         windows=windows(days),
         training=TrainingSettings(
             early_stopping_rounds=20,
+            refit="after_gate",
             lightgbm={"n_estimators": 200, "learning_rate": 0.05, "num_leaves": 15, "min_child_samples": 30},
         ),
         gate=declared.gate.model_copy(update={"resamples": 500}),

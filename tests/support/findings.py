@@ -32,6 +32,12 @@ FOUND: Mapping[str, Sequence[tuple[str, str]]] = {
     "short lookback": [('noshow.py: View("patient_history", ("patient",), patient_history,', "'patient_history'")],
     "no max_age": [('noshow.py: View("patient_history", ("patient",), patient_history,', "'patient_history'")],
     "short max_age": [('noshow.py: View("patient_history", ("patient",), patient_history,', "'patient_history'")],
+    "tile shorter than the schedule": [
+        ('noshow.py: View("patient_history", ("patient",), patient_history,', "'0 * * * *'")
+    ],
+    "max_age shorter than the schedule": [
+        ('noshow.py: View("patient_history", ("patient",), patient_history,', "1 hour")
+    ],
     "foreign keys": [('noshow.py: lookups=(Lookup("patient_history", {"patient": "patient"}),),', "'patient_history'")],
     "requests twice": [(REQUEST_CHANGED, "`examples`")],
     "requests by outcome": [(REQUEST_CHANGED, "`examples`")],

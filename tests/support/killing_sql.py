@@ -22,15 +22,16 @@ from typing import Any
 from feature_pipeline.materialize import materialize
 from ratchet.feature_store.feast_import import feast_module
 from ratchet.feature_store.online_sqlite import SqliteOnlineStore
+from ratchet.project.run import Run
 from tests.support.killing import in_child
 from tests.support.parcels import parcels_project
 
 Rows = set[tuple[Any, ...]]
 
 
-def online_rows(root: Path) -> dict[str, Rows]:
+def online_rows(run: Run) -> dict[str, Rows]:
     """Everything that the online store holds, by table."""
-    with sqlite3.connect(SqliteOnlineStore(parcels_project(root).paths.state).path) as database:
+    with sqlite3.connect(SqliteOnlineStore(run.paths.state).path) as database:
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         columns = "entity_key, feature_name, value, event_ts"
         return {name: set(database.execute(f'SELECT {columns} FROM "{name}"')) for name in tables}
@@ -91,7 +92,8 @@ def survive(folder: Path, parts: list[float]) -> int:
             break
         assert not list(copy.rglob("materialized.json")), f"a marker stands, though killed in state {point}"
         assert in_child(work, copy) == 0
-        assert online_rows(expected) == online_rows(copy), f"killed in state {point} of {states}"
+        rows = [online_rows(parcels_project(folder)) for folder in (expected, copy)]
+        assert rows[0] == rows[1], f"killed in state {point} of {states}"
         shutil.rmtree(copy)
         kills += 1
     return kills

@@ -233,6 +233,14 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
         "max-age-too-short",
         lambda run: with_view(run, history(run).name, max_age=timedelta(microseconds=1)),
     ),
+    "tile shorter than the schedule": (
+        "tile-and-schedule",
+        lambda run: with_view(run, history(run).name, tile=timedelta(minutes=1)),
+    ),
+    "max_age shorter than the schedule": (
+        "max-age-too-short",
+        lambda run: with_view(run, history(run).name, max_age=timedelta(minutes=30)),
+    ),
     "foreign keys": ("lookup-empty", other_keys),
     "requests twice": ("request-not-unique", lambda run: with_examples(run, lambda rows: rows.union(rows))),
     "requests by outcome": (

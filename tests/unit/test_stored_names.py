@@ -90,7 +90,8 @@ def test_the_registry_has_its_aliases_and_tags() -> None:
     """All that begin with `ratchet.`, and the aliases that people know."""
     aliases = {"requested", "champion", "previous"}
     kept = {value for name, value in vars(tags).items() if name.isupper()} | {REQUEST, HISTORY}
-    known = "digest kind status logged gate.record verdict failed fingerprint commit dirty experiment waiver request history."
+    known = """digest kind status logged gate.record verdict failed fingerprint commit dirty experiment waiver request history.
+    data_version features_version"""
     assert aliases | {f"ratchet.{name}" for name in known.split()} == kept - {"candidate"}
 
 

@@ -66,7 +66,8 @@ def answered(run: Run) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", SERVED)
 def test_a_candidate_serves(name: str, tmp_path: Path) -> None:
-    """From ingest to monitor without an edit: the candidate beats the baseline, serves, and its answer can be followed back.
+    """From ingest to monitor without an edit: the candidate beats the baseline, its refit serves, and an answer can be followed
+    back.
 
     Where there is no time, the gate record says so.
     """
@@ -78,9 +79,13 @@ def test_a_candidate_serves(name: str, tmp_path: Path) -> None:
     assert {"baseline": "superior", "candidate": "superior"} == verdicts
     checks = {check["name"]: check for check in reports["evaluate"]["candidate"]["checks"]}
     assert (name == "subscribers") == ("no time evidence" in checks.get("time", {"detail": ""})["detail"])
-    assert "serving" == reports["register"]["candidate"]["status"]
-    assert (1, 2) == (len(answer["predictions"]), answer["model_version"])
-    assert 2 == answer["trace"]["model"]["version"]
+    assert ("served", "serving") == tuple(reports["register"][name]["status"] for name in ("candidate", "refit"))
+    assert (1, 3) == (len(answer["predictions"]), answer["model_version"])
+    assert 3 == answer["trace"]["model"]["version"]
+    evidence = answer["trace"]["gate_record"]
+    assert [("passed", True), ("superior", True)] == [
+        (each["verdict"], each["verified"]) for each in (evidence, evidence["judged"])
+    ]
     assert "no drift" == reports["monitor"]["verdict"]
 
 

@@ -359,8 +359,8 @@ def test_a_registered_model_that_was_deleted_is_told(served: Run) -> None:
 def test_the_model_that_serves_is_no_refused_candidate(summary: Summary, failed: list[str]) -> None:
     """Judged again it is compared with itself, and fails to be better: summary and step say what it is."""
     checks = [{**summary["gate"]["checks"][0], "name": name, "status": "failed"} for name in failed]
-    judged = {"verdict": "refused", "checks": checks, "skill": 0.1, "metrics": {"n": 9}}
-    line = HEADLINES["evaluate"]({"candidate": judged})
+    judged = {"verdict": "refused", "undecided": None, "checks": checks, "skill": 0.1, "metrics": {"n": 9}}
+    line = HEADLINES["evaluate"]({"candidate": judged, "confirmation": None})
     told = section({**summary, "gate": judged}, "Gate")[0]
     assert bool(failed) == ("is the model that serves" in line) == ("is the model that serves" in told)
     assert bool(failed) != ("refused" in line)

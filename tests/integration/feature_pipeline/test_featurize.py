@@ -17,6 +17,7 @@ from ibis import _
 
 from feature_pipeline.featurize import contents_digest, featurize
 from ratchet.core.errors import DataError, StoreError
+from ratchet.core.settings import Retention
 from ratchet.features.service import request_schema, service_spec
 from ratchet.project.run import Run
 from ratchet.storage.partitions import MANIFEST, files
@@ -229,6 +230,23 @@ def test_view_rows_before_the_period_stay_while_they_may_hold(run: Run) -> None:
     first = {name: min(dates(kept, f"views/{views[name]}")) for name in ("depot", "route", "network")}
     assert {"depot": "2024-03-11", "route": "2024-03-13", "network": "2024-03-14"} == first
     assert set() == dates(written(run, before), "views")
+
+
+def test_only_features_that_are_kept_are_there(run: Run) -> None:
+    """Older dates go, and do not come back; the values that remain are those that there would be anyway."""
+    before, whole = when_written(run), contents(run.paths.features)
+    kept = run.with_settings(retention=Retention(features=timedelta(days=20)))
+    featurize(kept)
+    first, after = kept.period("features").start, contents(run.paths.features)
+    edge = f"date={first.date()}"
+    same = {path for path in after if "date=" in path and edge not in path}
+    assert {path: whole[path] for path in same} == {path: after[path] for path in same}
+    assert str(first.date()) <= min(dates(set(after), "requests") | dates(set(after), "labels"))
+    assert {edge[5:]} >= dates(written(run, before), "requests")
+    assert len(dates(set(after), "views")) < len(dates(set(whole), "views"))
+    before = when_written(run)
+    featurize(kept)
+    assert set() == written(run, before)
 
 
 def test_static_view_belongs_to_no_date(featurized_parcels: Run) -> None:

@@ -412,14 +412,14 @@ def test_a_key_without_a_row_disappears(run: Run) -> None:
 def test_lost_online_store_is_written_again(run: Run) -> None:
     """Who reads makes none in its place, and a marker without the database that it speaks of is not believed."""
     materialize(run)
-    expected = online_rows(run.root)
+    expected = online_rows(run)
     for path in run.paths.state.glob("feast_online.db*"):
         path.unlink()
     with pytest.raises(StoreError, match=r"feast_online\.db: .*`ratchet stage materialize`"):
         OnlineFeatures(FeatureStore.open(run))
     assert [] == list(run.paths.state.glob("feast_online.db*"))
     materialize(run)
-    assert expected == online_rows(run.root)
+    assert expected == online_rows(run)
 
 
 def test_changed_view_replaces_the_former_one(run: Run) -> None:

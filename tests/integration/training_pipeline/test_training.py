@@ -317,5 +317,5 @@ def test_label_that_says_nothing_is_a_clear_error(tmp_path: Path, task: Task, va
     apply(FeatureStore.open(run))
     with pytest.raises(DataError) as error:
         dataset(run)
-    assert [] == missing(error.value.problem, "19 of 2,797", word, f"{value:g}")
+    assert [] == missing(error.value.problem, "19 of 2,855", word, f"{value:g}")
     assert not run.paths.dataset.exists()

@@ -34,10 +34,24 @@ from tests.support.runs import committed
 from tests.support.windows import at
 from training_pipeline.dataset import dataset
 from training_pipeline.evaluate import evaluate
+from training_pipeline.refit import refit
 from training_pipeline.register import register
 from training_pipeline.train import train
 
-STEPS = (ingest, validate, featurize, materialize, dataset, train, evaluate, register, reconcile, predict, monitor)
+STEPS = (
+    ingest,
+    validate,
+    featurize,
+    materialize,
+    dataset,
+    train,
+    evaluate,
+    refit,
+    register,
+    reconcile,
+    predict,
+    monitor,
+)
 
 
 @dataclass(frozen=True)
@@ -62,14 +76,15 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return Case(run, {step.__name__: step(run) for step in STEPS}, timestamp)
 
 
-def test_the_candidate_beats_the_baseline_and_serves(case: Case) -> None:
-    """On evidence: it is superior, without a leak, and it is what makes the batch predictions."""
+def test_the_candidate_beats_the_baseline_and_its_refit_serves(case: Case) -> None:
+    """On evidence: it is superior, without a leak; and what makes the batch predictions behaves like it."""
     candidate = case.reports["evaluate"]["candidate"]
     assert "superior" == candidate["verdict"]
     assert [0.0] == [check["value"] for check in candidate["checks"] if check["name"] == "leaks"]
     assert candidate["metrics"]["n"] >= 1000
-    assert (2, "serving") == tuple(case.reports["register"]["candidate"][key] for key in ("version", "status"))
-    assert 2 == case.reports["reconcile"]["champion"]["version"] == case.reports["predict"]["model_version"]
+    assert "passed" == case.reports["refit"]["refit"]["verdict"]
+    assert (3, "serving") == tuple(case.reports["register"]["refit"][key] for key in ("version", "status"))
+    assert 3 == case.reports["reconcile"]["champion"]["version"] == case.reports["predict"]["model_version"]
 
 
 def test_every_request_of_the_fresh_period_is_in_the_log(case: Case) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -19,9 +20,9 @@ from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.use_case.contract import Batch
 from tests.support import feed
-from tests.support.feed import deliver, deliver_shops, feed_project, payment
+from tests.support.feed import INSTANT, deliver, deliver_shops, feed_project, payment
 from tests.support.killing import contents, survives
-from tests.support.variants import with_use_case
+from tests.support.variants import with_table, with_use_case
 from tests.support.windows import at
 
 FIRST = datetime(2024, 1, 2, tzinfo=UTC)
@@ -109,6 +110,26 @@ def test_a_correction_holds_from_when_it_was_delivered(run: Run) -> None:
     assert {} == ingest(at(run, FIRST))["corrected"]
 
 
+def test_a_batch_that_vanished_holds_until_then(run: Run) -> None:
+    """As of earlier instants it is there; not as of later ones. Less time that is asked for is no reason to miss it."""
+    bring(run, after(2), {1: (3, 1.0), 2: (5, 2.0)})
+    ending = contents(run.paths.raw)
+    deliver(run, "two", [payment(9, "2024-01-01T09:00")])
+    (run.root / "batches" / "payments" / "one.parquet").unlink()
+    for instant in (after(3), after(1), after(3)):
+        ingest(at(run, instant))
+        assert (instant == after(1)) == (run.paths.raw / "payments" / "one.parquet").exists()
+    ingest(at(run, after(2)))
+    name = "payments/one.parquet"
+    assert {1, 2} == {row["id"] for row in pq.read_table(run.paths.raw / name).to_pylist()}
+    assert name in ending
+    ingest(at(run, after(4)))
+    ingest(at(run, after(3)))
+    assert not (run.paths.raw / name).exists(), "it stays away, although a run of the past had it again"
+    report = bring(run, after(4), {1: (3, 1.0), 2: (5, 2.0)})
+    assert {"payments": {"two": 1}} == report["late"], "the rows of the one that is back were there before"
+
+
 def test_what_is_new_as_of_an_earlier_instant_counts_from_the_latest(run: Run) -> None:
     """It was not there when ingest last asked."""
     bring(run, after(2), {1: (3, 1.0), 2: (5, 2.0)})
@@ -133,6 +154,11 @@ def test_a_batch_that_is_not_there_as_of_the_past_is_not_late_afterwards(run: Ru
     assert {"payments": 2, "shops": 2} == ingest(at(run, FIRST))["rows"]
     assert {} == ingest(at(run, after(1)))["late"]
     assert before == contents(run.paths.raw)
+    ingest(at(run, FIRST))
+    (run.root / "batches" / "payments" / "two.parquet").unlink()
+    assert {"payments": 2, "shops": 2} == ingest(at(run, after(2)))["rows"]
+    ingest(at(run, after(1)))
+    assert (run.paths.raw / "payments" / "two.parquet").exists(), "it holds until it vanished"
 
 
 def test_a_longer_history_is_not_late(run: Run) -> None:
@@ -163,3 +189,25 @@ def work(root: Path) -> None:
 def test_may_be_killed_anywhere(tmp_path: Path) -> None:
     """After a kill at any write, a rerun leaves the bytes of an undisturbed run."""
     assert survives(__name__, tmp_path) > 5
+
+
+def test_what_was_pending_becomes_known(tmp_path: Path) -> None:
+    """That is no correction; and where it should have been known before, it counts from when it came."""
+    plain = feed_project(tmp_path)
+    schema = feed.PAYMENTS.append(pa.field("cleared_at", INSTANT))
+    run = with_table(plain, "payments", schema=schema, known_at="cleared_at", early=("shop", "amount"))
+    deliver_shops(run)
+
+    def bring_cleared(instant: datetime, cleared: dict[int, datetime | None]) -> Report:
+        rows = [{**payment(one, "2024-01-01T03:00"), "cleared_at": known} for one, known in cleared.items()]
+        path = deliver(run, "one", rows)
+        pq.write_table(pa.Table.from_pylist(rows, schema), path)
+        return ingest(at(run, instant))
+
+    bring_cleared(FIRST, {1: after(-1), 2: None, 3: None, 4: None})
+    report = bring_cleared(after(1), {1: after(-1), 2: FIRST, 3: after(1), 4: None})
+    assert {} == report["corrected"]
+    rows = pq.read_table(run.paths.raw / "payments" / "one.parquet").to_pylist()
+    assert {1: None, 2: after(1), 3: None, 4: None} == {row["id"]: row["row_late_at"] for row in rows}
+    report = bring_cleared(after(2), {1: after(-1), 2: after(-1), 3: after(1), 4: None})
+    assert {"changed": 1, "removed": 0, "added": 0} == report["corrected"]["payments"]["one"][after(2).isoformat()]

@@ -29,6 +29,7 @@ def params(changes: dict[str, Any], *, without: str = "", **others: Any) -> dict
         "gate": {},
         "drift": {},
         "schedules": {},
+        "retention": {},
         **changes,
     }
     section.pop(without, None)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet.core.text import one_line
+from ratchet.core.text import one_line, spans
 
 
 @given(text=st.text(), limit=st.integers(1, 50))
@@ -24,3 +24,10 @@ def test_a_line_is_one_line_and_no_longer_than_its_limit(text: str, limit: int) 
 def test_what_does_not_fit_is_left_out(text: str, limit: int, line: str) -> None:
     """The beginning stays, and it is shown that there is more."""
     assert line == one_line(text, limit)
+
+
+def test_consecutive_dates_are_one_span() -> None:
+    """Across the ends of months; other names stay as they are."""
+    names = ["2024-02-28", "2024-03-01", "2024-02-29", "2024-03-03", "static", "week-004"]
+    assert ["2024-02-28 to 2024-03-01", "2024-03-03", "static", "week-004"] == spans(names)
+    assert [] == spans([])

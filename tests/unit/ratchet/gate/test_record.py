@@ -53,6 +53,33 @@ def test_good_evidence_is_superior() -> None:
     assert all(check.passed for check in checks)
 
 
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({"n": 199}, "undecided"),
+        ({"blocks": 6}, "undecided"),
+        ({"n": 0, "blocks": 0, "skill": None, "gain": None, "requests": 0, "leaks": None}, "undecided"),
+        ({"n": 199, "candidate": good_score("b" * 64)}, "refused"),
+        ({"skill": None}, "refused"),
+        ({}, "superior"),
+    ],
+)
+def test_without_rows_that_the_champion_does_not_know_nobody_is_judged(
+    changes: dict[str, Any], verdict: Verdict
+) -> None:
+    """That says nothing bad about a candidate, unless it is the champion itself; with enough rows it is judged as ever."""
+    checks = run_checks(good_evidence(rolled_forward=True, **changes), POLICY)
+    assert verdict == verdict_of(checks)
+    assert ("leaks" in [check.name for check in checks]) == (verdict != "undecided" and "n" not in changes)
+
+
+def test_an_undecided_model_does_not_serve(run: Run) -> None:
+    """Whoever asks for it hears how much is lacking."""
+    record = noshow_record(run, MODEL, "b" * 64, n=150, blocks=3, rolled_forward=True)
+    with pytest.raises(GateError, match=r"not judged yet: 3 of 7 weeks and 150 of 200 rows since .*advance"):
+        admit(record, MODEL.digest, "b" * 64, None, Gate.open(run))
+
+
 def test_baseline_passes_the_same_checks_where_nothing_serves() -> None:
     """Without a champion there is nothing to compare with, and the record says so."""
     checks = run_checks(good_evidence(champion=None), POLICY)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pickle
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -14,11 +15,12 @@ from ratchet.core import errors
 from ratchet.core.errors import RatchetError, SettingsError, SourceError
 from ratchet.core.paths import Paths
 from ratchet.core.scope import Scope
-from ratchet.core.settings import SourceSettings
+from ratchet.core.settings import Retention, SourceSettings
 from ratchet.project import step_reports as reports
 from ratchet.project.run import PeriodName, Run
 from ratchet.sources.batches import Source
 from ratchet.use_case.contract import load_use_case
+from tests.support.noshow_on_demand import TIMEZONE
 from tests.support.parcels import parcels_project
 from tests.support.runs import noshow_project, params
 
@@ -65,6 +67,17 @@ class TestRun:
         assert [part.end for part in parts[:-1]] == [part.start for part in parts[1:]]
         assert (whole.start, whole.end) == (parts[0].start, parts[-1].end)
         assert datetime(2023, 12, 31, 13, 30, tzinfo=UTC) == whole.start
+
+    @pytest.mark.parametrize(
+        ("days", "first"),
+        [(None, date(2024, 1, 1)), (999, date(2024, 1, 1)), (60, date(2024, 6, 2)), (1, date(2024, 7, 31))],
+    )
+    def test_features_are_kept_from_a_local_day_on(self, tmp_path: Path, days: int | None, first: date) -> None:
+        """Counted back from the as-of, and not before history begins."""
+        kept = Retention(features=timedelta(days=days) if days else None)
+        found = noshow_project(tmp_path).with_settings(retention=kept).period("features")
+        assert first == found.start.astimezone(ZoneInfo(TIMEZONE)).date()
+        assert noshow_project(tmp_path).period("all").end == found.end
 
 
 class TestUseCase:

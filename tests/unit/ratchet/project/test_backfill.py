@@ -1,0 +1,26 @@
+"""Working through a past interval."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ratchet.core.errors import VersionError
+from ratchet.project.as_of import AsOf, write_as_of
+from ratchet.project.backfill import backfill
+from tests.support.checkout import run_command
+from tests.support.feed import feed_project
+
+
+def test_another_run_that_was_faster_is_named(tmp_path: Path) -> None:
+    """It has computed this interval meanwhile, and nothing is computed twice: the command goes on from there."""
+    run = feed_project(tmp_path)
+    (tmp_path / "dvc.yaml").write_text("stages: {}", encoding="utf-8")
+    run_command(tmp_path, "git", "init", "--quiet")
+    first = run.as_of("feature")
+    write_as_of(tmp_path, run.settings.use_case, AsOf.at(first + timedelta(days=2)))
+    with pytest.raises(VersionError, match="another run has gone on to 2024-01-07") as caught:
+        next(backfill(run, [first + timedelta(days=1)]))
+    assert "again" in caught.value.remedy
