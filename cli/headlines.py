@@ -59,7 +59,10 @@ _SHOWN_BATCHES = 4
 
 def _featurize(report: Report) -> str:
     views, rows = len(report["views"]), sum(report["views"].values())
-    return f"{_counts({'requests': report['requests'], 'labels': report['labels']})}, {rows:,} rows in {views} views"
+    gaps = f"; not complete: {', '.join(report['gaps'])}" if report["gaps"] else ""
+    return (
+        f"{_counts({'requests': report['requests'], 'labels': report['labels']})}, {rows:,} rows in {views} views{gaps}"
+    )
 
 
 def _materialize(report: Report) -> str:

@@ -27,7 +27,7 @@ from ratchet.core.settings import Frozen
 from ratchet.project.run import Run
 from ratchet.sources.batches import read, with_late
 from ratchet.storage.digests import digest
-from ratchet.storage.files import read_json, write_json
+from ratchet.storage.files import atomic, read_json, write_json
 from ratchet.storage.partitions import read_manifest, write_table
 from ratchet.use_case.contract import Batch
 
@@ -77,9 +77,22 @@ class Deliveries:
         earlier = self._in_force(unit)
         return earlier.until if earlier else None
 
+    def content(self, unit: str, batch: Batch, inputs: str) -> str:
+        """Which content of a batch counts: the delivered one, or as of an instant before the latest the one that is known.
+
+        What is new counts only from the latest instant on, and a run as of that takes it in. So a source may itself be a
+        function of the instant: as of the past it delivers the past again. `inputs` is a digest of the code and schema that
+        make the rows.
+        """
+        if self._is_past and (path := self._newest_path(unit)):
+            known: str = pq.read_schema(path).metadata.get(_CONTENT, b"").decode()
+            if known.endswith(f" {inputs}"):
+                return known
+        return f"{batch.digest} {inputs}"
+
     def bring(self, unit: str, batch: Batch, inputs: str) -> pa.Table:
         """The rows of a batch that hold as of the run's instant. `inputs` is a digest of the code and schema that make them."""
-        content, newest = f"{batch.digest} {inputs}", self._newest(unit)
+        content, newest = self.content(unit, batch, inputs), self._newest(unit)
         if newest is None or _content(newest) != content:
             rows = self._stamped(batch, newest, content)
             if newest is not None and not _content(newest).startswith(f"{batch.digest} "):
@@ -90,14 +103,25 @@ class Deliveries:
         earlier = self._in_force(unit)
         return self._read(unit, earlier.path) if earlier else newest
 
+    def keep_absent(self, units: Collection[str]) -> None:
+        """Before raw tables hold only these units: keep those that are not there yet as of an instant before the latest."""
+        for unit in read_manifest(self.run.paths.raw).keys() - {*units} if self._is_past else ():
+            raw, kept = self.run.paths.raw / f"{unit}.parquet", self._file(unit, _NEWEST)
+            if raw.exists() and not kept.exists():
+                with atomic(kept) as temporary:
+                    shutil.copyfile(raw, temporary)
+
     def keep_vanished(self, units: Collection[str]) -> None:
         """Keep the batches that are not among these units any more, although the source is asked for at least the same time."""
         period = self.run.period("all")
         if self.asked is None or period.start > self.asked.start or period.end < self.asked.end:
             return
-        for unit in read_manifest(self.run.paths.raw):
+        kept = (path.parent for path in self.run.paths.deliveries.glob(f"*/*/{_NEWEST}.parquet"))
+        absent = {folder.relative_to(self.run.paths.deliveries).as_posix() for folder in kept}
+        for unit in sorted({*read_manifest(self.run.paths.raw), *absent}):
             newest = self._newest(unit)
-            if unit not in units and newest is not None and self._in_force(unit) is None:
+            had_vanished = self.replaced(unit) and not self._file(unit, _NEWEST).exists()
+            if unit not in units and newest is not None and not had_vanished:
                 self._keep(unit, newest, newest.slice(0, 0))
                 self._file(unit, _NEWEST).unlink(missing_ok=True)
 
@@ -136,6 +160,11 @@ class Deliveries:
         return next((version for version in self.replaced(unit) if version.until > as_of), None)
 
     @property
+    def _is_past(self) -> bool:
+        """Whether the source was asked as of a later instant before."""
+        return self.asked is not None and self.run.as_of("feature") < self.asked.end
+
+    @property
     def _now(self) -> datetime:
         """From when on counts what is new: the run's instant, or the latest one as of which it was seen not to be there."""
         as_of = self.run.as_of("feature")
@@ -158,10 +187,13 @@ class Deliveries:
 
     def _newest(self, unit: str) -> pa.Table | None:
         """The newest version of a batch so far; None if there is none."""
+        path = self._newest_path(unit)
+        return self._read(unit, path) if path and self.asked else None
+
+    def _newest_path(self, unit: str) -> Path | None:
         vanished = [version.path for version in self.replaced(unit)[-1:]]
         paths = (self._file(unit, _NEWEST), *vanished, self.run.paths.raw / f"{unit}.parquet")
-        path = next((path for path in paths if path.exists()), None)
-        return self._read(unit, path) if path and self.asked else None
+        return next((path for path in paths if path.exists()), None)
 
     def _read(self, unit: str, path: Path) -> pa.Table:
         """The rows of a stored version, so that writing them again gives the same bytes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
+from feature_pipeline.gaps import read_gaps
 from ratchet.code.code_digest import code_digest
 from ratchet.core.clock import Period, midnight
 from ratchet.core.errors import DataError, StoreError
@@ -64,31 +65,51 @@ class Output:
 def featurize(run: Run) -> Report:
     """Bring views, requests and labels up to date with the accepted rows, as of the feature pipeline.
 
-    Raises StoreError if there are no accepted rows, DataError if the store cannot keep the requests or the rows of a view.
+    The report says which rows do not have what a missing batch would give. Raises StoreError if there are no accepted rows,
+    DataError if the store cannot keep the requests or the rows of a view.
     """
     spec, sources = service_spec(run.use_case), _sources(run)
     views = {spec.views[view.name]: _view_output(run, view, spec, sources) for view in run.use_case.views}
     _remove_all_but(run.paths.features / "views", views)
     rows = {name: _bring_up_to_date(run, output, sources) for name, output in views.items()}
-    requests = _bring_up_to_date(run, _example_output(run, "requests", compile_requests), sources)
-    _check_requests(run, requests)
-    labels = _bring_up_to_date(run, _example_output(run, "labels", compile_labels), sources)
+    requests, labels = (
+        _example_output(run, name, derive)
+        for name, derive in (("requests", compile_requests), ("labels", compile_labels))
+    )
+    rows_of_requests = _bring_up_to_date(run, requests, sources)
+    _check_requests(run, rows_of_requests)
+    rows_of_labels = _bring_up_to_date(run, labels, sources)
     write_extent(run.paths.features, run.period("features"))
     return {
         "as_of": run.as_of("feature").isoformat(),
         "service": spec.name,
         "fingerprint": spec.fingerprint,
         "views": rows,
-        "requests": requests,
-        "labels": labels,
+        "requests": rows_of_requests,
+        "labels": rows_of_labels,
+        "gaps": _gaps(run, {**views, "requests": requests, "labels": labels}),
         "contents": contents_digest(run.paths.features),
     }
+
+
+def _gaps(run: Run, outputs: Mapping[str, Output]) -> dict[str, dict[str, str]]:
+    """Table → for each batch that is missing from its sources, the period whose rows do not have what the batch would give."""
+    missing = read_gaps(run.paths.gaps)
+    found = {
+        name: {
+            f"{gap.table}/{gap.name}": str(period)
+            for gap in missing
+            if gap.table in output.compiled.reads and (period := output.compiled.using(gap.period, output.period))
+        }
+        for name, output in outputs.items()
+    }
+    return {name: gaps for name, gaps in found.items() if gaps}
 
 
 def _view_output(run: Run, view: View, spec: ServiceSpec, sources: Sources) -> Output:
     """A view's rows of the period, from the beginning of its first UTC date on, and of earlier dates whose values may still be
     valid."""
-    compiled, period = compile_view(run.use_case, view), run.period("features")
+    compiled, period = _with_lag(run, compile_view(run.use_case, view)), run.period("features")
     first = next(period.dates())
     oldest = (period.start - view.max_age).date() if view.max_age else date.min
     first = min(first, max(oldest, _first_date(compiled, sources) or first))
@@ -99,6 +120,12 @@ def _view_output(run: Run, view: View, spec: ServiceSpec, sources: Sources) -> O
         order=(*view.keys, EVENT_TIMESTAMP),
         keys=view.keys,
     )
+
+
+def _with_lag(run: Run, compiled: CompiledExpression) -> CompiledExpression:
+    """The expression with a lookback that is longer by the lag of its sources: their rows count so much later."""
+    lag = max((run.delivery(name).lag for name in compiled.reads), default=timedelta(0))
+    return compiled if compiled.lookback is None else replace(compiled, lookback=compiled.lookback + lag)
 
 
 def _first_date(compiled: CompiledExpression, sources: Sources) -> date | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from feature_pipeline.deliveries import Deliveries
+from feature_pipeline.gaps import write_gaps
 from ratchet.code.code_digest import code_digest
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
@@ -28,7 +29,7 @@ def ingest(run: Run) -> Report:
         unit: digest(code, run.use_case.table(batch.table).schema.to_string()) for unit, batch in found.batches.items()
     }
     wanted = {
-        unit: digest(inputs[unit], batch.digest, deliveries.in_force_until(unit))
+        unit: digest(deliveries.content(unit, batch, inputs[unit]), deliveries.in_force_until(unit))
         for unit, batch in found.batches.items()
     }
 
@@ -43,8 +44,10 @@ def ingest(run: Run) -> Report:
             )
             yield unit, {unit: rows}
 
+    deliveries.keep_absent(wanted)
     changes = update(run.paths.raw, wanted, compute)
     deliveries.finish()
+    write_gaps(run.paths.gaps, found.gaps)
     return _report(run, found, deliveries, changes.rows)
 
 

@@ -45,6 +45,11 @@ class Paths:
         return self.data / "readmissions.json"
 
     @property
+    def gaps(self) -> Path:
+        """The batches that are missing although later ones are there, with their periods: written by ingest."""
+        return self.data / "gaps.json"
+
+    @property
     def features(self) -> Path:
         """views/{view}/, requests/ and labels/, each by UTC date: the offline store."""
         return self.data / "features"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError
 from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID, UPCOMING
 from ratchet.use_case.contract import Tables, UseCase, View
@@ -51,6 +52,12 @@ class CompiledExpression:
         if self.lookback is None or self.lookback + MARGIN > first - date.min:
             return None, youngest
         return first - self.lookback - MARGIN, youngest
+
+    def using(self, sources: Period, computed: Period) -> Period | None:
+        """The part of `computed` whose rows may use source rows of a period; None if none does."""
+        start = max(sources.start - self.lookahead, computed.start)
+        end = computed.end if self.lookback is None else min(sources.end + self.lookback, computed.end)
+        return Period(start, end) if start < end else None
 
 
 @lru_cache(maxsize=256)

@@ -38,7 +38,7 @@ RESERVED = {
     "bool",
 }
 """Names that no column of a file may have: columns of the pipelines, the parameter `self`, and names of types."""
-_MISSING = pa.array(["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None"])
+_MISSING = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None"]
 _OFFSET = r":\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)$"
 _DATE = r"^\d{4}-\d\d-\d\d$"
 _FRACTION = r"(\.\d{6})\d+"
@@ -183,7 +183,7 @@ def _values(given: pa.ChunkedArray, kind: pa.DataType, timezone: str) -> pa.Chun
 def present(text: pa.ChunkedArray) -> pa.ChunkedArray:
     """Text without spaces around it; null for a text that means a missing value, such as `NA`."""
     trimmed = pc.utf8_trim_whitespace(text)
-    return pc.if_else(pc.is_in(trimmed, value_set=_MISSING), pa.scalar(None, pa.string()), trimmed)
+    return pc.if_else(pc.is_in(trimmed, value_set=pa.array(_MISSING)), pa.scalar(None, pa.string()), trimmed)
 
 
 def _integers(text: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:

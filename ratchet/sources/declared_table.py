@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ratchet.core.clock import Period
-from ratchet.core.errors import SettingsError, SourceError
+from ratchet.core.errors import SettingsError
 from ratchet.sources.column_values import values_of
-from ratchet.sources.csv_parsing import identifier
+from ratchet.sources.headers import Headers, Kind
 from ratchet.sources.unreadable import WHOLE_ROW, keep, keep_lost
 from ratchet.storage.digests import digest
 from ratchet.use_case.contract import INSTANT
@@ -29,9 +30,12 @@ AT_ONCE = timedelta(seconds=1)
 @dataclass(frozen=True)
 class Delivered:
     """Delivered columns under the names of the schema. `broken` maps the indexes of rows that cannot be split into columns to
-    their text; in `columns` these rows are null."""
+    their text; in `columns` these rows are null. `headers` are all that were delivered, and `kinds` the types of those, by
+    index, that have one or are in no column."""
 
     columns: Mapping[str, pa.ChunkedArray]
+    headers: Sequence[str]
+    kinds: Mapping[int, Kind]
     broken: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -43,7 +47,8 @@ class DeclaredTable:
     `identifier`. Times without an offset are local in `timezone`. `known_after` (column, delay) adds the instant KNOWN_AT,
     which is the column plus the delay. `scattered_by` adds two instants to rows without any time, for a use case with
     `split="entity"`: AS_OF, a time in the period that only depends on a hash of that column, and KNOWN_AT, one second later.
-    Raises SettingsError if the schema lacks one of these columns.
+    `renamed` maps further headers to columns of the schema: `{"gratuity": "tip"}` reads either header as `tip`. A column that
+    is `optional` is null in a batch that does not have it. Raises SettingsError if the schema lacks one of these columns.
     """
 
     table: str
@@ -51,18 +56,35 @@ class DeclaredTable:
     timezone: str
     known_after: tuple[str, timedelta] | None = None
     scattered_by: str | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict, hash=False)
+    optional: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        source = self.known_after[0] if self.known_after else None
-        missing = [
-            name for name in (*self.derived, self.scattered_by, source) if name and name not in self.schema.names
-        ]
+        missing = [name for name in (*self.derived, *self._sources) if name not in self.schema.names]
         if missing:
             raise SettingsError(
                 f"the schema lacks {', '.join(missing)}",
                 subject=f"source of {self.table}",
                 remedy="Add it to the schema that the source is given",
             )
+        if isinstance(self.optional, str):
+            raise SettingsError(
+                f"optional={self.optional!r} is a text",
+                subject=f"source of {self.table}",
+                remedy=f'Write optional=("{self.optional}",)',
+            )
+        _ = self.headers
+
+    @property
+    def _sources(self) -> tuple[str, ...]:
+        """The delivered columns from which others follow."""
+        return tuple(name for name in (self.scattered_by, self.known_after and self.known_after[0]) if name)
+
+    @cached_property
+    def headers(self) -> Headers:
+        """How the delivered columns are found."""
+        wanted = tuple(name for name in self.schema.names if name not in self.derived)
+        return Headers(f"source of {self.table}", wanted, self.renamed, tuple(self.optional), self._sources)
 
     @property
     def derived(self) -> tuple[str, ...]:
@@ -73,41 +95,33 @@ class DeclaredTable:
 
     def digest(self, name: str, content: str, period: Period) -> str:
         """The digest of a batch whose rows change only with `content`."""
-        asked = [self.schema.to_string(), self.timezone, self.known_after, self.scattered_by]
+        asked = [
+            self.schema.to_string(),
+            self.timezone,
+            self.known_after,
+            self.scattered_by,
+            self.renamed,
+            self.optional,
+        ]
         return digest(asked, str(period) if self.scattered_by else "", name, content)
 
-    def places(self, headers: Sequence[str], subject: str) -> dict[str, int]:
-        """Column of the schema → the index of its header. Raises SourceError if one is missing or there twice."""
-        wanted = [name for name in self.schema.names if name not in self.derived]
-        places: dict[str, int] = {}
-        for place, header in enumerate(headers):
-            name = identifier(header)
-            if name in places and name in wanted:
-                raise SourceError(
-                    f"columns {headers[places[name]]!r} and {header!r} would both be {name}",
-                    subject=subject,
-                    remedy="Rename one of them there",
-                )
-            places[name] = place
-        missing = [name for name in wanted if name not in places]
-        if missing:
-            raise SourceError(
-                f"lacks column {', '.join(missing)}; it has {', '.join(headers)}",
-                subject=subject,
-                remedy="Deliver it with that column, or take the column out of the use case's schema",
-            )
-        return {name: places[name] for name in wanted}
+    def notes(self, headers: Sequence[str], kinds: Mapping[int, Kind]) -> list[str]:
+        """What was done with columns whose header or type is not the declared one."""
+        return self.headers.notes(headers, kinds, {name: self.schema.field(name).type for name in self.headers.wanted})
 
     def conform(self, delivered: Delivered, period: Period) -> pa.Table:
         """The rows in the declared schema, with their unreadable values."""
         given, columns = {}, {}
         for name, column in delivered.columns.items():
             given[name], columns[name] = values_of(column, self.schema.field(name).type, self.timezone)
+        rows = len(next(iter(columns.values())))
+        for name in self.optional:
+            columns.setdefault(name, pa.nulls(rows, self.schema.field(name).type))
         schema = pa.schema([self.schema.field(name) for name in columns])
-        rows = self._with_derived(keep_lost(pa.table(columns, schema=schema), given), period)
-        others = [name for name in rows.column_names if name not in self.schema.names]
+        found = self._with_derived(keep_lost(pa.table(columns, schema=schema), given), period)
+        others = [name for name in found.column_names if name not in self.schema.names]
         broken = {row: {WHOLE_ROW: line} for row, line in delivered.broken.items()}
-        return keep(rows.select([*self.schema.names, *others]), broken)
+        return keep(found.select([*self.schema.names, *others]), broken)
 
     def _with_derived(self, rows: pa.Table, period: Period) -> pa.Table:
         if self.scattered_by:
@@ -116,15 +130,6 @@ class DeclaredTable:
             column, delay = self.known_after or (AS_OF, AT_ONCE)
             rows = rows.append_column(KNOWN_AT, pc.add(rows[column], pa.scalar(delay, pa.duration("us"))))
         return rows
-
-
-def dropped(headers: Sequence[str], places: Mapping[str, int]) -> list[str]:
-    """A note for each header that no column of the schema takes."""
-    return [
-        f"{header or 'a column without a name'}: dropped"
-        for place, header in enumerate(headers)
-        if place not in places.values()
-    ]
 
 
 def _scattered(keys: pa.ChunkedArray, period: Period) -> pa.Array:

@@ -19,7 +19,8 @@ from ratchet.core.clock import Period
 from ratchet.core.errors import SourceError
 from ratchet.sources import csv_lines
 from ratchet.sources.csv_parsing import read_rows
-from ratchet.sources.declared_table import DeclaredTable, Delivered, dropped
+from ratchet.sources.declared_table import DeclaredTable, Delivered
+from ratchet.sources.headers import Kind
 from ratchet.use_case.contract import Batch
 
 Choose = Callable[[Sequence[str]], Mapping[str, int]]
@@ -48,22 +49,19 @@ def file_batch(declared: DeclaredTable, name: str, path: Path, content: str, per
     kind = KINDS[kind_of(path.name).lower() or CSV]
 
     def read() -> tuple[pa.Table, list[str]]:
-        notes: list[str] = []
-
-        def choose(headers: Sequence[str]) -> Mapping[str, int]:
-            places = declared.places(headers, str(path))
-            notes.extend(dropped(headers, places))
-            return places
-
-        return declared.conform(kind.read(path, choose), period), notes
+        delivered = kind.read(path, partial(declared.headers.places, subject=str(path)))
+        return declared.conform(delivered, period), declared.notes(delivered.headers, delivered.kinds)
 
     return Batch(declared.table, name, declared.digest(name, content, period), read, partial(kind.count, path), [path])
 
 
 def _read_csv(path: Path, choose: Choose) -> Delivered:
     text = read_rows(path)
-    places = choose(text.rows.column_names)
-    return Delivered({name: text.rows.column(place) for name, place in places.items()}, text.broken)
+    headers = text.rows.column_names
+    places = choose(headers)
+    others = {*range(len(headers))} - {*places.values()}
+    kinds = {place: Kind.of_text(text.rows.column(place)) for place in others}
+    return Delivered({name: text.rows.column(place) for name, place in places.items()}, headers, kinds, text.broken)
 
 
 def _csv_holds_rows(path: Path) -> bool:
@@ -123,7 +121,8 @@ def _read_parquet(path: Path, choose: Choose) -> Delivered:
         headers = file.schema_arrow.names
         places = choose(headers)
         rows = file.read(columns=[headers[place] for place in places.values()])
-        return Delivered({name: rows[headers[place]] for name, place in places.items()})
+        kinds = {place: Kind.of(each.type) for place, each in enumerate(file.schema_arrow)}
+        return Delivered({name: rows[headers[place]] for name, place in places.items()}, headers, kinds)
 
 
 def _count_parquet(path: Path) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
@@ -51,6 +51,8 @@ def file_source(
     timezone: str,
     known_after: tuple[str, timedelta] | None = None,
     scattered_by: str | None = None,
+    renamed: Mapping[str, str] | None = None,
+    optional: Sequence[str] = (),
 ) -> Loader:
     """A loader of `table` from files: CSV, CSV packed by gzip, or Parquet. The arguments are those of `DeclaredTable`.
 
@@ -59,7 +61,8 @@ def file_source(
     part of the path that is no pattern: `2024-01/trips_1.csv.gz` is the batch `2024-01__trips_1`. Ingest's report names
     everything else in the folders that the pattern leads through, and files without rows. Raises SettingsError.
     """
-    return FileSource(DeclaredTable(table, schema, timezone, known_after, scattered_by))
+    declared = DeclaredTable(table, schema, timezone, known_after, scattered_by, renamed or {}, optional)
+    return FileSource(declared)
 
 
 def _files(path: Path) -> tuple[dict[str, Path], dict[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -102,6 +102,8 @@ def http_source(
     timezone: str,
     known_after: tuple[str, timedelta] | None = None,
     scattered_by: str | None = None,
+    renamed: Mapping[str, str] | None = None,
+    optional: Sequence[str] = (),
 ) -> Loader:
     """A loader of `table` from files of a web server. The arguments are those of `DeclaredTable`.
 
@@ -111,7 +113,8 @@ def http_source(
     a known end it is CSV. A file that the server does not have (404) is a gap if it has a later one, and otherwise not there
     yet: ingest's report names both. The table is complete up to the end of the last span that has a file. Raises SettingsError.
     """
-    return HttpSource(DeclaredTable(table, schema, timezone, known_after, scattered_by))
+    declared = DeclaredTable(table, schema, timezone, known_after, scattered_by, renamed or {}, optional)
+    return HttpSource(declared)
 
 
 def remote_files(template: str, table: str, period: Period, timezone: str) -> list[Remote]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -56,6 +56,8 @@ def postgres_source(
     timezone: str,
     known_after: tuple[str, timedelta] | None = None,
     scattered_by: str | None = None,
+    renamed: Mapping[str, str] | None = None,
+    optional: Sequence[str] = (),
 ) -> Loader:
     """A loader of `table` from a table or view of PostgreSQL 11 or later. The arguments are those of `DeclaredTable`.
 
@@ -64,4 +66,5 @@ def postgres_source(
     of a CSV file. A batch is named after its UTC day. Its digest changes with every change of its rows in the columns of the
     schema. Raises SettingsError.
     """
-    return PostgresSource(DeclaredTable(table, schema, timezone, known_after, scattered_by))
+    declared = DeclaredTable(table, schema, timezone, known_after, scattered_by, renamed or {}, optional)
+    return PostgresSource(declared)

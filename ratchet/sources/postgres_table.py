@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta
@@ -19,15 +19,31 @@ from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError, SourceError, SourceUnavailableError
 from ratchet.core.settings import PARAMS_FILE
 from ratchet.core.text import count_of
-from ratchet.sources.declared_table import DeclaredTable, Delivered, dropped
+from ratchet.sources.declared_table import DeclaredTable, Delivered
+from ratchet.sources.headers import Kind
 from ratchet.sources.places import without_secrets
 from ratchet.storage.digests import digest
-from ratchet.use_case.contract import Batch, Unread
+from ratchet.use_case.contract import INSTANT, Batch, Unread
 
 Connection = psycopg.Connection[tuple[object, ...]]
 _FORMATS = {"DateStyle": "ISO, YMD", "IntervalStyle": "iso_8601", "extra_float_digits": "1", "bytea_output": "hex"}
 """How values are written as text, whatever the server's defaults are."""
 _SECRETS = {"password", "sslpassword", "oauth_client_secret"}
+_SAME = {
+    "int8": pa.int64(),
+    "float8": pa.float64(),
+    "bool": pa.bool_(),
+    "text": pa.string(),
+    "varchar": pa.string(),
+    "bpchar": pa.string(),
+    "timestamptz": INSTANT,
+}
+_HELD_BY = {
+    **dict.fromkeys(("int2", "int4", "oid"), pa.int64()),
+    **dict.fromkeys(("float4", "numeric"), pa.float64()),
+    **dict.fromkeys(("timestamp", "date"), INSTANT),
+}
+"""Type of PostgreSQL → the type of a schema that is the same, and that which holds its values. Others are read as text."""
 _EVER = "-infinity"
 _ROWS = 50_000
 """So many rows are in memory as text at a time."""
@@ -76,6 +92,7 @@ class Relation:
 
     name: str
     headers: Sequence[str]
+    kinds: Mapping[int, Kind]
     places: dict[str, int]
     watermark: str
 
@@ -141,7 +158,7 @@ class _Reading:
             self.counted = self._count(connection, relation)
             parts = [declared.conform(part, period) for part in _delivered(connection, relation, self.day)]
         rows = pa.concat_tables([declared.schema.empty_table(), *parts], promote_options="default")
-        return rows, dropped(relation.headers, relation.places)
+        return rows, declared.notes(relation.headers, relation.kinds)
 
     def _count(self, connection: Connection, relation: Relation) -> int:
         found = connection.execute(relation.query(_COUNT, day=self.day)).fetchone()
@@ -153,8 +170,9 @@ def _delivered(connection: Connection, relation: Relation, day: str) -> Iterator
     with connection.cursor().copy(relation.query(_COPY, day=day)) as copy:
         rows = copy.rows()
         while part := list(islice(rows, _ROWS)):
-            columns = zip(relation.places, zip(*part, strict=True), strict=True)
-            yield Delivered({name: pa.chunked_array([pa.array(values, pa.string())]) for name, values in columns})
+            values = zip(relation.places, zip(*part, strict=True), strict=True)
+            columns = {name: pa.chunked_array([pa.array(each, pa.string())]) for name, each in values}
+            yield Delivered(columns, relation.headers, relation.kinds)
 
 
 def _find(connection: Connection, query: DeclaredQuery) -> Relation:
@@ -165,14 +183,25 @@ def _find(connection: Connection, query: DeclaredQuery) -> Relation:
         raise SourceError("is not there", subject=query.subject, remedy=remedy)
     name = str(found[0])
     probe = sql.SQL("SELECT * FROM {} LIMIT 0").format(sql.SQL(name))
-    headers = [column.name for column in connection.execute(probe).description or ()]
+    described = connection.execute(probe).description or ()
+    headers = [column.name for column in described]
+    kinds = {place: _kind(connection, column.type_code) for place, column in enumerate(described)}
     if query.watermark not in headers:
         raise SourceError(
             f"lacks column {query.watermark}; it has {', '.join(headers)}",
             subject=query.subject,
             remedy=f"Set source.options.watermark in {PARAMS_FILE} to the column with the time of the last change",
         )
-    return Relation(name, headers, query.declared.places(headers, query.subject), query.watermark)
+    return Relation(name, headers, kinds, query.declared.headers.places(headers, query.subject), query.watermark)
+
+
+def _kind(connection: Connection, oid: int) -> Kind:
+    """The type of a column. One whose values the declared type holds as they are has the name of that."""
+    found = connection.adapters.types.get(oid)
+    name = found.name if found else "a type of its own"
+    if name in _SAME:
+        return Kind.of(_SAME[name])
+    return Kind(name, _HELD_BY.get(name, pa.string()))
 
 
 @contextmanager

@@ -2,13 +2,15 @@
 
 Every local day has a random generator of its own. What changes slowly (weather, congestion) is a sum of waves over absolute
 time. So a month can be computed without the others, and a drift does not change the days before it.
+
+`use_cases.nyc_taxi.switches` lists what can be switched on: late trips, corrections, duplicates, an outage, and other changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache, partial
 from typing import Any
 
@@ -17,11 +19,12 @@ import pyarrow as pa
 from pydantic import Field
 
 from ratchet.core.clock import Instants, Period, local_midnight, local_time, utc_time
-from ratchet.core.settings import PARAMS_FILE, Frozen, parse
+from ratchet.core.settings import PARAMS_FILE, parse
 from ratchet.storage.digests import digest
-from ratchet.use_case.contract import Array, Batch
+from ratchet.use_case.contract import Array, Batch, Gap
 from use_cases.nyc_taxi import sources, tables
 from use_cases.nyc_taxi.sources import Read
+from use_cases.nyc_taxi.switches import DELIVERED_AT, Switches
 from use_cases.nyc_taxi.tables import DROPOFF, PICKUP, ZONES, Month, months
 from use_cases.nyc_taxi.timezone import TIMEZONE
 
@@ -36,9 +39,9 @@ COMMUTE_OF_HOUR = np.array([0] * 6 + [1] * 4 + [0] * 6 + [2] * 4 + [0] * 4)
 _CITY, _DAY, _WEATHER, _CONGESTION = range(4)  # independent streams of random numbers
 
 
-class SimulatorOptions(Frozen):
+class SimulatorOptions(Switches):
     """`drift_from`: the first local day on which traffic is slower and demand is at other places. `until`: the local day before
-    which its history ends."""
+    which its history ends. The others are switches."""
 
     seed: int = Field(7, ge=0)
     trips_per_day: int = Field(2000, ge=1)
@@ -68,33 +71,55 @@ class City:
     demand: Array
 
 
-def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[Batch]:
+def simulator(_path: str, options: Mapping[str, Any], period: Period) -> list[Batch | Gap]:
     """The same batches as those of the TLC loader, for the city that `options` describe."""
     chosen = parse(SimulatorOptions, options, f"{PARAMS_FILE}, source.options")
     ended = Period(period.start, min(period.end, local_midnight(chosen.until, TIMEZONE)))
     with_eve = Period(period.start - timedelta(days=1), ended.end)
     return [
-        *(_batch("trips", _trips, chosen, month) for month in months(ended)),
+        *(_trips_of(chosen, month, period.end) for month in months(ended) if _has_trips(chosen, month, period.end)),
+        *chosen.gaps(period),
         Batch("zones", "zones", _digest(chosen.before(date.min)), partial(_zones, chosen.seed), files=()),
-        *(_batch("weather", _weather, chosen, month) for month in months(with_eve)),
+        *(_weather_of(chosen, month) for month in months(with_eve)),
     ]
 
 
-def _batch(table: str, read: Callable[..., Read], options: SimulatorOptions, month: Month) -> Batch:
+def _trips_of(options: SimulatorOptions, month: Month, end: datetime) -> Batch:
+    seen = options.before(month.following.first)
+    content = digest(_digest(seen), options.of_month(month, end), options.until if options.are_gradual else None)
+    ends = min(month.end, local_midnight(options.until, TIMEZONE))
+    complete = min(ends, options.complete_until(end)) if options.are_gradual else ends
+    return Batch("trips", str(month), content, partial(_trips, seen, month, end), files=(), complete_until=complete)
+
+
+def _has_trips(options: SimulatorOptions, month: Month, end: datetime) -> bool:
+    """Whether a trip of the month was delivered by `end`. The first day mostly has one."""
+    return not options.are_gradual or any(len(day[PICKUP]) for day in _delivered(options, month, end))
+
+
+def _weather_of(options: SimulatorOptions, month: Month) -> Batch:
     seen = options.before(month.following.first)
     end = min(month.end, local_midnight(options.until, TIMEZONE))
-    return Batch(table, str(month), _digest(seen), partial(read, seen, month), files=(), complete_until=end)
+    read = partial(_weather, seen, month)
+    return Batch("weather", str(month), _digest(seen), read, files=(), complete_until=end)
 
 
 def _digest(options: SimulatorOptions) -> str:
-    return digest(options.model_dump(exclude={"until"}))
+    return digest(options.model_dump(mode="json", exclude={"until", *Switches.model_fields}))
 
 
-def _trips(options: SimulatorOptions, month: Month) -> Read:
-    days = [_day(options, day) for day in month.days()]
-    columns = {name: np.concatenate([day[name] for day in days]) for name in days[0]}
+def _trips(options: SimulatorOptions, month: Month, end: datetime) -> Read:
+    days = [*_delivered(options, month, end)]
+    columns = {name: np.concatenate([day[name] for day in days]) for name in days[0] if name != DELIVERED_AT}
     delivered = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()})
-    return tables.trips(delivered, month, f"simulated {month}")
+    return tables.trips(options.columns(delivered, month), month, f"simulated {month}")
+
+
+def _delivered(options: SimulatorOptions, month: Month, end: datetime) -> Iterator[dict[str, Array]]:
+    """For each local day of the month that can have any, the trips picked up on it that were delivered by `end`."""
+    for day in month.days():
+        if not options.are_gradual or (day < options.until and local_midnight(day, TIMEZONE) < end):
+            yield options.delivered(_day(options, day), day, options.seed, end)
 
 
 def _zones(seed: int) -> Read:
@@ -163,7 +188,7 @@ def _fronts(seed: int, days: Array) -> tuple[Array, Array, Array]:
 
 
 def _day(options: SimulatorOptions, day: date) -> dict[str, Array]:
-    """The trips picked up on a local day, in TLC's columns; NaN means null."""
+    """The trips picked up on a local day, in TLC's columns and DELIVERED_AT; NaN means null."""
     city, drifted = _city(options.seed), options.drift_from is not None and day >= options.drift_from
     rng = np.random.default_rng([options.seed, _DAY, day.toordinal()])
     wall_clock = _pickup_times(rng, day, options.trips_per_day, night_life=drifted)
@@ -185,6 +210,7 @@ def _day(options: SimulatorOptions, day: date) -> dict[str, Array]:
         "trip_type": known * rng.choice([1, 2], len(pickup), p=[0.97, 0.03]),
         "trip_distance": _metered(rng, miles),
         "total_amount": np.round(4 + 2.5 * miles + 0.5 * minutes, 2),
+        DELIVERED_AT: np.where(np.isnat(pickup_at), wall_clock + np.timedelta64(1, "D"), pickup_at + seconds),
     }
     return _with_voids(rng, _with_strays(rng, columns, day))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from ratchet.core.clock import Instants, Period, local_midnight, local_time, utc_time
 from ratchet.core.errors import SourceError
+from ratchet.sources.headers import Headers
 from ratchet.sources.unreadable import converted, keep_lost
 from ratchet.use_case.contract import INSTANT, Array
 from use_cases.nyc_taxi.timezone import TIMEZONE
@@ -65,6 +66,13 @@ AMOUNTS = {"trip_distance": "distance_hundredths", "total_amount": "total_cents"
 PICKUP, DROPOFF = "lpep_pickup_datetime", "lpep_dropoff_datetime"
 DELIVERED = {**CODES, **AMOUNTS, PICKUP: "pickup_at", DROPOFF: "dropoff_at"}
 """Column of a delivered month → its canonical column."""
+HEADERS = Headers(
+    "trip records",
+    tuple(DELIVERED),
+    renamed={"vendorid": "VendorID", "pulocationid": "PULocationID", "dolocationid": "DOLocationID"},
+    required=("VendorID", PICKUP, DROPOFF, "PULocationID", "DOLocationID"),
+)
+"""How the columns of a month are found. The city's open data portal writes three of them differently."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,9 @@ def trips(delivered: pa.Table, month: Month, subject: str) -> tuple[pa.Table, li
 
     A time that the jump to summer time skipped is unreadable. Raises SourceError.
     """
+    places = HEADERS.places(delivered.column_names, subject)
+    notes = list(_notes(delivered, places))
+    delivered = _wanted(delivered, places)
     require(delivered, DELIVERED, subject)
     pickup_wall, dropoff_wall = (_wall_clock(delivered, name, subject) for name in (PICKUP, DROPOFF))
     pickup = utc_time(pickup_wall, TIMEZONE)
@@ -122,7 +133,13 @@ def trips(delivered: pa.Table, month: Month, subject: str) -> tuple[pa.Table, li
     }
     rows = pa.table([columns[name] for name in TRIPS.names], schema=TRIPS)
     given = {name: delivered[source] for source, name in DELIVERED.items()}
-    return keep_lost(rows, given), list(_notes(delivered))
+    return keep_lost(rows, given), notes
+
+
+def _wanted(delivered: pa.Table, places: Mapping[str, int]) -> pa.Table:
+    """The columns of a month under their present headers. An optional one that it does not have is null."""
+    nothing = pa.chunked_array([pa.nulls(delivered.num_rows)])
+    return pa.table({name: delivered.column(places[name]) if name in places else nothing for name in DELIVERED})
 
 
 def require(delivered: pa.Table, names: Iterable[str], subject: str) -> None:
@@ -190,14 +207,21 @@ def _whole(spans: Array, unit: str) -> pa.Array:
     return pa.array(spans.astype(f"timedelta64[{unit}]").astype(np.int64), mask=np.isnat(spans))
 
 
-def _notes(delivered: pa.Table) -> Iterator[str]:
-    for field, column in zip(delivered.schema, delivered.columns, strict=True):
+def _notes(delivered: pa.Table, places: Mapping[str, int]) -> Iterator[str]:
+    wanted = {place: name for name, place in places.items()}
+    for place, (field, column) in enumerate(zip(delivered.schema, delivered.columns, strict=True)):
         empty = column.null_count == len(column)
-        if field.name not in DELIVERED:
-            yield f"{field.name}: dropped{', had no values' if empty else ''}"
+        if place not in wanted:
+            keeping = (
+                "it had no values" if empty else f"to keep it, add it to TRIPS and to CODES or AMOUNTS in {__name__}"
+            )
+            yield f"{field.name} ({field.type}): dropped; {keeping}"
             continue
-        target = TRIPS.field(DELIVERED[field.name])
+        target = TRIPS.field(DELIVERED[wanted[place]])
         if empty:
             yield f"{field.name}: had no values, {target.name} is null"
-        elif field.type != target.type:
+        elif field.type != target.type or field.name != wanted[place]:
             yield f"{field.name}: {field.type} → {target.name} {target.type}"
+    for name in HEADERS.optional:
+        if name not in places:
+            yield f"{name}: is not delivered, so {DELIVERED[name]} is null in every row"

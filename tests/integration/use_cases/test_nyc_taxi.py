@@ -14,18 +14,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from feature_pipeline.featurize import featurize
 from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
 from ratchet.core.clock import Period, utc_time
 from ratchet.project.run import Run
 from ratchet.storage.files import read_json
-from ratchet.use_case.contract import ROW_ID
+from ratchet.use_case.contract import ROW_ID, Batch
 from tests.support.accepted import check_for_leaks
 from tests.support.checkout import commit, plain_checkout, run_command
 from tests.support.messages import missing
 from tests.support.rows import accepted_places, raw_places
 from tests.support.rules import failing_rows
-from tests.support.taxi import between, deliver_month, delivered, real_months, taxi_project
+from tests.support.taxi import between, deliver_month, deliver_reference, delivered, real_months, taxi_project
 from tests.support.windows import with_days
 from use_cases.nyc_taxi.rules import TRIP_RULES
 from use_cases.nyc_taxi.sources import tlc
@@ -111,6 +112,30 @@ class TestSyntheticCity:
             report.changed
         )
         assert report.passed
+
+
+def test_a_missing_month_is_a_gap_and_the_rest_goes_on(tmp_path: Path) -> None:
+    """January and March without February: what is there is computed, and the reports say which rows are not complete."""
+    for month in ("01", "03"):
+        deliver_month(
+            tmp_path / "months",
+            f"2023-{month}",
+            delivered(
+                *[between(f"2023-{month}-{day:02}T10:00", f"2023-{month}-{day:02}T10:15") for day in range(1, 30)]
+            ),
+        )
+    deliver_reference(tmp_path / "ref")
+    days = (date(2023, 1, 1), date(2023, 1, 10), date(2023, 1, 20), date(2023, 3, 1), date(2023, 4, 1))
+    run = with_days(taxi_project(tmp_path, source="tlc", path=str(tmp_path / "months")), days)
+    found, _, features = (step(run) for step in (ingest, validate, featurize))
+    february = Period.between(date(2023, 2, 1), date(2023, 3, 1), TIMEZONE)
+    assert str(february) == found["gaps"]["trips"]["2023-02"]
+    assert {"trips/2023-02": str(february)} == features["gaps"]["requests"]
+    hourly = next(gaps for view, gaps in features["gaps"].items() if view.startswith("pickup_zone_hourly"))
+    assert [] == missing(hourly["trips/2023-02"], february.start.isoformat(), "2023-03-08T07:00:00+00:00")
+    weather = next(gaps for view, gaps in features["gaps"].items() if view.startswith("city_weather"))
+    assert "weather/2023-01" in weather
+    assert 58 == features["requests"]
 
 
 @pytest.fixture(scope="module")
@@ -238,13 +263,34 @@ class TestRealMonths:
         assert (NAIVE_COUNT + ACROSS_THE_JUMP, "superior") == (candidate["n"], summary["gate"]["verdict"])
         assert candidate["rmse"] <= 5.10
 
-    @pytest.mark.parametrize("first", [date(2021, 1, 1), date(2023, 1, 1), date(2023, 6, 1)])
-    def test_every_month_has_one_schema(self, first: date) -> None:
-        """Float codes and all-null columns of one year are integers of another; what was done is noted."""
+    @pytest.mark.parametrize(
+        ("first", "passengers", "vendor"),
+        [
+            (date(2021, 1, 1), "double", "int64"),
+            (date(2023, 1, 1), "double", "int64"),
+            (date(2023, 6, 1), "int64", "int32"),
+        ],
+    )
+    def test_every_month_has_one_schema(self, first: date, passengers: str, vendor: str) -> None:
+        """Float codes and all-null columns of one year are integers of another; no value is lost, and it is noted."""
         period = Period.between(first, first.replace(day=2), TIMEZONE)
         batch = next(iter(tlc(str(real_months()), {}, period)))
+        assert isinstance(batch, Batch)
         table, notes = batch.read()
-        assert (TRIPS, True) == (table.schema, "RatecodeID: dropped" in notes)
+        file = pq.read_table(Path(str(real_months())) / f"green_tripdata_{batch.name}.parquet", partitioning=None)
+        assert TRIPS == table.select(TRIPS.names).schema
+        assert 1 == len([note for note in notes if note.startswith("RatecodeID")])
+        for source, name, kind in (("VendorID", "vendor", vendor), ("passenger_count", "passenger_count", passengers)):
+            assert (f"{source}: {kind} → {name} int64" in notes) == (kind != "int64")
+            assert file[source].to_pylist() == table[name].to_pylist()
+
+    @pytest.mark.parametrize("month", ["2021-01", "2023-03"])
+    def test_a_month_under_the_names_of_the_open_data_portal_has_the_same_trips(self, month: str) -> None:
+        """Headers in lower case are the same columns, whatever their types are in that year."""
+        rows = pq.read_table(Path(str(real_months())) / f"green_tripdata_{month}.parquet", partitioning=None)
+        lower = rows.rename_columns([name.lower() for name in rows.column_names])
+        of_month = Month(date.fromisoformat(f"{month}-01"))
+        assert trips(rows, of_month, month)[0].equals(trips(lower, of_month, month)[0])
 
     def test_every_zone_has_a_position_but_the_two_unknown_ones(self) -> None:
         """The derived centroids repeat 56 and 103, and lack five."""

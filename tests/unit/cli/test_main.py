@@ -114,6 +114,15 @@ def test_ingest_says_that_something_was_not_read(names: list[str], said: str) ->
     assert "rides 2024-02" in HEADLINES["ingest"]({**report, "gaps": {"rides": {"2024-02": "[…)"}}})
 
 
+def test_featurize_names_what_is_not_complete() -> None:
+    """Views, requests or labels that a missing batch would have rows for; nothing where none is missing."""
+    report = {"views": {"rides_0a": 60}, "requests": 9, "labels": 8, "gaps": {}}
+    assert "60 rows in 1 views" in HEADLINES["featurize"](report)
+    gaps = {"rides_0a": {"rides/2024-02": "[…)"}}
+    assert "not complete: rides_0a" in HEADLINES["featurize"]({**report, "gaps": gaps})
+    assert "not complete" not in HEADLINES["featurize"](report)
+
+
 def test_materialize_names_the_views_that_are_too_old() -> None:
     """Beside what it wrote; nothing where all are fresh."""
     report = {"views": {"visits_0a": 60}, "changed": {"visits_0a": 2}, "freshness": {"visits": {"fresh": False}}}

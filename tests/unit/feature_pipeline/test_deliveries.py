@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,12 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_pipeline.ingest import ingest
+from ratchet.core.clock import Period
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
+from ratchet.use_case.contract import Batch
 from tests.support import feed
 from tests.support.feed import INSTANT, deliver, deliver_shops, feed_project, payment
 from tests.support.killing import contents, survives
-from tests.support.variants import with_table
+from tests.support.variants import with_table, with_use_case
 from tests.support.windows import at
 
 FIRST = datetime(2024, 1, 2, tzinfo=UTC)
@@ -120,6 +123,9 @@ def test_a_batch_that_vanished_holds_until_then(run: Run) -> None:
     name = "payments/one.parquet"
     assert {1, 2} == {row["id"] for row in pq.read_table(run.paths.raw / name).to_pylist()}
     assert name in ending
+    ingest(at(run, after(4)))
+    ingest(at(run, after(3)))
+    assert not (run.paths.raw / name).exists(), "it stays away, although a run of the past had it again"
     report = bring(run, after(4), {1: (3, 1.0), 2: (5, 2.0)})
     assert {"payments": {"two": 1}} == report["late"], "the rows of the one that is back were there before"
 
@@ -130,6 +136,29 @@ def test_what_is_new_as_of_an_earlier_instant_counts_from_the_latest(run: Run) -
     bring(run, FIRST, {1: (3, 1.0), 2: (5, 2.0), 3: (6, 3.0)})
     assert {1, 2} == {*held(run, after(1))}
     assert {1, 2, 3} == {*held(run, after(2))}
+
+
+def not_yet(path: str, options: Mapping[str, Any], period: Period) -> Iterator[Batch]:
+    """The folder; its batch `two` is there since after the first day."""
+    yield from (batch for batch in feed.folder(path, options, period) if batch.name != "two" or period.end > FIRST)
+
+
+def test_a_batch_that_is_not_there_as_of_the_past_is_not_late_afterwards(run: Run) -> None:
+    """It had been there in time: the raw tables are what they were."""
+    run = with_use_case(run, sources={"folder": not_yet})
+    deliver(run, "two", [payment(7, "2024-01-02T08:00")])
+    for instant in (FIRST, after(1)):
+        ingest(at(run, instant))
+    before = contents(run.paths.raw)
+    assert ["one", "two"] == sorted(path.stem for path in run.paths.raw.glob("payments/*.parquet"))
+    assert {"payments": 2, "shops": 2} == ingest(at(run, FIRST))["rows"]
+    assert {} == ingest(at(run, after(1)))["late"]
+    assert before == contents(run.paths.raw)
+    ingest(at(run, FIRST))
+    (run.root / "batches" / "payments" / "two.parquet").unlink()
+    assert {"payments": 2, "shops": 2} == ingest(at(run, after(2)))["rows"]
+    ingest(at(run, after(1)))
+    assert (run.paths.raw / "payments" / "two.parquet").exists(), "it holds until it vanished"
 
 
 def test_a_longer_history_is_not_late(run: Run) -> None:

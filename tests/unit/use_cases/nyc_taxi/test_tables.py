@@ -68,10 +68,12 @@ class TestColumns:
         assert [] == missing(note, "null")
 
     def test_what_is_not_used_is_dropped_and_said_so(self) -> None:
-        """Nothing disappears without a note."""
+        """Nothing disappears without a note, which says where to add the column."""
         rows = delivered({}).append_column("fare_amount", pa.array([9.0])).append_column("ehail_fee", pa.nulls(1))
-        notes = trips(rows, MARCH, "march.parquet")[1]
-        assert ["fare_amount: dropped", "ehail_fee: dropped, had no values"] == notes[-2:]
+        table, (*_, fare, ehail) = trips(rows, MARCH, "march.parquet")
+        assert TRIPS == table.schema
+        assert [] == missing(fare, "fare_amount (double)", "dropped", "TRIPS", "AMOUNTS")
+        assert [] == missing(ehail, "ehail_fee (null)", "dropped", "no values")
 
     @pytest.mark.parametrize(
         ("column", "value", "canonical", "text"),
@@ -116,6 +118,26 @@ class TestColumns:
         rows = delivered({}).drop_columns(["PULocationID", "trip_type"])
         with pytest.raises(SourceError, match=r"march\.parquet: lacks column PULocationID, trip_type"):
             trips(rows, MARCH, "march.parquet")
+
+    def test_a_column_that_may_have_been_renamed_is_suggested(self) -> None:
+        """With the line to add; a column that is part of the key cannot be left out."""
+        rows = delivered({}).rename_columns({"trip_type": "trip_kind"})
+        with pytest.raises(SourceError) as raised:
+            trips(rows, MARCH, "march.parquet")
+        assert [] == missing(raised.value.remedy, '"trip_kind": "trip_type"}', 'optional=("trip_type",)')
+        with pytest.raises(SourceError) as raised:
+            trips(delivered({}).drop_columns(["VendorID"]), MARCH, "march.parquet")
+        assert "optional" not in raised.value.remedy
+
+    @pytest.mark.parametrize("header", ["pulocationid", "PUlocationID"])
+    def test_a_known_other_header_is_the_same_column(self, header: str) -> None:
+        """It is noted; a month that has both is refused, because nobody knows which is meant."""
+        rows = delivered({}, {}).rename_columns({"PULocationID": header})
+        table, notes = trips(rows, MARCH, "march.parquet")
+        assert [74, 74] == table["pickup_zone"].to_pylist()
+        assert f"{header}: int64 → pickup_zone int64" in notes
+        with pytest.raises(SourceError, match=f"'{header}' and 'PULocationID' would both be PULocationID"):
+            trips(rows.append_column("PULocationID", pa.array([1, 2])), MARCH, "march.parquet")
 
     def test_a_month_without_rows_is_refused(self) -> None:
         """An empty month is a broken batch, not a month without trips."""
