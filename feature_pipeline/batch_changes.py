@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from ratchet.core.environment import Environment
 from ratchet.storage.duckdb import connect, names, quoted, timestamptz
-from ratchet.use_case.contract import INSTANT, LATE_AT, ROW_ID, UNREADABLE, SourceTable
+from ratchet.use_case.columns import LATE_AT
+from ratchet.use_case.contract import INSTANT, ROW_ID, UNREADABLE, SourceTable
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

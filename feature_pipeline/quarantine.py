@@ -37,7 +37,8 @@ from ratchet.project.run import Run
 from ratchet.sources import unreadable
 from ratchet.storage.digests import digest
 from ratchet.storage.duckdb import connect, literal, names, quoted
-from ratchet.use_case.contract import LATE_AT, ROW_ID, UNREADABLE, SourceTable
+from ratchet.use_case.columns import LATE_AT
+from ratchet.use_case.contract import ROW_ID, UNREADABLE, SourceTable
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

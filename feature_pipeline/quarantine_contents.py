@@ -15,7 +15,8 @@ from ratchet.core.errors import DataError
 from ratchet.core.text import did_you_mean
 from ratchet.project.run import Run
 from ratchet.storage.partitions import read_manifest, unit_digests
-from ratchet.use_case.contract import LATE_AT, ROW_ID, UNREADABLE
+from ratchet.use_case.columns import LATE_AT
+from ratchet.use_case.contract import ROW_ID, UNREADABLE
 
 Contents = dict[str, Any]
 

@@ -44,10 +44,8 @@ class SourceSettings(Frozen):
     """The active source: its name in the use case, the path that it reads from, and its other options.
 
     `history` is true for a source that holds the past, such as a simulator or a folder of old files. Then scheduled flows
-    advance to the newest instant up to which it is complete, and not to the time at which they were scheduled.
-
-    `lag` says for a table how long after they are known its rows are usually delivered, such as `{trips: 6h}`; others are
-    delivered at once. History that was delivered all at once counts as if it had been delivered with that lag.
+    advance to the newest instant up to which it is complete, and not to the time at which they were scheduled. `lag` says for a
+    table how long after they are known its rows are usually delivered, such as `{trips: 6h}`; others are delivered at once.
     """
 
     name: str
@@ -259,9 +257,8 @@ class Params(Frozen):
                 "is not there", subject=str(path), remedy="Run from the root of the checkout, or restore the file"
             ) from error
         except yaml.YAMLError as error:
-            raise SettingsError(
-                f"is not YAML ({' '.join(str(error).split())})", subject=str(path), remedy="Fix the line it names"
-            ) from error
+            problem = f"is not YAML ({' '.join(str(error).split())})"
+            raise SettingsError(problem, subject=str(path), remedy="Fix the line it names") from error
         return parse(cls, raw if isinstance(raw, Mapping) else {}, str(path))
 
 
@@ -280,8 +277,8 @@ def parse(
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        problems = [within + _explain(model, dict(problem), spelled) for problem in error.errors()]
-        raise SettingsError("; ".join(problems), subject=subject, remedy="Fix what is named and run again") from error
+        problems = "; ".join(within + _explain(model, dict(problem), spelled) for problem in error.errors())
+        raise SettingsError(problems, subject=subject, remedy="Fix what is named and run again") from error
 
 
 def _explain(model: type[BaseModel], problem: dict[str, Any], spelled: Callable[[str], str]) -> str:

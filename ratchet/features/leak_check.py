@@ -20,11 +20,8 @@ from ratchet.features.expressions import CompiledExpression, compile_labels, com
 from ratchet.features.leak_evidence import LeakComparison, LeakEvidence
 from ratchet.features.source_rows import SourceRows
 from ratchet.storage.duckdb import quoted, timestamptz
-from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_KNOWN_AT
+from ratchet.use_case.columns import ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_AT, EVENT_TIMESTAMP, LABEL_KNOWN_AT
 from ratchet.use_case.contract import (
-    ARRIVED_AT,
-    AVAILABLE_AT,
-    EARLY_AVAILABLE_AT,
     ROW_KEY,
     SourceTable,
     UseCase,

@@ -21,9 +21,9 @@ from ratchet.core.scope import Scope
 from ratchet.core.settings import PARAMS_FILE, SourceSettings
 from ratchet.sources import unreadable
 from ratchet.sources.places import located, without_secrets
+from ratchet.use_case.columns import LATE_AT
 from ratchet.use_case.contract import (
     INSTANT,
-    LATE_AT,
     UNREADABLE,
     Batch,
     Gap,

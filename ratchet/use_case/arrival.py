@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from ratchet.core.clock import Instants
 from ratchet.core.schedule import first_ticks
-from ratchet.use_case.contract import INSTANT, LATE_AT, SourceTable
+from ratchet.use_case.columns import LATE_AT
+from ratchet.use_case.contract import INSTANT, SourceTable
 from ratchet.use_case.row_key import keyed
 
 _SECOND = np.timedelta64(1, "s")

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError
+from ratchet.use_case.columns import ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_AT, LATE_AT
 
 if TYPE_CHECKING:
     import ibis
@@ -34,10 +35,6 @@ ROW_ID = "row_id"
 """`{batch}:{row number in the batch}`: the place of a raw or quarantined row in what was delivered."""
 ROW_KEY = "row_key"
 """A digest of the table's key: the identity of an accepted row, which stays the same when the row is delivered again."""
-ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_AT = "row_arrived_at", "row_available_at", "row_early_available_at"
-"""When an accepted row arrived, and from when on features may use it, or its early columns: see `ratchet.use_case.arrival`."""
-LATE_AT = "row_late_at"
-"""When a raw row was first there that should have been there before; null if it was there in time."""
 UNREADABLE = pa.field("unreadable", pa.map_(pa.string(), pa.string()))
 """A column of raw tables: column → the delivered text that this column cannot hold; null if the whole row is readable."""
 Task = Literal["regression", "binary"]
@@ -139,11 +136,8 @@ class SourceTable:
     def __post_init__(self) -> None:
         reserved = {ROW_ID, ROW_KEY, ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_AT, LATE_AT, UNREADABLE.name}
         if taken := sorted(reserved.intersection(self.schema.names)):
-            raise SettingsError(
-                f"has a column {', '.join(taken)}",
-                subject=f"table {self.name!r}",
-                remedy="Rename it in the schema and in the loader: stored tables use that name",
-            )
+            remedy = "Rename it in the schema and in the loader: stored tables use that name"
+            raise SettingsError(f"has a column {', '.join(taken)}", subject=f"table {self.name!r}", remedy=remedy)
 
     @property
     def is_reference(self) -> bool:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from ratchet.use_case.contract import ARRIVED_AT, ROW_KEY, Kind, Lookup, SourceTable, Tables, View
+from ratchet.use_case.columns import ARRIVED_AT
+from ratchet.use_case.contract import ROW_KEY, Kind, Lookup, SourceTable, Tables, View
 from ratchet.use_case.windows import Feature, total, trailing
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ import ibis
 
 from ratchet.core.errors import SettingsError
 from ratchet.core.text import parse_duration
-from ratchet.use_case.columns import EVENT_TIMESTAMP
-from ratchet.use_case.contract import AVAILABLE_AT, SourceTable, Tables, View
+from ratchet.use_case.columns import AVAILABLE_AT, EVENT_TIMESTAMP
+from ratchet.use_case.contract import SourceTable, Tables, View
 
 Sums = Mapping[str, ibis.Value]
 """The sums over one window, by name: integers, 0 where there was no row."""

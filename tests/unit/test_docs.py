@@ -26,7 +26,7 @@ def test_files_to_change_are_there() -> None:
 def test_names_in_docstrings_and_documents_are_there() -> None:
     """Each dotted name in backticks is a module, or what one holds."""
     named = {(str(path.relative_to(ROOT)), name) for path, text in prose() for name in NAME.findall(text)}
-    assert ("ratchet/use_case/contract.py", "ratchet.use_case.arrival") in named
+    assert ("ratchet/use_case/columns.py", "ratchet.use_case.arrival") in named
     assert [] == [where for where in sorted(named) if not exists(where[1])]
 
 

@@ -185,13 +185,13 @@ class TestRefusedBatch:
     def test_the_decision_holds_for_the_same_content_only(self, run: Run) -> None:
         """It survives a rerun, a lost quarantine and the same file again; another file is judged anew."""
         readmit(run, ANNA, Decision("payments/2024-05"))
-        before = contents(run.paths.data)
+        before = {name: content for name, content in contents(run.paths.data).items() if "deliveries" not in name}
         (run.paths.quarantine / "payments" / "2024-05.parquet").unlink()
         deliver(run, name(5), payments(5))
         ingest(run)
         deliver(run, name(5), changed(1 / 3, amount=-5.0)(payments(5)))
         ingest_and_validate(run)
-        assert before == contents(run.paths.data)
+        assert before.items() <= contents(run.paths.data).items()
         deliver(run, name(5), changed(1 / 3, amount=-6.0)(payments(5)))
         assert ["payments/2024-05"] == list(ingest_and_validate(run)["refused"])
         assert [False] == [each["counts"] for each in quarantine_contents(run)["payments/2024-05"]["readmissions"]]

@@ -190,8 +190,9 @@ class TestRefused:
         assert refused == found(ingest_and_validate(run))
 
     def test_one_by_one_or_together_gives_the_same_bytes(self, run: Run, tmp_path: Path) -> None:
-        """What is found depends only on the batches before."""
-        together = monthly_project(tmp_path / "together")
+        """What is found depends only on the batches before, of a source of history."""
+        history = {"source": run.settings.source.model_copy(update={"history": True})}
+        run, together = (each.with_settings(**history) for each in (run, monthly_project(tmp_path / "together")))
         deliver_good(together)
         for month, spoil in ((5, later(5)), (6, changed(1 / 3, shop="c"))):
             for each in (run, together):

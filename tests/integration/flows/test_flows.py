@@ -37,7 +37,7 @@ from tests.support.webhook import webhook
 
 STAGES = {
     "feature": ["ingest", "validate", "featurize", "materialize"],
-    "training": ["dataset", "train", "evaluate", "register", "reconcile"],
+    "training": ["dataset", "train", "evaluate", "refit", "register", "reconcile"],
     "inference": ["reconcile", "predict", "monitor"],
 }
 SCHEDULES = {"feature/noshow": "0 * * * *", "training/noshow": "0 3 * * 1", "inference/noshow": "20 * * * *"}
