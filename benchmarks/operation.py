@@ -99,8 +99,8 @@ def _operated(prepare: Callable[[Path], tuple[dict[str, Any], list[Event]]]) -> 
 
 def real_months(checkout: Path, months: Path) -> tuple[dict[str, Any], list[Event]]:
     """The settings of the source, and the events: months one by one, then what goes wrong."""
-    folder = checkout / "delivered" / "months"
-    shutil.copytree(months.parent / "ref", checkout / "delivered" / "ref")
+    folder = checkout / "data" / "delivered" / "months"
+    shutil.copytree(months.parent / "ref", folder.parent / "ref")
     folder.mkdir()
 
     def bring(month: str, change: Callable[[pa.Table], pa.Table] = lambda rows: rows, name: str = "") -> None:
@@ -136,7 +136,7 @@ def real_months(checkout: Path, months: Path) -> tuple[dict[str, Any], list[Even
         ),
         Event("June again, whole", date(2023, 7, 6), lambda: bring(june)),
     ]
-    source = {"name": "tlc", "path": "delivered/months", "history": False}
+    source = {"name": "tlc", "path": "data/delivered/months", "history": False}
     return {"source": source, "windows": _windows("2023-01-01")}, events
 
 
@@ -148,8 +148,16 @@ def corrected(rows: pa.Table) -> pa.Table:
 
 
 def simulated_year(_checkout: Path) -> tuple[dict[str, Any], list[Event]]:
-    """The simulated city at the end of each month."""
-    source = {"name": "simulator", "path": "use_cases/nyc_taxi/simulator.py", "history": False}
+    """The simulated city at the end of each month, with everything switched on that may go wrong with a delivery."""
+    options = {
+        "late": {"share": 0.01, "after": "3d"},
+        "corrections": {"share": 0.005, "after": "10d"},
+        "duplicates": {"share": 0.005, "after": "1d"},
+        "closed_zone": {"zone": 20, "first": "2023-06-01", "until": "2023-07-01"},
+        "outage": {"first": "2023-08-30", "until": "2023-09-02", "delivered": "2023-09-20"},
+        "schema_change": {"kind": "retyped", "first": "2023-11-01"},
+    }
+    source = {"name": "simulator", "path": "use_cases/nyc_taxi/simulator.py", "history": False, "options": options}
     ends = [date(2023, month, 1) for month in range(3, 13)] + [date(2024, 1, 1)]
     events = [Event(f"the data go up to {end}", end) for end in ends]
     return {"source": source, "windows": _windows("2023-01-01")}, events

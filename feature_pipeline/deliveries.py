@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -32,18 +32,19 @@ from ratchet.storage.partitions import read_manifest, write_table
 from ratchet.use_case.contract import Batch
 
 _CHANGES = b"ratchet.changes"
-_CONTENT = b"ratchet.content"
 _ASKED = "asked.json"
 _NEWEST = "newest"
 _INSTANT = "%Y%m%dT%H%M%S%fZ"
 
 
 class Asked(Frozen):
-    """For what time ingest has asked a source so far, and a digest of that source's settings."""
+    """For what time ingest has asked a source so far, a digest of that source's settings, and what each batch then was: the
+    digests of its content, and of the code and schema that read it."""
 
     source: str
     start: AwareDatetime
     end: AwareDatetime
+    contents: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -84,18 +85,16 @@ class Deliveries:
         function of the instant: as of the past it delivers the past again. `inputs` is a digest of the code and schema that
         make the rows.
         """
-        if self._is_past and (path := self._newest_path(unit)):
-            known: str = pq.read_schema(path).metadata.get(_CONTENT, b"").decode()
-            if known.endswith(f" {inputs}"):
-                return known
-        return f"{batch.digest} {inputs}"
+        known = self._known(unit)
+        return known if self._is_past and known.endswith(f" {inputs}") else f"{batch.digest} {inputs}"
 
     def bring(self, unit: str, batch: Batch, inputs: str) -> pa.Table:
         """The rows of a batch that hold as of the run's instant. `inputs` is a digest of the code and schema that make them."""
-        content, newest = self.content(unit, batch, inputs), self._newest(unit)
-        if newest is None or _content(newest) != content:
-            rows = self._stamped(batch, newest, content)
-            if newest is not None and not _content(newest).startswith(f"{batch.digest} "):
+        newest = self._newest(unit)
+        if newest is None or self._known(unit) != self.content(unit, batch, inputs):
+            is_same = newest is not None and self._known(unit).startswith(f"{batch.digest} ")
+            rows = self._stamped(batch, newest, is_same=is_same)
+            if newest is not None and not is_same:
                 self._keep(unit, newest, rows)
             newest = rows
         if self._file(unit, _NEWEST).parent.is_dir():
@@ -136,16 +135,21 @@ class Deliveries:
         assert earlier is not None
         return self._read(unit, earlier.path)
 
-    def finish(self) -> None:
-        """Remember for what time the source has been asked. It is called when all batches are stored."""
+    def finish(self, contents: Mapping[str, str]) -> None:
+        """Remember for what time the source has been asked, and what its batches are. It is called when all are stored."""
         folder, period = self.run.paths.deliveries, self.run.period("all")
         if self.asked is None:
             shutil.rmtree(folder, ignore_errors=True)
         for leftover in folder.rglob(".*.tmp"):  # of killed runs
             leftover.unlink()
-        before = self.asked or Asked(source=_source(self.run), start=period.start, end=period.end)
-        widest = {"start": min(before.start, period.start), "end": max(before.end, period.end)}
-        write_json(folder / _ASKED, before.model_copy(update=widest).model_dump(mode="json"))
+        before = self.asked or Asked(source=_source(self.run), start=period.start, end=period.end, contents={})
+        now = Asked(
+            source=before.source,
+            start=min(before.start, period.start),
+            end=max(before.end, period.end),
+            contents={**before.contents, **contents},
+        )
+        write_json(folder / _ASKED, now.model_dump(mode="json"))
 
     def corrections(self, unit: str) -> dict[str, dict[str, int]]:
         """Instant → how many rows were changed, removed and added when the batch was delivered again then."""
@@ -204,16 +208,18 @@ class Deliveries:
         is_same = rows.schema.names == schema.names
         return rows.cast(schema.with_metadata(rows.schema.metadata)) if is_same else rows
 
-    def _stamped(self, batch: Batch, newest: pa.Table | None, content: str) -> pa.Table:
+    def _known(self, unit: str) -> str:
+        """What a batch was when the source was asked before; empty if it was not there."""
+        return self.asked.contents.get(unit, "") if self.asked else ""
+
+    def _stamped(self, batch: Batch, newest: pa.Table | None, *, is_same: bool) -> pa.Table:
         """The rows as they are delivered now, with LATE_AT."""
         table, rows = self.run.use_case.table(batch.table), read(self.run.use_case, batch)
         if self.asked and not table.is_reference:
-            is_same = newest is not None and _content(newest).startswith(f"{batch.digest} ")
             lag = self.run.delivery(table.name).lag
             unasked = None if is_same else Unasked(self.asked.start, self.asked.end - lag, self._now)
             rows = stamped(self.run.environment, table, rows, newest, unasked)
-        counted = with_late(rows)
-        return counted.replace_schema_metadata({**counted.schema.metadata, _CONTENT: content})
+        return with_late(rows)
 
     def _keep(self, unit: str, newest: pa.Table, rows: pa.Table) -> None:
         """Keep the newest version so far, if the rows do not only add to it."""
@@ -231,8 +237,3 @@ class Deliveries:
 def _source(run: Run) -> str:
     """A digest of what the source is asked: with other settings it is another source."""
     return digest(run.settings.source.model_dump(include={"name", "path", "options"}))
-
-
-def _content(rows: pa.Table) -> str:
-    content: bytes = rows.schema.metadata.get(_CONTENT, b"")
-    return content.decode()

@@ -28,11 +28,8 @@ def ingest(run: Run) -> Report:
     inputs = {
         unit: digest(code, run.use_case.table(batch.table).schema.to_string()) for unit, batch in found.batches.items()
     }
-    wanted = {
-        unit: digest(deliveries.content(unit, batch, inputs[unit]), deliveries.in_force_until(unit))
-        for unit, batch in found.batches.items()
-    }
-
+    contents = {unit: deliveries.content(unit, batch, inputs[unit]) for unit, batch in found.batches.items()}
+    wanted = {unit: digest(content, deliveries.in_force_until(unit)) for unit, content in contents.items()}
     deliveries.keep_vanished(found.batches)
     vanished = deliveries.vanished(found.batches)
     wanted |= {unit: digest(until) for unit, until in vanished.items()}
@@ -46,7 +43,7 @@ def ingest(run: Run) -> Report:
 
     deliveries.keep_absent(wanted)
     changes = update(run.paths.raw, wanted, compute)
-    deliveries.finish()
+    deliveries.finish(contents)
     write_gaps(run.paths.gaps, found.gaps)
     return _report(run, found, deliveries, changes.rows)
 

@@ -12,9 +12,9 @@ RatchetError
 │   └── RegistryUnavailableError  (a RegistryError, too)
 ├── GateError          evidence or a gate record is missing, edited, or about something else
 │   └── OtherFeaturesError        a model was trained on features that this code does not compute
-├── VersionError       git or DVC cannot name or restore a version
-└── RequestError       the use case cannot answer a caller's request
-    └── ReusedKeyError            a caller's key was sent before, with a different request
+├── RequestError       the use case cannot answer a caller's request
+│   └── ReusedKeyError            a caller's key was sent before, with a different request
+└── VersionError       git or DVC cannot name or restore a version
 """
 
 from __future__ import annotations

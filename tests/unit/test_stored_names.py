@@ -43,7 +43,8 @@ FIELDS: dict[type[BaseModel], str] = {
     LeakEvidence: "tables",
     LeakComparison: "cut_offs compared later hidden changed",
     GateSettings: """slices block min_rows min_blocks min_label_coverage min_skill min_slice_rows min_slice_skill
-        max_calibration_error max_auc_loss confidence min_gain non_inferiority_margin resamples leak_cut_offs""",
+        max_calibration_error max_auc_loss confidence min_gain non_inferiority_margin resamples leak_cut_offs
+        max_refit_change""",
     Check: "name value direction bound status detail",
     Reason: "signature model_name feature_service fingerprint accepted by reason at",
     Waiver: "signature model_name candidate by reason expires",
@@ -91,7 +92,7 @@ def test_the_registry_has_its_aliases_and_tags() -> None:
     aliases = {"requested", "champion", "previous"}
     kept = {value for name, value in vars(tags).items() if name.isupper()} | {REQUEST, HISTORY}
     known = """digest kind status logged gate.record verdict failed fingerprint commit dirty experiment waiver request history.
-    data_version features_version"""
+    data_version features_version refit_of confirmation"""
     assert aliases | {f"ratchet.{name}" for name in known.split()} == kept - {"candidate"}
 
 
