@@ -1,8 +1,8 @@
 """A scripted time of operation, and what became of every row: `python -m benchmarks.operation [MONTHS]`.
 
-MONTHS is a folder of real TLC months; without it there is only the simulated year. In a checkout in a temporary folder, months
-are delivered one by one, and then what goes wrong in practice: corrections, a month under a second name, a file cut short, a
-column that vanished. After each event every step of the three pipelines runs as of the event's instant.
+It writes docs/a-year-of-operation.md. MONTHS is a folder of real TLC months; without it there is only the simulated year. In a
+checkout in a temporary folder, months are delivered one by one, and then what goes wrong in practice: corrections, a month with
+another name, a file cut short, a column that vanished. After each event, every step of all pipelines runs as of its day.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ratchet.project.steps import STEPS
 from tests.support.checkout import commit, plain_checkout
 
 TIMEZONE = "America/New_York"
-PAGE = Path(__file__).parents[1] / "docs" / "operation.md"
+PAGE = Path(__file__).parents[1] / "docs" / "a-year-of-operation.md"
 SHOWN = (
     "ingest",
     "validate",
@@ -71,7 +71,7 @@ class Outcome:
 
 
 def main(months: str | None) -> None:
-    parts = ["# A time of operation\n", f"Written by `python -m benchmarks.operation`. {_INTRODUCTION}\n"]
+    parts = ["# A year of operation\n", f"Written by `python -m benchmarks.operation`. {_INTRODUCTION}\n"]
     if months:
         parts += [
             "## Half a year of real months\n",
