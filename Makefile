@@ -22,7 +22,7 @@ serve: .venv/.complete
 	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m cli serve --port $(PORT)
 
 test: .venv-test/.complete
-	@PATH="$(CURDIR)/$(TEST):$$PATH" $(TEST)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not soak"
+	@PATH="$(CURDIR)/$(TEST):$$PATH" $(TEST)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not soak"
 
 soak: .venv-test/.complete
 	@PATH="$(CURDIR)/$(TEST):$$PATH" $(TEST)/python -m pytest -n 2 --dist loadfile -m soak
