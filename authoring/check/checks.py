@@ -75,8 +75,10 @@ def checkup(run: Run) -> Checkup:
     unusable = list(check_usable(sample, where))
     if unusable:
         return Checkup.of(sample, unusable)
-    rows = [*check_keys(sample, where), *check_pending(sample, where), *check_unreadable(sample, where)]
-    return Checkup.of(sample, [*rows, *_derived(sample, where, is_right=not rows)])
+    keys = list(check_keys(sample, where))
+    rows = [*keys, *check_pending(sample, where), *check_unreadable(sample, where)]
+    derived = () if keys else _derived(sample, where, is_right=not rows)  # what follows from rows is joined by their keys
+    return Checkup.of(sample, [*rows, *derived])
 
 
 def _derived(sample: Sample, where: Declaration, *, is_right: bool) -> Iterator[Finding]:
