@@ -77,7 +77,9 @@ def checkup(run: Run) -> Checkup:
         return Checkup.of(sample, unusable)
     keys = list(check_keys(sample, where))
     rows = [*keys, *check_pending(sample, where), *check_unreadable(sample, where)]
-    derived = () if keys else _derived(sample, where, is_right=not rows)  # what follows from rows is joined by their keys
+    derived = (
+        () if keys else _derived(sample, where, is_right=not rows)
+    )  # what follows from rows is joined by their keys
     return Checkup.of(sample, [*rows, *derived])
 
 
