@@ -214,7 +214,7 @@ def _row(outcome: Outcome) -> list[object]:
         f"{unit}: {found['changed']:,} changed, {found['removed']:,} removed"
         for batches in ingest["corrected"].values()
         for unit, instants in batches.items()
-        for found in instants.values()
+        if (found := instants.get(local_midnight(outcome.event.day, TIMEZONE).isoformat()))
     ]
     named = [*ingest["unread"], *(f"{unit} {kind}" for kind in ("refused", "warned") for unit in validate[kind])]
     return [outcome.event.day, outcome.event.what, *counts, f"{late:,}", "; ".join(corrections), ", ".join(named)]
