@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -32,9 +33,14 @@ def stamped(
     """The raw rows of a batch with LATE_AT: that of a row with the same key in the earlier version, or that of `unasked`.
 
     A row that was pending and is known now may be late like a new one. Without `unasked`, no new row is late: the same delivery
-    was only read by other code.
+    was only read by other code. If the table's key or times are declared otherwise now, nothing can be compared or late.
     """
-    connection = _opened(environment, table, rows.slice(0, 0) if earlier is None else earlier, rows)
+    needed = [*dict.fromkeys((*table.key, *filter(None, (table.event_time, table.known_at)), LATE_AT))]
+    if earlier is not None and not are_alike(earlier.schema, rows.schema, needed):
+        earlier, unasked = None, None
+    connection = connect(environment).con
+    connection.register("old", (rows.slice(0, 0) if earlier is None else earlier).select(needed))
+    connection.register("new", rows.select([ROW_ID, *needed]))
     keys, known = names(table.key), _known(table)
     query = f"""
         WITH before AS (
@@ -55,7 +61,9 @@ def changes(environment: Environment, table: SourceTable, earlier: pa.Table, row
 
     A row that was pending, and whose early columns are the same, is not changed by becoming known.
     """
-    connection = _opened(environment, table, earlier, rows)
+    connection = connect(environment).con
+    for name, version in (("old", earlier), ("new", rows)):
+        connection.register(name, version.select([*table.schema.names, UNREADABLE.name]))
     keys, known = names(table.key), _known(table)
     everything = f"{names(table.schema.names)}, CAST({UNREADABLE.name} AS VARCHAR)"
     early = names([*dict.fromkeys((*table.key, table.event_time or table.key[0], *table.early))])
@@ -66,6 +74,11 @@ def changes(environment: Environment, table: SourceTable, earlier: pa.Table, row
     removed = _count(connection, f"SELECT {keys} FROM old", f"SELECT {keys} FROM new")
     added = _count(connection, f"SELECT {keys} FROM new", f"SELECT {keys} FROM old")
     return {"changed": gone - removed, "removed": removed, "added": added}
+
+
+def are_alike(earlier: pa.Schema, schema: pa.Schema, columns: Iterable[str]) -> bool:
+    """Whether both have these columns, with the same types."""
+    return all(name in earlier.names and earlier.field(name).type == schema.field(name).type for name in columns)
 
 
 def _late(table: SourceTable, unasked: Unasked | None) -> str:
@@ -81,14 +94,6 @@ def _known(table: SourceTable) -> str:
     """The column that is null while a row is pending, in SQL; a reference table has none."""
     column = table.known_at or table.event_time
     return quoted(column) if column else "true"
-
-
-def _opened(environment: Environment, table: SourceTable, old: pa.Table, new: pa.Table) -> DuckDBPyConnection:
-    """A database with both versions."""
-    connection: DuckDBPyConnection = connect(environment).con
-    for name, rows in (("old", old), ("new", new)):
-        connection.register(name, rows.select([ROW_ID, *table.schema.names, LATE_AT, UNREADABLE.name]))
-    return connection
 
 
 def _count(connection: DuckDBPyConnection, some: str, others: str) -> int:

@@ -22,14 +22,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import AwareDatetime
 
-from feature_pipeline.batch_changes import Unasked, changes, stamped
+from feature_pipeline.batch_changes import Unasked, are_alike, changes, stamped
 from ratchet.core.settings import Frozen
 from ratchet.project.run import Run
 from ratchet.sources.batches import read, with_late
 from ratchet.storage.digests import digest
 from ratchet.storage.files import atomic, read_json, write_json
 from ratchet.storage.partitions import read_manifest, write_table
-from ratchet.use_case.contract import Batch
+from ratchet.use_case.contract import UNREADABLE, Batch
 
 _CHANGES = b"ratchet.changes"
 _ASKED = "asked.json"
@@ -118,7 +118,7 @@ class Deliveries:
         kept = (path.parent for path in self.run.paths.deliveries.glob(f"*/*/{_NEWEST}.parquet"))
         absent = {folder.relative_to(self.run.paths.deliveries).as_posix() for folder in kept}
         for unit in sorted({*read_manifest(self.run.paths.raw), *absent}):
-            newest = self._newest(unit)
+            newest = self._newest(unit) if unit.partition("/")[0] in self._tables else None
             had_vanished = self.replaced(unit) and not self._file(unit, _NEWEST).exists()
             if unit not in units and newest is not None and not had_vanished:
                 self._keep(unit, newest, newest.slice(0, 0))
@@ -174,14 +174,17 @@ class Deliveries:
         as_of = self.run.as_of("feature")
         return max(as_of, self.asked.end) if self.asked else as_of
 
+    @property
+    def _tables(self) -> set[str]:
+        return {table.name for table in self.run.use_case.tables}
+
     @cached_property
     def _versions(self) -> dict[str, list[Version]]:
         found: dict[str, list[Version]] = defaultdict(list)
         folder = self.run.paths.deliveries
         for path in sorted(folder.glob("*/*/*.parquet")):
             table, batch = path.parent.relative_to(folder).parts
-            is_readable = pq.read_schema(path).names == self.run.use_case.table(table).raw_schema.names
-            if path.stem != _NEWEST and is_readable:
+            if path.stem != _NEWEST and table in self._tables and self._is_declared(table, pq.read_schema(path)):
                 until = datetime.strptime(path.stem, _INSTANT).replace(tzinfo=UTC)
                 found[f"{table}/{batch}"].append(Version(until, path))
         return found
@@ -201,12 +204,18 @@ class Deliveries:
 
     def _read(self, unit: str, path: Path) -> pa.Table:
         """The rows of a stored version, so that writing them again gives the same bytes."""
-        rows, schema = (
-            pq.read_table(path, partitioning=None),
-            self.run.use_case.table(unit.partition("/")[0]).raw_schema,
-        )
-        is_same = rows.schema.names == schema.names
-        return rows.cast(schema.with_metadata(rows.schema.metadata)) if is_same else rows
+        table, rows = unit.partition("/")[0], pq.read_table(path, partitioning=None)
+        if not self._is_declared(table, rows.schema):
+            return rows
+        return rows.cast(self.run.use_case.table(table).raw_schema.with_metadata(rows.schema.metadata))
+
+    def _is_declared(self, table: str, stored: pa.Schema) -> bool:
+        """Whether a stored version has the columns that the use case declares now."""
+        declared = self.run.use_case.table(table).raw_schema
+        columns = [
+            name for name in declared.names if name != UNREADABLE.name
+        ]  # a map's type is stored under other names
+        return stored.names == declared.names and are_alike(stored, declared, columns)
 
     def _known(self, unit: str) -> str:
         """What a batch was when the source was asked before; empty if it was not there."""
@@ -224,7 +233,7 @@ class Deliveries:
     def _keep(self, unit: str, newest: pa.Table, rows: pa.Table) -> None:
         """Keep the newest version so far, if the rows do not only add to it."""
         table = self.run.use_case.table(unit.partition("/")[0])
-        if newest.schema.names != rows.schema.names:
+        if not self._is_declared(table.name, newest.schema):
             return
         found = changes(self.run.environment, table, newest, rows)
         if found["changed"] or found["removed"]:

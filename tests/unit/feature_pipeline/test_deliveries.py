@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -211,3 +212,25 @@ def test_what_was_pending_becomes_known(tmp_path: Path) -> None:
     assert {1: None, 2: after(1), 3: None, 4: None} == {row["id"]: row["row_late_at"] for row in rows}
     report = bring_cleared(after(2), {1: after(-1), 2: after(-1), 3: after(1), 4: None})
     assert {"changed": 1, "removed": 0, "added": 0} == report["corrected"]["payments"]["one"][after(2).isoformat()]
+
+
+def test_a_table_may_be_declared_otherwise(run: Run) -> None:
+    """With a column more, another type, or without a table that had versions: batches are read anew. What is known of late rows
+    stays, as long as key and times are the same."""
+    bring(run, after(1), {1: (3, 9.0), 2: (5, 2.0), 3: (6, 3.0)})
+
+    def ingest_as(schema: pa.Schema) -> dict[int, datetime | None]:
+        changed = with_table(run, "payments", schema=schema)
+        path = run.root / "batches" / "payments" / "one.parquet"
+        rows = pq.read_table(path).to_pylist()
+        pq.write_table(pa.Table.from_pylist([{**row, "amount": str(row["amount"])} for row in rows], schema), path)
+        ingest(at(changed, after(1)))
+        found = pq.read_table(run.paths.raw / "payments" / "one.parquet").to_pylist()
+        return {row["id"]: row["row_late_at"] for row in found}
+
+    text = feed.PAYMENTS.set(3, pa.field("amount", pa.string()))
+    assert {1: None, 2: None, 3: after(1)} == ingest_as(text)
+    assert {1: None, 2: None, 3: after(1)} == ingest_as(text.append(pa.field("tip", pa.string())))
+    only_shops = with_use_case(run, tables=run.use_case.tables[1:])
+    shutil.rmtree(run.root / "batches" / "payments")
+    assert {"shops": 2} == ingest(at(only_shops, after(1)))["rows"]
