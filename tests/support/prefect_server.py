@@ -9,12 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 
 START_SECONDS = 120
+RUN_SECONDS = 900
+ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 Found = TypeVar("Found")
 QUICK = {"PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "1"}
 """How soon a run that waits for another one is looked at again; 30 seconds by default."""
@@ -42,31 +45,48 @@ class PrefectServer:
         for found in self.deployments().values():
             self._client.post(f"/deployments/{found['id']}/pause_deployment").raise_for_status()
 
-    def start(self, deployment: str) -> str:
-        """A new flow run, for a worker to pick up; its id."""
+    def start(self, deployment: str, at: datetime | None = None) -> str:
+        """A new flow run, scheduled for an instant or for now, for a worker to pick up; its id."""
         path = f"deployments/{self.deployments()[deployment]['id']}/create_flow_run"
-        return str(self._ask(path, state={"type": "SCHEDULED"})["id"])
+        details = {"state_details": {"scheduled_time": at.isoformat()}} if at else {}
+        return str(self._ask(path, state={"type": "SCHEDULED", **details})["id"])
 
     def set_states(self, run: str, *states: str) -> None:
-        """Let a run go through states, as a worker, a process or a person lets it; there is no process."""
+        """Let a run go through states, as a worker, a process or a person lets it; there is no process.
+
+        One after the other, as people and processes are slow: the server may lose one of two events that come at once.
+        """
         for state in states:
             self._ask(f"flow_runs/{run}/set_state", state={"type": state})
+            self._await_event(run, state.capitalize())
 
     def await_state(self, run: str, name: str) -> dict[str, Any]:
         """A flow run, once its state has this name."""
-        return _awaited(lambda: self._run(run), lambda found: found["state"]["name"] == name)
+        return _awaited(lambda: self.run(run), lambda found: found["state"]["name"] == name)
+
+    def await_end(self, run: str) -> None:
+        """Until a flow run has ended in some way."""
+        _awaited(lambda: self.run(run), lambda found: found["state"]["type"] in ENDS, RUN_SECONDS)
 
     def await_heartbeat(self, run: str) -> None:
         """Until the server has a heartbeat of a flow run."""
-        wanted = {"event": {"name": ["prefect.flow-run.heartbeat"]}, "resource": {"id": [f"prefect.flow-run.{run}"]}}
+        self._await_event(run, "heartbeat")
+
+    def _await_event(self, run: str, name: str) -> None:
+        wanted = {"event": {"name": [f"prefect.flow-run.{name}"]}, "resource": {"id": [f"prefect.flow-run.{run}"]}}
         _awaited(lambda: self._ask("events/filter", filter=wanted), lambda found: bool(found["events"]))
 
     def process(self, run: str) -> int:
         """The number of the process of a flow run that a worker on this machine started."""
-        return int(self._run(run)["infrastructure_pid"].rpartition(":")[2])
+        return int(self.run(run)["infrastructure_pid"].rpartition(":")[2])
 
-    def _run(self, run: str) -> dict[str, Any]:
+    def run(self, run: str) -> dict[str, Any]:
+        """What the server knows of a flow run."""
         return dict(self._client.get(f"/flow_runs/{run}").raise_for_status().json())
+
+    def count_runs(self) -> int:
+        """How many flow runs there are."""
+        return int(self._client.post("/flow_runs/count", json={}).raise_for_status().json())
 
     def newest_run(self, flow: str) -> dict[str, Any]:
         """The run of a flow that began last."""
@@ -102,14 +122,14 @@ class PrefectServer:
         return self._client.post(f"/{path}", json=body).raise_for_status().json()
 
 
-def _awaited(look: Callable[[], Found], is_there: Callable[[Found], bool]) -> Found:
+def _awaited(look: Callable[[], Found], is_there: Callable[[Found], bool], seconds: int = START_SECONDS) -> Found:
     """What is found, once it is what is waited for."""
-    for _ in range(START_SECONDS * 5):
+    for _ in range(seconds * 5):
         found = look()
         if is_there(found):
             return found
         time.sleep(0.2)
-    raise AssertionError(f"after {START_SECONDS} seconds there is only {found}")
+    raise AssertionError(f"after {seconds} seconds there is only {found}")
 
 
 @contextmanager
