@@ -8,33 +8,22 @@ another name, a file cut short, a column that vanished. After each event, every 
 from __future__ import annotations
 
 import resource
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-import yaml
 
 from ratchet.core.clock import local_midnight
 from ratchet.core.errors import RatchetError
 from ratchet.core.text import one_line
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.status import status
-from ratchet.project.advance import move
-from ratchet.project.run import PIPELINES, Run
 from ratchet.project.step_reports import Report, run_step
 from ratchet.project.steps import STEPS
-from tests.support.checkout import commit, plain_checkout
+from tests.support.operation import TIMEZONE, Event, Operation, real_months, simulated_year
 
-TIMEZONE = "America/New_York"
+TREES = 200
 PAGE = Path(__file__).parents[1] / "docs" / "a-year-of-operation.md"
 SHOWN = (
     "ingest",
@@ -48,15 +37,6 @@ SHOWN = (
     "predict",
     "monitor",
 )
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happens before the pipelines run as of a local day."""
-
-    what: str
-    day: date
-    happen: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -87,101 +67,18 @@ _INTRODUCTION = (
 )
 
 
-def _operated(prepare: Callable[[Path], tuple[dict[str, Any], list[Event]]]) -> list[str]:
+def _operated(script: Callable[[Path], Operation]) -> list[str]:
     with tempfile.TemporaryDirectory() as name:
-        checkout = plain_checkout(Path(name))
-        section, events = prepare(checkout)
-        _settle(checkout, section)
-        commit(checkout, "Begin")
-        outcomes = [_after(checkout, event) for event in events]
+        operation = script(Path(name))
+        operation.begin(TREES)
+        outcomes = [_after(operation, event) for event in operation.events]
     return [*_rows_table(outcomes), "", *_verdicts_table(outcomes), "", *_seconds_table(outcomes), ""]
 
 
-def real_months(checkout: Path, months: Path) -> tuple[dict[str, Any], list[Event]]:
-    """The settings of the source, and the events: months one by one, then what goes wrong."""
-    folder = checkout / "data" / "delivered" / "months"
-    shutil.copytree(months.parent / "ref", folder.parent / "ref")
-    folder.mkdir()
-
-    def bring(month: str, change: Callable[[pa.Table], pa.Table] = lambda rows: rows, name: str = "") -> None:
-        rows = pq.read_table(months / f"green_tripdata_{month}.parquet")
-        pq.write_table(change(rows), folder / f"green_tripdata_{name or month}.parquet")
-
-    def first() -> None:
-        bring("2023-01")
-        bring("2023-02")
-
-    def cut_short() -> None:
-        path = folder / "green_tripdata_2023-06.parquet"
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-    june = "2023-06"
-    events = [
-        Event("January and February are delivered", date(2023, 3, 1), first),
-        *(
-            Event(
-                f"2023-{month:02} is delivered", date(2023, month + 1, 1), lambda month=month: bring(f"2023-{month:02}")
-            )
-            for month in (3, 4, 5, 6)
-        ),
-        Event(
-            "April again: 5% of fares corrected, 500 trips gone", date(2023, 7, 2), lambda: bring("2023-04", corrected)
-        ),
-        Event("May again, as 2023-05_v2", date(2023, 7, 3), lambda: bring("2023-05", name="2023-05_v2")),
-        Event("June again, cut short", date(2023, 7, 4), cut_short),
-        Event(
-            "June again, without passenger_count",
-            date(2023, 7, 5),
-            lambda: bring(june, lambda rows: rows.drop_columns(["passenger_count"])),
-        ),
-        Event("June again, whole", date(2023, 7, 6), lambda: bring(june)),
-    ]
-    source = {"name": "tlc", "path": "data/delivered/months", "history": False}
-    return {"source": source, "windows": _windows("2023-01-01")}, events
-
-
-def corrected(rows: pa.Table) -> pa.Table:
-    """Every twentieth fare is a dollar more, and the last 500 trips are gone."""
-    more = pa.array(np.arange(rows.num_rows) % 20 == 0)
-    fares = pc.if_else(more, pc.add(rows["total_amount"], 1.0), rows["total_amount"])
-    return rows.set_column(rows.column_names.index("total_amount"), "total_amount", fares).slice(0, rows.num_rows - 500)
-
-
-def simulated_year(_checkout: Path) -> tuple[dict[str, Any], list[Event]]:
-    """The simulated city at the end of each month, with everything switched on that may go wrong with a delivery."""
-    options = {
-        "late": {"share": 0.01, "after": "3d"},
-        "corrections": {"share": 0.005, "after": "10d"},
-        "duplicates": {"share": 0.005, "after": "1d"},
-        "closed_zone": {"zone": 20, "first": "2023-06-01", "until": "2023-07-01"},
-        "outage": {"first": "2023-08-30", "until": "2023-09-02", "delivered": "2023-09-20"},
-        "schema_change": {"kind": "retyped", "first": "2023-11-01"},
-    }
-    source = {"name": "simulator", "path": "use_cases/nyc_taxi/simulator.py", "history": False, "options": options}
-    ends = [date(2023, month, 1) for month in range(3, 13)] + [date(2024, 1, 1)]
-    events = [Event(f"the data go up to {end}", end) for end in ends]
-    return {"source": source, "windows": _windows("2023-01-01")}, events
-
-
-def _windows(start: str) -> dict[str, str]:
-    return {"start": start, "early_stopping": "7d", "holdout": "14d", "fresh": "7d"}
-
-
-def _settle(checkout: Path, section: dict[str, Any]) -> None:
-    path = checkout / "params.yaml"
-    params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    taxi = {**params["use_cases"]["nyc_taxi"], **section}
-    taxi["training"]["lightgbm"]["n_estimators"] = 200
-    path.write_text(yaml.safe_dump({**params, "use_cases": {"nyc_taxi": taxi}}, sort_keys=False), encoding="utf-8")
-    (checkout / "as_of.yaml").unlink()
-
-
-def _after(checkout: Path, event: Event) -> Outcome:
+def _after(operation: Operation, event: Event) -> Outcome:
     """Let the event happen, and run every step."""
     sys.stderr.write(f"{event.day} {event.what}\n")
-    event.happen()
-    outcome = Outcome(event)
-    run = move(Run.load(checkout, "nyc_taxi"), local_midnight(event.day, TIMEZONE), PIPELINES, back=False)
+    outcome, run = Outcome(event), operation.after(event)
     try:
         for name, step in STEPS.items():
             before = resource.getrusage(resource.RUSAGE_SELF)
@@ -189,7 +86,7 @@ def _after(checkout: Path, event: Event) -> Outcome:
             after = resource.getrusage(resource.RUSAGE_SELF)
             outcome.seconds[name] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     except RatchetError as error:
-        outcome.problem = one_line(str(error).replace(str(checkout), "…"), 160)
+        outcome.problem = one_line(str(error).replace(str(operation.checkout), "…"), 160)
     champion = status(ModelRegistry.open(run))["champion"]
     return replace(outcome, serves=f"v{champion}" if champion else "")
 
