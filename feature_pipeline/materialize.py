@@ -22,7 +22,7 @@ from ratchet.feature_store.definitions import apply, databases, open_store
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.freshness import FRESHNESS, Freshness, freshness_of
 from ratchet.feature_store.online_store import online_store
-from ratchet.feature_store.point_in_time_join import Query, between
+from ratchet.feature_store.point_in_time_join import between
 from ratchet.feature_store.upcoming_rows import pack
 from ratchet.feature_store.written_rows import WrittenRows, forget_all_but
 from ratchet.features.expressions import compile_view
@@ -33,6 +33,7 @@ from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_array
 from ratchet.storage.digests import digest
+from ratchet.storage.duckdb import Query
 from ratchet.storage.files import read_json, write_json
 from ratchet.storage.partitions import unit_digests
 from ratchet.use_case.columns import EVENT_TIMESTAMP, UPCOMING

@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from authoring.check.sample import Sample
-from ratchet.feature_store.point_in_time_join import Join, Query, point_in_time
+from ratchet.feature_store.point_in_time_join import Join, point_in_time
 from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
 from ratchet.features.service import service_spec
 from ratchet.storage.arrow import to_columns
+from ratchet.storage.duckdb import Query
 from ratchet.storage.partitions import write_table
 from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
 from ratchet.use_case.contract import Columns

@@ -18,14 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ratchet.core.clock import midnight
-from ratchet.feature_store.point_in_time_join import Query
 from ratchet.features.expressions import CompiledExpression, compile_view
 from ratchet.features.source_rows import SourceRows, read_by
 from ratchet.project.run import Run
 from ratchet.sources.batches import Source, find, read
 from ratchet.sources.unreadable import Found, readable
 from ratchet.sources.unreadable import found as unreadable
-from ratchet.storage.duckdb import connect, names
+from ratchet.storage.duckdb import Query, connect, names
 from ratchet.use_case.arrival import accepted_rows
 from ratchet.use_case.contract import ROW_ID, Batch, SourceTable, Unread, UseCase
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -24,7 +24,7 @@ from ratchet.core.lengths import ONE_DAY, Days, Length
 from ratchet.core.retention import problem_of as problem_of_retention
 from ratchet.core.schedule import problem_of
 from ratchet.core.scope import Scope
-from ratchet.core.text import closest
+from ratchet.core.wrong_settings import explain
 
 PARAMS_FILE = "params.yaml"
 WATCHED = ("source", "windows", "validation", "training", "gate", "drift", "schedules", "retention")
@@ -277,24 +277,5 @@ def parse(
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        problems = "; ".join(within + _explain(model, dict(problem), spelled) for problem in error.errors())
+        problems = "; ".join(within + explain(model, dict(problem), spelled) for problem in error.errors())
         raise SettingsError(problems, subject=subject, remedy="Fix what is named and run again") from error
-
-
-def _explain(model: type[BaseModel], problem: dict[str, Any], spelled: Callable[[str], str]) -> str:
-    location = [str(part) for part in problem["loc"]]
-    where = spelled(".".join(location)) if location else "the file"
-    if problem["type"] != "extra_forbidden":
-        return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
-    known = _fields(model, location[:-1])
-    near = closest(location[-1], known)
-    hint = f"did you mean {spelled(near)!r}?" if near else f"known are {', '.join(map(spelled, known))}"
-    return f"{where}: unknown key ({hint})"
-
-
-def _fields(model: type[BaseModel], path: list[str]) -> list[str]:
-    for part in path:
-        annotation = model.model_fields[part].annotation
-        kinds = (annotation, *get_args(annotation))  # a model, or a model or None
-        model = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
-    return list(model.model_fields)

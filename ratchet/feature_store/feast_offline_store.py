@@ -16,8 +16,8 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.types import from_feast_to_pyarrow_type
 
 from ratchet.core.errors import StoreError
-from ratchet.feature_store.point_in_time_join import Join, Query, between, point_in_time
-from ratchet.storage.duckdb import names
+from ratchet.feature_store.point_in_time_join import Join, between, point_in_time
+from ratchet.storage.duckdb import Query, names
 from ratchet.use_case.columns import EVENT_TIMESTAMP, UPCOMING
 from ratchet.use_case.contract import INSTANT
 

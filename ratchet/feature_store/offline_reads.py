@@ -10,14 +10,14 @@ from ratchet.core.clock import TICK, Period
 from ratchet.core.errors import StoreError
 from ratchet.feature_store.definitions import feature_service, open_store
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.feature_store.point_in_time_join import Query, between
+from ratchet.feature_store.point_in_time_join import between
 from ratchet.features.service import (
     label_schema,
     request_schema,
     service_spec,
 )
 from ratchet.storage.arrow import to_columns
-from ratchet.storage.duckdb import timestamptz
+from ratchet.storage.duckdb import Query, timestamptz
 from ratchet.storage.partitions import by_date, files, unit_digests
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.use_case.contract import Array

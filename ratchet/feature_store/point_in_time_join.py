@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 
-from ratchet.storage.duckdb import literal, names, quoted, timestamptz
+from ratchet.storage.duckdb import Query, names, parquet, quoted, timestamptz
 from ratchet.storage.partitions import files
 from ratchet.use_case.columns import EVENT_TIMESTAMP
-
-
-@dataclass(frozen=True)
-class Query:
-    """SQL, and the Arrow tables that it refers to by name."""
-
-    sql: str
-    tables: Mapping[str, pa.Table] = field(default_factory=dict)
-
-    def run(self, threads: int, memory_limit: str) -> pa.Table:
-        with duckdb.connect(config={"threads": threads, "memory_limit": memory_limit}) as connection:
-            connection.execute("SET TimeZone='UTC'")
-            for name, table in self.tables.items():
-                connection.register(name, table)
-            return connection.sql(self.sql).to_arrow_table()
 
 
 @dataclass(frozen=True)
@@ -74,12 +58,6 @@ def between(
     bounds = [f"{EVENT_TIMESTAMP} >= {timestamptz(first)}"] if first else []
     bounds += [f"{EVENT_TIMESTAMP} <= {timestamptz(last)}"] if last else []
     return f"SELECT {names(columns)} FROM {source}" + (f" WHERE {' AND '.join(bounds)}" if bounds else "")
-
-
-def parquet(paths: Sequence[str]) -> str:
-    """SQL for the rows of exactly these Parquet files; their paths are no patterns."""
-    listed = ", ".join("'" + literal(path).replace("'", "''") + "'" for path in paths)
-    return f"read_parquet([{listed}], hive_partitioning = false)"
 
 
 def _values(alias: str, join: Join) -> list[str]:

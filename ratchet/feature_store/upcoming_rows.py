@@ -15,8 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from ratchet.feature_store.point_in_time_join import Query
-from ratchet.storage.duckdb import names, quoted
+from ratchet.storage.duckdb import Query, names, quoted
 from ratchet.use_case.columns import EVENT_TIMESTAMP, UPCOMING
 from ratchet.use_case.contract import Array
 

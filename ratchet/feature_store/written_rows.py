@@ -13,8 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ratchet.feature_store.point_in_time_join import Query
-from ratchet.storage.duckdb import names
+from ratchet.storage.duckdb import Query, names
 from ratchet.storage.partitions import write_table
 
 

@@ -16,8 +16,8 @@ from ratchet.core.errors import SourceError
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.sources.declared_table import DeclaredTable
 from ratchet.sources.file_kinds import CSV, EVERY_KIND, KINDS, file_batch, kind_of
-from ratchet.sources.places import Place, entries
 from ratchet.storage.digests import md5
+from ratchet.storage.file_patterns import Place, entries
 from ratchet.use_case.contract import Batch, Loader, Unread
 
 MOST_BYTES = 180

@@ -1,13 +1,15 @@
-"""DuckDB connections, SQL text, and Parquet files read by their exact paths."""
+"""DuckDB connections, queries, SQL text, and Parquet files read by their exact paths."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
 import pyarrow as pa
 
 from ratchet.storage.partitions import files
@@ -68,3 +70,24 @@ def scan(
 def read_parquet(connection: ibis.backends.duckdb.Backend, paths: Sequence[str]) -> ibis.Table:
     """The rows of exactly these files: `?`, `*` and `[` are no patterns, and `name=value` folders add no columns."""
     return connection.read_parquet([literal(path) for path in paths], hive_partitioning=False)
+
+
+@dataclass(frozen=True)
+class Query:
+    """SQL, and the Arrow tables that it refers to by name."""
+
+    sql: str
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
+
+    def run(self, threads: int, memory_limit: str) -> pa.Table:
+        with duckdb.connect(config={"threads": threads, "memory_limit": memory_limit}) as connection:
+            connection.execute("SET TimeZone='UTC'")
+            for name, table in self.tables.items():
+                connection.register(name, table)
+            return connection.sql(self.sql).to_arrow_table()
+
+
+def parquet(paths: Sequence[str]) -> str:
+    """SQL for the rows of exactly these Parquet files; their paths are no patterns."""
+    listed = ", ".join("'" + literal(path).replace("'", "''") + "'" for path in paths)
+    return f"read_parquet([{listed}], hive_partitioning = false)"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ratchet.feature_store.point_in_time_join import Query, between
+from ratchet.feature_store.point_in_time_join import between
+from ratchet.storage.duckdb import Query
 from ratchet.storage.partitions import write_table
 
 
