@@ -9,15 +9,6 @@ import pytest
 from ratchet.sources.places import located, watched, without_secrets
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """Files in folders of months, with some that no pattern of the tests means."""
-    for name in ("2024-01/a.csv", "2024-01/b.txt", "2024-02/a.csv", "2023-12/a.csv", "2024-01/deep/er/a.csv", "a.csv"):
-        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "in" / name).write_text("", encoding="utf-8")
-    return tmp_path
-
-
 def test_only_what_decides_is_watched(tree: Path) -> None:
     """Of a pattern what it meets, of a folder everything below, of an address nothing."""
     names = {path.relative_to(tree).as_posix() for path in watched(tree, "in/2024-02/*")}

@@ -9,15 +9,6 @@ import pytest
 from ratchet.storage.file_patterns import Place, entries
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """Files in folders of months, with some that no pattern of the tests means."""
-    for name in ("2024-01/a.csv", "2024-01/b.txt", "2024-02/a.csv", "2023-12/a.csv", "2024-01/deep/er/a.csv", "a.csv"):
-        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "in" / name).write_text("", encoding="utf-8")
-    return tmp_path
-
-
 def found(tree: Path, pattern: str) -> tuple[list[str], list[str]]:
     """What the pattern matches below the folder `in`, and what it meets and does not match."""
     place = Place.of(tree / "in" / pattern)
