@@ -74,6 +74,12 @@ class Weeks:
                 command, cwd=self.checkout, env={**environment(), **POLLS_OFTEN}, stdout=log, stderr=log
             )
 
+    def stop(self) -> None:
+        """Stop the workers."""
+        for worker in self.workers.values():
+            worker.kill()
+            worker.wait()
+
     def begin(self, pipeline: str, at: datetime) -> None:
         """Let the server schedule a run, and kill it if it is one of those."""
         number = len(self.runs[pipeline])
@@ -115,7 +121,7 @@ def weeks(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with ExitStack() as stack:
         server = stack.enter_context(_deployed(checkout, tmp_path_factory.mktemp("prefect")))
         weeks = Weeks(server, checkout)
-        stack.callback(lambda: [worker.kill() for worker in weeks.workers.values()])
+        stack.callback(weeks.stop)
         for pipeline in PIPELINES:
             weeks.start_worker(pipeline)
         due = sorted((at, pipeline) for pipeline, cron in SCHEDULES.items() for at in ticks(cron))

@@ -17,6 +17,7 @@ import httpx
 
 START_SECONDS = 120
 RUN_SECONDS = 900
+BUSY = httpx.codes.SERVICE_UNAVAILABLE
 ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 Found = TypeVar("Found")
 QUICK = {"PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "1"}
@@ -86,7 +87,7 @@ class PrefectServer:
 
     def count_runs(self) -> int:
         """How many flow runs there are."""
-        return int(self._client.post("/flow_runs/count", json={}).raise_for_status().json())
+        return int(self._ask("flow_runs/count"))
 
     def newest_run(self, flow: str) -> dict[str, Any]:
         """The run of a flow that began last."""
@@ -119,7 +120,9 @@ class PrefectServer:
         return _awaited(lambda: self._log.read_text(encoding="utf-8"), lambda text: words in text)
 
     def _ask(self, path: str, **body: Any) -> Any:
-        return self._client.post(f"/{path}", json=body).raise_for_status().json()
+        """The answer; a server whose database is busy is asked again, as Prefect's own client does."""
+        answer = _awaited(lambda: self._client.post(f"/{path}", json=body), lambda found: found.status_code != BUSY)
+        return answer.raise_for_status().json()
 
 
 def _awaited(look: Callable[[], Found], is_there: Callable[[Found], bool], seconds: int = START_SECONDS) -> Found:
