@@ -41,17 +41,25 @@ def atomic(path: Path, *, replace: bool = True) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left when they were writing `path`. No other process may be writing it."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        leftover.unlink(missing_ok=True)
+    """Remove what killed processes left when they were writing the file or folder. No other process may be writing it."""
+    for kind in ("tmp", "old"):
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.{kind}"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing(directory: Path) -> Iterator[Path]:
-    """A temporary sibling folder to fill. It replaces `directory` when the block ends without an error."""
+    """A temporary sibling folder to fill. It replaces `directory` when the block ends without an error.
+
+    What a killed process left when it did the same is removed. No other process may be doing it.
+    """
     directory.parent.mkdir(parents=True, exist_ok=True)
-    stem = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")
-    temporary, replaced = stem.with_suffix(".tmp"), stem.with_suffix(".old")
+    remove_leftovers(directory)
+    unique = uuid.uuid4().hex
+    temporary, replaced = (directory.with_name(f".{directory.name}.{unique}.{kind}") for kind in ("tmp", "old"))
     temporary.mkdir()
     try:
         yield temporary
