@@ -146,7 +146,7 @@ def prefect_server(folder: Path) -> Iterator[tuple[PrefectServer, dict[str, str]
         subprocess.Popen(
             command, env={**os.environ, **QUICK, "PREFECT_HOME": str(folder)}, stdout=log, stderr=log
         ) as process,
-        httpx.Client(base_url=found["PREFECT_API_URL"], timeout=30, trust_env=False) as client,
+        httpx.Client(base_url=found["PREFECT_API_URL"], timeout=START_SECONDS, trust_env=False) as client,
     ):
         try:
             server = PrefectServer(client, folder / "server.log")
