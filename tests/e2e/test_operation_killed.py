@@ -51,7 +51,8 @@ def a_year(checkout: Path) -> Operation:
 
 
 def operate(script: Script, checkout: Path) -> None:
-    """Run every step after every event, from the one on that a file beside the checkout names."""
+    """Run every step after every event, from the one on that a file beside the checkout names; sign with the key beside it."""
+    os.environ["RATCHET_SIGNING_KEY"] = os.fspath(checkout.with_name("gate.key"))
     operation, steps, place = script(checkout), list(STEPS), checkout.with_suffix(".json")
     event, step = read_json(place) if place.exists() else (0, 0)
     while event < len(operation.events):
