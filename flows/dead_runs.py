@@ -42,26 +42,28 @@ def heartbeat_seconds() -> int:
 
 
 def end_dead_runs(silence: timedelta | None = None, to_begin: timedelta = TO_BEGIN) -> None:
-    """Let the server end runs of our flows that have sent no heartbeat for so long (default: for three of them), that have not
-    begun so long after they were handed to a process, or whose process does not answer when a person cancels it.
+    """Let the server end runs of our flows that have sent no heartbeat for so long (default: for three of them), not even a
+    first one, that have not begun so long after they were handed to a process, or whose process does not answer when a person
+    cancels it.
 
     All but the last are marked as crashed. Both times are 10 seconds or more.
     """
     silence = silence or timedelta(seconds=_MISSED * heartbeat_seconds())
     for automation in (
-        _unless("heartbeat", {"heartbeat", *ENDED}, silence, StateType.CRASHED),
-        _unless("Pending", {"Running", "Cancelling", *ENDED}, to_begin, StateType.CRASHED),
-        _unless("Cancelling", set(ENDED), silence, StateType.CANCELLED),
+        _unless(("Running", "heartbeat"), {"heartbeat", "Cancelling", *ENDED}, silence, StateType.CRASHED),
+        _unless(("Pending",), {"Running", "Cancelling", *ENDED}, to_begin, StateType.CRASHED),
+        _unless(("Cancelling",), set(ENDED), silence, StateType.CANCELLED),
     ):
         keep_one(automation.name, automation)
 
 
-def _unless(last: str, expected: set[str], within: timedelta, state: StateType) -> Automation:
-    """Sets the state of a run unless one of the expected events of it comes in time after the last one."""
+def _unless(last: tuple[str, ...], expected: set[str], within: timedelta, state: StateType) -> Automation:
+    """Sets the state of a run unless one of the expected events of it comes in time after one of the last ones."""
+    seen = " or ".join(last)
     return Automation(
-        name=f"ratchet: end dead runs, last seen at {last}",
+        name=f"ratchet: end dead runs, last seen at {seen}",
         trigger=EventTrigger(
-            after=events(last),
+            after=events(*last),
             expect=events(*expected),
             match_related=OURS,
             for_each={"prefect.resource.id"},
@@ -72,7 +74,7 @@ def _unless(last: str, expected: set[str], within: timedelta, state: StateType) 
         actions=[
             ChangeFlowRunState(
                 state=state,
-                message=f"No sign of life for {within.total_seconds():g} seconds after {last}: its process was killed, "
+                message=f"No sign of life for {within.total_seconds():g} seconds after {seen}: its process was killed, "
                 "or cannot reach the server",
             )
         ],

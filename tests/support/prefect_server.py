@@ -52,13 +52,14 @@ class PrefectServer:
         details = {"state_details": {"scheduled_time": at.isoformat()}} if at else {}
         return str(self._ask(path, state={"type": "SCHEDULED", **details})["id"])
 
-    def set_states(self, run: str, *states: str) -> None:
-        """Let a run go through states, as a worker, a process or a person lets it; there is no process.
+    def set_states(self, run: str, *states: str, force: bool = False) -> None:
+        """Let a run go through states, as a worker, a process or a person lets it; there is no process. With `force`, it waits
+        for no other run of its deployment.
 
         One after the other, as people and processes are slow: the server may lose one of two events that come at once.
         """
         for state in states:
-            self._ask(f"flow_runs/{run}/set_state", state={"type": state})
+            self._ask(f"flow_runs/{run}/set_state", state={"type": state}, force=force)
             self._await_event(run, state.capitalize())
 
     def await_state(self, run: str, name: str) -> dict[str, Any]:

@@ -124,12 +124,14 @@ def await_posts(hook: tuple[str, SimpleQueue[dict[str, Any]]], *words: str) -> l
 
 @dataclass(frozen=True)
 class Killed:
-    """What the server knows of three dead runs."""
+    """What the server knows of four dead runs."""
 
     running: dict[str, Any]
     """Its process and its worker were killed while it ran, and another run of the deployment waited."""
     pending: dict[str, Any]
     """It was handed to a process that never began."""
+    silent: dict[str, Any]
+    """Its process was killed before it sent a heartbeat."""
     cancelled: dict[str, Any]
     """A person cancelled it when its process was dead already."""
 
@@ -155,9 +157,11 @@ def killed(deployed: PrefectServer, checkout: Path, hook: tuple[str, SimpleQueue
             process.kill()
     end_dead_runs(timedelta(seconds=20), timedelta(seconds=10))
     pending, cancelled = deployed.start("training/noshow"), deployed.start("inference/noshow")
+    silent = deployed.start("training/noshow")
+    deployed.set_states(silent, "RUNNING", force=True)
     deployed.set_states(pending, "PENDING")
     deployed.set_states(cancelled, "PENDING", "RUNNING", "CANCELLING")
-    ended = [deployed.await_state(dead, "Crashed") for dead in (running, pending)]
+    ended = [deployed.await_state(dead, "Crashed") for dead in (running, pending, silent)]
     ended.append(deployed.await_state(cancelled, "Cancelled"))
     end_dead_runs()
     await_posts(hook, "feature of noshow: Crashed", "training of noshow: Crashed", "inference of noshow: Cancelled")
@@ -243,7 +247,8 @@ def test_what_prefect_says_of_a_failure_is_kept(deployed: PrefectServer, checkou
 
 def test_dead_runs_are_ended_and_make_room(ran: PrefectServer, killed: Killed) -> None:
     """The next run waited, was not cancelled, and has run; no place is taken any more."""
-    assert "20 seconds after heartbeat" in killed.running["state"]["message"]
+    assert "20 seconds after Running or heartbeat" in killed.running["state"]["message"]
+    assert "20 seconds after Running or heartbeat" in killed.silent["state"]["message"]
     assert "10 seconds after Pending" in killed.pending["state"]["message"]
     assert "20 seconds after Cancelling" in killed.cancelled["state"]["message"]
     assert {"COMPLETED"} == {ran.newest_run(flow)["state"]["type"] for flow in STAGES}
