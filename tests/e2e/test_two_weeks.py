@@ -109,7 +109,7 @@ def ticks(cron: str) -> list[datetime]:
     """When a schedule is due in those weeks."""
     found = []
     for at in CronSim(cron, BEGIN):
-        if at > END:
+        if at >= END:
             return found
         found.append(at)
     raise AssertionError(cron)
