@@ -26,7 +26,7 @@ def predict(run: Run) -> Report:
 
     A model scores no request from before the end of its training rows. Rows in the log never change: neither when another model
     serves, nor when a correction changes the features of a request that was scored. Raises RegistryError or GateError if no
-    model may serve, RegistryError if another version replaced it meanwhile, StoreError if the features do not go as far as the
+    model may serve, ReplacedError if another version replaced it meanwhile, StoreError if the features do not go as far as the
     inference pipeline.
     """
     features = FeatureStore.open(run)

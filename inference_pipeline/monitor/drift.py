@@ -1,4 +1,4 @@
-"""Check whether the rows that the champion scores still look like the rows that it was trained on."""
+"""Check whether the rows that a model scores still look like the rows that it was trained on."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from inference_pipeline.batch.scorer import scorer
-from inference_pipeline.champion import champion_throughout
 from inference_pipeline.monitor import drift_page
 from inference_pipeline.monitor.drift_page import MISSING
-from ratchet.core.errors import DataError
+from ratchet.core.errors import DataError, StoreError
 from ratchet.core.settings import DriftSettings
-from ratchet.model_registry.champion import Champion
+from ratchet.model_registry.champion import Champion, resolve_former
+from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.models.model_files import REFERENCE
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.schema import served
 from ratchet.project.run import Run
-from ratchet.project.step_reports import Report
+from ratchet.project.step_reports import Report, read
 from ratchet.storage.arrow import to_columns
 from ratchet.storage.files import write_json
 from ratchet.use_case.contract import Array, Columns
@@ -30,15 +30,30 @@ PREDICTION = "prediction"
 
 
 def monitor(run: Run) -> Report:
-    """Compare the newest scored window with the champion's training rows; writes drift.html, drift.json and metrics/drift.json.
+    """Compare the newest scored window with the training rows of the model that scored it; writes drift.html, drift.json and
+    metrics/drift.json.
 
-    Raises RegistryError or GateError if no model serves, RegistryError if another version replaced it meanwhile, DataError if
-    there are too few rows to compare.
+    That is the model of the last `predict`, also if another one serves by now, which has scored nothing of this window yet.
+    Raises StoreError if nothing was scored, RegistryError or GateError if that model is gone, DataError if there are too few
+    rows to compare.
     """
-    with champion_throughout(run) as champion:
-        report = drift_report(run, champion, scored_window(run, champion), run.paths.reports)
+    champion = resolve_former(ModelRegistry.open(run), _scored_with(run))
+    found = drift_report(run, champion, scored_window(run, champion), run.paths.reports)
+    report = {"model_version": champion.version, **found}
     write_json(run.paths.reports / "metrics" / "drift.json", _figures(report))
     return report
+
+
+def _scored_with(run: Run) -> int:
+    """The version that scored last."""
+    report = read(run, "predict")
+    if report is None:
+        raise StoreError(
+            "nothing was scored yet",
+            subject=f"use case {run.settings.use_case}",
+            remedy=f"Run `dvc repro monitor@{run.settings.use_case}`",
+        )
+    return int(report["model_version"])
 
 
 def _figures(report: Report) -> Report:
@@ -53,7 +68,7 @@ def _figures(report: Report) -> Report:
 
 
 def scored_window(run: Run, champion: Champion) -> dict[str, Array]:
-    """The champion's inputs and predictions of the fresh period: those of a batch by the present code, and online answers.
+    """A model's inputs and predictions of the fresh period: those of a batch by the present code, and online answers.
 
     Answers that their callers never got are left out: most of these requests were sent again.
     """

@@ -6,10 +6,11 @@ RatchetError
 ├── DataError          rows or tables break a rule that no quarantine can fix
 ├── StoreError         the feature store or the prediction log is absent, or does not hold what was asked for
 ├── RegistryError      the model registry is absent, or holds no model that may be used
-├── UnavailableError   a database, a disk or a server does not answer; another attempt may succeed
+├── UnavailableError   a database, a disk or a server does not answer, or changed meanwhile; another attempt may succeed
 │   ├── SourceUnavailableError    (a SourceError, too)
 │   ├── StoreUnavailableError     (a StoreError, too)
-│   └── RegistryUnavailableError  (a RegistryError, too)
+│   ├── RegistryUnavailableError  (a RegistryError, too)
+│   └── ReplacedError             (a RegistryError, too) a model gave way to another one while a step used it
 ├── GateError          evidence or a gate record is missing, edited, or about something else
 │   └── OtherFeaturesError        a model was trained on features that this code does not compute
 ├── RequestError       the use case cannot answer a caller's request
@@ -69,7 +70,7 @@ class OtherFeaturesError(GateError):
 
 
 class UnavailableError(RatchetError):
-    """A database, a disk or a server does not answer, so that its content is unknown. Another attempt may succeed."""
+    """A database, a disk or a server does not answer, or its content changed while it was read. Another attempt may succeed."""
 
 
 class SourceUnavailableError(SourceError, UnavailableError):
@@ -82,6 +83,10 @@ class StoreUnavailableError(StoreError, UnavailableError):
 
 class RegistryUnavailableError(RegistryError, UnavailableError):
     """The model registry, or the folder with its artifacts, cannot be reached, read or written."""
+
+
+class ReplacedError(RegistryError, UnavailableError):
+    """A model gave way to another one while a step used it. Another attempt uses the one that serves then."""
 
 
 class VersionError(RatchetError):

@@ -52,6 +52,18 @@ def resolve_champion(store: ModelRegistry) -> Champion:
         return champion
 
 
+def resolve_former(store: ModelRegistry, number: int) -> Champion:
+    """A version that serves or has served, verified and loaded, to judge what it did then.
+
+    Raises RegistryError if there is no such version, GateError if it never served or was changed.
+    """
+    with open_registry(store, "promotion") as registry:
+        version, snapshot = registry.version(number), registry.snapshot()
+        champion = load_version(registry, version)
+        verify_return(registry, snapshot, version)
+    return champion
+
+
 def champion_version(store: ModelRegistry) -> int | None:
     """The number of the version that serves according to the signed history, without loading it. None if nothing serves."""
     with open_registry(store, "promotion") as registry:
@@ -120,7 +132,7 @@ def load_version(registry: RegistrySession, version: Version) -> Champion:
 
 
 def verify_return(registry: RegistrySession, snapshot: Snapshot, version: Version) -> None:
-    if snapshot.served[version.number] != version.digest:
+    if snapshot.served.get(version.number) != version.digest:
         raise registry.refusal(version, "was another model when it served")
 
 

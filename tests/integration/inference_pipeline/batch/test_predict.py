@@ -26,7 +26,7 @@ from inference_pipeline.batch.scorer import scorer
 from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.example import example_request
 from ratchet.core.clock import Period
-from ratchet.core.errors import DataError, OtherFeaturesError, RegistryError, StoreError
+from ratchet.core.errors import OtherFeaturesError, RegistryError, ReplacedError, StoreError
 from ratchet.feature_store.definitions import apply
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.offline_reads import historical
@@ -36,7 +36,7 @@ from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.trace import trace
 from ratchet.project.run import PeriodName, Run
-from ratchet.project.step_reports import Step
+from ratchet.project.step_reports import Report, run_step
 from ratchet.use_case.contract import ROW_KEY, Array
 from ratchet.use_case.row_key import keyed
 from tests.support.accepted import accept_all
@@ -71,6 +71,11 @@ def one_higher(column):
 
 def one_higher(array: Array) -> Array:
     return array + 1 if array.dtype == np.float64 else array
+
+
+def score(run: Run) -> Report:
+    """Run the step, which leaves its report."""
+    return run_step(run, "predict", predict)
 
 
 def predict_in(code: Path, run: Run) -> None:
@@ -232,33 +237,33 @@ class Overtaken(Run):
         return super().period(name)
 
 
-@pytest.mark.parametrize("step", [predict, monitor])
-def test_a_promotion_meanwhile_is_noticed(serving_project: Run, tmp_path: Path, step: Step) -> None:
-    """What a step made of a version that no longer serves is not recorded as made of the one that does."""
+def test_a_promotion_meanwhile_is_noticed(serving_project: Run, tmp_path: Path) -> None:
+    """What was scored by a version that no longer serves is not recorded as scored by the one that does."""
     predict(serving_project)
     run = copied(serving_project, tmp_path / "copy")
     overtaken = Overtaken(**{each.name: getattr(run, each.name) for each in fields(run)})
-    with pytest.raises(RegistryError, match="version 2: gave way"):
-        step(overtaken)
+    with pytest.raises(ReplacedError, match="version 2: gave way"):
+        predict(overtaken)
     assert 1 == predict(run)["model_version"]
 
 
 def test_the_scored_window_is_monitored(serving_project: Run) -> None:
     """The drift report is about all rows that the champion scored in the fresh period, and says where its pages are."""
-    rows = predict(serving_project)["rows"]
+    rows = score(serving_project)["rows"]
     report = monitor(serving_project)
-    assert rows == report["window"]["n"]
+    assert (2, rows) == (report["model_version"], report["window"]["n"])
     assert report == monitor(serving_project)
     assert all((serving_project.root / report[kind]).exists() for kind in ("html", "json"))
 
 
-def test_what_another_model_scored_is_not_monitored(serving_project: Run, tmp_path: Path) -> None:
-    """After a rollback the new champion has scored nothing yet, and is not judged by its successor's window."""
-    predict(serving_project)
-    run = copied(serving_project, tmp_path / "copy")
+def test_what_scored_is_monitored_whatever_serves_by_now(serving_project: Run, tmp_path: Path) -> None:
+    """A promotion between the two steps changes nothing; the new champion is monitored once it has scored."""
+    score(serving_project)
+    run, before = copied(serving_project, tmp_path / "copy"), monitor(serving_project)
     promotion.rollback(ModelRegistry.open(run), by="test", reason="to see who is monitored")
-    with pytest.raises(DataError, match="the window has 0 rows"):
-        monitor(run)
+    assert before == monitor(run)
+    score(run)
+    assert (1, before["window"]["n"]) == ((after := monitor(run))["model_version"], after["window"]["n"])
 
 
 def test_a_trace_says_when_the_evidence_cannot_be_checked(serving_project: Run) -> None:
@@ -311,10 +316,11 @@ def test_a_model_of_other_features_is_refused(serving_project: Run) -> None:
 
 
 def test_without_a_model_nothing_is_scored(unserved: Run) -> None:
-    """An empty registry is an error that says what to do, for batch and for monitoring."""
-    for step in (predict, monitor):
-        with pytest.raises(RegistryError, match=r"promoted.*`dvc repro monitor@"):
-            step(unserved)
+    """An empty registry is an error that says what to do, and without predictions there is nothing to monitor."""
+    with pytest.raises(RegistryError, match=r"promoted.*`dvc repro monitor@"):
+        predict(unserved)
+    with pytest.raises(StoreError, match="`dvc repro monitor@"):
+        monitor(unserved)
 
 
 def test_there_is_no_example_before_there_are_predictions(tmp_path: Path) -> None:
