@@ -16,9 +16,10 @@ from ratchet.project.locks import alone
 from ratchet.project.restore import restore
 from ratchet.project.run import PIPELINES, Run
 from tests.support.checkout import ROOT
+from tests.support.killing import contents
 from tests.support.messages import missing
 from tests.support.recorded import kept, record, recorded_project, write
-from tests.support.runs import write_settings
+from tests.support.runs import noshow_project, write_settings
 
 
 @pytest.fixture
@@ -36,6 +37,22 @@ from ratchet.project.run import PIPELINES, Run
 with alone(Run.load(Path(sys.argv[1])), PIPELINES, wait=0):
     print("alone", flush=True)
     sys.stdin.read()
+"""
+
+
+FEATURES = """
+import sys
+from pathlib import Path
+from ratchet.project.locks import alone
+from ratchet.project.run import Run
+from ratchet.project.step_reports import run_step
+from ratchet.project.steps import STEPS
+
+run = Run.load(Path(sys.argv[1]))
+sys.stdin.read()
+with alone(run, ["feature"], wait=60):
+    for name in ("ingest", "validate"):
+        run_step(run, name, STEPS[name].load())
 """
 
 
@@ -67,6 +84,22 @@ class TestAlone:
         other_run.communicate("")
         subprocess.run(ingest, cwd=run.root, env=environment, capture_output=True, check=True)
         assert run.paths.raw.exists()
+
+    def test_two_runs_on_one_interval_leave_what_one_leaves(self, tmp_path: Path) -> None:
+        """Both begin at the same time; the second one waits, and then finds nothing to do."""
+        found = {}
+        for name, runs in (("one", 1), ("two", 2)):
+            run = noshow_project(tmp_path / name, rows_per_week=20)
+            run.root.mkdir()
+            write_settings(run.root, run)
+            command, pipe = [sys.executable, "-c", FEATURES, str(run.root)], subprocess.PIPE
+            started = [subprocess.Popen(command, cwd=ROOT, stdin=pipe, text=True) for _ in range(runs)]
+            for process in started:
+                assert process.stdin is not None
+                process.stdin.close()
+            assert [0] * runs == [process.wait() for process in started]
+            found[name] = contents(run.paths.data), contents(run.paths.reports)
+        assert found["one"] == found["two"]
 
     def test_a_run_that_is_killed_keeps_nobody_out(self, run: Run, other_run: subprocess.Popen[str]) -> None:
         """The lock dies with its process."""
