@@ -29,7 +29,8 @@ from ratchet.core.settings import Settings, SourceSettings, Windows
 from ratchet.project.as_of import AsOf
 from ratchet.project.run import Run
 from ratchet.storage.partitions import read_manifest, write_table
-from ratchet.use_case.contract import ROW_ID, Batch, SourceTable, UseCase, load_use_case
+from ratchet.use_case.batch import Batch
+from ratchet.use_case.contract import ROW_ID, SourceTable, UseCase, load_use_case
 
 RNG = np.random.default_rng(7)
 FIRST_SPOILT = 3

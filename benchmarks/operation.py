@@ -113,8 +113,16 @@ def _row(outcome: Outcome) -> list[object]:
         for unit, instants in batches.items()
         if (found := instants.get(local_midnight(outcome.event.day, TIMEZONE).isoformat()))
     ]
-    named = [*ingest["unread"], *(f"{unit} {kind}" for kind in ("refused", "warned") for unit in validate[kind])]
+    named = [
+        *ingest["unread"],
+        *_rejected(ingest),
+        *(f"{unit} {kind}" for kind in ("refused", "warned") for unit in validate[kind]),
+    ]
     return [outcome.event.day, outcome.event.what, *counts, f"{late:,}", "; ".join(corrections), ", ".join(named)]
+
+
+def _rejected(ingest: Report) -> list[str]:
+    return [f"{table}/{name} rejected" for table, batches in ingest["rejected"].items() for name in batches]
 
 
 def _verdicts_table(outcomes: Sequence[Outcome]) -> list[str]:

@@ -26,15 +26,16 @@ def run_and_report(name: str, work: Callable[[], Report], headline: Callable[[Re
 
 
 def _ingest(report: Report) -> str:
-    missing, unread = [*_missing(report)], len(report["unread"])
-    gaps = f"; missing: {', '.join(missing)}" if missing else ""
+    unread = len(report["unread"])
+    lists = [_batches(report[kind], said) for kind, said in (("gaps", "missing"), ("rejected", "rejected"))]
     note = f"; {count_of(unread, 'entry', 'entries')} of the source not read: ingest.json says why" if unread else ""
-    return f"{_counts(report['rows'])}{gaps}{note}"
+    return f"{_counts(report['rows'])}{''.join(lists)}{note}"
 
 
-def _missing(report: Report) -> Iterator[str]:
-    """Each table that has a gap, with the names of the missing batches."""
-    yield from (f"{table} {', '.join(names)}" for table, names in report["gaps"].items())
+def _batches(tables: Mapping[str, Mapping[str, str]], said: str) -> str:
+    """The names of batches by table, after what is said of them."""
+    named = [f"{table} {', '.join(names)}" for table, names in tables.items()]
+    return f"; {said}: {', '.join(named)}" if named else ""
 
 
 def _validate(report: Report) -> str:

@@ -47,7 +47,7 @@ def build(run: Run) -> Summary:
         "timezone": run.use_case.timezone,
         "missing": [step for step in STEPS if reports.read(run, step) is None],
         **{name: validate and validate[name] for name in _VALIDATED},
-        "unread": ingest and ingest["unread"],
+        **{name: ingest and ingest[name] for name in ("rejected", "unread")},
         "holdout": evaluate and _holdout(evaluate, serving),
         "gate": evaluate and {name: evaluate["candidate"][name] for name in _JUDGED},
         "baseline_gate": evaluate and {name: evaluate["baseline"][name] for name in ("verdict", "checks")},
@@ -182,6 +182,8 @@ def _rows(summary: Summary) -> Iterator[str]:
     yield from notes
     if notes:
         yield f"`ratchet --use-case {summary['use_case']} quarantine list` says why, with figures"
+    for table, batches in (summary["rejected"] or {}).items():
+        yield from (f"batch {table}/{name} rejected: {reason}" for name, reason in batches.items())
     if unread := summary["unread"]:
         yield f"entries of the source that were not read: {len(unread):,}; {summary['reports']}/ingest.json says why"
 

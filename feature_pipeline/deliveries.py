@@ -20,31 +20,19 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import AwareDatetime
 
 from feature_pipeline.batch_changes import Unasked, are_alike, changes, stamped
-from ratchet.core.settings import Frozen
 from ratchet.project.run import Run
+from ratchet.sources.asked import Asked
 from ratchet.sources.batches import read, with_late
-from ratchet.storage.digests import digest
-from ratchet.storage.files import atomic, read_json, write_json
+from ratchet.storage.files import atomic
 from ratchet.storage.partitions import read_manifest, write_table
-from ratchet.use_case.contract import UNREADABLE, Batch
+from ratchet.use_case.batch import Batch
+from ratchet.use_case.contract import UNREADABLE
 
 _CHANGES = b"ratchet.changes"
-_ASKED = "asked.json"
 _NEWEST = "newest"
 _INSTANT = "%Y%m%dT%H%M%S%fZ"
-
-
-class Asked(Frozen):
-    """For what time ingest has asked a source so far, a digest of that source's settings, and what each batch then was: the
-    digests of its content, and of the code and schema that read it."""
-
-    source: str
-    start: AwareDatetime
-    end: AwareDatetime
-    contents: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -57,17 +45,19 @@ class Version:
 
 @dataclass(frozen=True)
 class Deliveries:
-    """The deliveries of a source so far. `asked` is None if it is asked for the first time, or is a source of history."""
+    """The deliveries of a source so far. `before` is None if it is asked for the first time."""
 
     run: Run
-    asked: Asked | None
+    before: Asked | None
 
     @classmethod
     def open(cls, run: Run) -> Deliveries:
-        path = run.paths.deliveries / _ASKED
-        asked = Asked.model_validate(read_json(path)) if path.exists() else None
-        is_known = asked is not None and asked.source == _source(run) and not run.settings.source.history
-        return cls(run, asked if is_known else None)
+        return cls(run, Asked.of(run))
+
+    @property
+    def asked(self) -> Asked | None:
+        """What was found before, if it counts from when it was found: nothing of a source of history does."""
+        return None if self.run.settings.source.history else self.before
 
     def replaced(self, unit: str) -> list[Version]:
         """The earlier versions of a batch, the first one first."""
@@ -102,6 +92,19 @@ class Deliveries:
         earlier = self._in_force(unit)
         return self._read(unit, earlier.path) if earlier else newest
 
+    def earlier(self, unit: str) -> pa.Table | None:
+        """What was delivered as this batch before, in force as of the run's instant. None if that is nothing, or has another
+        schema."""
+        in_force = self._in_force(unit)
+        path = in_force.path if in_force else self._newest_path(unit)
+        if path is None or self.before is None or not self._is_declared(_table(unit), pq.read_schema(path)):
+            return None
+        return self._read(unit, path)
+
+    def was_read(self, unit: str, batch: Batch) -> bool:
+        """Whether a batch could be read as it is delivered now, by the code of then."""
+        return self.before is not None and self.before.was_read(unit, batch)
+
     def keep_absent(self, units: Collection[str]) -> None:
         """Before raw tables hold only these units: keep those that are not there yet as of an instant before the latest."""
         for unit in read_manifest(self.run.paths.raw).keys() - {*units} if self._is_past else ():
@@ -118,7 +121,7 @@ class Deliveries:
         kept = (path.parent for path in self.run.paths.deliveries.glob(f"*/*/{_NEWEST}.parquet"))
         absent = {folder.relative_to(self.run.paths.deliveries).as_posix() for folder in kept}
         for unit in sorted({*read_manifest(self.run.paths.raw), *absent}):
-            newest = self._newest(unit) if unit.partition("/")[0] in self._tables else None
+            newest = self._newest(unit) if _table(unit) in self._tables else None
             had_vanished = self.replaced(unit) and not self._file(unit, _NEWEST).exists()
             if unit not in units and newest is not None and not had_vanished:
                 self._keep(unit, newest, newest.slice(0, 0))
@@ -135,21 +138,17 @@ class Deliveries:
         assert earlier is not None
         return self._read(unit, earlier.path)
 
-    def finish(self, contents: Mapping[str, str]) -> None:
-        """Remember for what time the source has been asked, and what its batches are. It is called when all are stored."""
-        folder, period = self.run.paths.deliveries, self.run.period("all")
+    def finish(self, contents: Mapping[str, str], rejected: Mapping[str, str]) -> None:
+        """Remember for what time the source has been asked, which batches were read, and which could not be read.
+
+        It is called when all are stored.
+        """
+        folder = self.run.paths.deliveries
         if self.asked is None:
             shutil.rmtree(folder, ignore_errors=True)
         for leftover in folder.rglob(".*.tmp"):  # of killed runs
             leftover.unlink()
-        before = self.asked or Asked(source=_source(self.run), start=period.start, end=period.end, contents={})
-        now = Asked(
-            source=before.source,
-            start=min(before.start, period.start),
-            end=max(before.end, period.end),
-            contents={**before.contents, **contents},
-        )
-        write_json(folder / _ASKED, now.model_dump(mode="json"))
+        Asked.next(self.run, self.asked, contents, rejected).write(self.run)
 
     def corrections(self, unit: str) -> dict[str, dict[str, int]]:
         """Instant → how many rows were changed, removed and added when the batch was delivered again then."""
@@ -204,7 +203,7 @@ class Deliveries:
 
     def _read(self, unit: str, path: Path) -> pa.Table:
         """The rows of a stored version, so that writing them again gives the same bytes."""
-        table, rows = unit.partition("/")[0], pq.read_table(path, partitioning=None)
+        table, rows = _table(unit), pq.read_table(path, partitioning=None)
         if not self._is_declared(table, rows.schema):
             return rows
         return rows.cast(self.run.use_case.table(table).raw_schema.with_metadata(rows.schema.metadata))
@@ -232,7 +231,7 @@ class Deliveries:
 
     def _keep(self, unit: str, newest: pa.Table, rows: pa.Table) -> None:
         """Keep the newest version so far, if the rows do not only add to it."""
-        table = self.run.use_case.table(unit.partition("/")[0])
+        table = self.run.use_case.table(_table(unit))
         if not self._is_declared(table.name, newest.schema):
             return
         found = changes(self.run.environment, table, newest, rows)
@@ -243,6 +242,5 @@ class Deliveries:
             self.__dict__.pop("_versions", None)
 
 
-def _source(run: Run) -> str:
-    """A digest of what the source is asked: with other settings it is another source."""
-    return digest(run.settings.source.model_dump(include={"name", "path", "options"}))
+def _table(unit: str) -> str:
+    return unit.partition("/")[0]

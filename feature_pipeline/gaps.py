@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ratchet.core.clock import Period
 from ratchet.storage.files import read_json, remove_leftovers, write_json
-from ratchet.use_case.contract import Gap
+from ratchet.use_case.batch import Gap
 
 
 def write_gaps(path: Path, gaps: Iterable[Gap]) -> None:

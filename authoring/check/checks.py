@@ -27,8 +27,9 @@ from authoring.check.views import check_keys, check_usable, check_views
 from ratchet.core.errors import RatchetError
 from ratchet.project.run import Run
 from ratchet.sources.batches import Source
+from ratchet.use_case.batch import Unread
 from ratchet.use_case.columns import LABEL_COLUMNS, REQUEST_ID
-from ratchet.use_case.contract import Array, Columns, Unread, UseCase
+from ratchet.use_case.contract import Array, Columns, UseCase
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from ratchet.sources.unreadable import Found, readable
 from ratchet.sources.unreadable import found as unreadable
 from ratchet.storage.duckdb import Query, connect, names
 from ratchet.use_case.arrival import accepted_rows
-from ratchet.use_case.contract import ROW_ID, Batch, SourceTable, Unread, UseCase
+from ratchet.use_case.batch import Batch, Unread
+from ratchet.use_case.contract import ROW_ID, SourceTable, UseCase
 
 if TYPE_CHECKING:
     import ibis

@@ -12,7 +12,7 @@ import click
 from cli.context import current_run
 
 if TYPE_CHECKING:
-    from ratchet.use_case.contract import Unread
+    from ratchet.use_case.batch import Unread
 
 
 MOST_NAMED = 3

@@ -21,11 +21,7 @@ from ratchet.features.leak_evidence import LeakComparison, LeakEvidence
 from ratchet.features.source_rows import SourceRows
 from ratchet.storage.duckdb import quoted, timestamptz
 from ratchet.use_case.columns import ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_AT, EVENT_TIMESTAMP, LABEL_KNOWN_AT
-from ratchet.use_case.contract import (
-    ROW_KEY,
-    SourceTable,
-    UseCase,
-)
+from ratchet.use_case.contract import ROW_KEY, SourceTable, UseCase
 
 if TYPE_CHECKING:
     import ibis

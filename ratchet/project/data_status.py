@@ -11,7 +11,7 @@ from ratchet.core.schedule import latest_tick
 from ratchet.core.text import format_duration
 from ratchet.feature_store.freshness import read_freshness
 from ratchet.project.run import PIPELINES, Pipeline, Run
-from ratchet.project.step_reports import last_run
+from ratchet.project.step_reports import last_run, read
 from ratchet.project.steps import steps_of
 from ratchet.sources.newest import declared_newest
 
@@ -78,7 +78,14 @@ def _due(run: Run, newest: datetime | str | None) -> Iterator[str]:
             yield f"{pipeline}: not run here as of {run.as_of(pipeline).isoformat()}: {repro}"
     if isinstance(newest, datetime) and newest > run.instants.feature and run.settings.source.history:
         yield f"the source is complete up to {newest.isoformat()}: `ratchet advance {name}`, then {repro}"
+    yield from (f"batch {batch} was rejected: deliver it again; ingest.json says why" for batch in _rejected(run))
     yield from () if run.settings.source.history else _missed(run)
+
+
+def _rejected(run: Run) -> Iterator[str]:
+    """The batches that ingest could not read."""
+    rejected = (read(run, "ingest") or {}).get("rejected", {})
+    yield from (f"{table}/{name}" for table, batches in rejected.items() for name in batches)
 
 
 def _missed(run: Run) -> Iterator[str]:

@@ -21,19 +21,9 @@ from ratchet.core.scope import Scope
 from ratchet.core.settings import PARAMS_FILE, SourceSettings
 from ratchet.sources import unreadable
 from ratchet.sources.places import located, without_secrets
+from ratchet.use_case.batch import Batch, Gap, Keeping, Loader, Unread
 from ratchet.use_case.columns import LATE_AT
-from ratchet.use_case.contract import (
-    INSTANT,
-    UNREADABLE,
-    Batch,
-    Gap,
-    Keeping,
-    Loader,
-    SourceTable,
-    Unread,
-    UseCase,
-    use_case_module,
-)
+from ratchet.use_case.contract import INSTANT, UNREADABLE, SourceTable, UseCase, use_case_module
 
 if TYPE_CHECKING:
     from ratchet.project.run import Run

@@ -21,7 +21,7 @@ from ratchet.sources import csv_lines
 from ratchet.sources.csv_parsing import read_rows
 from ratchet.sources.declared_table import DeclaredTable, Delivered
 from ratchet.sources.headers import Kind
-from ratchet.use_case.contract import Batch
+from ratchet.use_case.batch import Batch
 
 Choose = Callable[[Sequence[str]], Mapping[str, int]]
 """Headers → the index of the header of each column that is read."""

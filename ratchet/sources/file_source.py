@@ -18,7 +18,7 @@ from ratchet.sources.declared_table import DeclaredTable
 from ratchet.sources.file_kinds import CSV, EVERY_KIND, KINDS, file_batch, kind_of
 from ratchet.storage.digests import md5
 from ratchet.storage.file_patterns import Place, entries
-from ratchet.use_case.contract import Batch, Loader, Unread
+from ratchet.use_case.batch import Batch, Loader, Unread
 
 MOST_BYTES = 180
 """The longest name of a batch: files named after it need some more bytes of the 255 that a file's name can have."""

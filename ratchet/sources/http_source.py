@@ -14,14 +14,14 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 from pydantic import Field
 
-from ratchet.core.clock import TICK, Period, local_midnight
+from ratchet.core.clock import TICK, Period
 from ratchet.core.errors import SettingsError, SourceError
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.sources.declared_table import DeclaredTable
 from ratchet.sources.downloads import WAITS, Copy, Downloads, is_url
 from ratchet.sources.file_kinds import errors_about, file_batch
 from ratchet.sources.places import without_secrets
-from ratchet.use_case.contract import Batch, Gap, Loader, Unread
+from ratchet.use_case.batch import Batch, Gap, Loader, Unread
 
 _SPANS = {"year": 4, "month": 7, "day": 10}
 """Field of an address → how much of a date in ISO format names its span. The finest field that an address has counts."""
@@ -79,20 +79,24 @@ class HttpSource:
         ]
 
     def _absent(self, remote: Remote, is_gap: bool) -> Gap | Unread:
-        if is_gap and remote.span:
-            return Gap(self.declared.table, remote.name, Period.between(*remote.span, self.declared.timezone))
+        if is_gap and (period := self._period(remote)):
+            return Gap(self.declared.table, remote.name, period)
         return Unread(remote.name, f"is not there yet: {without_secrets(remote.address)}")
 
     def _batch(self, remote: Remote, file: Path, copy: Copy, period: Period) -> Batch:
         batch = file_batch(self.declared, remote.name, file, copy.sha256, period)
-        complete_until = local_midnight(remote.span[1], self.declared.timezone) if remote.span else None
+        span = self._period(remote)
 
         def read() -> tuple[pa.Table, list[str]]:
             _check_whole(file, copy)
             with errors_about(copy.address):
                 return batch.read()
 
-        return replace(batch, read=read, files=None, complete_until=complete_until)
+        return replace(batch, read=read, files=None, complete_until=span.end if span else None, period=span)
+
+    def _period(self, remote: Remote) -> Period | None:
+        """The time of which a file has the rows, if its address says so."""
+        return Period.between(*remote.span, self.declared.timezone) if remote.span else None
 
 
 def http_source(

@@ -14,7 +14,7 @@ from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.sources.declared_table import DeclaredTable
-from ratchet.use_case.contract import Batch, Loader, Unread
+from ratchet.use_case.batch import Batch, Loader, Unread
 
 INSTALL = "pip install 'psycopg[binary]>=3.2,<4'"
 

@@ -23,7 +23,8 @@ from ratchet.sources.declared_table import DeclaredTable, Delivered
 from ratchet.sources.headers import Kind
 from ratchet.sources.places import without_secrets
 from ratchet.storage.digests import digest
-from ratchet.use_case.contract import INSTANT, Batch, Unread
+from ratchet.use_case.batch import Batch, Unread
+from ratchet.use_case.contract import INSTANT
 
 Connection = psycopg.Connection[tuple[object, ...]]
 _FORMATS = {"DateStyle": "ISO, YMD", "IntervalStyle": "iso_8601", "extra_float_digits": "1", "bytea_output": "hex"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.core.clock import Period
-from ratchet.use_case.contract import Batch, Gap, Keeping, Loader, Unread
+from ratchet.use_case.batch import Batch, Gap, Keeping, Loader, Unread
 
 
 @dataclass(frozen=True)

@@ -31,13 +31,22 @@ MANIFEST = "_manifest.json"
 Manifest = dict[str, dict[str, Any]]
 Files = Mapping[str, pa.Table]
 """Path relative to the directory, without `.parquet` → its rows."""
+
+
+class Provisional(dict[str, pa.Table]):
+    """Files that hold for now, for a unit that cannot be computed: the next `update` tries again. Without any, the unit is
+    left out."""
+
+
+_TRY_AGAIN = "provisional"
+
 Compute = Callable[[Sequence[str]], Iterable[tuple[str, Files]]]
 """Stale units, in order → pairs of a unit and its files."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """The result of `update`: units computed, kept and removed, and the number of rows of each unit that exists now."""
+    """The result of `update`: units computed, kept and removed, and the number of rows of each wanted unit that exists now."""
 
     computed: list[str]
     kept: list[str]
@@ -93,24 +102,30 @@ def update(directory: Path, wanted: Mapping[str, str], compute: Compute, *, keep
     is_current = {unit: _is_current(directory, manifest.get(unit), inputs) for unit, inputs in wanted.items()}
     stale = [unit for unit in wanted if not is_current[unit]]
     others = {unit: entry for unit, entry in manifest.items() if unit not in wanted}
-    computed = []
+    done = []
     units = progress.counted(compute(stale), directory.name, len(stale)) if stale else ()
-    for unit, files in units:
-        manifest[unit] = _write_unit(directory, wanted[unit], files)
-        _record(journal, unit, manifest[unit])
-        computed.append(unit)
-    if set(computed) != set(stale):
+    for unit, content in units:
+        done.append(unit)
+        is_final = not isinstance(content, Provisional)
+        if content or is_final:
+            manifest[unit] = _write_unit(directory, wanted[unit] if is_final else _TRY_AGAIN, content)
+            _record(journal, unit, manifest[unit])
+        else:
+            manifest.pop(unit, None)
+    if set(done) != set(stale):
         raise StoreError(
-            f"units {stale} were wanted and {computed} computed",
+            f"units {stale} were wanted and {done} computed",
             subject=str(directory),
             remedy="This is a defect: report it",
         )
-    manifest = {**(others if keep_others else {}), **{unit: manifest[unit] for unit in wanted}}
+    there = {unit: manifest[unit] for unit in wanted if unit in manifest}
+    manifest = {**(others if keep_others else {}), **there}
     _sweep(directory, manifest, journal)
     write_json(directory / MANIFEST, manifest)
     journal.unlink(missing_ok=True)
     kept = [unit for unit in wanted if is_current[unit]]
-    rows = {unit: manifest[unit]["rows"] for unit in wanted}
+    computed = [unit for unit in done if unit in there and there[unit]["inputs"] != _TRY_AGAIN]
+    rows = {unit: entry["rows"] for unit, entry in there.items()}
     changes = Changes(computed, kept, [] if keep_others else [*others], rows)
     if computed or changes.removed:
         _CHANGED.get({})[directory.name] = changes

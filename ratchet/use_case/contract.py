@@ -7,19 +7,18 @@ training set, the gate, the service's request schema and the monitoring from it.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel
 
-from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError
+from ratchet.use_case.batch import Loader
 from ratchet.use_case.columns import ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_AT, LATE_AT
 
 if TYPE_CHECKING:
@@ -43,49 +42,6 @@ Split = Literal["time", "entity"]
 
 
 @dataclass(frozen=True)
-class Batch:
-    """One batch of one table, as its source delivers it. Ingest reads, and reads again, a whole batch at a time.
-
-    `complete_until` is the instant up to which the source's rows of the table are complete once this batch was delivered; None
-    if only the rows themselves say so.
-
-    `digest` is cheap to compute and changes whenever the data behind `read` changes (files, options, the period). It does not
-    cover the code of the loader or the use case: ingest does. `files` are the files that the digest depends on, besides options
-    and period: empty if code makes the rows, None if it depends on anything else, so that only the loader can tell.
-
-    `read` returns the batch in the table's canonical schema, with a note for every column that was cast, filled or dropped.
-    A value that its column cannot hold is null there, and its text is kept in the column UNREADABLE, which
-    `ratchet.sources.unreadable` adds; its row is quarantined. `count` returns how many rows the source holds, counted
-    independently of `read`; it is None if the loader makes the rows itself.
-    """
-
-    table: str
-    name: str
-    digest: str
-    read: Callable[[], tuple[pa.Table, list[str]]]
-    count: Callable[[], int] | None = None
-    files: Sequence[Path] | None = None
-    complete_until: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A batch that should be there and is not, although later ones are. Rows of its `period` are missing; the rest goes on."""
-
-    table: str
-    name: str
-    period: Period
-
-
-@dataclass(frozen=True)
-class Unread:
-    """Something at the place of the batches that is not read. Ingest's report names it, with the reason."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Rule:
     """An expectation of Great Expectations: its name there without `expect_`, and its arguments."""
 
@@ -96,20 +52,6 @@ class Rule:
 def expect(expectation: str, **arguments: Any) -> Rule:
     """`expect("column_values_to_be_between", column="amount", min_value=0)`"""
     return Rule(expectation, arguments)
-
-
-Loader = Callable[["str", Mapping[str, Any], Period], "Iterable[Batch | Gap | Unread]"]
-"""(path, options, period) → the batches that may hold rows of the period, those that are missing, and everything that is not
-read. Raises SourceError.
-
-`path` is `source.path` of params.yaml: an address as it is, any other below the root of the checkout."""
-
-
-@runtime_checkable
-class Keeping(Protocol):
-    """A loader that keeps files between runs, such as downloads. It is called only after it was given a folder for them."""
-
-    def kept_in(self, folder: Path) -> Loader: ...
 
 
 @dataclass(frozen=True)

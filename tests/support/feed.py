@@ -18,7 +18,8 @@ from ratchet.core.errors import SourceError
 from ratchet.core.settings import Settings, SourceSettings
 from ratchet.project.run import Run
 from ratchet.storage.digests import md5
-from ratchet.use_case.contract import Batch, SourceTable, Tables, UseCase, expect
+from ratchet.use_case.batch import Batch
+from ratchet.use_case.contract import SourceTable, Tables, UseCase, expect
 from tests.support.windows import as_of, windows
 
 INSTANT = pa.timestamp("us", "UTC")

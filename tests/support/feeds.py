@@ -19,7 +19,7 @@ from ratchet.core.settings import SourceSettings
 from ratchet.sources.file_source import file_source
 from ratchet.sources.http_source import HttpSource, http_source
 from ratchet.sources.postgres_source import postgres_source
-from ratchet.use_case.contract import Batch, Gap, Keeping, Loader, Unread
+from ratchet.use_case.batch import Batch, Gap, Keeping, Loader, Unread
 from tests.support.feed import PAYMENTS, SHOPS
 from tests.support.web_server import WebServer
 

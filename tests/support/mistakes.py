@@ -19,7 +19,8 @@ from pydantic import BaseModel, create_model
 from ratchet.core.clock import Period
 from ratchet.project.run import Run
 from ratchet.sources.batches import Source
-from ratchet.use_case.contract import Batch, Columns, Lookup, SourceTable, Tables, View
+from ratchet.use_case.batch import Batch
+from ratchet.use_case.contract import Columns, Lookup, SourceTable, Tables, View
 from tests.support import planted_functions
 from tests.support.variants import with_gate, with_table, with_use_case, with_view
 

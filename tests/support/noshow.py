@@ -14,7 +14,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ratchet.core.clock import Period
 from ratchet.storage.digests import digest
-from ratchet.use_case.contract import Batch, Lookup, SourceTable, Tables, UseCase, View, expect
+from ratchet.use_case.batch import Batch
+from ratchet.use_case.contract import Lookup, SourceTable, Tables, UseCase, View, expect
 from tests.support.noshow_on_demand import TIMEZONE, on_demand
 
 INSTANT = pa.timestamp("us", "UTC")

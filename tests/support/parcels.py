@@ -17,7 +17,8 @@ from ratchet.core.clock import FixedClock, Period
 from ratchet.core.environment import Environment
 from ratchet.core.settings import Settings, SourceSettings
 from ratchet.project.run import Run
-from ratchet.use_case.contract import Batch, Lookup, SourceTable, Tables, UseCase, View
+from ratchet.use_case.batch import Batch
+from ratchet.use_case.contract import Lookup, SourceTable, Tables, UseCase, View
 from tests.support.parcels_on_demand import on_demand
 from tests.support.windows import as_of, windows
 

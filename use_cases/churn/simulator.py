@@ -20,7 +20,8 @@ from pydantic import Field
 from ratchet.core.clock import Instants, Period, local_midnight, local_time, utc_time
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.storage.digests import digest
-from ratchet.use_case.contract import INSTANT, Array, Batch
+from ratchet.use_case.batch import Batch
+from ratchet.use_case.contract import INSTANT, Array
 
 TIMEZONE = "America/Toronto"
 FIRST = np.datetime64("2023-01", "M")

@@ -18,7 +18,8 @@ from pydantic import Field
 from ratchet.core.clock import Instants, Period, local_time, midnight, utc_time
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.storage.digests import digest
-from ratchet.use_case.contract import INSTANT, Array, Batch
+from ratchet.use_case.batch import Batch
+from ratchet.use_case.contract import INSTANT, Array
 from use_cases.demand.timezone import TIMEZONE
 
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)  # a Monday

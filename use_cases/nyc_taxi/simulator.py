@@ -21,7 +21,8 @@ from pydantic import Field
 from ratchet.core.clock import Instants, Period, local_midnight, local_time, utc_time
 from ratchet.core.settings import PARAMS_FILE, parse
 from ratchet.storage.digests import digest
-from ratchet.use_case.contract import Array, Batch, Gap
+from ratchet.use_case.batch import Batch, Gap
+from ratchet.use_case.contract import Array
 from use_cases.nyc_taxi import sources, tables
 from use_cases.nyc_taxi.sources import Read
 from use_cases.nyc_taxi.switches import DELIVERED_AT, Switches
@@ -89,7 +90,8 @@ def _trips_of(options: SimulatorOptions, month: Month, end: datetime) -> Batch:
     content = digest(_digest(seen), options.of_month(month, end), options.until if options.are_gradual else None)
     ends = min(month.end, local_midnight(options.until, TIMEZONE))
     complete = min(ends, options.complete_until(end)) if options.are_gradual else ends
-    return Batch("trips", str(month), content, partial(_trips, seen, month, end), files=(), complete_until=complete)
+    read = partial(_trips, seen, month, end)
+    return Batch("trips", str(month), content, read, files=(), complete_until=complete, period=month.period)
 
 
 def _has_trips(options: SimulatorOptions, month: Month, end: datetime) -> bool:

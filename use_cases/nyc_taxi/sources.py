@@ -28,7 +28,7 @@ from ratchet.core.errors import SourceError
 from ratchet.core.settings import PARAMS_FILE, Frozen, parse
 from ratchet.sources.csv_lines import count_rows
 from ratchet.storage.digests import digest, md5
-from ratchet.use_case.contract import Batch, Gap, Unread
+from ratchet.use_case.batch import Batch, Gap, Unread
 from use_cases.nyc_taxi import tables
 from use_cases.nyc_taxi.tables import WEATHER, ZONES, Month, months
 from use_cases.nyc_taxi.timezone import TIMEZONE
@@ -82,25 +82,33 @@ def _months(folder: Path, asked: Sequence[Month]) -> dict[Month, Path]:
 
 def _trips(month: Month, file: Path) -> Batch:
     batch = _batch("trips", str(month), partial(read_trips, file, month), file)
-    return replace(batch, count=lambda: _metadata(file).num_rows, complete_until=month.end)
+    return replace(batch, count=lambda: _metadata(file).num_rows, complete_until=month.end, period=month.period)
 
 
 def _gap(table: str, month: Month) -> Gap:
-    return Gap(table, str(month), Period(local_midnight(month.first, TIMEZONE), month.end))
+    return Gap(table, str(month), month.period)
 
 
 def _weather_batches(file: Path, asked: Sequence[Month]) -> Iterator[Batch | Gap]:
-    """The readings of each month up to the last one that has any. A month changes only with its own readings."""
-    readings = _readings(file)
-    found = {month: rows for month in asked if (rows := _of_month(readings, month, file)).num_rows}
+    """The readings of each month up to the last one that has any. If the file cannot be read, no month can."""
+    try:
+        readings = _readings(file)
+        found = {month: rows for month in asked if (rows := _of_month(readings, month, file)).num_rows}
+    except SourceError:
+        yield from (_weather(month, file, digest(str(month), md5(file))) for month in asked)
+        return
     for month in asked:
         if month in found:
             days, content = found[month]["DATE"].to_pylist(), digest(str(month), found[month].to_pydict())
             end = local_midnight(max(days) + timedelta(days=1), TIMEZONE)
-            read = partial(read_weather, file, month)
-            yield Batch("weather", str(month), content, read, files=[file], complete_until=end)
+            yield replace(_weather(month, file, content), complete_until=end)
         elif any(month.first < later.first for later in found):
             yield _gap("weather", month)
+
+
+def _weather(month: Month, file: Path, content: str) -> Batch:
+    """The readings of a month, which change with the digest `content`."""
+    return Batch("weather", str(month), content, partial(read_weather, file, month), files=[file], period=month.period)
 
 
 def _others(folder: Path, read: Collection[Path]) -> Iterator[Unread]:

@@ -33,7 +33,8 @@ from pydantic import Field, model_validator
 from ratchet.core.clock import Period, local_midnight
 from ratchet.core.lengths import Length
 from ratchet.core.settings import Frozen
-from ratchet.use_case.contract import Array, Gap
+from ratchet.use_case.batch import Gap
+from ratchet.use_case.contract import Array
 from use_cases.nyc_taxi.tables import CODES, DROPOFF, Month
 from use_cases.nyc_taxi.timezone import TIMEZONE
 

@@ -97,6 +97,10 @@ class Month:
         """The instant at which the following month begins."""
         return local_midnight(self.following.first, TIMEZONE)
 
+    @property
+    def period(self) -> Period:
+        return Period(local_midnight(self.first, TIMEZONE), self.end)
+
     def days(self) -> list[date]:
         count = (self.following.first - self.first).days
         return [self.first + timedelta(days=day) for day in range(count)]

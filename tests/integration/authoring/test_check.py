@@ -27,7 +27,8 @@ from ratchet.core.clock import Period
 from ratchet.core.settings import GateSettings
 from ratchet.project.run import PeriodName, Run
 from ratchet.sources.batches import Source
-from ratchet.use_case.contract import INSTANT, Array, Batch, Columns, SourceTable, Tables, Unread, View
+from ratchet.use_case.batch import Batch, Unread
+from ratchet.use_case.contract import INSTANT, Array, Columns, SourceTable, Tables, View
 from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.checkout import ROOT
 from tests.support.findings import FOUND

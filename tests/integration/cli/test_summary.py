@@ -114,6 +114,13 @@ def test_entries_that_were_not_read_are_counted(summary: Summary) -> None:
     assert "ingest.json" not in "".join(section(summary, "Rows"))
 
 
+def test_rejected_batches_are_named(summary: Summary) -> None:
+    """Below the rows, each with the reason; nothing where all could be read."""
+    *_, line = section({**summary, "rejected": {"visits": {"one": "one.csv: is empty"}}}, "Rows")
+    assert [] == missing(line, "visits/one", "one.csv: is empty")
+    assert {} == summary["rejected"]
+
+
 def test_names_batches_that_were_refused_or_warned_of(summary: Summary) -> None:
     """The first ones by name, with the checks, and how many more there are; nothing where none is."""
     finding = {"check": "volume", "detail": "has 4 rows"}

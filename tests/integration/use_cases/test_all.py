@@ -12,12 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from feature_pipeline.featurize import featurize
-from feature_pipeline.ingest import ingest
 from feature_pipeline.materialize import materialize
-from feature_pipeline.validate import validate
-from inference_pipeline.batch.predict import predict
-from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.predictor import load_predictor
 from inference_pipeline.online.protocols import PROTOCOLS
 from ratchet.core.clock import Period
@@ -25,33 +20,14 @@ from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.offline_reads import historical
 from ratchet.feature_store.online_reads import OnlineFeatures
 from ratchet.prediction_log.log import PredictionLog
-from ratchet.project.reconcile import reconcile
 from ratchet.project.run import Run
+from ratchet.project.step_reports import run_step
+from ratchet.project.steps import STEPS
 from ratchet.storage.partitions import files
 from ratchet.use_case.contract import Array
 from tests.support.cases import CHURN, DEMAND, case_project
 from tests.support.runs import committed
 from tests.support.windows import at
-from training_pipeline.dataset import dataset
-from training_pipeline.evaluate import evaluate
-from training_pipeline.refit import refit
-from training_pipeline.register import register
-from training_pipeline.train import train
-
-STEPS = (
-    ingest,
-    validate,
-    featurize,
-    materialize,
-    dataset,
-    train,
-    evaluate,
-    refit,
-    register,
-    reconcile,
-    predict,
-    monitor,
-)
 
 
 @dataclass(frozen=True)
@@ -73,7 +49,7 @@ class Case:
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     name, days, timestamp = request.param
     run = case_project(committed(tmp_path_factory.mktemp(name)), name, days)
-    return Case(run, {step.__name__: step(run) for step in STEPS}, timestamp)
+    return Case(run, {name: run_step(run, name, step.load()) for name, step in STEPS.items()}, timestamp)
 
 
 def test_the_candidate_beats_the_baseline_and_its_refit_serves(case: Case) -> None:

@@ -20,7 +20,8 @@ from feature_pipeline.validate import validate
 from ratchet.core.clock import Period, utc_time
 from ratchet.project.run import Run
 from ratchet.storage.files import read_json
-from ratchet.use_case.contract import ROW_ID, Batch
+from ratchet.use_case.batch import Batch
+from ratchet.use_case.contract import ROW_ID
 from tests.support.accepted import check_for_leaks
 from tests.support.checkout import commit, plain_checkout, run_command
 from tests.support.messages import missing

@@ -16,15 +16,15 @@ from feature_pipeline.featurize import featurize
 from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
 from ratchet.core.clock import Period, local_midnight
-from ratchet.core.errors import SourceError
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.storage.partitions import files
-from ratchet.use_case.contract import Batch
+from ratchet.use_case.batch import Batch
 from tests.support.killing import contents
 from tests.support.taxi import taxi_project
 from tests.support.windows import at
 from use_cases.nyc_taxi.simulator import simulator
+from use_cases.nyc_taxi.tables import Month
 from use_cases.nyc_taxi.timezone import TIMEZONE
 
 START = date(2023, 2, 20)
@@ -189,12 +189,12 @@ def test_a_closed_zone_and_a_new_column_are_seen(later: Seen) -> None:
     assert {"2023-03"} == named
 
 
-def test_a_vanished_column_leaves_everything_as_it_was(tmp_path: Path) -> None:
-    """Its month is refused with the line to add, and no row that was read is lost."""
-    run = going_on(tmp_path)
-    ingest(at(run, EARLIER))
-    before = contents(run.paths.raw)
-    changed = going_on(tmp_path, schema_change={"kind": "vanished", "first": "2023-03-01"})
-    with pytest.raises(SourceError, match="simulated 2023-03: lacks column trip_type"):
-        ingest(at(changed, EARLIER))
-    assert before == contents(run.paths.raw)
+def test_a_month_without_a_column_is_a_gap(tmp_path: Path) -> None:
+    """It is rejected with the line to add; the months before it are read, and features say what they lack."""
+    month = Month(date(2023, 3, 1))
+    changed = going_on(tmp_path, schema_change={"kind": "vanished", "first": str(month.first)})
+    reports = compute(changed, month.end).reports
+    assert "simulated 2023-03: lacks column trip_type" in reports["ingest"]["rejected"]["trips"]["2023-03"]
+    assert {"2023-03": str(month.period)} == reports["ingest"]["gaps"]["trips"]
+    assert reports["ingest"]["rows"]["trips"] > 0
+    assert "trips/2023-03" in reports["featurize"]["gaps"]["requests"]

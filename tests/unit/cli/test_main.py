@@ -19,7 +19,7 @@ from cli.headlines import HEADLINES
 from cli.main import main, ratchet
 from cli.reference import reference
 from ratchet.project.steps import STEPS
-from ratchet.use_case.contract import Unread
+from ratchet.use_case.batch import Unread
 from tests.support.checkout import ROOT
 from tests.support.messages import missing
 
@@ -106,12 +106,13 @@ def test_sensors_say_what_is_open_in_a_line() -> None:
 @pytest.mark.parametrize(("names", "said"), [(["a.tsv"], "1 entry of"), (["a.tsv", ".b.csv"], "2 entries of")])
 def test_ingest_says_that_something_was_not_read(names: list[str], said: str) -> None:
     """How much of the source, and where the reasons stand; nothing where all was."""
-    report = {"rows": {"rides": 6100}, "gaps": {}, "unread": dict.fromkeys(names, "is hidden")}
+    report = {"rows": {"rides": 6100}, "gaps": {}, "rejected": {}, "unread": dict.fromkeys(names, "is hidden")}
     line = HEADLINES["ingest"](report)
     assert said in line
     assert "ingest.json" in line
     assert "6,100 rides" == HEADLINES["ingest"]({**report, "unread": {}})
     assert "rides 2024-02" in HEADLINES["ingest"]({**report, "gaps": {"rides": {"2024-02": "[…)"}}})
+    assert "rejected: rides 7" in HEADLINES["ingest"]({**report, "rejected": {"rides": {"7": "holds no row"}}})
 
 
 def test_featurize_names_what_is_not_complete() -> None:

@@ -19,7 +19,7 @@ from feature_pipeline.ingest import ingest
 from ratchet.core.clock import Period
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
-from ratchet.use_case.contract import Batch
+from ratchet.use_case.batch import Batch
 from tests.support import feed
 from tests.support.feed import INSTANT, deliver, deliver_shops, feed_project, payment
 from tests.support.killing import contents, survives
@@ -129,6 +129,25 @@ def test_a_batch_that_vanished_holds_until_then(run: Run) -> None:
     assert not (run.paths.raw / name).exists(), "it stays away, although a run of the past had it again"
     report = bring(run, after(4), {1: (3, 1.0), 2: (5, 2.0)})
     assert {"payments": {"two": 1}} == report["late"], "the rows of the one that is back were there before"
+
+
+@settings(max_examples=20, deadline=None)
+@given(deliveries=st.lists(st.one_of(PAYMENTS, st.none()), min_size=1, max_size=4), data=st.data())
+def test_a_delivery_that_cannot_be_read_changes_nothing(deliveries: list[Paid | None], data: st.DataObject) -> None:
+    """Tables and reports are those of a source that went on having what it had before, as of every instant."""
+    with TemporaryDirectory() as folder:
+        broken, whole = begin(Path(folder) / "broken"), begin(Path(folder) / "whole")
+        paid: Paid = {1: (3, 1.0), 2: (5, 2.0)}
+        for days, delivered in enumerate(deliveries, 1):
+            paid = delivered or paid
+            expected = bring(whole, after(days), paid)
+            if delivered is None:
+                (broken.root / "batches" / "payments" / "one.parquet").write_bytes(b"half")
+            found = ingest(at(broken, after(days))) if delivered is None else bring(broken, after(days), paid)
+            assert bool(found.pop("rejected")) == (delivered is None)
+            assert {**found, "rejected": {}} == expected
+            for instant in (after(data.draw(st.integers(0, days))), after(days)):
+                assert held(whole, instant) == held(broken, instant)
 
 
 def test_what_is_new_as_of_an_earlier_instant_counts_from_the_latest(run: Run) -> None:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import resource
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from feature_pipeline.gaps import read_gaps
 from feature_pipeline.ingest import ingest
+from ratchet.core.clock import Period
 from ratchet.core.errors import SourceError, StoreError
 from ratchet.project.run import Run
+from ratchet.project.step_reports import Report
 from ratchet.storage.partitions import read_manifest
-from tests.support.feed import PAYMENTS, deliver, deliver_shops, feed_project, payment
+from ratchet.use_case.batch import Batch, Gap
+from tests.support.feed import PAYMENTS, deliver, deliver_shops, feed_project, folder, payment
 from tests.support.killing import contents, survives
 from tests.support.runs import noshow_project
+from tests.support.variants import with_use_case
 
 TWO = [payment(1, "2024-01-01T10:00"), payment(2, None)]
 
@@ -38,6 +49,7 @@ def prepare(root: Path) -> None:
     deliver(run, "gone", TWO).unlink()
     deliver(run, "one", TWO[:1])
     deliver(run, "two", TWO)
+    cut_short(deliver(run, "three", TWO))
 
 
 def work(root: Path) -> None:
@@ -64,6 +76,7 @@ def test_reports_rows_and_notes_also_when_nothing_was_read(run: Run) -> None:
         "late": {},
         "corrected": {},
         "gaps": {},
+        "rejected": {},
         "unread": {},
         "notes": {"payments": {"one": ["read from one.parquet"]}, "shops": {"all": ["read from all.parquet"]}},
     }
@@ -96,6 +109,11 @@ def test_columns_may_come_in_any_order(run: Run) -> None:
     ).names
 
 
+def parquet(folder: Path) -> dict[str, bytes]:
+    """The tables of a folder, without the manifest."""
+    return {path: content for path, content in contents(folder).items() if path.endswith(".parquet")}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -106,27 +124,78 @@ def test_columns_may_come_in_any_order(run: Run) -> None:
         (lambda table: table.slice(0, 0), "holds no row"),
     ],
 )
-def test_refuses_a_batch_of_another_shape(run: Run, change: object, message: str) -> None:
-    """The error names the batch and every column that is wrong; what stood before stands."""
+def test_rejects_a_batch_of_another_shape(run: Run, change: Callable[[pa.Table], pa.Table], message: str) -> None:
+    """The report names the batch and every column that is wrong. What was delivered before holds, and the rest goes on."""
     ingest(run)
-    before = contents(run.paths.raw)
-    path = deliver(run, "one", TWO)
-    assert callable(change)
+    before = parquet(run.paths.raw)
+    path = deliver(run, "one", TWO[:1])
     pq.write_table(change(pq.read_table(path)), path)
-    with pytest.raises(SourceError, match=f"batch payments/one: {message}"):
-        ingest(run)
-    assert before == contents(run.paths.raw)
+    deliver(run, "two", TWO)
+    report = ingest(run)
+    assert re.match(f"batch payments/one: {message}", report["rejected"]["payments"]["one"])
+    assert ({}, 4) == (report["gaps"], report["rows"]["payments"])
+    assert before == {name: content for name, content in parquet(run.paths.raw).items() if "two" not in name}
+    after = contents(run.paths.raw)
+    assert (report, after) == (ingest(run), contents(run.paths.raw))
+    deliver(run, "one", TWO[:1])
+    report = ingest(run)
+    assert ({}, 3) == (report["rejected"], report["rows"]["payments"])
 
 
-def test_refuses_a_truncated_file(run: Run) -> None:
-    """Half a file is named, and the rows that were read from the whole one stay."""
-    ingest(run)
-    before = contents(run.paths.raw)
-    path = deliver(run, "one", TWO)
-    path.write_bytes(path.read_bytes()[:200])
+def test_a_batch_that_could_never_be_read_is_a_gap(run: Run) -> None:
+    """Half a file is named, without the folder of the checkout, and the other batches are read."""
+    cut_short(deliver(run, "two", TWO))
+    report = ingest(run)
+    assert re.match(r"batches/payments/two\.parquet: .*Parquet", report["rejected"]["payments"]["two"])
+    assert {"payments": {"two": str(run.period("all"))}} == report["gaps"]
+    assert ["payments/one", "shops/all"] == list(read_manifest(run.paths.raw))
+    deliver(run, "two", TWO)
+    report = ingest(run)
+    assert ({}, {}, 4) == (report["rejected"], report["gaps"], report["rows"]["payments"])
+
+
+def test_a_gap_has_the_period_of_its_batch(run: Run) -> None:
+    """A loader that knows of what time the rows are tells what is missing."""
+    period = Period(datetime(2024, 1, 2, tzinfo=UTC), datetime(2024, 1, 3, tzinfo=UTC))
+
+    def known(path: str, options: Mapping[str, Any], asked: Period) -> Iterator[Batch]:
+        yield from (replace(batch, period=period) for batch in folder(path, options, asked))
+
+    run = with_use_case(run, sources={"folder": known})
+    cut_short(deliver(run, "two", TWO))
+    assert {"payments": {"two": str(period)}} == ingest(run)["gaps"]
+    assert [Gap("payments", "two", period)] == read_gaps(run.paths.gaps)
+
+
+def test_a_table_of_which_nothing_can_be_read_stops(run: Run) -> None:
+    """There is nothing to go on with, so the error is raised, and what stood before stands."""
+    cut_short(run.root / "batches" / "payments" / "one.parquet")
     with pytest.raises(SourceError, match=r"one\.parquet: .*Parquet"):
         ingest(run)
-    assert before == contents(run.paths.raw)
+    assert {} == parquet(run.paths.raw / "payments")
+    deliver(run, "one", TWO)
+    assert 2 == ingest(run)["rows"]["payments"]
+
+
+def test_code_that_no_longer_reads_what_it_read_stops(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The delivery is the same, so it is not at fault, and no batch is left out."""
+    deliver(run, "two", TWO)
+    ingest(run)
+    before = parquet(run.paths.raw)
+
+    def wrong(path: str, options: Mapping[str, Any], asked: Period) -> Iterator[Batch]:
+        for batch in folder(path, options, asked):
+            yield replace(batch, count=lambda: 7) if batch.name == "two" else batch
+
+    run = with_use_case(run, sources={"folder": wrong})
+    monkeypatch.setattr("feature_pipeline.ingest.CODE", "other")
+    with pytest.raises(SourceError, match="batch payments/two: "):
+        ingest(run)
+    assert before == parquet(run.paths.raw)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:200])
 
 
 def test_refuses_a_source_that_lacks_a_table(run: Run) -> None:
@@ -168,6 +237,6 @@ def test_a_feed_that_is_no_file(tmp_path: Path) -> None:
     for name in ("one", "two"):
         report = ingest(noshow_project(tmp_path / name, rows_per_week=5))
         counts = {"appointments": 31 * 5}
-        nothing: dict[str, object] = {"notes": {}, "late": {}, "corrected": {}, "gaps": {}, "unread": {}}
+        nothing: Report = {name: {} for name in ("notes", "late", "corrected", "gaps", "rejected", "unread")}
         assert {"delivered": counts, "rows": counts, **nothing} == report
     assert contents(tmp_path / "one") == contents(tmp_path / "two")

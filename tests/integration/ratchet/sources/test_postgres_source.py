@@ -13,7 +13,8 @@ import pytest
 from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError, SourceError, SourceUnavailableError
 from ratchet.sources.postgres_source import postgres_source
-from ratchet.use_case.contract import INSTANT, Batch, Unread
+from ratchet.use_case.batch import Batch, Unread
+from ratchet.use_case.contract import INSTANT
 from tests.support.messages import missing
 
 JANUARY = Period.between(date(2024, 1, 1), date(2024, 2, 1), "Europe/Berlin")

@@ -26,7 +26,7 @@ from ratchet.sources.file_source import file_source
 from ratchet.sources.watermark import sense
 from ratchet.storage.digests import digest
 from ratchet.storage.files import read_json
-from ratchet.use_case.contract import Batch, Loader
+from ratchet.use_case.batch import Batch, Loader
 from tests.support.feed import PAYMENTS, SHOPS, deliver, deliver_shops, feed_project, folder, payment
 from tests.support.runs import write_settings
 from tests.support.variants import with_use_case

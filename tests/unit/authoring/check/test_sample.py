@@ -14,7 +14,7 @@ from authoring.check import sample
 from authoring.check.sample import Sample, take_sample
 from ratchet.project.run import Run
 from ratchet.sources.batches import Source
-from ratchet.use_case.contract import Batch
+from ratchet.use_case.batch import Batch
 from tests.support import noshow
 from tests.support.runs import noshow_project
 from tests.support.variants import with_use_case, with_view

@@ -12,7 +12,8 @@ import pytest
 from authoring.check.sample import take_sample
 from authoring.check.source_lines import Declaration
 from authoring.check.unreadable import check_unreadable
-from ratchet.use_case.contract import Batch, SourceTable
+from ratchet.use_case.batch import Batch
+from ratchet.use_case.contract import SourceTable
 from tests.support import noshow
 from tests.support.runs import noshow_project
 from tests.support.variants import with_use_case

@@ -17,7 +17,8 @@ from ratchet.project.run import Run
 from ratchet.sources import batches as batches
 from ratchet.sources import unreadable
 from ratchet.sources.batches import Source, read
-from ratchet.use_case.contract import INSTANT, Batch, SourceTable, Unread
+from ratchet.use_case.batch import Batch, Unread
+from ratchet.use_case.contract import INSTANT, SourceTable
 from tests.support import feed
 from tests.support.feed import feed_project
 from tests.support.variants import with_use_case

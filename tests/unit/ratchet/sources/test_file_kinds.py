@@ -16,7 +16,8 @@ import pytest
 from ratchet.core.clock import Period
 from ratchet.core.errors import SourceError
 from ratchet.sources.file_source import file_source
-from ratchet.use_case.contract import INSTANT, Batch, Unread
+from ratchet.use_case.batch import Batch, Unread
+from ratchet.use_case.contract import INSTANT
 
 JULY = Period.between(date(2024, 7, 1), date(2024, 8, 1), "Europe/Berlin")
 SCHEMA = pa.schema({"id": pa.int64(), "who": pa.string(), "at": INSTANT})

@@ -21,7 +21,8 @@ from ratchet.core.errors import SettingsError, SourceError
 from ratchet.sources.batches import read as read_batch
 from ratchet.sources.csv_parsing import identifier
 from ratchet.sources.file_source import file_source
-from ratchet.use_case.contract import INSTANT, ROW_ID, Batch, SourceTable, Unread
+from ratchet.use_case.batch import Batch, Unread
+from ratchet.use_case.contract import INSTANT, ROW_ID, SourceTable
 from tests.support import feed
 from tests.support.messages import missing
 

@@ -17,7 +17,8 @@ from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError, SourceError
 from ratchet.sources.file_source import file_source
 from ratchet.sources.headers import Headers, Kind
-from ratchet.use_case.contract import INSTANT, Batch
+from ratchet.use_case.batch import Batch
+from ratchet.use_case.contract import INSTANT
 from tests.support.messages import missing
 
 NOON = datetime(2024, 7, 1, 12, tzinfo=UTC)

@@ -17,7 +17,8 @@ import pytest
 from ratchet.core.clock import Period, local_midnight
 from ratchet.core.errors import SettingsError, SourceError, SourceUnavailableError
 from ratchet.sources.http_source import HttpSource, http_source, remote_files
-from ratchet.use_case.contract import INSTANT, Batch, Gap, Unread
+from ratchet.use_case.batch import Batch, Gap, Unread
+from ratchet.use_case.contract import INSTANT
 from tests.support.messages import missing
 from tests.support.web_server import WebServer, web_server
 

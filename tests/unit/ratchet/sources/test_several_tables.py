@@ -10,7 +10,7 @@ from typing import Any
 
 from ratchet.core.clock import Period
 from ratchet.sources.several_tables import several_tables
-from ratchet.use_case.contract import Batch, Gap, Keeping, Loader, Unread
+from ratchet.use_case.batch import Batch, Gap, Keeping, Loader, Unread
 from tests.support.feed import SHOPS
 
 DAY = Period.between(date(2024, 1, 1), date(2024, 1, 2), "UTC")

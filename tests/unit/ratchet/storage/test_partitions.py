@@ -26,6 +26,7 @@ from ratchet.storage.partitions import (
     Changes,
     Compute,
     Files,
+    Provisional,
     by_date,
     files,
     partition_date,
@@ -119,6 +120,25 @@ class TestUpdate:
         changes = update(folder, second, computing(second, log))
         assert [unit for unit, inputs in second.items() if first.get(unit) != inputs] == log == changes.computed
         assert sorted(set(first) - set(second)) == sorted(changes.removed)
+
+    def test_tries_a_provisional_unit_again(self, tmp_path: Path) -> None:
+        """What holds for now is there until the unit can be computed; one of which nothing holds is not there."""
+        first, second = {"a/1": "1", "a/2": "1"}, {"a/1": "1", "a/2": "2", "a/3": "2"}
+        update(tmp_path, first, computing(first))
+
+        def failing(stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
+            assert ["a/2", "a/3"] == stale
+            yield "a/2", Provisional({"a/2": numbers(1.0)})
+            yield "a/3", Provisional()
+
+        for _ in range(2):
+            assert Changes([], ["a/1"], [], {"a/1": 1, "a/2": 1}) == update(tmp_path, second, failing)
+            assert {"a/1.parquet", "a/2.parquet", MANIFEST} == set(contents(tmp_path))
+        assert ["a/2", "a/3"] == update(tmp_path, second, computing(second)).computed
+        update(tmp_path / "fresh", second, computing(second))
+        assert contents(tmp_path / "fresh") == {
+            path: content for path, content in contents(tmp_path).items() if not path.startswith("fresh")
+        }
 
     @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"half a fi")])
     def test_mends_a_file_that_is_not_as_written(self, tmp_path: Path, damage: object) -> None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError
 from ratchet.storage.arrow import to_columns
-from ratchet.use_case.contract import Array, Batch
+from ratchet.use_case.batch import Batch
+from ratchet.use_case.contract import Array
 from use_cases.nyc_taxi.simulator import simulator
 from use_cases.nyc_taxi.tables import TRIPS, WEATHER, ZONES
 from use_cases.nyc_taxi.timezone import TIMEZONE

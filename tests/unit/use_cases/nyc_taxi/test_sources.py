@@ -10,7 +10,7 @@ import pytest
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError, SourceError
-from ratchet.use_case.contract import Batch, Gap, Unread
+from ratchet.use_case.batch import Batch, Gap, Unread
 from tests.support.messages import missing
 from tests.support.taxi import between, deliver_month, deliver_reference, delivered
 from use_cases.nyc_taxi.sources import tlc
@@ -158,10 +158,12 @@ class TestErrors:
             read(folder)["trips", "2023-03"].read()
 
     def test_weather_without_its_columns(self, folder: Path) -> None:
-        """The file and the column."""
+        """The file and the column; the trips can be read."""
         (folder.parent / "ref" / "central_park_weather.csv").write_text("DATE,AWND\n2023-03-01,1\n")
+        batches = read(folder)
         with pytest.raises(SourceError, match=r"central_park_weather\.csv: lacks column PRCP"):
-            read(folder)
+            batches["weather", "2023-03"].read()
+        assert batches["trips", "2023-03"].read()[0].num_rows
 
     def test_a_reference_file_without_its_columns(self, folder: Path) -> None:
         """The file and the column."""

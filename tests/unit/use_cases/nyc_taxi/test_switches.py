@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ratchet.core.clock import Period, local_midnight
 from ratchet.core.errors import SettingsError, SourceError
-from ratchet.use_case.contract import Batch, Gap
+from ratchet.use_case.batch import Batch, Gap
 from use_cases.nyc_taxi.simulator import simulator
 from use_cases.nyc_taxi.timezone import TIMEZONE
 

@@ -1,0 +1,67 @@
+"""What ingest found when it asked a source last: for what time, which batches it read, and which it could not read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Self
+
+from pydantic import AwareDatetime
+
+from ratchet.core.settings import Frozen
+from ratchet.storage.digests import digest
+from ratchet.storage.files import read_json, write_json
+from ratchet.use_case.batch import Batch
+
+if TYPE_CHECKING:
+    from ratchet.project.run import Run
+
+_ASKED = "asked.json"
+
+
+class Asked(Frozen):
+    """For what time ingest has asked a source so far, a digest of that source's settings, and what each batch then was.
+
+    `contents` are the batches that were read: the digest of each, and of the code and schema that read it. `rejected` are those
+    that could not be read, with the digest of each.
+    """
+
+    source: str
+    start: AwareDatetime
+    end: AwareDatetime
+    contents: dict[str, str]
+    rejected: dict[str, str]
+
+    @classmethod
+    def of(cls, run: Run) -> Self | None:
+        """What was found last; None if this source was never asked."""
+        path = run.paths.deliveries / _ASKED
+        found = cls.model_validate(read_json(path)) if path.exists() else None
+        return found if found and found.source == _source(run) else None
+
+    @classmethod
+    def next(cls, run: Run, before: Self | None, contents: Mapping[str, str], rejected: Mapping[str, str]) -> Self:
+        """What was found so far, after the source was asked for all that the run covers."""
+        period = run.period("all")
+        return cls(
+            source=_source(run),
+            start=min(before.start, period.start) if before else period.start,
+            end=max(before.end, period.end) if before else period.end,
+            contents={**(before.contents if before else {}), **contents},
+            rejected=dict(rejected),
+        )
+
+    def write(self, run: Run) -> None:
+        write_json(run.paths.deliveries / _ASKED, self.model_dump(mode="json"))
+
+    def was_read(self, unit: str, batch: Batch) -> bool:
+        """Whether a batch could be read as it is delivered now, by the code of then."""
+        return self.contents.get(unit, "").startswith(f"{batch.digest} ")
+
+    def was_rejected(self, unit: str, batch: Batch) -> bool:
+        """Whether a batch could not be read as it is delivered now, by the code of then."""
+        return self.rejected.get(unit) == batch.digest
+
+
+def _source(run: Run) -> str:
+    """A digest of what the source is asked: with other settings it is another source."""
+    return digest(run.settings.source.model_dump(include={"name", "path", "options"}))
