@@ -27,7 +27,7 @@ from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_array
 from ratchet.storage.dated import Dated, Part, chunks
 from ratchet.storage.digests import digest, md5
-from ratchet.storage.partitions import MANIFEST, Files, by_date, files, partition_date, read_manifest, update
+from ratchet.storage.partitions import MANIFEST, Files, by_date, files, partition_dates, read_manifest, update
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.use_case.contract import UseCase, View
 
@@ -255,7 +255,8 @@ def _sources(run: Run) -> Sources:
     for unit in manifest.values():
         for path, content in unit["files"].items():
             table, _, name = path.partition("/")
-            found[table].append((str(partition_date(name) or ""), name, content))
+            days = [str(day) for day in partition_dates(name)]
+            found[table] += [(day, name, content) for day in days or [""]]
     return {table: Dated.of(parts) for table, parts in found.items()}
 
 

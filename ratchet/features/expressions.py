@@ -25,7 +25,7 @@ MARGIN = timedelta(days=1)
 @dataclass(frozen=True)
 class CompiledExpression:
     """An expression on unbound source tables. Its rows use source rows from `lookback` before (None: any) to `lookahead`
-    after their own dates."""
+    after their own dates. A source row that came late has two dates (`ratchet.storage.partitions.files`)."""
 
     expression: ibis.Table
     lookback: timedelta | None = timedelta(0)
