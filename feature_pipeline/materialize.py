@@ -174,7 +174,7 @@ def _following(run: Run, view: View, until: datetime) -> pa.Table:
     The row exactly at `until` is computed, too: if the period ends at a UTC midnight, the offline store has no row of the day
     that begins then.
     """
-    compiled, day = compile_view(run.use_case, view), until.astimezone(UTC).date()
+    compiled, day = compile_view(run.use_case, view).delayed(run.delivery), until.astimezone(UTC).date()
     source_rows = SourceRows.of(run.paths.accepted, run.use_case, run.environment, compiled)
     source_rows.bind(
         *compiled.source_dates(day, day), prepare=lambda table, rows: known_before(table, rows, until + TICK, "view")
