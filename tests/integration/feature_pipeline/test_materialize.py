@@ -195,7 +195,7 @@ def test_online_values_at_the_periods_end_are_those_of_the_join_over_a_longer_pe
             np.testing.assert_array_equal(column, online[name], err_msg=name)
 
 
-@pytest.mark.parametrize("lag", [timedelta(days=5)])
+@pytest.mark.parametrize("lag", [timedelta(), timedelta(days=5)])
 def test_what_counts_from_the_run_on_is_served_from_then_on(tmp_path: Path, lag: timedelta) -> None:
     """A parcel that was known exactly at the run, or whose lag ends there: when it was sent is then longer ago than the
     lookback."""
