@@ -6,6 +6,7 @@ No rule is applied here. A batch is read again only when its digest, its table's
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from feature_pipeline.deliveries import Deliveries
 from feature_pipeline.gaps import write_gaps
@@ -25,6 +26,7 @@ def ingest(run: Run) -> Report:
     source, deliveries = Source.open(run), Deliveries.open(run)
     found, code = find(source), (CODE, loader_code(source))
     write_watermark(run.paths, found)
+    found = replace(found, batches=deliveries.without_absent(found.batches))
     inputs = {
         unit: digest(code, run.use_case.table(batch.table).schema.to_string()) for unit, batch in found.batches.items()
     }
