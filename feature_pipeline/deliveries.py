@@ -110,8 +110,8 @@ class Deliveries:
         return self._read(unit, earlier.path) if earlier else newest
 
     def keep_absent(self, units: Collection[str]) -> None:
-        """Before raw tables hold only these units: keep those that are not there yet as of an instant before the latest."""
-        for unit in read_manifest(self.run.paths.raw).keys() - {*units} if self._is_past else ():
+        """Before raw tables hold only these units: keep the others, if the source is asked for less time than before."""
+        for unit in read_manifest(self.run.paths.raw).keys() - {*units} if self._is_for_less else ():
             raw, kept = self.run.paths.raw / f"{unit}.parquet", self._file(unit, _NEWEST)
             if raw.exists() and not kept.exists():
                 with atomic(kept) as temporary:
@@ -251,8 +251,8 @@ class Deliveries:
         return with_late(rows)
 
     def _keep(self, unit: str, newest: pa.Table, rows: pa.Table) -> None:
-        """Keep the newest version so far, unless the rows only add to rows of it. A version that was kept until the same instant
-        stays, because it was the one in force before."""
+        """Keep the newest version so far, unless the rows only add to those that it has. A version that was kept until the same
+        instant stays, because it was in force before."""
         table = self.run.use_case.table(unit.partition("/")[0])
         if not self._is_declared(table.name, newest.schema):
             return

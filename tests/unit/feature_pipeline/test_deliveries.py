@@ -204,6 +204,26 @@ def test_a_batch_that_is_not_there_as_of_the_past_is_not_late_afterwards(run: Ru
     assert (run.paths.raw / "payments" / "two.parquet").exists(), "it holds until it vanished"
 
 
+def of_the_period(path: str, options: Mapping[str, Any], period: Period) -> Iterator[Batch]:
+    """The folder; its batch `one` is of the first day."""
+    begins = period.start <= after(-1)
+    yield from (batch for batch in feed.folder(path, options, period) if batch.name != "one" or begins)
+
+
+def test_a_shorter_history_is_forgotten_by_nobody(run: Run) -> None:
+    """Where history begins later for a while, what was late before is late afterwards, and nothing else."""
+    run = with_use_case(run, sources={"folder": of_the_period})
+    deliver(run, "two", [payment(7, "2024-01-02T08:00")])
+    bring(run, after(1), {1: (3, 1.0), 2: (5, 2.0), 3: (6, 3.0)})
+    before = contents(run.paths.raw)
+    later = run.settings.windows.model_copy(update={"start": FIRST.date()})
+    for instant in (after(1), after(2)):
+        ingest(at(run.with_settings(windows=later), instant))
+        assert not (run.paths.raw / "payments" / "one.parquet").exists()
+        assert {"payments": {"one": 1}} == ingest(at(run, instant))["late"]
+        assert before == contents(run.paths.raw)
+
+
 def test_a_longer_history_is_not_late(run: Run) -> None:
     """Of a time for which nobody asked before, everything counts as if it had come in time."""
     report = bring(run, after(1), {1: (3, 1.0), 2: (5, 2.0), 3: (-48, 3.0)})
