@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -260,11 +260,10 @@ def test_may_be_killed_anywhere(tmp_path: Path) -> None:
     assert survives(__name__, tmp_path) > 5
 
 
-def test_what_was_pending_becomes_known(tmp_path: Path) -> None:
-    """That is no correction; and where it should have been known before, it counts from when it came."""
-    plain = feed_project(tmp_path)
+def clearing(root: Path) -> tuple[Run, Callable[[datetime, dict[int, datetime | None]], Report]]:
+    """Payments that are known when they are cleared, and a function that delivers some of them and ingests as of an instant."""
     schema = feed.PAYMENTS.append(pa.field("cleared_at", INSTANT))
-    run = with_table(plain, "payments", schema=schema, known_at="cleared_at", early=("shop", "amount"))
+    run = with_table(feed_project(root), "payments", schema=schema, known_at="cleared_at", early=("shop", "amount"))
     deliver_shops(run)
 
     def bring_cleared(instant: datetime, cleared: dict[int, datetime | None]) -> Report:
@@ -273,6 +272,12 @@ def test_what_was_pending_becomes_known(tmp_path: Path) -> None:
         pq.write_table(pa.Table.from_pylist(rows, schema), path)
         return ingest(at(run, instant))
 
+    return run, bring_cleared
+
+
+def test_what_was_pending_becomes_known(tmp_path: Path) -> None:
+    """That is no correction; and where it should have been known before, it counts from when it came."""
+    run, bring_cleared = clearing(tmp_path)
     bring_cleared(FIRST, {1: after(-1), 2: None, 3: None, 4: None})
     report = bring_cleared(after(1), {1: after(-1), 2: FIRST, 3: after(1), 4: None})
     assert {} == report["corrected"]
@@ -280,6 +285,16 @@ def test_what_was_pending_becomes_known(tmp_path: Path) -> None:
     assert {1: None, 2: after(1), 3: None, 4: None} == {row["id"]: row["row_late_at"] for row in rows}
     report = bring_cleared(after(2), {1: after(-1), 2: after(-1), 3: after(1), 4: None})
     assert {"changed": 1, "removed": 0, "added": 0} == report["corrected"]["payments"]["one"][after(2).isoformat()]
+
+
+def test_what_came_late_while_it_was_pending_stays_late(tmp_path: Path) -> None:
+    """Its early columns count from when it came, and not from its event on, also once the rest is known."""
+    run, bring_cleared = clearing(tmp_path)
+    bring_cleared(FIRST, {1: after(-1)})
+    for cleared in (None, after(2)):
+        bring_cleared(cleared or after(1), {1: after(-1), 2: cleared})
+        rows = pq.read_table(run.paths.raw / "payments" / "one.parquet").to_pylist()
+        assert [None, after(1)] == [row["row_late_at"] for row in rows]
 
 
 def test_a_table_may_be_declared_otherwise(run: Run) -> None:
