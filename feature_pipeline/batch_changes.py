@@ -32,8 +32,9 @@ def stamped(
 ) -> pa.Table:
     """The raw rows of a batch with LATE_AT: that of a row with the same key in the earlier version, or that of `unasked`.
 
-    A row that was pending and is known now may be late like a new one. Without `unasked`, no new row is late: the same delivery
-    was only read by other code. If the table's key or times are declared otherwise now, nothing can be compared or late.
+    A row that was pending and is known now may be late like a new one, or is as late as before. Without `unasked`, no new row
+    is late: the same delivery was only read by other code. If the table's key or times are declared otherwise now, nothing can
+    be compared or late.
     """
     needed = [*dict.fromkeys((*table.key, *filter(None, (table.event_time, table.known_at)), LATE_AT))]
     if earlier is not None and not are_alike(earlier.schema, rows.schema, needed):
@@ -49,7 +50,7 @@ def stamped(
             FROM old GROUP BY {keys}
         )
         SELECT CASE WHEN was_there AND NOT (was_pending AND {known} IS NOT NULL) THEN first_there
-            ELSE {_late(table, unasked)} END::TIMESTAMPTZ AS late
+            ELSE greatest(first_there, {_late(table, unasked)}) END::TIMESTAMPTZ AS late
         FROM new LEFT JOIN before USING ({keys}) ORDER BY {ROW_ID}
     """
     late = connection.sql(query).to_arrow_table().column("late").cast(INSTANT)

@@ -2,7 +2,8 @@
 
 The past stays as it was seen. A row that was not there when ingest last asked for its time has LATE_AT, and counts from then
 on. If a batch is delivered again with rows changed or removed, its earlier version is kept, and holds as of every earlier
-instant. A row of the new version counts from when its key was first there. The same is so for a batch that vanished.
+instant. A row of the new version counts from when its key was first there. The same is so for a batch that vanished, and while
+it is away, its version has no rows.
 
 None of that is so for a source of history: what it holds now counts as if it had been delivered in time.
 """
@@ -41,6 +42,7 @@ class Version:
 
     until: datetime
     path: Path
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ class Deliveries:
         earlier = self._in_force(unit)
         return earlier.until if earlier else None
 
+    def without_absent(self, batches: Mapping[str, Batch]) -> dict[str, Batch]:
+        """The batches, as of an instant before the latest without those that had vanished: then, or when the source was asked
+        last. Only a run as of the latest instant takes them in again."""
+        return {unit: batch for unit, batch in batches.items() if not (self._is_past and self._is_absent(unit))}
+
     def content(self, unit: str, batch: Batch, inputs: str) -> str:
         """Which content of a batch counts: the delivered one, or as of an instant before the latest the one that is known.
 
@@ -85,7 +92,7 @@ class Deliveries:
             is_same = newest is not None and self._known(unit).startswith(f"{batch.digest} ")
             rows = self._stamped(batch, newest, is_same=is_same)
             if newest is not None and not is_same:
-                self._keep(unit, newest, rows)
+                self._keep(unit, newest.slice(0, 0) if self._has_vanished(unit) else newest, rows)
             newest = rows
         if self._file(unit, _NEWEST).parent.is_dir():
             write_table(self._file(unit, _NEWEST), newest)
@@ -96,7 +103,7 @@ class Deliveries:
         """What was delivered as this batch before, in force as of the run's instant. None if that is nothing, or has another
         schema."""
         in_force = self._in_force(unit)
-        path = in_force.path if in_force else self._newest_path(unit)
+        path = in_force.path if in_force else None if self._has_vanished(unit) else self._newest_path(unit)
         if path is None or self.before is None or not self._is_declared(_table(unit), pq.read_schema(path)):
             return None
         return self._read(unit, path)
@@ -106,8 +113,8 @@ class Deliveries:
         return self.before is not None and self.before.was_read(unit, batch)
 
     def keep_absent(self, units: Collection[str]) -> None:
-        """Before raw tables hold only these units: keep those that are not there yet as of an instant before the latest."""
-        for unit in read_manifest(self.run.paths.raw).keys() - {*units} if self._is_past else ():
+        """Before raw tables hold only these units: keep the others, if the source is asked for less time than before."""
+        for unit in read_manifest(self.run.paths.raw).keys() - {*units} if self._is_for_less else ():
             raw, kept = self.run.paths.raw / f"{unit}.parquet", self._file(unit, _NEWEST)
             if raw.exists() and not kept.exists():
                 with atomic(kept) as temporary:
@@ -115,22 +122,20 @@ class Deliveries:
 
     def keep_vanished(self, units: Collection[str]) -> None:
         """Keep the batches that are not among these units any more, although the source is asked for at least the same time."""
-        period = self.run.period("all")
-        if self.asked is None or period.start > self.asked.start or period.end < self.asked.end:
+        if self.asked is None or self._is_for_less:
             return
         kept = (path.parent for path in self.run.paths.deliveries.glob(f"*/*/{_NEWEST}.parquet"))
         absent = {folder.relative_to(self.run.paths.deliveries).as_posix() for folder in kept}
         for unit in sorted({*read_manifest(self.run.paths.raw), *absent}):
             newest = self._newest(unit) if _table(unit) in self._tables else None
-            had_vanished = self.replaced(unit) and not self._file(unit, _NEWEST).exists()
-            if unit not in units and newest is not None and not had_vanished:
+            if unit not in units and newest is not None and not self._has_vanished(unit):
                 self._keep(unit, newest, newest.slice(0, 0))
                 self._file(unit, _NEWEST).unlink(missing_ok=True)
 
     def vanished(self, units: Collection[str]) -> dict[str, datetime]:
         """The batches that are not among these units, but are in force as of the run's instant → until when they are."""
-        found = {unit: self.in_force_until(unit) for unit in self._versions if self.asked and unit not in units}
-        return {unit: until for unit, until in found.items() if until}
+        found = {unit: self._in_force(unit) for unit in self._versions if unit not in units}
+        return {unit: version.until for unit, version in found.items() if version and version.rows}
 
     def last(self, unit: str) -> pa.Table:
         """The rows of a batch that vanished, as they are in force as of the run's instant."""
@@ -162,6 +167,21 @@ class Deliveries:
         as_of = self.run.as_of("feature")
         return next((version for version in self.replaced(unit) if version.until > as_of), None)
 
+    def _has_vanished(self, unit: str) -> bool:
+        """Whether a batch had vanished when the source was asked last."""
+        return bool(self.replaced(unit)) and not self._file(unit, _NEWEST).exists()
+
+    def _is_absent(self, unit: str) -> bool:
+        """Whether a batch had vanished as of the run's instant, or when the source was asked last."""
+        version = self._in_force(unit)
+        return self._has_vanished(unit) or (version is not None and not version.rows)
+
+    @property
+    def _is_for_less(self) -> bool:
+        """Whether the source was asked for more time before."""
+        period = self.run.period("all")
+        return self.asked is not None and (period.start > self.asked.start or period.end < self.asked.end)
+
     @property
     def _is_past(self) -> bool:
         """Whether the source was asked as of a later instant before."""
@@ -185,7 +205,7 @@ class Deliveries:
             table, batch = path.parent.relative_to(folder).parts
             if path.stem != _NEWEST and table in self._tables and self._is_declared(table, pq.read_schema(path)):
                 until = datetime.strptime(path.stem, _INSTANT).replace(tzinfo=UTC)
-                found[f"{table}/{batch}"].append(Version(until, path))
+                found[f"{table}/{batch}"].append(Version(until, path, pq.read_metadata(path).num_rows))
         return found
 
     def _file(self, unit: str, version: str) -> Path:
@@ -197,7 +217,7 @@ class Deliveries:
         return self._read(unit, path) if path and self.asked else None
 
     def _newest_path(self, unit: str) -> Path | None:
-        vanished = [version.path for version in self.replaced(unit)[-1:]]
+        vanished = [version.path for version in self.replaced(unit) if version.rows][-1:]
         paths = (self._file(unit, _NEWEST), *vanished, self.run.paths.raw / f"{unit}.parquet")
         return next((path for path in paths if path.exists()), None)
 
@@ -218,7 +238,7 @@ class Deliveries:
 
     def _known(self, unit: str) -> str:
         """What a batch was when the source was asked before; empty if it was not there."""
-        return self.asked.contents.get(unit, "") if self.asked else ""
+        return self.asked.contents.get(unit, "") if self.asked and not self._has_vanished(unit) else ""
 
     def _stamped(self, batch: Batch, newest: pa.Table | None, *, is_same: bool) -> pa.Table:
         """The rows as they are delivered now, with LATE_AT."""
@@ -230,15 +250,17 @@ class Deliveries:
         return with_late(rows)
 
     def _keep(self, unit: str, newest: pa.Table, rows: pa.Table) -> None:
-        """Keep the newest version so far, if the rows do not only add to it."""
+        """Keep the newest version so far, unless the rows only add to those that it has. A version that was kept until the same
+        instant stays, because it was in force before."""
         table = self.run.use_case.table(_table(unit))
         if not self._is_declared(table.name, newest.schema):
             return
-        found = changes(self.run.environment, table, newest, rows)
-        if found["changed"] or found["removed"]:
-            metadata = {**newest.schema.metadata, _CHANGES: json.dumps(found)}
-            until = self._now.astimezone(UTC)
-            write_table(self._file(unit, until.strftime(_INSTANT)), newest.replace_schema_metadata(metadata))
+        path = self._file(unit, self._now.astimezone(UTC).strftime(_INSTANT))
+        earlier = self._read(unit, path) if path.exists() else newest
+        found = changes(self.run.environment, table, earlier, rows)
+        if path.exists() or not earlier.num_rows or found["changed"] or found["removed"]:
+            metadata = {**earlier.schema.metadata, _CHANGES: json.dumps(found)}
+            write_table(path, earlier.replace_schema_metadata(metadata))
             self.__dict__.pop("_versions", None)
 
 

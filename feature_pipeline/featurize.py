@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_array
 from ratchet.storage.dated import Dated, Part, chunks
 from ratchet.storage.digests import digest, md5
-from ratchet.storage.partitions import MANIFEST, Files, by_date, files, partition_date, read_manifest, update
+from ratchet.storage.partitions import MANIFEST, Files, by_date, files, partition_dates, read_manifest, update
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.use_case.contract import UseCase, View
 
@@ -109,7 +109,7 @@ def _gaps(run: Run, outputs: Mapping[str, Output]) -> dict[str, dict[str, str]]:
 def _view_output(run: Run, view: View, spec: ServiceSpec, sources: Sources) -> Output:
     """A view's rows of the period, from the beginning of its first UTC date on, and of earlier dates whose values may still be
     valid."""
-    compiled, period = _with_lag(run, compile_view(run.use_case, view)), run.period("features")
+    compiled, period = compile_view(run.use_case, view).delayed(run.delivery), run.period("features")
     first = next(period.dates())
     oldest = (period.start - view.max_age).date() if view.max_age else date.min
     first = min(first, max(oldest, _first_date(compiled, sources) or first))
@@ -120,12 +120,6 @@ def _view_output(run: Run, view: View, spec: ServiceSpec, sources: Sources) -> O
         order=(*view.keys, EVENT_TIMESTAMP),
         keys=view.keys,
     )
-
-
-def _with_lag(run: Run, compiled: CompiledExpression) -> CompiledExpression:
-    """The expression with a lookback that is longer by the lag of its sources: their rows count so much later."""
-    lag = max((run.delivery(name).lag for name in compiled.reads), default=timedelta(0))
-    return compiled if compiled.lookback is None else replace(compiled, lookback=compiled.lookback + lag)
 
 
 def _first_date(compiled: CompiledExpression, sources: Sources) -> date | None:
@@ -255,7 +249,8 @@ def _sources(run: Run) -> Sources:
     for unit in manifest.values():
         for path, content in unit["files"].items():
             table, _, name = path.partition("/")
-            found[table].append((str(partition_date(name) or ""), name, content))
+            days = [str(day) for day in partition_dates(name)]
+            found[table] += [(day, name, content) for day in days or [""]]
     return {table: Dated.of(parts) for table, parts in found.items()}
 
 

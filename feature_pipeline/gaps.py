@@ -30,7 +30,7 @@ def write_gaps(path: Path, gaps: Iterable[Gap]) -> None:
 
 
 def read_gaps(path: Path) -> list[Gap]:
-    """None if ingest has not run."""
+    """Those that were written last; none if ingest has not run."""
     found = read_json(path) if path.exists() else []
     return [Gap(each["table"], each["name"], _period(each["start"], each["end"])) for each in found]
 

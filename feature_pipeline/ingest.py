@@ -7,7 +7,7 @@ it could not be read.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from feature_pipeline.deliveries import Deliveries
@@ -37,6 +37,7 @@ def ingest(run: Run) -> Report:
     source, deliveries = Source.open(run), Deliveries.open(run)
     found, code = find(source), (CODE, loader_code(source))
     write_watermark(run.paths, found)
+    found = replace(found, batches=deliveries.without_absent(found.batches))
     inputs = {
         unit: digest(code, run.use_case.table(batch.table).schema.to_string()) for unit, batch in found.batches.items()
     }

@@ -37,10 +37,11 @@ from ratchet.storage.duckdb import Query
 from ratchet.storage.files import read_json, write_json
 from ratchet.storage.partitions import unit_digests
 from ratchet.use_case.columns import EVENT_TIMESTAMP, UPCOMING
-from ratchet.use_case.contract import View
+from ratchet.use_case.contract import SourceTable, View
 
 if TYPE_CHECKING:
     import feast
+    import ibis
 
 logger = logging.getLogger(__name__)
 CODE = code_digest(__name__)
@@ -174,10 +175,12 @@ def _following(run: Run, view: View, until: datetime) -> pa.Table:
     The row exactly at `until` is computed, too: if the period ends at a UTC midnight, the offline store has no row of the day
     that begins then.
     """
-    compiled, day = compile_view(run.use_case, view), until.astimezone(UTC).date()
+    compiled, day = compile_view(run.use_case, view).delayed(run.delivery), until.astimezone(UTC).date()
     source_rows = SourceRows.of(run.paths.accepted, run.use_case, run.environment, compiled)
-    source_rows.bind(
-        *compiled.source_dates(day, day), prepare=lambda table, rows: known_before(table, rows, until + TICK, "view")
-    )
+
+    def seen(table: SourceTable, rows: ibis.Table) -> ibis.Table:
+        return known_before(table, rows, run.delivery(table.name).seen_until(until) + TICK, "view")
+
+    source_rows.bind(*compiled.source_dates(day, day), prepare=seen)
     rows = source_rows.snapshot(compiled, after=until - TICK)
     return source_rows.connection.to_pyarrow(rows.filter([rows[key].notnull() for key in view.keys]))

@@ -13,6 +13,7 @@ from datetime import datetime
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from feature_pipeline.accepted_files import accepted_files
 from feature_pipeline.batch_records import batch_findings, read_records
 from feature_pipeline.data_docs import write_index
 from feature_pipeline.quarantine import DUPLICATE_KEY, Quarantine, leave_out, read_rows
@@ -24,8 +25,7 @@ from ratchet.project.step_reports import Report
 from ratchet.sources import unreadable
 from ratchet.sources.batches import delivered_rows, late_rows
 from ratchet.storage.digests import digest
-from ratchet.storage.partitions import Files, by_date, files, read_manifest, unit_digests, update
-from ratchet.use_case.arrival import accepted_rows
+from ratchet.storage.partitions import Files, files, read_manifest, unit_digests, update
 from ratchet.use_case.contract import ROW_ID
 
 CODE = code_digest(__name__)
@@ -95,17 +95,12 @@ def _rejected(
 
 
 def _accepted(run: Run, unit: str) -> Files:
-    """The rows of a batch that are not in quarantine, by the UTC date of their event."""
+    """The rows of a batch that are not in quarantine."""
     name, batch = _split(unit)
     quarantined = pq.read_table(run.paths.quarantine / f"{unit}.parquet", columns=[ROW_ID], partitioning=None)
     raw = read_rows(run.paths.raw / f"{unit}.parquet")
-    table = run.use_case.table(name)
     sound = leave_out(unreadable.readable(raw), quarantined[ROW_ID].to_pylist())
-    rows = accepted_rows(table, sound, run.delivery(name))
-    event_time = table.event_time
-    if event_time is None:
-        return {unit: rows}
-    return {f"{name}/date={date}/{batch}": of_date for date, of_date in by_date(rows, event_time).items()}
+    return accepted_files(run.use_case.table(name), batch, sound, run.delivery(name))
 
 
 def _report(run: Run) -> Report:

@@ -45,7 +45,8 @@ def _lookback(features: Features, view: View, where: Declaration) -> Iterator[Fi
     last = rows.filter(rows[EVENT_TIMESTAMP] <= features.sample.last)[EVENT_TIMESTAMP].max().to_pyarrow().as_py()
     if view.lookback is None or last is None:
         return
-    begin, compiled = midnight(last.date()), compile_view(features.sample.run.use_case, view)
+    run, begin = features.sample.run, midnight(last.date())
+    compiled = compile_view(run.use_case, view).delayed(run.delivery)
     whole = rows.filter(rows[EVENT_TIMESTAMP] >= begin, rows[EVENT_TIMESTAMP] < begin + DAY)
     changed = _differing(whole, _computed(features, compiled, last.date(), *view.keys))
     if changed > DIRT * size(whole):

@@ -31,7 +31,7 @@ class Paths:
 
     @property
     def accepted(self) -> Path:
-        """accepted/{table}/date=…/{batch}.parquet; reference tables without a date."""
+        """accepted/{table}/date=…/{batch}.parquet; reference tables without a date, late rows with two (`date=…,…`)."""
         return self.data / "accepted"
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError
+from ratchet.use_case.arrival import Delivery
 from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID, UPCOMING
 from ratchet.use_case.contract import Tables, UseCase, View
 
@@ -25,7 +27,7 @@ MARGIN = timedelta(days=1)
 @dataclass(frozen=True)
 class CompiledExpression:
     """An expression on unbound source tables. Its rows use source rows from `lookback` before (None: any) to `lookahead`
-    after their own dates."""
+    after their own dates. A source row that came late has two dates (`ratchet.storage.partitions.files`)."""
 
     expression: ibis.Table
     lookback: timedelta | None = timedelta(0)
@@ -52,6 +54,12 @@ class CompiledExpression:
         if self.lookback is None or self.lookback + MARGIN > first - date.min:
             return None, youngest
         return first - self.lookback - MARGIN, youngest
+
+    def delayed(self, delivery: Callable[[str], Delivery]) -> CompiledExpression:
+        """The expression with a lookback that is longer by the lag of its sources, whose rows count so much later. `delivery`
+        says how the rows of a table are delivered."""
+        lag = max((delivery(name).lag for name in self.reads), default=timedelta(0))
+        return self if self.lookback is None else replace(self, lookback=self.lookback + lag)
 
     def using(self, sources: Period, computed: Period) -> Period | None:
         """The part of `computed` whose rows may use source rows of a period; None if none does."""

@@ -202,7 +202,10 @@ def unit_digests(directory: Path) -> dict[str, str]:
 
 
 def files(directory: Path, first: date | None = None, last: date | None = None) -> list[str]:
-    """The Parquet files below `directory`, in order; only of the UTC dates `first` to `last`, inclusive, if they are given."""
+    """The Parquet files below `directory`, in order; only of the UTC dates `first` to `last`, inclusive, if they are given.
+
+    A file with two dates is among those of either.
+    """
     entries = sorted(os.scandir(directory), key=lambda entry: entry.name) if directory.is_dir() else []
     names = [f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries]
     parts = [directory / name for name in names if _within(name, first, last)]
@@ -211,8 +214,8 @@ def files(directory: Path, first: date | None = None, last: date | None = None) 
 
 
 def _within(path: str, first: date | None, last: date | None) -> bool:
-    day = partition_date(path)
-    return day is None or ((first is None or day >= first) and (last is None or day <= last))
+    days = partition_dates(path)
+    return not days or any((first is None or day >= first) and (last is None or day <= last) for day in days)
 
 
 def by_date(rows: pa.Table, column: str) -> dict[date, pa.Table]:
@@ -228,8 +231,18 @@ def by_date(rows: pa.Table, column: str) -> dict[date, pa.Table]:
     }
 
 
-def partition_date(path: str) -> date | None:
-    """The UTC date of a file, from its folder `date=…`; None if it lies in no such folder."""
+def date_folder(day: date, counts_from: date) -> str:
+    """The folder of the rows of a UTC date that count from the same or a later date; `partition_dates` reads it."""
+    return f"date={day}" if day == counts_from else f"date={day},{counts_from}"
+
+
+def partition_dates(path: str) -> list[date]:
+    """The UTC dates of a file, from its folder `date=…`; none if it lies in no such folder."""
     folder, is_within, _ = path.partition("/")
-    is_date = is_within and folder.startswith("date=")
-    return date.fromisoformat(folder.removeprefix("date=")) if is_date else None
+    is_dated = is_within and folder.startswith("date=")
+    return [date.fromisoformat(day) for day in folder.removeprefix("date=").split(",")] if is_dated else []
+
+
+def partition_date(path: str) -> date | None:
+    """The first of them; None if there is none."""
+    return next(iter(partition_dates(path)), None)

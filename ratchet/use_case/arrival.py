@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 
 from ratchet.core.clock import Instants
-from ratchet.core.schedule import first_ticks
+from ratchet.core.schedule import first_ticks, latest_tick
 from ratchet.use_case.columns import LATE_AT
 from ratchet.use_case.contract import INSTANT, SourceTable
 from ratchet.use_case.row_key import keyed
@@ -42,6 +42,11 @@ class Delivery:
         """The first whole second at which a feature may use rows that were known and arrived then."""
         just_after = known.astype("datetime64[s]").astype("datetime64[us]") + _SECOND
         return np.maximum(just_after, first_ticks(self.schedule, arrived))
+
+    def seen_until(self, at: datetime) -> datetime:
+        """The latest AVAILABLE_AT of the rows that a run as of `at` has seen. If it is a run of the schedule, it has seen what
+        was known at that very instant, which counts from the next second on."""
+        return at + _SECOND.item() if latest_tick(self.schedule, at) == at else at
 
 
 def accepted_rows(table: SourceTable, rows: pa.Table, delivery: Delivery) -> pa.Table:

@@ -9,6 +9,7 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feature_pipeline.accepted_files import accepted_files
 from ratchet.features.leak_check import CutOff, known_before, leak_check
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.features.source_rows import SourceRows
@@ -16,10 +17,11 @@ from ratchet.project.run import Run
 from ratchet.sources.batches import Source
 from ratchet.storage.digests import digest
 from ratchet.storage.partitions import Files, update
-from ratchet.use_case.arrival import accepted_rows
+from ratchet.use_case.columns import LATE_AT
+from ratchet.use_case.contract import INSTANT
 
 Batches = Mapping[tuple[str, str], pa.Table]
-"""Table and batch → rows in the table's schema."""
+"""Table and batch → rows in the table's schema; `row_late_at` may say which of them came late, and when."""
 
 
 def accept_all(run: Run, change: Callable[[pa.Table], pa.Table] = lambda rows: rows) -> None:
@@ -43,14 +45,10 @@ def check_for_leaks(run: Run, cut_offs: Sequence[datetime], cut: CutOff = known_
 
 def _files(run: Run, unit: str, batches: Batches) -> Files:
     name, batch = unit.split("/")
-    table, rows = run.use_case.table(name), batches[name, batch]
-    stored = accepted_rows(table, rows.cast(table.schema), run.delivery(name))
-    if table.event_time is None:
-        return {unit: stored}
-    dates = pc.strftime(stored[table.event_time], format="%Y-%m-%d")
-    return {
-        f"{name}/date={date}/{batch}": stored.filter(pc.equal(dates, date)) for date in sorted(set(dates.to_pylist()))
-    }
+    rows = batches[name, batch]
+    if LATE_AT not in rows.column_names:
+        rows = rows.append_column(LATE_AT, pa.nulls(rows.num_rows, INSTANT))
+    return accepted_files(run.use_case.table(name), batch, rows, run.delivery(name))
 
 
 def _possible(rows: pa.Table) -> pa.Table:

@@ -176,6 +176,13 @@ def test_rows_that_come_later_are_not_said_to_be_old(noshow: Run) -> None:
     assert {"lookup-empty", "leak-unproved"} == kinds(check(later))
 
 
+def test_a_lag_is_no_part_of_the_lookback(churn: Run) -> None:
+    """Scores that are delivered two weeks later count so much later: the pipeline adds the lag itself."""
+    lag = {"health_scores": timedelta(days=14)}
+    late = churn.with_settings(source=churn.settings.source.model_copy(update={"lag": lag}))
+    assert "lookback-too-short" not in kinds(check(late))
+
+
 def test_second_table_that_begins_after_the_last_period_is_named(noshow: Run) -> None:
     """The table is named, and no view blamed that reads it."""
     (found,) = check(with_census(noshow, (2031, 2032)))

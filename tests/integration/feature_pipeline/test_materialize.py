@@ -195,6 +195,56 @@ def test_online_values_at_the_periods_end_are_those_of_the_join_over_a_longer_pe
             np.testing.assert_array_equal(column, online[name], err_msg=name)
 
 
+@pytest.mark.parametrize("lag", [timedelta(), timedelta(days=5)])
+def test_what_counts_from_the_run_on_is_served_from_then_on(tmp_path: Path, lag: timedelta) -> None:
+    """A parcel that was known exactly at the run, or whose lag ends there: when it was sent is then longer ago than the
+    lookback."""
+    ending = arrivals_project(tmp_path, lag)
+    end = ending.as_of("feature")
+    times = [end - lag - timedelta(hours=30), end - lag]
+    rows = [
+        {"sender": 1, "receiver": 1, "grams": grams, "sent_at": known - timedelta(hours=3), "arrived_at": known}
+        for grams, known in enumerate(times)
+    ]
+    accept(
+        ending,
+        {
+            ("depots", "depots"): parcels.depot_rows(),
+            ("parcels", "two"): pa.Table.from_pylist(rows, schema=parcels.PARCELS),
+        },
+    )
+    featurize(ending)
+    materialize(ending)
+    asked = [requests(end + age, [1], [1]) for age in (timedelta(), timedelta(seconds=1), timedelta(minutes=30))]
+    found = [OnlineFeatures(FeatureStore.open(ending)).read(each).columns for each in asked]
+
+    longer = at(ending, end + timedelta(days=2))
+    featurize(longer)
+    expected = [as_of(longer, each) for each in asked]
+    assert [1.0, 2.0] == [expected[-1][name][0] for name in ("arrivals__grams", "sent__parcels_7d")]
+    for joined, online in zip(expected, found, strict=True):
+        assert {name: column.tolist() for name, column in joined.items()} == {
+            name: column.tolist() for name, column in online.items()
+        }
+
+
+def arrivals_project(root: Path, lag: timedelta) -> Run:
+    """Parcels that are delivered after a lag: the weight of the last one, and how many there were."""
+    run = parcels_project(root)
+    run = run.with_settings(source=run.settings.source.model_copy(update={"lag": {"parcels": lag}}))
+
+    def arrivals(tables: Tables) -> ibis.Table:
+        arrived = tables["parcels"].group_by("sender", event_timestamp=_.row_available_at)
+        return arrived.agg(grams=_.grams.max())
+
+    table = run.use_case.table("parcels")
+    views = (
+        View("arrivals", ("sender",), arrivals, lookback=timedelta(days=2), max_age=timedelta(days=9)),
+        trailing("sent", ("sender",), table, tile="1h", windows=("7d",), delay="3d", sums={"parcels": 1}),
+    )
+    return with_use_case(run, views=views, lookups=tuple(Lookup(view.name, {"sender": "sender"}) for view in views))
+
+
 def window_project(root: Path, timezone: str, end: date) -> Run:
     """Parcels of a few weeks up to a local day, with windows in tiles of an hour and of a day."""
     run = parcels_project(root)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,10 +44,17 @@ def bring(run: Run, instant: datetime, paid: Paid) -> Report:
     return ingest(at(run, instant))
 
 
+def take_away(run: Run, instant: datetime) -> Report:
+    """Remove the batch, if it is there, and ingest as of an instant."""
+    (run.root / "batches" / "payments" / "one.parquet").unlink(missing_ok=True)
+    return ingest(at(run, instant))
+
+
 def held(run: Run, instant: datetime) -> dict[int, dict[str, Any]]:
     """The payments that had been made and had arrived as of an instant."""
     ingest(at(run, instant))
-    rows = pq.read_table(run.paths.raw / "payments" / "one.parquet").to_pylist()
+    path = run.paths.raw / "payments" / "one.parquet"
+    rows = pq.read_table(path).to_pylist() if path.exists() else []
     return {row["id"]: row for row in rows if row["at"] <= instant and (row["row_late_at"] or row["at"]) <= instant}
 
 
@@ -67,24 +74,34 @@ def begin(root: Path) -> Run:
 PAYMENTS = st.dictionaries(st.integers(1, 5), st.tuples(st.integers(0, 95), st.sampled_from([1.0, 2.0])), min_size=1)
 
 
-@settings(max_examples=25, deadline=None)
-@given(deliveries=st.lists(PAYMENTS, min_size=1, max_size=4))
-def test_the_past_is_what_was_seen_then(deliveries: list[Paid]) -> None:
-    """As of each instant, the payments made by then are those that were delivered by then, however the batch changed later."""
+SEEN = st.tuples(PAYMENTS | st.just({}), st.integers(0, 1))
+"""What is delivered (nothing: the batch is not there), and how many days after the delivery before."""
+
+
+@settings(max_examples=10)
+@given(deliveries=st.lists(SEEN, min_size=1, max_size=5), past=st.integers(0, 4))
+def test_the_past_is_what_was_seen_then(deliveries: list[tuple[Paid, int]], past: int) -> None:
+    """As of each instant, the payments made by then are those that were delivered last by then, however the batch changed or
+    vanished later. What was delivered before may be looked at meanwhile."""
     with TemporaryDirectory() as folder:
         run = feed_project(Path(folder))
         deliver_shops(run)
-        for days, paid in enumerate(deliveries):
-            bring(run, after(days), paid)
+        deliver(run, "two", [payment(9, "2024-01-01T09:00")])
+        days, seen = 0, dict[int, Paid]()
+        for number, (paid, later) in enumerate(deliveries):
+            days += later
+            (bring(run, after(days), paid) if paid else take_away(run, after(days)))
+            seen[days] = paid
+            if number == past:
+                ingest(at(run, FIRST))
+        held(run, after(days))
         ending = contents(run.paths.raw)
-        for days, paid in enumerate(deliveries):
+        for day, paid in seen.items():
             expected = {
-                one: amount
-                for one, (hours, amount) in paid.items()
-                if after(-1) + timedelta(hours=hours) <= after(days)
+                one: amount for one, (hours, amount) in paid.items() if after(-1) + timedelta(hours=hours) <= after(day)
             }
-            assert expected == {one: row["amount"] for one, row in held(run, after(days)).items()}
-        held(run, after(len(deliveries) - 1))
+            assert expected == {one: row["amount"] for one, row in held(run, after(day)).items()}
+        held(run, after(days))
         assert ending == contents(run.paths.raw)
 
 
@@ -150,6 +167,31 @@ def test_a_delivery_that_cannot_be_read_changes_nothing(deliveries: list[Paid | 
                 assert held(whole, instant) == held(broken, instant)
 
 
+@pytest.mark.parametrize("back", [{1: (3, 1.0), 2: (5, 2.0)}, {1: (3, 9.0), 3: (6, 3.0)}])
+def test_a_batch_that_is_back_was_away_before(run: Run, back: Paid) -> None:
+    """As of the instants between, it is not there, although a run of the past finds it again first."""
+    deliver(run, "two", [payment(9, "2024-01-01T09:00")])
+    for instant in (after(1), after(2)):
+        take_away(run, instant)
+    bring(run, FIRST, back)
+    assert {1: 1.0, 2: 2.0} == {one: row["amount"] for one, row in held(run, FIRST).items()}
+    report = bring(run, after(3), back)
+    assert {"changed": 0, "removed": 0, "added": 2} == report["corrected"]["payments"]["one"][after(3).isoformat()]
+    expected = [{1: 1.0, 2: 2.0}, {}, {}, {one: amount for one, (_, amount) in back.items()}]
+    assert expected == [
+        {one: row["amount"] for one, row in held(run, after(days)).items()} for days in range(len(expected))
+    ]
+
+
+def test_a_later_correction_as_of_the_same_instant_leaves_the_past(run: Run) -> None:
+    """As of before, neither the first nor the second holds; the report says what both changed together."""
+    bring(run, after(1), {1: (3, 7.0), 2: (5, 2.0)})
+    report = bring(run, after(1), {1: (3, 8.0), 2: (5, 9.0)})
+    assert {"changed": 2, "removed": 0, "added": 0} == report["corrected"]["payments"]["one"][after(1).isoformat()]
+    assert {1: 1.0, 2: 2.0} == {one: row["amount"] for one, row in held(run, FIRST).items()}
+    assert {1: 8.0, 2: 9.0} == {one: row["amount"] for one, row in held(run, after(1)).items()}
+
+
 def test_what_is_new_as_of_an_earlier_instant_counts_from_the_latest(run: Run) -> None:
     """It was not there when ingest last asked."""
     bring(run, after(2), {1: (3, 1.0), 2: (5, 2.0)})
@@ -181,6 +223,26 @@ def test_a_batch_that_is_not_there_as_of_the_past_is_not_late_afterwards(run: Ru
     assert (run.paths.raw / "payments" / "two.parquet").exists(), "it holds until it vanished"
 
 
+def of_the_period(path: str, options: Mapping[str, Any], period: Period) -> Iterator[Batch]:
+    """The folder; its batch `one` is of the first day."""
+    begins = period.start <= after(-1)
+    yield from (batch for batch in feed.folder(path, options, period) if batch.name != "one" or begins)
+
+
+def test_a_shorter_history_is_forgotten_by_nobody(run: Run) -> None:
+    """Where history begins later for a while, what was late before is late afterwards, and nothing else."""
+    run = with_use_case(run, sources={"folder": of_the_period})
+    deliver(run, "two", [payment(7, "2024-01-02T08:00")])
+    bring(run, after(1), {1: (3, 1.0), 2: (5, 2.0), 3: (6, 3.0)})
+    before = contents(run.paths.raw)
+    later = run.settings.windows.model_copy(update={"start": FIRST.date()})
+    for instant in (after(1), after(2)):
+        ingest(at(run.with_settings(windows=later), instant))
+        assert not (run.paths.raw / "payments" / "one.parquet").exists()
+        assert {"payments": {"one": 1}} == ingest(at(run, instant))["late"]
+        assert before == contents(run.paths.raw)
+
+
 def test_a_longer_history_is_not_late(run: Run) -> None:
     """Of a time for which nobody asked before, everything counts as if it had come in time."""
     report = bring(run, after(1), {1: (3, 1.0), 2: (5, 2.0), 3: (-48, 3.0)})
@@ -199,11 +261,17 @@ def test_history_and_another_source_are_never_late(run: Run, changes: dict[str, 
 def prepare(root: Path) -> None:
     """What stands before the work that is killed everywhere."""
     run = begin(root)
+    away = deliver(run, "two", [payment(7, "2024-01-01T08:00")])
     bring(run, after(1), {1: (3, 9.0), 3: (6, 3.0)})
+    away.unlink()
+    ingest(at(run, after(2)))
 
 
 def work(root: Path) -> None:
-    bring(feed_project(root), after(2), {1: (3, 8.0), 4: (6, 3.0)})
+    """A correction, and a batch that is back."""
+    run = feed_project(root)
+    deliver(run, "two", [payment(7, "2024-01-01T08:00"), payment(8, "2024-01-01T08:00")])
+    bring(run, after(3), {1: (3, 8.0), 4: (6, 3.0)})
 
 
 def test_may_be_killed_anywhere(tmp_path: Path) -> None:
@@ -211,11 +279,10 @@ def test_may_be_killed_anywhere(tmp_path: Path) -> None:
     assert survives(__name__, tmp_path) > 5
 
 
-def test_what_was_pending_becomes_known(tmp_path: Path) -> None:
-    """That is no correction; and where it should have been known before, it counts from when it came."""
-    plain = feed_project(tmp_path)
+def clearing(root: Path) -> tuple[Run, Callable[[datetime, dict[int, datetime | None]], Report]]:
+    """Payments that are known when they are cleared, and a function that delivers some of them and ingests as of an instant."""
     schema = feed.PAYMENTS.append(pa.field("cleared_at", INSTANT))
-    run = with_table(plain, "payments", schema=schema, known_at="cleared_at", early=("shop", "amount"))
+    run = with_table(feed_project(root), "payments", schema=schema, known_at="cleared_at", early=("shop", "amount"))
     deliver_shops(run)
 
     def bring_cleared(instant: datetime, cleared: dict[int, datetime | None]) -> Report:
@@ -224,6 +291,12 @@ def test_what_was_pending_becomes_known(tmp_path: Path) -> None:
         pq.write_table(pa.Table.from_pylist(rows, schema), path)
         return ingest(at(run, instant))
 
+    return run, bring_cleared
+
+
+def test_what_was_pending_becomes_known(tmp_path: Path) -> None:
+    """That is no correction; and where it should have been known before, it counts from when it came."""
+    run, bring_cleared = clearing(tmp_path)
     bring_cleared(FIRST, {1: after(-1), 2: None, 3: None, 4: None})
     report = bring_cleared(after(1), {1: after(-1), 2: FIRST, 3: after(1), 4: None})
     assert {} == report["corrected"]
@@ -231,6 +304,16 @@ def test_what_was_pending_becomes_known(tmp_path: Path) -> None:
     assert {1: None, 2: after(1), 3: None, 4: None} == {row["id"]: row["row_late_at"] for row in rows}
     report = bring_cleared(after(2), {1: after(-1), 2: after(-1), 3: after(1), 4: None})
     assert {"changed": 1, "removed": 0, "added": 0} == report["corrected"]["payments"]["one"][after(2).isoformat()]
+
+
+def test_what_came_late_while_it_was_pending_stays_late(tmp_path: Path) -> None:
+    """Its early columns count from when it came, and not from its event on, also once the rest is known."""
+    run, bring_cleared = clearing(tmp_path)
+    bring_cleared(FIRST, {1: after(-1)})
+    for cleared in (None, after(2)):
+        bring_cleared(cleared or after(1), {1: after(-1), 2: cleared})
+        rows = pq.read_table(run.paths.raw / "payments" / "one.parquet").to_pylist()
+        assert [None, after(1)] == [row["row_late_at"] for row in rows]
 
 
 def test_a_table_may_be_declared_otherwise(run: Run) -> None:

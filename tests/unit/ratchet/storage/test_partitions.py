@@ -28,8 +28,10 @@ from ratchet.storage.partitions import (
     Files,
     Provisional,
     by_date,
+    date_folder,
     files,
     partition_date,
+    partition_dates,
     read_manifest,
     unit_digests,
     update,
@@ -299,6 +301,15 @@ class TestReading:
         assert ["date=2024-01-02", "date=2024-01-03"] == [Path(path).parent.name for path in found]
         assert 4 == len(files(tmp_path))
 
+    @pytest.mark.parametrize(("span", "is_among"), [((1, 2), False), ((2, 3), True), ((4, 8), False), ((8, 9), True)])
+    def test_a_file_with_two_dates_is_of_both(self, tmp_path: Path, span: tuple[int, int], is_among: bool) -> None:
+        """But of none between them; and it is there once for a span with both."""
+        first, last = (date(2024, 1, day) for day in span)
+        path = tmp_path / date_folder(date(2024, 1, 3), date(2024, 1, 9)) / "part.parquet"
+        write_table(path, numbers(1.0))
+        assert ([str(path)] if is_among else []) == files(tmp_path, first, last)
+        assert [str(path)] == files(tmp_path, date(2024, 1, 3), date(2024, 1, 9))
+
     @given(st.lists(st.none() | st.datetimes(datetime(2024, 2, 28), datetime(2024, 3, 2))))  # noqa: DTZ001 - UTC below
     def test_rows_by_date(self, values: list[datetime | None]) -> None:
         """Each date's rows in the order that they had, and the dates in order; a row without an instant has no date."""
@@ -314,8 +325,11 @@ class TestReading:
 
     def test_a_file_has_the_date_of_its_folder(self) -> None:
         """Never that of its own name, and none where its folder says nothing of a date."""
-        found = [partition_date(f"{folder}date=2024-01-09.parquet") for folder in ("date=2024-01-01/", "static/", "")]
-        assert [date(2024, 1, 1), None, None] == found
+        one, other = date(2024, 1, 1), date(2024, 1, 5)
+        folders = ("date=2024-01-01/", "static/", "", f"{date_folder(one, one)}/", f"{date_folder(one, other)}/")
+        paths = [f"{folder}date=2024-01-09.parquet" for folder in folders]
+        assert [[one], [], [], [one], [one, other]] == [partition_dates(path) for path in paths]
+        assert [one, None, None, one, one] == [partition_date(path) for path in paths]
 
     def test_scanning_nothing_gives_the_columns(self, tmp_path: Path) -> None:
         """A span of dates without files is an empty table of the schema."""

@@ -37,8 +37,18 @@ def test_a_row_is_available_from_the_first_run_that_sees_it() -> None:
 
 
 def test_a_row_is_available_only_after_it_was_known() -> None:
-    """A run at the very instant at which something happens has not seen it."""
+    """A run at the very instant at which something happens has seen it, and it counts from the next second on."""
     assert [clock(12, 30), clock(12, 30, 1), clock(12, 0, 1)] == instants(AT_ONCE)
+
+
+@pytest.mark.parametrize("second", [0, 1, 59])
+def test_a_run_has_seen_what_counts_by_then(second: int) -> None:
+    """At an instant of the schedule also what was known just then; other runs see nothing that counts only later."""
+    at = clock(12, 0, second)
+    known = [clock(11, 59, 59), clock(12), clock(12, 0, 1), clock(12, 1)]
+    available = [instants(AT_ONCE, sent_at=instant)[1] for instant in known]
+    seen = [instant for instant, when in zip(known, available, strict=True) if when <= AT_ONCE.seen_until(at)]
+    assert [instant for instant in known if instant <= clock(12)] == seen
 
 
 def test_a_row_that_comes_late_is_available_later() -> None:
