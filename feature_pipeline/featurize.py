@@ -18,7 +18,7 @@ from feature_pipeline.gaps import read_gaps
 from ratchet.code.code_digest import code_digest
 from ratchet.core.clock import Period, midnight
 from ratchet.core.errors import DataError, StoreError
-from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
+from ratchet.features.expressions import CompiledExpression, compile_delivered_view, compile_labels, compile_requests
 from ratchet.features.extent import write_extent
 from ratchet.features.service import ServiceSpec, request_schema, service_spec
 from ratchet.features.source_rows import SourceRows
@@ -109,7 +109,7 @@ def _gaps(run: Run, outputs: Mapping[str, Output]) -> dict[str, dict[str, str]]:
 def _view_output(run: Run, view: View, spec: ServiceSpec, sources: Sources) -> Output:
     """A view's rows of the period, from the beginning of its first UTC date on, and of earlier dates whose values may still be
     valid."""
-    compiled, period = compile_view(run.use_case, view).delayed(run.delivery), run.period("features")
+    compiled, period = compile_delivered_view(run.use_case, view, run.delivery), run.period("features")
     first = next(period.dates())
     oldest = (period.start - view.max_age).date() if view.max_age else date.min
     first = min(first, max(oldest, _first_date(compiled, sources) or first))

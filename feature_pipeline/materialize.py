@@ -25,7 +25,7 @@ from ratchet.feature_store.online_store import online_store
 from ratchet.feature_store.point_in_time_join import between
 from ratchet.feature_store.upcoming_rows import pack
 from ratchet.feature_store.written_rows import WrittenRows, forget_all_but
-from ratchet.features.expressions import compile_view
+from ratchet.features.expressions import compile_delivered_view
 from ratchet.features.leak_check import known_before
 from ratchet.features.service import service_spec
 from ratchet.features.source_rows import SourceRows
@@ -175,7 +175,7 @@ def _following(run: Run, view: View, until: datetime) -> pa.Table:
     The row exactly at `until` is computed, too: if the period ends at a UTC midnight, the offline store has no row of the day
     that begins then.
     """
-    compiled, day = compile_view(run.use_case, view).delayed(run.delivery), until.astimezone(UTC).date()
+    compiled, day = compile_delivered_view(run.use_case, view, run.delivery), until.astimezone(UTC).date()
     source_rows = SourceRows.of(run.paths.accepted, run.use_case, run.environment, compiled)
 
     def seen(table: SourceTable, rows: ibis.Table) -> ibis.Table:

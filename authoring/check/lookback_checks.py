@@ -15,7 +15,7 @@ from authoring.check.sample import DIRT
 from authoring.check.source_lines import Declaration
 from ratchet.core.clock import TICK, midnight
 from ratchet.core.text import format_duration
-from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
+from ratchet.features.expressions import CompiledExpression, compile_delivered_view, compile_labels, compile_requests
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import View
 
@@ -46,7 +46,7 @@ def _lookback(features: Features, view: View, where: Declaration) -> Iterator[Fi
     if view.lookback is None or last is None:
         return
     run, begin = features.sample.run, midnight(last.date())
-    compiled = compile_view(run.use_case, view).delayed(run.delivery)
+    compiled = compile_delivered_view(run.use_case, view, run.delivery)
     whole = rows.filter(rows[EVENT_TIMESTAMP] >= begin, rows[EVENT_TIMESTAMP] < begin + DAY)
     changed = _differing(whole, _computed(features, compiled, last.date(), *view.keys))
     if changed > DIRT * size(whole):

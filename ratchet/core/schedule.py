@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice, pairwise
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from cronsim import CronSim, CronSimError
@@ -12,8 +13,8 @@ from cronsim import CronSim, CronSimError
 from ratchet.core.clock import TICK, Instants
 
 _MINUTE = timedelta(minutes=1)
-_NEXT_RUNS = 200
-"""How many runs show how long a schedule waits: those of more than a week, if it runs every hour."""
+_SPAN, _FEWEST_RUNS = timedelta(weeks=5), 200
+"""The runs of so long a time, and at least so many, show how long a schedule waits: also over a weekend, or for a month."""
 
 
 def problem_of(cron: str) -> str | None:
@@ -47,7 +48,14 @@ def _ticks(cron: str, minutes: Sequence[datetime | None]) -> Iterator[datetime |
         yield tick if minute else None
 
 
+@lru_cache(maxsize=64)
 def longest_wait(cron: str, at: datetime) -> timedelta:
     """The longest time between two runs of a schedule, among the next ones after `at`."""
-    runs = list(islice(CronSim(cron, at.astimezone(UTC)), _NEXT_RUNS))
-    return max(later - earlier for earlier, later in pairwise(runs))
+    return max(later - earlier for earlier, later in pairwise(_next_runs(cron, at.astimezone(UTC))))
+
+
+def _next_runs(cron: str, at: datetime) -> Iterator[datetime]:
+    for number, run in enumerate(CronSim(cron, at)):
+        yield run
+        if number >= _FEWEST_RUNS and run > at + _SPAN:
+            return

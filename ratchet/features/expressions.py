@@ -55,12 +55,6 @@ class CompiledExpression:
             return None, youngest
         return first - self.lookback - MARGIN, youngest
 
-    def delayed(self, delivery: Callable[[str], Delivery]) -> CompiledExpression:
-        """The expression with a lookback that is longer by the lag of its sources, whose rows count so much later. `delivery`
-        says how the rows of a table are delivered."""
-        lag = max((delivery(name).lag for name in self.reads), default=timedelta(0))
-        return self if self.lookback is None else replace(self, lookback=self.lookback + lag)
-
     def using(self, sources: Period, computed: Period) -> Period | None:
         """The part of `computed` whose rows may use source rows of a period; None if none does."""
         start = max(sources.start - self.lookahead, computed.start)
@@ -91,6 +85,19 @@ def compile_view(use_case: UseCase, view: View) -> CompiledExpression:
     for name in (*view.keys, *features):
         _check_kept_online(expression[name], name in view.keys, f"{subject}, column {name!r}")
     return CompiledExpression(expression, view.lookback)
+
+
+def compile_delivered_view(use_case: UseCase, view: View, delivery: Callable[[str], Delivery]) -> CompiledExpression:
+    """A view with a lookback that is longer by as much as the rows of its sources may count later than they are known.
+    `delivery` says how the rows of a table are delivered.
+
+    A view made by `trailing` has its own lookback: what counts later leaves a window no later.
+    """
+    compiled = compile_view(use_case, view)
+    if compiled.lookback is None or view.tile:
+        return compiled
+    longest = max((delivery(name).longest for name in compiled.reads), default=timedelta(0))
+    return replace(compiled, lookback=compiled.lookback + longest)
 
 
 @lru_cache(maxsize=64)

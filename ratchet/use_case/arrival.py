@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
-from ratchet.core.clock import Instants
-from ratchet.core.schedule import first_ticks, latest_tick
+from ratchet.core.clock import FIRST, Instants
+from ratchet.core.schedule import first_ticks, latest_tick, longest_wait
 from ratchet.use_case.columns import LATE_AT
 from ratchet.use_case.contract import INSTANT, SourceTable
 from ratchet.use_case.row_key import keyed
@@ -32,6 +32,11 @@ class Delivery:
 
     lag: timedelta
     schedule: str
+
+    @property
+    def longest(self) -> timedelta:
+        """The longest time from when a row is known until it is available, if it does not come late."""
+        return self.lag + longest_wait(self.schedule, FIRST)
 
     def arrived(self, known: Instants, late: Instants) -> Instants:
         """When rows arrived: after the lag, or at the instant in `late` for those that came later than that (NaT: in time)."""

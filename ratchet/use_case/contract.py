@@ -114,9 +114,9 @@ class View:
     `compute` maps accepted source tables to a table of `keys` (integers or strings), `event_timestamp` (whole seconds; one row
     for a key at a time) and the features (numbers, booleans or strings). Every row may use only source rows whose AVAILABLE_AT
     (of early columns: EARLY_AVAILABLE_AT) is not later than its `event_timestamp`, and whose `event_time`, or AVAILABLE_AT if
-    they came late, is at most `lookback` (None: all of history), and the lag of their source, before it. Sum only integers:
-    sums of floats depend on the number of threads. In training and in serving, a request gets the last row that is not later
-    than itself, and none if that row is older than `max_age`. `tile` is the time by which `trailing` rounds, or None.
+    they came late, is at most `lookback` (None: all of history), and the lag of their source and the wait for the next run,
+    before it. Sum only integers: sums of floats depend on the number of threads. In training and serving, a request gets the
+    last row that is not later than itself, and none if that is older than `max_age`. `tile` is by what `trailing` rounds.
     """
 
     name: str

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ibis import _
 
 from feature_pipeline.featurize import featurize
+from ratchet.core.settings import Schedules
 from ratchet.features.service import service_spec
 from ratchet.project.run import Run
 from ratchet.storage.partitions import changed_tables, files
@@ -230,6 +231,15 @@ def test_a_late_row_changes_only_dates_within_reach_of_its_two(tmp_path: Path) -
         *(f"{name}/date=2024-01-03" for name in ("requests", "labels")),
         *(f"views/{views[view.name]}/date=2024-01-10" for view in BY_HAND),
     }
+
+
+def test_a_row_that_waits_for_the_next_run_counts_from_then(tmp_path: Path) -> None:
+    """Also if it waits for longer than a view looks back: on Mondays, a payment of the Tuesday before is new."""
+    weekly = Schedules(feature="0 0 * * 1")
+    run = project(tmp_path).with_settings(schedules=weekly)
+    for day in (7, 8):
+        compute(run, day, [EARLY, made(24 * 60 + 100, 2.0, None)])
+    assert {FIRST + 7 * DAY: 2.0} == values(run, "latest")
 
 
 def days(*numbers: int) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet.core.schedule import first_ticks, latest_tick
+from ratchet.core.schedule import first_ticks, latest_tick, longest_wait
 
 TICK = timedelta(microseconds=1)
 START = datetime(2023, 12, 30, tzinfo=UTC)
@@ -30,3 +30,17 @@ def test_the_first_run_is_the_next_one_or_now(cron: str, times: list[datetime | 
     for instant, tick in zip(times, found, strict=True):
         if instant:
             assert latest_tick(cron, tick - TICK) < instant <= tick == latest_tick(cron, tick)
+
+
+@pytest.mark.parametrize(
+    ("cron", "wait"),
+    [
+        ("0 * * * *", timedelta(hours=1)),
+        ("0 0 * * 1", timedelta(days=7)),
+        ("0 0 1 * *", timedelta(days=31)),
+        ("*/5 9-17 * * 1-5", timedelta(days=2, hours=15, minutes=5)),
+    ],
+)
+def test_the_longest_wait_does_not_depend_on_the_instant(cron: str, wait: timedelta) -> None:
+    """Also if there are many runs before the one that is followed by a pause."""
+    assert [wait] * 3 == [longest_wait(cron, START + timedelta(days=days)) for days in (0, 2, 17)]

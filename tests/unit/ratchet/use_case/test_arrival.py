@@ -57,6 +57,12 @@ def test_a_row_that_comes_late_is_available_later() -> None:
     assert [clock(18, 30), clock(19), clock(18)] == instants(SIX_HOURS_LATER, row_late_at=clock(14))
 
 
+def test_how_long_a_row_may_take() -> None:
+    """Its lag, and the longest time until the next run."""
+    assert timedelta(hours=7) == SIX_HOURS_LATER.longest
+    assert timedelta(days=7) == Delivery(timedelta(0), "0 0 * * 1").longest
+
+
 def test_what_is_not_known_yet_is_not_available() -> None:
     """But its early columns are."""
     assert [None, None, clock(12, 0, 1)] == instants(AT_ONCE, sent_at=None)
