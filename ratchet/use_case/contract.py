@@ -116,7 +116,7 @@ class View:
     (of early columns: EARLY_AVAILABLE_AT) is not later than its `event_timestamp`, and whose `event_time`, or AVAILABLE_AT if
     they came late, is at most `lookback` (None: all of history), and the lag of their source and the wait for the next run,
     before it. Sum only integers: sums of floats depend on the number of threads. In training and serving, a request gets the
-    last row that is not later than itself, and none if that is older than `max_age`. `tile` is by what `trailing` rounds.
+    last row that is not later than itself, and none if that is older than `max_age`. `tile` is set by `trailing` alone.
     """
 
     name: str

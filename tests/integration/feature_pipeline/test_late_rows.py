@@ -198,7 +198,7 @@ PAYMENTS = st.lists(
 ).map(lambda paid: [EARLY, *paid])
 
 
-@settings(max_examples=3)
+@settings(max_examples=2)
 @example(paid=[EARLY, VERY_LATE], days=set(range(1, DAYS)))
 @given(paid=PAYMENTS, days=st.sets(st.integers(1, DAYS - 1)))
 def test_every_view_counts_a_late_row_from_when_it_came(paid: list[Paid], days: set[int]) -> None:
