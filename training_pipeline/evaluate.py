@@ -14,7 +14,7 @@ from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.gate.evidence import Score
 from ratchet.gate.gate import Gate
 from ratchet.gate.reasons import find_reason
-from ratchet.gate.record import GateRecord, build_record, undecided, write
+from ratchet.gate.record import GateRecord, build_record, undecided
 from ratchet.model_registry.champion import champion_version, resolve_champion
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.models.metrics import METRICS
@@ -53,7 +53,7 @@ def evaluate(run: Run) -> Report:
     candidate = evaluate_model(run, trial, run.paths.models / "candidate", baseline, champion)
     records = {"baseline": first, "candidate": candidate}
     for name, record in records.items():
-        write(record, run.paths.gate / f"{name}.json")
+        record.write(run.paths.gate / f"{name}.json")
     confirmation = confirm_refit(run, trial.holdout, serving)
     compared = candidate.evidence.champion
     report = {

@@ -42,7 +42,7 @@ def refit(run: Run) -> Report:
     candidate is judged again: it may serve by then, and the registry may need its files. Raises StoreError or GateError if
     models or gate records are not those of the frozen set.
     """
-    judged = gate_record.read(run.paths.gate / "candidate.json")
+    judged = GateRecord.read(run.paths.gate / "candidate.json")
     if run.settings.training.refit == "never":
         return _empty(run, "training.refit is never")
     if judged.verdict != "superior":
@@ -85,7 +85,7 @@ def _fit(run: Run, folder: Path, candidate: Model, judged: GateRecord, rows: Ref
     evidence, files = collect(model, candidate, rows), checksums(folder / run.paths.refit_model.name)
     code = code_version(run.root)
     record = gate.key.sign(build_refit_record(contract, judged, evidence, files=files, code=code))
-    refit_record.write(record, folder / run.paths.refit_record.name)
+    record.write(folder / run.paths.refit_record.name)
     return record
 
 
@@ -148,7 +148,7 @@ def _made_from(run: Run) -> dict[str, Any]:
 def _is_signed(run: Run) -> bool:
     """Whether the existing refit's record is valid."""
     try:
-        record = refit_record.read(run.paths.refit_record)
+        record = RefitRecord.read(run.paths.refit_record)
         refit_record.verify(record, record.candidate, Gate.open(run))
     except GateError:
         return False

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ratchet.core.errors import GateError
-from ratchet.gate import record as gate_record
 from ratchet.gate import refit as refit_record
 from ratchet.gate.confirmation import Confirmation
 from ratchet.gate.record import GateRecord
-from ratchet.gate.refit import Record
+from ratchet.gate.refit import Record, RefitRecord
 from ratchet.model_registry import promotion, refits
 from ratchet.model_registry.changes import write_missing
 from ratchet.model_registry.model_registry import ModelRegistry
@@ -48,7 +47,7 @@ def _settle(run: Run, store: ModelRegistry) -> None:
 
 
 def _record(run: Run, name: str) -> GateRecord:
-    return gate_record.read(run.paths.gate / f"{name}.json")
+    return GateRecord.read(run.paths.gate / f"{name}.json")
 
 
 def _offer_candidate(run: Run, store: ModelRegistry, candidate: Model) -> dict[str, Model]:
@@ -60,7 +59,7 @@ def _offer_candidate(run: Run, store: ModelRegistry, candidate: Model) -> dict[s
     if not run.paths.refit_record.exists():
         _offer(store, candidate, directory, record)
         return {}
-    refit, refitted = load(run.paths.refit_model, run.use_case), refit_record.read(run.paths.refit_record)
+    refit, refitted = load(run.paths.refit_model, run.use_case), RefitRecord.read(run.paths.refit_record)
     is_current = refitted.judged == record
     if not is_current or refitted.verdict == "failed":
         _offer(store, candidate, directory, record)

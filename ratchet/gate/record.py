@@ -7,7 +7,7 @@ does not trust the stored ones.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import AwareDatetime, Field, ValidationError
 
@@ -15,6 +15,7 @@ from ratchet.code.git import CodeVersion
 from ratchet.core.errors import GateError
 from ratchet.core.scope import Scope
 from ratchet.core.settings import BLOCKS, GateSettings
+from ratchet.core.text import one_line
 from ratchet.gate.checks import PLAUSIBLE, Check, Verdict, run_checks, same_checks, verdict_of
 from ratchet.gate.evidence import Evidence
 from ratchet.gate.gate import Gate
@@ -29,11 +30,34 @@ if TYPE_CHECKING:
 HOW_TO_WAIVE = "Ask for it by `ratchet promote VERSION --reason … --until YYYY-MM-DD`"
 
 
-class GateRecord(Signed):
+class StoredRecord(Signed):
+    """A record in a file. `stage` is the step that makes it."""
+
+    stage: ClassVar[str]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The record in a file, unverified. Raises GateError if there is none."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise GateError(
+                f"is no record of `{cls.stage}` ({one_line(str(error))})",
+                subject=str(path),
+                remedy=f"Run `ratchet stage {cls.stage}`; a model without a record does not serve",
+            ) from error
+
+    def write(self, path: Path) -> None:
+        write_text(path, self.model_dump_json(indent=2) + "\n")
+
+
+class GateRecord(StoredRecord):
     """The decision about one model, with its evidence, policy, data and code.
 
     `files` are the model's files that were judged, name → SHA-256. Files with other content are not even parsed.
     """
+
+    stage: ClassVar[str] = "evaluate"
 
     model_name: str
     kind: str
@@ -151,22 +175,6 @@ def undecided(record: GateRecord) -> str:
 def counted(block: str) -> str:
     """The plural of a block of the bootstrap."""
     return f"{block}s" if block in BLOCKS else f"values of {block}"
-
-
-def read(path: Path) -> GateRecord:
-    """The record in a file, unverified. Raises GateError if there is none."""
-    try:
-        return GateRecord.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise GateError(
-            f"is no gate record ({' '.join(str(error).split())})",
-            subject=str(path),
-            remedy="Run `ratchet stage evaluate`; a model without a record does not serve",
-        ) from error
-
-
-def write(record: GateRecord, path: Path) -> None:
-    write_text(path, record.model_dump_json(indent=2) + "\n")
 
 
 def how_to_judge_again(scope: Scope) -> str:

@@ -7,10 +7,9 @@ documents: the gate record of the judged model, and this one, which says that th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import NonNegativeInt, ValidationError
+from pydantic import NonNegativeInt
 
 from ratchet.code.git import CodeVersion
 from ratchet.core.errors import GateError
@@ -19,11 +18,9 @@ from ratchet.gate import record as gate_record
 from ratchet.gate.checks import Check, bounded, same_checks
 from ratchet.gate.evidence import Score
 from ratchet.gate.gate import Gate
-from ratchet.gate.record import GateRecord
-from ratchet.gate.signing import Signed
+from ratchet.gate.record import GateRecord, StoredRecord
 from ratchet.models.metrics import METRICS, finite
 from ratchet.storage.digests import digest
-from ratchet.storage.files import write_text
 from ratchet.use_case.contract import Task
 
 if TYPE_CHECKING:
@@ -60,11 +57,13 @@ class RefitEvidence(Frozen):
     different: tuple[str, ...]
 
 
-class RefitRecord(Signed):
+class RefitRecord(StoredRecord):
     """The decision about one refit, with the signed record of the model that was judged.
 
     `files` are the refit's files, name → SHA-256. `dirty` and `experiment` are also those of the judged model.
     """
+
+    stage: ClassVar[str] = "refit"
 
     model_name: str
     kind: str
@@ -219,22 +218,6 @@ def admit_refit(record: RefitRecord, model: str, serving: str | None, gate: Gate
         )
     if serving != record.judged.candidate:
         gate_record.admit(record.judged, record.judged.candidate, serving, None, gate)
-
-
-def read(path: Path) -> RefitRecord:
-    """The record in a file, unverified. Raises GateError if there is none."""
-    try:
-        return RefitRecord.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise GateError(
-            f"is no record of a refit ({' '.join(str(error).split())[:300]})",
-            subject=str(path),
-            remedy="Run `ratchet stage refit`; a refit without a record does not serve",
-        ) from error
-
-
-def write(record: RefitRecord, path: Path) -> None:
-    write_text(path, record.model_dump_json(indent=2) + "\n")
 
 
 def _how_to_refit_again(gate: Gate) -> str:

@@ -11,7 +11,7 @@ from ratchet.code.git import CodeVersion
 from ratchet.gate.confirmation import Comparison, Confirmation, confirm
 from ratchet.gate.evidence import Gain, Score
 from ratchet.gate.record import GateRecord
-from ratchet.gate.refit import RefitEvidence, RefitRecord, build_refit_record, write
+from ratchet.gate.refit import RefitEvidence, RefitRecord, build_refit_record
 from ratchet.gate.signing import SigningKey
 from ratchet.models.model import Model
 from ratchet.models.model_files import checksums
@@ -82,7 +82,7 @@ def write_refit(run: Run, judged: GateRecord, model: Model | None = None, **chan
     model = model or refitted()
     directory = save_noshow(model, run.paths.refit_model)
     record = refit_record(run, model, judged, directory, **changes)
-    write(record, run.paths.refit_record)
+    record.write(run.paths.refit_record)
     return record
 
 

@@ -12,7 +12,6 @@ from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils
 
 from ratchet.core.settings import SourceSettings
-from ratchet.gate import record as gate_record
 from ratchet.gate.evidence import Gain
 from ratchet.model_registry import embedded_database
 from ratchet.model_registry.model_registry import ModelRegistry
@@ -65,7 +64,7 @@ def trained(run: Run, **made_by: Any) -> Run:
     for name, (clean, champion) in models.items():
         model = replace(clean, contract=clean.contract.model_copy(update=made_by))
         directory = save_noshow(model, run.paths.models / name)
-        gate_record.write(noshow_record(run, model, champion, directory), run.paths.gate / f"{name}.json")
+        noshow_record(run, model, champion, directory).write(run.paths.gate / f"{name}.json")
     return run
 
 

@@ -18,8 +18,8 @@ from cli.headlines import HEADLINES
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.errors import GateError, StoreError
-from ratchet.gate import record as gate_record
-from ratchet.gate import refit as refit_record
+from ratchet.gate.record import GateRecord
+from ratchet.gate.refit import RefitRecord
 from ratchet.gate.signing import SigningKey
 from ratchet.model_registry.champion import resolve_champion
 from ratchet.model_registry.model_registry import ModelRegistry
@@ -122,9 +122,9 @@ def test_it_is_the_recipe_that_was_judged(project: Run) -> None:
     refit(project)
     before, after = load(project.paths.models / "candidate", project.use_case).contract, the_refit(project).contract
     assert before == after.model_copy(update={"trained_until": before.trained_until})
-    record = refit_record.read(project.paths.refit_record)
+    record = RefitRecord.read(project.paths.refit_record)
     assert ("passed", before.trained_until) == (record.verdict, project.period("holdout").start)
-    assert record.judged == gate_record.read(project.paths.gate / "candidate.json")
+    assert record.judged == GateRecord.read(project.paths.gate / "candidate.json")
     assert checksums(project.paths.refit_model) == record.files
 
 
@@ -269,7 +269,7 @@ def test_later_rows_take_a_worse_one_back(project: Run) -> None:
 
 def _spoil(run: Run) -> None:
     """Put a model of one tree in the place of the refit, with a signed record."""
-    record, rows = refit_record.read(run.paths.refit_record), read_refit_set(run)
+    record, rows = RefitRecord.read(run.paths.refit_record), read_refit_set(run)
     contract = the_refit(run).contract
     poor = contract.model_copy(update={"params": {**contract.params, "n_estimators": 1}})
     model = fit_recipe(poor, rows.rows, run.use_case.postprocess, 1)
@@ -277,4 +277,4 @@ def _spoil(run: Run) -> None:
     score = record.evidence.refit.model_copy(update={"digest": model.digest})
     evidence = record.evidence.model_copy(update={"refit": score})
     changed = record.model_copy(update={"files": checksums(run.paths.refit_model), "evidence": evidence})
-    refit_record.write(SigningKey.open(run).sign(changed), run.paths.refit_record)
+    SigningKey.open(run).sign(changed).write(run.paths.refit_record)

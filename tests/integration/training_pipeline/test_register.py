@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from ratchet.core.errors import GateError, RegistryError
-from ratchet.gate import record as gate_record
 from ratchet.gate.evidence import Gain
 from ratchet.model_registry.champion import resolve_champion
 from ratchet.model_registry.model_registry import ModelRegistry
@@ -37,7 +36,7 @@ def offer_next(run: Run, trees: int, **evidence: Any) -> None:
     model = candidate(trees)
     directory = save_noshow(model, run.paths.models / "candidate")
     record = noshow_record(run, model, resolve_champion(ModelRegistry.open(run)).model.digest, directory, **evidence)
-    gate_record.write(record, run.paths.gate / "candidate.json")
+    record.write(run.paths.gate / "candidate.json")
 
 
 def shown(run: Run, version: int) -> str:
@@ -121,7 +120,7 @@ def test_a_new_baseline_waits_while_another_model_serves(served: Run) -> None:
 def test_a_record_that_is_missing_stops_registration(unserved: Run) -> None:
     """Without a record nothing is registered."""
     (trained(unserved).paths.gate / "baseline.json").unlink()
-    with pytest.raises(GateError, match="no gate record"):
+    with pytest.raises(GateError, match="no record of `evaluate`"):
         register(unserved)
     assert status(ModelRegistry.open(unserved))["versions"] == []
 

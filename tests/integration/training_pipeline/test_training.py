@@ -23,7 +23,7 @@ from ratchet.core.settings import TrainingSettings
 from ratchet.feature_store.definitions import apply
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.gate.gate import Gate
-from ratchet.gate.record import GateRecord, read, verify
+from ratchet.gate.record import GateRecord, verify
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote
 from ratchet.models.contract import Contract
@@ -62,7 +62,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def _record(run: Run, name: str) -> GateRecord:
-    return read(run.paths.gate / f"{name}.json")
+    return GateRecord.read(run.paths.gate / f"{name}.json")
 
 
 def _model(run: Run, name: str) -> Model:

@@ -15,7 +15,7 @@ from authoring.init.answers import Answers, UnansweredError
 from ratchet.core.errors import GateError
 from ratchet.gate.checks import PLAUSIBLE
 from ratchet.gate.gate import Gate
-from ratchet.gate.record import admit, read, verify
+from ratchet.gate.record import GateRecord, admit, verify
 from ratchet.project.run import Run
 from ratchet.project.steps import STEPS
 from tests.support.begun import begun, project_of
@@ -91,7 +91,7 @@ def test_gate_passes_with_the_reason_in_its_record(leaking: Run) -> None:
     said = plausible(leaking)
     assert "accepted by" in said["plausible:linear-fit"]
     assert said["plausible:linear-fit"].startswith("passed")
-    record = read(leaking.paths.gate / "candidate.json")
+    record = GateRecord.read(leaking.paths.gate / "candidate.json")
     Gate.open(leaking).reasons_file.rename(Gate.open(leaking).reasons_file.with_suffix(".away"))
     verify(record, record.candidate, Gate.open(leaking))
     Gate.open(leaking).reasons_file.with_suffix(".away").rename(Gate.open(leaking).reasons_file)
@@ -102,7 +102,7 @@ def test_gate_refuses_without_a_reason_and_tells_the_way(without_reason: Run) ->
     said = plausible(without_reason)["plausible:linear-fit"]
     assert said.startswith("failed: ")
     assert [] == missing(said, "casual, registered")
-    record = read(without_reason.paths.gate / "candidate.json")
+    record = GateRecord.read(without_reason.paths.gate / "candidate.json")
     with pytest.raises(GateError, match="plausible:linear-fit") as refused:
         admit(record, record.candidate, record.champion, None, Gate.open(without_reason))
     assert "refused" == record.verdict

@@ -88,7 +88,7 @@ def grouped_by_nothing(run: Run, baseline: Baseline = (("hour",), ())) -> Run:
 
 
 def record(run: Run, name: str) -> GateRecord:
-    return gate_record.read(run.paths.gate / f"{name}.json")
+    return GateRecord.read(run.paths.gate / f"{name}.json")
 
 
 def failed(made: GateRecord) -> set[str]:

@@ -11,7 +11,6 @@ import pytest
 
 from cli.render_status import render_status
 from ratchet.core.errors import GateError, RegistryUnavailableError
-from ratchet.gate import record as gate_record
 from ratchet.gate.record import GateRecord
 from ratchet.gate.refit import RefitRecord
 from ratchet.model_registry.champion import resolve_champion
@@ -40,7 +39,7 @@ from training_pipeline.register import offer, register
 
 
 def judged(run: Run) -> GateRecord:
-    return gate_record.read(run.paths.gate / "candidate.json")
+    return GateRecord.read(run.paths.gate / "candidate.json")
 
 
 def refit(run: Run, **changes: Any) -> RefitRecord:
@@ -118,7 +117,7 @@ def test_a_refit_of_another_evaluation_is_not_offered(unserved: Run) -> None:
     refit(unserved)
     directory = unserved.paths.models / "candidate"
     again = noshow_record(unserved, candidate(), baseline().digest, directory, blocks=9)
-    gate_record.write(again, unserved.paths.gate / "candidate.json")
+    again.write(unserved.paths.gate / "candidate.json")
     report = register(unserved)
     assert ("serving", None) == (report["candidate"]["status"], report["refit"]["version"])
 
@@ -171,7 +170,7 @@ def _edit(path: Path) -> None:
 @pytest.mark.parametrize(("tamper", "word"), [(_edit, "signature"), (Path.unlink, "no gate record")])
 def test_a_tampered_refit_does_not_serve(served: Run, tamper: Callable[[Path], None], word: str) -> None:
     """Neither an edited record nor a lost one lets it through."""
-    record = gate_record.read(served.paths.gate / "candidate.json")
+    record = GateRecord.read(served.paths.gate / "candidate.json")
     folder = save_noshow(refitted(), served.paths.models / "refitted")
     failed = refit_record(served, refitted(), record, folder, change=0.9)
     version = offer(ModelRegistry.open(served), folder, failed)
@@ -191,7 +190,7 @@ def test_lost_files_of_a_refit_are_put_back(served_refit: Run) -> None:
         n=0,
         rolled_forward=True,
     )
-    gate_record.write(again, served_refit.paths.gate / "candidate.json")
+    again.write(served_refit.paths.gate / "candidate.json")
     (artifacts(served_refit, 3) / "model.skops").unlink()
     register(served_refit)
     assert (artifacts(served_refit, 3) / "model.skops").exists()

@@ -20,7 +20,7 @@ from ratchet.gate.checks import Verdict, run_checks, verdict_of
 from ratchet.gate.evidence import Evidence, FirstGains, Gain, SliceScore
 from ratchet.gate.gate import Gate
 from ratchet.gate.plausibility import LEAST_ERROR, LinearFit
-from ratchet.gate.record import GateRecord, Waiver, admit, read, verify, write
+from ratchet.gate.record import GateRecord, Waiver, admit, verify
 from ratchet.gate.signing import SigningKey
 from ratchet.project.run import Run
 from tests.support.models import TRAINED_UNTIL, noshow_baseline
@@ -238,14 +238,14 @@ def test_every_number_gives_a_verdict_and_nothing_but_good_ones_pass(skill: floa
 def test_record_survives_its_file(run: Run, tmp_path: Path) -> None:
     """Written and read again, the record is the same, and verifies."""
     record = noshow_record(run, MODEL, skill=0.1 + 0.2)
-    write(record, tmp_path / "record.json")
-    assert record == read(tmp_path / "record.json")
-    verify(read(tmp_path / "record.json"), MODEL.digest, Gate.open(run))
+    record.write(tmp_path / "record.json")
+    assert record == GateRecord.read(tmp_path / "record.json")
+    verify(GateRecord.read(tmp_path / "record.json"), MODEL.digest, Gate.open(run))
 
 
 def _edit(record: GateRecord, path: Path, edit: dict[str, Any]) -> GateRecord:
     path.write_text(json.dumps({**json.loads(record.model_dump_json()), **edit}))
-    return read(path)
+    return GateRecord.read(path)
 
 
 def test_edited_record_is_refused(run: Run, tmp_path: Path) -> None:
@@ -291,23 +291,23 @@ def test_record_of_another_model_is_refused(run: Run) -> None:
 
 def test_unknown_field_is_no_record(run: Run, tmp_path: Path) -> None:
     """A record with a field that nobody knows is not read."""
-    with pytest.raises(GateError, match="no gate record"):
+    with pytest.raises(GateError, match="no record of `evaluate`"):
         _edit(noshow_record(run, MODEL), tmp_path / "record.json", {"override": True})
 
 
 def test_number_that_is_none_is_no_record(run: Run, tmp_path: Path) -> None:
     """NaN in a record's file is refused where it is read."""
     path = tmp_path / "record.json"
-    write(noshow_record(run, MODEL), path)
+    noshow_record(run, MODEL).write(path)
     path.write_text(path.read_text().replace('"skill": 0.2', '"skill": NaN'))
-    with pytest.raises(GateError, match="no gate record"):
-        read(path)
+    with pytest.raises(GateError, match="no record of `evaluate`"):
+        GateRecord.read(path)
 
 
 def test_absent_record_is_one_clear_error(tmp_path: Path) -> None:
     """No record says what to run."""
     with pytest.raises(GateError, match="ratchet stage evaluate"):
-        read(tmp_path / "record.json")
+        GateRecord.read(tmp_path / "record.json")
 
 
 def test_admission_needs_the_champion_that_serves(run: Run) -> None:

@@ -17,12 +17,10 @@ from ratchet.gate.refit import (
     RefitRecord,
     admit_refit,
     differences,
-    read,
     recipe_of,
     refit_verdict,
     run_refit_checks,
     verify,
-    write,
 )
 from ratchet.gate.signing import SigningKey
 from ratchet.project.run import Run
@@ -222,11 +220,11 @@ def test_a_gate_record_is_verified_as_ever(run: Run) -> None:
 def test_a_record_survives_its_file(run: Run, tmp_path: Path) -> None:
     """And a file that holds none is an error that says what to do."""
     record = refit_record(run, refitted(), judged(run))
-    write(record, tmp_path / "record.json")
-    assert record == read(tmp_path / "record.json")
+    record.write(tmp_path / "record.json")
+    assert record == RefitRecord.read(tmp_path / "record.json")
     (tmp_path / "record.json").write_text(good_evidence().model_dump_json())
     with pytest.raises(GateError, match="stage refit"):
-        read(tmp_path / "record.json")
+        RefitRecord.read(tmp_path / "record.json")
 
 
 def test_what_a_person_would_have_to_answer_for_stays_so(run: Run) -> None:
