@@ -60,8 +60,12 @@ _SHOWN_BATCHES = 4
 def _featurize(report: Report) -> str:
     views, rows = len(report["views"]), sum(report["views"].values())
     gaps = f"; not complete: {', '.join(report['gaps'])}" if report["gaps"] else ""
+    others = _counts({f"of {name} by another system": found["rows"] for name, found in report["upstream"].items()})
+    restated = ", ".join(name for name, found in report["upstream"].items() if found["restated"])
+    counts = _counts({"requests": report["requests"], "labels": report["labels"]})
     return (
-        f"{_counts({'requests': report['requests'], 'labels': report['labels']})}, {rows:,} rows in {views} views{gaps}"
+        f"{counts}, {rows:,} rows in {views} views"
+        f"{f', {others}' if others else ''}{gaps}{f'; restated by another system: {restated}' if restated else ''}"
     )
 
 
