@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from ibis.util import gen_name
 
 from authoring.check.sample import Sample
 from ratchet.feature_store.point_in_time_join import DatedRows, Join, point_in_time
@@ -131,7 +130,7 @@ def _written_elsewhere(sample: Sample, upstream: UpstreamRows, view: View, reque
     rows = upstream.between(names, first, sample.run.as_of("feature")).run(
         environment.threads, environment.memory_limit
     )
-    return sample.connection.create_table(gen_name("upstream"), rows)
+    return sample.stored(upstream.table, rows)
 
 
 def present(rows: ibis.Table, *keys: str) -> ibis.Table:

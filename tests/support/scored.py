@@ -46,6 +46,17 @@ use_case = replace(
     lookups=(*noshow.use_case.lookups, Lookup("scores", {"patient": "patient"})),
     inputs={**noshow.use_case.inputs, "scores__risk": "number", "scores__tier": "category"},
 )
+
+
+def declared_with(run: Run, **changes: Any) -> Run:
+    """The project with some arguments of the view's declaration changed."""
+    assert VIEW.upstream
+    times = {"event_time": VIEW.upstream.event_time, "available_at": VIEW.upstream.available_at}
+    given: dict[str, Any] = {"keys": VIEW.keys, **times, "max_age": VIEW.max_age, "lag": LAG}
+    view = upstream("scores", **{"schema": SCORES, **given, **changes})
+    return replace(run, given=replace(run.use_case, views=(*run.use_case.views[:-1], view)))
+
+
 START = datetime(2024, 1, 1, tzinfo=UTC)
 Row = dict[str, Any]
 
