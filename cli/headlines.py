@@ -58,14 +58,13 @@ _SHOWN_BATCHES = 4
 
 
 def _featurize(report: Report) -> str:
-    views, rows = len(report["views"]), sum(report["views"].values())
-    gaps = f"; not complete: {', '.join(report['gaps'])}" if report["gaps"] else ""
-    others = _counts({f"of {name} by another system": found["rows"] for name, found in report["upstream"].items()})
-    restated = ", ".join(name for name, found in report["upstream"].items() if found["restated"])
     counts = _counts({"requests": report["requests"], "labels": report["labels"]})
+    views = f"{sum(report['views'].values()):,} rows in {len(report['views'])} views"
+    others = [f"{found['rows']:,} of {name} by another system" for name, found in report["upstream"].items()]
+    restated = ", ".join(name for name, found in report["upstream"].items() if found["restated"])
+    gaps = f"; not complete: {', '.join(report['gaps'])}" if report["gaps"] else ""
     return (
-        f"{counts}, {rows:,} rows in {views} views"
-        f"{f', {others}' if others else ''}{gaps}{f'; restated by another system: {restated}' if restated else ''}"
+        f"{', '.join([counts, views, *others])}{gaps}{f'; restated by another system: {restated}' if restated else ''}"
     )
 
 
