@@ -28,7 +28,6 @@ from ratchet.features.expressions import compile_view
 from ratchet.features.leak_check import known_before
 from ratchet.features.service import service_spec
 from ratchet.features.source_rows import SourceRows
-from ratchet.features.upstream_registration import Register
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_array
@@ -56,7 +55,7 @@ def materialize(run: Run) -> Report:
     """
     features, until = FeatureStore.open(run), run.as_of("feature")
     features.require(until)
-    inputs, marker = _inputs(run, until), run.paths.materialized_file
+    inputs, marker = _inputs(run, features, until), run.paths.materialized_file
     is_there, memory = online_store(features.environment, features.databases).exists(), _memory(run)
     report = _report_of(marker, inputs) if is_there else None
     if report is None:
@@ -79,12 +78,12 @@ def _memory(run: Run) -> Path:
     return memory
 
 
-def _inputs(run: Run, until: datetime) -> str:
+def _inputs(run: Run, features: FeatureStore, until: datetime) -> str:
     """A digest of everything that the online values are computed from."""
     spec = service_spec(run.use_case)
     own = [spec.views[view.name] for view in run.use_case.views if not view.upstream]
     views = {name: unit_digests(run.paths.features / "views" / name) for name in own}
-    upstream = {name: found.summary for name, found in Register.open(run).read().items()}
+    upstream = {name: found.summary for name, found in features.upstream.read().items()}
     return digest(CODE, spec.fingerprint, until, views, upstream, unit_digests(run.paths.accepted))
 
 

@@ -1,7 +1,7 @@
-"""What featurize found in the files of upstream views: which files, and a digest of the rows that were known by then.
+"""What featurize finds in the files of upstream views: which files there are, and a digest of the rows that are known.
 
-Nothing is copied, so this is what proves later that the same rows are still there. Rows that the other system adds do no harm:
-they are not known before the instant of the registration. If rows from before are changed, removed or added, the next
+Nothing is copied, so this proves later that the same rows are still there. Rows that the other system adds later do no harm:
+they were not known at the instant of the registration. If rows from before are changed, removed or added, the next
 registration records that they were restated, and until then nothing is computed from them.
 """
 
@@ -30,11 +30,11 @@ from ratchet.storage.files import read_json, remove_leftovers, write_json
 if TYPE_CHECKING:
     from ratchet.project.run import Run
 
-_FILE = "upstream.json"
+FILE = "upstream.json"
 
 
 class Restated(Frozen):
-    """Rows of a registration as of an instant that were others when the run as of `found_at` looked again."""
+    """The rows that were registered as of an instant had changed when the run as of `found_at` read them again."""
 
     as_of: AwareDatetime
     found_at: AwareDatetime
@@ -103,14 +103,15 @@ class Register:
         """Raise StoreError unless the files still hold the registered rows of every view."""
         if changed := self.changed():
             raise StoreError(
-                f"does not hold the rows that featurize registered for {', '.join(changed)}: the other system restated them",
+                f"does not hold the rows that featurize registered for {', '.join(changed)}: the other system restated them, "
+                "or they are declared otherwise now",
                 subject=", ".join(str(self.views[name].place) for name in changed),
                 remedy="Run `dvc repro`, or let the feature flow run: it records this, and goes on with the present rows",
             )
 
     @property
     def _path(self) -> Path:
-        return self.folder / _FILE
+        return self.folder / FILE
 
     def _register(self, rows: UpstreamRows, at: datetime, before: Registration | None) -> Registration:
         states = file_states(find_files(rows.place))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import ibis
 
     from ratchet.use_case.upstream import Upstream
+
 Array = npt.NDArray[Any]
 Columns = Mapping[str, Array]
 """Columns of equal length, in one order of rows: one row online, millions in training."""
@@ -101,8 +102,7 @@ def expect(expectation: str, **arguments: Any) -> Rule:
 
 Loader = Callable[["str", Mapping[str, Any], Period], "Iterable[Batch | Gap | Unread]"]
 """(path, options, period) → the batches that may hold rows of the period, those that are missing, and everything that is not
-read. `path` is `source.path` of params.yaml: an address as it is, any other below the root of the checkout.
-Raises SourceError."""
+read. `path` is `source.path` of params.yaml: an address as it is, any other below the checkout's root. Raises SourceError."""
 
 
 @runtime_checkable
