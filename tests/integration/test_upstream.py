@@ -13,9 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from authoring.check import checkup
-from cli.commands.check import check as check_command
-from cli.commands.restore import restore
 from cli.headlines import HEADLINES
+from cli.main import ratchet
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.errors import SourceError, StoreError
@@ -208,7 +207,7 @@ class TestCheck:
         assert ([], ["scores"]) == ([*map(str, found.findings)], [*found.upstream])
 
     def test_the_command_says_so(self, finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-        done = command(check_command, finished, monkeypatch)
+        done = command(finished, monkeypatch, "check")
         assert (0, []) == (done[0], missing(done[1], "scores", "available_at"))
 
     @pytest.mark.parametrize(
@@ -241,13 +240,13 @@ def test_restore_says_what_it_cannot_restore(
     (run.root / "scores" / "two.parquet").unlink()
     write_scores(run, rows, "one.parquet")
     monkeypatch.setattr("ratchet.project.restore.restore", lambda *_: None)
-    code, output = command(restore, run, monkeypatch, "dvc.lock")
+    code, output = command(run, monkeypatch, "restore", "dvc.lock")
     assert (0, []) == (code, missing(output, "scores", *said.split()))
 
 
-def command(of: Any, run: Run, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
+def command(run: Run, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
     """The exit code and the output of a command in the project's folder."""
     write_settings(run.root, run)
     monkeypatch.chdir(run.root)
-    done = CliRunner().invoke(of, [*arguments])
+    done = CliRunner().invoke(ratchet, [*arguments])
     return done.exit_code, done.output
