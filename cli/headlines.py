@@ -59,10 +59,13 @@ _SHOWN_BATCHES = 4
 
 
 def _featurize(report: Report) -> str:
-    views, rows = len(report["views"]), sum(report["views"].values())
+    counts = _counts({"requests": report["requests"], "labels": report["labels"]})
+    views = f"{sum(report['views'].values()):,} rows in {len(report['views'])} views"
+    others = [f"{found['rows']:,} of {name} by another system" for name, found in report["upstream"].items()]
+    restated = ", ".join(name for name, found in report["upstream"].items() if found["restated"])
     gaps = f"; not complete: {', '.join(report['gaps'])}" if report["gaps"] else ""
     return (
-        f"{_counts({'requests': report['requests'], 'labels': report['labels']})}, {rows:,} rows in {views} views{gaps}"
+        f"{', '.join([counts, views, *others])}{gaps}{f'; restated by another system: {restated}' if restated else ''}"
     )
 
 

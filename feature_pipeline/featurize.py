@@ -22,6 +22,8 @@ from ratchet.features.expressions import CompiledExpression, compile_delivered_v
 from ratchet.features.extent import write_extent
 from ratchet.features.service import ServiceSpec, request_schema, service_spec
 from ratchet.features.source_rows import SourceRows
+from ratchet.features.upstream_registration import Register, Registration
+from ratchet.features.upstream_sensor import write_upstream_watermark
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_array
@@ -65,11 +67,14 @@ class Output:
 def featurize(run: Run) -> Report:
     """Bring views, requests and labels up to date with the accepted rows, as of the feature pipeline.
 
-    The report says which rows do not have what a missing batch would give. Raises StoreError if there are no accepted rows,
-    DataError if the store cannot keep the requests or the rows of a view.
+    Views that another system computes are registered, and not computed. The report says which rows do not have what a missing
+    batch would give. Raises StoreError if there are no accepted rows, DataError if the store cannot keep the requests or the
+    rows of a view, SourceError if the files of another system cannot be used.
     """
     spec, sources = service_spec(run.use_case), _sources(run)
-    views = {spec.views[view.name]: _view_output(run, view, spec, sources) for view in run.use_case.views}
+    registered = _register(run)
+    own = [view for view in run.use_case.views if not view.upstream]
+    views = {spec.views[view.name]: _view_output(run, view, spec, sources) for view in own}
     _remove_all_but(run.paths.features / "views", views)
     rows = {name: _bring_up_to_date(run, output, sources) for name, output in views.items()}
     requests, labels = (
@@ -85,11 +90,19 @@ def featurize(run: Run) -> Report:
         "service": spec.name,
         "fingerprint": spec.fingerprint,
         "views": rows,
+        "upstream": {name: found.summary for name, found in registered.items()},
         "requests": rows_of_requests,
         "labels": rows_of_labels,
         "gaps": _gaps(run, {**views, "requests": requests, "labels": labels}),
         "contents": contents_digest(run.paths.features),
     }
+
+
+def _register(run: Run) -> Mapping[str, Registration]:
+    """Register the files of upstream views, and write what they hold, for DVC: a flow runs without the stage `sensors`."""
+    registered = Register.open(run).write(run.as_of("feature"))
+    write_upstream_watermark(run.paths, {name: found.files for name, found in registered.items()})
+    return registered
 
 
 def _gaps(run: Run, outputs: Mapping[str, Output]) -> dict[str, dict[str, str]]:

@@ -22,7 +22,6 @@ from ratchet.feature_store.definitions import apply, databases, open_store
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.freshness import FRESHNESS, Freshness, freshness_of
 from ratchet.feature_store.online_store import online_store
-from ratchet.feature_store.point_in_time_join import between
 from ratchet.feature_store.upcoming_rows import pack
 from ratchet.feature_store.written_rows import WrittenRows, forget_all_but
 from ratchet.features.expressions import compile_delivered_view
@@ -57,7 +56,7 @@ def materialize(run: Run) -> Report:
     """
     features, until = FeatureStore.open(run), run.as_of("feature")
     features.require(until)
-    inputs, marker = _inputs(run, until), run.paths.materialized_file
+    inputs, marker = _inputs(run, features, until), run.paths.materialized_file
     is_there, memory = online_store(features.environment, features.databases).exists(), _memory(run)
     report = _report_of(marker, inputs) if is_there else None
     if report is None:
@@ -66,6 +65,7 @@ def materialize(run: Run) -> Report:
     apply(features)
     if report is None:
         report = _write_views(run, features, until)
+        features.upstream.require()  # another system may have restated its features while they were read
         write_json(marker, {"inputs": inputs, "report": report})
     return report
 
@@ -79,11 +79,13 @@ def _memory(run: Run) -> Path:
     return memory
 
 
-def _inputs(run: Run, until: datetime) -> str:
+def _inputs(run: Run, features: FeatureStore, until: datetime) -> str:
     """A digest of everything that the online values are computed from."""
     spec = service_spec(run.use_case)
-    views = {name: unit_digests(run.paths.features / "views" / name) for name in spec.views.values()}
-    return digest(CODE, spec.fingerprint, until, views, unit_digests(run.paths.accepted))
+    own = [spec.views[view.name] for view in run.use_case.views if not view.upstream]
+    views = {name: unit_digests(run.paths.features / "views" / name) for name in own}
+    upstream = {name: found.summary for name, found in features.upstream.read().items()}
+    return digest(CODE, spec.fingerprint, until, views, upstream, unit_digests(run.paths.accepted))
 
 
 def _write_views(run: Run, features: FeatureStore, until: datetime) -> Report:
@@ -113,7 +115,7 @@ def _write(run: Run, features: FeatureStore, store: feast.FeatureStore, view: Vi
     """Bring a view up to date; returns how many keys it has, how many of them were written or deleted, and how old it is."""
     environment, name = run.environment, service_spec(run.use_case).views[view.name]
     limits = (environment.threads, environment.memory_limit)
-    known = _known(run, store, view)
+    known = _known(run, features, store, view)
     rows = pack(known, view.keys).run(*limits)
     memory = WrittenRows(_memory(run), name, view.keys)
     changed, removed = memory.changed(rows).run(*limits).combine_chunks(), memory.removed(rows).run(*limits)
@@ -124,32 +126,31 @@ def _write(run: Run, features: FeatureStore, store: feast.FeatureStore, view: Vi
     if removed.num_rows:
         online_store(environment, features.databases).delete(store, name, removed)
     memory.finish()
-    return int(rows.num_rows), int(changed.num_rows + removed.num_rows), _freshness(run, view, known)
+    return int(rows.num_rows), int(changed.num_rows + removed.num_rows), _freshness(run, features, view, known)
 
 
-def _freshness(run: Run, view: View, known: pa.Table) -> Freshness:
+def _freshness(run: Run, features: FeatureStore, view: View, known: pa.Table) -> Freshness:
     """The freshness of a view with these rows. Where they are all later than the instant, its newest row may be too old."""
     until = np.datetime64(run.as_of("feature").astimezone(UTC).replace(tzinfo=None), "us")
     times = to_array(known[EVENT_TIMESTAMP])
     newest, later = times[times <= until], times[times > until]
-    found = newest.max().item().replace(tzinfo=UTC) if len(newest) else _newest_of_all(run, view)
+    found = newest.max().item().replace(tzinfo=UTC) if len(newest) else _newest_of_all(run, features, view)
     return freshness_of(view, found, later)
 
 
-def _newest_of_all(run: Run, view: View) -> datetime | None:
+def _newest_of_all(run: Run, features: FeatureStore, view: View) -> datetime | None:
     """The event_timestamp of the last row before the instant, however old it is."""
-    folder = run.paths.features / "views" / service_spec(run.use_case).views[view.name]
-    rows = between(folder, [EVENT_TIMESTAMP], None, run.as_of("feature") - TICK)
-    query = Query(f"SELECT max({EVENT_TIMESTAMP}) AS newest FROM ({rows})")
+    rows = features.rows(view.name).between([EVENT_TIMESTAMP], None, run.as_of("feature") - TICK)
+    query = Query(f"SELECT max({EVENT_TIMESTAMP}) AS newest FROM ({rows.sql})", rows.tables)
     found: datetime | None = query.run(run.environment.threads, run.environment.memory_limit)["newest"][0].as_py()
     return found
 
 
-def _known(run: Run, store: feast.FeatureStore, view: View) -> pa.Table:
+def _known(run: Run, features: FeatureStore, store: feast.FeatureStore, view: View) -> pa.Table:
     """The row of each key that is valid at the instant, and the later ones that follow from what is known then."""
     spec, until = service_spec(run.use_case), run.as_of("feature")
     schema = spec.schemas[view.name]
-    parts = (_latest(store, spec.views[view.name], view, until), _following(run, view, until))
+    parts = (_latest(store, spec.views[view.name], view, until), _following(run, features, view, until))
     return pa.concat_tables([part.select(schema.names).cast(schema) for part in parts])
 
 
@@ -169,12 +170,15 @@ def _latest(store: feast.FeatureStore, name: str, view: View, until: datetime) -
     return job.to_arrow()
 
 
-def _following(run: Run, view: View, until: datetime) -> pa.Table:
+def _following(run: Run, features: FeatureStore, view: View, until: datetime) -> pa.Table:
     """The rows of each key from `until` on that follow from what was known at `until`.
 
     The row exactly at `until` is computed, too: if the period ends at a UTC midnight, the offline store has no row of the day
     that begins then.
     """
+    if upstream := features.upstream.views.get(view.name):
+        following = upstream.following(service_spec(run.use_case).schemas[view.name].names, until)
+        return following.run(run.environment.threads, run.environment.memory_limit)
     compiled, day = compile_delivered_view(run.use_case, view, run.delivery), until.astimezone(UTC).date()
     source_rows = SourceRows.of(run.paths.accepted, run.use_case, run.environment, compiled)
 

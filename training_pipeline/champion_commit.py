@@ -75,10 +75,14 @@ def _score(run: Run, champion: Champion, holdout: Holdout, folder: Path) -> pd.S
 
 
 def _write_params(run: Run, use_case: str, path: Path) -> None:
-    """Write the old commit's own params.yaml, with today's source, windows and instants."""
+    """Write the old commit's own params.yaml, with today's source, windows and instants, and where upstream files lie today."""
     today = run.settings.model_dump(mode="json", include={"source", "windows"})
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
     section = {**params["use_cases"].get(use_case, {}), **today}
+    places = {
+        name: str(run.root / run.settings.upstream.get(name, own)) for name, own in section.get("upstream", {}).items()
+    }
+    section |= {"upstream": places} if places else {}
     params |= {"use_case": use_case, "use_cases": {use_case: section}}
     path.write_text(yaml.safe_dump(params), encoding="utf-8")
     write_as_of(path.parent, use_case, AsOf.at(run.as_of("training")))

@@ -1,9 +1,9 @@
 """Score a model with this commit's code: `python -m training_pipeline.score_holdout MODEL ACCEPTED START END OUT`.
 
 A later commit runs this in a checkout of this commit, to evaluate a model whose features it no longer computes itself. The two
-commits have to agree only on this command line, on use_case, source and windows in params.yaml, and on as_of.yaml. So they
-must not change: MODEL is the model's directory, ACCEPTED the folder of accepted tables (it is only read), START and END bound
-the requests (ISO 8601, END not included), and OUT becomes a Parquet file of request_id and prediction.
+commits have to agree only on this command line, on as_of.yaml, and on use_case, source, windows and upstream in params.yaml.
+So they must not change: MODEL is the model's directory, ACCEPTED the folder of accepted tables (it is only read), START and
+END bound the requests (ISO 8601, END not included), and OUT becomes a Parquet file of request_id and prediction.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from authoring.check.schedule_checks import check_schedule
 from authoring.check.source_lines import Declaration
 from authoring.check.too_good import check_too_good, is_accepted
 from authoring.check.unreadable import check_unreadable
+from authoring.check.upstream import check_upstream
 from authoring.check.views import check_keys, check_usable, check_views
 from ratchet.core.errors import RatchetError
 from ratchet.project.run import Run
@@ -34,16 +35,18 @@ from ratchet.use_case.contract import Array, Columns, UseCase
 
 @dataclass(frozen=True)
 class Checkup:
-    """The findings, how much was checked, and which entries of the source are not read."""
+    """The findings, how much was checked, which entries of the source are not read, and which views another system computes."""
 
     findings: list[Finding]
     rows: int = 0
     batches: int = 0
     unread: Sequence[Unread] = ()
+    upstream: Sequence[str] = ()
 
     @classmethod
     def of(cls, sample: Sample, findings: Iterable[Finding]) -> Checkup:
-        return cls([*findings], sample.rows, sample.batches, sample.unread)
+        upstream = [view.name for view in sample.run.use_case.views if view.upstream]
+        return cls([*findings], sample.rows, sample.batches, sample.unread, upstream)
 
 
 def check(run: Run) -> list[Finding]:
@@ -55,7 +58,7 @@ def checkup(run: Run) -> Checkup:
     """Check the active use case on the latest rows of its source."""
     where = Declaration(run)
     findings = list(check_declaration(run, where)) or list(check_functions(run.use_case, where))
-    findings = findings or list(check_schedule(run, where))
+    findings = findings or [*check_schedule(run, where), *check_upstream(run, where)]
     if findings:
         return Checkup(findings)
     try:

@@ -14,14 +14,15 @@ import numpy as np
 import pyarrow as pa
 
 from authoring.check.sample import Sample
-from ratchet.feature_store.point_in_time_join import Join, point_in_time
+from ratchet.feature_store.point_in_time_join import DatedRows, Join, point_in_time
 from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
 from ratchet.features.service import service_spec
+from ratchet.features.upstream_rows import UpstreamRows, upstream_rows
 from ratchet.storage.arrow import to_columns
 from ratchet.storage.duckdb import Query
 from ratchet.storage.partitions import write_table
 from ratchet.use_case.columns import EVENT_TIMESTAMP, LABEL_COLUMNS, REQUEST_ID
-from ratchet.use_case.contract import Columns
+from ratchet.use_case.contract import Columns, View
 
 if TYPE_CHECKING:
     import ibis
@@ -72,7 +73,7 @@ class Features:
         return [
             Join(
                 name=lookup.prefix,
-                directory=folder / lookup.view,
+                rows=DatedRows(folder / lookup.view, spec.schemas[lookup.view]),
                 schema=spec.schemas[lookup.view],
                 keys=lookup.keys,
                 columns={name: f"{lookup.prefix}__{name}" for name in spec.features[lookup.view]},
@@ -95,10 +96,14 @@ def compute(sample: Sample) -> Features:
     use_case = sample.run.use_case
     with _naming("`examples`", use_case.examples):
         requests, labels = (_whole(sample, derived(use_case)) for derived in (compile_requests, compile_labels))
-    views = {}
+    upstream, views = upstream_rows(sample.run), {}
     for view in use_case.views:
         with _naming(f"view {view.name!r}", view.compute):
-            views[view.name] = _whole(sample, compile_view(use_case, view), *view.keys)
+            views[view.name] = (
+                _written_elsewhere(sample, upstream[view.name], view, requests)
+                if view.upstream
+                else _whole(sample, compile_view(use_case, view), *view.keys)
+            )
     labelled = requests.inner_join(labels.select(REQUEST_ID, *LABEL_COLUMNS), REQUEST_ID)
     return Features(sample, views, requests, labelled)
 
@@ -115,6 +120,17 @@ def _whole(sample: Sample, compiled: CompiledExpression, *keys: str) -> ibis.Tab
     source_rows = sample.opened(compiled)
     source_rows.bind(None, None)
     return present(source_rows.snapshot(compiled), *keys)
+
+
+def _written_elsewhere(sample: Sample, upstream: UpstreamRows, view: View, requests: ibis.Table) -> ibis.Table:
+    """The rows of a view that another system computes, as far as the requests of the sample can find them."""
+    earliest = requests[EVENT_TIMESTAMP].min().to_pyarrow().as_py()
+    first = earliest - view.max_age if earliest and view.max_age else None
+    names, environment = service_spec(sample.run.use_case).schemas[view.name].names, sample.run.environment
+    rows = upstream.between(names, first, sample.run.as_of("feature")).run(
+        environment.threads, environment.memory_limit
+    )
+    return sample.stored(upstream.table, rows)
 
 
 def present(rows: ibis.Table, *keys: str) -> ibis.Table:

@@ -24,7 +24,7 @@ from ratchet.project.run import Run
 from ratchet.sources.batches import Source, find, read
 from ratchet.sources.unreadable import Found, readable
 from ratchet.sources.unreadable import found as unreadable
-from ratchet.storage.duckdb import Query, connect, names
+from ratchet.storage.duckdb import Query, connect, names, quoted
 from ratchet.use_case.arrival import accepted_rows
 from ratchet.use_case.batch import Batch, Unread
 from ratchet.use_case.contract import ROW_ID, SourceTable, UseCase
@@ -86,9 +86,7 @@ class Sample:
         """A DuckDB that holds the sample."""
         connection = connect(self.run.environment)
         for name, rows in self.tables.items():
-            connection.con.register("delivered", rows)
-            connection.raw_sql(f'CREATE TABLE "{_stored(name)}" AS SELECT * FROM delivered')
-            connection.con.unregister("delivered")
+            _store(connection, _stored(name), rows)
         return connection
 
     @property
@@ -97,6 +95,11 @@ class Sample:
         tables = (table for table in self.run.use_case.tables if table.event_time)
         found = [pc.max(self.tables[table.name][table.event_time]).as_py() for table in tables]
         return max((instant for instant in found if instant), default=self.run.as_of("feature"))
+
+    def stored(self, name: str, rows: pa.Table) -> ibis.Table:
+        """A further table in the database, under a name of its own."""
+        _store(self.connection, name, rows)
+        return self.connection.table(name)
 
     def opened(self, compiled: CompiledExpression) -> SourceRows:
         """The sample in place of the accepted rows."""
@@ -241,6 +244,12 @@ def _rules_out_early(table: SourceTable) -> bool:
 
 def _ask(run: Run, rows: pa.Table, sql: str) -> pa.Table:
     return Query(sql, {"delivered": rows}).run(run.environment.threads, run.environment.memory_limit)
+
+
+def _store(connection: Backend, name: str, rows: pa.Table) -> None:
+    connection.con.register("delivered", rows)
+    connection.raw_sql(f"CREATE TABLE {quoted(name)} AS SELECT * FROM delivered")
+    connection.con.unregister("delivered")
 
 
 def _stored(table: str) -> str:

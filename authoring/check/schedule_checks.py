@@ -26,7 +26,9 @@ def check_schedule(run: Run, where: Declaration) -> Iterator[Finding]:
 
 
 def _lag(run: Run, view: View) -> timedelta | None:
-    """The shortest lag of the tables that a view reads; None if these are only reference tables."""
+    """The shortest lag of the tables or files that a view reads; None if these are only reference tables."""
+    if view.upstream:
+        return view.upstream.lag
     tables = [run.use_case.table(name) for name in compile_view(run.use_case, view).reads]
     return min((run.delivery(table.name).lag for table in tables if not table.is_reference), default=None)
 

@@ -65,12 +65,7 @@ def check_views(features: Features, where: Declaration) -> Iterator[Finding]:
 def _view(features: Features, view: View, where: Declaration) -> Iterator[Finding]:
     rows = features.views[view.name]
     if not size(rows):
-        yield Finding(
-            "view-empty",
-            where.function(view.compute),
-            f"view {view.name!r} has no row, although the tables that it reads have rows",
-            "Check its filters and joins: one of them keeps no row",
-        )
+        yield _without_rows(view, where)
         return
     repeated = _count_repeated(rows, [*view.keys, EVENT_TIMESTAMP])
     if repeated:
@@ -96,6 +91,17 @@ def _view(features: Features, view: View, where: Declaration) -> Iterator[Findin
             "be served its last value for ever",
             "Set `max_age` to the time after which a value is of no use any more, such as its lookback",
         )
+
+
+def _without_rows(view: View, where: Declaration) -> Finding:
+    problem, remedy = (
+        "although the tables that it reads have rows",
+        "Check its filters and joins: one of them keeps no row",
+    )
+    if view.upstream:
+        problem = "that a request of the sample could find, although its files have rows"
+        remedy = f"Check the times in {view.upstream.event_time!r} and {view.upstream.available_at!r}, and `max_age`"
+    return Finding("view-empty", where.function(view.compute), f"view {view.name!r} has no row, {problem}", remedy)
 
 
 def _repeated_key(table: SourceTable, repeated: Repeated, rows: int, where: Declaration) -> Finding:

@@ -37,7 +37,7 @@ def section(plan: Plan, source: str) -> dict[str, Any]:
             min_rows=max(1, min(500, chosen.fresh_rows // 2)), reference_rows=max(100, min(20_000, plan.rows))
         ),
     )
-    return settings.model_dump(mode="json", exclude={"use_case"}, exclude_none=True)
+    return settings.model_dump(mode="json", exclude={"use_case", "upstream"}, exclude_none=True)
 
 
 def _coverage(labelled: float) -> float:

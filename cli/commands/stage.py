@@ -42,6 +42,7 @@ def sensors() -> None:
     """Check sources and registries for changes that DVC cannot see.
 
     It writes what sources hold, and which versions are requested or lost, to files on which stages of dvc.yaml depend."""
+    from ratchet.features import upstream_sensor
     from ratchet.model_registry.model_registry import ModelRegistry
     from ratchet.model_registry.sensors import sense
     from ratchet.project.run import Run
@@ -51,6 +52,7 @@ def sensors() -> None:
 
     def look() -> Report:
         watermark.sense(runs)
+        upstream_sensor.sense(runs)
         return sense([ModelRegistry.open(run) for run in runs])
 
     run_and_report("sensors", look, HEADLINES["sensors"])

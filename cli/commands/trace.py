@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 def trace(prediction_id: str) -> None:
     """Show where a prediction comes from.
 
-    For a prediction of any use case, it prints the features, model, gate record, data version and commit. If the gate record
-    cannot be verified, it prints them too, but fails."""
+    For a prediction of any use case, it prints the features, model, gate record, data version and commit; and the files of
+    other systems with whose features the model was trained, if DVC's cache holds them. If the gate record cannot be verified,
+    it prints them too, but fails."""
     from ratchet.model_registry.model_registry import ModelRegistry
     from ratchet.prediction_log.log import PredictionLog
     from ratchet.prediction_log.trace import trace as way_back
+    from ratchet.project.upstream_files import registered_files
 
     run = _predicting(prediction_id)
     found = way_back(PredictionLog.open(run), ModelRegistry.open(run), prediction_id)
+    if run.settings.upstream:
+        found["upstream"] = registered_files(run, found["features_version"])
     click.echo(as_json(found))
     if not found["gate_record"]["verified"]:
         raise GateError(

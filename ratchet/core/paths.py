@@ -157,6 +157,11 @@ class Paths:
         return self.shared_state / "sensors" / f"{self.scope.namespace}.source.json"
 
     @property
+    def upstream_watermark(self) -> Path:
+        """The content of the files of upstream views: written by the sensors, read by DVC for featurize."""
+        return self.shared_state / "sensors" / f"{self.scope.namespace}.upstream.json"
+
+    @property
     def requested_file(self) -> Path:
         """The requested version, if it does not serve yet: written by the sensors, read by DVC for reconcile."""
         return self.shared_state / "sensors" / f"{self.scope.namespace}.requested.json"

@@ -194,7 +194,10 @@ class Retention(Frozen):
 
 
 class Settings(Frozen):
-    """The settings of one use case in params.yaml."""
+    """The settings of one use case in params.yaml.
+
+    `upstream` says for each view that another system computes where its Parquet files lie: a file, a folder, or a pattern.
+    """
 
     use_case: str
     source: SourceSettings
@@ -205,6 +208,7 @@ class Settings(Frozen):
     drift: DriftSettings = DriftSettings()
     schedules: Schedules = Schedules()
     retention: Retention = Retention()
+    upstream: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("retention")
     @classmethod

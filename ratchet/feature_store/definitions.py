@@ -13,7 +13,7 @@ import yaml
 
 from ratchet.core.errors import StoreError, StoreUnavailableError
 from ratchet.core.scope import Scope
-from ratchet.feature_store.feast_import import feast_module
+from ratchet.feature_store.feast_import import UPSTREAM, feast_module
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.online_store import online_store
 from ratchet.features.service import (
@@ -25,7 +25,7 @@ from ratchet.features.service import (
 from ratchet.storage import sqlite
 from ratchet.storage.files import atomic
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID, UPCOMING
-from ratchet.use_case.contract import Lookup, UseCase
+from ratchet.use_case.contract import Lookup, UseCase, View
 
 if TYPE_CHECKING:
     import feast
@@ -51,7 +51,7 @@ def definitions(features: FeatureStore) -> dict[str, Any]:
     entities = _entities(features.use_case, spec)
     views = {
         view.name: _feature_view(
-            _from_repo(features, features.offline / "views" / spec.views[view.name]),
+            _view_source(features, view),
             spec.schemas[view.name],
             [entities[key] for key in view.keys],
             view.max_age,
@@ -62,7 +62,11 @@ def definitions(features: FeatureStore) -> dict[str, Any]:
     by_id = {"requests": request_schema(features.use_case), "labels": label_schema(features.use_case)}
     for name, schema in by_id.items():
         views[name] = _feature_view(
-            _from_repo(features, features.offline / name), schema, [entities[REQUEST_ID]], None, online=False
+            _source(name, _from_repo(features, features.offline / name)),
+            schema,
+            [entities[REQUEST_ID]],
+            None,
+            online=False,
         )
     return {
         **{f"entity_{name}": entity for name, entity in entities.items()},
@@ -150,8 +154,10 @@ def _registry_path(features: FeatureStore) -> Path | None:
     return sqlite.path_of(named) if named else features.databases / "feast_registry.db"
 
 
-def _from_repo(features: FeatureStore, directory: Path) -> Path:
-    return Path("..") / directory.relative_to(features.repo.parent)
+def _from_repo(features: FeatureStore, path: Path) -> Path:
+    """A path of the checkout, relative to Feast's folder; any other as it is."""
+    root = features.repo.parent
+    return Path("..") / path.relative_to(root) if path.is_relative_to(root) else path
 
 
 def _settings(features: FeatureStore, *, create: bool = False) -> dict[str, Any]:
@@ -177,19 +183,37 @@ def _settings(features: FeatureStore, *, create: bool = False) -> dict[str, Any]
     }
 
 
-def _feature_view(
-    directory: Path, schema: pa.Schema, entities: list[feast.Entity], max_age: timedelta | None, *, online: bool = True
-) -> feast.FeatureView:
+def _view_source(features: FeatureStore, view: View) -> feast.FileSource:
+    """The source of a view: a folder of the offline store, or the files of another system, with a tag that says how these are
+    read."""
+    name, upstream = service_spec(features.use_case).views[view.name], features.upstream.views.get(view.name)
+    if upstream:
+        return _source(name, _from_repo(features, upstream.place), {UPSTREAM: upstream.model_dump_json()})
+    return _source(name, _from_repo(features, features.offline / "views" / name))
+
+
+def _source(name: str, path: Path, tags: dict[str, str] | None = None) -> feast.FileSource:
     module = feast_module()
     from feast.data_format import ParquetFormat
 
-    source = module.FileSource(
-        name=directory.name, path=str(directory), timestamp_field=EVENT_TIMESTAMP, file_format=ParquetFormat()
+    return module.FileSource(
+        name=name, path=str(path), timestamp_field=EVENT_TIMESTAMP, file_format=ParquetFormat(), tags=tags
     )
+
+
+def _feature_view(
+    source: feast.FileSource,
+    schema: pa.Schema,
+    entities: list[feast.Entity],
+    max_age: timedelta | None,
+    *,
+    online: bool = True,
+) -> feast.FeatureView:
+    module = feast_module()
     kept = schema.append(pa.field(UPCOMING, pa.string())) if online else schema
     fields = [module.Field(name=name, dtype=_dtype(kept.field(name).type)) for name in kept.names]
     return module.FeatureView(
-        name=directory.name,
+        name=source.name,
         source=source,
         schema=[field for field in fields if field.name != EVENT_TIMESTAMP],
         entities=entities,

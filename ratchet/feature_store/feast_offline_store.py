@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,7 +17,9 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.types import from_feast_to_pyarrow_type
 
 from ratchet.core.errors import StoreError
-from ratchet.feature_store.point_in_time_join import Join, between, point_in_time
+from ratchet.feature_store.feast_import import UPSTREAM
+from ratchet.feature_store.point_in_time_join import DatedRows, Join, Rows, point_in_time
+from ratchet.features.upstream_rows import UpstreamRows
 from ratchet.storage.duckdb import Query, names
 from ratchet.use_case.columns import EVENT_TIMESTAMP, UPCOMING
 from ratchet.use_case.contract import INSTANT
@@ -120,12 +123,10 @@ class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
         end_date: datetime,
     ) -> QueryJob:
         """The latest row of each key between two instants (inclusive), ordered by key."""
-        _refuse_upcoming(feature_name_columns)
         keys = names(join_key_columns)
-        columns = [*join_key_columns, *feature_name_columns, timestamp_field]
-        latest = f"row_number() OVER (PARTITION BY {keys} ORDER BY {timestamp_field} DESC) = 1"
-        rows = between(_directory(config, data_source), columns, start_date, end_date)
-        return QueryJob(Query(f"{rows} QUALIFY {latest} ORDER BY {keys}"), config.offline_store)
+        latest = f"row_number() OVER (PARTITION BY {keys} ORDER BY {EVENT_TIMESTAMP} DESC) = 1"
+        rows = _between(config, data_source, join_key_columns, feature_name_columns, start_date, end_date)
+        return QueryJob(Query(f"FROM ({rows.sql}) QUALIFY {latest} ORDER BY {keys}", rows.tables), config.offline_store)
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -139,20 +140,24 @@ class AsofOfflineStore(OfflineStore):  # type: ignore[misc]
         end_date: datetime | None = None,
     ) -> QueryJob:
         """Every row between two instants (inclusive), ordered by key and time."""
-        _refuse_upcoming(feature_name_columns)
-        columns = [*join_key_columns, *feature_name_columns, timestamp_field]
-        rows = between(_directory(config, data_source), columns, start_date, end_date)
-        return QueryJob(Query(f"{rows} ORDER BY {names([*join_key_columns, timestamp_field])}"), config.offline_store)
+        rows = _between(config, data_source, join_key_columns, feature_name_columns, start_date, end_date)
+        order = names([*join_key_columns, EVENT_TIMESTAMP])
+        return QueryJob(Query(f"FROM ({rows.sql}) ORDER BY {order}", rows.tables), config.offline_store)
 
 
-def _refuse_upcoming(columns: Sequence[str]) -> None:
-    """Feast's own materialize would lose the upcoming rows. Raises StoreError."""
-    if UPCOMING in columns:
+def _between(
+    config: RepoConfig, source: Any, keys: list[str], features: list[str], first: datetime | None, last: datetime | None
+) -> Query:
+    """The rows of a source between two instants. Raises StoreError for the upcoming rows, which Feast's own materialize would
+    lose."""
+    if UPCOMING in features:
         raise StoreError(
             "are not in the offline store",
             subject=UPCOMING,
             remedy="Run `ratchet stage materialize`, which computes them",
         )
+    columns = [*keys, *features, EVENT_TIMESTAMP]
+    return _rows(config, source, pa.schema([(name, pa.null()) for name in columns])).between(columns, first, last)
 
 
 def _entities(entity_df: pd.DataFrame | str | None) -> Query:
@@ -173,19 +178,24 @@ def _join(config: RepoConfig, view: FeatureView, feature_refs: list[str], full_f
     wanted = [ref.removeprefix(f"{role}:") for ref in feature_refs if ref.startswith(f"{role}:")]
     kept = [entry for entry in (*view.entity_columns, *view.features) if entry.name != UPCOMING]
     fields = [(entry.name, from_feast_to_pyarrow_type(entry.dtype)) for entry in kept]
+    schema = pa.schema([*fields, (EVENT_TIMESTAMP, INSTANT)])
     return Join(
         name=role,
-        directory=_directory(config, view.batch_source),
-        schema=pa.schema([*fields, (EVENT_TIMESTAMP, INSTANT)]),
+        rows=_rows(config, view.batch_source, schema),
+        schema=schema,
         keys={key.name: view.projection.join_key_map.get(key.name, key.name) for key in view.entity_columns},
         columns={name: f"{role}__{name}" if full_feature_names else name for name in wanted if name != UPCOMING},
         max_age=view.ttl or None,
     )
 
 
-def _directory(config: RepoConfig, source: Any) -> Path:
-    """The folder of a source's files. As everywhere in Feast, a relative path begins in the folder of feature_store.yaml."""
-    return Path(os.path.normpath(Path(config.repo_path or ".") / source.path))
+def _rows(config: RepoConfig, source: Any, schema: pa.Schema) -> Rows:
+    """The rows of a source. As everywhere in Feast, a relative path begins in the folder of feature_store.yaml."""
+    place = Path(os.path.normpath(Path(config.repo_path or ".") / source.path))
+    upstream = source.tags.get(UPSTREAM)
+    return (
+        UpstreamRows.model_validate({**json.loads(upstream), "place": place}) if upstream else DatedRows(place, schema)
+    )
 
 
 def _describe(

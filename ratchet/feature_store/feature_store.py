@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 from ratchet.core.environment import Environment
 from ratchet.core.errors import StoreError, StoreUnavailableError
 from ratchet.core.scope import Scope
+from ratchet.feature_store.point_in_time_join import DatedRows, Rows
 from ratchet.features.extent import read_extent
+from ratchet.features.service import service_spec
+from ratchet.features.upstream_registration import Register
 from ratchet.storage.digests import directory_md5
 from ratchet.use_case.contract import UseCase
 
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
 class FeatureStore:
     """Everything that is needed to apply, write and read the features of a use case.
 
-    `offline` holds views/, requests/ and labels/ as Parquet by UTC date. `databases` is the folder of the registry and the
+    `offline` holds views/, requests/ and labels/ as Parquet by UTC date. The rows of upstream views are in the files of other
+    systems; `upstream` is the register of these. `databases` is the folder of the registry and the
     online store, unless `environment` names others. Feast keeps paths relative to its own folder, `repo`, so that a checkout
     may be moved.
     """
@@ -31,6 +35,7 @@ class FeatureStore:
     use_case: UseCase
     environment: Environment
     offline: Path
+    upstream: Register
     databases: Path
     repo: Path
 
@@ -39,11 +44,17 @@ class FeatureStore:
         """The feature store of a run's use case; it need not have been applied yet."""
         paths = run.paths
         repo = run.root / "feature_repo"
-        return cls(run.scope, run.use_case, run.environment, paths.features, paths.state, repo)
+        return cls(run.scope, run.use_case, run.environment, paths.features, Register.open(run), paths.state, repo)
+
+    def rows(self, view: str) -> Rows:
+        """The rows of a view in the offline store."""
+        spec = service_spec(self.use_case)
+        return self.upstream.views.get(view) or DatedRows(self.offline / "views" / spec.views[view], spec.schemas[view])
 
     def require(self, instant: datetime, since: datetime | None = None) -> None:
         """Raises StoreUnavailableError unless the features were computed up to `instant`: a feature run may be late. Raises
-        StoreError if those after `since` are not kept any more."""
+        StoreError if those after `since` are not kept any more, or if another system restated what was registered of its
+        features."""
         found = read_extent(self.offline)
         if found is None or found.end < instant:
             raise StoreUnavailableError(
@@ -58,6 +69,7 @@ class FeatureStore:
                 remedy=f"Advance, or set retention.features in params.yaml to more days and run `dvc repro "
                 f"featurize@{self.scope.use_case}`",
             )
+        self.upstream.require()
 
     def version(self) -> str:
         """DVC's name for the present content of features, requests and labels. Raises StoreError if there are none."""

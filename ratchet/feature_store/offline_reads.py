@@ -62,6 +62,7 @@ def _historical(features: FeatureStore, period: Period) -> pa.Table:
     entities = between(requests, request_schema(features.use_case).names, period.start, period.end - TICK)
     service = feature_service(store, service_spec(features.use_case))
     joined = store.get_historical_features(entities, service, full_feature_names=True).with_event_timestamps()
+    features.upstream.require()  # another system may have restated its features while they were read
     if not joined.num_rows:
         raise nothing
     return _in_order(joined)

@@ -6,12 +6,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 
 from ratchet.storage.duckdb import Query, names, parquet, quoted, timestamptz
 from ratchet.storage.partitions import files
 from ratchet.use_case.columns import EVENT_TIMESTAMP
+
+
+class Rows(Protocol):
+    """The rows of a feature view, wherever they are."""
+
+    def between(self, columns: Sequence[str], first: datetime | None, last: datetime | None) -> Query:
+        """The columns of the rows from `first` to `last`, inclusive; None: no bound."""
+
+
+@dataclass(frozen=True)
+class DatedRows:
+    """Rows in a folder of the offline store. `schema` is that of an empty folder."""
+
+    directory: Path
+    schema: pa.Schema
+
+    def between(self, columns: Sequence[str], first: datetime | None, last: datetime | None) -> Query:
+        nothing = f"nothing of {self.directory.name}"
+        return Query(
+            between(self.directory, columns, first, last, quoted(nothing)), {nothing: self.schema.empty_table()}
+        )
 
 
 @dataclass(frozen=True)
@@ -23,7 +45,7 @@ class Join:
     """
 
     name: str
-    directory: Path
+    rows: Rows
     schema: pa.Schema
     keys: Mapping[str, str]
     columns: Mapping[str, str]
@@ -42,11 +64,12 @@ def point_in_time(entities: Query, joins: Sequence[Join], first: datetime, last:
     """
     views = [(f"view_{number}", join) for number, join in enumerate(joins)]
     values = ["entity.*", *(value for alias, join in views for value in _values(alias, join))]
-    clauses = [_clause(alias, join, first, last) for alias, join in views]
-    empty = {f"no_{alias}": join.schema.empty_table() for alias, join in views}
+    found = [join.rows.between(join.schema.names, _oldest(join, first), last) for join in joins]
+    clauses = [_clause(alias, join, rows.sql) for (alias, join), rows in zip(views, found, strict=True)]
+    tables = {name: table for rows in found for name, table in rows.tables.items()}
     rows = f"SELECT * REPLACE ({EVENT_TIMESTAMP}::TIMESTAMPTZ AS {EVENT_TIMESTAMP}) FROM ({entities.sql})"
     sql = f"SELECT {', '.join(values)} FROM ({rows}) entity {' '.join(clauses)}"
-    return Query(sql, {**entities.tables, **empty})
+    return Query(sql, {**entities.tables, **tables})
 
 
 def between(
@@ -73,9 +96,12 @@ def _fresh(alias: str, column: str, max_age: timedelta | None) -> str:
     return f"CASE WHEN {alias}.{EVENT_TIMESTAMP} >= {oldest} THEN {value} END"
 
 
-def _clause(alias: str, join: Join, first: datetime, last: datetime) -> str:
-    oldest = first - join.max_age if join.max_age else None
-    rows = between(join.directory, join.schema.names, oldest, last, nothing=f"no_{alias}")
+def _oldest(join: Join, first: datetime) -> datetime | None:
+    """The time of the oldest row that a request at `first` may find."""
+    return first - join.max_age if join.max_age else None
+
+
+def _clause(alias: str, join: Join, rows: str) -> str:
     equal = [f"entity.{quoted(column)} = {alias}.{quoted(key)}" for key, column in join.keys.items()]
     known = f"entity.{EVENT_TIMESTAMP} >= {alias}.{EVENT_TIMESTAMP}"
     return f"ASOF LEFT JOIN ({rows}) {alias} ON {' AND '.join([*equal, known])}"

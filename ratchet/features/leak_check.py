@@ -98,7 +98,7 @@ def leak_check(
     }
     labels, at_once = tables["labels"], labels_known_at_once(use_case, opened)
     tables["labels"] = labels.model_copy(update={"changed": labels.changed + at_once})
-    return LeakEvidence(tables=tables)
+    return LeakEvidence(tables=tables, upstream=tuple(sorted(view.name for view in use_case.views if view.upstream)))
 
 
 def _suspects(use_case: UseCase, label_use: Use) -> dict[str, _Suspect]:

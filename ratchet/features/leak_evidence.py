@@ -36,9 +36,14 @@ class LeakComparison(Frozen):
 
 
 class LeakEvidence(Frozen):
-    """The result of the leak check for each view, and for `requests` and `labels`."""
+    """The result of the leak check for each view, and for `requests` and `labels`.
+
+    `upstream` names the views that another system computes. Nothing was recomputed for these: they use a row only from the time
+    at which that system says that it was available.
+    """
 
     tables: dict[str, LeakComparison]
+    upstream: tuple[str, ...] = ()
 
     @property
     def changed(self) -> dict[str, int]:

@@ -69,7 +69,9 @@ def label_schema(use_case: UseCase) -> pa.Schema:
 
 
 def _version(view: View, compiled: CompiledExpression) -> str:
-    return digest(view.keys, _columns(compiled.schema), compiled.sql, _seconds(view.lookback), _seconds(view.max_age))
+    times = (view.upstream.event_time, view.upstream.available_at) if view.upstream else ()
+    ages = (_seconds(view.lookback), _seconds(view.max_age))
+    return digest(view.keys, _columns(compiled.schema), compiled.sql, *ages, *times)
 
 
 def _columns(schema: pa.Schema) -> list[tuple[str, str]]:

@@ -141,7 +141,10 @@ def _leaks(leaks: LeakEvidence | None) -> Check:
         unproved = ", ".join(leaks.unproved) if leaks else "all tables"
         return bounded("leaks", None, "<=", 0, f"no row was compared, or no row hidden, for {unproved}")
     changed = sorted(name for name, rows in leaks.changed.items() if rows)
-    return bounded("leaks", sum(leaks.changed.values()), "<=", 0, f"rows changed in {', '.join(changed) or 'nothing'}")
+    detail = f"rows changed in {', '.join(changed) or 'nothing'}"
+    if leaks.upstream:
+        detail += f"; not recomputed: {', '.join(leaks.upstream)}, which another system says were available in time"
+    return bounded("leaks", sum(leaks.changed.values()), "<=", 0, detail)
 
 
 def _plausible(evidence: Evidence) -> Iterator[Check]:

@@ -40,6 +40,13 @@ class Cache:
             return {str(entry["md5"]) for entry in json.loads(self._path(name).read_bytes())}
         return set()
 
+    def file(self, folder: str, name: str) -> bytes | None:
+        """The content of a file in a folder that DVC names; None if the cache does not hold it."""
+        with suppress(FileNotFoundError):
+            found = {entry["relpath"]: entry["md5"] for entry in json.loads(self._path(folder).read_bytes())}
+            return self._path(found[name]).read_bytes() if name in found else None
+        return None
+
     def unused(self, needed: set[str]) -> list[Path]:
         """The files of the cache that hold anything else."""
         return [self._path(name) for name in self.repo.cache.local.all() if name not in needed]

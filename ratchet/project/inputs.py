@@ -36,7 +36,7 @@ def inputs(run: Run, stages: Sequence[str]) -> Inputs:
     params = [name for body in bodies for name in body.get("params", ())]
     named = {name.removeprefix("use_cases.${key}.") for name in params if isinstance(name, str)}
     code = {path for body in bodies for path in body.get("deps", ()) if "${item" not in path}
-    settings = {f"{PARAMS_FILE}: {name}": digest(_setting(run, name)) for name in {*named, "source"}}
+    settings = {f"{PARAMS_FILE}: {name}": digest(_setting(run, name)) for name in {*named, "source", "upstream"}}
     paths = sorted(path.replace("${key}", run.settings.use_case) for path in code)
     return Inputs(stages, {**settings, **_committed(run.root, paths), **_uncommitted(run.root, paths)})
 

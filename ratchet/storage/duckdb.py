@@ -87,7 +87,8 @@ class Query:
             return connection.sql(self.sql).to_arrow_table()
 
 
-def parquet(paths: Sequence[str]) -> str:
-    """SQL for the rows of exactly these Parquet files; their paths are no patterns."""
+def parquet(paths: Sequence[str], *, by_name: bool = False) -> str:
+    """SQL for the rows of exactly these Parquet files; their paths are no patterns. With `by_name`, their columns may be in any
+    order, and each gets a type that holds the values of all files."""
     listed = ", ".join("'" + literal(path).replace("'", "''") + "'" for path in paths)
-    return f"read_parquet([{listed}], hive_partitioning = false)"
+    return f"read_parquet([{listed}], hive_partitioning = false, union_by_name = {by_name})"

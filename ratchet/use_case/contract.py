@@ -24,6 +24,8 @@ from ratchet.use_case.columns import ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_A
 if TYPE_CHECKING:
     import ibis
 
+    from ratchet.use_case.upstream import Upstream
+
 Array = npt.NDArray[Any]
 Columns = Mapping[str, Array]
 """Columns of equal length, in one order of rows: one row online, millions in training."""
@@ -116,7 +118,8 @@ class View:
     (of early columns: EARLY_AVAILABLE_AT) is not later than its `event_timestamp`, and whose `event_time`, or AVAILABLE_AT if
     they came late, is at most `lookback` (None: all of history), and the lag of their source and the wait for the next run,
     before it. Sum only integers: sums of floats depend on the number of threads. In training and serving, a request gets the
-    last row that is not later than itself, and none if that is older than `max_age`. `tile` is set by `trailing` alone.
+    last row that is not later than itself, and none if that is older than `max_age`. `tile` is set by `trailing` alone, and
+    `upstream` by that function.
     """
 
     name: str
@@ -125,6 +128,7 @@ class View:
     lookback: timedelta | None
     max_age: timedelta | None
     tile: timedelta | None = None
+    upstream: Upstream | None = None
 
 
 @dataclass(frozen=True)
@@ -159,13 +163,12 @@ class UseCase:
 
     `examples` maps accepted tables to a table of `request_id` (unique), the fields of `request`, `event_timestamp` (when the
     prediction is asked for), `label` (null if unknown) and `label_known_at`, which is not before ARRIVED_AT of the rows that
-    it follows from. A request may use source rows of its own UTC date
-    and of the dates before and after it; its label may also use rows up to `horizon` later. `constants` are columns with the
-    same value in every request. `on_demand` adds columns to requests joined with their features, and `postprocess` turns the
-    model's numbers into predictions. Training, batch and online call the same two functions; they are in modules that import
-    little (`ratchet.features.on_demand`). `inputs` are the model's columns in order. `baseline` is the back-off
-    order: groups of columns from fine to coarse, ending in (). `split` is "entity" if the data do not say when rows were known
-    and timestamps are only a hash of an entity; the gate record then says so.
+    it follows from. A request may use source rows of its own UTC date and of the dates before and after it; its label may also
+    use rows up to `horizon` later. `constants` are columns with the same value in every request. `on_demand` adds columns to
+    requests joined with their features, and `postprocess` turns the model's numbers into predictions. Training, batch and
+    online call the same two functions, in modules that import little (`ratchet.features.on_demand`). `inputs` are the model's
+    columns in order. `baseline` is the back-off order: groups of columns from fine to coarse, ending in (). `split` is "entity"
+    if timestamps are only a hash of an entity and do not say when rows were known; the gate record then says so.
     """
 
     name: str

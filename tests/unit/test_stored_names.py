@@ -40,7 +40,7 @@ FIELDS: dict[type[BaseModel], str] = {
     Gain: "value lower upper",
     FirstGains: "over_reference over_constant",
     LinearFit: "explained columns",
-    LeakEvidence: "tables",
+    LeakEvidence: "tables upstream",
     LeakComparison: "cut_offs compared later hidden changed",
     GateSettings: """slices block min_rows min_blocks min_label_coverage min_skill min_slice_rows min_slice_skill
         max_calibration_error max_auc_loss confidence min_gain non_inferiority_margin resamples leak_cut_offs

@@ -118,6 +118,16 @@ def test_its_settings_are_those_of_its_commit_with_the_source_and_windows_of_tod
     assert expected in predict_or_explain(run, champion, holdout()).obstacle
 
 
+def test_it_reads_the_upstream_files_that_it_knows_where_they_lie_today(run: Run, made_by: Commit) -> None:
+    """By whole paths, because its code runs in a folder of its own; and none that only today's code knows."""
+    sections = "{tests.support.noshow: {upstream: {scores: before, gone: /elsewhere}}}"
+    (run.root / "params.yaml").write_text(f"use_case: another\nuse_cases: {sections}\n", encoding="utf-8")
+    champion = made_by("import json, yaml; sys.exit(json.dumps(yaml.safe_load(open('params.yaml')), sort_keys=True))")
+    today = run.with_settings(upstream={"scores": "/now", "other": "new"})
+    expected = json.dumps({"upstream": {"gone": "/elsewhere", "scores": "/now"}}, sort_keys=True).strip("{}")
+    assert expected in predict_or_explain(today, champion, holdout()).obstacle
+
+
 def test_code_that_computes_other_features_answers_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit whose features are not those of the model's contract refuses before it touches a table."""
     write_settings(run.root, run)

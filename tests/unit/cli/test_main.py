@@ -117,11 +117,22 @@ def test_ingest_says_that_something_was_not_read(names: list[str], said: str) ->
 
 def test_featurize_names_what_is_not_complete() -> None:
     """Views, requests or labels that a missing batch would have rows for; nothing where none is missing."""
-    report = {"views": {"rides_0a": 60}, "requests": 9, "labels": 8, "gaps": {}}
+    report = {"views": {"rides_0a": 60}, "upstream": {}, "requests": 9, "labels": 8, "gaps": {}}
     assert "60 rows in 1 views" in HEADLINES["featurize"](report)
     gaps = {"rides_0a": {"rides/2024-02": "[…)"}}
     assert "not complete: rides_0a" in HEADLINES["featurize"]({**report, "gaps": gaps})
     assert "not complete" not in HEADLINES["featurize"](report)
+
+
+def test_featurize_names_what_another_system_computed_and_restated() -> None:
+    """The rows of each view; and a restatement in the run that found it."""
+    scores = {"rows": 1200, "restated": []}
+    report = {"views": {}, "upstream": {"scores": scores}, "requests": 9, "labels": 8, "gaps": {}}
+    line = HEADLINES["featurize"](report)
+    assert "1,200 of scores" in line
+    assert "restated" not in line
+    restated = {**report, "upstream": {"scores": {**scores, "restated": [{"rows_then": 9, "rows_now": 9}]}}}
+    assert ["scores"] == HEADLINES["featurize"](restated).rpartition(": ")[2].split()
 
 
 def test_materialize_names_the_views_that_are_too_old() -> None:

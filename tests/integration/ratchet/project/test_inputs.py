@@ -55,15 +55,22 @@ class TestInputs:
         assert "code.py" in run_command(run.root, "dvc", "status").stdout
 
     def test_settings_count_that_the_stage_has(self, templated: Run) -> None:
-        """Those of its own section which dvc.yaml names, and the source, after which its data are called."""
+        """Those of its own section which dvc.yaml names, the source, after which its data are called, and where files of other
+        systems lie."""
         began = inputs(templated, TRAIN)
         changes = {
             "drift": DriftSettings(reference_rows=2000, min_rows=100),
             "source": SourceSettings(name="hospital", path="x"),
             "gate": GateSettings(min_rows=1),
+            "upstream": {"scores": "elsewhere"},
         }
         changed = [edited(began, inputs(templated.with_settings(**{name: changes[name]}), TRAIN)) for name in changes]
-        assert [{"params.yaml: drift.reference_rows"}, {"params.yaml: source"}, set()] == changed
+        assert [
+            {"params.yaml: drift.reference_rows"},
+            {"params.yaml: source"},
+            set(),
+            {"params.yaml: upstream"},
+        ] == changed
 
     @pytest.mark.parametrize("name", ["training_pipeline/train.py", "use_cases/tests.support.noshow/new.py"])
     def test_code_counts_that_the_stage_has(self, templated: Run, name: str) -> None:
