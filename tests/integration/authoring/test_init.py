@@ -26,6 +26,7 @@ from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.trace import trace
 from ratchet.project.run import Run
+from ratchet.project.step_reports import run_step
 from ratchet.project.steps import STEPS
 from tests.support.begun import BEGUN, begun, notes_of, project_of
 from tests.support.checkout import ROOT
@@ -49,7 +50,7 @@ def begin(root: Path, name: str) -> None:
 def run_steps(run: Run) -> dict[str, Any]:
     """Every step, in order and from a clean commit; what each reported."""
     committed(run.root)
-    return {name: STEPS[name].load()(run) for name in STEPS}
+    return {name: run_step(run, name, step.load()) for name, step in STEPS.items()}
 
 
 def answered(run: Run) -> dict[str, Any]:
