@@ -78,25 +78,37 @@ def _latest(batches: Batches, table: str, is_readable: Callable[[str, Batch], bo
 
 
 def _after_latest_row(run: Run, batches: Iterable[Batch]) -> datetime:
-    """The end of the local day of the latest row; rows of the future do not count."""
+    """The end of the local day of the latest row; rows of the future, and batches that cannot be read, do not count."""
     zone, now = run.use_case.timezone, run.clock.now()
-    latest = max((instant for batch in batches for instant in _event_times(run, batch, now)), default=None)
-    if latest is None:
-        raise SourceError(
-            "has no row with a time",
-            subject=f"source {run.settings.source.name!r}",
-            remedy="Deliver rows, or give --to",
-        )
-    day: date = latest.astimezone(ZoneInfo(zone)).date()
+    found: list[datetime] = []
+    problems: list[SourceError] = []
+    for batch in batches:
+        try:
+            found += _latest_event(run, batch, now)
+        except UnavailableError:
+            raise
+        except SourceError as error:
+            problems.append(error)
+    if not found:
+        raise next(iter(problems), _no_time(run))
+    day: date = max(found).astimezone(ZoneInfo(zone)).date()
     return local_midnight(day + timedelta(days=1), zone)
 
 
-def _event_times(run: Run, batch: Batch, now: datetime) -> Iterator[datetime]:
-    """The latest event time of a batch that is not in the future, if it has any."""
+def _no_time(run: Run) -> SourceError:
+    return SourceError(
+        "has no row with a time",
+        subject=f"source {run.settings.source.name!r}",
+        remedy="Deliver rows, or give --to",
+    )
+
+
+def _latest_event(run: Run, batch: Batch, now: datetime) -> Iterator[datetime]:
+    """The latest event time of a batch that is not in the future, if it has any. Raises SourceError if it cannot be read."""
     event_time = run.use_case.table(batch.table).event_time
-    if event_time is None or not _can_read(run, batch):
+    if event_time is None:
         return
-    times = batch.read()[0][event_time]
+    times = read(run.use_case, batch)[event_time]
     latest = pc.max(times.filter(pc.less_equal(times, now))).as_py()
     if latest is not None:
         yield latest
