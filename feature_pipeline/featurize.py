@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ from ratchet.features.upstream_sensor import write_upstream_watermark
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_array
-from ratchet.storage.dated import Dated, Part, chunks
+from ratchet.storage.dated import Dated, Dates, Part, computed_together, partitioned
 from ratchet.storage.digests import digest, md5
 from ratchet.storage.partitions import MANIFEST, Files, by_date, files, partition_dates, read_manifest, update
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
@@ -48,7 +49,7 @@ Sources = Mapping[str, Dated]
 
 @dataclass(frozen=True)
 class Output:
-    """A table of the offline store: the derived rows with event_timestamp in `period`, by date.
+    """A table of the offline store: the derived rows with event_timestamp in `period`, by date and, longer ago, by month.
 
     `keys` are the key columns of a view. A row with a null key can never be looked up, so it is left out.
     """
@@ -58,6 +59,11 @@ class Output:
     period: Period
     order: tuple[str, ...]
     keys: tuple[str, ...] = ()
+
+    @cached_property
+    def partitions(self) -> dict[str, Dates]:
+        """The partitions by their names, in order."""
+        return {each.name: each for each in partitioned([*self.period.dates()])}
 
     def within(self, first: date, last: date) -> Period:
         """The part of the output's period that falls on the dates `first` to `last`."""
@@ -164,9 +170,10 @@ def _wanted(run: Run, output: Output, sources: Sources) -> dict[str, str]:
     if all(run.use_case.table(name).is_reference for name in read):
         return {STATIC: digest(CODE, compiled.sql, output.order, {name: dated.parts for name, dated in read.items()})}
     wanted = {}
-    for day in output.period.dates():
-        inputs = {name: dated.within(*compiled.source_dates(day, day)) for name, dated in read.items()}
-        wanted[day.isoformat()] = digest(CODE, compiled.sql, output.order, str(output.within(day, day)), inputs)
+    for each in output.partitions.values():
+        first, last = each.first, each.last
+        inputs = {name: dated.within(*compiled.source_dates(first, last)) for name, dated in read.items()}
+        wanted[each.name] = digest(CODE, compiled.sql, output.order, str(output.within(first, last)), inputs)
     return wanted
 
 
@@ -178,13 +185,15 @@ def _static_unit(source_rows: SourceRows, output: Output) -> Iterator[tuple[str,
 def _dated_units(source_rows: SourceRows, output: Output, stale: Sequence[str]) -> Iterator[tuple[str, Files]]:
     expression = output.compiled.expression
     timestamp = expression[EVENT_TIMESTAMP]
-    for days in chunks([date.fromisoformat(unit) for unit in stale]):
-        source_rows.bind(*output.compiled.source_dates(days[0], days[-1]))
-        period = output.within(days[0], days[-1])
+    for together in computed_together(output.partitions[unit] for unit in stale):
+        first, last = together[0].first, together[-1].last
+        source_rows.bind(*output.compiled.source_dates(first, last))
+        period = output.within(first, last)
         rows = _rows(source_rows, output, expression.filter(timestamp >= period.start, timestamp < period.end))
         found = by_date(rows, EVENT_TIMESTAMP)
-        for day in days:
-            yield day.isoformat(), {f"date={day}/part": found[day]} if day in found else {}
+        for each in together:
+            of_dates = [found[day] for day in each.all if day in found]
+            yield each.name, {f"{each.folder}/part": pa.concat_tables(of_dates)} if of_dates else {}
 
 
 def _rows(source_rows: SourceRows, output: Output, expression: ibis.Table) -> pa.Table:

@@ -1,9 +1,9 @@
-"""Contents and computations by date: selecting a span without going through everything, and days that belong together."""
+"""Contents and computations by date: selecting a span without going through everything, and dates that belong together."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
@@ -30,6 +30,55 @@ def chunks(days: Iterable[date]) -> Iterator[list[date]]:
         chunk.append(day)
     if chunk:
         yield chunk
+
+
+@dataclass(frozen=True)
+class Dates:
+    """The dates of a partition: a single one, or a whole month."""
+
+    first: date
+    last: date
+
+    @property
+    def name(self) -> str:
+        """`2024-01-31` or `2024-01`."""
+        return str(self.first) if self.first == self.last else f"{self.first:%Y-%m}"
+
+    @property
+    def folder(self) -> str:
+        """`ratchet.storage.partitions.partition_dates` reads it."""
+        return f"{'date' if self.first == self.last else 'month'}={self.name}"
+
+    @property
+    def all(self) -> list[date]:
+        return [self.first + number * _DAY for number in range((self.last - self.first).days + 1)]
+
+
+def partitioned(days: Sequence[date]) -> list[Dates]:
+    """Consecutive days in partitions: whole months, and single dates for the last two months and what is no whole month.
+
+    Every file costs DVC time in every run, so an old month, which rarely changes, is a single one. The rows that still come
+    late are mostly of the last two.
+    """
+    this_month = days[-1].replace(day=1)
+    open_from = (this_month - _DAY).replace(day=1)
+    found: list[Dates] = []
+    for day in days:
+        begins = day.replace(day=1)
+        is_whole = begins >= days[0] and begins < open_from
+        if not is_whole:
+            found.append(Dates(day, day))
+        elif day == begins:
+            found.append(Dates(begins, (begins + 31 * _DAY).replace(day=1) - _DAY))
+    return found
+
+
+def computed_together(partitions: Iterable[Dates]) -> Iterator[list[Dates]]:
+    """The partitions in groups of at most _CHUNK consecutive days."""
+    partitions = [*partitions]
+    yield from ([month] for month in partitions if month.first != month.last)
+    for chunk in chunks(each.first for each in partitions if each.first == each.last):
+        yield [Dates(day, day) for day in chunk]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from calendar import monthrange
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -204,7 +205,7 @@ def unit_digests(directory: Path) -> dict[str, str]:
 def files(directory: Path, first: date | None = None, last: date | None = None) -> list[str]:
     """The Parquet files below `directory`, in order; only of the UTC dates `first` to `last`, inclusive, if they are given.
 
-    A file with two dates is among those of either.
+    A file with several dates is among those of each.
     """
     entries = sorted(os.scandir(directory), key=lambda entry: entry.name) if directory.is_dir() else []
     names = [f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries]
@@ -237,10 +238,13 @@ def date_folder(day: date, counts_from: date) -> str:
 
 
 def partition_dates(path: str) -> list[date]:
-    """The UTC dates of a file, from its folder `date=…`; none if it lies in no such folder."""
+    """The UTC dates of a file, from its folder `date=…` or `month=…`; none if it lies in no such folder."""
     folder, is_within, _ = path.partition("/")
-    is_dated = is_within and folder.startswith("date=")
-    return [date.fromisoformat(day) for day in folder.removeprefix("date=").split(",")] if is_dated else []
+    kind, _, value = folder.partition("=")
+    if is_within and kind == "month":
+        year, month = map(int, value.split("-"))
+        return [date(year, month, day + 1) for day in range(monthrange(year, month)[1])]
+    return [date.fromisoformat(day) for day in value.split(",")] if is_within and kind == "date" else []
 
 
 def partition_date(path: str) -> date | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import shutil
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -309,6 +309,18 @@ class TestReading:
         write_table(path, numbers(1.0))
         assert ([str(path)] if is_among else []) == files(tmp_path, first, last)
         assert [str(path)] == files(tmp_path, date(2024, 1, 3), date(2024, 1, 9))
+
+    @pytest.mark.parametrize(
+        ("first", "last", "is_among"), [(1, 31, False), (32, 32, True), (45, 46, True), (61, 90, False)]
+    )
+    def test_a_file_of_a_month_is_of_each_of_its_days(
+        self, tmp_path: Path, first: int, last: int, is_among: bool
+    ) -> None:
+        """Days are counted from the beginning of the year; February has 29."""
+        path = tmp_path / "month=2024-02" / "part.parquet"
+        write_table(path, numbers(1.0))
+        span = (date(2024, 1, 1) + timedelta(days=number - 1) for number in (first, last))
+        assert ([str(path)] if is_among else []) == files(tmp_path, *span)
 
     @given(st.lists(st.none() | st.datetimes(datetime(2024, 2, 28), datetime(2024, 3, 2))))  # noqa: DTZ001 - UTC below
     def test_rows_by_date(self, values: list[datetime | None]) -> None:
