@@ -1,4 +1,4 @@
-"""Compute feature views, requests and labels from accepted rows, by UTC date. Only dates that changed are computed."""
+"""Compute feature views, requests and labels from accepted rows, by UTC date or month. Only what changed is computed."""
 
 from __future__ import annotations
 

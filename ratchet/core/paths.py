@@ -51,7 +51,7 @@ class Paths:
 
     @property
     def features(self) -> Path:
-        """views/{view}/, requests/ and labels/, each by UTC date: the offline store."""
+        """views/{view}/, requests/ and labels/, each by UTC date, and by month longer ago: the offline store."""
         return self.data / "features"
 
     @property
