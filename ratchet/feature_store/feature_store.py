@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 class FeatureStore:
     """Everything that is needed to apply, write and read the features of a use case.
 
-    `offline` holds views/, requests/ and labels/ as Parquet by UTC date or month. The rows of upstream views are in the files of other
-    systems; `upstream` is the register of these. `databases` is the folder of the registry and the
-    online store, unless `environment` names others. Feast keeps paths relative to its own folder, `repo`, so that a checkout
-    may be moved.
+    `offline` holds views/, requests/ and labels/ as Parquet by UTC date or month. The rows of upstream views are in the files
+    of other systems; `upstream` is the register of these. `databases` is the folder of the registry and the online store,
+    unless `environment` names others. Feast keeps paths relative to its own folder, `repo`, so that a checkout may be moved.
     """
 
     scope: Scope
