@@ -23,11 +23,11 @@ Batches = dict[str, Batch]
 
 
 def newest(run: Run) -> datetime:
-    """Up to when every table is complete, and never later than now. Raises SourceError if no row has a time.
+    """Up to when every table is complete, and never later than now.
 
     A batch that cannot be read completes nothing, so the latest one of each table is read, unless ingest did so before. If no
     batch says up to when it is complete, they are up to the end of the local day of the latest row of any table: some have rows
-    only rarely.
+    only rarely. Raises SourceError if no row has a time, or if a table has batches that say it and none of them can be read.
     """
     batches, asked = _batches(run), Asked.of(run)
 
@@ -41,7 +41,7 @@ def newest(run: Run) -> datetime:
 def declared_newest(run: Run) -> datetime | None:
     """The same, without reading a row: only a batch that ingest could not read counts as one that cannot be read.
 
-    None if no batch says up to when it is complete. Raises SourceError.
+    None if no batch says up to when it is complete. Raises SourceError as above.
     """
     asked = Asked.of(run)
     found = _declared_by(run, _batches(run), lambda unit, batch: not (asked and asked.was_rejected(unit, batch)))
@@ -66,7 +66,7 @@ def _can_read(run: Run, batch: Batch) -> bool:
 
 
 def _declared_by(run: Run, batches: Batches, is_readable: Callable[[str, Batch], bool]) -> datetime | None:
-    """The earliest of what the tables declare, each by its latest readable batch."""
+    """The earliest of what the tables declare, each by its latest readable batch; None if none does. Raises SourceError."""
     latest = (_latest(batches, table.name, is_readable) for table in run.use_case.tables)
     return min(filter(None, latest), default=None)
 
@@ -74,7 +74,14 @@ def _declared_by(run: Run, batches: Batches, is_readable: Callable[[str, Batch],
 def _latest(batches: Batches, table: str, is_readable: Callable[[str, Batch], bool]) -> datetime | None:
     ends = {unit: batch.complete_until for unit, batch in batches.items() if batch.table == table}
     declared = sorted((end, unit) for unit, end in ends.items() if end)
-    return next((end for end, unit in reversed(declared) if is_readable(unit, batches[unit])), None)
+    found = next((end for end, unit in reversed(declared) if is_readable(unit, batches[unit])), None)
+    if declared and found is None:
+        raise SourceError(
+            "has no batch that can be read, so nobody knows up to when it is complete",
+            subject=f"table {table!r}",
+            remedy=f"Deliver {declared[-1][1]} again, or give --to",
+        )
+    return found
 
 
 def _after_latest_row(run: Run, batches: Iterable[Batch]) -> datetime:

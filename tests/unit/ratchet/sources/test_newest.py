@@ -57,6 +57,23 @@ def test_a_batch_that_cannot_be_read_completes_nothing(run: Run) -> None:
     assert (january(3), january(3)) == (newest(run), declared_newest(run))
 
 
+def test_a_table_of_which_no_batch_can_be_read_is_an_error(run: Run) -> None:
+    """However far the other tables are. With one batch less, that one decides."""
+    (run.root / "batches" / "payments" / "1.parquet").unlink()
+    break_second(run)
+
+    def both(path: str, options: Mapping[str, Any], period: Period) -> Iterator[Batch]:
+        yield from (
+            replace(batch, complete_until=batch.complete_until or january(9)) for batch in daily(path, options, period)
+        )
+
+    two = with_use_case(run, sources={"folder": both})
+    with pytest.raises(SourceError, match=r"'payments'.*payments/2"):
+        newest(two)
+    deliver(run, "1", [payment(1, "2024-01-01T10:00")])
+    assert january(2) == newest(two)
+
+
 def test_a_rejected_batch_is_due(run: Run) -> None:
     """`ratchet status` names it until it is delivered again."""
     break_second(run)
