@@ -116,17 +116,19 @@ class Deliveries:
         """Before raw tables hold only these units: keep the others, if the source is asked for less time than before."""
         for unit in read_manifest(self.run.paths.raw).keys() - {*units} if self._is_for_less else ():
             raw, kept = self.run.paths.raw / f"{unit}.parquet", self._file(unit, _NEWEST)
-            if raw.exists() and not kept.exists():
+            if raw.exists() and not kept.exists() and not self._has_vanished(unit):
                 with atomic(kept) as temporary:
                     shutil.copyfile(raw, temporary)
 
     def keep_vanished(self, units: Collection[str]) -> None:
         """Keep the batches that are not among these units any more, although the source is asked for at least the same time."""
-        if self.asked is None or self._is_for_less:
+        if self.asked is None or self._is_past:
             return
-        kept = (path.parent for path in self.run.paths.deliveries.glob(f"*/*/{_NEWEST}.parquet"))
-        absent = {folder.relative_to(self.run.paths.deliveries).as_posix() for folder in kept}
-        for unit in sorted({*read_manifest(self.run.paths.raw), *absent}):
+        start, folder = self.run.period("all").start, self.run.paths.deliveries
+        kept = folder.glob(f"*/*/{_NEWEST}.parquet") if start <= self.asked.start else ()
+        absent = {path.parent.relative_to(folder).as_posix() for path in kept}
+        found_last = read_manifest(self.run.paths.raw) if start <= self.asked.last_start else {}
+        for unit in sorted({*found_last, *absent}):
             newest = self._newest(unit) if _table(unit) in self._tables else None
             if unit not in units and newest is not None and not self._has_vanished(unit):
                 self._keep(unit, newest, newest.slice(0, 0))
@@ -241,7 +243,7 @@ class Deliveries:
         return self.asked.contents.get(unit, "") if self.asked and not self._has_vanished(unit) else ""
 
     def _stamped(self, batch: Batch, newest: pa.Table | None, *, is_same: bool) -> pa.Table:
-        """The rows as they are delivered now, with LATE_AT."""
+        """The rows as they are delivered now, with when they came late."""
         table, rows = self.run.use_case.table(batch.table), read(self.run.use_case, batch)
         if self.asked and not table.is_reference:
             lag = self.run.delivery(table.name).lag

@@ -21,12 +21,14 @@ _ASKED = "asked.json"
 class Asked(Frozen):
     """For what time ingest has asked a source so far, a digest of that source's settings, and what each batch then was.
 
+    `last_start` is where the time began for which it asked last; history may begin later now than before.
     `contents` are the batches that were read: the digest of each, and of the code and schema that read it. `rejected` are those
     that could not be read, with the digest of each.
     """
 
     source: str
     start: AwareDatetime
+    last_start: AwareDatetime
     end: AwareDatetime
     contents: dict[str, str]
     rejected: dict[str, str]
@@ -45,6 +47,7 @@ class Asked(Frozen):
         return cls(
             source=_source(run),
             start=min(before.start, period.start) if before else period.start,
+            last_start=period.start,
             end=max(before.end, period.end) if before else period.end,
             contents={**(before.contents if before else {}), **contents},
             rejected=dict(rejected),

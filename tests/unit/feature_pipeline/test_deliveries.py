@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,7 @@ from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.use_case.batch import Batch
 from tests.support import feed
-from tests.support.feed import INSTANT, deliver, deliver_shops, feed_project, payment
+from tests.support.feed import deliver, deliver_shops, feed_project, payment
 from tests.support.killing import contents, survives
 from tests.support.variants import with_table, with_use_case
 from tests.support.windows import at
@@ -243,6 +243,20 @@ def test_a_shorter_history_is_forgotten_by_nobody(run: Run) -> None:
         assert before == contents(run.paths.raw)
 
 
+def test_what_vanished_from_a_shorter_history_stays_in_the_past(run: Run) -> None:
+    """It holds as of before, and is away afterwards; what the history does not reach any more has not vanished."""
+    run = with_use_case(run, sources={"folder": of_the_period})
+    two = deliver(run, "two", [payment(7, "2024-01-02T08:00")])
+    deliver(run, "three", [payment(8, "2024-01-02T08:00")])
+    ingest(at(run, after(1)))
+    shorter = run.with_settings(windows=run.settings.windows.model_copy(update={"start": FIRST.date()}))
+    ingest(at(shorter, after(2)))
+    two.unlink()
+    found = [ingest(at(shorter, after(days)))["rows"]["payments"] for days in (3, 4, 2, 3)]
+    assert [1, 1, 2, 1] == found
+    assert {1, 2} == {*held(run, after(4))}
+
+
 def test_a_longer_history_is_not_late(run: Run) -> None:
     """Of a time for which nobody asked before, everything counts as if it had come in time."""
     report = bring(run, after(1), {1: (3, 1.0), 2: (5, 2.0), 3: (-48, 3.0)})
@@ -277,43 +291,6 @@ def work(root: Path) -> None:
 def test_may_be_killed_anywhere(tmp_path: Path) -> None:
     """After a kill at any write, a rerun leaves the bytes of an undisturbed run."""
     assert survives(__name__, tmp_path) > 5
-
-
-def clearing(root: Path) -> tuple[Run, Callable[[datetime, dict[int, datetime | None]], Report]]:
-    """Payments that are known when they are cleared, and a function that delivers some of them and ingests as of an instant."""
-    schema = feed.PAYMENTS.append(pa.field("cleared_at", INSTANT))
-    run = with_table(feed_project(root), "payments", schema=schema, known_at="cleared_at", early=("shop", "amount"))
-    deliver_shops(run)
-
-    def bring_cleared(instant: datetime, cleared: dict[int, datetime | None]) -> Report:
-        rows = [{**payment(one, "2024-01-01T03:00"), "cleared_at": known} for one, known in cleared.items()]
-        path = deliver(run, "one", rows)
-        pq.write_table(pa.Table.from_pylist(rows, schema), path)
-        return ingest(at(run, instant))
-
-    return run, bring_cleared
-
-
-def test_what_was_pending_becomes_known(tmp_path: Path) -> None:
-    """That is no correction; and where it should have been known before, it counts from when it came."""
-    run, bring_cleared = clearing(tmp_path)
-    bring_cleared(FIRST, {1: after(-1), 2: None, 3: None, 4: None})
-    report = bring_cleared(after(1), {1: after(-1), 2: FIRST, 3: after(1), 4: None})
-    assert {} == report["corrected"]
-    rows = pq.read_table(run.paths.raw / "payments" / "one.parquet").to_pylist()
-    assert {1: None, 2: after(1), 3: None, 4: None} == {row["id"]: row["row_late_at"] for row in rows}
-    report = bring_cleared(after(2), {1: after(-1), 2: after(-1), 3: after(1), 4: None})
-    assert {"changed": 1, "removed": 0, "added": 0} == report["corrected"]["payments"]["one"][after(2).isoformat()]
-
-
-def test_what_came_late_while_it_was_pending_stays_late(tmp_path: Path) -> None:
-    """Its early columns count from when it came, and not from its event on, also once the rest is known."""
-    run, bring_cleared = clearing(tmp_path)
-    bring_cleared(FIRST, {1: after(-1)})
-    for cleared in (None, after(2)):
-        bring_cleared(cleared or after(1), {1: after(-1), 2: cleared})
-        rows = pq.read_table(run.paths.raw / "payments" / "one.parquet").to_pylist()
-        assert [None, after(1)] == [row["row_late_at"] for row in rows]
 
 
 def test_a_table_may_be_declared_otherwise(run: Run) -> None:
