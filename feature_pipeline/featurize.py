@@ -28,9 +28,10 @@ from ratchet.features.upstream_sensor import write_upstream_watermark
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_array
+from ratchet.storage.date_folders import folder_dates
 from ratchet.storage.dated import Dated, Dates, Part, computed_together, partitioned
 from ratchet.storage.digests import digest, md5
-from ratchet.storage.partitions import MANIFEST, Files, by_date, files, partition_dates, read_manifest, update
+from ratchet.storage.partitions import MANIFEST, Files, by_date, files, read_manifest, update
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.use_case.contract import UseCase, View
 
@@ -271,7 +272,7 @@ def _sources(run: Run) -> Sources:
     for unit in manifest.values():
         for path, content in unit["files"].items():
             table, _, name = path.partition("/")
-            days = [str(day) for day in partition_dates(name)]
+            days = [str(day) for day in folder_dates(name)]
             found[table] += [(day, name, content) for day in days or [""]]
     return {table: Dated.of(parts) for table, parts in found.items()}
 

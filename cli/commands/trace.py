@@ -24,7 +24,7 @@ def trace(prediction_id: str) -> None:
     from ratchet.model_registry.model_registry import ModelRegistry
     from ratchet.prediction_log.log import PredictionLog
     from ratchet.prediction_log.trace import trace as way_back
-    from ratchet.project.upstream_files import registered_files
+    from ratchet.project.registered_files import registered_files
 
     run = _predicting(prediction_id)
     found = way_back(PredictionLog.open(run), ModelRegistry.open(run), prediction_id)

@@ -16,6 +16,7 @@ from typing import Any
 from ratchet.core.errors import StoreUnavailableError
 from ratchet.prediction_log.online_log import OnlineLog, Place
 from ratchet.storage import sqlite
+from ratchet.storage.date_folders import folder_date
 
 WAIT = 5.0
 """Seconds."""
@@ -73,7 +74,7 @@ class AnsweredKeys:
     def announce(self, key: str, place: Place, rows: int) -> None:
         """Say where the answer to a key will be, before it is logged. Raises StoreUnavailableError."""
         entry = (key, place.day.isoformat(), place.segment, place.offset, rows)
-        kept = min((path.name.removeprefix("date=") for path in self.log.folder.glob("date=*")), default="")
+        kept = min((str(folder_date(f"{path.name}/")) for path in self.log.folder.glob("date=*")), default="")
         with self._index() as index:
             index.execute("DELETE FROM answered WHERE day < ?", (kept,))
             index.execute("INSERT OR REPLACE INTO answered VALUES (?, ?, ?, ?, ?)", entry)

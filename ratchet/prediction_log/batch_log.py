@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ratchet.storage.date_folders import date_folder
 from ratchet.storage.dated import chunks
 from ratchet.storage.digests import digest
 from ratchet.storage.partitions import Files, by_date, intact, update
@@ -44,7 +45,7 @@ class BatchLog:
         update(self.folder, wanted, compute, keep_others=True)
 
     def _unit(self, day: date) -> str:
-        return f"date={day}/{self.scorer}"
+        return f"{date_folder(day)}/{self.scorer}"
 
     def _held(self, day: date) -> pa.Table | None:
         """The rows of a date that this scorer wrote."""

@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from ratchet.core.errors import StoreError, StoreUnavailableError
+from ratchet.storage.date_folders import date_folder
 
 UNDELIVERED, DELIVERED = "undelivered", "delivered"
 
@@ -158,7 +159,7 @@ def _is_whole(line: bytes) -> bool:
 
 
 def _day(folder: Path, day: date) -> Path:
-    return folder / f"date={day.isoformat()}"
+    return folder / date_folder(day)
 
 
 def _segment(folder: Path, day: date, segment: str) -> Path:

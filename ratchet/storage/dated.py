@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from functools import cached_property
 from itertools import accumulate
 
+from ratchet.storage.date_folders import date_folder, month_folder
 from ratchet.storage.digests import digest
 
 _LAST = chr(0x10FFFF)
@@ -46,8 +47,7 @@ class Dates:
 
     @property
     def folder(self) -> str:
-        """`ratchet.storage.partitions.partition_dates` reads it."""
-        return f"{'date' if self.first == self.last else 'month'}={self.name}"
+        return date_folder(self.first) if self.first == self.last else month_folder(self.first)
 
     @property
     def all(self) -> list[date]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-from calendar import monthrange
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -25,6 +24,7 @@ import pyarrow.parquet as pq
 
 from ratchet.core import progress
 from ratchet.core.errors import StoreError
+from ratchet.storage.date_folders import folder_dates
 from ratchet.storage.digests import digest, md5
 from ratchet.storage.files import atomic, read_json, unwritable, write_json
 
@@ -215,7 +215,7 @@ def files(directory: Path, first: date | None = None, last: date | None = None) 
 
 
 def _within(path: str, first: date | None, last: date | None) -> bool:
-    days = partition_dates(path)
+    days = folder_dates(path)
     return not days or any((first is None or day >= first) and (last is None or day <= last) for day in days)
 
 
@@ -230,23 +230,3 @@ def by_date(rows: pa.Table, column: str) -> dict[date, pa.Table]:
         for start, count in zip(starts, counts, strict=False)
         if count["values"] is not None
     }
-
-
-def date_folder(day: date, counts_from: date) -> str:
-    """The folder of the rows of a UTC date that count from the same or a later date; `partition_dates` reads it."""
-    return f"date={day}" if day == counts_from else f"date={day},{counts_from}"
-
-
-def partition_dates(path: str) -> list[date]:
-    """The UTC dates of a file, from its folder `date=…` or `month=…`; none if it lies in no such folder."""
-    folder, is_within, _ = path.partition("/")
-    kind, _, value = folder.partition("=")
-    if is_within and kind == "month":
-        year, month = map(int, value.split("-"))
-        return [date(year, month, day + 1) for day in range(monthrange(year, month)[1])]
-    return [date.fromisoformat(day) for day in value.split(",")] if is_within and kind == "date" else []
-
-
-def partition_date(path: str) -> date | None:
-    """The first of them; None if there is none."""
-    return next(iter(partition_dates(path)), None)

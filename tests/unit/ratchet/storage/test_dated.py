@@ -7,8 +7,8 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ratchet.storage.date_folders import folder_dates
 from ratchet.storage.dated import Dated, Part, computed_together, partitioned
-from ratchet.storage.partitions import partition_dates
 
 DAYS = [date(2024, 2, 27) + timedelta(days=number) for number in range(5)]
 PARTS = st.dictionaries(
@@ -50,7 +50,7 @@ def test_old_months_are_one_partition_each(first: date, length: int) -> None:
     days = [first + timedelta(days=number) for number in range(length)]
     found = partitioned(days)
     assert days == [day for each in found for day in each.all]
-    assert days == [day for each in found for day in partition_dates(f"{each.folder}/part.parquet")]
+    assert days == [day for each in found for day in folder_dates(f"{each.folder}/part.parquet")]
     assert len(found) == len({each.name for each in found})
     by_day = {each.first for each in found if each.first == each.last}
     last = days[-1].replace(day=1)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from ratchet.core.environment import Environment
 from ratchet.core.errors import StoreError
 from ratchet.storage.arrow import to_array, to_columns
+from ratchet.storage.date_folders import date_folder, folder_date, folder_dates
 from ratchet.storage.digests import digest, md5
 from ratchet.storage.duckdb import connect, scan
 from ratchet.storage.files import atomic, read_json, write_json
@@ -28,10 +29,7 @@ from ratchet.storage.partitions import (
     Files,
     Provisional,
     by_date,
-    date_folder,
     files,
-    partition_date,
-    partition_dates,
     read_manifest,
     unit_digests,
     update,
@@ -340,8 +338,8 @@ class TestReading:
         one, other = date(2024, 1, 1), date(2024, 1, 5)
         folders = ("date=2024-01-01/", "static/", "", f"{date_folder(one, one)}/", f"{date_folder(one, other)}/")
         paths = [f"{folder}date=2024-01-09.parquet" for folder in folders]
-        assert [[one], [], [], [one], [one, other]] == [partition_dates(path) for path in paths]
-        assert [one, None, None, one, one] == [partition_date(path) for path in paths]
+        assert [[one], [], [], [one], [one, other]] == [folder_dates(path) for path in paths]
+        assert [one, None, None, one, one] == [folder_date(path) for path in paths]
 
     def test_scanning_nothing_gives_the_columns(self, tmp_path: Path) -> None:
         """A span of dates without files is an empty table of the schema."""

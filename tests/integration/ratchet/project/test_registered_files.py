@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.project.upstream_files import registered_files
+from ratchet.project.registered_files import registered_files
 from ratchet.storage.files import write_json
 from tests.support.recorded import record, recorded_project, write
 from tests.support.runs import noshow_project
