@@ -1,37 +1,48 @@
-"""The files of accepted rows: by the UTC date of the event and, if they came late, also by the date from which they count.
+"""The files of accepted rows: by the UTC date of the event and, if they came late, also by the dates from which they count.
 
 A later step reads the rows of some dates. A row that came late may be too old to be among them, although it counts from one of
-them on. So its folder has both dates, and it is read for either.
+them on. So its folder has all of its dates, and it is read for each. A row whose early columns were there in time may come late
+with the rest, so there may be three.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from datetime import date
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ratchet.storage.partitions import Files, by_date, date_folder
+from ratchet.storage.date_folders import date_folder
+from ratchet.storage.partitions import Files, by_date
 from ratchet.use_case.arrival import Delivery, accepted_rows
-from ratchet.use_case.columns import AVAILABLE_AT, EARLY_AVAILABLE_AT, LATE_AT
+from ratchet.use_case.columns import AVAILABLE_AT, EARLY_AVAILABLE_AT, EARLY_LATE_AT, LATE_AT
 from ratchet.use_case.contract import SourceTable
 
-_COUNTS_FROM = "counts from"  # no column of a use case has a space
+_COUNTS_FROM = {EARLY_LATE_AT: EARLY_AVAILABLE_AT, LATE_AT: AVAILABLE_AT}
+"""Column that says when something of a row came late → column that says from when on a feature may use it then."""
 
 
 def accepted_files(table: SourceTable, batch: str, rows: pa.Table, delivery: Delivery) -> Files:
-    """The files of a batch's rows, which have a key and an event time. LATE_AT says which of them came late, and when."""
+    """The files of a batch's rows, which have a key and an event time. The table's late columns say which of them came late."""
     accepted = accepted_rows(table, rows, delivery)
     if table.event_time is None:
         return {f"{table.name}/{batch}": accepted}
-    dated = accepted.append_column(_COUNTS_FROM, _counts_from(table, rows, accepted))
-    return {
-        f"{table.name}/{date_folder(day, counts_from)}/{batch}": of_both.drop_columns([_COUNTS_FROM])
-        for day, of_day in by_date(dated, table.event_time).items()
-        for counts_from, of_both in by_date(of_day, _COUNTS_FROM).items()
-    }
+    found: dict[str, list[pa.Table]] = defaultdict(list)
+    for days, of_days in _by_dates(accepted, table.event_time, rows.select(table.late_columns)):
+        found[date_folder(*days)].append(of_days)
+    return {f"{table.name}/{folder}/{batch}": pa.concat_tables(parts) for folder, parts in found.items()}
 
 
-def _counts_from(table: SourceTable, rows: pa.Table, accepted: pa.Table) -> pa.ChunkedArray:
-    """From when on a feature may use something of a row that came late; the event time of other rows."""
-    available = accepted[EARLY_AVAILABLE_AT if table.early else AVAILABLE_AT]
-    late = pc.if_else(pc.is_valid(rows[LATE_AT]), available, pa.scalar(None, available.type))
-    return pc.coalesce(late, accepted[table.event_time])
+def _by_dates(accepted: pa.Table, event_time: str, late: pa.Table) -> list[tuple[tuple[date, ...], pa.Table]]:
+    """Dates → the accepted rows of that event date that count from those dates on; rows in time count from the event date."""
+    dated, columns = accepted, [event_time]
+    for name in reversed(late.column_names):
+        available = accepted[_COUNTS_FROM[name]]
+        counts_from = pc.if_else(pc.is_valid(late[name]), available, pa.scalar(None, available.type))
+        columns.append(f"{name} counts from")  # no column of a use case has a space
+        dated = dated.append_column(columns[-1], pc.coalesce(counts_from, accepted[event_time]))
+    groups: list[tuple[tuple[date, ...], pa.Table]] = [((), dated)]
+    for column in columns:
+        groups = [((*days, day), of_day) for days, found in groups for day, of_day in by_date(found, column).items()]
+    return [(days, found.select(accepted.column_names)) for days, found in groups]

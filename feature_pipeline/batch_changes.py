@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ratchet.core.environment import Environment
 from ratchet.storage.duckdb import connect, names, quoted, timestamptz
-from ratchet.use_case.columns import LATE_AT
+from ratchet.use_case.columns import EARLY_LATE_AT, LATE_AT
 from ratchet.use_case.contract import INSTANT, ROW_ID, UNREADABLE, SourceTable
 
 if TYPE_CHECKING:
@@ -30,31 +30,38 @@ class Unasked:
 def stamped(
     environment: Environment, table: SourceTable, rows: pa.Table, earlier: pa.Table | None, unasked: Unasked | None
 ) -> pa.Table:
-    """The raw rows of a batch with LATE_AT: that of a row with the same key in the earlier version, or that of `unasked`.
+    """The raw rows of a batch with when they came late: as a row with the same key in the earlier version, or by `unasked`.
 
-    A row that was pending and is known now may be late like a new one, or is as late as before. Without `unasked`, no new row
-    is late: the same delivery was only read by other code. If the table's key or times are declared otherwise now, nothing can
-    be compared or late.
+    A row that was pending and is known now may be late with what became known; its early columns are as late as before.
+    Without `unasked`, no new row is late: the same delivery was only read by other code. If the table's key or times are
+    declared otherwise now, nothing can be compared or late.
     """
-    needed = [*dict.fromkeys((*table.key, *filter(None, (table.event_time, table.known_at)), LATE_AT))]
+    times = filter(None, (table.event_time, table.known_at))
+    needed = [*dict.fromkeys((*table.key, *times, *table.late_columns))]
     if earlier is not None and not are_alike(earlier.schema, rows.schema, needed):
         earlier, unasked = None, None
     connection = connect(environment).con
     connection.register("old", (rows.slice(0, 0) if earlier is None else earlier).select(needed))
     connection.register("new", rows.select([ROW_ID, *needed]))
-    keys, known = names(table.key), _known(table)
+    keys, known, event_time = names(table.key), _known(table), quoted(table.event_time or "")
+    new = _late(table, event_time if table.early else f"coalesce({known}, {event_time})", unasked)
+    before = ", ".join(
+        f"CASE WHEN count(*) = count({name}) THEN min({name}) END AS before_{name}" for name in table.late_columns
+    )
     query = f"""
         WITH before AS (
-            SELECT {keys}, true AS was_there, count({known}) = 0 AS was_pending,
-                CASE WHEN count(*) = count({LATE_AT}) THEN min({LATE_AT}) END AS first_there
-            FROM old GROUP BY {keys}
+            SELECT {keys}, true AS was_there, count({known}) = 0 AS was_pending, {before} FROM old GROUP BY {keys}
         )
-        SELECT CASE WHEN was_there AND NOT (was_pending AND {known} IS NOT NULL) THEN first_there
-            ELSE greatest(first_there, {_late(table, unasked)}) END::TIMESTAMPTZ AS late
+        SELECT CASE WHEN was_there IS NULL THEN {new}
+            WHEN was_pending AND {known} IS NOT NULL THEN greatest(before_{LATE_AT}, {_late(table, known, unasked)})
+            ELSE before_{LATE_AT} END::TIMESTAMPTZ AS {LATE_AT},
+            CASE WHEN was_there THEN before_{table.late_columns[-1]} ELSE {new} END::TIMESTAMPTZ AS {EARLY_LATE_AT}
         FROM new LEFT JOIN before USING ({keys}) ORDER BY {ROW_ID}
     """
-    late = connection.sql(query).to_arrow_table().column("late").cast(INSTANT)
-    return rows.set_column(rows.column_names.index(LATE_AT), rows.schema.field(LATE_AT), late)
+    late = connection.sql(query).to_arrow_table()
+    for name in table.late_columns:
+        rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), late[name].cast(INSTANT))
+    return rows
 
 
 def changes(environment: Environment, table: SourceTable, earlier: pa.Table, rows: pa.Table) -> dict[str, int]:
@@ -82,13 +89,12 @@ def are_alike(earlier: pa.Schema, schema: pa.Schema, columns: Iterable[str]) -> 
     return all(name in earlier.names and earlier.field(name).type == schema.field(name).type for name in columns)
 
 
-def _late(table: SourceTable, unasked: Unasked | None) -> str:
-    """When a new row came late, in SQL; null if it is in time."""
+def _late(table: SourceTable, since: str, unasked: Unasked | None) -> str:
+    """When something came late that should have been there `since` an instant, both in SQL; null if it is in time."""
     if unasked is None:
         return "NULL"
     begins, ends, now = map(timestamptz, (unasked.start, unasked.end, unasked.now))
-    event_time = quoted(table.event_time or "")
-    return f"CASE WHEN {event_time} >= {begins} AND coalesce({_known(table)}, {event_time}) <= {ends} THEN {now} END"
+    return f"CASE WHEN {quoted(table.event_time or '')} >= {begins} AND {since} <= {ends} THEN {now} END"
 
 
 def _known(table: SourceTable) -> str:

@@ -37,7 +37,6 @@ from ratchet.project.run import Run
 from ratchet.sources import unreadable
 from ratchet.storage.digests import digest
 from ratchet.storage.duckdb import connect, literal, names, quoted
-from ratchet.use_case.columns import LATE_AT
 from ratchet.use_case.contract import ROW_ID, UNREADABLE, SourceTable
 
 if TYPE_CHECKING:
@@ -95,7 +94,8 @@ class Quarantine:
 
     def _later(self, raw: pa.Table) -> list[str]:
         """Ids of the rows that had not arrived as of the run's instant."""
-        ids: list[str] = raw.filter(pc.greater(raw[LATE_AT], self.run.as_of("feature")))[ROW_ID].to_pylist()
+        came = raw[self.table.late_columns[-1]]
+        ids: list[str] = raw.filter(pc.greater(came, self.run.as_of("feature")))[ROW_ID].to_pylist()
         return ids
 
     def _judge(self, raw: pa.Table, batch: str, earlier: Sequence[str]) -> tuple[Reasons, BatchRecord, Results]:

@@ -15,7 +15,7 @@ from ratchet.core.errors import DataError
 from ratchet.core.text import did_you_mean
 from ratchet.project.run import Run
 from ratchet.storage.partitions import read_manifest, unit_digests
-from ratchet.use_case.columns import LATE_AT
+from ratchet.use_case.columns import EARLY_LATE_AT, LATE_AT
 from ratchet.use_case.contract import ROW_ID, UNREADABLE
 
 Contents = dict[str, Any]
@@ -91,7 +91,8 @@ def quarantined_rows(run: Run, unit: str, reason: str | None = None) -> list[dic
 def _row(table: str, row: dict[str, Any]) -> dict[str, Any]:
     texts = dict(row.pop(UNREADABLE.name) or ())
     name, reasons, late = f"{table}/{row.pop(ROW_ID)}", row.pop("reasons"), row.pop(LATE_AT)
-    came = {"came": late.isoformat()} if late else {}
+    first = row.pop(EARLY_LATE_AT, late)
+    came = {"came": first.isoformat()} if first else {}
     return {"row": name, "reasons": reasons, **came, "values": {**row, **texts}}
 
 

@@ -151,8 +151,8 @@ def read(use_case: UseCase, batch: Batch) -> pa.Table:
     _check_readable(kept, subject, problems)
     row_ids = pa.array([f"{batch.name}:{row:08d}" for row in range(kept.num_rows)], pa.string())
     texts = kept[UNREADABLE.name] if problems else pa.nulls(kept.num_rows, UNREADABLE.type)
-    in_time = pa.nulls(kept.num_rows, INSTANT)
-    stored = pa.table([row_ids, *kept.select(table.schema.names).columns, in_time, texts], schema=table.raw_schema)
+    in_time = [pa.nulls(kept.num_rows, INSTANT) for _ in table.late_columns]
+    stored = pa.table([row_ids, *kept.select(table.schema.names).columns, *in_time, texts], schema=table.raw_schema)
     all_notes = json.dumps([*notes, *_unreadable_notes(problems)])
     return stored.replace_schema_metadata({_NOTES: all_notes, _DELIVERED: str(delivered)})
 

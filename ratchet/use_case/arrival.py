@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from ratchet.core.clock import FIRST, Instants
 from ratchet.core.schedule import first_ticks, latest_tick, longest_wait
-from ratchet.use_case.columns import LATE_AT
+from ratchet.use_case.columns import EARLY_LATE_AT, LATE_AT
 from ratchet.use_case.contract import INSTANT, SourceTable
 from ratchet.use_case.row_key import keyed
 
@@ -57,7 +57,7 @@ class Delivery:
 def accepted_rows(table: SourceTable, rows: pa.Table, delivery: Delivery) -> pa.Table:
     """Rows without nulls in their key and event time, in the table's accepted schema.
 
-    The column LATE_AT, if there is one, says when a row came that was later than the delivery's lag.
+    The columns LATE_AT and EARLY_LATE_AT, if they are there, say when a row came that was later than the delivery's lag.
     """
     found = keyed(table, rows)
     if not table.is_reference:
@@ -68,14 +68,13 @@ def accepted_rows(table: SourceTable, rows: pa.Table, delivery: Delivery) -> pa.
 
 def _arrivals(table: SourceTable, rows: pa.Table, delivery: Delivery) -> Iterator[Instants]:
     """The columns of the table's arrival schema, in order."""
-    late = _instants(rows, LATE_AT)
     known = _instants(rows, table.known_at or table.event_time)
-    arrived = delivery.arrived(known, late)
+    arrived = delivery.arrived(known, _instants(rows, LATE_AT))
     yield arrived
     yield delivery.available(known, arrived)
     if table.early:
         begun = _instants(rows, table.event_time)
-        yield delivery.available(begun, delivery.arrived(begun, late))
+        yield delivery.available(begun, delivery.arrived(begun, _instants(rows, EARLY_LATE_AT)))
 
 
 def _instants(rows: pa.Table, name: str | None) -> Instants:

@@ -13,8 +13,8 @@ LABEL_KNOWN_AT = "label_known_at"
 LABEL_COLUMNS = ("label", LABEL_KNOWN_AT)
 ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_AT = "row_arrived_at", "row_available_at", "row_early_available_at"
 """When an accepted row arrived, and from when on features may use it, or its early columns: see `ratchet.use_case.arrival`."""
-LATE_AT = "row_late_at"
-"""When a raw row was first there that should have been there before; null if it was there in time."""
+LATE_AT, EARLY_LATE_AT = "row_late_at", "row_early_late_at"
+"""When a raw row was first there, or its early columns were, that should have been there before; null if in time."""
 UPCOMING = "upcoming_rows"
 """A column that only the online store has, in addition to a view's features."""
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from ratchet.core.errors import SettingsError
 from ratchet.use_case.batch import Loader
-from ratchet.use_case.columns import ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_AT, LATE_AT
+from ratchet.use_case.columns import ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_AT, EARLY_LATE_AT, LATE_AT
 
 if TYPE_CHECKING:
     import ibis
@@ -78,7 +78,8 @@ class SourceTable:
     rules: Mapping[str, Rule] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        reserved = {ROW_ID, ROW_KEY, ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_AT, LATE_AT, UNREADABLE.name}
+        arrival = {ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_AT, LATE_AT, EARLY_LATE_AT}
+        reserved = {ROW_ID, ROW_KEY, *arrival, UNREADABLE.name}
         if taken := sorted(reserved.intersection(self.schema.names)):
             remedy = "Rename it in the schema and in the loader: stored tables use that name"
             raise SettingsError(f"has a column {', '.join(taken)}", subject=f"table {self.name!r}", remedy=remedy)
@@ -94,14 +95,20 @@ class SourceTable:
         return pa.schema([(name, INSTANT) for name in names])
 
     @property
+    def late_columns(self) -> tuple[str, ...]:
+        """The columns that say when a raw row came that was not there in time; the last one, when the first of it was there."""
+        return (LATE_AT, EARLY_LATE_AT) if self.early else (LATE_AT,)
+
+    @property
     def accepted_schema(self) -> pa.Schema:
         """The schema of accepted tables: the row's identity, its columns, and from when on it may be used."""
         return pa.schema([(ROW_KEY, pa.string()), *self.schema, *self.arrival_schema])
 
     @property
     def delivered_schema(self) -> pa.Schema:
-        """The schema of readable raw rows: the row's place, its columns, and LATE_AT."""
-        return pa.schema([(ROW_ID, pa.string()), *self.schema, (LATE_AT, INSTANT)])
+        """The schema of readable raw rows: the row's place, its columns, and those of its lateness."""
+        late = [(name, INSTANT) for name in self.late_columns]
+        return pa.schema([(ROW_ID, pa.string()), *self.schema, *late])
 
     @property
     def raw_schema(self) -> pa.Schema:

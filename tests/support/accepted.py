@@ -17,11 +17,10 @@ from ratchet.project.run import Run
 from ratchet.sources.batches import Source
 from ratchet.storage.digests import digest
 from ratchet.storage.partitions import Files, update
-from ratchet.use_case.columns import LATE_AT
 from ratchet.use_case.contract import INSTANT
 
 Batches = Mapping[tuple[str, str], pa.Table]
-"""Table and batch → rows in the table's schema; `row_late_at` may say which of them came late, and when."""
+"""Table and batch → rows in the table's schema; `row_late_at` and `row_early_late_at` may say which came late."""
 
 
 def accept_all(run: Run, change: Callable[[pa.Table], pa.Table] = lambda rows: rows) -> None:
@@ -46,9 +45,11 @@ def check_for_leaks(run: Run, cut_offs: Sequence[datetime], cut: CutOff = known_
 def _files(run: Run, unit: str, batches: Batches) -> Files:
     name, batch = unit.split("/")
     rows = batches[name, batch]
-    if LATE_AT not in rows.column_names:
-        rows = rows.append_column(LATE_AT, pa.nulls(rows.num_rows, INSTANT))
-    return accepted_files(run.use_case.table(name), batch, rows, run.delivery(name))
+    table = run.use_case.table(name)
+    for column in table.late_columns:
+        if column not in rows.column_names:
+            rows = rows.append_column(column, pa.nulls(rows.num_rows, INSTANT))
+    return accepted_files(table, batch, rows, run.delivery(name))
 
 
 def _possible(rows: pa.Table) -> pa.Table:

@@ -16,5 +16,5 @@ AT_ONCE = Delivery(timedelta(0), EVERY_MINUTE)
 
 
 def arrived(table: SourceTable, rows: Sequence[Mapping[str, Any]], delivery: Delivery = AT_ONCE) -> pa.Table:
-    """The rows in the table's accepted schema. `row_late_at` may say when one came; missing columns are null."""
+    """The rows in the table's accepted schema. The late columns may say when one came; missing columns are null."""
     return accepted_rows(table, pa.Table.from_pylist([*rows], table.delivered_schema), delivery)

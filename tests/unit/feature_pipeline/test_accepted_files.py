@@ -45,13 +45,19 @@ def test_a_late_row_lies_also_by_the_date_from_which_it_counts() -> None:
     } == found(TABLE, rows, Delivery(timedelta(0), HOURLY))
 
 
-def test_early_columns_count_before_the_row_is_known() -> None:
-    """A row that came late while it was pending lies by when its early columns count from."""
-    late = [
-        {"id": 1, "at": day(1), "known_at": None, "row_late_at": day(3, 1)},
-        {"id": 2, "at": day(1), "known_at": day(9), "row_late_at": day(3, 1)},
+def test_early_columns_may_count_before_the_rest() -> None:
+    """A row of which both came late, at two times, lies by three dates; where two are the same date, it is named once."""
+    rows = [
+        {"id": 1, "at": day(1), "known_at": None, "row_late_at": day(3, 1), "row_early_late_at": day(3, 1)},
+        {"id": 2, "at": day(1), "known_at": day(2), "row_late_at": day(9), "row_early_late_at": day(3, 1)},
+        {"id": 3, "at": day(1), "known_at": day(2), "row_late_at": day(3, 1)},
+        {"id": 4, "at": day(1), "known_at": day(2)},
     ]
-    assert {"bills/date=2024-01-01,2024-01-03/one": [1, 2]} == found(replace(TABLE, early=("id",)), late)
+    assert {
+        "bills/date=2024-01-01,2024-01-03/one": [3, 1],
+        "bills/date=2024-01-01,2024-01-03,2024-01-09/one": [2],
+        "bills/date=2024-01-01/one": [4],
+    } == found(replace(TABLE, early=("id",)), rows)
 
 
 def test_a_pending_row_without_early_columns_does_not_count_yet() -> None:

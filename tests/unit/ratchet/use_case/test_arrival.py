@@ -52,9 +52,11 @@ def test_a_run_has_seen_what_counts_by_then(second: int) -> None:
 
 
 def test_a_row_that_comes_late_is_available_later() -> None:
-    """Where it came later than the usual lag; else the lag counts."""
-    assert [clock(20, 5), clock(21), clock(21)] == instants(SIX_HOURS_LATER, row_late_at=clock(20, 5))
-    assert [clock(18, 30), clock(19), clock(18)] == instants(SIX_HOURS_LATER, row_late_at=clock(14))
+    """Where it came later than the usual lag; else the lag counts. Its early columns may have been there in time."""
+    late = {"row_late_at": clock(20, 5), "row_early_late_at": clock(20, 5)}
+    assert [clock(20, 5), clock(21), clock(21)] == instants(SIX_HOURS_LATER, **late)
+    assert [clock(20, 5), clock(21), clock(18)] == instants(SIX_HOURS_LATER, row_late_at=clock(20, 5))
+    assert [clock(18, 30), clock(19), clock(18)] == instants(SIX_HOURS_LATER, **dict.fromkeys(late, clock(14)))
 
 
 def test_how_long_a_row_may_take() -> None:
@@ -66,7 +68,8 @@ def test_how_long_a_row_may_take() -> None:
 def test_what_is_not_known_yet_is_not_available() -> None:
     """But its early columns are."""
     assert [None, None, clock(12, 0, 1)] == instants(AT_ONCE, sent_at=None)
-    assert [None, None, clock(15)] == instants(Delivery(timedelta(0), HOURLY), sent_at=None, row_late_at=clock(15))
+    late = {"row_late_at": clock(15), "row_early_late_at": clock(15)}
+    assert [None, None, clock(15)] == instants(Delivery(timedelta(0), HOURLY), sent_at=None, **late)
 
 
 def test_a_table_says_only_what_it_can() -> None:
