@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Batches = dict[str, Batch]
 """`{table}/{name}` → batch."""
+Problem = Callable[[str, Batch], SourceError | None]
+"""A batch and its name in Batches → why it cannot be read; None if it can."""
 
 
 def newest(run: Run) -> datetime:
@@ -31,10 +33,10 @@ def newest(run: Run) -> datetime:
     """
     batches, asked = _batches(run), Asked.of(run)
 
-    def is_readable(unit: str, batch: Batch) -> bool:
-        return (asked is not None and asked.was_read(unit, batch)) or _can_read(run, batch)
+    def problem(unit: str, batch: Batch) -> SourceError | None:
+        return None if asked and asked.was_read(unit, batch) else _problem(run, batch)
 
-    found = _declared_by(run, batches, is_readable) or _after_latest_row(run, batches.values())
+    found = _declared_by(run, batches, problem) or _after_latest_row(run, batches.values())
     return min(found, run.clock.now())
 
 
@@ -44,7 +46,12 @@ def declared_newest(run: Run) -> datetime | None:
     None if no batch says up to when it is complete. Raises SourceError as above.
     """
     asked = Asked.of(run)
-    found = _declared_by(run, _batches(run), lambda unit, batch: not (asked and asked.was_rejected(unit, batch)))
+
+    def problem(unit: str, batch: Batch) -> SourceError | None:
+        is_rejected = asked is not None and asked.was_rejected(unit, batch)
+        return SourceError("was rejected", subject=f"batch {unit}", remedy="See ingest.json") if is_rejected else None
+
+    found = _declared_by(run, _batches(run), problem)
     return min(found, run.clock.now()) if found else None
 
 
@@ -54,34 +61,33 @@ def _batches(run: Run) -> Batches:
     return {**find(Source.of(run, Period(start, run.clock.now()))).batches}
 
 
-def _can_read(run: Run, batch: Batch) -> bool:
-    """Whether a batch can be read. Raises SourceError if its source does not answer."""
+def _problem(run: Run, batch: Batch) -> SourceError | None:
+    """Why a batch cannot be read, if it cannot. Raises SourceError if its source does not answer."""
     try:
         read(run.use_case, batch)
     except UnavailableError:
         raise
-    except SourceError:
-        return False
-    return True
+    except SourceError as error:
+        return error
+    return None
 
 
-def _declared_by(run: Run, batches: Batches, is_readable: Callable[[str, Batch], bool]) -> datetime | None:
+def _declared_by(run: Run, batches: Batches, problem: Problem) -> datetime | None:
     """The earliest of what the tables declare, each by its latest readable batch; None if none does. Raises SourceError."""
-    latest = (_latest(batches, table.name, is_readable) for table in run.use_case.tables)
+    latest = (_latest(batches, table.name, problem) for table in run.use_case.tables)
     return min(filter(None, latest), default=None)
 
 
-def _latest(batches: Batches, table: str, is_readable: Callable[[str, Batch], bool]) -> datetime | None:
+def _latest(batches: Batches, table: str, problem: Problem) -> datetime | None:
     ends = {unit: batch.complete_until for unit, batch in batches.items() if batch.table == table}
-    declared = sorted((end, unit) for unit, end in ends.items() if end)
-    found = next((end for end, unit in reversed(declared) if is_readable(unit, batches[unit])), None)
-    if declared and found is None:
-        raise SourceError(
-            "has no batch that can be read, so nobody knows up to when it is complete",
-            subject=f"table {table!r}",
-            remedy=f"Deliver {declared[-1][1]} again, or give --to",
-        )
-    return found
+    error: SourceError | None = None
+    for end, unit in sorted(((end, unit) for unit, end in ends.items() if end), reverse=True):
+        error = problem(unit, batches[unit])
+        if error is None:
+            return end
+    if error:
+        raise error
+    return None
 
 
 def _after_latest_row(run: Run, batches: Iterable[Batch]) -> datetime:

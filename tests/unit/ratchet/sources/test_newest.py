@@ -68,7 +68,7 @@ def test_a_table_of_which_no_batch_can_be_read_is_an_error(run: Run) -> None:
         )
 
     two = with_use_case(run, sources={"folder": both})
-    with pytest.raises(SourceError, match=r"'payments'.*payments/2"):
+    with pytest.raises(SourceError, match=r"2\.parquet"):
         newest(two)
     deliver(run, "1", [payment(1, "2024-01-01T10:00")])
     assert january(2) == newest(two)
