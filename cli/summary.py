@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from cli.headlines import batch_notes, confirmation_of, place_of, refit_of, verdict_of
 from ratchet.core.errors import RegistryError, StoreError
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.models.metrics import METRICS
 from ratchet.project import step_reports as reports
+from ratchet.project.headlines import batch_notes, confirmation_of, place_of, refit_of, verdict_of
 from ratchet.project.run import Run
 from ratchet.project.steps import STEPS
 from ratchet.storage.files import write_json

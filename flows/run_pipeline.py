@@ -24,6 +24,7 @@ from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.project.advance import move, parse_instant, parse_length
 from ratchet.project.backfill import remaining
 from ratchet.project.dvc import commit_stages
+from ratchet.project.headlines import HEADLINES
 from ratchet.project.inputs import Inputs, inputs
 from ratchet.project.locks import alone
 from ratchet.project.run import Pipeline, Run
@@ -131,7 +132,7 @@ def _say_what_code_runs(run: Run) -> None:
 
 
 def task_of(step: Step) -> Task[[str], None]:
-    """The task that runs a step of a use case in the current checkout, and shows its report in Prefect's UI.
+    """The task that runs a step of a use case in the current checkout, logs its headline, and shows its report in Prefect's UI.
 
     Steps exchange data through the stores only, not through Prefect, so nothing is pickled.
     """
@@ -150,6 +151,7 @@ def task_of(step: Step) -> Task[[str], None]:
         run = Run.load(use_case=use_case)
         with progress_artifact(step.name):
             report = run_step(run, step.name, lambda run: step.load()(run))
+        get_run_logger().info("%s", HEADLINES[step.name](report))
         last = last_run(run, step.name)
         changes = {"computed": last.computed, "removed": last.removed} if last else {}
         rows = [{"what": what, "value": value} for what, value in _flat({**report, "this_run": changes})]

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 from cli import summary
 from cli.current_user import current_user
-from cli.headlines import run_and_report
+from cli.run_and_report import run_and_report
 from ratchet.code.git import code_version
 from ratchet.core.clock import later
 from ratchet.core.errors import GateError, RatchetError

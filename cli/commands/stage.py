@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.context import as_json, current_run
-from cli.headlines import HEADLINES, run_and_report
+from cli.run_and_report import run_and_report
+from ratchet.project.headlines import HEADLINES
 from ratchet.project.steps import STEPS
 
 if TYPE_CHECKING:

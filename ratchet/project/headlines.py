@@ -1,28 +1,14 @@
-"""One line about what a step did: its name, the most important numbers of its report, and its seconds."""
+"""A line about what a step did: the most important numbers of its report, and what needs attention."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
-
-import click
 
 from ratchet.core.text import count_of
 
 if TYPE_CHECKING:
     from ratchet.project.step_reports import Report
-
-
-def run_and_report(name: str, work: Callable[[], Report], headline: Callable[[Report], str]) -> Report:
-    """Do the work of a step and return its report. Shows the progress, and prints one line at the end."""
-    from ratchet.core.progress import show_line
-
-    began = time.monotonic()
-    with show_line(name):
-        report = work()
-    click.echo(f"{name:<12} {headline(report)} ({time.monotonic() - began:.1f} s)")
-    return report
 
 
 def _ingest(report: Report) -> str:

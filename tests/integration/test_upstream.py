@@ -13,7 +13,6 @@ import pytest
 from click.testing import CliRunner
 
 from authoring.check import checkup
-from cli.headlines import HEADLINES
 from cli.main import ratchet
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
@@ -24,6 +23,7 @@ from ratchet.feature_store.offline_reads import historical
 from ratchet.feature_store.online_reads import OnlineFeatures
 from ratchet.features.service import service_spec
 from ratchet.gate.checks import run_checks
+from ratchet.project.headlines import HEADLINES
 from ratchet.project.run import Run
 from ratchet.storage.arrow import to_columns
 from ratchet.storage.partitions import files

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.headlines import HEADLINES
 from cli.main import ratchet
 from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
 from ratchet.core.errors import DataError
+from ratchet.project.headlines import HEADLINES
 from ratchet.project.locks import alone
 from ratchet.project.run import Run
 from ratchet.project.step_reports import run_step

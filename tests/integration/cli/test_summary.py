@@ -13,7 +13,6 @@ from ibis import _
 from pydantic import AwareDatetime, create_model
 
 from cli.commands.demo import finish_story
-from cli.headlines import HEADLINES
 from cli.render_status import render_status
 from cli.summary import Summary, build, render, write
 from ratchet.core.environment import Environment
@@ -23,6 +22,7 @@ from ratchet.model_registry.promotion import promote, release, rollback
 from ratchet.model_registry.status import status
 from ratchet.models.metrics import METRICS
 from ratchet.project import step_reports as reports
+from ratchet.project.headlines import HEADLINES
 from ratchet.project.locks import alone
 from ratchet.project.run import Run
 from ratchet.project.steps import STEPS

@@ -24,6 +24,7 @@ from flows.deploy import deploy
 from flows.notification import tell_of_failures
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import Schedules
+from ratchet.project.headlines import HEADLINES
 from ratchet.project.locks import alone
 from ratchet.project.run import PIPELINES, Pipeline, Run
 from ratchet.project.step_reports import read
@@ -293,6 +294,13 @@ def test_an_artifact_is_a_table_of_the_report(ran: PrefectServer, checkout: Path
     assert report is not None
     shown = json.loads(ran.artifacts(ran.newest_run("feature"))[f"{PREFIX}-validate"])
     assert {"what": "rows.accepted", "value": str(report["rows"]["accepted"])} in shown
+
+
+def test_the_log_has_the_headline_of_each_step(ran: PrefectServer, checkout: Path) -> None:
+    """What a command prints of a step, such as a batch that was rejected, stands where the flow ran."""
+    found = (read(run(checkout), name) for name in STAGES["feature"])
+    headlines = {HEADLINES[name](report) for name, report in zip(STAGES["feature"], found, strict=True) if report}
+    assert len(STAGES["feature"]) == len(headlines & {*ran.logs(ran.newest_run("feature"))})
 
 
 def test_an_artifact_has_a_row_for_each_check(ran: PrefectServer) -> None:

@@ -14,7 +14,6 @@ import pytest
 
 from cli import summary
 from cli.commands.demo import offer_worse
-from cli.headlines import HEADLINES
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.errors import GateError, StoreError
@@ -26,6 +25,7 @@ from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.status import status
 from ratchet.models.model import Model, load, save
 from ratchet.models.model_files import checksums
+from ratchet.project.headlines import HEADLINES
 from ratchet.project.run import Run
 from ratchet.project.step_reports import run_step
 from tests.support.accepted import accept_all

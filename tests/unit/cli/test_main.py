@@ -15,9 +15,9 @@ from click.testing import CliRunner
 
 from cli.commands.check import note_of
 from cli.commands.quarantine import quarantine
-from cli.headlines import HEADLINES
 from cli.main import main, ratchet
 from cli.reference import reference
+from ratchet.project.headlines import HEADLINES
 from ratchet.project.steps import STEPS
 from ratchet.use_case.batch import Unread
 from tests.support.checkout import ROOT
