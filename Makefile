@@ -21,6 +21,9 @@ demo: .venv/.complete
 serve: .venv/.complete
 	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m cli serve --port $(PORT)
 
+# The tests start hundreds of processes. Python keeps what it compiled for the next one, whatever the environment says.
+test soak: export PYTHONDONTWRITEBYTECODE =
+
 test: .venv-test/.complete
 	@PATH="$(CURDIR)/$(TEST):$$PATH" $(TEST)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not soak"
 

@@ -25,8 +25,9 @@ def _batches(tables: Mapping[str, Mapping[str, str]], said: str) -> str:
 
 
 def _validate(report: Report) -> str:
-    counts = ", ".join(f"{count:,} {kind}" for kind, count in report["rows"].items() if kind != "raw")
-    return "; ".join([f"of {report['rows']['raw']:,} rows {counts}", *batch_notes(report)])
+    rows = report["rows"]
+    counts = _counts({kind: rows[kind] for kind in ("accepted", "quarantined", "duplicates")})
+    return "; ".join([f"of {rows['raw']:,} rows {counts}", *batch_notes(report)])
 
 
 def batch_notes(validate: Mapping[str, Any]) -> list[str]:
