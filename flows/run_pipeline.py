@@ -102,7 +102,7 @@ def _move(run: Run, pipeline: Pipeline, instant: datetime) -> None:
     if pipeline == "feature" and present and present >= instant:
         get_run_logger().info("Features go up to %s already, and %s is part of that.", present, instant)
     else:
-        move(run, instant, [pipeline], back=True)
+        move(run, instant, [pipeline], back=True, wait=_TIMEOUT)
 
 
 def recorded_together(pipeline: Pipeline, steps: Sequence[Step]) -> list[list[Step]]:

@@ -59,7 +59,8 @@ class FeatureStore:
             raise StoreUnavailableError(
                 f"go up to {found.end.isoformat() if found else 'no instant'}, and {instant.isoformat()} is needed",
                 subject=f"the features of {self.scope.namespace}",
-                remedy=f"Run `dvc repro featurize@{self.scope.use_case}`, or let the feature flow run",
+                remedy=f"Let the feature flow run, or run `dvc repro materialize@{self.scope.use_case}`; first, if "
+                f"as_of.yaml is behind, `ratchet advance {self.scope.use_case} --pipeline feature --to {instant.isoformat()}`",
             )
         if since and since < found.start:
             raise StoreError(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from ratchet.code.git import AS_OF_FILE
 from ratchet.core.clock import local_midnight
-from ratchet.core.errors import SettingsError
+from ratchet.core.errors import SettingsError, VersionError
 from ratchet.core.text import parse_duration
 from ratchet.project.as_of import AsOf, read_as_of, write_as_of
+from ratchet.project.dvc import between_stages
 from ratchet.project.locks import REPOSITORY, WAIT, alone, held
 from ratchet.project.run import PIPELINES, Pipeline, Run
+
+_PAUSE = 0.2
+"""Seconds until the locks are tried again."""
 
 
 def parse_instant(text: str, timezone: str) -> datetime:
@@ -48,27 +53,36 @@ def advance(
 ) -> Run:
     """Move pipelines to an instant, while none of them runs. Returns the run as of then.
 
-    Raises SettingsError for an instant in the future or, unless `back`, an earlier one than now is set; VersionError if a
-    pipeline still runs after `wait` seconds.
+    Raises SettingsError for an instant in the future, before history begins or, unless `back`, before the present one;
+    VersionError if a pipeline still runs after `wait` seconds, by a flow, a step or `dvc repro`.
     """
     if instant > run.clock.now():
         raise SettingsError(
             f"{instant.isoformat()} is in the future", subject=run.settings.use_case, remedy="Name an earlier instant"
         )
-    with alone(run, pipelines, wait):
-        return move(run, instant, pipelines, back=back, wait=wait)
+    deadline = time.monotonic() + wait
+    while True:  # a stage that DVC just begins needs the locks, so they are not held while it is waited for
+        try:
+            with alone(run, pipelines, wait):
+                return move(run, instant, pipelines, back=back, wait=0)
+        except VersionError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(_PAUSE)
 
 
 def move(run: Run, instant: datetime, pipelines: Sequence[Pipeline], *, back: bool, wait: float = WAIT) -> Run:
     """Move pipelines, whose locks the caller holds."""
-    with held(run.paths.shared_state / REPOSITORY, wait):
+    with held(run.paths.shared_state / REPOSITORY, wait), between_stages(run, pipelines, wait):
         present = read_as_of(run.root, run.settings.use_case)
         if present and not back:
             _require_forward(run, present, instant, pipelines)
-        moved = (present or AsOf.at(instant)).model_copy(update=dict.fromkeys(pipelines, instant))
-        if moved != present:
-            write_as_of(run.root, run.settings.use_case, moved)
-    return run.as_of_instants(moved)
+        instants = (present or AsOf.at(instant)).model_copy(update=dict.fromkeys(pipelines, instant))
+        moved = run.as_of_instants(instants)
+        moved.period("all")
+        if instants != present:
+            write_as_of(run.root, run.settings.use_case, instants)
+    return moved
 
 
 def _require_forward(run: Run, present: AsOf, instant: datetime, pipelines: Sequence[Pipeline]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ from ratchet.core.errors import RatchetError, VersionError
 from ratchet.core.text import one_line
 from ratchet.project.inputs import Inputs, inputs, require_unedited
 from ratchet.project.locks import REPOSITORY, WAIT, held
-from ratchet.project.run import Run
+from ratchet.project.run import Pipeline, Run
+from ratchet.project.steps import steps_of
 from ratchet.storage.digests import directory_md5
 from ratchet.storage.files import atomic, write_text
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 Locked = dict[str, Mapping[str, Any]]
 """Name → stage, as in a dvc.lock."""
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_PAUSE = 0.2
+"""Seconds until a lock of DVC is tried again."""
 TORN_LOCK = "DVC was killed while it wrote that file: delete it, and run again"
 
 
@@ -83,6 +87,37 @@ def parse_lock(text: str, subject: str, remedy: str) -> Locked:
 
 def _unreadable(error: Exception, subject: str, remedy: str) -> VersionError:
     return VersionError(f"cannot be read as a dvc.lock ({one_line(str(error))})", subject=subject, remedy=remedy)
+
+
+@contextmanager
+def between_stages(run: Run, pipelines: Iterable[Pipeline], wait: float) -> Iterator[None]:
+    """While the block runs, `dvc repro` is at no stage of these pipelines.
+
+    DVC reads the instant of a stage when its step has ended. If it was moved by then, what was computed as of one instant would
+    be recorded as of another. Waits up to `wait` seconds for the stage that it is at; then raises VersionError.
+    """
+    from dvc.fs import localfs
+    from dvc.lock import LockError
+    from dvc.rwlock import rwlock
+
+    folder = run.root / ".dvc" / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    outputs = [str(run.paths.reports / f"{step.name}.json") for pipeline in pipelines for step in steps_of(pipeline)]
+    deadline = time.monotonic() + wait
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(rwlock(str(folder), localfs, "ratchet advance", [], outputs, hardlink=False))
+                break
+            except LockError as error:
+                if time.monotonic() >= deadline:
+                    raise VersionError(
+                        f"`dvc repro` is at one of its stages ({one_line(str(error))})",
+                        subject=run.settings.use_case,
+                        remedy="Wait until it has ended, and run again",
+                    ) from error
+            time.sleep(_PAUSE)
+        yield
 
 
 @contextmanager

@@ -82,12 +82,12 @@ class Run:
 
     def period(self, name: PeriodName) -> Period:
         """A window as of the pipeline that works on it. `all` is everything since history began, `features` what features are
-        kept of."""
+        kept of. Raises SettingsError if it is empty."""
         windows, timezone = self.settings.windows, self.use_case.timezone
         if name == "all":
-            return Period(local_midnight(windows.start, timezone), self.as_of("feature"))
+            return self._history(local_midnight(windows.start, timezone))
         if name == "features":
-            return Period(self._features_from(), self.as_of("feature"))
+            return self._history(self._features_from())
         if name == "fresh":
             fresh = bounds(windows, self.as_of("inference"), timezone).fresh
             return Period(local_midnight(fresh, timezone), self.as_of("inference"))
@@ -102,6 +102,16 @@ class Run:
     def delivery(self, table: str) -> Delivery:
         """How the rows of a table reach the features."""
         return Delivery(self.settings.source.lag.get(table, timedelta(0)), self.settings.schedules.feature)
+
+    def _history(self, start: datetime) -> Period:
+        end = self.as_of("feature")
+        if end <= start:
+            raise SettingsError(
+                f"history begins at {start.isoformat()}, and the data go only up to {end.isoformat()}",
+                subject=f"{PARAMS_FILE}: windows.start of {self.settings.use_case}",
+                remedy=f"Run `ratchet advance {self.settings.use_case} --to` a later day, or let history begin earlier",
+            )
+        return Period(start, end)
 
     def _features_from(self) -> datetime:
         kept, zone = self.settings.retention.features, ZoneInfo(self.use_case.timezone)

@@ -522,7 +522,7 @@ def test_killed_between_any_statements_it_ends_right_when_run_again(
 
 def test_online_values_need_features(tmp_path: Path) -> None:
     """Before featurize has run there is nothing to write, and the error says so."""
-    with pytest.raises(StoreError, match=r"go up to no instant.*featurize@"):
+    with pytest.raises(StoreError, match=r"go up to no instant.*materialize@"):
         materialize(parcels_project(tmp_path))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,11 @@ from filelock import FileLock
 
 from ratchet.core.errors import StoreError, VersionError
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.project.dvc import commit_stages
+from ratchet.project.dvc import between_stages, commit_stages
 from ratchet.project.inputs import inputs
 from ratchet.project.run import Run
 from ratchet.storage.digests import directory_md5
+from tests.support.checkout import commit, environment
 from tests.support.messages import one_short_line
 from tests.support.recorded import STAGE, kept, record, recorded_project, write
 
@@ -80,3 +83,38 @@ class TestKeeping:
         torn.unlink()
         record(run, "one")
         assert kept(run, "one").exists()
+
+
+SLOW_STEP = """
+import pathlib, time
+report = pathlib.Path({report!r})
+report.with_name("at_work").touch()
+while not report.with_name("go_on").exists():
+    time.sleep(0.05)
+report.write_text("{{}}")
+"""
+
+
+def test_nothing_moves_until_dvc_has_recorded_the_stage_that_it_is_at(run: Run) -> None:
+    """Other pipelines move meanwhile. Afterwards the stage stands in dvc.lock."""
+    report = run.paths.reports / "featurize.json"
+    report.parent.mkdir(parents=True)
+    declared = yaml.safe_load((run.root / "dvc.yaml").read_text(encoding="utf-8"))
+    outs = [{report.relative_to(run.root).as_posix(): {"cache": False}}]
+    declared["stages"]["featurize"]["do"] = {"cmd": "python step.py", "outs": outs}
+    (run.root / "dvc.yaml").write_text(yaml.safe_dump(declared), encoding="utf-8")
+    (run.root / "step.py").write_text(SLOW_STEP.format(report=str(report)), encoding="utf-8")
+    commit(run.root, "Work slowly")
+    with subprocess.Popen(["dvc", "repro"], cwd=run.root, env=environment()) as repro:
+        while not report.with_name("at_work").exists():
+            with suppress(subprocess.TimeoutExpired):
+                raise AssertionError(f"it ended with {repro.wait(0.1)}")
+        with between_stages(run, ["training", "inference"], wait=0):
+            pass
+        with pytest.raises(VersionError, match="dvc repro"), between_stages(run, ["feature"], wait=0):
+            pass
+        report.with_name("go_on").touch()
+        with between_stages(run, ["feature"], wait=60):
+            recorded = yaml.safe_load((run.root / "dvc.lock").read_text(encoding="utf-8"))
+        assert 0 == repro.wait()
+    assert [STAGE] == [*recorded["stages"]]

@@ -17,12 +17,15 @@ from ratchet.core.paths import Paths
 from ratchet.core.scope import Scope
 from ratchet.core.settings import Retention, SourceSettings
 from ratchet.project import step_reports as reports
+from ratchet.project.advance import advance
+from ratchet.project.as_of import read_as_of
 from ratchet.project.run import PeriodName, Run
 from ratchet.sources.batches import Source
 from ratchet.use_case.contract import load_use_case
 from tests.support.noshow_on_demand import TIMEZONE
 from tests.support.parcels import parcels_project
 from tests.support.runs import noshow_project, params
+from tests.support.windows import at
 
 
 class TestRun:
@@ -67,6 +70,18 @@ class TestRun:
         assert [part.end for part in parts[:-1]] == [part.start for part in parts[1:]]
         assert (whole.start, whole.end) == (parts[0].start, parts[-1].end)
         assert datetime(2023, 12, 31, 13, 30, tzinfo=UTC) == whole.start
+
+    @pytest.mark.parametrize("days", [0, 1])
+    def test_no_history_is_an_error(self, tmp_path: Path, days: int) -> None:
+        """An instant at which it begins, or before, with what to change; nothing can be moved there."""
+        run = noshow_project(tmp_path)
+        too_early = run.period("all").start - timedelta(days=days)
+        for name in ("all", "features"):
+            with pytest.raises(SettingsError, match=r"windows\.start.*ratchet advance"):
+                at(run, too_early).period(name)
+        with pytest.raises(SettingsError, match="history begins"):
+            advance(run, too_early, back=True)
+        assert read_as_of(run.root, run.settings.use_case) is None
 
     @pytest.mark.parametrize(
         ("days", "first"),
