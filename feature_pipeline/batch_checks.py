@@ -203,11 +203,16 @@ def shift_of_hours(times: Times, earlier: Sequence[Times]) -> float:
 
 
 def _a_day(earlier: Sequence[Hours]) -> Rows:
-    """How many rows a day usually has in each half-hour."""
-    rows: Rows = np.sum([each.counts for each in earlier], axis=0) / sum(
-        max(1.0, each.spanned / HALF_HOURS) for each in earlier
-    )
-    return rows
+    """How many rows a day usually has in each half-hour.
+
+    What differs between the half-hours by chance alone would look like hours that a shift explains. So the numbers are drawn
+    towards their mean by that part of their variance which is the variance of counts (James and Stein).
+    """
+    counts = np.sum([each.counts for each in earlier], axis=0)
+    rows: Rows = counts / sum(max(1.0, each.spanned / HALF_HOURS) for each in earlier)
+    by_chance = min(1.0, counts.mean() / max(counts.var(ddof=1), 1e-9))
+    usual: Rows = rows.mean() + (1 - by_chance) * (rows - rows.mean())
+    return usual
 
 
 def _hours(times: Times, clock: str) -> Hours:

@@ -105,6 +105,17 @@ def test_what_is_as_usual_is_no_shift(counts: list[int], spanned: int) -> None:
     assert 0 == shift_of_hours(batch, [usual] * 2)
 
 
+@pytest.mark.parametrize("rows", [100, 220, 1000])
+def test_hours_that_differ_by_chance_show_no_shift(rows: int) -> None:
+    """Days whose rows come at any hour, each compared with only two others, as a folder of small daily files has at first."""
+
+    def day() -> Times:
+        counts = hours(RNG.multinomial(rows, np.full(HALF_HOURS, 1 / HALF_HOURS)), 0, HALF_HOURS)
+        return month(weekday=0).model_copy(update={"local": counts, "utc": counts})
+
+    assert [0] * 100 == [shift_of_hours(day(), [day(), day()]) for _ in range(100)]
+
+
 def test_few_rows_are_no_evidence() -> None:
     """Ten rows that came an hour later may have done so by chance."""
     assert 0 == shift_of_hours(month(rows=10, moved=1), [month(), month()])
