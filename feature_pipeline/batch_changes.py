@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ratchet.core.environment import Environment
 from ratchet.storage.duckdb import connect, names, quoted, timestamptz
@@ -28,9 +31,15 @@ class Unasked:
 
 
 def stamped(
-    environment: Environment, table: SourceTable, rows: pa.Table, earlier: pa.Table | None, unasked: Unasked | None
+    environment: Environment,
+    table: SourceTable,
+    rows: pa.Table,
+    earlier: pa.Table | None,
+    unasked: Unasked | None,
+    elsewhere: Sequence[pa.Table] = (),
 ) -> pa.Table:
     """The raw rows of a batch with when they came late: as a row with the same key in the earlier version, or by `unasked`.
+    A row may also have been in another batch: `elsewhere` are raw rows of such ones.
 
     A row that was pending and is known now may be late with what became known; its early columns are as late as before.
     Without `unasked`, no new row is late: the same delivery was only read by other code. If the table's key or times are
@@ -40,17 +49,18 @@ def stamped(
     needed = [*dict.fromkeys((*table.key, *times, *table.late_columns))]
     if earlier is not None and not are_alike(earlier.schema, rows.schema, needed):
         earlier, unasked = None, None
+    before = [each.select(needed) for each in (rows.slice(0, 0) if earlier is None else earlier, *elsewhere)]
     connection = connect(environment).con
-    connection.register("old", (rows.slice(0, 0) if earlier is None else earlier).select(needed))
+    connection.register("old", pa.concat_tables(each.replace_schema_metadata() for each in before))
     connection.register("new", rows.select([ROW_ID, *needed]))
     keys, known, event_time = names(table.key), _known(table), quoted(table.event_time or "")
     new = _late(table, event_time if table.early else f"coalesce({known}, {event_time})", unasked)
-    before = ", ".join(
+    first_there = ", ".join(
         f"CASE WHEN count(*) = count({name}) THEN min({name}) END AS before_{name}" for name in table.late_columns
     )
     query = f"""
         WITH before AS (
-            SELECT {keys}, true AS was_there, count({known}) = 0 AS was_pending, {before} FROM old GROUP BY {keys}
+            SELECT {keys}, true AS was_there, count({known}) = 0 AS was_pending, {first_there} FROM old GROUP BY {keys}
         )
         SELECT CASE WHEN was_there IS NULL THEN {new}
             WHEN was_pending AND {known} IS NOT NULL THEN greatest(before_{LATE_AT}, {_late(table, known, unasked)})
@@ -82,6 +92,17 @@ def changes(environment: Environment, table: SourceTable, earlier: pa.Table, row
     removed = _count(connection, f"SELECT {keys} FROM old", f"SELECT {keys} FROM new")
     added = _count(connection, f"SELECT {keys} FROM new", f"SELECT {keys} FROM old")
     return {"changed": gone - removed, "removed": removed, "added": added}
+
+
+def meet(path: Path, rows: pa.Table, column: str | None) -> bool:
+    """Whether the Parquet file may have instants between the first and the last of the rows, by its statistics."""
+    first, last = pc.min_max(rows[column]).as_py().values() if column else (None, None)
+    metadata = pq.read_metadata(path)
+    if first is None or column not in metadata.schema.names:
+        return False
+    place = metadata.schema.names.index(column)
+    groups = (metadata.row_group(number).column(place).statistics for number in range(metadata.num_row_groups))
+    return any(each and each.has_min_max and each.min <= last and each.max >= first for each in groups)
 
 
 def are_alike(earlier: pa.Schema, schema: pa.Schema, columns: Iterable[str]) -> bool:

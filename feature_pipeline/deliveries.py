@@ -20,16 +20,17 @@ from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_pipeline.batch_changes import Unasked, are_alike, changes, stamped
+from feature_pipeline.batch_changes import Unasked, are_alike, changes, meet, stamped
 from ratchet.project.run import Run
 from ratchet.sources.asked import Asked
 from ratchet.sources.batches import read, with_late
 from ratchet.storage.files import atomic
 from ratchet.storage.partitions import read_manifest, write_table
 from ratchet.use_case.batch import Batch
-from ratchet.use_case.contract import UNREADABLE
+from ratchet.use_case.contract import UNREADABLE, SourceTable
 
 _CHANGES = b"ratchet.changes"
 _NEWEST = "newest"
@@ -90,9 +91,11 @@ class Deliveries:
         newest = self._newest(unit)
         if newest is None or self._known(unit) != self.content(unit, batch, inputs):
             is_same = newest is not None and self._known(unit).startswith(f"{batch.digest} ")
-            rows = self._stamped(batch, newest, is_same=is_same)
-            if newest is not None and not is_same:
-                self._keep(unit, newest.slice(0, 0) if self._has_vanished(unit) else newest, rows)
+            rows, were_elsewhere = self._stamped(unit, batch, newest, is_same=is_same)
+            if were_elsewhere or (newest is not None and not is_same):
+                before = rows if newest is None else newest
+                is_new = newest is None or self._has_vanished(unit)
+                self._keep(unit, before.slice(0, 0) if is_new else before, rows, always=were_elsewhere)
             newest = rows
         if self._file(unit, _NEWEST).parent.is_dir():
             write_table(self._file(unit, _NEWEST), newest)
@@ -131,7 +134,7 @@ class Deliveries:
         for unit in sorted({*found_last, *absent}):
             newest = self._newest(unit) if _table(unit) in self._tables else None
             if unit not in units and newest is not None and not self._has_vanished(unit):
-                self._keep(unit, newest, newest.slice(0, 0))
+                self._keep(unit, newest, newest.slice(0, 0), always=False)
                 self._file(unit, _NEWEST).unlink(missing_ok=True)
 
     def vanished(self, units: Collection[str]) -> dict[str, datetime]:
@@ -242,25 +245,38 @@ class Deliveries:
         """What a batch was when the source was asked before; empty if it was not there."""
         return self.asked.contents.get(unit, "") if self.asked and not self._has_vanished(unit) else ""
 
-    def _stamped(self, batch: Batch, newest: pa.Table | None, *, is_same: bool) -> pa.Table:
-        """The rows as they are delivered now, with when they came late."""
+    def _stamped(self, unit: str, batch: Batch, newest: pa.Table | None, *, is_same: bool) -> tuple[pa.Table, bool]:
+        """The rows as they are delivered now, with when they came late; and whether some were in another batch before."""
         table, rows = self.run.use_case.table(batch.table), read(self.run.use_case, batch)
+        were_elsewhere = False
         if self.asked and not table.is_reference:
             lag = self.run.delivery(table.name).lag
             unasked = None if is_same else Unasked(self.asked.start, self.asked.end - lag, self._now)
             rows = stamped(self.run.environment, table, rows, newest, unasked)
-        return with_late(rows)
+            late = rows.filter(pc.equal(rows[table.late_columns[-1]], self._now))
+            if others := [] if is_same else self._other_batches(unit, table, late):
+                found = stamped(self.run.environment, table, rows, newest, unasked, others)
+                were_elsewhere, rows = not found.equals(rows), found
+        return with_late(rows), were_elsewhere
 
-    def _keep(self, unit: str, newest: pa.Table, rows: pa.Table) -> None:
-        """Keep the newest version so far, unless the rows only add to those that it has. A version that was kept until the same
-        instant stays, because it was in force before."""
+    def _other_batches(self, unit: str, table: SourceTable, rows: pa.Table) -> list[pa.Table]:
+        """The raw rows of the table's other batches that have times of these rows: a file may be renamed, split or merged."""
+        others = sorted({*read_manifest(self.run.paths.raw), *self._versions} - {unit})
+        paths = {other: self._newest_path(other) for other in others if _table(other) == table.name}
+        there = {other: path for other, path in paths.items() if path and meet(path, rows, table.event_time)}
+        found = (self._read(other, path) for other, path in there.items())
+        return [each for each in found if self._is_declared(table.name, each.schema)]
+
+    def _keep(self, unit: str, newest: pa.Table, rows: pa.Table, *, always: bool) -> None:
+        """Keep the newest version so far, unless the rows only add to those that it has, or `always`. A version that was kept
+        until the same instant stays, because it was in force before."""
         table = self.run.use_case.table(_table(unit))
         if not self._is_declared(table.name, newest.schema):
             return
         path = self._file(unit, self._now.astimezone(UTC).strftime(_INSTANT))
         earlier = self._read(unit, path) if path.exists() else newest
         found = changes(self.run.environment, table, earlier, rows)
-        if path.exists() or not earlier.num_rows or found["changed"] or found["removed"]:
+        if always or path.exists() or not earlier.num_rows or found["changed"] or found["removed"]:
             metadata = {**earlier.schema.metadata, _CHANGES: json.dumps(found)}
             write_table(path, earlier.replace_schema_metadata(metadata))
             self.__dict__.pop("_versions", None)

@@ -183,6 +183,28 @@ def test_a_batch_that_is_back_was_away_before(run: Run, back: Paid) -> None:
     ]
 
 
+@pytest.mark.parametrize("into", ["two", "zero"])
+def test_rows_that_are_in_another_batch_now_are_not_late(run: Run, into: str) -> None:
+    """A file may be renamed, or merged with another, with a correction; that has a new row counts from now on. As of before, the
+    rows are where they were, as they were."""
+    if into == "two":
+        deliver(run, "two", [payment(9, "2024-01-01T09:00")])
+        ingest(at(run, FIRST))
+    (run.root / "batches" / "payments" / "one.parquet").unlink()
+    kept = [payment(9, "2024-01-01T09:00")] if into == "two" else []
+    moved = [payment(1, "2024-01-01T03:00", 7.0), payment(2, "2024-01-01T05:00", 2.0), payment(3, "2024-01-01T06:00")]
+    deliver(run, into, [*kept, *moved])
+    for days in (1, 2, 0, 1):
+        ingest(at(run, after(days)))
+        paths = {path.stem: path for path in (run.paths.raw / "payments").glob("*.parquet")}
+        assert ({into} if days else {"one", *(["two"] if kept else [])}) == {*paths}
+        rows = [row for path in paths.values() for row in pq.read_table(path).to_pylist() if row["id"] != 9]
+        found = {row["id"]: (row["amount"], row["row_late_at"]) for row in rows}
+        assert found == (
+            {1: (7.0, None), 2: (2.0, None), 3: (1.0, after(1))} if days else {1: (1.0, None), 2: (2.0, None)}
+        )
+
+
 def test_a_later_correction_as_of_the_same_instant_leaves_the_past(run: Run) -> None:
     """As of before, neither the first nor the second holds; the report says what both changed together."""
     bring(run, after(1), {1: (3, 7.0), 2: (5, 2.0)})
