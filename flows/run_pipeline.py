@@ -33,6 +33,13 @@ from ratchet.project.steps import Step, steps_of
 
 _TIMEOUT = 3600.0
 _PAUSES = [10.0, 60.0]
+_TASK: dict[str, Any] = {
+    "retries": len(_PAUSES),
+    "retry_delay_seconds": _PAUSES,
+    "timeout_seconds": _TIMEOUT,
+    "persist_result": False,
+    "cache_policy": NO_CACHE,
+}
 
 
 def run_name() -> str:
@@ -66,6 +73,8 @@ def run_pipeline(
     with alone(run, [pipeline], _TIMEOUT):
         for instant in instants_of(run, pipeline, as_of, since, step):
             _move(run, pipeline, instant)
+            if pipeline != "feature":
+                await_features(pipeline, name)
             for together in recorded_together(pipeline, steps):
                 _run_together(run, pipeline, together, began)
 
@@ -140,12 +149,8 @@ def task_of(step: Step) -> Task[[str], None]:
     @task(
         name=step.name,
         task_run_name=f"{step.name}-{{use_case}}",
-        retries=len(_PAUSES),
-        retry_delay_seconds=_PAUSES,
         retry_condition_fn=_may_pass,
-        timeout_seconds=_TIMEOUT,
-        persist_result=False,
-        cache_policy=NO_CACHE,
+        **_TASK,
     )
     def run_one(use_case: str) -> None:
         run = Run.load(use_case=use_case)
@@ -172,14 +177,18 @@ def _flat(report: Report, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)
 
 
-@task(
-    task_run_name="keep_version-{use_case}",
-    retries=len(_PAUSES),
-    retry_delay_seconds=_PAUSES,
-    timeout_seconds=_TIMEOUT,
-    persist_result=False,
-    cache_policy=NO_CACHE,
-)
+@task(task_run_name="await_features-{use_case}", retry_condition_fn=_may_pass, **_TASK)
+def await_features(pipeline: Pipeline, use_case: str) -> None:
+    """Wait for a feature run that goes on, and then until there are features up to the instant of a pipeline.
+
+    The feature flow may begin between two attempts. A step that reads features keeps it out, and would wait in vain.
+    """
+    run = Run.load(use_case=use_case)
+    with alone(run, ["feature"], _TIMEOUT):
+        FeatureStore.open(run).require(run.as_of(pipeline))
+
+
+@task(task_run_name="keep_version-{use_case}", **_TASK)
 def keep_version(flow: str, use_case: str, stages: Sequence[str], began: Inputs) -> None:
     """Record the current outputs of the stages in DVC, and keep that dvc.lock with the run, so that the data can be restored.
 

@@ -66,6 +66,11 @@ class PrefectServer:
         """A flow run, once its state has this name."""
         return _awaited(lambda: self.run(run), lambda found: found["state"]["name"] == name)
 
+    def await_task(self, name: str) -> None:
+        """Until some task run has had a state of this name."""
+        wanted = {"event": {"name": [f"prefect.task-run.{name}"]}}
+        _awaited(lambda: self._ask("events/filter", filter=wanted), lambda found: bool(found["events"]))
+
     def await_end(self, run: str) -> None:
         """Until a flow run has ended in some way."""
         _awaited(lambda: self.run(run), lambda found: found["state"]["type"] in ENDS, RUN_SECONDS)

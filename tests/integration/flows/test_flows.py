@@ -359,14 +359,20 @@ def is_kept_out(run: Run, pipeline: Pipeline) -> bool:
         return True
 
 
-def test_while_one_flow_fits_those_of_other_pipelines_go_on(ran: PrefectServer, checkout: Path) -> None:
-    """It keeps runs of its own pipeline out until its data are recorded, of the use case that was selected when it began; and
-    what both have made is recorded as it is."""
+def test_while_one_flow_waits_or_fits_those_of_other_pipelines_go_on(ran: PrefectServer, checkout: Path) -> None:
+    """It waits for its features. It keeps runs of its own pipeline out until its data are recorded, of the use case that was
+    selected when it began; and what both have made is recorded as it is."""
     noshow, train = run(checkout), checkout / "training_pipeline" / "train.py"
     train.write_text(train.read_text(encoding="utf-8") + SLOW_FIT, encoding="utf-8")
-    commit(checkout, "Fit slowly")
+    flow = checkout / "flows" / "run_pipeline.py"
+    flow.write_text(flow.read_text(encoding="utf-8").replace("[10.0, 60.0]", "[1.0] * 60"), encoding="utf-8")
+    commit(checkout, "Fit slowly, and try often")
     select(checkout, "noshow")
-    with subprocess.Popen(["python", "-m", "flows.training"], cwd=checkout, env=environment()) as training:
+    later = CLOSED + timedelta(minutes=1)
+    begin = f"from flows.training import training_pipeline as begin; begin(as_of={later.isoformat()!r})"
+    with subprocess.Popen(["python", "-c", begin], cwd=checkout, env=environment()) as training:
+        ran.await_task("AwaitingRetry")
+        run_command(checkout, "python", "-c", begin.replace("training", "feature"))
         while not (checkout / "state" / "fitting").exists():
             with suppress(subprocess.TimeoutExpired):
                 raise AssertionError(f"it ended with {training.wait(0.1)} and fitted nothing")

@@ -185,8 +185,8 @@ def test_a_batch_that_is_back_was_away_before(run: Run, back: Paid) -> None:
 
 @pytest.mark.parametrize("into", ["two", "zero"])
 def test_rows_that_are_in_another_batch_now_are_not_late(run: Run, into: str) -> None:
-    """A file may be renamed, or merged with another, with a correction; that has a new row counts from now on. As of before, the
-    rows are where they were, as they were."""
+    """A file may be renamed, or merged with another, with a correction; a new row counts from now on. As of before, the rows
+    are where they were, as they were."""
     if into == "two":
         deliver(run, "two", [payment(9, "2024-01-01T09:00")])
         ingest(at(run, FIRST))
@@ -200,9 +200,8 @@ def test_rows_that_are_in_another_batch_now_are_not_late(run: Run, into: str) ->
         assert ({into} if days else {"one", *(["two"] if kept else [])}) == {*paths}
         rows = [row for path in paths.values() for row in pq.read_table(path).to_pylist() if row["id"] != 9]
         found = {row["id"]: (row["amount"], row["row_late_at"]) for row in rows}
-        assert found == (
-            {1: (7.0, None), 2: (2.0, None), 3: (1.0, after(1))} if days else {1: (1.0, None), 2: (2.0, None)}
-        )
+        expected = {1: (7.0, None), 2: (2.0, None), 3: (1.0, after(1))} if days else {1: (1.0, None), 2: (2.0, None)}
+        assert expected == found
 
 
 def test_a_later_correction_as_of_the_same_instant_leaves_the_past(run: Run) -> None:
