@@ -240,9 +240,10 @@ def _unreadable(raw: pa.Table) -> dict[str, list[str]]:
 
 def _not_readmitted(rule: str, row_ids: Sequence[str], decisions: Sequence[Readmission]) -> list[str]:
     """The rows that break a rule and that no person readmitted."""
-    if any(each.kind == "rule" and each.rule == rule for each in decisions):
+    about = [each for each in decisions if rule in each.rules]
+    if any(each.kind == "rule" for each in about):
         return []
-    readmitted = {row_id for each in decisions for row_id in each.rows}
+    readmitted = {row_id for each in about for row_id in each.rows}
     return [row_id for row_id in row_ids if row_id not in readmitted]
 
 

@@ -43,7 +43,7 @@ def quarantine_contents(run: Run, table: str | None = None) -> dict[str, Content
             "overruled": record.overruled,
             "findings": [each.model_dump() for each in record.known_by(end)],
             "readmissions": [
-                {**_shown(each), "counts": each.kind == "replay" or each in valid.get(unit, ())}
+                {**_shown(each), "counts": each.kind in {"replay", "withdrawal"} or each in valid.get(unit, ())}
                 for each in all_readmissions
                 if each.batch == unit
             ],

@@ -1,6 +1,7 @@
 """The decisions of people about quarantined rows, kept with the data in one JSON file.
 
-A decision is about a batch with a certain content. If the batch is delivered again with other content, it no longer counts.
+A decision is about a batch with a certain content. If the batch is delivered again with other content, it no longer counts; nor
+does it after it was withdrawn.
 """
 
 from __future__ import annotations
@@ -16,21 +17,22 @@ from ratchet.core.settings import Frozen
 from ratchet.storage.digests import digest
 from ratchet.storage.files import write_json
 
-Kind = Literal["batch", "rule", "rows", "replay"]
+Kind = Literal["batch", "rule", "rows", "replay", "withdrawal"]
 
 
 class Readmission(Frozen):
     """Who readmitted which rows of a batch (`TABLE/BATCH`, whose raw rows have the digest `content`), when, and why.
 
-    `kind` is "batch" for a refused batch, "rule" for the rows that break `rule`, "rows" for single rows, and "replay" if the
-    rows came back by themselves, because rules had changed. `count` and `digest` are of the ids of all these rows; `rows` lists
-    them for the kind "rows" only.
+    `kind` is "batch" for a refused batch, "rule" for the rows that break the one of `rules`, "rows" for single rows, for which
+    `rules` are all that they broke, and "replay" if the rows came back by themselves, because rules had changed. A rule that is
+    not named quarantines them as it does others. A "withdrawal" ends all earlier decisions about the batch. `count` and
+    `digest` are of the ids of all these rows; `rows` lists them for the kind "rows" only.
     """
 
     batch: str
     content: str
     kind: Kind
-    rule: str | None = None
+    rules: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
     count: int
     digest: str
@@ -41,7 +43,7 @@ class Readmission(Frozen):
     @property
     def effect(self) -> str:
         """A digest that changes with what this decision does."""
-        return digest(self.kind, self.rule, self.rows, self.reason)
+        return digest(self.kind, self.rules, self.rows, self.reason)
 
 
 _All = TypeAdapter(tuple[Readmission, ...])
@@ -71,6 +73,8 @@ def effective(readmissions: Sequence[Readmission], contents: Mapping[str, str]) 
     """Batch → the decisions that count for its present content, which `contents` names."""
     found: dict[str, list[Readmission]] = {}
     for each in readmissions:
-        if each.kind != "replay" and contents.get(each.batch) == each.content:
+        if each.kind == "withdrawal":
+            found.pop(each.batch, None)
+        elif each.kind != "replay" and contents.get(each.batch) == each.content:
             found.setdefault(each.batch, []).append(each)
     return found

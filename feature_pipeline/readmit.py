@@ -1,8 +1,8 @@
 """Readmit quarantined rows: by today's rules, or by a person's decision, which is recorded with the data.
 
 Rows whose rules have changed come back by themselves whenever `validate` runs. Only a person can readmit a refused batch, the
-rows of a batch that break a certain rule, or single rows. A row without its key or event time, with an unreadable value, or
-with a key that came before, cannot be readmitted by anybody.
+rows of a batch that break a certain rule, or single rows, and withdraw that. A row without its key or event time, with an
+unreadable value, or with a key that came before, cannot be readmitted by anybody.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from feature_pipeline.quarantine import NULL_EVENT_TIME, NULL_KEY, REFUSED_BATCH, read_rows
 from feature_pipeline.quarantine_contents import known_unit
-from feature_pipeline.readmissions import Kind, Readmission, read_readmissions, write_readmissions
+from feature_pipeline.readmissions import Kind, Readmission, effective, read_readmissions, write_readmissions
 from feature_pipeline.validate import validate
 from ratchet.core.errors import DataError
 from ratchet.core.text import did_you_mean
@@ -50,12 +50,7 @@ def readmit(run: Run, person: Person, decision: Decision | None = None) -> dict[
 
     The caller must keep other runs of the feature pipeline out. Raises DataError if the decision cannot be made.
     """
-    if not (person.by.strip() and person.reason.strip()):
-        raise DataError(
-            "an empty reason answers for nothing",
-            subject="readmission",
-            remedy="Give --reason and --by a word at least",
-        )
+    _require_words(person)
     before = _quarantined(run)
     run_step(run, "validate", validate)
     replayed = _came_back(run, before)
@@ -64,6 +59,32 @@ def readmit(run: Run, person: Person, decision: Decision | None = None) -> dict[
         _record(run, _decided(run, person, decision))
         run_step(run, "validate", validate)
     return {unit: len(ids) for unit, ids in _came_back(run, before).items()}
+
+
+def withdraw(run: Run, person: Person, batch: str) -> int:
+    """Withdraw all decisions about a batch, and validate. Returns how many rows went back into quarantine.
+
+    The caller must keep other runs of the feature pipeline out. Raises DataError if no decision about the batch counts.
+    """
+    _require_words(person)
+    unit = known_unit(run, batch)
+    if unit not in effective(read_readmissions(run.paths.readmissions), unit_digests(run.paths.raw)):
+        raise DataError(
+            "no decision about it counts", subject=unit, remedy="`ratchet quarantine list` shows those that do"
+        )
+    before = {*_ids(run, unit)}
+    _record(run, [_readmission(run, person, "withdrawal", unit, [])])
+    run_step(run, "validate", validate)
+    return len({*_ids(run, unit)} - before)
+
+
+def _require_words(person: Person) -> None:
+    if not (person.by.strip() and person.reason.strip()):
+        raise DataError(
+            "an empty reason answers for nothing",
+            subject="readmission",
+            remedy="Give --reason and --by a word at least",
+        )
 
 
 def _quarantined(run: Run) -> Ids:
@@ -88,7 +109,9 @@ def _came_back(run: Run, before: Mapping[str, Sequence[str]]) -> Ids:
 def _decided(run: Run, person: Person, decision: Decision) -> list[Readmission]:
     if decision.batch is None:
         return [
-            _readmission(run, person, "rows", unit, _readmittable(run, unit, row_ids), rows=tuple(row_ids))
+            _readmission(
+                run, person, "rows", unit, row_ids, rules=_rules_broken(run, unit, row_ids), rows=tuple(row_ids)
+            )
             for unit, row_ids in _by_unit(decision.rows).items()
         ]
     if decision.rule is None:
@@ -103,7 +126,7 @@ def _decided(run: Run, person: Person, decision: Decision) -> list[Readmission]:
             remedy="Name a rule of the use case: only what breaks one can be readmitted",
         )
     broken = _with_reason(run, decision.batch, decision.rule, f"has no row that breaks {decision.rule!r}")
-    return [_readmission(run, person, "rule", decision.batch, list(broken), rule=decision.rule)]
+    return [_readmission(run, person, "rule", decision.batch, list(broken), rules=(decision.rule,))]
 
 
 def _with_reason(run: Run, unit: str, reason: str, otherwise: str) -> dict[str, list[str]]:
@@ -133,8 +156,8 @@ def _by_unit(rows: Sequence[str]) -> Ids:
     return found
 
 
-def _readmittable(run: Run, unit: str, row_ids: Sequence[str]) -> Sequence[str]:
-    """The ids, if a person may readmit each of these rows. Raises DataError."""
+def _rules_broken(run: Run, unit: str, row_ids: Sequence[str]) -> tuple[str, ...]:
+    """All rules that these rows break. Raises DataError if a person may not readmit each of them."""
     reasons, rules = _reasons_of(run, unit), {*run.use_case.table(unit.partition("/")[0]).rules}
     for row_id in row_ids:
         others = [reason for reason in reasons.get(row_id, ()) if reason not in rules - {NULL_KEY, NULL_EVENT_TIME}]
@@ -147,7 +170,7 @@ def _readmittable(run: Run, unit: str, row_ids: Sequence[str]) -> Sequence[str]:
                 if REFUSED_BATCH in others
                 else "Name a row that `ratchet quarantine show` lists and that only breaks rules of the use case",
             )
-    return row_ids
+    return tuple(sorted({reason for row_id in row_ids for reason in reasons[row_id]}))
 
 
 def _readmission(
@@ -157,14 +180,14 @@ def _readmission(
     unit: str,
     row_ids: Sequence[str],
     *,
-    rule: str | None = None,
+    rules: tuple[str, ...] = (),
     rows: tuple[str, ...] = (),
 ) -> Readmission:
     return Readmission(
         batch=unit,
         content=unit_digests(run.paths.raw)[unit],
         kind=kind,
-        rule=rule,
+        rules=rules,
         rows=rows,
         count=len(row_ids),
         digest=digest(row_ids),

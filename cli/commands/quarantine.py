@@ -46,9 +46,10 @@ def _batch(unit: str, contents: Mapping[str, Any]) -> Iterator[str]:
         refuses = finding["refuses"] and contents["overruled"] is None
         yield f"  {'refused' if refuses else 'warning'}: {finding['check']}: {finding['detail']}"
     for each in contents["readmissions"]:
-        void = "" if each["counts"] else " (no longer counts: the batch was delivered again with other content)"
-        what = f"rule {each['rule']}" if each["rule"] else each["kind"]
-        yield f"  readmitted ({what}, {count_of(each['count'], 'row')}) by {each['by']}: {each['reason']}{void}"
+        void = "" if each["counts"] else " (no longer counts: withdrawn, or delivered again with other content)"
+        what = " ".join([each["kind"], *each["rules"]])
+        said = "withdrawn" if each["kind"] == "withdrawal" else f"readmitted ({what}, {count_of(each['count'], 'row')})"
+        yield f"  {said} by {each['by']}: {each['reason']}{void}"
 
 
 @quarantine.command()
@@ -84,8 +85,8 @@ def readmit(batch: str | None, rule: str | None, rows: tuple[str, ...], reason: 
 
     Without options, rows are judged by today's rules, and those that no longer break one come back; the step `validate` does
     the same. A decision readmits a refused batch (its rows that break no rule), or rows that break a rule. It is kept with the
-    data, and holds until the batch is delivered again with other content. Rows without key or event time, unreadable and
-    duplicate rows cannot be readmitted."""
+    data, and holds until it is withdrawn, or the batch is delivered again with other content. Rows without key or event time,
+    unreadable and duplicate rows cannot be readmitted."""
     from feature_pipeline.readmit import Decision, Person, readmit
     from ratchet.project.locks import alone
 
@@ -102,3 +103,21 @@ def readmit(batch: str | None, rule: str | None, rows: tuple[str, ...], reason: 
     for unit, count in found.items():
         click.echo(f"{unit}: {count_of(count, 'row')} came back")
     click.echo(f"next: `dvc repro monitor@{run.settings.use_case}`" if found else "no row came back")
+
+
+@quarantine.command()
+@click.argument("batch", metavar="TABLE/BATCH")
+@click.option("--reason", required=True, help="Why.")
+@click.option("--by", default=current_user, show_default="you", help="Who decides it.")
+def withdraw(batch: str, reason: str, by: str) -> None:
+    """Withdraw what was decided about a batch, and validate again.
+
+    The rules alone judge its rows then. The decisions stay on record, as withdrawn."""
+    from feature_pipeline.readmit import Person, withdraw
+    from ratchet.project.locks import alone
+
+    run = current_run()
+    with alone(run, ("feature",), wait=STAGE_WAIT):
+        count = withdraw(run, Person(by, reason), batch)
+    click.echo(f"{batch}: {count_of(count, 'row')} went back into quarantine")
+    click.echo(f"next: `dvc repro monitor@{run.settings.use_case}`")

@@ -12,7 +12,7 @@ from feature_pipeline.featurize import featurize
 from feature_pipeline.ingest import ingest
 from feature_pipeline.quarantine_contents import quarantine_contents, quarantined_rows
 from feature_pipeline.readmissions import Readmission, read_readmissions
-from feature_pipeline.readmit import Decision, Person, readmit
+from feature_pipeline.readmit import Decision, Person, readmit, withdraw
 from feature_pipeline.validate import validate
 from ratchet.core.errors import DataError
 from ratchet.project.run import Run
@@ -83,6 +83,28 @@ class TestRows:
         assert unit_digests(run.paths.raw)[ONE] == record.content
         listed = quarantine_contents(run)[ONE]["readmissions"]
         assert [("anna", True)] == [(each["by"], each["counts"]) for each in listed]
+
+    def test_break_no_other_rule_than_they_did(self, run: Run) -> None:
+        """What a person did not see, nobody answers for: a rule that is new since then quarantines them."""
+        readmit(run, ANNA, Decision(rows=(row(1),)))
+        rules = {**RULES, "too_much": expect("column_values_to_be_between", column="amount", max_value=400)}
+        validate(with_table(run, "payments", rules=rules))
+        assert ["too_much"] == quarantined(run)[1]
+
+    @pytest.mark.parametrize("decision", [Decision(ONE, rule="unknown_shop"), Decision(rows=(row(3),))])
+    def test_go_back_when_that_is_withdrawn(self, run: Run, decision: Decision) -> None:
+        """All is as before, and both decisions stay on record; a later one counts again."""
+        before = contents(run.paths.quarantine)
+        readmit(run, ANNA, Decision(rows=(row(1),)))
+        readmit(run, ANNA, decision)
+        assert 2 == withdraw(run, Person("bob", "it was another till"), ONE)
+        assert before == contents(run.paths.quarantine)
+        listed = quarantine_contents(run)[ONE]["readmissions"]
+        expected = [("anna", False), ("anna", False), ("bob", True)]
+        assert expected == [(each["by"], each["counts"]) for each in listed]
+        with pytest.raises(DataError, match="no decision"):
+            withdraw(run, ANNA, ONE)
+        assert {ONE: 1} == readmit(run, ANNA, decision)
 
     def test_of_one_rule_come_back_by_its_name(self, run: Run) -> None:
         """A row that breaks another rule, too, stays for that."""
