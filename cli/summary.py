@@ -22,7 +22,7 @@ Summary = dict[str, Any]
 SUMMARY, REQUEST, STORY = "summary.json", "request.json", "demo"
 _ROLES = {"serving": "serves now"}
 _ARROWS = {"lower": "↓", "higher": "↑"}
-_DRIFT = ("verdict", "share", "columns", "mean_prediction", "window", "html", "json")
+_DRIFT = ("verdict", "reason", "share", "columns", "mean_prediction", "window", "html", "json")
 _VALIDATED = ("rows", "reasons", "refused", "warned", "overruled")
 _JUDGED = ("verdict", "undecided", "gain", "checks")
 _SUMMARISED = ("ingest", "validate", "evaluate", "refit", "register", "predict", "monitor")
@@ -252,6 +252,9 @@ def _served(summary: Summary) -> Iterator[str]:
 
 def _drift(summary: Summary) -> Iterator[str]:
     drift = summary["drift"]
+    if drift["reason"]:
+        yield f"{drift['verdict']}: {drift['reason']}"
+        return
     window = drift["window"]
     yield f"{drift['verdict']} in {window['n']:,} predictions from {_dates(window, summary['timezone'])}"
     mean = drift["mean_prediction"]

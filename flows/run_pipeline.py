@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from flows.progress import progress_artifact
 from ratchet.code.git import LOCK_FILE, code_version
 from ratchet.core.errors import RatchetError, UnavailableError
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.project.advance import move, parse_instant, parse_length
+from ratchet.project.advance import move, parse_instant, parse_length, require_past
+from ratchet.project.as_of import read_as_of
 from ratchet.project.backfill import remaining
 from ratchet.project.dvc import commit_stages
 from ratchet.project.headlines import HEADLINES
@@ -71,6 +73,7 @@ def run_pipeline(
     began = inputs(run, _stages(steps, name))
     _say_what_code_runs(run)
     with alone(run, [pipeline], _TIMEOUT):
+        run = replace(run, instants=read_as_of(run.root, name))  # others may have moved them while this run waited
         for instant in instants_of(run, pipeline, as_of, since, step):
             _move(run, pipeline, instant)
             if pipeline != "feature":
@@ -98,7 +101,9 @@ def instants_of(run: Run, pipeline: Pipeline, as_of: str | None, since: str | No
 
 def _instant(run: Run, pipeline: Pipeline, as_of: str | None) -> datetime:
     if as_of is not None:
-        return parse_instant(as_of, run.use_case.timezone)
+        instant = parse_instant(as_of, run.use_case.timezone)
+        require_past(run, instant)
+        return instant
     return default_instant(run, pipeline, flow_run.scheduled_start_time)
 
 

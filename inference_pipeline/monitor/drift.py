@@ -33,15 +33,33 @@ def monitor(run: Run) -> Report:
     """Compare the newest scored window with the training rows of the model that scored it; writes drift.html, drift.json and
     metrics/drift.json.
 
-    That is the model of the last `predict`, also if another one serves by now, which has scored nothing of this window yet.
-    Raises StoreError if nothing was scored, RegistryError or GateError if that model is gone, DataError if there are too few
-    rows to compare.
+    That is the model of the last `predict`, also if another one serves by now, which has scored nothing of this window yet. A
+    window with too few predictions, such as after an outage, is not judged. Raises StoreError if nothing was scored,
+    RegistryError or GateError if that model is gone, DataError if it was trained on too few rows to compare.
     """
     champion = resolve_former(ModelRegistry.open(run), _scored_with(run))
-    found = drift_report(run, champion, scored_window(run, champion), run.paths.reports)
+    window = scored_window(run, champion)
+    if _rows(window) < run.settings.drift.min_rows:
+        found = _not_judged(run, window)
+    else:
+        found = {**drift_report(run, champion, window, run.paths.reports), "reason": None}
     report = {"model_version": champion.version, **found}
     write_json(run.paths.reports / "metrics" / "drift.json", _figures(report))
     return report
+
+
+def _not_judged(run: Run, window: Columns) -> Report:
+    """A report without a verdict on drift, and pages that say why, in place of those of an earlier window."""
+    reason = f"{_rows(window)} predictions in the fresh window, and {run.settings.drift.min_rows} are needed (drift.min_rows)"
+    verdict = {"verdict": "not judged", "reason": reason}
+    drift_page.write_reason(verdict, run.paths.reports)
+    nothing: Report = {"share": None, "columns": {}, "mean_prediction": None}
+    return {**verdict, **nothing, "window": _describe(window), **_pages(run, run.paths.reports)}
+
+
+def _pages(run: Run, directory: Path) -> dict[str, str]:
+    files = {"html": directory / drift_page.HTML, "json": directory / drift_page.JSON}
+    return {name: str(path.relative_to(run.root)) for name, path in files.items()}
 
 
 def _scored_with(run: Run) -> int:
@@ -94,8 +112,7 @@ def drift_report(run: Run, champion: Champion, window: Columns, directory: Path)
     found = {**_conclude(verdicts, settings), "mean_prediction": _means(reference, window), "window": _describe(window)}
     scored = [name for name, score in scores.items() if score is not None]
     drift_page.write(*sides, scored, settings.column_threshold, _headline(found, settings), directory)
-    files = {"html": directory / drift_page.HTML, "json": directory / drift_page.JSON}
-    return {**found, **{name: str(path.relative_to(run.root)) for name, path in files.items()}}
+    return {**found, **_pages(run, directory)}
 
 
 def _conclude(verdicts: Mapping[str, dict[str, Any]], settings: DriftSettings) -> Report:
@@ -138,18 +155,24 @@ def _verdict(values: float | None, missing: float | None, settings: DriftSetting
 
 
 def _describe(window: Columns) -> Report:
-    first, last = (f"{timestamp}+00:00" for timestamp in np.sort(window["event_timestamp"])[[0, -1]])
+    times = np.sort(window["event_timestamp"])
+    first, last = (f"{timestamp}+00:00" for timestamp in times[[0, -1]]) if len(times) else (None, None)
     return {"from": first, "to": last, "n": len(window[PREDICTION])}
 
 
 def _require_rows(side: str, columns: Columns, settings: DriftSettings) -> None:
-    rows = int(np.isfinite(columns[PREDICTION]).sum())
+    rows = _rows(columns)
     if rows < settings.min_rows:
         raise DataError(
             f"{side} has {rows} rows with a prediction, too few to compare: {settings.min_rows} are needed",
             subject="drift report",
             remedy="Let more rows be scored or trained on, or lower drift.min_rows in params.yaml",
         )
+
+
+def _rows(columns: Columns) -> int:
+    """How many rows have a prediction."""
+    return int(np.isfinite(columns[PREDICTION]).sum())
 
 
 def _sample(window: Columns, most: int) -> dict[str, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -92,6 +93,14 @@ def write(
         snapshot = Report([preset]).run(_dataset(window[names]), _dataset(reference[names]))
     write_text(directory / HTML, _with_running_ids(snapshot.get_html_str(as_iframe=False)))
     write_json(directory / JSON, snapshot.dict())
+
+
+def write_reason(verdict: Mapping[str, str], directory: Path) -> None:
+    """Write both files for a window that is not judged: they say why, and nothing else."""
+    text = ": ".join(verdict.values())
+    page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Drift</title><p>{html.escape(text)}</p></html>'
+    write_text(directory / HTML, page)
+    write_json(directory / JSON, dict(verdict))
 
 
 class _Columns(DataDriftPreset):  # type: ignore[misc] # Evidently's types are not read

@@ -22,6 +22,8 @@ from ratchet.storage.partitions import by_date, files, unit_digests
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.use_case.contract import Array
 
+_NO_REQUEST = "Deliver rows of that time, or advance until there are some; `ratchet stage featurize` computes them"
+
 
 def historical(features: FeatureStore, period: Period) -> dict[str, Array]:
     """The requests of a period with the features known at each one's timestamp, ordered by event_timestamp and request_id.
@@ -56,7 +58,7 @@ def request_ids(features: FeatureStore, period: Period) -> dict[date, list[str]]
 def _historical(features: FeatureStore, period: Period) -> pa.Table:
     store = open_store(features)
     requests = features.offline / "requests"
-    nothing = StoreError(f"holds no request of {period}", subject=str(requests), remedy="Run `ratchet stage featurize`")
+    nothing = StoreError(f"holds no request of {period}", subject=str(requests), remedy=_NO_REQUEST)
     if not files(requests, period.start.date(), (period.end - TICK).date()):
         raise nothing
     entities = between(requests, request_schema(features.use_case).names, period.start, period.end - TICK)

@@ -173,12 +173,17 @@ def _source(struct: str, part: str) -> str:
     return f"{part}__event_timestamp" if struct == "feature_timestamps" else part
 
 
+def _flat(struct: pa.ChunkedArray) -> pa.Table:
+    """The fields of a struct as columns, also without a row."""
+    return pa.table([*struct.flatten()], names=[part.name for part in struct.type])
+
+
 def served(use_case: UseCase, log: pa.Table) -> dict[str, Array]:
     """The columns that the model got, row by row: requests joined with their features, and the on-demand columns."""
     columns = {
         _source(struct, name): values
         for struct in _STRUCTS
         if struct in log.column_names
-        for name, values in to_columns(pa.Table.from_struct_array(log.column(struct))).items()
+        for name, values in to_columns(_flat(log.column(struct))).items()
     }
     return use_case.complete(use_case.with_constants(columns))

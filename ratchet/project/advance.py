@@ -56,10 +56,7 @@ def advance(
     Raises SettingsError for an instant in the future, before history begins or, unless `back`, before the present one;
     VersionError if a pipeline still runs after `wait` seconds, by a flow, a step or `dvc repro`.
     """
-    if instant > run.clock.now():
-        raise SettingsError(
-            f"{instant.isoformat()} is in the future", subject=run.settings.use_case, remedy="Name an earlier instant"
-        )
+    require_past(run, instant)
     deadline = time.monotonic() + wait
     while True:  # a stage that DVC just begins needs the locks, so they are not held while it is waited for
         try:
@@ -69,6 +66,14 @@ def advance(
             if time.monotonic() >= deadline:
                 raise
         time.sleep(_PAUSE)
+
+
+def require_past(run: Run, instant: datetime) -> None:
+    """Raises SettingsError for an instant in the future: nobody has its data yet."""
+    if instant > run.clock.now():
+        raise SettingsError(
+            f"{instant.isoformat()} is in the future", subject=run.settings.use_case, remedy="Name an earlier instant"
+        )
 
 
 def move(run: Run, instant: datetime, pipelines: Sequence[Pipeline], *, back: bool, wait: float = WAIT) -> Run:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from ratchet.code.git import LOCK_FILE
 from ratchet.core.clock import later
 from ratchet.core.errors import SettingsError, VersionError
-from ratchet.project.advance import move
+from ratchet.project.advance import move, require_past
 from ratchet.project.as_of import as_text, read_as_of
 from ratchet.project.dvc import commit_stages
 from ratchet.project.inputs import inputs
@@ -24,15 +24,22 @@ def remaining(
     """The instants from `first` to `last` that are not behind the present one of the pipelines, which a killed backfill may not
     have finished.
 
-    Raises SettingsError if `last` is in the future, or if no instant is left.
+    Raises SettingsError if `last` is in the future, if no instant is left, or if one of the pipelines is behind the others, so
+    that it would miss instants.
     """
-    if last > run.clock.now():
-        raise SettingsError(f"{as_text(last)} is in the future", subject="--to", remedy="Name an earlier instant")
+    require_past(run, last)
     found, instant = [], first
     while instant <= last:
         found.append(instant)
         instant = later(instant, step, run.use_case.timezone)
     present = max(run.as_of(pipeline) for pipeline in pipelines) if run.instants else first
+    behind = {pipeline for pipeline in pipelines if run.instants and run.as_of(pipeline) < present}
+    if any(run.as_of(pipeline) < instant < present for pipeline in behind for instant in found):
+        raise SettingsError(
+            f"{', '.join(sorted(behind))} is behind {as_text(present)}, up to which other pipelines have come",
+            subject=run.settings.use_case,
+            remedy="Backfill it alone first, with --pipeline, or bring all to one instant by `ratchet advance`",
+        )
     left = [instant for instant in found if instant >= present]
     if not left:
         raise SettingsError(

@@ -113,6 +113,8 @@ def _predict(report: Report) -> str:
 
 
 def _monitor(report: Report) -> str:
+    if report["reason"]:
+        return f"{report['verdict']}: {report['reason']}"
     judged = [column["drift"] for column in report["columns"].values() if column["drift"] is not None]
     return (
         f"{report['verdict']}: {sum(judged)} of {len(judged)} columns drifted in {report['window']['n']:,} predictions"

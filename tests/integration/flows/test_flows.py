@@ -365,7 +365,7 @@ def test_while_one_flow_waits_or_fits_those_of_other_pipelines_go_on(ran: Prefec
     noshow, train = run(checkout), checkout / "training_pipeline" / "train.py"
     train.write_text(train.read_text(encoding="utf-8") + SLOW_FIT, encoding="utf-8")
     flow = checkout / "flows" / "run_pipeline.py"
-    flow.write_text(flow.read_text(encoding="utf-8").replace("[10.0, 60.0]", "[1.0] * 60"), encoding="utf-8")
+    flow.write_text(flow.read_text(encoding="utf-8").replace("[10.0, 60.0]", "[1.0] * 50"), encoding="utf-8")
     commit(checkout, "Fit slowly, and try often")
     select(checkout, "noshow")
     later = CLOSED + timedelta(minutes=1)

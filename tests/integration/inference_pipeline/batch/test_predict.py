@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from inference_pipeline.monitor.drift import monitor
 from inference_pipeline.online.example import example_request
 from ratchet.core.clock import Period
 from ratchet.core.errors import OtherFeaturesError, RegistryError, ReplacedError, StoreError
+from ratchet.core.settings import DriftSettings
 from ratchet.feature_store.definitions import apply
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.offline_reads import historical
@@ -35,6 +36,7 @@ from ratchet.model_registry.champion import resolve_champion
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.trace import trace
+from ratchet.project.headlines import HEADLINES
 from ratchet.project.run import PeriodName, Run
 from ratchet.project.step_reports import Report, run_step
 from ratchet.use_case.contract import ROW_KEY, Array
@@ -45,7 +47,7 @@ from tests.support.killing import contents
 from tests.support.registry import copied
 from tests.support.runs import noshow_project, write_settings
 from tests.support.variants import with_use_case
-from tests.support.windows import with_end
+from tests.support.windows import at, with_end
 
 
 @contextmanager
@@ -327,3 +329,17 @@ def test_there_is_no_example_before_there_are_predictions(tmp_path: Path) -> Non
     """Without a scored request there is nothing to show."""
     with pytest.raises(StoreError, match=r"fresh period.*`ratchet stage predict`"):
         example_request(noshow_project(tmp_path))
+
+
+@pytest.mark.parametrize(("days", "most"), [(200, 0), (0, 10**6)])
+def test_a_window_with_too_few_predictions_is_not_judged(serving_project: Run, days: int, most: int) -> None:
+    """After an outage there may be none at all. The step goes on, and its pages say why; they are not those of before."""
+    rows = score(serving_project)["rows"]
+    monitor(serving_project)
+    needs_more = serving_project.with_settings(drift=DriftSettings(min_rows=most + 1, reference_rows=most + 100))
+    found = monitor(at(needs_more, serving_project.as_of("inference") + timedelta(days=days)))
+    assert min(rows, most) == found["window"]["n"]
+    assert ("not judged", {}, None) == (found["verdict"], found["columns"], found["share"])
+    assert f"{found['window']['n']} predictions" in HEADLINES["monitor"](found)
+    for page in (found["html"], found["json"]):
+        assert "not judged" in (serving_project.root / page).read_text(encoding="utf-8")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.core.errors import VersionError
+from ratchet.core.errors import SettingsError, VersionError
 from ratchet.project.as_of import AsOf, write_as_of
-from ratchet.project.backfill import backfill
+from ratchet.project.backfill import backfill, remaining
 from tests.support.checkout import run_command
 from tests.support.feed import feed_project
 
@@ -24,3 +24,18 @@ def test_another_run_that_was_faster_is_named(tmp_path: Path) -> None:
     with pytest.raises(VersionError, match="another run has gone on to 2024-01-07") as caught:
         next(backfill(run, [first + timedelta(days=1)]))
     assert "again" in caught.value.remedy
+
+
+def test_a_pipeline_that_is_behind_misses_no_instant(tmp_path: Path) -> None:
+    """It is named, and nothing runs; alone it goes through all of them, and those that stand together go on."""
+    run = feed_project(tmp_path)
+    last = run.as_of("feature")
+    first = last - timedelta(days=2)
+    assert run.instants is not None
+    behind = run.as_of_instants(run.instants.model_copy(update={"inference": first}))
+    with pytest.raises(SettingsError, match=r"inference is behind 2024-01-05") as caught:
+        remaining(behind, first, last, timedelta(days=1))
+    assert "--pipeline" in caught.value.remedy
+    assert 3 == len(remaining(behind, first, last, timedelta(days=1), ["inference"]))
+    assert [last] == remaining(behind, first, last, timedelta(days=1), ["feature", "training"])
+    assert [last] == remaining(behind, last, last, timedelta(days=1))
