@@ -30,7 +30,10 @@ def render_data(data: Mapping[str, Any]) -> str:
         for name, found in data["pipelines"].items()
     ]
     further = f", {data['lag']} further" if data["lag"] else ""
-    lines += ["", f"source    {_short(data['newest'])}{further}"]
+    newest = (
+        _short(data["newest"]) if data["newest"] else "only its rows say how far it goes: `ratchet advance` reads them"
+    )
+    lines += ["", f"source    {newest}{further}"]
     lines += [f"views     {line}" for line in _views(data["freshness"])]
     lines += [f"due       {line}" for line in data["due"]]
     return "\n".join(lines)

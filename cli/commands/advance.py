@@ -31,11 +31,12 @@ def advance(name: str | None, to: str | None, by: str | None, pipelines: tuple[P
     from ratchet.project.run import Run
 
     run = Run.load(use_case=name or click.get_current_context().obj)
-    before = _present(run)
-    instant = _later(run, by) if by and not to else named(run, to or "newest") if not by else None
+    chosen = pipelines or CHOICES
+    before = _present(run, chosen[0])
+    instant = _later(run, by, chosen[0]) if by and not to else named(run, to or "newest") if not by else None
     if instant is None:
         raise click.UsageError("Give either --to or --by, not both.")
-    moved = move(run, instant, pipelines or CHOICES, back=back)
+    moved = move(run, instant, chosen, back=back)
     click.echo(f"{run.settings.use_case} is as of {shown(moved, instant)}{before}")
     click.echo(f"next: dvc repro monitor@{run.settings.use_case}")
 
@@ -48,16 +49,16 @@ def named(run: Run, text: str) -> datetime:
     return newest(run) if text == "newest" else parse_instant(text, run.use_case.timezone)
 
 
-def _later(run: Run, by: str) -> datetime:
-    """The present instant and a length of time; days are local ones."""
+def _later(run: Run, by: str, pipeline: Pipeline) -> datetime:
+    """The present instant of a pipeline and a length of time; days are local ones."""
     from ratchet.core.clock import later
     from ratchet.project.advance import parse_length
 
-    return later(run.as_of("feature"), parse_length(by), run.use_case.timezone)
+    return later(run.as_of(pipeline), parse_length(by), run.use_case.timezone)
 
 
-def _present(run: Run) -> str:
-    return f" (before: {shown(run, run.as_of('feature'))})" if run.instants else ""
+def _present(run: Run, pipeline: Pipeline) -> str:
+    return f" (before: {shown(run, run.as_of(pipeline))})" if run.instants else ""
 
 
 def shown(run: Run, instant: datetime) -> str:
