@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from ratchet.core.clock import Period, local_midnight
+from ratchet.core.clock import Instants, Period, local_midnight
 from ratchet.core.errors import SourceError, UnavailableError
 from ratchet.sources.asked import Asked
 from ratchet.sources.batches import Source, find, read
 from ratchet.use_case.batch import Batch
+
+_FEW = 0.005
+"""The share of a batch's rows that may be strays."""
+_LONG, _LONGER = timedelta(days=7), 10
+"""A stray is later than the other rows by more than this, and so many times more than is usual between two days."""
 
 if TYPE_CHECKING:
     from ratchet.project.run import Run
@@ -29,7 +36,9 @@ def newest(run: Run) -> datetime:
 
     A batch that cannot be read completes nothing, so the latest one of each table is read, unless ingest did so before. If no
     batch says up to when it is complete, they are up to the end of the local day of the latest row of any table: some have rows
-    only rarely. Raises SourceError if no row has a time, or if a table has batches that say it and none of them can be read.
+    only rarely. A few rows long after all others of a batch do not count: their date is probably a mistake.
+
+    Raises SourceError if no row has a time, or if a table has batches that say it and none of them can be read.
     """
     batches, asked = _batches(run), Asked.of(run)
 
@@ -122,6 +131,17 @@ def _latest_event(run: Run, batch: Batch, now: datetime) -> Iterator[datetime]:
     if event_time is None:
         return
     times = read(run.use_case, batch)[event_time]
-    latest = pc.max(times.filter(pc.less_equal(times, now))).as_py()
-    if latest is not None:
-        yield latest
+    past = np.sort(times.filter(pc.less_equal(times, now)).cast(pa.timestamp("us")).to_numpy())
+    if len(past):
+        yield past[_without_strays(past) - 1].astype(datetime).replace(tzinfo=UTC)
+
+
+def _without_strays(times: Instants) -> int:
+    """How many of the times, which are in order, are not those of rows with a mistaken date: few, and long after all others."""
+    days, first = np.unique(times.astype("datetime64[D]"), return_index=True)
+    gaps = np.diff(days).astype(int)
+    while len(gaps) > 1 and len(times) - first[-1] <= _FEW * len(times):
+        if gaps[-1] <= max(_LONG.days, _LONGER * np.median(gaps[:-1])):
+            break
+        times, first, gaps = times[: first[-1]], first[:-1], gaps[:-1]
+    return len(times)

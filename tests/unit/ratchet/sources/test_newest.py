@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from feature_pipeline.ingest import ingest
-from ratchet.core.clock import Period
+from ratchet.core.clock import FixedClock, Period
 from ratchet.core.errors import SourceError, SourceUnavailableError
 from ratchet.project.data_status import data_status
 from ratchet.project.run import Run
@@ -20,6 +20,8 @@ from ratchet.sources.newest import declared_newest, newest
 from ratchet.use_case.batch import Batch
 from tests.support.feed import deliver, deliver_shops, feed_project, folder, payment
 from tests.support.variants import with_use_case
+
+FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def january(day: int) -> datetime:
@@ -118,3 +120,24 @@ def test_without_a_word_the_rows_tell(run: Run) -> None:
     (run.root / "batches" / "payments" / "1.parquet").unlink()
     with pytest.raises(SourceError, match=r"2\.parquet: .*Parquet"):
         newest(undeclared)
+
+
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [
+        ([*range(1, 401), 409], 410),
+        ([*range(1, 401), 440], 401),
+        ([*range(1, 401), 440, 440, 441], 442),
+        ([*range(1, 401), 440, 500], 401),
+        ([*range(1, 100), 200], 201),
+        ([*range(1, 9_000, 30), 9_200], 9_201),
+        ([1], 2),
+    ],
+)
+def test_a_few_rows_with_a_mistaken_date_do_not_count(tmp_path: Path, days: list[int], expected: int) -> None:
+    """Those are few, and later than the others by far more than is usual between two days."""
+    run = with_use_case(feed_project(tmp_path), sources={"folder": folder})
+    run = replace(run, clock=FixedClock(FIRST_DAY + timedelta(days=10_000)))
+    deliver_shops(run)
+    deliver(run, "1", [{**payment(one, None), "at": FIRST_DAY + timedelta(days=day)} for one, day in enumerate(days)])
+    assert FIRST_DAY + timedelta(days=expected) == newest(run)
