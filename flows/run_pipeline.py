@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from ratchet.code.git import LOCK_FILE, code_version
 from ratchet.core.errors import RatchetError, UnavailableError
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.project.advance import move, parse_instant, parse_length, require_past
-from ratchet.project.as_of import read_as_of
 from ratchet.project.backfill import remaining
 from ratchet.project.dvc import commit_stages
 from ratchet.project.headlines import HEADLINES
@@ -72,8 +70,7 @@ def run_pipeline(
     name = run.settings.use_case
     began = inputs(run, _stages(steps, name))
     _say_what_code_runs(run)
-    with alone(run, [pipeline], _TIMEOUT):
-        run = replace(run, instants=read_as_of(run.root, name))  # others may have moved them while this run waited
+    with alone(run, [pipeline], _TIMEOUT) as run:
         for instant in instants_of(run, pipeline, as_of, since, step):
             _move(run, pipeline, instant)
             if pipeline != "feature":
@@ -188,8 +185,7 @@ def await_features(pipeline: Pipeline, use_case: str) -> None:
 
     The feature flow may begin between two attempts. A step that reads features keeps it out, and would wait in vain.
     """
-    run = Run.load(use_case=use_case)
-    with alone(run, ["feature"], _TIMEOUT):
+    with alone(Run.load(use_case=use_case), ["feature"], _TIMEOUT) as run:
         FeatureStore.open(run).require(run.as_of(pipeline))
 
 

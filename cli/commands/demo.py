@@ -136,7 +136,7 @@ def _print_steps(lines: Iterable[str]) -> Iterator[str]:
 
 def finish_story(run: Run, wait: float = WAIT) -> summary.Summary:
     """Make both attempts and build the summary, while no other run may change the data. Raises VersionError."""
-    with alone(run, ("training", "inference"), wait):
+    with alone(run, ("training", "inference"), wait) as run:
         print_story(run)
         found = summary.build(run)
         summary.write(run, found)

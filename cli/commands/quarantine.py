@@ -98,7 +98,7 @@ def readmit(batch: str | None, rule: str | None, rows: tuple[str, ...], reason: 
     if decision and reason is None:
         raise click.UsageError("a decision needs --reason")
     run = current_run()
-    with alone(run, ("feature",), wait=STAGE_WAIT):
+    with alone(run, ("feature",), wait=STAGE_WAIT) as run:
         found = readmit(run, Person(by, "judged by today's rules" if reason is None else reason), decision)
     for unit, count in found.items():
         click.echo(f"{unit}: {count_of(count, 'row')} came back")
@@ -117,7 +117,7 @@ def withdraw(batch: str, reason: str, by: str) -> None:
     from ratchet.project.locks import alone
 
     run = current_run()
-    with alone(run, ("feature",), wait=STAGE_WAIT):
+    with alone(run, ("feature",), wait=STAGE_WAIT) as run:
         count = withdraw(run, Person(by, reason), batch)
     click.echo(f"{batch}: {count_of(count, 'row')} went back into quarantine")
     click.echo(f"next: `dvc repro monitor@{run.settings.use_case}`")

@@ -34,7 +34,7 @@ def _run_alone(run: Run, name: str) -> Report:
     from ratchet.project.locks import alone
     from ratchet.project.step_reports import run_step
 
-    with alone(run, STEPS[name].keeps_out, wait=STAGE_WAIT):
+    with alone(run, STEPS[name].keeps_out, wait=STAGE_WAIT) as run:
         return run_step(run, name, lambda run: STEPS[name].load()(run))
 
 

@@ -46,7 +46,7 @@ def collect(run: Run, *, apply: bool, wait: float = WAIT) -> list[Part]:
     No pipeline of the use case runs meanwhile, and nothing is recorded in DVC. Raises VersionError if other runs do not end
     within `wait` seconds or what DVC or git recorded cannot be read, RegistryError if the model registry cannot be read.
     """
-    with alone(run, PIPELINES, wait), held(run.paths.shared_state / REPOSITORY, wait), opened(run.root) as repo:
+    with alone(run, PIPELINES, wait) as run, held(run.paths.shared_state / REPOSITORY, wait), opened(run.root) as repo:
         parts = _parts(run, Cache(repo))
         for part in parts if apply else ():
             if part.count:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from ratchet.core.errors import VersionError
+from ratchet.project.as_of import read_as_of
 from ratchet.project.run import PIPELINES, Pipeline, Run
 
 REPOSITORY = "repository.lock"
@@ -16,8 +18,10 @@ WAIT = 120.0
 
 
 @contextmanager
-def alone(run: Run, pipelines: Iterable[Pipeline], wait: float) -> Iterator[None]:
+def alone(run: Run, pipelines: Iterable[Pipeline], wait: float) -> Iterator[Run]:
     """While the block runs, no other run of these pipelines changes their data of this use case and source.
+
+    Gives the run as of the instants at which the pipelines stand by then: they may have been moved while this run waited.
 
     A step reads files one after the other, and DVC records them after the step has ended. If another run changed them in
     between, the record would name data that the step never read. Waits up to `wait` seconds for each lock; then raises
@@ -26,7 +30,7 @@ def alone(run: Run, pipelines: Iterable[Pipeline], wait: float) -> Iterator[None
     with ExitStack() as stack:
         for pipeline in sorted(pipelines, key=PIPELINES.index):
             stack.enter_context(held(run.paths.state / f"{pipeline}.lock", wait))
-        yield
+        yield replace(run, instants=read_as_of(run.root, run.settings.use_case) or run.instants)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def restore(run: Run, lock: Path, wait: float = WAIT) -> None:
             f"names no stage of {run.settings.use_case}", subject=str(lock), remedy="Name its use case (--use-case)"
         )
     current = run.root / LOCK_FILE
-    with alone(run, PIPELINES, wait), held(run.paths.shared_state / REPOSITORY, wait), opened(run.root) as repo:
+    with alone(run, PIPELINES, wait) as run, held(run.paths.shared_state / REPOSITORY, wait), opened(run.root) as repo:
         stages = {**(read_lock(current, _CURRENT) if current.exists() else {}), **own}
         _check_out(repo, lock, own)
         _put_back_instants(run, own)

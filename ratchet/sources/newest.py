@@ -17,14 +17,13 @@ from ratchet.sources.asked import Asked
 from ratchet.sources.batches import Source, find, read
 from ratchet.use_case.batch import Batch
 
+if TYPE_CHECKING:
+    from ratchet.project.run import Run
+
 _FEW = 0.005
 """The share of a batch's rows that may be strays."""
 _LONG, _LONGER = timedelta(days=7), 10
 """A stray is later than the other rows by more than this, and so many times more than is usual between two days."""
-
-if TYPE_CHECKING:
-    from ratchet.project.run import Run
-
 Batches = dict[str, Batch]
 """`{table}/{name}` → batch."""
 Problem = Callable[[str, Batch], SourceError | None]

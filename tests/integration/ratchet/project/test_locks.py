@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import SourceSettings
+from ratchet.project.as_of import AsOf, write_as_of
 from ratchet.project.locks import alone
 from ratchet.project.restore import restore
 from ratchet.project.run import PIPELINES, Run
@@ -84,6 +86,14 @@ class TestAlone:
         other_run.communicate("")
         subprocess.run(ingest, cwd=run.root, env=environment, capture_output=True, check=True)
         assert run.paths.raw.exists()
+
+    def test_a_run_that_waited_goes_on_as_of_the_present(self, tmp_path: Path) -> None:
+        """The run that it waited for may have moved the pipelines."""
+        loaded = noshow_project(tmp_path)
+        later = AsOf.at(loaded.as_of("feature") + timedelta(days=1))
+        write_as_of(tmp_path, loaded.settings.use_case, later)
+        with alone(loaded, ["feature"], wait=0) as run:
+            assert later == run.instants
 
     def test_two_runs_on_one_interval_leave_what_one_leaves(self, tmp_path: Path) -> None:
         """Both begin at the same time; the second one waits, and then finds nothing to do."""
