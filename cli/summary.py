@@ -255,13 +255,11 @@ def _drift(summary: Summary) -> Iterator[str]:
     if drift["reason"]:
         yield f"{drift['verdict']}: {drift['reason']}"
         return
-    window = drift["window"]
+    window, mean = drift["window"], drift["mean_prediction"]
     yield f"{drift['verdict']} in {window['n']:,} predictions from {_dates(window, summary['timezone'])}"
-    mean = drift["mean_prediction"]
     yield f"mean prediction {_number(mean['reference'])} in training, {_number(mean['window'])} now ({summary['unit']})"
-    for name, column in drift["columns"].items():
-        if column["drift"]:
-            yield f"  {name} drifted: {column['score']:.3f}"
+    drifted = {name: column["score"] for name, column in drift["columns"].items() if column["drift"]}
+    yield from (f"  {name} drifted: {score:.3f}" for name, score in drifted.items())
 
 
 def _story(story: Mapping[str, Any]) -> Iterator[str]:
