@@ -53,12 +53,20 @@ def stamped(
     connection = connect(environment).con
     connection.register("old", pa.concat_tables(each.replace_schema_metadata() for each in before))
     connection.register("new", rows.select([ROW_ID, *needed]))
+    late = connection.sql(_lateness(table, unasked)).to_arrow_table()
+    for name in table.late_columns:
+        rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), late[name].cast(INSTANT))
+    return rows
+
+
+def _lateness(table: SourceTable, unasked: Unasked | None) -> str:
+    """The late columns of the rows in `new`, of which some were in `old`, in SQL; in order."""
     keys, known, event_time = names(table.key), _known(table), quoted(table.event_time or "")
     new = _late(table, event_time if table.early else f"coalesce({known}, {event_time})", unasked)
     first_there = ", ".join(
         f"CASE WHEN count(*) = count({name}) THEN min({name}) END AS before_{name}" for name in table.late_columns
     )
-    query = f"""
+    return f"""
         WITH before AS (
             SELECT {keys}, true AS was_there, count({known}) = 0 AS was_pending, {first_there} FROM old GROUP BY {keys}
         )
@@ -68,10 +76,6 @@ def stamped(
             CASE WHEN was_there THEN before_{table.late_columns[-1]} ELSE {new} END::TIMESTAMPTZ AS {EARLY_LATE_AT}
         FROM new LEFT JOIN before USING ({keys}) ORDER BY {ROW_ID}
     """
-    late = connection.sql(query).to_arrow_table()
-    for name in table.late_columns:
-        rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), late[name].cast(INSTANT))
-    return rows
 
 
 def changes(environment: Environment, table: SourceTable, earlier: pa.Table, rows: pa.Table) -> dict[str, int]:
