@@ -1,15 +1,15 @@
 """Find the rows of a batch that may not be used, with every reason for each row.
 
-A row with a value that could not be read is quarantined for that alone. Other rows are quarantined if they have no key or event
-time, or if they break a rule of the use case and no person readmitted them. Of the remaining rows with the same key, the first
-is accepted. As of an instant before it came, a late row waits in quarantine. If the batch as a whole is refused, all of its
-rows are quarantined for that, too.
+A row with a value that could not be read is quarantined for that, and for the rules that it breaks in its other columns. Other
+rows are quarantined if they have no key or event time, or if they break a rule of the use case and no person readmitted them.
+Of the remaining rows with the same key, the first is accepted. As of an instant before it came, a late row waits in quarantine.
+If the batch as a whole is refused, all of its rows are quarantined for that, too.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +37,7 @@ from ratchet.project.run import Run
 from ratchet.sources import unreadable
 from ratchet.storage.digests import digest
 from ratchet.storage.duckdb import connect, literal, names, quoted
-from ratchet.use_case.contract import ROW_ID, UNREADABLE, SourceTable
+from ratchet.use_case.contract import ROW_ID, UNREADABLE, Rule, SourceTable
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -103,7 +103,12 @@ class Quarantine:
         of Great Expectations."""
         rows, unit, settings = unreadable.readable(raw), f"{self.table.name}/{batch}", self.run.settings.validation
         of_rows = judge(self.table.rules, rows, unit, EVERY_ROW)
-        reasons = _unreadable(raw) | self._broken(rows, failing(of_rows), self.readmissions.get(unit, ()))
+        broken = failing(of_rows)
+        for rule, row_ids in self._broken_beside(raw, unit):
+            broken[rule] = broken.get(rule, []) + row_ids
+        reasons = _unreadable(raw)
+        for row_id, others in self._broken(rows, broken, self.readmissions.get(unit, ())).items():
+            reasons.setdefault(row_id, []).extend(others)
         sound = leave_out(rows, list(reasons))
         usual = self._comparable(weekday_of(self.table, self.run.use_case.timezone, sound), earlier)
         found = statistics(self.table, self.run.use_case.timezone, sound, usual)
@@ -149,6 +154,17 @@ class Quarantine:
         if batch not in self._records:
             self._records[batch] = read_record(self._path(self.run.paths.quarantine, batch))
         return self._records[batch]
+
+    def _broken_beside(self, raw: pa.Table, unit: str) -> Iterator[tuple[str, list[str]]]:
+        """Rules, each with ids of unreadable rows that break it in columns that could be read."""
+        spoilt = raw.filter(pc.is_valid(raw[UNREADABLE.name]))
+        groups: dict[frozenset[str], list[str]] = {}
+        for row_id, texts in zip(spoilt[ROW_ID].to_pylist(), spoilt[UNREADABLE.name].to_pylist(), strict=True):
+            groups.setdefault(frozenset(dict(texts)), []).append(row_id)
+        for columns, row_ids in groups.items():
+            rules = {} if unreadable.WHOLE_ROW in columns else _not_about(columns, self.table.rules)
+            rows = spoilt.filter(_among(spoilt, row_ids)).drop_columns([UNREADABLE.name])
+            yield from failing(judge(rules, rows, unit, EVERY_ROW)).items()
 
     def _broken(self, rows: pa.Table, failing: Mapping[str, list[str]], decisions: Sequence[Readmission]) -> Reasons:
         """Every reason that lies in the row itself, whatever other rows hold, without those that a person overruled."""
@@ -236,6 +252,20 @@ def _unreadable(raw: pa.Table) -> dict[str, list[str]]:
         row_id: [f"unreadable_{name}" for name in each]
         for row_id, each in zip(rows[ROW_ID].to_pylist(), names, strict=True)
     }
+
+
+def _not_about(columns: Collection[str], rules: Mapping[str, Rule]) -> dict[str, Rule]:
+    """The rules none of whose arguments names one of the columns."""
+    found = {}
+    for reason, rule in rules.items():
+        texts = [
+            text
+            for value in rule.arguments.values()
+            for text in (value if isinstance(value, list | tuple) else [value])
+        ]
+        if not any(text in columns for text in texts if isinstance(text, str)):
+            found[reason] = rule
+    return found
 
 
 def _not_readmitted(rule: str, row_ids: Sequence[str], decisions: Sequence[Readmission]) -> list[str]:

@@ -188,6 +188,18 @@ class TestUnreadable:
         assert {"amount": "inf", "at": "0001-01-01 00:00:00.000000Z"} == kept
         assert run.use_case.table("payments").accepted_schema.names == list(read(run.paths.accepted)[0])
 
+    def test_rows_have_the_rules_that_they_break_elsewhere(self, run: Run) -> None:
+        """A rule about a column that could not be read is not asked."""
+        infinite = [payment(1, MORNING, amount=float("inf"), shop="z"), payment(2, MORNING, amount=float("inf"))]
+        deliver(run, "one", [*infinite, payment(3, "9999-01-01", amount=500.0, shop="z"), payment(4, MORNING)])
+        ingest_and_validate(run)
+        assert {
+            "one:00000000": ["unreadable_amount", "unknown_shop"],
+            "one:00000001": ["unreadable_amount"],
+            "one:00000002": ["unreadable_at", "amount_out_of_range", "unknown_shop"],
+        } == reasons(run)
+        assert ["one:00000003"] == sorted(accepted(run))
+
     def test_rows_take_no_key(self, run: Run) -> None:
         """A later row with the key of an unreadable one is accepted, in its batch and in others."""
         deliver(run, "one", [payment(1, MORNING, amount=float("inf")), payment(1, MORNING), payment(2, "9999-01-01")])
