@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ratchet.code.git import AS_OF_FILE, LOCK_FILE
-from ratchet.core.errors import RatchetError, VersionError
+from ratchet.core.errors import RatchetError, StoreError, VersionError
 from ratchet.core.text import one_line
 from ratchet.project.inputs import Inputs, inputs, require_unedited
 from ratchet.project.locks import REPOSITORY, WAIT, held
@@ -94,8 +94,10 @@ def between_stages(run: Run, pipelines: Iterable[Pipeline], wait: float) -> Iter
     """While the block runs, `dvc repro` is at no stage of these pipelines.
 
     DVC reads the instant of a stage when its step has ended. If it was moved by then, what was computed as of one instant would
-    be recorded as of another. Waits up to `wait` seconds for the stage that it is at; then raises VersionError.
+    be recorded as of another. Waits up to `wait` seconds for the stage that it is at; then raises VersionError. Raises
+    StoreError if DVC's own lock cannot be used.
     """
+    from dvc.exceptions import DvcException
     from dvc.fs import localfs
     from dvc.lock import LockError
     from dvc.rwlock import rwlock
@@ -116,6 +118,10 @@ def between_stages(run: Run, pipelines: Iterable[Pipeline], wait: float) -> Iter
                         subject=run.settings.use_case,
                         remedy="Wait until it has ended, and run again",
                     ) from error
+            except DvcException as error:
+                raise StoreError(
+                    f"cannot be used ({one_line(str(error))})", subject=str(folder), remedy=remedy_of(str(error))
+                ) from error
             time.sleep(_PAUSE)
         yield
 

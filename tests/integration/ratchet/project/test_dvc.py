@@ -80,6 +80,9 @@ class TestKeeping:
         write(run, a="1")
         with pytest.raises(VersionError, match=r"\.dvc/tmp/rwlock.*delete it"):
             record(run, "one")
+        with pytest.raises(StoreError, match=r"RWLock-file") as failure, between_stages(run, ["feature"], wait=0):
+            pass
+        assert "delete" in failure.value.remedy
         torn.unlink()
         record(run, "one")
         assert kept(run, "one").exists()
