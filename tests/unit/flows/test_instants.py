@@ -44,9 +44,10 @@ def test_those_of_an_interval_from_where_the_pipeline_is(run: Run) -> None:
         ("2024-03-05", "soon", "1d", "neither a day"),
         ("2024-03-05", "2024-03-01", "daily", "no length"),
         ("2024-03-20", "2024-03-01", "1d", "in the future"),
+        ("2024-03-20", None, "1d", "in the future"),
     ],
 )
-def test_what_makes_no_sense_is_refused(run: Run, as_of: str, since: str, step: str, words: str) -> None:
+def test_what_makes_no_sense_is_refused(run: Run, as_of: str, since: str | None, step: str, words: str) -> None:
     """With what to write, or where the pipeline is already."""
     with pytest.raises(SettingsError, match=words):
         instants_of(run, "feature", as_of, since, step)
