@@ -260,12 +260,20 @@ class Deliveries:
         return with_late(rows), were_elsewhere
 
     def _other_batches(self, unit: str, table: SourceTable, rows: pa.Table) -> list[pa.Table]:
-        """The raw rows of the table's other batches that have times of these rows: a file may be renamed, split or merged."""
+        """The raw rows of the table's other batches that have times of these rows: a file may be renamed, split or merged.
+
+        Of a batch that was brought before this one, they are also the rows that it had until now.
+        """
         others = sorted({*read_manifest(self.run.paths.raw), *self._versions} - {unit})
-        paths = {other: self._newest_path(other) for other in others if _table(other) == table.name}
-        there = {other: path for other, path in paths.items() if path and meet(path, rows, table.event_time)}
-        found = (self._read(other, path) for other, path in there.items())
+        paths = [(other, path) for other in others if _table(other) == table.name for path in self._latest_paths(other)]
+        found = [self._read(other, path) for other, path in paths if meet(path, rows, table.event_time)]
         return [each for each in found if self._is_declared(table.name, each.schema)]
+
+    def _latest_paths(self, unit: str) -> list[Path]:
+        """The newest version of a batch, and the one that it replaced now, if it did."""
+        newest = self._newest_path(unit)
+        until_now = [version.path for version in self.replaced(unit) if version.until == self._now]
+        return [path for path in (newest, *until_now) if path]
 
     def _keep(self, unit: str, newest: pa.Table, rows: pa.Table, *, always: bool) -> None:
         """Keep the newest version so far, unless the rows only add to those that it has, or `always`. A version that was kept

@@ -204,6 +204,20 @@ def test_rows_that_are_in_another_batch_now_are_not_late(run: Run, into: str) ->
         assert expected == found
 
 
+@pytest.mark.parametrize("to", ["two", "zero"])
+def test_rows_that_a_file_gave_to_another_are_not_late(run: Run, to: str) -> None:
+    """A file is split, and the old name stays, with fewer rows; whichever of them is read first."""
+    deliver(run, "one", [payment(1, "2024-01-01T03:00")])
+    deliver(run, to, [payment(2, "2024-01-01T05:00", 2.0), payment(3, "2024-01-01T06:00")])
+    for days in (1, 2, 0, 1):
+        ingest(at(run, after(days)))
+        rows = [
+            row for path in (run.paths.raw / "payments").glob("*.parquet") for row in pq.read_table(path).to_pylist()
+        ]
+        found = {row["id"]: row["row_late_at"] for row in rows}
+        assert ({1: None, 2: None, 3: after(1)} if days else {1: None, 2: None}) == found
+
+
 def test_a_later_correction_as_of_the_same_instant_leaves_the_past(run: Run) -> None:
     """As of before, neither the first nor the second holds; the report says what both changed together."""
     bring(run, after(1), {1: (3, 7.0), 2: (5, 2.0)})
