@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -20,8 +21,8 @@ from ratchet.use_case.batch import Batch
 if TYPE_CHECKING:
     from ratchet.project.run import Run
 
-_FEW = 0.005
-"""The share of a batch's rows that may be strays."""
+_FEW, _FEW_A_DAY = 0.005, 0.1
+"""The largest share of a table's rows that may be strays; and of the rows of a usual day, if that is more than one row."""
 _LONG, _LONGER = timedelta(days=7), 10
 """A stray is later than the other rows by more than this, and so many times more than is usual between two days."""
 Batches = dict[str, Batch]
@@ -35,7 +36,7 @@ def newest(run: Run) -> datetime:
 
     A batch that cannot be read completes nothing, so the latest one of each table is read, unless ingest did so before. If no
     batch says up to when it is complete, they are up to the end of the local day of the latest row of any table: some have rows
-    only rarely. A few rows long after all others of a batch do not count: their date is probably a mistake.
+    only rarely. A few rows long after all others of their table do not count: their date is probably a mistake.
 
     Raises SourceError if no row has a time, or if a table has batches that say it and none of them can be read.
     """
@@ -100,18 +101,21 @@ def _latest(batches: Batches, table: str, problem: Problem) -> datetime | None:
 
 def _after_latest_row(run: Run, batches: Iterable[Batch]) -> datetime:
     """The end of the local day of the latest row; rows of the future, and batches that cannot be read, do not count."""
-    zone, now = run.use_case.timezone, run.clock.now()
-    found: list[datetime] = []
+    times: dict[str, list[Instants]] = defaultdict(list)
     problems: list[SourceError] = []
     for batch in batches:
         try:
-            found += _latest_event(run, batch, now)
+            past = _past_times(run, batch)
         except UnavailableError:
             raise
         except SourceError as error:
             problems.append(error)
+        else:
+            times[batch.table].append(past)
+    found = [last for table in times.values() for last in _last(np.concatenate(table))]
     if not found:
         raise next(iter(problems), _no_time(run))
+    zone = run.use_case.timezone
     day: date = max(found).astimezone(ZoneInfo(zone)).date()
     return local_midnight(day + timedelta(days=1), zone)
 
@@ -124,23 +128,30 @@ def _no_time(run: Run) -> SourceError:
     )
 
 
-def _latest_event(run: Run, batch: Batch, now: datetime) -> Iterator[datetime]:
-    """The latest event time of a batch that is not in the future, if it has any. Raises SourceError if it cannot be read."""
+def _past_times(run: Run, batch: Batch) -> Instants:
+    """The event times of a batch that are not in the future. Raises SourceError if it cannot be read."""
     event_time = run.use_case.table(batch.table).event_time
     if event_time is None:
-        return
+        return np.empty(0, "datetime64[us]")
     times = read(run.use_case, batch)[event_time]
-    past = np.sort(times.filter(pc.less_equal(times, now)).cast(pa.timestamp("us")).to_numpy())
-    if len(past):
-        yield past[_without_strays(past) - 1].astype(datetime).replace(tzinfo=UTC)
+    past: Instants = times.filter(pc.less_equal(times, run.clock.now())).cast(pa.timestamp("us")).to_numpy()
+    return past
+
+
+def _last(times: Instants) -> Iterator[datetime]:
+    """The last of a table's times, if it has any, without those of rows with a mistaken date."""
+    if len(times):
+        ordered = np.sort(times)
+        yield ordered[_without_strays(ordered) - 1].astype(datetime).replace(tzinfo=UTC)
 
 
 def _without_strays(times: Instants) -> int:
     """How many of the times, which are in order, are not those of rows with a mistaken date: few, and long after all others."""
-    days, first = np.unique(times.astype("datetime64[D]"), return_index=True)
-    gaps = np.diff(days).astype(int)
-    while len(gaps) > 1 and len(times) - first[-1] <= _FEW * len(times):
-        if gaps[-1] <= max(_LONG.days, _LONGER * np.median(gaps[:-1])):
+    days, first, rows = np.unique(times.astype("datetime64[D]"), return_index=True, return_counts=True)
+    gaps, few = np.diff(days).astype(int), max(1.0, _FEW_A_DAY * float(np.median(rows)))
+    last = len(days) - 1
+    while last > 1 and rows[last] <= min(few, _FEW * rows[: last + 1].sum()):
+        if gaps[last - 1] <= max(_LONG.days, _LONGER * np.median(gaps[: last - 1])):
             break
-        times, first, gaps = times[: first[-1]], first[:-1], gaps[:-1]
-    return len(times)
+        last -= 1
+    return int(first[last] + rows[last])

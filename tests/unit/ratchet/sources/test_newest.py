@@ -141,3 +141,19 @@ def test_a_few_rows_with_a_mistaken_date_do_not_count(tmp_path: Path, days: list
     deliver_shops(run)
     deliver(run, "1", [{**payment(one, None), "at": FIRST_DAY + timedelta(days=day)} for one, day in enumerate(days)])
     assert FIRST_DAY + timedelta(days=expected) == newest(run)
+
+
+@pytest.mark.parametrize(("strays", "expected"), [(1, 31), (17, 31), (25, 401)])
+def test_files_of_a_day_each_are_seen_together(tmp_path: Path, strays: int, expected: int) -> None:
+    """A mistaken date is one however few rows its file has. Where a tenth of a usual day is there, the source goes on."""
+    run = with_use_case(feed_project(tmp_path), sources={"folder": folder})
+    run = replace(run, clock=FixedClock(FIRST_DAY + timedelta(days=10_000)))
+    deliver_shops(run)
+    for day in range(1, 31):
+        moments = [*[day] * 170, *[400 if day == 15 else day] * strays]
+        rows = [
+            {**payment(1000 * day + one, None), "at": FIRST_DAY + timedelta(days=each)}
+            for one, each in enumerate(moments)
+        ]
+        deliver(run, str(day), rows)
+    assert FIRST_DAY + timedelta(days=expected) == newest(run)
