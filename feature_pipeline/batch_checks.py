@@ -37,7 +37,8 @@ _UNRELATED = 0.05
 """The share of rows that may come at any hour, so that single rows at odd hours count little."""
 _EVIDENCE = 12.0
 _EVIDENCE_OF_A_ROW = 0.015
-"""A shift must explain the hours better than none by this difference of log likelihoods: in all, and for each row."""
+"""A shift must explain the hours better than none by this difference of log likelihoods: in all, times their dispersion, and
+for each row."""
 _SAME_SPREAD = 0.002
 _LEAST_USUAL = 0.25
 Rows = npt.NDArray[np.float64]
@@ -196,10 +197,12 @@ def shift_of_hours(times: Times, earlier: Sequence[Times]) -> float:
     same = [each for each in earlier if each.weekday == times.weekday]
     if len(same) < FEWEST_EARLIER:
         return 0.0
-    usual = {clock: _a_day([_hours(each, clock) for each in same]) for clock in ("local", "utc")}
+    before = {clock: [_hours(each, clock) for each in same] for clock in ("local", "utc")}
+    usual = {clock: _a_day(hours) for clock, hours in before.items()}
     spread = {clock: _entropy(rows) for clock, rows in usual.items()}
     followed = [clock for clock in usual if spread[clock] <= min(spread.values()) + _SAME_SPREAD]
-    return min((_shift(_hours(times, clock), usual[clock]) for clock in followed), key=abs)
+    shifts = (_shift(_hours(times, clock), before[clock], usual[clock]) for clock in followed)
+    return min(shifts, key=abs)
 
 
 def _a_day(earlier: Sequence[Hours]) -> Rows:
@@ -224,12 +227,41 @@ def _entropy(rows: Rows) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-def _shift(hours: Hours, usual: Rows) -> float:
-    """The shift in hours, from -11.5 to 12, under which the hours are most likely; 0 without enough evidence against it."""
-    counts = np.array(hours.counts)
-    scores = np.array([counts @ _likely(np.roll(usual, steps), hours) for steps in range(HALF_HOURS)])
+def _dispersion(counts: Rows, shares: Rows) -> float:
+    """How much more rows differ from their shares than independent ones would: a chi-square statistic per degree of freedom.
+
+    Rows that come several at a time are worth fewer. `counts` has a line for each batch, `shares` are those of each half-hour.
+    """
+    counts = counts[counts.sum(axis=1) > 0]
+    likely = np.outer(counts.sum(axis=1), shares)
+    freedom = max(1, len(counts) - 1) * max(1, int(np.count_nonzero(shares)) - 1)
+    return float((np.square(counts - likely)[:, shares > 0] / likely[:, shares > 0]).sum()) / freedom
+
+
+def _without_bursts(counts: Rows, largest: float) -> Rows:
+    """Rows for each half-hour, but in none of them more than the largest usual share of all rows, and three standard errors.
+
+    The rows of a single event, such as a match, look like the busiest hour at another time.
+    """
+    most = counts.sum() * largest
+    kept: Rows = np.minimum(counts, most + 3 * np.sqrt(most))
+    return kept
+
+
+def _shift(hours: Hours, earlier: Sequence[Hours], usual: Rows) -> float:
+    """The shift in hours, from -11.5 to 12, under which the hours are most likely; 0 without enough evidence for it."""
+    delivered = np.array(hours.counts, np.float64)
+    likely = np.array([_likely(np.roll(usual, steps), hours) for steps in range(HALF_HOURS)])
+    counts = _without_bursts(delivered, float(np.exp(likely.max())))
+    scores = likely @ counts
     best = int(scores.argmax())
-    if scores[best] - scores[0] < max(_EVIDENCE, _EVIDENCE_OF_A_ROW * counts.sum()):
+    before = np.array([each.counts for each in earlier], np.float64)
+    dispersion = max(
+        1.0,
+        _dispersion(before, before.sum(axis=0) / before.sum()),
+        _dispersion(delivered[np.newaxis], np.exp(likely[best])),
+    )
+    if scores[best] - scores[0] < max(_EVIDENCE * dispersion, _EVIDENCE_OF_A_ROW * counts.sum()):
         return 0.0
     return (best if best <= HALF_HOURS // 2 else best - HALF_HOURS) / 2
 

@@ -116,6 +116,33 @@ def test_hours_that_differ_by_chance_show_no_shift(rows: int) -> None:
     assert [0] * 100 == [shift_of_hours(day(), [day(), day()]) for _ in range(100)]
 
 
+@pytest.mark.parametrize("rows", [65, 220, 1100])
+@pytest.mark.parametrize("together", [2, 5, 10])
+def test_rows_that_come_together_are_less_evidence(rows: int, together: int) -> None:
+    """Days of orders of several rows each: hardly any is refused, though a day has few; what is moved by far is found."""
+
+    def day(moved: int = 0) -> Times:
+        counts = hours(np.roll(RNG.multinomial(rows // together, EVENING / EVENING.sum()) * together, 2 * moved), 0, 48)
+        return month(weekday=0).model_copy(update={"local": counts, "utc": counts})
+
+    found = [shift_of_hours(day(), [day() for _ in range(4)]) for _ in range(100)]
+    assert 2 >= sum(abs(each) >= 2 for each in found)
+    if rows // together >= 100:
+        assert 8 == shift_of_hours(day(8), [day() for _ in range(4)])
+
+
+@pytest.mark.parametrize("rows", [65, 220, 1100])
+def test_an_event_is_no_shift(rows: int) -> None:
+    """A quarter of the rows come within one half-hour, which no day has had before."""
+    day, event = month(rows, weekday=0), np.zeros(HALF_HOURS, np.int64)
+    for half_hour in range(HALF_HOURS):
+        event = np.array(day.local.counts)
+        event[half_hour] += rows // 3
+        counts = hours(event, 0, HALF_HOURS)
+        batch = day.model_copy(update={"local": counts, "utc": counts})
+        assert abs(shift_of_hours(batch, [month(rows, weekday=0) for _ in range(4)])) < 2
+
+
 def test_few_rows_are_no_evidence() -> None:
     """Ten rows that came an hour later may have done so by chance."""
     assert 0 == shift_of_hours(month(rows=10, moved=1), [month(), month()])
