@@ -27,6 +27,7 @@ from ratchet.features.upstream_registration import Register, Registration
 from ratchet.features.upstream_sensor import write_upstream_watermark
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
+from ratchet.sources.asked import require_asked
 from ratchet.storage.arrow import to_array
 from ratchet.storage.date_folders import folder_dates
 from ratchet.storage.dated import Dated, Dates, Part, computed_together, partitioned
@@ -75,9 +76,10 @@ def featurize(run: Run) -> Report:
     """Bring views, requests and labels up to date with the accepted rows, as of the feature pipeline.
 
     Views that another system computes are registered, and not computed. The report says which rows do not have what a missing
-    batch would give. Raises StoreError if there are no accepted rows, DataError if the store cannot keep the requests or the
-    rows of a view, SourceError if the files of another system cannot be used.
+    batch would give. Raises StoreError if there are no accepted rows or if they are as of another instant, DataError if the
+    store cannot keep the requests or the rows of a view, SourceError if the files of another system cannot be used.
     """
+    require_asked(run)
     spec, sources = service_spec(run.use_case), _sources(run)
     registered = _register(run)
     own = [view for view in run.use_case.views if not view.upstream]

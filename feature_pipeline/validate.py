@@ -23,6 +23,7 @@ from ratchet.core.errors import DataError
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.sources import unreadable
+from ratchet.sources.asked import require_asked
 from ratchet.sources.batches import delivered_rows, late_rows
 from ratchet.storage.digests import digest
 from ratchet.storage.partitions import Files, files, read_manifest, unit_digests, update
@@ -35,8 +36,9 @@ _KINDS = ("raw", "accepted", "quarantined", "duplicates")
 def validate(run: Run) -> Report:
     """Bring the quarantined and accepted tables up to date with the raw tables.
 
-    Raises DataError if a rule cannot be judged, or if a row was lost.
+    Raises StoreError if the raw tables are as of another instant, and DataError if a rule cannot be judged or a row was lost.
     """
+    require_asked(run)
     raw, readmissions = unit_digests(run.paths.raw), read_readmissions(run.paths.readmissions)
     write_readmissions(run.paths.readmissions, readmissions)  # an output of the stage, also if it holds none
     decided = effective(readmissions, raw)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import AwareDatetime
 
+from ratchet.core.errors import StoreError
 from ratchet.core.settings import Frozen
 from ratchet.storage.digests import digest
 from ratchet.storage.files import read_json, write_json
@@ -21,15 +22,17 @@ _ASKED = "asked.json"
 class Asked(Frozen):
     """For what time ingest has asked a source so far, a digest of that source's settings, and what each batch then was.
 
-    `last_start` is where the time began for which it asked last; history may begin later now than before.
+    `last_start` and `last_end` are the time for which it asked last: history may begin later than before, and the run may be
+    as of an earlier instant.
     `contents` are the batches that were read: the digest of each, and of the code and schema that read it. `rejected` are those
     that could not be read, with the digest of each.
     """
 
     source: str
     start: AwareDatetime
-    last_start: AwareDatetime
     end: AwareDatetime
+    last_start: AwareDatetime
+    last_end: AwareDatetime
     contents: dict[str, str]
     rejected: dict[str, str]
 
@@ -47,8 +50,9 @@ class Asked(Frozen):
         return cls(
             source=_source(run),
             start=min(before.start, period.start) if before else period.start,
-            last_start=period.start,
             end=max(before.end, period.end) if before else period.end,
+            last_start=period.start,
+            last_end=period.end,
             contents={**(before.contents if before else {}), **contents},
             rejected=dict(rejected),
         )
@@ -63,6 +67,17 @@ class Asked(Frozen):
     def was_rejected(self, unit: str, batch: Batch) -> bool:
         """Whether a batch could not be read as it is delivered now, by the code of then."""
         return self.rejected.get(unit) == batch.digest
+
+
+def require_asked(run: Run) -> None:
+    """Raises StoreError if ingest last asked the source as of another instant than the run's, which was moved since then."""
+    asked, as_of = Asked.of(run), run.as_of("feature")
+    if asked and asked.last_end != as_of:
+        raise StoreError(
+            f"are as of {asked.last_end.isoformat()}, and {as_of.isoformat()} is needed: it was moved since ingest",
+            subject=f"raw rows of {run.settings.use_case}",
+            remedy=f"Run `dvc repro materialize@{run.settings.use_case}`, or `ratchet stage ingest`",
+        )
 
 
 def _source(run: Run) -> str:

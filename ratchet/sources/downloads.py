@@ -78,6 +78,8 @@ class Downloads:
                 return self._attempt(name, address)
             except (httpx.TransportError, BusyError) as error:
                 problem = str(error) or type(error).__name__
+                if _UNTRUSTED in problem:
+                    raise _refused(address, f"has a certificate that is not trusted ({problem})", _TRUST) from error
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise _refused(address, f"cannot be asked for ({type(error).__name__})", _REMEDY) from error
         raise SourceUnavailableError(
@@ -97,6 +99,7 @@ class Downloads:
         conditions = copy.version.unless_changed() if copy else {}
         headers = {"Accept-Encoding": "identity", **conditions, **part.rest()}
         with self.client.stream("GET", address, headers=headers) as answer:
+            _check_encryption(answer, address)
             if answer.status_code == httpx.codes.NOT_MODIFIED and copy:
                 return self._kept_as(name, copy.model_copy(update={"asked": digest(address)}))
             if answer.status_code in _GONE:
@@ -144,6 +147,13 @@ def is_url(address: str) -> bool:
         return False
 
 
+def _check_encryption(answer: httpx.Response, address: str) -> None:
+    """Raises SourceError if an encrypted address sent on to one without encryption."""
+    schemes = [each.url.scheme for each in (*answer.history, answer)]
+    if "https" in schemes and schemes[schemes.index("https") :] != ["https"] * schemes.count("https"):
+        raise _refused(address, "sends on to an address without encryption", _REMEDY)
+
+
 def _check(answer: httpx.Response, address: str) -> None:
     """Raises SourceError unless the answer is a whole file or the rest of it, and BusyError if another attempt may help."""
     status = answer.status_code
@@ -156,6 +166,8 @@ def _check(answer: httpx.Response, address: str) -> None:
         raise _refused(address, problem, "Let the server send Content-Length, or send the file chunked")
 
 
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+_TRUST = "If it is the right server, name a file with the certificate of its authority in SSL_CERT_FILE"
 _REMEDY = f"Fix source.path in {PARAMS_FILE}, or the server's login in ~/.netrc"
 
 

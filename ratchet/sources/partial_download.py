@@ -11,6 +11,7 @@ from typing import NoReturn, TypeVar
 import httpx
 from pydantic import ValidationError
 
+from ratchet.core.progress import report
 from ratchet.core.settings import Frozen
 from ratchet.sources.places import without_secrets
 from ratchet.storage.files import unwritable, write_json
@@ -96,8 +97,11 @@ class Part:
             if not is_rest:
                 self._begin(Version.of(answer))
             with self.path.open("ab") as file:
+                rest = answer.headers.get("Content-Length", "")
+                total = file.tell() + int(rest) if rest.isdecimal() else None
                 for block in answer.iter_raw():
                     file.write(block)
+                    report(f"kB of {self.path.stem}", file.tell() // 1000, total and total // 1000)
                 file.flush()
                 os.fsync(file.fileno())
             if end is not None and self.path.stat().st_size != end:

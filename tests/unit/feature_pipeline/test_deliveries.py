@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,8 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feature_pipeline.featurize import featurize
 from feature_pipeline.ingest import ingest
+from feature_pipeline.validate import validate
 from ratchet.core.clock import Period
+from ratchet.core.errors import StoreError
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.use_case.batch import Batch
@@ -216,6 +219,17 @@ def test_rows_that_a_file_gave_to_another_are_not_late(run: Run, to: str) -> Non
         ]
         found = {row["id"]: row["row_late_at"] for row in rows}
         assert ({1: None, 2: None, 3: after(1)} if days else {1: None, 2: None}) == found
+
+
+@pytest.mark.parametrize("step", [validate, featurize])
+@pytest.mark.parametrize("days", [0, 2])
+def test_later_steps_want_the_raw_rows_of_their_instant(run: Run, step: Callable[[Run], Any], days: int) -> None:
+    """Whoever moves the instant after ingest lets ingest run again first: rows could be missing, or there too early."""
+    ingest(at(run, after(2)))
+    validate(at(run, after(2)))
+    ingest(at(run, after(1)))
+    with pytest.raises(StoreError, match="raw rows"):
+        step(at(run, after(days)))
 
 
 def test_a_later_correction_as_of_the_same_instant_leaves_the_past(run: Run) -> None:

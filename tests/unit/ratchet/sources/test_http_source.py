@@ -16,11 +16,12 @@ import pytest
 
 from ratchet.core.clock import Period, local_midnight
 from ratchet.core.errors import SettingsError, SourceError, SourceUnavailableError
+from ratchet.core.progress import Progress, show_progress
 from ratchet.sources.http_source import HttpSource, http_source, remote_files
 from ratchet.use_case.batch import Batch, Gap, Unread
 from ratchet.use_case.contract import INSTANT
 from tests.support.messages import missing
-from tests.support.web_server import WebServer, web_server
+from tests.support.web_server import WebServer, web_server, write_certificate
 
 SCHEMA = pa.schema({"id": pa.int64(), "at": INSTANT})
 YEAR = Period.between(date(2024, 1, 1), date(2024, 4, 1), "Europe/Berlin")
@@ -317,6 +318,49 @@ class TestSecrets:
         monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
         load(source, server)
         assert server.asked[0].headers["Authorization"].startswith("Basic ")
+
+
+class TestEncryption:
+    @pytest.fixture
+    def certificate(self, tmp_path: Path) -> Path:
+        return write_certificate(tmp_path / "server.pem")
+
+    def test_needs_a_trusted_certificate(
+        self, certificate: Path, source: HttpSource, monkeypatch: pytest.MonkeyPatch, server: WebServer
+    ) -> None:
+        """An unknown authority is refused at once, with how to trust it, which works."""
+        with web_server(certificate) as encrypted:
+            encrypted.files = server.files
+            with pytest.raises(SourceError, match="certificate") as raised:
+                load(source, encrypted)
+            assert not isinstance(raised.value, SourceUnavailableError)
+            assert "SSL_CERT_FILE" in raised.value.remedy
+            monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+            assert [1] == ids(load(source, encrypted)["2024-01"])
+
+    def test_is_not_given_up(
+        self, certificate: Path, source: HttpSource, monkeypatch: pytest.MonkeyPatch, server: WebServer
+    ) -> None:
+        """A server that sends on to an address without it is refused. Another one with it is followed."""
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        with web_server(certificate) as encrypted, web_server(certificate) as other:
+            other.files = server.files
+            encrypted.files = {FEBRUARY: parquet(2)}
+            encrypted.moved[JANUARY] = other.address + JANUARY
+            assert [1] == ids(load(source, encrypted)["2024-01"])
+            encrypted.moved[FEBRUARY] = server.address + FEBRUARY
+            with pytest.raises(SourceError, match="encryption"):
+                load(source, encrypted)
+
+
+def test_a_download_shows_how_far_it_is(source: HttpSource, server: WebServer) -> None:
+    """In thousands of bytes, of so many if the server says so."""
+    server.files = {JANUARY: b"id,at\n" + b"1,2024-01-01\n" * 100_000}
+    seen: list[Progress] = []
+    with show_progress(seen.append):
+        load(source, server)
+    (total,) = {each.total for each in seen if "2024-01" in each.what}
+    assert 1300 == total == seen[-1].done
 
 
 def test_a_source_without_a_folder_is_refused(server: WebServer) -> None:
