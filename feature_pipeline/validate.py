@@ -50,7 +50,7 @@ def validate(run: Run) -> Report:
     wanted = _chained(inputs, {name: digest(CODE, judge.digest) for name, judge in judges.items()})
     update(run.paths.quarantine, wanted, lambda stale: _rejected(judges, list(raw), stale))
     rejected = unit_digests(run.paths.quarantine)
-    deliveries = {name: asdict(run.delivery(name)) for name in judges}
+    deliveries = {name: [asdict(run.delivery(name)), str(run.use_case.delay(name))] for name in judges}
     wanted = {unit: digest(CODE, raw[unit], rejected[unit], deliveries[_split(unit)[0]]) for unit in raw}
     update(run.paths.accepted, wanted, lambda stale: ((unit, _accepted(run, unit)) for unit in stale))
     records = read_records(run)
@@ -102,7 +102,7 @@ def _accepted(run: Run, unit: str) -> Files:
     quarantined = pq.read_table(run.paths.quarantine / f"{unit}.parquet", columns=[ROW_ID], partitioning=None)
     raw = read_rows(run.paths.raw / f"{unit}.parquet")
     sound = leave_out(unreadable.readable(raw), quarantined[ROW_ID].to_pylist())
-    return accepted_files(run.use_case.table(name), batch, sound, run.delivery(name))
+    return accepted_files(run.use_case.table(name), batch, sound, run.delivery(name), run.use_case.delay(name))
 
 
 def _report(run: Run) -> Report:

@@ -125,8 +125,9 @@ class View:
     (of early columns: EARLY_AVAILABLE_AT) is not later than its `event_timestamp`, and whose `event_time`, or AVAILABLE_AT if
     they came late, is at most `lookback` (None: all of history), and the lag of their source and the wait for the next run,
     before it. Sum only integers: sums of floats depend on the number of threads. In training and serving, a request gets the
-    last row that is not later than itself, and none if that is older than `max_age`. `tile` is set by `trailing` alone, and
-    `upstream` by that function.
+    last row that is not later than itself, and none if that is older than `max_age`. `tile` and `delay` are set by `trailing`
+    alone, and `upstream` by that function. `delay` is a table and the longest time until a row of it is usually known: a row
+    that takes longer is kept for the days on which it counts, too.
     """
 
     name: str
@@ -135,6 +136,7 @@ class View:
     lookback: timedelta | None
     max_age: timedelta | None
     tile: timedelta | None = None
+    delay: tuple[str, timedelta] | None = None
     upstream: Upstream | None = None
 
 
@@ -200,6 +202,11 @@ class UseCase:
 
     def table(self, name: str) -> SourceTable:
         return next(table for table in self.tables if table.name == name)
+
+    def delay(self, table: str) -> timedelta | None:
+        """The longest time until a row of a table is usually known, by the view with the shortest; None if none says it."""
+        delays = (view.delay for view in self.views if view.delay)
+        return min((delay for name, delay in delays if name == table), default=None)
 
     def view(self, name: str) -> View:
         return next(view for view in self.views if view.name == name)

@@ -52,10 +52,10 @@ def trailing(
     """The view `name` of `keys`: each of `features` (default: the sums) over each of `windows`, as `{feature}_{window}`.
 
     Times are written as "15m", "24h" or "7d", and each window is a whole number of tiles. `delay` is the longest time from a
-    row's event_time until it is known; a rule should quarantine rows that take longer. `sums` are integers or booleans of a
-    row, where null counts as 0; the number 1 counts rows. `rows` returns the rows to sum, if they are not simply the table's,
-    for example with further columns or without some of the rows. A key has no features if nothing about it became known during
-    twice the longest window. Raises SettingsError.
+    row's event_time until it is usually known; rows that take longer count, too, but are stored apart, which costs more. `sums`
+    are integers or booleans of a row, where null counts as 0; the number 1 counts rows. `rows` returns the rows to sum, if they
+    are not simply the table's, for example with further columns or without some of the rows. A key has no features if nothing
+    about it became known during twice the longest window. Raises SettingsError.
     """
     subject = f"view {name!r}"
     width, spans = _duration(tile, subject), {window: _duration(window, subject) for window in windows}
@@ -68,9 +68,9 @@ def trailing(
         changes = _changes(tiles, keys, spans, list(sums))
         return changes.select(*keys, EVENT_TIMESTAMP, **_windowed(changes, keys, spans, list(sums), made))
 
-    longest = max(spans.values())
-    lookback = longest + width + _duration(delay, subject)
-    return View(name, keys, compute, lookback=lookback, max_age=longest, tile=width)
+    longest, wait = max(spans.values()), _duration(delay, subject)
+    lookback = longest + width + wait
+    return View(name, keys, compute, lookback=lookback, max_age=longest, tile=width, delay=(table.name, wait))
 
 
 def total(name: str) -> Feature:

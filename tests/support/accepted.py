@@ -49,7 +49,7 @@ def _files(run: Run, unit: str, batches: Batches) -> Files:
     for column in table.late_columns:
         if column not in rows.column_names:
             rows = rows.append_column(column, pa.nulls(rows.num_rows, INSTANT))
-    return accepted_files(table, batch, rows, run.delivery(name))
+    return accepted_files(table, batch, rows, run.delivery(name), run.use_case.delay(name))
 
 
 def _possible(rows: pa.Table) -> pa.Table:
