@@ -27,6 +27,7 @@ from ratchet.sources.unreadable import found as unreadable
 from ratchet.storage.duckdb import Query, connect, names, quoted
 from ratchet.use_case.arrival import accepted_rows
 from ratchet.use_case.batch import Batch, Unread
+from ratchet.use_case.columns import AVAILABLE_AT
 from ratchet.use_case.contract import ROW_ID, SourceTable, UseCase
 
 if TYPE_CHECKING:
@@ -106,12 +107,26 @@ class Sample:
         return SourceRows(self.connection, read_by(self.run.use_case, compiled), self._rows)
 
     def _rows(self, table: SourceTable, first: date | None, last: date | None) -> ibis.Table:
-        rows = self.connection.table(_stored(table.name))
-        if table.event_time and first:
-            rows = rows.filter(rows[table.event_time] >= midnight(first))
-        if table.event_time and last:
-            rows = rows.filter(rows[table.event_time] < midnight(last + timedelta(days=1)))
-        return rows
+        """The rows of some dates, as accepted tables have them: a row that was known later than is usual has two dates."""
+        rows, delay = self.connection.table(_stored(table.name)), self.run.use_case.delay(table.name)
+        if table.event_time is None:
+            return rows
+        found = _within(rows[table.event_time], first, last)
+        if table.known_at and delay is not None:
+            import ibis
+
+            usual = rows[table.event_time] + ibis.interval(microseconds=delay // timedelta(microseconds=1))
+            found |= (rows[table.known_at] > usual) & _within(rows[AVAILABLE_AT], first, last)
+        return rows.filter(found)
+
+
+def _within(column: ibis.Value, first: date | None, last: date | None) -> ibis.Value:
+    """Whether an instant is of the UTC dates `first` to `last`; None: no bound."""
+    import ibis
+
+    bounds = [column >= midnight(first)] if first else []
+    bounds += [column < midnight(last + timedelta(days=1))] if last else []
+    return ibis.and_(*bounds)
 
 
 def take_sample(run: Run) -> Sample:

@@ -30,6 +30,7 @@ from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.open_registry import open_registry
 from ratchet.model_registry.session import ABSENT
 from ratchet.model_registry.tags import DATA_VERSION, DIGEST, FEATURES_VERSION
+from ratchet.storage.files import write_text
 
 _PAGE = 1000
 _LOCK = "versions/dvc.lock"
@@ -72,11 +73,23 @@ def remove(store: ModelRegistry, unneeded: Sequence[LoggedModel]) -> None:
     with open_registry(store, "promotion") as registry:
         client, snapshot = _client(store), registry.snapshot()
         _require_unwanted(unneeded, {*snapshot.aliases.values(), *snapshot.served})
+        write_text(_trash(store), "")
         for model in counted(unneeded, "models", len(unneeded)):
             _remove(client, model)
             shutil.rmtree(store.paths.state / "models" / model.digest, ignore_errors=True)
     if not store.address:
         _empty_trash(embedded_database.tracking_uri(store))
+    _trash(store).unlink()
+
+
+def has_trash(store: ModelRegistry) -> bool:
+    """Whether a removal was killed before MLflow's trash was empty. What is left of its models there is no run any more."""
+    return _trash(store).exists()
+
+
+def _trash(store: ModelRegistry) -> Path:
+    """A file that is there while models are removed."""
+    return store.paths.state / "removing_models"
 
 
 def _require_unwanted(unneeded: Iterable[LoggedModel], wanted: Container[int | None]) -> None:

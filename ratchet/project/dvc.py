@@ -32,6 +32,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PAUSE = 0.2
 """Seconds until a lock of DVC is tried again."""
 TORN_LOCK = "DVC was killed while it wrote that file: delete it, and run again"
+TORN_STAGES = f"DVC was killed while it wrote that file: `git checkout {LOCK_FILE}`, and run again"
 
 
 def commit_stages(run: Run, stages: Sequence[str], keep: Path, began: Inputs, wait: float = WAIT) -> None:
@@ -42,9 +43,31 @@ def commit_stages(run: Run, stages: Sequence[str], keep: Path, began: Inputs, wa
     """
     with held(run.paths.shared_state / REPOSITORY, wait):
         require_unedited(began.content, inputs(run, began.stages).content)
+        _mend(run)
         _dvc(run, "commit", "--force", *stages)
-        with atomic(keep) as temporary:
-            shutil.copyfile(run.root / LOCK_FILE, temporary)
+        for copy in (keep, _last_whole(run)):
+            with atomic(copy) as temporary:
+                shutil.copyfile(run.root / LOCK_FILE, temporary)
+
+
+def _mend(run: Run) -> None:
+    """If a dvc.lock is there that cannot be read, put back the last one that a flow kept.
+
+    DVC does not write it in one go: what it leaves when it is killed may be empty. Stages that it recorded after that copy are
+    run again.
+    """
+    lock, copy = run.root / LOCK_FILE, _last_whole(run)
+    if lock.exists() and copy.exists():
+        try:
+            read_lock(lock, "")
+        except VersionError:
+            with atomic(lock) as temporary:
+                shutil.copyfile(copy, temporary)
+
+
+def _last_whole(run: Run) -> Path:
+    """The copy of dvc.lock that the last flow of any use case kept."""
+    return run.paths.shared_state / LOCK_FILE
 
 
 def _dvc(run: Run, *arguments: str) -> None:
@@ -61,7 +84,9 @@ def _dvc(run: Run, *arguments: str) -> None:
 
 def remedy_of(error: str) -> str:
     """What to do about an error of DVC."""
-    return TORN_LOCK if "RWLock-file" in error else "Fix what it names, and run again"
+    if "RWLock-file" in error:
+        return TORN_LOCK
+    return TORN_STAGES if f"{LOCK_FILE}' validation failed" in error else "Fix what it names, and run again"
 
 
 def read_lock(lock: Path, remedy: str) -> Locked:

@@ -13,7 +13,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
-from ratchet.model_registry.logged_models import LoggedModel, logged_models, remove
+from ratchet.model_registry.logged_models import LoggedModel, has_trash, logged_models, remove
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.dropped import days_before, drop_before
 from ratchet.project.cache import Cache
@@ -129,7 +129,7 @@ def _models(run: Run, required: Needs, models: Sequence[LoggedModel], unneeded: 
     folders = [folder for model in unneeded for folder in (*model.folders, store.paths.state / "models" / model.digest)]
     return Part(
         "models that never served",
-        len(unneeded),
+        len(unneeded) + has_trash(store),
         _size(folders),
         required.age,
         ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items(), key=str)) or "0",

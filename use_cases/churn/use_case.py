@@ -10,6 +10,7 @@ from ibis import _
 from pydantic import AwareDatetime, BaseModel, Field
 
 from ratchet.use_case.contract import INSTANT, Lookup, SourceTable, Tables, UseCase, View, expect
+from ratchet.use_case.newest import newest
 from ratchet.use_case.request_fields import kinds_of, numbers, schema_of
 from ratchet.use_case.windows import rate, total, trailing
 from use_cases.churn.on_demand import on_demand
@@ -60,8 +61,9 @@ CANCELLATIONS = SourceTable(
 
 
 def health(tables: Tables) -> ibis.Table:
-    """The score that another system computed. It counts from when it is available."""
-    return tables["health_scores"].select("customer", "score", event_timestamp=_.row_available_at)
+    """The last score that another system computed. It counts from when it is available."""
+    scores = newest(tables["health_scores"], ("customer",), "computed_at", within=timedelta(days=1))
+    return scores.select("customer", "score", event_timestamp=_.row_available_at)
 
 
 def examples(tables: Tables) -> ibis.Table:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 
 import ibis
 from ibis import _
 
 from ratchet.use_case.contract import SourceTable, Tables, View
+from ratchet.use_case.newest import newest
 from ratchet.use_case.windows import UTC_INSTANT, Sums, total, trailing
 
 CITY = "nyc"
@@ -61,12 +63,13 @@ def zone_position(tables: Tables) -> ibis.Table:
 
 
 def city_weather(tables: Tables) -> ibis.Table:
-    """The weather of a local day. It counts from when it is available, after the end of that day."""
-    return tables["weather"].select(
+    """The weather of the last local day that is known. It counts from when it is available, after the end of that day."""
+    weather = tables["weather"].mutate(city=ibis.literal(CITY))
+    return newest(weather, ("city",), "day_start", within=timedelta(days=1)).select(
         "wind_mph",
         "precipitation_inches",
         "snow_depth_inches",
         "high_fahrenheit",
-        city=ibis.literal(CITY),
+        "city",
         event_timestamp=_.row_available_at,
     )

@@ -176,6 +176,16 @@ def test_rows_that_come_later_are_not_said_to_be_old(noshow: Run) -> None:
     assert {"lookup-empty", "leak-unproved"} == kinds(check(later))
 
 
+def test_slow_rows_are_no_part_of_the_lookback(churn: Run) -> None:
+    """Rows that take longer until they are known than a view made by `trailing` expects are found all the same."""
+    view = churn.use_case.view("account")
+    assert view.delay
+    assert view.lookback
+    wait = timedelta(days=1)
+    changes = {"delay": (view.delay[0], wait), "lookback": view.lookback - view.delay[1] + wait}
+    assert "lookback-too-short" not in kinds(check(with_view(churn, view.name, **changes)))
+
+
 def test_a_lag_is_no_part_of_the_lookback(churn: Run) -> None:
     """Scores that are delivered two weeks later count so much later: the pipeline adds the lag itself."""
     lag = {"health_scores": timedelta(days=14)}

@@ -88,6 +88,30 @@ class TestKeeping:
         assert kept(run, "one").exists()
 
 
+@pytest.mark.parametrize("left", [0, 20, 0.5])
+def test_a_record_that_dvc_was_killed_in_is_put_back(run: Run, left: float) -> None:
+    """DVC writes it in place: what is left of it may be empty. Stages that were recorded since the last flow run again."""
+    write(run, a="1")
+    record(run, "one")
+    lock = run.root / "dvc.lock"
+    whole = lock.read_bytes()
+    lock.write_bytes(whole[: int(left if left > 1 else left * len(whole))])
+    write(run, a="2")
+    record(run, "two")
+    assert [directory_md5(run.paths.features)] == [
+        out["md5"] for out in yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"][STAGE]["outs"]
+    ]
+
+
+def test_a_record_that_was_never_kept_whole_comes_from_git(run: Run) -> None:
+    """The error says how."""
+    write(run, a="1")
+    (run.root / "dvc.lock").touch()
+    with pytest.raises(VersionError, match="validation failed") as failure:
+        record(run, "one")
+    assert "git checkout dvc.lock" in failure.value.remedy
+
+
 SLOW_STEP = """
 import pathlib, time
 report = pathlib.Path({report!r})

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mlflow.entities import ViewType
 from mlflow.tracking._tracking_service import utils
 
 from ratchet.core.errors import RegistryError, RegistryUnavailableError, StoreError, VersionError
@@ -236,6 +239,30 @@ class TestInterrupted:
         collect(run, apply=True)
         assert CLEAN in status(run)
         assert {0} == set(counts(collect(run, apply=True)).values())
+
+    def test_a_trash_that_was_emptied_in_part_is_emptied_by_the_next_call(
+        self, run: Run, aged: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """MLflow removes the runs of models first, so that nothing but a file of ours tells of what is left."""
+
+        def killed(uri: str) -> None:
+            trash = client(run).search_runs([experiment], run_view_type=ViewType.DELETED_ONLY)
+            names = ",".join(found.info.run_id for found in trash)
+            command = [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", uri, "--tracking-uri", uri]
+            subprocess.run([*command, "--run-ids", names], check=True, capture_output=True)
+            raise KeyboardInterrupt
+
+        experiment = client(run).get_experiment_by_name(run.scope.namespace).experiment_id
+        with monkeypatch.context() as changed:
+            changed.setattr("ratchet.model_registry.logged_models._empty_trash", killed)
+            with pytest.raises(KeyboardInterrupt):
+                collect(run, apply=True)
+        assert 1 == counts(collect(run, apply=False))["models"]
+        collect(run, apply=True)
+        assert 0 == counts(collect(run, apply=True))["models"]
+        collect(undisturbed := copied(aged, tmp_path / "undisturbed"), apply=True)
+        left = [{*contents(each.paths.shared_state / "mlartifacts")} for each in (undisturbed, run)]
+        assert left[0] == left[1]
 
 
 def prepare(root: Path) -> None:
