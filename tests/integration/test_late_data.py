@@ -174,4 +174,5 @@ def test_a_row_that_had_not_arrived_waits_in_quarantine(run: Run) -> None:
     assert [(2, ["not_arrived"])] == [(row["id"], row["reasons"]) for row in rejected]
     report = validate(at(run, hours(24)))
     assert {"raw": 2, "accepted": 1, "quarantined": 1, "duplicates": 0} == report["tables"]["payments"]
+    ingest(at(run, hours(30)))
     assert 0 == validate(at(run, hours(30)))["rows"]["quarantined"]
