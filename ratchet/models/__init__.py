@@ -1,8 +1,8 @@
 """Trained models.
 
 model → a trained model · contract → its inputs and its origin · archive → its pipeline as a file
-model_files → which files its directory holds · baseline → medians or rates of groups · groups → what groups explain of a label
-metrics → the measures of predictions
+model_files → which files its directory holds · compiled → models for serving · postprocessing → from numbers to predictions
+baseline → medians or rates of groups · groups → what groups explain of a label · metrics → the measures of predictions
 
 Stored models name the class of a baseline `ratchet.models.BackoffBaseline`, whichever module it is in.
 """

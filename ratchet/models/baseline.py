@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator
 
+from ratchet.models.compiled.groups import SEPARATOR
 from ratchet.models.groups import LEAST
 from ratchet.use_case.contract import Task
 
 Floats = npt.NDArray[np.float64]
-SEPARATOR = "\x1f"
 
 
 class BackoffBaseline(BaseEstimator):  # type: ignore[misc] # sklearn has no types

@@ -22,10 +22,10 @@ from ratchet.core.errors import DataError
 from ratchet.models.archive import archive, read_archive
 from ratchet.models.contract import Contract, loadable, read_contract
 from ratchet.models.model_files import ARCHIVE, CONTRACT, PLOTS, REFERENCE
+from ratchet.models.postprocessing import postprocessed
 from ratchet.storage.digests import digest
 from ratchet.storage.files import replacing
 from ratchet.storage.partitions import write_table
-from ratchet.use_case.columns import LABEL_COLUMNS
 from ratchet.use_case.contract import Columns, Kind, Postprocess, UseCase, as_it_is
 
 
@@ -44,24 +44,20 @@ class Model:
         return digest(contract.task, list(contract.inputs.items()), contract.fingerprint, _canonical(self.pipeline))
 
     def predict(self, columns: Columns) -> npt.NDArray[np.float64]:
-        """One number per row, shape (n,): the label's expected value, or the probability of 1. `postprocess` sees no labels.
+        """One number per row, shape (n,): the label's expected value, or the probability of 1.
 
         Raises DataError if an input is missing, or if `postprocess` returns another number of predictions.
         """
+        return postprocessed(self.postprocess, columns, self.numbers(columns))
+
+    def numbers(self, columns: Columns) -> npt.NDArray[np.float64]:
+        """What the pipeline says of each row, before `postprocess`. Raises DataError if an input is missing."""
         rows = frame(self.contract.inputs, columns)
         if rows.empty:
             return np.empty(0)
         is_binary = self.contract.task == "binary"
         numbers = self.pipeline.predict_proba(rows)[:, 1] if is_binary else self.pipeline.predict(rows)
-        known = {name: column for name, column in columns.items() if name not in LABEL_COLUMNS}
-        predictions = np.asarray(self.postprocess(known, np.asarray(numbers, dtype=np.float64)), dtype=np.float64)
-        if predictions.shape != (len(rows),):
-            raise DataError(
-                f"made shape {predictions.shape} for {len(rows)} predictions",
-                subject=f"postprocess of {self.contract.use_case}",
-                remedy="Return one number for each prediction",
-            )
-        return predictions
+        return np.asarray(numbers, dtype=np.float64)
 
 
 def frame(inputs: Mapping[str, Kind], columns: Columns) -> pd.DataFrame:
