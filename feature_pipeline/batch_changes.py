@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ratchet.core.environment import Environment
-from ratchet.storage.duckdb import connect, names, quoted, timestamptz
+from ratchet.storage.duckdb import connect
+from ratchet.storage.sql import names, quoted, timestamptz
 from ratchet.use_case.columns import EARLY_LATE_AT, LATE_AT
 from ratchet.use_case.contract import INSTANT, ROW_ID, UNREADABLE, SourceTable
 

@@ -21,7 +21,6 @@ from ratchet.core.progress import counted
 from ratchet.feature_store.definitions import apply, databases, open_store
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.freshness import FRESHNESS, Freshness, freshness_of
-from ratchet.feature_store.online_store import online_store
 from ratchet.feature_store.upcoming_rows import pack
 from ratchet.feature_store.written_rows import WrittenRows, forget_all_but
 from ratchet.features.expressions import compile_delivered_view
@@ -57,7 +56,7 @@ def materialize(run: Run) -> Report:
     features, until = FeatureStore.open(run), run.as_of("feature")
     features.require(until)
     inputs, marker = _inputs(run, features, until), run.paths.materialized_file
-    is_there, memory = online_store(features.environment, features.databases).exists(), _memory(run)
+    is_there, memory = features.online.exists(), _memory(run)
     report = _report_of(marker, inputs) if is_there else None
     if report is None:
         marker.unlink(missing_ok=True)
@@ -124,7 +123,7 @@ def _write(run: Run, features: FeatureStore, store: feast.FeatureStore, view: Vi
     if changed.num_rows:  # in one chunk, as Feast needs it
         store.write_to_online_store(name, changed.to_pandas(types_mapper=pd.ArrowDtype))
     if removed.num_rows:
-        online_store(environment, features.databases).delete(store, name, removed)
+        features.online.delete(store, name, removed)
     memory.finish()
     return int(rows.num_rows), int(changed.num_rows + removed.num_rows), _freshness(run, features, view, known)
 

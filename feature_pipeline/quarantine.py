@@ -36,7 +36,8 @@ from feature_pipeline.readmissions import Readmission
 from ratchet.project.run import Run
 from ratchet.sources import unreadable
 from ratchet.storage.digests import digest
-from ratchet.storage.duckdb import connect, literal, names, quoted
+from ratchet.storage.duckdb import connect, literal
+from ratchet.storage.sql import names, quoted
 from ratchet.use_case.contract import ROW_ID, UNREADABLE, Rule, SourceTable
 
 if TYPE_CHECKING:

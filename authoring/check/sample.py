@@ -24,7 +24,8 @@ from ratchet.project.run import Run
 from ratchet.sources.batches import Source, find, read
 from ratchet.sources.unreadable import Found, readable
 from ratchet.sources.unreadable import found as unreadable
-from ratchet.storage.duckdb import Query, connect, names, quoted
+from ratchet.storage.duckdb import Query, connect
+from ratchet.storage.sql import names, quoted
 from ratchet.use_case.arrival import accepted_rows
 from ratchet.use_case.batch import Batch, Unread
 from ratchet.use_case.columns import AVAILABLE_AT

@@ -11,7 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from inference_pipeline.online.protocols import PROTOCOLS
+from inference_pipeline.online.requests import RequestReader, column_kinds
 from ratchet.core.errors import RequestError, StoreError
+from ratchet.features.service import request_schema
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.project.run import Run
 from ratchet.use_case.columns import EVENT_TIMESTAMP
@@ -29,7 +31,7 @@ def example_request(run: Run) -> dict[str, Any]:
     requests = PredictionLog.open(run).read(fresh).column("request").to_pylist()
     whole = [request for request in requests if None not in request.values()]
     protocol = PROTOCOLS["v1"]
-    read = protocol.reader(run.use_case)
+    read = protocol.reader(RequestReader(run.use_case, column_kinds(request_schema(run.use_case))))
     for request in (*reversed(whole), *reversed(requests)):
         body = dict(protocol.body([moved(request, run.use_case, fresh.end)]))
         with suppress(ValidationError, RequestError):

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ratchet.core.errors import RatchetError
 from ratchet.feature_store.freshness import Freshness, read_freshness
-from ratchet.feature_store.online_reads import ABSENCES
+from ratchet.feature_store.online_features import ABSENCES, FRESH, TOLERATED, UNUSABLE, Found
 from ratchet.project.run import Run
-from ratchet.use_case.contract import Columns, Lookup
+from ratchet.use_case.contract import Lookup
 
 if TYPE_CHECKING:
-    from prometheus_client import Counter, Gauge
+    import prometheus_client
 
 logger = logging.getLogger(__name__)
+RUNGS = {FRESH: "fresh", TOLERATED: "tolerated", UNUSABLE: "baseline"}
+"""How an answer was made: with features as training knew them, with some that are a little too old or too new, or without."""
 
 
 def show_freshness(run: Run) -> None:
@@ -45,20 +46,38 @@ def _show(model: str, view: str, found: Freshness, now: datetime) -> None:
         _gauge("max_age_seconds").labels(model, view).set(found.max_age_seconds)
 
 
-def start_counting(model: str, lookups: Iterable[Lookup]) -> None:
-    """Begin each count at 0, so that its first increase can be seen."""
-    for view in {lookup.view for lookup in lookups}:
-        for reason in ABSENCES:
-            _counter().labels(model, view, reason)
+class Counts:
+    """Counts predictions by their rung, and those for which a view had no features, once for each reason.
 
+    A counter of Prometheus takes as long as reading a feature, so they are only told to it from time to time.
+    """
 
-def count_absences(model: str, lookups: Iterable[Lookup], absences: Columns) -> None:
-    """Count the predictions for which a view had no features, once for each reason."""
-    lookups = [*lookups]
-    for view in {lookup.view for lookup in lookups}:
-        found = np.array([absences[lookup.prefix] for lookup in lookups if lookup.view == view])
-        for reason in ABSENCES:
-            _counter().labels(model, view, reason).inc(int((found == reason).any(axis=0).sum()))
+    def __init__(self, model: str, lookups: Sequence[Lookup]) -> None:
+        self._model = model
+        self._views = [lookup.view for lookup in lookups]
+        self._rungs: Counter[int] = Counter()
+        self._absences: Counter[tuple[str | None, ...]] = Counter()
+        for rung in RUNGS.values():  # each begins at 0, so that its first increase can be seen
+            _predictions().labels(model, rung)
+        for view in {*self._views}:
+            for reason in ABSENCES:
+                _absent().labels(model, view, reason)
+
+    def add(self, found: Found) -> None:
+        self._rungs.update(found.rungs)
+        self._absences.update(map(tuple, found.absences))
+
+    def show(self) -> None:
+        """Tell Prometheus what was counted since the last time."""
+        rungs, absences = self._rungs.copy(), self._absences.copy()
+        self._rungs.subtract(rungs)
+        self._absences.subtract(absences)
+        for rung, count in rungs.items():
+            _predictions().labels(self._model, RUNGS[rung]).inc(count)
+        for reasons, count in absences.items():
+            for view, reason in {*zip(self._views, reasons, strict=True)}:
+                if reason:
+                    _absent().labels(self._model, view, reason).inc(count)
 
 
 _GAUGES = {
@@ -69,7 +88,7 @@ _GAUGES = {
 
 
 @cache
-def _gauge(name: str) -> Gauge:
+def _gauge(name: str) -> prometheus_client.Gauge:
     """A gauge. BentoML must have prepared its workers before prometheus_client is imported."""
     import prometheus_client
 
@@ -79,8 +98,16 @@ def _gauge(name: str) -> Gauge:
 
 
 @cache
-def _counter() -> Counter:
+def _absent() -> prometheus_client.Counter:
     import prometheus_client
 
     help_text = "Predictions for which the view had no features, by reason"
     return prometheus_client.Counter("ratchet_view_absent", help_text, ["model", "view", "reason"])
+
+
+@cache
+def _predictions() -> prometheus_client.Counter:
+    import prometheus_client
+
+    help_text = "Predictions by the rung on which they were made: fresh features, tolerated ones, or the baseline"
+    return prometheus_client.Counter("ratchet_predictions", help_text, ["model", "rung"])

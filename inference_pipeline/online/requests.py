@@ -1,60 +1,88 @@
-"""Validate what a caller sends strictly against the use case's request model."""
+"""Validate what a caller sends strictly against the use case's request model, and make columns of it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Any, get_args
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator
 from pydantic_core import PydanticCustomError
 
 from ratchet.core.errors import RequestError
-from ratchet.features.service import request_schema
-from ratchet.storage.arrow import to_array
-from ratchet.use_case.contract import Array, Columns, UseCase
+from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
+from ratchet.use_case.contract import Array, UseCase
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_MISFIT = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
+ColumnKind = Literal["string", "int64", "double", "bool", "timestamp"]
+"""How a column of a stored request is kept."""
+_KINDS: Mapping[str, ColumnKind] = {"string": "string", "int64": "int64", "double": "double", "bool": "bool"}
+"""Arrow's name of a type → how such a column is kept."""
 Place = Callable[[int, str], str]
 """A row and a field → where the caller finds the value in the request."""
-_EARLIEST, _LATEST = np.datetime64("1970-01-01", "us"), np.datetime64("2100-01-01", "us")
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+_LARGEST = 2**53
+"""The largest whole number up to which float64 holds every one exactly."""
 
 
+@dataclass(frozen=True)
 class Requests:
+    """Valid requests: their fields and constants as plain values, the same as columns for the model, and their times in
+    microseconds since 1970."""
+
+    values: Mapping[str, Sequence[Any]]
+    columns: dict[str, Array]
+    times: Sequence[int]
+
+
+class RequestReader:
     """A use case's requests, for any protocol: the model of one request, and the columns of many.
 
     The columns are the same that the feature store gives to batch scoring.
     """
 
-    def __init__(self, use_case: UseCase) -> None:
+    def __init__(self, use_case: UseCase, kinds: Mapping[str, ColumnKind]) -> None:
+        """`kinds` are those of a stored request's columns (`request_schema`)."""
         self.instance = _instance_model(use_case)
-        self._use_case = use_case
-        self._schema = request_schema(use_case)
+        self._time = use_case.event_timestamp
+        self._constants = use_case.constants
+        self._kinds = {name: kind for name, kind in kinds.items() if name not in (REQUEST_ID, EVENT_TIMESTAMP)}
 
-    def columns(self, instances: Sequence[BaseModel], place: Place) -> Columns:
+    def read(self, instances: Sequence[BaseModel], place: Place) -> Requests:
         """One row per instance. Raises RequestError for the first value that no column can hold, named by its place."""
-        rows = [self._row(instance) for instance in instances]
-        columns = {field.name: _column(field, [row.get(field.name) for row in rows], place) for field in self._schema}
-        self._check_timestamps(columns["event_timestamp"], place)
-        return columns
+        rows = [instance.__dict__ for instance in instances]
+        times = [self._micros(row[self._time], place, number) for number, row in enumerate(rows)]
+        values = {name: self._values(name, rows) for name in self._kinds}
+        columns = {name: _column(name, kind, values[name], place) for name, kind in self._kinds.items()}
+        columns[REQUEST_ID] = np.full(len(rows), None, object)
+        columns[EVENT_TIMESTAMP] = np.array(times, np.int64).view("datetime64[us]")
+        return Requests(values, columns, times)
 
-    def _row(self, instance: BaseModel) -> dict[str, Any]:
-        fields = instance.model_dump()
-        return {**self._use_case.constants, **fields, "event_timestamp": fields[self._use_case.event_timestamp]}
+    def _values(self, name: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+        constant = self._constants.get(name)
+        return [row[name] for row in rows] if constant is None else [constant] * len(rows)
 
-    def _check_timestamps(self, timestamps: Array, place: Place) -> None:
-        outside = ~((timestamps >= _EARLIEST) & (timestamps < _LATEST))
-        if outside.any():
+    def _micros(self, moment: datetime, place: Place, row: int) -> int:
+        if not _EPOCH <= moment < _LATEST:
             raise RequestError(
-                f"must lie from {_EARLIEST} up to {_LATEST}, UTC",
-                subject=place(int(outside.argmax()), self._use_case.event_timestamp),
+                f"must lie from {_EPOCH:%Y-%m-%d} up to {_LATEST:%Y-%m-%d}, UTC",
+                subject=place(row, self._time),
                 remedy="Send the timestamp that the prediction is about",
             )
+        return (moment - _EPOCH) // _MICROSECOND
+
+
+def column_kinds(schema: pa.Schema) -> dict[str, ColumnKind]:
+    """Column of a stored request → how it is kept."""
+    return {field.name: _KINDS.get(str(field.type), "timestamp") for field in schema}
 
 
 def _instance_model(use_case: UseCase) -> type[BaseModel]:
@@ -84,23 +112,31 @@ def _timestamp(sent: Any) -> datetime | None:
     raise PydanticCustomError("rfc_3339", expected)
 
 
-def _column(field: pa.Field, values: Sequence[Any], place: Place) -> Array:
-    try:
-        return _as_array(field, values)
-    except _MISFIT as error:
-        row = next(row for row, value in enumerate(values) if not _fits(field, value))
-        raise RequestError(
-            f"does not fit {field.type} ({error})", subject=place(row, field.name), remedy="Send a value that fits"
-        ) from error
+def _column(name: str, kind: ColumnKind, values: Sequence[Any], place: Place) -> Array:
+    """A column of `to_columns`: numbers as float64 with NaN, instants as datetime64[us], texts as objects with None."""
+    for row, value in enumerate(values):
+        if value is not None and not _FITS[kind](value):
+            raise RequestError(
+                f"does not fit {kind}: {value!r}"[:200], subject=place(row, name), remedy="Send a value that fits"
+            )
+    if kind == "timestamp":
+        return np.array([None if value is None else _naive(value) for value in values], "datetime64[us]")
+    return np.array(values, object if kind == "string" else np.float64)
 
 
-def _fits(field: pa.Field, value: Any) -> bool:
-    try:
-        _as_array(field, [value])
-    except _MISFIT:
-        return False
-    return True
+def _is_exact(number: float) -> bool:
+    """Whether float64 tells a number from its neighbours."""
+    return -_LARGEST <= number <= _LARGEST
 
 
-def _as_array(field: pa.Field, values: Sequence[Any]) -> Array:
-    return to_array(pa.chunked_array([pa.array(values, field.type)]), exact=True)
+_FITS: Mapping[ColumnKind, Callable[[Any], bool]] = {
+    "string": lambda value: isinstance(value, str),
+    "int64": lambda value: isinstance(value, int) and _is_exact(value),
+    "double": lambda value: isinstance(value, float) or _is_exact(value),
+    "bool": lambda value: isinstance(value, bool),
+    "timestamp": lambda value: isinstance(value, datetime),
+}
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from inference_pipeline.online.delivery import LoggedAnswer, predicted
+from inference_pipeline.online.delivery import LoggedAnswer
 from inference_pipeline.online.protocols import PROTOCOLS
 from inference_pipeline.online.protocols.port import KEY_HEADER
 from ratchet.core.errors import (
@@ -76,9 +75,8 @@ def _routes(protocol: str) -> Iterator[Route]:
 
 
 def attach(app: Starlette, served: Sequence[ModelSlot]) -> None:
-    """Add the models. Predictions run one after another in a thread, so that probes are answered meanwhile."""
+    """Add the models."""
     app.state.models = {serving.run.scope.namespace: serving for serving in served}
-    app.state.worker = ThreadPoolExecutor(1)
 
 
 async def alive(_request: Request) -> Response:
@@ -91,15 +89,15 @@ async def models(protocol: str, request: Request) -> Response:
 
 
 async def status(protocol: str, request: Request) -> Response:
-    return JSONResponse(PROTOCOLS[protocol].status(_serving(request).predictor.champion))
+    return JSONResponse(PROTOCOLS[protocol].status(_serving(request).predictor.release))
 
 
 async def predict(protocol: str, request: Request) -> Response:
-    predictor, worker, key = _serving(request).predictor, request.app.state.worker, _key(request)
-    requests = predictor.readers[protocol](await _body(request))
-    predictions = await predicted(worker, partial(predictor.predict, requests, key), predictor.log)
-    headers = REPEATED if predictions.is_repeated else {}
-    return LoggedAnswer(PROTOCOLS[protocol].answer(predictions), predictions, predictor.log, worker, headers)
+    key, body = _key(request), await _body(request)
+    predictor = _serving(request).predictor
+    predictions = await predictor.predict(predictor.readers[protocol](body), key)
+    headers = REPEATED if predictions.is_repeated else None
+    return LoggedAnswer(PROTOCOLS[protocol].answer(predictions), predictions, predictor, headers)
 
 
 def _serving(request: Request) -> ModelSlot:

@@ -16,16 +16,19 @@ ENVIRONMENT_PREFIX = "RATCHET_"
 class Environment(Frozen):
     """Where the stores are, and how much a step may use. An empty address means the embedded default under state/.
 
-    `notify_url` is a webhook to which failed flow runs are reported. If it is empty, they are reported nowhere.
+    `workers` is the number of processes of the online service that answer. `notify_url` is a webhook to which failed flow runs
+    are reported. If it is empty, they are reported nowhere.
     """
 
     tracking_uri: str = ""
     artifact_location: str = ""
     feast_registry: str = ""
-    online_store: Literal["sqlite"] = "sqlite"
+    online_store: Literal["sqlite", "redis"] = "sqlite"
+    redis: str = Field("redis://127.0.0.1:6379/0", pattern="^rediss?://[^/@]*(@[^/@]+)?[^/]*(/[0-9]*)?$")
     signing_key: str = ""
     threads: int = Field(2, ge=1)
     memory_limit: str = "4GB"
+    workers: int = Field(1, ge=1)
     notify_url: str = Field("", pattern="^(https?://.+)?$")
 
     @classmethod

@@ -142,6 +142,11 @@ class Paths:
         return self.state / "materialized.json"
 
     @property
+    def releases(self) -> Path:
+        """What the online service serves: written by its loader, read by its workers."""
+        return self.state / "releases"
+
+    @property
     def serving_file(self) -> Path:
         """Which model serves: written by reconcile, read by DVC as a dependency of predict."""
         return self.state / "serving.json"

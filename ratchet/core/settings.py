@@ -193,6 +193,16 @@ class Retention(Frozen):
     runs: Days | None = Field(timedelta(days=90), ge=ONE_DAY)
 
 
+class ServingSettings(Frozen):
+    """How the online service answers when features are not as they should be.
+
+    Features that are too old, or newer than the request, are used as long as that is by no more than `tolerance`. Beyond it,
+    the baseline answers.
+    """
+
+    tolerance: Length = timedelta(minutes=5)
+
+
 class Settings(Frozen):
     """The settings of one use case in params.yaml.
 
@@ -208,6 +218,7 @@ class Settings(Frozen):
     drift: DriftSettings = DriftSettings()
     schedules: Schedules = Schedules()
     retention: Retention = Retention()
+    serving: ServingSettings = ServingSettings()
     upstream: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("retention")

@@ -12,10 +12,8 @@ import pyarrow as pa
 import yaml
 
 from ratchet.core.errors import StoreError, StoreUnavailableError
-from ratchet.core.scope import Scope
 from ratchet.feature_store.feast_import import UPSTREAM, feast_module
-from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.feature_store.online_store import online_store
+from ratchet.feature_store.feature_store import FeatureStore, feast_project
 from ratchet.features.service import (
     ServiceSpec,
     label_schema,
@@ -31,11 +29,6 @@ if TYPE_CHECKING:
     import feast
 
 REMEDY = "Run `ratchet stage materialize`"
-
-
-def feast_project(scope: Scope) -> str:
-    """The name of a scope's Feast project."""
-    return scope.namespace.replace("-", "_")
 
 
 def repo_config(features: FeatureStore, *, create: bool = False) -> feast.RepoConfig:
@@ -85,7 +78,7 @@ def apply(features: FeatureStore) -> None:
         temporary.write_text(yaml.safe_dump(_settings(features), sort_keys=False), encoding="utf-8")
     store, wanted = _connect(features, create=True), list(definitions(features).values())
     with databases(features):
-        online_store(features.environment, features.databases).create()
+        features.online.create()
         store.apply(wanted, objects_to_delete=_obsolete(store, wanted), partial=False)
 
 
@@ -94,7 +87,7 @@ def databases(features: FeatureStore) -> Iterator[None]:
     """Raises StoreUnavailableError if the database of the registry or of the online store fails while the block runs."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    online = online_store(features.environment, features.databases)
+    online = features.online
     try:
         yield
     except SQLAlchemyError as error:
@@ -176,7 +169,7 @@ def _settings(features: FeatureStore, *, create: bool = False) -> dict[str, Any]
             "threads": environment.threads,
             "memory_limit": environment.memory_limit,
         },
-        "online_store": online_store(environment, features.databases).settings(),
+        "online_store": features.online.settings(),
         "materialization": {"pull_latest_features": True},
         "data_quality_monitoring": {"auto_baseline": False},
         "entity_key_serialization_version": 3,

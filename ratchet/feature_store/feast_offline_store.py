@@ -20,7 +20,8 @@ from ratchet.core.errors import StoreError
 from ratchet.feature_store.feast_import import UPSTREAM
 from ratchet.feature_store.point_in_time_join import DatedRows, Join, Rows, point_in_time
 from ratchet.features.upstream_rows import UpstreamRows
-from ratchet.storage.duckdb import Query, names
+from ratchet.storage.duckdb import Query
+from ratchet.storage.sql import names
 from ratchet.use_case.columns import EVENT_TIMESTAMP, UPCOMING
 from ratchet.use_case.contract import INSTANT
 

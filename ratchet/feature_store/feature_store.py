@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ratchet.core.environment import Environment
 from ratchet.core.errors import StoreError, StoreUnavailableError
 from ratchet.core.scope import Scope
+from ratchet.feature_store.online_store import OnlineStore, online_store
 from ratchet.feature_store.point_in_time_join import DatedRows, Rows
 from ratchet.features.extent import read_extent
 from ratchet.features.service import service_spec
@@ -19,6 +20,11 @@ from ratchet.use_case.contract import UseCase
 
 if TYPE_CHECKING:
     from ratchet.project.run import Run
+
+
+def feast_project(scope: Scope) -> str:
+    """The name of a scope's Feast project."""
+    return scope.namespace.replace("-", "_")
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,11 @@ class FeatureStore:
         paths = run.paths
         repo = run.root / "feature_repo"
         return cls(run.scope, run.use_case, run.environment, paths.features, Register.open(run), paths.state, repo)
+
+    @property
+    def online(self) -> OnlineStore:
+        """The online store; it need not exist."""
+        return online_store(self.environment, self.databases, feast_project(self.scope))
 
     def rows(self, view: str) -> Rows:
         """The rows of a view in the offline store."""

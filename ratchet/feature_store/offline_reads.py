@@ -17,8 +17,9 @@ from ratchet.features.service import (
     service_spec,
 )
 from ratchet.storage.arrow import to_columns
-from ratchet.storage.duckdb import Query, timestamptz
+from ratchet.storage.duckdb import Query
 from ratchet.storage.partitions import by_date, files, unit_digests
+from ratchet.storage.sql import timestamptz
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.use_case.contract import Array
 

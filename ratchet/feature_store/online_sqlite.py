@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import cache
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from ratchet.core.errors import StoreUnavailableError
 from ratchet.feature_store.feast_import import feast_module
+from ratchet.feature_store.sqlite_rows import SqliteRows
+from ratchet.feature_store.stored_rows import StoredView, stored_keys
 from ratchet.storage import sqlite
-from ratchet.storage.duckdb import quoted
+from ratchet.storage.sql import quoted
 
 if TYPE_CHECKING:
     import feast
@@ -25,8 +27,9 @@ class SqliteOnlineStore:
 
     errors = (sqlite3.Error,)
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, project: str) -> None:
         self.path = folder / "feast_online.db"
+        self._project = project
         self.remedy = f"Check that {folder} has room and can be written, and run again"
 
     def settings(self) -> dict[str, Any]:
@@ -43,11 +46,13 @@ class SqliteOnlineStore:
     def delete(self, store: feast.FeatureStore, view: str, keys: pa.Table) -> None:
         from feast.infra.online_stores.helpers import compute_table_id
 
-        version = store.config.entity_key_serialization_version
         table = compute_table_id(store.config.project, store.get_feature_view(view))
-        stored = [(_entity_key(row, version),) for row in keys.to_pylist()]
+        stored = [(key,) for key in stored_keys(keys)]
         with closing(sqlite.connect(self.path)) as database, database:
             database.executemany(f"DELETE FROM {quoted(table)} WHERE entity_key = ?", stored)
+
+    def reader(self, views: Sequence[StoredView]) -> SqliteRows:
+        return SqliteRows(self.path, self._project, views)
 
     def attach(self, store: feast.FeatureStore) -> None:
         if not self.exists():
@@ -57,17 +62,6 @@ class SqliteOnlineStore:
         store.provider.online_store._conn = sqlite.connect(
             self.path, detect_types=sqlite3.PARSE_DECLTYPES | sqlite3.PARSE_COLNAMES, check_same_thread=False
         )
-
-
-def _entity_key(row: Mapping[str, int | str], version: int) -> bytes:
-    """A key as Feast stores it."""
-    from feast.infra.key_encoding_utils import serialize_entity_key
-    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-    from feast.protos.feast.types.Value_pb2 import Value
-
-    values = [Value(int64_val=key) if isinstance(key, int) else Value(string_val=key) for key in row.values()]
-    found: bytes = serialize_entity_key(EntityKey(join_keys=[*row], entity_values=values), version)
-    return found
 
 
 @cache

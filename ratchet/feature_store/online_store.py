@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ratchet.feature_store.online_redis import RedisOnlineStore
 from ratchet.feature_store.online_sqlite import SqliteOnlineStore
+from ratchet.feature_store.stored_rows import RowReader, StoredView
 
 if TYPE_CHECKING:
     import feast
@@ -38,6 +40,9 @@ class OnlineStore(Protocol):
     def delete(self, store: feast.FeatureStore, view: str, keys: pa.Table) -> None:
         """Delete everything about some keys of a registered view. Raises one of `errors`."""
 
+    def reader(self, views: Sequence[StoredView]) -> RowReader:
+        """What reads rows of these views without Feast. It connects at the first read."""
+
     def attach(self, store: feast.FeatureStore) -> None:
         """Let Feast read the existing store. Feast itself would create an absent one, in which every feature is missing.
 
@@ -46,13 +51,16 @@ class OnlineStore(Protocol):
 
 
 class _Make(Protocol):
-    def __call__(self, folder: Path) -> OnlineStore: ...
+    def __call__(self, environment: Environment, folder: Path, project: str) -> OnlineStore: ...
 
 
-ONLINE_STORES: Mapping[str, _Make] = {"sqlite": SqliteOnlineStore}
-"""RATCHET_ONLINE_STORE → a function that makes the store of a scope, whose state lies in `folder`."""
+ONLINE_STORES: Mapping[str, _Make] = {
+    "sqlite": lambda _environment, folder, project: SqliteOnlineStore(folder, project),
+    "redis": lambda environment, _folder, project: RedisOnlineStore(environment.redis, project),
+}
+"""RATCHET_ONLINE_STORE → a function that makes the store of a Feast project, whose state lies in `folder`."""
 
 
-def online_store(environment: Environment, folder: Path) -> OnlineStore:
-    """The store that the environment selects."""
-    return ONLINE_STORES[environment.online_store](folder)
+def online_store(environment: Environment, folder: Path, project: str) -> OnlineStore:
+    """The store that the environment selects. Raises SettingsError if its library is not installed."""
+    return ONLINE_STORES[environment.online_store](environment, folder, project)

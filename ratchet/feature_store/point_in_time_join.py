@@ -10,8 +10,9 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from ratchet.storage.duckdb import Query, names, parquet, quoted, timestamptz
+from ratchet.storage.duckdb import Query, parquet
 from ratchet.storage.partitions import files
+from ratchet.storage.sql import names, quoted, timestamptz
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 
 

@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from ratchet.storage.duckdb import Query, names, quoted
+from ratchet.storage.duckdb import Query
+from ratchet.storage.sql import names, quoted
 from ratchet.use_case.columns import EVENT_TIMESTAMP, UPCOMING
 from ratchet.use_case.contract import Array
 

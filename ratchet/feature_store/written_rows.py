@@ -13,8 +13,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ratchet.storage.duckdb import Query, names
+from ratchet.storage.duckdb import Query
 from ratchet.storage.partitions import write_table
+from ratchet.storage.sql import names
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ratchet.core.progress import counted
 from ratchet.features.expressions import CompiledExpression, compile_labels, compile_requests, compile_view
 from ratchet.features.leak_evidence import LeakComparison, LeakEvidence
 from ratchet.features.source_rows import SourceRows
-from ratchet.storage.duckdb import quoted, timestamptz
+from ratchet.storage.sql import quoted, timestamptz
 from ratchet.use_case.columns import ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_AT, EVENT_TIMESTAMP, LABEL_KNOWN_AT
 from ratchet.use_case.contract import ROW_KEY, SourceTable, UseCase
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ratchet.core.environment import Environment
 from ratchet.features.expressions import CompiledExpression
-from ratchet.storage.duckdb import connect, quoted, scan, timestamptz
+from ratchet.storage.duckdb import connect, scan
+from ratchet.storage.sql import quoted, timestamptz
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import SourceTable, UseCase
 

@@ -23,9 +23,10 @@ from ratchet.core.settings import Frozen
 from ratchet.features.upstream_files import file_digests, find_files
 from ratchet.features.upstream_rows import UpstreamRows, upstream_rows
 from ratchet.storage.digests import digest
-from ratchet.storage.duckdb import Query, names, quoted, timestamptz
+from ratchet.storage.duckdb import Query
 from ratchet.storage.file_states import file_states
 from ratchet.storage.files import read_json, remove_leftovers, write_json
+from ratchet.storage.sql import names, quoted, timestamptz
 
 if TYPE_CHECKING:
     from ratchet.project.run import Run

@@ -20,7 +20,8 @@ from ratchet.core.settings import PARAMS_FILE, Frozen
 from ratchet.features.expressions import compile_view
 from ratchet.features.upstream_columns import check_columns
 from ratchet.features.upstream_files import find_files
-from ratchet.storage.duckdb import Query, names, parquet, quoted, timestamptz
+from ratchet.storage.duckdb import Query, parquet
+from ratchet.storage.sql import names, quoted, timestamptz
 from ratchet.use_case.columns import AVAILABLE_AT, EVENT_TIMESTAMP
 from ratchet.use_case.contract import INSTANT, UseCase
 from ratchet.use_case.upstream import IS_ABOUT, IS_THERE, Upstream

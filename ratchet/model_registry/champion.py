@@ -64,6 +64,17 @@ def resolve_former(store: ModelRegistry, number: int) -> Champion:
     return champion
 
 
+def reference_of(store: ModelRegistry, champion: Champion) -> Champion | None:
+    """The baseline over which the champion's skill was measured, verified and loaded. None if the champion is a baseline, or if
+    the registry has lost it. Raises GateError if it was changed."""
+    judged = champion.record.judged if isinstance(champion.record, RefitRecord) else champion.record
+    if judged.kind == "baseline":
+        return None
+    with open_registry(store, "promotion") as registry:
+        version = registry.find(judged.reference)
+        return load_version(registry, version) if version else None
+
+
 def champion_version(store: ModelRegistry) -> int | None:
     """The number of the version that serves according to the signed history, without loading it. None if nothing serves."""
     with open_registry(store, "promotion") as registry:

@@ -16,8 +16,6 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from ratchet.core.errors import StoreError, StoreUnavailableError
 from ratchet.storage.date_folders import date_folder
 
@@ -34,20 +32,42 @@ class Place:
 
 
 class OnlineLog:
-    """The segment of this process. Lines are written to the file before a prediction is answered."""
+    """The segment of this process. Lines are written to the file before a prediction is answered.
+
+    One thread writes. The file of a day stays open, because opening it takes longer than a line.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._segment = uuid.uuid4().hex
         self._marks = uuid.uuid4().hex
+        self._open: tuple[Path, int] | None = None
+        self._path: tuple[date, Path] | None = None
 
-    def append(self, rows: pa.Table, day: date) -> None:
-        """Write all rows, predictions of the UTC date `day`, in one call. Raises StoreError; then no row counts as logged."""
+    def append(self, lines: bytes, day: date) -> None:
+        """Write whole lines, predictions of the UTC date `day`, in one call. Raises StoreError; then none counts as logged."""
+        if self._path is None or self._path[0] != day:
+            self._path = (day, _segment(self.folder, day, self._segment))
+        path = self._path[1]
         try:
-            _append(_segment(self.folder, day, self._segment), b"".join(line_of(row) for row in rows.to_pylist()))
-        except StoreError:
-            self._segment = uuid.uuid4().hex  # a torn line must stay the last one of its segment
-            raise
+            _write(self._descriptor(path), lines)
+        except OSError as error:
+            self.close()
+            self._segment, self._path = uuid.uuid4().hex, None  # a torn line must stay the last one of its segment
+            raise _unwritable(path, error) from error
+
+    def close(self) -> None:
+        if self._open:
+            os.close(self._open[1])
+        self._open = None
+
+    def _descriptor(self, path: Path) -> int:
+        """The open file of a path, opened again if it is another day's, or if somebody moved or removed it."""
+        if self._open and not (self._open[0] == path and _is_there(path, self._open[1])):
+            self.close()
+        if not self._open:
+            self._open = (path, _opened(path))
+        return self._open[1]
 
     def mark_undelivered(self, prediction_ids: Sequence[str]) -> None:
         """Mark the predictions of one answer, which its caller never got. Raises StoreError."""
@@ -79,33 +99,46 @@ class OnlineLog:
     def _mark(self, kind: str, prediction_ids: Sequence[str]) -> None:
         path = _day(self.folder, date_of(prediction_ids[0])) / f"{self._marks}.marks"
         try:
-            _append(path, line_of({"mark": kind, "prediction_ids": [*prediction_ids]}))
-        except StoreError:
+            _write_once(path, line_of({"mark": kind, "prediction_ids": [*prediction_ids]}))
+        except OSError as error:
             self._marks = uuid.uuid4().hex
-            raise
+            raise _unwritable(path, error) from error
 
 
-def _append(path: Path, data: bytes) -> None:
+def _unwritable(path: Path, error: OSError) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        f"the prediction could not be logged ({error.strerror})",
+        subject=str(path),
+        remedy="Make room or grant access there; nothing is answered without being logged",
+    )
+
+
+def _is_there(path: Path, descriptor: int) -> bool:
+    """Whether an open file is still the one at its path."""
     try:
-        _write(path, data)
-    except OSError as error:
-        raise StoreUnavailableError(
-            f"the prediction could not be logged ({error.strerror})",
-            subject=str(path),
-            remedy="Make room or grant access there; nothing is answered without being logged",
-        ) from error
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
-def _write(path: Path, data: bytes) -> None:
+def _opened(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+
+def _write_once(path: Path, data: bytes) -> None:
+    descriptor = _opened(path)
     try:
-        before = os.fstat(descriptor).st_size
-        if os.write(descriptor, data) != len(data):
-            os.ftruncate(descriptor, before)
-            raise OSError(0, "written in part")
+        _write(descriptor, data)
     finally:
         os.close(descriptor)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    written = os.write(descriptor, data)
+    if written != len(data):
+        os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+        raise OSError(0, "written in part")
 
 
 def line_of(row: dict[str, Any]) -> bytes:

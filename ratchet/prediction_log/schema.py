@@ -5,7 +5,6 @@ An id begins with the UTC date of its partition, so that a search reads only one
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -16,7 +15,6 @@ import pyarrow as pa
 
 from ratchet.core.errors import DataError
 from ratchet.features.service import request_schema, service_spec
-from ratchet.prediction_log.online_log import line_of
 from ratchet.storage.arrow import from_columns, to_columns
 from ratchet.storage.digests import digest
 from ratchet.use_case.contract import INSTANT, Array, Columns, UseCase
@@ -53,6 +51,7 @@ def log_schema(use_case: UseCase) -> pa.Schema:
             ABSENCES: pa.struct([pa.field(lookup.prefix, pa.string()) for lookup in use_case.lookups]),
             "prediction": pa.float64(),
             "arm": pa.string(),
+            "rung": pa.string(),
         }
     )
     return pa.schema([field for field in columns if not (pa.types.is_struct(field.type) and not field.type.num_fields)])
@@ -103,12 +102,6 @@ def keyed_ids(time: datetime, model_name: str, request_ids: Sequence[str]) -> li
     return [f"{time.date().isoformat()}-o{digest(model_name, name)[:32]}" for name in request_ids]
 
 
-def logged_requests(schema: pa.Schema, columns: Columns) -> list[dict[str, Any]]:
-    """The column `request` of the log's lines for these requests, without values that are missing."""
-    requests = _struct(columns, schema.field("request")).to_pylist()
-    return [without_missing(json.loads(line_of(row))) for row in requests]
-
-
 def without_missing(request: Mapping[str, Any]) -> dict[str, Any]:
     """A logged request without the fields that are missing, so that it equals one that was logged with more fields or less."""
     return {name: value for name, value in request.items() if value is not None}
@@ -122,12 +115,10 @@ def log_entries(
     *,
     ids: Sequence[str],
     times: Array,
-    scorer: str | None = None,
-    absences: Columns | None = None,
+    scorer: str,
 ) -> pa.Table:
     """The log's rows, in `schema`, for requests joined with their features (`columns`). `times` are UTC instants, datetime64.
-    `scorer` names the model and code of a batch prediction; online answers have none. `absences` say for each lookup of an
-    online answer why it found no features; a batch does not know that.
+    `scorer` names the model and code of the prediction. Why a lookup found no features, a batch does not know.
 
     Raises DataError if a prediction is NaN or infinite.
     """
@@ -149,16 +140,16 @@ def log_entries(
         "scorer": pa.array([scorer] * rows, pa.string()),
         "prediction": predictions,
         "arm": [ARM] * rows,
+        "rung": pa.nulls(rows, pa.string()),
         **{name: _struct(columns, schema.field(name)) for name in _STRUCTS if name in schema.names},
-        **({ABSENCES: _absences(absences, schema.field(ABSENCES), rows)} if ABSENCES in schema.names else {}),
+        **({ABSENCES: _nothing(schema.field(ABSENCES), rows)} if ABSENCES in schema.names else {}),
     }
     return pa.table(values, schema=schema)
 
 
-def _absences(absences: Columns | None, field: pa.Field, rows: int) -> pa.Array:
-    unknown = [None] * rows
-    arrays = [pa.array(absences[part.name] if absences else unknown, part.type) for part in field.type]
-    return pa.StructArray.from_arrays(arrays, fields=[*field.type])
+def _nothing(field: pa.Field, rows: int) -> pa.Array:
+    """Structs whose fields are null."""
+    return pa.StructArray.from_arrays([pa.nulls(rows, part.type) for part in field.type], fields=[*field.type])
 
 
 def _struct(columns: Columns, field: pa.Field) -> pa.Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,21 +33,6 @@ def connect(environment: Environment) -> ibis.backends.duckdb.Backend:
     connection = ibis.duckdb.connect(threads=environment.threads, memory_limit=environment.memory_limit)
     connection.raw_sql("SET TimeZone='UTC'")
     return connection
-
-
-def timestamptz(instant: datetime) -> str:
-    """An instant as a literal of DuckDB's SQL."""
-    return f"TIMESTAMPTZ '{instant.isoformat()}'"
-
-
-def names(columns: Sequence[str]) -> str:
-    """Column names, quoted and separated by commas."""
-    return ", ".join(quoted(name) for name in columns)
-
-
-def quoted(name: str) -> str:
-    """A name as a quoted SQL identifier; it may contain any character."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def scan(

@@ -18,6 +18,29 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
+def redis_address() -> Iterator[str]:
+    """A Redis server for all tests of a process."""
+    from tests.support.redis_server import NoServerError, redis_server
+
+    pytest.importorskip("hiredis", reason="the parser of Redis is not installed")
+    try:
+        with redis_server() as (address, _):
+            yield address
+    except NoServerError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def empty_redis(redis_address: str) -> str:
+    """The address of a Redis in which nothing is left over."""
+    import redis
+
+    with redis.from_url(redis_address) as client:
+        client.flushall()
+    return redis_address
+
+
+@pytest.fixture(scope="session")
 def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A project in which MLflow has made its database: that takes seconds, so it is done once and copied."""
     from tests.support.registry import create_registry

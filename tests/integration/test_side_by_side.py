@@ -13,7 +13,7 @@ import pytest
 
 from inference_pipeline.batch.predict import predict
 from inference_pipeline.online.example import example_request
-from ratchet.feature_store.definitions import feast_project
+from ratchet.feature_store.feature_store import feast_project
 from ratchet.features.service import service_spec
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import rollback

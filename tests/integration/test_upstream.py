@@ -20,7 +20,6 @@ from ratchet.core.errors import SourceError, StoreError
 from ratchet.feature_store.definitions import open_store
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.offline_reads import historical
-from ratchet.feature_store.online_reads import OnlineFeatures
 from ratchet.features.service import service_spec
 from ratchet.gate.checks import run_checks
 from ratchet.project.headlines import HEADLINES
@@ -30,6 +29,7 @@ from ratchet.storage.partitions import files
 from ratchet.use_case.contract import Columns
 from tests.support.accepted import accept_all
 from tests.support.messages import missing
+from tests.support.online_reads import read_online
 from tests.support.records import good_evidence
 from tests.support.registry import copied
 from tests.support.runs import write_settings
@@ -134,7 +134,7 @@ PATIENTS = [f"p{number}" for number in range(61)]
 def assert_served(run: Run, timestamp: datetime, patients: list[str]) -> list[str | None]:
     """Serving finds the scores that the join finds, to the bit; their tiers."""
     columns = asked(timestamp, patients)
-    expected, found = as_of(run, columns), OnlineFeatures(FeatureStore.open(run)).read(columns).columns
+    expected, found = as_of(run, columns), read_online(run, columns)
     for name in (name for name in expected if name.startswith("scores")):
         np.testing.assert_array_equal(expected[name], found[name], err_msg=name)
     tiers: list[str | None] = found["scores__tier"].tolist()

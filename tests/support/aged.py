@@ -15,7 +15,7 @@ from ratchet.core.settings import Retention
 from ratchet.model_registry.champion import Champion, resolve_champion
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.batch_log import BatchLog
-from ratchet.prediction_log.online_log import OnlineLog
+from ratchet.prediction_log.online_log import OnlineLog, line_of
 from ratchet.prediction_log.schema import batch_ids, log_entries, log_schema, online_ids
 from ratchet.project.dvc import commit_stages
 from ratchet.project.inputs import inputs
@@ -97,7 +97,7 @@ def _predict(run: Run, champion: Champion, age: int) -> None:
     rows = _rows(run, champion, columns, batch_ids(SCORER, columns))
     BatchLog(run.paths.predictions, SCORER).add({at.date(): [*columns["request_id"]]}, lambda _first, _last: rows)
     online = _rows(run, champion, columns, online_ids(at, ROWS))
-    OnlineLog(run.paths.online_log).append(online, at.date())
+    OnlineLog(run.paths.online_log).append(b"".join(map(line_of, online.to_pylist())), at.date())
 
 
 def _requests(at: datetime) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from typing import Any
 
 from feature_pipeline.materialize import materialize
 from ratchet.feature_store.feast_import import feast_module
+from ratchet.feature_store.feature_store import feast_project
 from ratchet.feature_store.online_sqlite import SqliteOnlineStore
 from ratchet.project.run import Run
 from tests.support.killing import in_child
@@ -29,9 +30,13 @@ from tests.support.parcels import parcels_project
 Rows = set[tuple[Any, ...]]
 
 
+def online_file(run: Run) -> Path:
+    return SqliteOnlineStore(run.paths.state, feast_project(run.scope)).path
+
+
 def online_rows(run: Run) -> dict[str, Rows]:
     """Everything that the online store holds, by table."""
-    with sqlite3.connect(SqliteOnlineStore(run.paths.state).path) as database:
+    with sqlite3.connect(online_file(run)) as database:
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         columns = "entity_key, feature_name, value, event_ts"
         return {name: set(database.execute(f'SELECT {columns} FROM "{name}"')) for name in tables}

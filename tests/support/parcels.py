@@ -158,3 +158,14 @@ def parcels_project(root: Path) -> Run:
     source = SourceSettings(name="feed", path="tests/support/parcels.py")
     settings = Settings(use_case="tests.support.parcels", source=source, windows=windows(DAYS))
     return Run(root, settings, as_of(DAYS[-1], "Europe/Berlin"), Environment(), FixedClock(END))
+
+
+def requests(timestamp: datetime, senders: list[Any], receivers: list[Any]) -> dict[str, Any]:
+    """Requests as columns, all at one timestamp."""
+    stamp = np.datetime64(timestamp.astimezone(UTC).replace(tzinfo=None), "us")
+    return {
+        "sender": np.array(senders, np.float64),
+        "receiver": np.array(receivers, np.float64),
+        "network": np.full(len(senders), "post"),
+        "event_timestamp": np.full(len(senders), stamp),
+    }

@@ -25,7 +25,7 @@ from ratchet.project.run import Run
 from ratchet.use_case.contract import Columns
 from tests.support.accepted import accept_all
 from tests.support.models import noshow_contract
-from tests.support.records import noshow_record
+from tests.support.records import good_score, noshow_record
 from tests.support.runs import write_settings
 from training_pipeline.frozen_set import TrainingSet, complete
 from training_pipeline.register import offer
@@ -122,5 +122,6 @@ def _offer(run: Run, model: Model, rows: Columns, champion: str | None) -> Model
     directory = run.paths.models / model.digest[:12]
     reference = {name: rows[name] for name in [*model.contract.inputs, "label"]}
     save(model, directory, pa.table({**reference, "prediction": model.predict(rows)}))
-    offer(ModelRegistry.open(run), directory, noshow_record(run, model, champion, directory))
+    reference = {"reference": good_score(champion)} if champion else {}
+    offer(ModelRegistry.open(run), directory, noshow_record(run, model, champion, directory, **reference))
     return model

@@ -100,5 +100,5 @@ def test_tables_have_their_columns() -> None:
     """Those of every use case: of raw rows, and of the prediction log."""
     assert ("row_id", "row_key", "unreadable") == (ROW_ID, ROW_KEY, UNREADABLE.name)
     columns = """prediction_id time request_id model_name model_version model_digest feature_service scorer keys request
-        features feature_timestamps absences prediction arm"""
+        features feature_timestamps absences prediction arm rung"""
     assert columns.split() == log_schema(use_case).names

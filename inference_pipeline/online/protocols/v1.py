@@ -7,50 +7,50 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, create_model
 
-from inference_pipeline.online.protocols.port import Predictions, Reader
-from inference_pipeline.online.requests import STRICT, Requests
-from ratchet.use_case.contract import Columns, UseCase
+from inference_pipeline.online.protocols.json_body import refuse_duplicate_keys
+from inference_pipeline.online.protocols.port import Prediction, Predictions, Reader
+from inference_pipeline.online.requests import STRICT, RequestReader, Requests
 
 if TYPE_CHECKING:
-    from ratchet.model_registry.champion import Champion
+    from inference_pipeline.online.release import Release
 
 MAX_INSTANCES = 1000
 
 
 class V1:
-    """KServe's V1. Besides `predictions`, the answer has an id for each prediction and the version that made them."""
+    """KServe's V1. Besides `predictions`, the answer has an id for each prediction, and how it was made."""
 
     predict_path = "/v1/models/{name}:predict"
     status_path = "/v1/models/{name}"
     list_path = "/v1/models"
 
-    def reader(self, use_case: UseCase) -> Reader:
-        requests = Requests(use_case)
+    def reader(self, requests: RequestReader) -> Reader:
         instances = (list[requests.instance], Field(min_length=1, max_length=MAX_INSTANCES))  # type: ignore[name-defined]
-        model = create_model("Body", __config__=STRICT, instances=instances)
+        validator = create_model("Body", __config__=STRICT, instances=instances).__pydantic_validator__
 
-        def read(body: bytes) -> Columns:
-            valid: Any = model.model_validate_json(body)
-            return requests.columns(valid.instances, _place)
+        def read(body: bytes) -> Requests:
+            valid: Any = validator.validate_json(body)
+            refuse_duplicate_keys(body)
+            return requests.read(valid.instances, _place)
 
         return read
 
     def answer(self, predictions: Predictions) -> Any:
+        rows = predictions.rows
         return {
-            "predictions": predictions.values.tolist(),
-            "prediction_ids": list(predictions.ids),
+            "predictions": [row.value for row in rows],
+            "prediction_ids": [row.id for row in rows],
             "model_name": predictions.model_name,
-            "model_version": predictions.model_version,
+            "details": [_detail(row) for row in rows],
         }
 
-    def status(self, champion: Champion) -> Any:
-        contract = champion.model.contract
+    def status(self, release: Release) -> Any:
         return {
-            "name": contract.model_name,
+            "name": release.model_name,
             "ready": True,
-            "version": champion.version,
-            "digest": champion.model.digest,
-            "feature_service": contract.feature_service,
+            "version": release.champion.version,
+            "digest": release.champion.digest,
+            "feature_service": release.champion.feature_service,
         }
 
     def listing(self, names: Sequence[str]) -> Any:
@@ -58,6 +58,15 @@ class V1:
 
     def body(self, instances: Sequence[Mapping[str, Any]]) -> Any:
         return {"instances": list(instances)}
+
+
+def _detail(row: Prediction) -> dict[str, Any]:
+    return {
+        "model_version": row.model_version,
+        "arm": row.arm,
+        "rung": row.rung,
+        "feature_ages": row.feature_ages,
+    }
 
 
 def _place(row: int, field: str) -> str:

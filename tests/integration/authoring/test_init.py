@@ -20,7 +20,6 @@ import pytest
 from authoring.check import check
 from authoring.init.answers import Answers
 from inference_pipeline.online.example import example_request
-from inference_pipeline.online.predictor import load_predictor
 from inference_pipeline.online.protocols import PROTOCOLS
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.log import PredictionLog
@@ -32,6 +31,7 @@ from tests.support.begun import BEGUN, begun, notes_of, project_of
 from tests.support.checkout import ROOT
 from tests.support.csv_files import checkout, rides, write_csv
 from tests.support.messages import missing
+from tests.support.releases import answer
 from tests.support.rows import places
 from tests.support.runs import committed
 
@@ -55,13 +55,10 @@ def run_steps(run: Run) -> dict[str, Any]:
 
 def answered(run: Run) -> dict[str, Any]:
     """What the service would answer to the request that it is tried with, and the way back from it."""
-    body = example_request(run)
-    predictor = load_predictor(run)
-    asked = PROTOCOLS["v1"].reader(run.use_case)(json.dumps(body).encode())
-    answer = PROTOCOLS["v1"].answer(predictor.predict(asked))
+    found = PROTOCOLS["v1"].answer(answer(run, json.dumps(example_request(run)).encode()))
     return {
-        **answer,
-        "trace": trace(PredictionLog.open(run), ModelRegistry.open(run), answer["prediction_ids"][0]),
+        **found,
+        "trace": trace(PredictionLog.open(run), ModelRegistry.open(run), found["prediction_ids"][0]),
     }
 
 
@@ -76,14 +73,14 @@ def test_a_candidate_serves(name: str, tmp_path: Path) -> None:
     with project_of(tmp_path, name) as run:
         reports = run_steps(run)
         verdicts = {model: reports["evaluate"][model]["verdict"] for model in ("baseline", "candidate")}
-        answer = answered(run)
+        found = answered(run)
     assert {"baseline": "superior", "candidate": "superior"} == verdicts
     checks = {check["name"]: check for check in reports["evaluate"]["candidate"]["checks"]}
     assert (name == "subscribers") == ("no time evidence" in checks.get("time", {"detail": ""})["detail"])
     assert ("served", "serving") == tuple(reports["register"][name]["status"] for name in ("candidate", "refit"))
-    assert (1, 3) == (len(answer["predictions"]), answer["model_version"])
-    assert 3 == answer["trace"]["model"]["version"]
-    evidence = answer["trace"]["gate_record"]
+    assert [3] == [detail["model_version"] for detail in found["details"]]
+    assert 3 == found["trace"]["model"]["version"]
+    evidence = found["trace"]["gate_record"]
     assert [("passed", True), ("superior", True)] == [
         (each["verdict"], each["verified"]) for each in (evidence, evidence["judged"])
     ]

@@ -25,12 +25,10 @@ from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.errors import StoreError
 from ratchet.core.settings import Schedules
-from ratchet.feature_store.definitions import apply, feast_project, open_store
+from ratchet.feature_store.definitions import apply, open_store
 from ratchet.feature_store.feast_import import feast_module
-from ratchet.feature_store.feature_store import FeatureStore
+from ratchet.feature_store.feature_store import FeatureStore, feast_project
 from ratchet.feature_store.freshness import read_freshness
-from ratchet.feature_store.online_reads import OnlineFeatures
-from ratchet.feature_store.online_sqlite import SqliteOnlineStore
 from ratchet.features.service import service_spec
 from ratchet.project.run import Run
 from ratchet.storage.arrow import to_columns
@@ -39,8 +37,9 @@ from ratchet.use_case.contract import Columns, Lookup, Tables, View
 from ratchet.use_case.windows import UTC_INSTANT, trailing
 from tests.support import parcels
 from tests.support.accepted import accept
-from tests.support.killing_sql import online_rows, survives
-from tests.support.parcels import END, parcel_rows, parcels_project
+from tests.support.killing_sql import online_file, online_rows, survives
+from tests.support.online_reads import absences, read_online, read_without_feast
+from tests.support.parcels import END, parcel_rows, parcels_project, requests
 from tests.support.variants import with_use_case
 from tests.support.windows import at, with_end
 
@@ -78,17 +77,6 @@ def copied(run: Run, root: Path) -> Run:
     return parcels_project(root)
 
 
-def requests(timestamp: datetime, senders: list[Any], receivers: list[Any]) -> dict[str, Any]:
-    """Requests as columns, all at one timestamp."""
-    stamp = np.datetime64(timestamp.astimezone(UTC).replace(tzinfo=None), "us")
-    return {
-        "sender": np.array(senders, np.float64),
-        "receiver": np.array(receivers, np.float64),
-        "network": np.full(len(senders), "post"),
-        "event_timestamp": np.full(len(senders), stamp),
-    }
-
-
 def as_of(run: Run, columns: Columns) -> dict[str, Any]:
     """What the point-in-time join finds for requests, in their order."""
     entities = pd.DataFrame({"row": range(len(columns["sender"])), **columns})
@@ -106,7 +94,7 @@ EVERY_PAIR = [(sender, receiver) for sender in range(-1, 5) for receiver in (Non
 def test_online_values_are_those_of_the_join(finished: Run, later: timedelta) -> None:
     """For every key, known or not, null or not, online and offline agree to the bit, as values age out one by one."""
     columns = requests(finished.period("all").end + later, *map(list, zip(*EVERY_PAIR, strict=True)))
-    expected, found = as_of(finished, columns), OnlineFeatures(FeatureStore.open(finished)).read(columns).columns
+    expected, found = as_of(finished, columns), read_online(finished, columns)
     assert set(expected) == set(found)
     for name, column in expected.items():
         np.testing.assert_array_equal(column, found[name], err_msg=name)
@@ -161,7 +149,7 @@ def test_online_values_are_those_of_the_join_at_every_age(half_past: Run) -> Non
     """As counts fall and values begin to hold while nothing happens, and nothing of what the offline store knows of later."""
     each = [requests(HALF_PAST + later, *map(list, zip(*EVERY_PAIR, strict=True))) for later in LATER]
     columns = {name: np.concatenate([one[name] for one in each]) for name in each[0]}
-    expected, found = as_of(half_past, columns), OnlineFeatures(FeatureStore.open(half_past)).read(columns).columns
+    expected, found = as_of(half_past, columns), read_online(half_past, columns)
     assert set(expected) == set(found)
     for name, column in expected.items():
         np.testing.assert_array_equal(column, found[name], err_msg=name)
@@ -181,9 +169,7 @@ def test_online_values_at_the_periods_end_are_those_of_the_join_over_a_longer_pe
     materialize(ending)
     senders = list(range(4))
     ages = [timedelta(), timedelta(seconds=1), timedelta(hours=12), timedelta(days=1), timedelta(days=1, hours=12)]
-    found = [
-        OnlineFeatures(FeatureStore.open(ending)).read(requests(end + age, senders, senders)).columns for age in ages
-    ]
+    found = [read_online(ending, requests(end + age, senders, senders)) for age in ages]
 
     longer = window_project(tmp_path, timezone, date(2024, 4, 9))
     featurize(longer)
@@ -216,7 +202,7 @@ def test_what_counts_from_the_run_on_is_served_from_then_on(tmp_path: Path, lag:
     featurize(ending)
     materialize(ending)
     asked = [requests(end + age, [1], [1]) for age in (timedelta(), timedelta(seconds=1), timedelta(minutes=30))]
-    found = [OnlineFeatures(FeatureStore.open(ending)).read(each).columns for each in asked]
+    found = [read_online(ending, each) for each in asked]
 
     longer = at(ending, end + timedelta(days=2))
     featurize(longer)
@@ -261,10 +247,7 @@ def window_project(root: Path, timezone: str, end: date) -> Run:
 
 def test_windows_fall_each_in_its_own_time(half_past: Run) -> None:
     """A window of two hours is empty after them, while that of a day still counts what it held."""
-    found = [
-        OnlineFeatures(FeatureStore.open(half_past)).read(requests(HALF_PAST + later, [1], [1])).columns
-        for later in (timedelta(), *LATER[9:12])
-    ]
+    found = [read_online(half_past, requests(HALF_PAST + later, [1], [1])) for later in (timedelta(), *LATER[9:12])]
     assert found[0]["sent__parcels_2h"] > 0
     assert [0.0] * 3 == [float(one["sent__parcels_2h"][0]) for one in found[1:]]
     assert all(one["sent__parcels_24h"] > 0 for one in found)
@@ -279,9 +262,7 @@ def test_feasts_own_materialize_is_refused(half_past: Run) -> None:
 
 def test_value_newer_than_the_request_is_absent(finished: Run) -> None:
     """A request about an earlier timestamp gets nothing that was not known then."""
-    found = (
-        OnlineFeatures(FeatureStore.open(finished)).read(requests(datetime(2024, 3, 5, tzinfo=UTC), [1], [2])).columns
-    )
+    found = read_online(finished, requests(datetime(2024, 3, 5, tzinfo=UTC), [1], [2]))
     assert np.isnan(found["from_depot__parcels"]).all()
     assert np.isnat(found["from_depot__event_timestamp"]).all()
     assert [-2.0] == found["to_position__north"].tolist()
@@ -310,7 +291,7 @@ def test_machines_time_zone_does_not_matter(featurized: Run, tmp_path: Path, new
     accept(run, {("depots", "depots"): parcels.depot_rows(), ("parcels", "one"): rows})
     featurize(run)
     materialize(run)
-    found = OnlineFeatures(FeatureStore.open(run)).read(requests(skipped, [0], [1])).columns
+    found = read_online(run, requests(skipped, [0], [1]))
     assert [skipped.replace(tzinfo=None)] == found["to_depot__event_timestamp"].tolist()
     assert [1.0] == found["to_depot__parcels"].tolist()
 
@@ -346,9 +327,10 @@ def test_report_says_how_old_each_view_is(finished: Run) -> None:
 def test_a_view_is_fresh_as_long_as_any_request_finds_it(half_past: Run) -> None:
     """At every age, also where rows that were written for the future follow."""
     held = read_freshness(half_past.paths.materialized_file)
-    reader, lookups = OnlineFeatures(FeatureStore.open(half_past)), half_past.use_case.lookups
+    lookups = half_past.use_case.lookups
     for later in LATER:
-        found = reader.read(requests(HALF_PAST + later, *map(list, zip(*EVERY_PAIR, strict=True)))).absences
+        every_pair = requests(HALF_PAST + later, *map(list, zip(*EVERY_PAIR, strict=True)))
+        found = absences(read_without_feast(half_past, every_pair))
         is_found = {lookup.view: False for lookup in lookups}
         for lookup in lookups:
             is_found[lookup.view] |= any(reason is None for reason in found[lookup.prefix])
@@ -382,19 +364,18 @@ def test_a_view_without_rows_is_not_fresh(tmp_path: Path) -> None:
 
 def test_an_absent_feature_has_its_reason(finished: Run) -> None:
     """No key, a key that nobody knows, a row that is too old, or one that is newer than the request."""
-    reader, end = OnlineFeatures(FeatureStore.open(finished)), finished.period("all").end
-    now = reader.read(requests(end, [1, 1, 1], [None, 99, 2])).absences
-    assert ["no key", "missing", None] == now["to_depot"].tolist()
-    assert [None] * 3 == now["from_depot"].tolist()
-    assert ["stale"] == reader.read(requests(end + timedelta(days=40), [1], [2])).absences["to_depot"].tolist()
-    assert ["newer"] == reader.read(requests(end - timedelta(days=20), [1], [2])).absences["to_depot"].tolist()
+    end = finished.period("all").end
+    now = absences(read_without_feast(finished, requests(end, [1, 1, 1], [None, 99, 2])))
+    assert (["no key", "missing", None], [None] * 3) == (now["to_depot"], now["from_depot"])
+    for reason, moment in {"stale": end + timedelta(days=40), "newer": end - timedelta(days=20)}.items():
+        assert [reason] == absences(read_without_feast(finished, requests(moment, [1], [2])))["to_depot"]
 
 
 def test_values_are_those_as_of_the_pipeline(run: Run) -> None:
     """What the period still holds in store is not served before its time."""
     early = at(run, datetime(2024, 3, 20, 12, 30, tzinfo=UTC))
     assert "2024-03-20T12:30:00+00:00" == materialize(early)["until"]
-    found = OnlineFeatures(FeatureStore.open(early)).read(requests(END, [1], [2])).columns
+    found = read_online(early, requests(END, [1], [2]))
     assert np.isnan(found["from_depot__parcels"]).all()
 
 
@@ -413,7 +394,7 @@ def test_changed_features_are_written(run: Run) -> None:
     featurize(run)
     materialize(run)
     columns = requests(END, [0, 1, 2, 3], [0, 1, 2, 3])
-    after, expected = OnlineFeatures(FeatureStore.open(run)).read(columns).columns, as_of(run, columns)
+    after, expected = read_online(run, columns), as_of(run, columns)
     renewed = ~np.isnan(expected["from_depot__parcels"])
     assert renewed.any()
     assert not renewed.all()
@@ -445,15 +426,15 @@ def test_a_key_without_a_row_disappears(run: Run) -> None:
     """Where a correction takes all rows of a sender away, nothing of it is served any more; everything else stays."""
     materialize(run)
     asked = requests(run.as_of("feature"), [1, 0], [0, 1])
-    before = OnlineFeatures(FeatureStore.open(run)).read(asked).columns
+    before = read_online(run, asked)
     assert not np.isnan(before["to_depot__parcels"]).any()
     without = {("parcels", f"day-{day:02d}"): parcel_rows(day).filter(pc.field("receiver") != 0) for day in range(36)}
     accept(run, {**without, ("depots", "depots"): parcels.depot_rows()})
     featurize(run)
     report = materialize(run)
-    found = OnlineFeatures(FeatureStore.open(run)).read(asked).columns
+    found = read_online(run, asked)
     assert [True, False] == np.isnan(found["to_depot__parcels"]).tolist()
-    with sqlite3.connect(SqliteOnlineStore(run.paths.state).path) as database:
+    with sqlite3.connect(online_file(run)) as database:
         name = f"{feast_project(run.scope)}_{service_spec(run.use_case).views['depot']}"
         keys = f'SELECT count(DISTINCT entity_key) FROM "{name}"'
         assert [(report["views"][service_spec(run.use_case).views["depot"]],)] == database.execute(keys).fetchall()
@@ -466,7 +447,7 @@ def test_lost_online_store_is_written_again(run: Run) -> None:
     for path in run.paths.state.glob("feast_online.db*"):
         path.unlink()
     with pytest.raises(StoreError, match=r"feast_online\.db: .*`ratchet stage materialize`"):
-        OnlineFeatures(FeatureStore.open(run))
+        read_without_feast(run, requests(END, [1], [2]))
     assert [] == list(run.paths.state.glob("feast_online.db*"))
     materialize(run)
     assert expected == online_rows(run)
@@ -528,5 +509,5 @@ def test_online_values_need_features(tmp_path: Path) -> None:
 
 def test_readers_go_on_while_it_writes(finished: Run) -> None:
     """The online store is in write-ahead mode, in which a writer keeps no reader waiting."""
-    header = SqliteOnlineStore(finished.paths.state).path.read_bytes()[18:20]
+    header = online_file(finished).read_bytes()[18:20]
     assert b"\x02\x02" == header

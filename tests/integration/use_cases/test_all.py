@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from feature_pipeline.materialize import materialize
-from inference_pipeline.online.predictor import load_predictor
 from inference_pipeline.online.protocols import PROTOCOLS
+from inference_pipeline.online.requests import RequestReader, column_kinds
 from ratchet.core.clock import Period
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.offline_reads import historical
-from ratchet.feature_store.online_reads import OnlineFeatures
+from ratchet.features.service import request_schema
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.project.run import Run
 from ratchet.project.step_reports import run_step
@@ -26,6 +26,8 @@ from ratchet.project.steps import STEPS
 from ratchet.storage.partitions import files
 from ratchet.use_case.contract import Array
 from tests.support.cases import CHURN, DEMAND, case_project
+from tests.support.online_reads import read_online
+from tests.support.releases import answer
 from tests.support.runs import committed
 from tests.support.windows import at
 
@@ -80,12 +82,14 @@ def test_online_answers_as_batch_did(case: Case) -> None:
     """Asked at a timestamp of which there are requests: the same features, and the same predictions."""
     run = at(case.run, case.timestamp)
     materialize(run)
-    asked = PROTOCOLS["v1"].reader(run.use_case)(_body(run, case.timestamp))
+    body = _body(run, case.timestamp)
+    requests = RequestReader(run.use_case, column_kinds(request_schema(run.use_case)))
+    asked = PROTOCOLS["v1"].reader(requests)(body).columns
     joined = historical(FeatureStore.open(run), Period(case.timestamp, case.timestamp + timedelta(microseconds=1)))
     assert len(asked["event_timestamp"]) > 5
-    for name, values in OnlineFeatures(FeatureStore.open(run)).read(asked).columns.items():
+    for name, values in read_online(run, asked).items():
         np.testing.assert_array_equal(joined[name], values, err_msg=name)
-    assert _predictions(case.run, joined["request_id"]) == load_predictor(run).predict(asked).values.tolist()
+    assert _predictions(case.run, joined["request_id"]) == [row.value for row in answer(run, body).rows]
 
 
 def _body(run: Run, timestamp: datetime) -> bytes:

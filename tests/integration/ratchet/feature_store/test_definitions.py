@@ -22,7 +22,6 @@ from ratchet.core.errors import StoreError
 from ratchet.feature_store.definitions import apply, open_store
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.offline_reads import historical, labelled_requests, request_times
-from ratchet.feature_store.online_reads import OnlineFeatures
 from ratchet.features.service import request_schema, service_spec
 from ratchet.project.run import Run
 from ratchet.storage import sqlite
@@ -30,6 +29,7 @@ from ratchet.storage.arrow import to_columns
 from ratchet.storage.files import write_text
 from ratchet.use_case.contract import Array
 from tests.support.checkout import ROOT
+from tests.support.online_reads import read_online, read_without_feast
 from tests.support.parcels import END, parcels_project
 from tests.support.registry import copied
 from tests.support.runs import noshow_project, write_settings
@@ -124,8 +124,8 @@ def test_absent_registry_is_an_error_that_makes_none(tmp_path: Path) -> None:
     run = parcels_project(tmp_path)
     with pytest.raises(StoreError, match=r"feature registry .*`ratchet stage materialize`"):
         open_store(FeatureStore.open(run))
-    with pytest.raises(StoreError, match="is not there"):
-        OnlineFeatures(FeatureStore.open(run))
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_without_feast(run, requests())
     assert [] == list(tmp_path.iterdir())
 
 
@@ -147,13 +147,13 @@ def test_store_may_be_moved(run: Run, tmp_path: Path) -> None:
     materialize(first)
     expected, online = (
         historical(FeatureStore.open(first), MARCH),
-        OnlineFeatures(FeatureStore.open(first)).read(requests()).columns,
+        read_online(first, requests()),
     )
     moved = replace(first, root=first.root.rename(tmp_path / "a?b [1] #%20 'é"))
     (tmp_path / "aXb 1 #%20 'é").symlink_to(run.root)  # what a path that is taken for a pattern would find, too
     for columns, found in (
         (expected, historical(FeatureStore.open(moved), MARCH)),
-        (online, OnlineFeatures(FeatureStore.open(moved)).read(requests()).columns),
+        (online, read_online(moved, requests())),
     ):
         for name, column in columns.items():
             np.testing.assert_array_equal(column, found[name])

@@ -15,7 +15,8 @@ from threading import Event, Thread
 import mlflow
 import pytest
 
-from inference_pipeline.online.model_slot import ModelSlot
+from inference_pipeline.online.loader import Loader
+from inference_pipeline.online.release_folder import ReleaseFolder
 from ratchet.core.environment import Environment
 from ratchet.core.errors import RegistryError, RegistryUnavailableError
 from ratchet.model_registry import embedded_database
@@ -27,7 +28,6 @@ from ratchet.model_registry.status import status
 from ratchet.models.model import frame
 from ratchet.project.run import Run
 from ratchet.storage.files import read_json
-from tests.support.champions import fixed_predictor
 from tests.support.models import noshow_columns
 from tests.support.registry import NO_GAIN, WORSE, candidate, create_registry, offer_model
 from tests.support.runs import noshow_project
@@ -183,13 +183,15 @@ def test_readers_survive_a_registry_that_comes_and_goes(served: Run, tmp_path: P
 
 def test_the_service_goes_on_while_the_registry_is_away(served: Run, tmp_path: Path) -> None:
     """That the database is gone says nothing about the model that is loaded."""
-    predictor = fixed_predictor(served)
-    serving = ModelSlot(served, lambda run: replace(predictor, champion=resolve_champion(ModelRegistry.open(run))))
-    serving.refresh()
+    loader = Loader(served)
+    loader.refresh()
+    accepted = ReleaseFolder.of(served).current()
     served.paths.serving_file.unlink()
     embedded_database.file(ModelRegistry.open(served)).rename(tmp_path / "away.db")
-    serving.refresh()
-    assert 2 == serving.predictor.champion.version
+    loader.refresh()
+    said = ReleaseFolder.of(served).current()
+    assert accepted.release == said.release is not None
+    assert said.problem
 
 
 def test_a_registry_that_took_the_place_of_another_is_read(served: Run, empty_registry: Run) -> None:

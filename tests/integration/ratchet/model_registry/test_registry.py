@@ -15,7 +15,9 @@ import pytest
 from mlflow.entities import Run as MlflowRun
 from mlflow.models import get_model_info
 
+from inference_pipeline.online.loader import Loader
 from inference_pipeline.online.model_slot import ModelSlot
+from inference_pipeline.online.release_folder import ReleaseFolder
 from ratchet.core.environment import Environment
 from ratchet.core.errors import RegistryError, RegistryUnavailableError
 from ratchet.model_registry.champion import resolve_champion
@@ -25,7 +27,6 @@ from ratchet.model_registry.sensors import sense
 from ratchet.model_registry.status import status
 from ratchet.models.model import frame
 from ratchet.project.run import Run
-from tests.support.champions import fixed_predictor
 from tests.support.interruptions import killed
 from tests.support.mlflow_server import free_port
 from tests.support.models import noshow_columns, save_noshow
@@ -188,17 +189,17 @@ def test_the_service_tells_silence_from_an_answer(served: Run) -> None:
     away = Environment(tracking_uri=f"http://127.0.0.1:{free_port()}")
     broken = Environment(tracking_uri=f"sqlite:///{served.root / 'broken.db'}")
     (served.root / "broken.db").write_bytes(b"this is no database" * 100)
-    asked = iter([served, replace(served, environment=away), replace(served, environment=broken), served])
-    predictor = fixed_predictor(served)
-    serving = ModelSlot(
-        served, lambda _: replace(predictor, champion=resolve_champion(ModelRegistry.open(next(asked))))
-    )
-    serving.refresh()
+    Loader(served).refresh()
+    accepted = ReleaseFolder.of(served).current()
     served.paths.serving_file.unlink()
-    for _ in (away, broken):
-        serving.refresh()
-        assert 2 == serving.predictor.champion.version
+    for environment in (away, broken):
+        Loader(replace(served, environment=environment)).refresh()
+        said = ReleaseFolder.of(served).current()
+        assert accepted.release == said.release is not None
+        assert said.problem
     client(served).delete_registered_model(served.scope.namespace)
+    Loader(served).refresh()
+    serving = ModelSlot(served)
     serving.refresh()
     with pytest.raises(RegistryError, match=r"no model serves .*promoted"):
         _ = serving.predictor

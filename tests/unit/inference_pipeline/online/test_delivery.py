@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -19,18 +19,20 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
 from inference_pipeline.monitor.drift import scored_window
-from inference_pipeline.online.model_slot import ModelSlot
+from inference_pipeline.online import log_writer
+from inference_pipeline.online.log_writer import LogWriter
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.protocols.port import KEY_HEADER
 from inference_pipeline.online.rest import application, attach
 from ratchet.core.clock import FixedClock
-from ratchet.feature_store.online_reads import Found
+from ratchet.feature_store.online_features import OnlineFeatures
+from ratchet.feature_store.stored_rows import HeldRows, RowReader
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.online_log import OnlineLog
 from ratchet.project.run import Run
-from ratchet.use_case.contract import Columns
-from tests.support.champions import FixedFeatures, fixed_predictor
+from tests.support.champions import FixedRows, fixed_predictor, noshow_champion
 from tests.support.messages import missing
+from tests.support.releases import slot
 from tests.support.runs import noshow_project
 
 PATH = "/v1/models/noshow-clinic:predict"
@@ -49,17 +51,29 @@ def run(tmp_path: Path) -> Run:
     return replace(noshow_project(tmp_path), clock=FixedClock(NOW))
 
 
-@dataclass
-class SlowFeatures:
+class SlowRows(FixedRows):
     """Features that are found only when somebody lets them be."""
 
-    asked: Event = field(default_factory=Event)
-    go_on: Event = field(default_factory=Event)
+    def __init__(self) -> None:
+        self.asked, self.go_on = Event(), Event()
 
-    def read(self, requests: Columns) -> Found:
+    async def read(self, wanted: Sequence[tuple[int, bytes]]) -> list[HeldRows | None]:
+        self.asked.set()
+        assert await asyncio.to_thread(self.go_on.wait, 30)
+        return await super().read(wanted)
+
+
+class SlowLog(OnlineLog):
+    """A log that is written only when somebody lets it be."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.asked, self.go_on = Event(), Event()
+
+    def append(self, lines: bytes, day: date) -> None:
         self.asked.set()
         assert self.go_on.wait(30)
-        return FixedFeatures().read(requests)
+        super().append(lines, day)
 
 
 @dataclass
@@ -96,19 +110,33 @@ class Caller:
         return json.loads(self.sent[-1]["body"])
 
 
-def service(run: Run, prepared: Predictor, features: Any = None) -> Starlette:
-    app, log = application(), OnlineLog(run.paths.online_log)
-    made = replace(prepared, run=run, log=log, features=features or prepared.features)
-    slot = ModelSlot(run, lambda _: made)
-    attach(app, [slot])
-    slot.refresh()
+def service(run: Run, prepared: Predictor, rows: RowReader | None = None, log: OnlineLog | None = None) -> Starlette:
+    release = prepared.release
+    features = OnlineFeatures(release.views, release.lookups, rows, timedelta(0)) if rows else prepared.features
+    writer = LogWriter(run.paths.online_log, (lambda _: log) if log else OnlineLog)
+    made = replace(prepared, clock=run.clock, log=writer, features=features)
+    app = application()
+    attach(app, [slot(run, lambda *_: made)])
+    app.state.log = writer
     return app
 
 
 def finish(app: Starlette) -> None:
-    """Wait until everything was done that the service had begun."""
-    worker: ThreadPoolExecutor = app.state.worker
-    worker.shutdown()
+    """Wait until everything was written that the service had to write."""
+    app.state.log.close()
+
+
+def asked(app: Starlette, *callers: Caller) -> None:
+    """Let callers ask one after the other, and wait until everything is written."""
+
+    async def ask() -> None:
+        for caller in callers:
+            await caller.ask(app)
+
+    try:
+        asyncio.run(ask())
+    finally:
+        finish(app)
 
 
 def undelivered(run: Run) -> list[bool]:
@@ -122,50 +150,83 @@ def undelivered(run: Run) -> list[bool]:
 
 def test_a_delivered_answer_is_not_marked(run: Run, prepared: Predictor) -> None:
     """No line beside the predictions."""
-    asyncio.run(Caller().ask(app := service(run, prepared)))
-    finish(app)
+    asked(service(run, prepared), Caller())
     assert [False, False] == undelivered(run)
     assert not [*run.paths.online_log.rglob("*.marks")]
 
 
 def test_an_answer_to_a_caller_who_has_gone_is_undelivered(run: Run, prepared: Predictor) -> None:
     """All its predictions, and none of another caller's."""
-    app = service(run, prepared)
-    asyncio.run(Caller(leaves=True).ask(app))
+    asked(service(run, prepared), Caller(leaves=True))
     assert [True, True] == undelivered(run)
-    asyncio.run(Caller().ask(app))
+    asked(service(run, prepared), Caller())
     assert [False, False, True, True] == sorted(undelivered(run))
 
 
 def test_an_answer_that_cannot_be_sent_is_undelivered(run: Run, prepared: Predictor) -> None:
     """The server's error is its own, and is not hidden."""
     with pytest.raises(OSError, match="gone"):
-        asyncio.run(Caller(breaks=True).ask(service(run, prepared)))
+        asked(service(run, prepared), Caller(breaks=True))
     assert [True, True] == undelivered(run)
 
 
-def test_an_answer_after_the_timeout_is_undelivered(run: Run, prepared: Predictor) -> None:
-    """BentoML answers 504 meanwhile; the prediction that had begun is logged, and marked."""
-    features = SlowFeatures()
-    app, caller = service(run, prepared, features), Caller()
-    asyncio.run(caller.ask(TimeoutMiddleware(app, 0.3)))
-    assert 504 == caller.sent[0]["status"]
-    assert features.asked.is_set()
-    features.go_on.set()
+@pytest.mark.parametrize("key", [None, "visit-1"])
+def test_an_answer_after_the_timeout_is_undelivered(
+    run: Run, prepared: Predictor, key: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BentoML answers 504 while the prediction is written to a log that was slow before: it is marked there."""
+    monkeypatch.setattr(log_writer, "SLOW", 0.0)
+    log, caller = SlowLog(run.paths.online_log), Caller(key=key)
+    app = service(run, prepared, log=log)
+
+    async def ask() -> None:
+        log.go_on.set()
+        await Caller(key="before").ask(app)
+        await Caller().ask(app)
+        log.asked.clear()
+        log.go_on.clear()
+        await caller.ask(TimeoutMiddleware(app, 0.3))
+        assert await asyncio.to_thread(log.asked.wait, 30)
+        log.go_on.set()
+        await everything_else()
+
+    asyncio.run(ask())
     finish(app)
-    assert [True, True] == undelivered(run)
+    assert 504 == caller.sent[0]["status"]
+    assert [False] * 4 + [True, True] == sorted(undelivered(run))
+
+
+async def everything_else() -> None:
+    """Wait for the tasks that go on although nobody waits for them."""
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+
+
+def test_what_is_cut_off_before_it_has_its_features_leaves_nothing(run: Run, prepared: Predictor) -> None:
+    """Nothing was predicted, so that nothing is logged."""
+    rows, caller = SlowRows(), Caller()
+    app = service(run, prepared, rows)
+
+    async def ask() -> None:
+        await caller.ask(TimeoutMiddleware(app, 0.1))
+        rows.go_on.set()
+        await everything_else()
+
+    asyncio.run(ask())
+    finish(app)
+    assert 504 == caller.sent[0]["status"]
+    assert [] == [*run.paths.online_log.rglob("*.jsonl")]
 
 
 def test_what_had_not_begun_when_its_caller_was_cut_off_is_not_done(run: Run, prepared: Predictor) -> None:
     """A request that waits for another one leaves no prediction when its time is over."""
-    features = SlowFeatures()
-    app, waiting = service(run, prepared, features), Caller(key="waiting")
+    rows, waiting = SlowRows(), Caller(key="waiting")
+    app = service(run, prepared, rows)
 
     async def ask() -> None:
         first = asyncio.create_task(Caller(key="first").ask(app))
-        await asyncio.to_thread(features.asked.wait, 30)
+        await asyncio.to_thread(rows.asked.wait, 30)
         await waiting.ask(TimeoutMiddleware(app, 0.05))
-        features.go_on.set()
+        rows.go_on.set()
         await first
 
     asyncio.run(ask())
@@ -182,7 +243,7 @@ def test_a_request_that_fails_leaves_no_mark(run: Run, prepared: Predictor) -> N
     run.paths.online_log.parent.mkdir(parents=True)
     run.paths.online_log.write_text("in the way")
     caller = Caller(leaves=True)
-    asyncio.run(caller.ask(service(run, prepared)))
+    asked(service(run, prepared), caller)
     assert 503 == caller.sent[0]["status"]
 
 
@@ -190,11 +251,10 @@ def test_a_request_that_fails_leaves_no_mark(run: Run, prepared: Predictor) -> N
 def test_a_repeated_request_delivers_the_answer_after_all(run: Run, prepared: Predictor, cut_off: Caller) -> None:
     """It is the logged one, by another process, too; the log no longer says that it is undelivered."""
     with suppress(OSError):
-        asyncio.run(cut_off.ask(service(run, prepared)))
+        asked(service(run, prepared), replace(cut_off))
     assert [True, True] == undelivered(run)
-    again, app = Caller(key="visit-1"), service(run, prepared)
-    asyncio.run(again.ask(app))
-    finish(app)
+    again = Caller(key="visit-1")
+    asked(service(run, prepared), again)
     log = PredictionLog.open(run).read(run.period("fresh"))
     assert sorted(again.answer["prediction_ids"]) == log["prediction_id"].to_pylist()
     assert [False, False] == undelivered(run)
@@ -206,11 +266,8 @@ def marks(run: Run) -> int:
 
 def test_an_answer_that_was_delivered_once_stays_delivered(run: Run, prepared: Predictor) -> None:
     """Whatever happens to later repetitions; and however many there are, the log does not grow."""
-    app = service(run, prepared)
-    for _ in range(3):
-        asyncio.run(Caller(key="visit-1").ask(app))
-        asyncio.run(Caller(key="visit-1", leaves=True).ask(app))
-    finish(app)
+    callers = [Caller(key="visit-1", leaves=leaves) for leaves in (False, True) * 3]
+    asked(service(run, prepared), *callers)
     assert [False, False] == undelivered(run)
     assert 1 == marks(run)
 
@@ -233,14 +290,13 @@ def test_a_mark_that_cannot_be_written_is_reported(
 ) -> None:
     """Nobody waits for that answer, so that the service's own log says which predictions it was."""
     caller = Vandal(leaves=True, folder=run.paths.online_log / f"date={NOW.date()}")
-    asyncio.run(caller.ask(service(run, prepared)))
+    asked(service(run, prepared), caller)
     assert [] == missing(caplog.text, *caller.answer["prediction_ids"], "could not be marked")
 
 
 def test_a_killed_process_leaves_half_a_mark(run: Run, prepared: Predictor) -> None:
     """It is no mark, and does not keep others from being read."""
-    asyncio.run(Caller(leaves=True).ask(service(run, prepared)))
-    asyncio.run(Caller(leaves=True).ask(service(run, prepared)))
+    asked(service(run, prepared), Caller(leaves=True), Caller(leaves=True))
     path = next(run.paths.online_log.rglob("*.marks"))
     path.write_bytes(path.read_bytes()[:-1])
     assert [False, False, True, True] == sorted(undelivered(run))
@@ -248,7 +304,5 @@ def test_a_killed_process_leaves_half_a_mark(run: Run, prepared: Predictor) -> N
 
 def test_monitoring_leaves_undelivered_answers_out(run: Run, prepared: Predictor) -> None:
     """Their requests were most often sent again."""
-    app = service(run, prepared)
-    asyncio.run(Caller(leaves=True).ask(app))
-    asyncio.run(Caller().ask(app))
-    assert 2 == len(scored_window(run, prepared.champion)["prediction"])
+    asked(service(run, prepared), Caller(leaves=True), Caller())
+    assert 2 == len(scored_window(run, noshow_champion(run))["prediction"])

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from inference_pipeline.online.metrics import count_absences, show_freshness, start_counting
+from inference_pipeline.online.metrics import Counts, show_freshness
 from ratchet.core.clock import FixedClock
 from ratchet.feature_store.freshness import freshness_of
+from ratchet.feature_store.online_features import FRESH, TOLERATED, Found
 from ratchet.project.run import Run
 from ratchet.storage.files import write_json
 from ratchet.use_case.contract import Lookup
@@ -67,13 +68,12 @@ def test_while_the_store_is_written_nothing_is_reported(run: Run, caplog: pytest
 def test_a_prediction_counts_once_for_each_view_and_reason() -> None:
     """However many lookups of the view found nothing."""
     lookups = [Lookup("depot", {}, name="from"), Lookup("depot", {}, name="to"), Lookup("route", {})]
-    start_counting("counted", lookups)
-    absences = {
-        "from": np.array(["stale", "stale", None], object),
-        "to": np.array(["stale", "missing", None], object),
-        "route": np.array([None, None, "no key"], object),
-    }
-    count_absences("counted", lookups, absences)
+    counting = Counts("counted", lookups)
+    absences = [("stale", "stale", None), ("stale", "missing", None), (None, None, "no key")]
+    for three, rung in zip(absences, (FRESH, TOLERATED, FRESH), strict=True):
+        counting.add(Found([], [], {}, [[]], [[None] * 3], [three], [rung]))
+    counting.show()
+    counting.show()
     counts = {
         (view, reason): REGISTRY.get_sample_value(
             "ratchet_view_absent_total", {"model": "counted", "view": view, "reason": reason}
@@ -83,3 +83,8 @@ def test_a_prediction_counts_once_for_each_view_and_reason() -> None:
     }
     expected = {("depot", "stale"): 2, ("depot", "missing"): 1, ("route", "no key"): 1}
     assert {key: expected.get(key, 0) for key in counts} == counts
+    rungs = {
+        rung: REGISTRY.get_sample_value("ratchet_predictions_total", {"model": "counted", "rung": rung})
+        for rung in ("fresh", "tolerated", "baseline")
+    }
+    assert {"fresh": 2, "tolerated": 1, "baseline": 0} == rungs

@@ -1,42 +1,51 @@
-"""The model that answers changes when reconcile says so, and never for the worse."""
+"""The release that answers changes when the loader says so, and never for the worse."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from inference_pipeline.online import model_slot
+from inference_pipeline.online.log_writer import LogWriter
+from inference_pipeline.online.metrics import Counts
 from inference_pipeline.online.model_slot import ModelSlot
 from inference_pipeline.online.predictor import Predictor
-from ratchet.core.errors import GateError, RegistryError, RegistryUnavailableError, StoreUnavailableError
+from inference_pipeline.online.release_folder import ReleaseFolder
+from ratchet.core.errors import (
+    DataError,
+    GateError,
+    RegistryError,
+    RegistryUnavailableError,
+    StoreUnavailableError,
+)
 from ratchet.project.run import Run
 from ratchet.storage.files import write_json
 from tests.support.champions import fixed_predictor
+from tests.support.releases import say
 from tests.support.runs import noshow_project
 
-UNSIGNED = GateError("the signature does not fit", subject="gate record", remedy="Evaluate the model again")
-NOTHING = RegistryError("nothing is promoted", subject="model noshow", remedy="Run `dvc repro`")
+UNSIGNED = GateError("the signature does not fit", subject="release", remedy="Remove it")
+DISAGREES = DataError("gives 3 golden rows another number", subject="model", remedy="Compile it again")
+FULL = StoreUnavailableError("cannot be read", subject="current.json", remedy="Make room")
 
 
-REFUSED = RegistryError("the signature does not fit", subject="version 2", remedy="Roll back")
-AWAY = RegistryUnavailableError("does not answer", subject="model registry", remedy="Start it")
-FULL = StoreUnavailableError("cannot be written", subject="serving.json", remedy="Make room")
-
-
-class Registry:
-    """Loads versions in turn, and fails when it is told to."""
+class Releases:
+    """Loads releases, named by their versions, and fails when it is told to."""
 
     def __init__(self) -> None:
-        self.loads = 0
+        self.loaded: list[str] = []
         self.broken: Exception | None = None
 
-    def load(self, run: Run) -> Predictor:
+    def load(self, run: Run, folder: Path, log: LogWriter, counts: Counts) -> Predictor:
         if self.broken:
             raise self.broken
-        self.loads += 1
-        predictor = fixed_predictor(run)
-        return replace(predictor, champion=replace(predictor.champion, version=self.loads))
+        self.loaded.append(folder.name)
+        predictor = fixed_predictor(run, folder, log, counts)
+        champion = predictor.release.champion.model_copy(update={"version": int(folder.name[1:])})
+        return replace(predictor, release=predictor.release.model_copy(update={"champion": champion}))
 
 
 @pytest.fixture
@@ -46,73 +55,112 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
-def test_a_model_is_loaded_once_per_promotion(run: Run) -> None:
-    """What serves is loaded again when reconcile wrote something else, and only then."""
-    registry = Registry()
-    serving = ModelSlot(run, registry.load)
+@pytest.fixture
+def releases() -> Releases:
+    return Releases()
+
+
+@pytest.fixture
+def serving(run: Run, releases: Releases) -> ModelSlot:
+    """Release v1 answers."""
+    say(run, "v1")
+    slot = ModelSlot(run, releases.load)
+    slot.refresh()
+    return slot
+
+
+def version(serving: ModelSlot) -> int:
+    return serving.predictor.release.champion.version
+
+
+def test_a_release_is_loaded_once(run: Run, serving: ModelSlot, releases: Releases) -> None:
+    """When the loader names another one, and only then."""
+    serving.refresh()
+    assert 1 == version(serving)
+    say(run, "v2")
     serving.refresh()
     serving.refresh()
-    assert 1 == serving.predictor.champion.version
+    assert (2, ["v1", "v2"]) == (version(serving), releases.loaded)
+
+
+@pytest.mark.parametrize("trouble", [OSError("the disk is gone"), FULL, UNSIGNED, DISAGREES])
+def test_what_is_loaded_stays_while_another_release_cannot_be_used(
+    run: Run, serving: ModelSlot, releases: Releases, trouble: Exception
+) -> None:
+    """Be it away or not right: the reason is said, and loading is tried again."""
+    releases.broken = trouble
+    say(run, "v2")
+    serving.refresh()
+    assert 1 == version(serving)
+    assert str(trouble) == serving.problem
+    releases.broken = None
+    serving.refresh()
+    assert (2, "") == (version(serving), serving.problem)
+
+
+def test_a_promotion_that_the_loader_refuses_changes_nothing(run: Run, serving: ModelSlot) -> None:
+    """It names the release that it accepted last, with the problem, which is said."""
     write_json(run.paths.serving_file, {"version": 2})
+    say(run, "v1", "version 2 was edited")
     serving.refresh()
-    assert 2 == serving.predictor.champion.version
+    assert (1, "version 2 was edited") == (version(serving), serving.problem)
 
 
-@pytest.mark.parametrize("trouble", [OSError("the disk is gone"), AWAY, FULL])
-def test_what_is_loaded_stays_while_what_serves_cannot_be_learnt(run: Run, trouble: Exception) -> None:
-    """A registry that is away and a full disk do not take down the model that answers; loading is tried again."""
-    registry = Registry()
-    serving = ModelSlot(run, registry.load)
-    serving.refresh()
-    registry.broken = trouble
-    write_json(run.paths.serving_file, {"version": 2})
-    serving.refresh()
-    assert 1 == serving.predictor.champion.version
-    registry.broken = None
-    serving.refresh()
-    assert 2 == serving.predictor.champion.version
-
-
-@pytest.mark.parametrize("answer", [UNSIGNED, NOTHING, REFUSED])
-def test_what_no_longer_serves_does_not_answer(run: Run, answer: Exception) -> None:
-    """Once another version serves, or none, the one before is gone, and the reason is told, although nothing replaces it."""
-    registry = Registry()
-    serving = ModelSlot(run, registry.load)
-    serving.refresh()
-    registry.broken = answer
-    write_json(run.paths.serving_file, {"version": 2})
+def test_where_no_model_may_serve_none_answers(run: Run, serving: ModelSlot) -> None:
+    """What answered before is gone, and a person has to act; then another one answers."""
+    say(run, None, "nothing is promoted")
     serving.refresh()
     assert not serving.ready
-    with pytest.raises(RegistryError, match=str(answer)):
+    with pytest.raises(RegistryError, match="nothing is promoted") as raised:
         _ = serving.predictor
-    registry.broken = None
+    assert not isinstance(raised.value, RegistryUnavailableError)
+    say(run, "v2")
     serving.refresh()
-    assert 2 == serving.predictor.champion.version
+    assert 2 == version(serving)
 
 
-def test_a_serving_file_that_cannot_be_read_is_tried_again(run: Run) -> None:
-    """Looking for a move never fails: the model that answers goes on, and the next move is followed."""
-    serving = ModelSlot(run, Registry().load)
+def test_what_the_loader_says_may_be_unreadable(run: Run, serving: ModelSlot) -> None:
+    """Looking for a change never fails: the release that answers goes on, and the next change is followed."""
+    path = ReleaseFolder.of(run).path / "current.json"
+    path.write_text("{")
     serving.refresh()
-    run.paths.serving_file.unlink()
-    run.paths.serving_file.mkdir()
+    assert 1 == version(serving)
+    assert "current.json" in serving.problem
+    path.unlink()
+    say(run, "v2")
     serving.refresh()
-    assert 1 == serving.predictor.champion.version
-    run.paths.serving_file.rmdir()
+    assert 2 == version(serving)
+
+
+def test_without_a_loader_it_goes_on_and_says_so(run: Run, serving: ModelSlot) -> None:
+    path = ReleaseFolder.of(run).path / "current.json"
+    os.utime(path, (0, path.stat().st_mtime - model_slot.SILENCE - 1))
+    serving.refresh()
+    assert 1 == version(serving)
+    assert "loader" in serving.problem
+    say(run, "v1")
+    serving.refresh()
+    assert "" == serving.problem
+
+
+def test_before_the_loader_said_anything_nothing_answers(run: Run, releases: Releases) -> None:
+    """Until then it is not known whether anything may: the same request may be answered soon."""
+    slot = ModelSlot(run, releases.load)
+    slot.refresh()
+    assert not slot.ready
+    with pytest.raises(RegistryUnavailableError, match="loader"):
+        _ = slot.predictor
+
+
+def test_a_process_that_starts_waits_for_the_loader(
+    run: Run, releases: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something else was promoted while none ran. If no loader comes, what was accepted last answers."""
+    say(run, "v1")
     write_json(run.paths.serving_file, {"version": 2})
-    serving.refresh()
-    assert 2 == serving.predictor.champion.version
-
-
-def test_without_a_model_there_is_a_reason(run: Run) -> None:
-    """Until something could be loaded the service is not ready and says why."""
-    registry = Registry()
-    registry.broken = UNSIGNED
-    serving = ModelSlot(run, registry.load)
-    serving.refresh()
-    assert not serving.ready
-    with pytest.raises(RegistryError, match="the signature does not fit"):
-        _ = serving.predictor
-    registry.broken = None
-    serving.refresh()
-    assert serving.ready
+    slot = ModelSlot(run, releases.load)
+    slot.refresh()
+    assert not slot.ready
+    monkeypatch.setattr(model_slot, "PATIENCE", -1.0)
+    slot.refresh()
+    assert 1 == version(slot)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import multiprocessing
 import os
 import shutil
 import signal
 import sqlite3
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -20,22 +22,21 @@ import pytest
 from httpx import Response
 from starlette.testclient import TestClient
 
-from inference_pipeline.online.model_slot import ModelSlot
+from inference_pipeline.online.log_writer import LogWriter
 from inference_pipeline.online.predictor import Predictor
-from inference_pipeline.online.protocols import PROTOCOLS
 from inference_pipeline.online.protocols.port import KEY_HEADER
 from inference_pipeline.online.rest import MAX_KEY, application, attach
+from inference_pipeline.online.scorer import Scorer
 from ratchet.core.clock import FixedClock
 from ratchet.core.errors import StoreError
-from ratchet.model_registry.champion import Champion
 from ratchet.prediction_log.log import PredictionLog
-from ratchet.prediction_log.online_log import OnlineLog
 from ratchet.prediction_log.schema import keyed_ids
 from ratchet.project.run import Run
 from tests.support.champions import fixed_predictor
 from tests.support.killing import in_child
 from tests.support.messages import missing
 from tests.support.models import noshow_baseline, noshow_contract
+from tests.support.releases import slot
 from tests.support.runs import noshow_project
 
 PATH = "/v1/models/noshow-clinic:predict"
@@ -60,20 +61,27 @@ def project(folder: Path) -> Run:
 
 
 @pytest.fixture
-def client(run: Run, prepared: Predictor) -> TestClient:
-    return started(run, prepared)
+def client(run: Run, prepared: Predictor) -> Iterator[TestClient]:
+    with started(run, prepared) as client:
+        yield client
 
 
-def started(run: Run, prepared: Predictor, champion: Champion | None = None) -> TestClient:
+def started(run: Run, prepared: Predictor, champion: Scorer | None = None) -> TestClient:
     """The service of a new process, which knows of an earlier one only what is in files."""
-    app, slot = application(), ModelSlot(run, lambda run: predictor(run, prepared, champion))
-    attach(app, [slot])
-    slot.refresh()
+    app = application()
+    attach(app, [slot(run, lambda *_: predictor(run, prepared, champion))])
     return TestClient(app)
 
 
-def predictor(run: Run, prepared: Predictor, champion: Champion | None = None) -> Predictor:
-    return replace(prepared, run=run, log=OnlineLog(run.paths.online_log), champion=champion or prepared.champion)
+def predictor(run: Run, prepared: Predictor, champion: Scorer | None = None) -> Predictor:
+    log = LogWriter(run.paths.online_log)
+    return replace(prepared, clock=run.clock, log=log, champion=champion or prepared.champion)
+
+
+def version_7(run: Run, prepared: Predictor) -> Scorer:
+    """Another model."""
+    released = prepared.release.champion.model_copy(update={"version": 7})
+    return Scorer(released, noshow_baseline(noshow_contract(run)), run.use_case)
 
 
 def ask(client: TestClient, key: str = "visit-1", body: Any = BODY) -> Response:
@@ -176,12 +184,11 @@ def test_an_invalid_request_takes_no_key(client: TestClient) -> None:
 def test_the_logged_answer_outlives_the_process_the_day_and_the_model(run: Run, prepared: Predictor) -> None:
     """Another version would say something else now, and is not asked."""
     first = ask(started(run, prepared)).json()
-    baseline = replace(prepared.champion, version=7, model=noshow_baseline(noshow_contract(run)))
     later = replace(run, clock=FixedClock(datetime(2024, 7, 23, 1, tzinfo=UTC)))
-    client = started(later, prepared, baseline)
+    client = started(later, prepared, version_7(run, prepared))
     assert first == ask(client).json()
     other = ask(client, "visit-2").json()
-    assert (1, 7) == (first["model_version"], other["model_version"])
+    assert [1, 7] == [each["details"][0]["model_version"] for each in (first, other)]
     assert first["predictions"] != other["predictions"]
 
 
@@ -203,8 +210,8 @@ def test_a_day_that_is_no_longer_kept_is_forgotten(run: Run, prepared: Predictor
 
 def test_two_services_answer_once(run: Run, prepared: Predictor) -> None:
     """Though both are asked at the same time, over and over: one of them answers, and the other repeats that."""
-    clients = [started(run, prepared), started(run, prepared)]
-    with ThreadPoolExecutor(8) as callers:
+    with started(run, prepared) as one, started(run, prepared) as other, ThreadPoolExecutor(8) as callers:
+        clients = [one, other]
         answers = [*callers.map(lambda number: ask(clients[number % 2], f"visit-{number // 8}").json(), range(32))]
     assert 4 == len({json.dumps(answer, sort_keys=True) for answer in answers})
     assert sorted(f"visit-{visit}/{row}" for visit in range(4) for row in range(3)) == [
@@ -231,8 +238,8 @@ def answer_and_die(folder: Path) -> None:
 
 
 def _answer_and_die(prepared: Predictor, folder: Path) -> None:
-    columns = PROTOCOLS["v1"].reader(prepared.run.use_case)(json.dumps(BODY).encode())
-    predictor(project(folder), prepared).predict(columns, "visit-1")
+    requests = prepared.readers["v1"](json.dumps(BODY).encode())
+    asyncio.run(predictor(project(folder), prepared).predict(requests, "visit-1"))
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -249,8 +256,7 @@ def test_killed_after_the_log_the_answer_is_the_logged_one(run: Run, prepared: P
     """The caller who never got it gets it from the next process, though another version serves there."""
     shutil.copytree(project(killed / "after").paths.online_log, run.paths.online_log)
     before = logged(run)
-    other = replace(prepared.champion, version=7, model=noshow_baseline(noshow_contract(run)))
-    answer = ask(started(run, prepared, other))
+    answer = ask(started(run, prepared, version_7(run, prepared)))
     assert [row["prediction"] for row in before] == answer.json()["predictions"]
     assert "true" == answer.headers["Idempotent-Replayed"]
     assert before == logged(run)

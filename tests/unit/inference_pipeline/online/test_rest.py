@@ -19,22 +19,24 @@ from inference_pipeline.online.model_slot import ModelSlot
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.protocols import PROTOCOLS
 from inference_pipeline.online.protocols.v1 import MAX_INSTANCES
+from inference_pipeline.online.requests import RequestReader, Requests, column_kinds
 from inference_pipeline.online.rest import MAX_BODY, application, attach
 from ratchet.core.errors import (
     GateError,
-    RegistryError,
     RegistryUnavailableError,
     RequestError,
     StoreUnavailableError,
 )
+from ratchet.features.service import request_schema
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.project.run import Run
-from ratchet.use_case.contract import Array
+from ratchet.use_case.contract import Array, UseCase
 from tests.support.champions import fixed_predictor
 from tests.support.messages import missing
 from tests.support.mistakes import with_examples
 from tests.support.parcels import parcels_project
 from tests.support.parcels import use_case as parcels
+from tests.support.releases import say, slot
 from tests.support.runs import noshow_project
 
 PATH = "/v1/models/noshow-clinic:predict"
@@ -49,7 +51,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def serving(run: Run) -> ModelSlot:
-    return ModelSlot(run, fixed_predictor)
+    return slot(run, fixed_predictor)
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +62,14 @@ def client(serving: ModelSlot) -> TestClient:
 def client_of(*served: ModelSlot) -> TestClient:
     app = application()
     attach(app, served)
-    for serving in served:
-        serving.refresh()
     return TestClient(app)
 
 
-def nothing_promoted(run: Run) -> Predictor:
-    raise RegistryError("nothing is promoted", subject=run.scope.namespace, remedy="Run `dvc repro`")
+def nothing_promoted(run: Run) -> ModelSlot:
+    say(run, None, "nothing is promoted")
+    found = ModelSlot(run)
+    found.refresh()
+    return found
 
 
 def logged(run: Run) -> int:
@@ -80,8 +83,9 @@ def body(**changes: Any) -> dict[str, Any]:
 def test_an_answer_has_a_prediction_and_an_id_for_each_instance(client: TestClient, run: Run) -> None:
     """Predictions come in the order of the instances, with the version that made them; each is in the log."""
     answer = client.post(PATH, json=body(booked_days_ahead=29)).json()
-    assert {"predictions", "prediction_ids", "model_name", "model_version"} == answer.keys()
-    assert ("noshow-clinic", 1) == (answer["model_name"], answer["model_version"])
+    assert {"predictions", "prediction_ids", "model_name", "details"} == answer.keys()
+    detail = {"model_version": 1, "arm": "champion", "rung": "fresh", "feature_ages": {"patient_history": 86400.0}}
+    assert ("noshow-clinic", [detail] * 3) == (answer["model_name"], answer["details"])
     assert answer["predictions"][0] == answer["predictions"][1]
     found = [PredictionLog.open(run).find(prediction_id) for prediction_id in answer["prediction_ids"]]
     assert answer["predictions"] == [row["prediction"] for row in found]
@@ -92,13 +96,13 @@ def test_an_answer_has_a_prediction_and_an_id_for_each_instance(client: TestClie
 def test_the_model_says_that_it_is_ready(client: TestClient, serving: ModelSlot) -> None:
     """GET names the model, its version and what it was trained on."""
     status = client.get("/v1/models/noshow-clinic")
-    champion = serving.predictor.champion
+    champion = serving.predictor.release.champion
     expected = {
         "name": "noshow-clinic",
         "ready": True,
         "version": 1,
-        "digest": champion.model.digest,
-        "feature_service": champion.model.contract.feature_service,
+        "digest": champion.digest,
+        "feature_service": champion.feature_service,
     }
     assert (200, expected) == (status.status_code, status.json())
 
@@ -162,8 +166,12 @@ def asked(sent: Any) -> Array:
         parcels, request=request, examples=lambda tables: parcels.examples(tables).mutate(seen_at=_.event_timestamp)
     )
     instance = {"sender": 1, "receiver": 1, "sent_at": "2025-07-01T09:00:00Z", "seen_at": sent}
-    columns = PROTOCOLS["v1"].reader(seen)(json.dumps({"instances": [instance]}).encode())
-    return columns["seen_at"]
+    return read(seen, json.dumps({"instances": [instance]})).columns["seen_at"]
+
+
+def read(use_case: UseCase, body: str) -> Requests:
+    requests = RequestReader(use_case, column_kinds(request_schema(use_case)))
+    return PROTOCOLS["v1"].reader(requests)(body.encode())
 
 
 @pytest.mark.parametrize("sent", NO_TIMESTAMPS)
@@ -194,9 +202,7 @@ def test_a_number_that_would_be_taken_for_another_is_refused(sender: int) -> Non
     """Neither its neighbour's features nor a server error: the row and the field are named."""
     instance = {"sender": 1, "receiver": 1, "sent_at": "2024-03-01T12:00:00Z"}
     with pytest.raises(RequestError, match="does not fit int64") as raised:
-        PROTOCOLS["v1"].reader(parcels)(
-            json.dumps({"instances": [instance] * 3 + [{**instance, "sender": sender}]}).encode()
-        )
+        read(parcels, json.dumps({"instances": [instance] * 3 + [{**instance, "sender": sender}]}))
     assert raised.value.subject == "instances[3].sender"
 
 
@@ -205,10 +211,10 @@ def test_a_field_that_takes_fractions_takes_finite_ones_alone(run: Run, literal:
     """What Python's JSON would write of a failed division is no number, and the field is named."""
     request = create_model("Weighed", __base__=run.use_case.request, weight=(float, ...))
     weighed = with_examples(run, lambda rows: rows.mutate(weight=1.5), request)
-    reader, text = PROTOCOLS["v1"].reader(weighed.use_case), json.dumps({"instances": [{**INSTANCE, "weight": 0.25}]})
-    assert [0.25] == reader(text.encode())["weight"].tolist()
+    text = json.dumps({"instances": [{**INSTANCE, "weight": 0.25}]})
+    assert [0.25] == read(weighed.use_case, text).columns["weight"].tolist()
     with pytest.raises(ValidationError, match=r"instances\.0\.weight\n.*finite number"):
-        reader(text.replace("0.25", literal).encode())
+        read(weighed.use_case, text.replace("0.25", literal))
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999", '"NaN"', "[]", "{}"])
@@ -277,10 +283,7 @@ def test_another_model_is_not_found(client: TestClient, method: str) -> None:
 
 def test_several_models_answer_in_one_process(tmp_path: Path) -> None:
     """Each by its name; one that could not be loaded does not keep the other from answering."""
-    served = [
-        ModelSlot(noshow_project(tmp_path), fixed_predictor),
-        ModelSlot(parcels_project(tmp_path), nothing_promoted),
-    ]
+    served = [slot(noshow_project(tmp_path), fixed_predictor), nothing_promoted(parcels_project(tmp_path))]
     client = client_of(*served)
     assert {"models": ["noshow-clinic", "parcels-feed"]} == client.get("/v1/models").json()
     assert 200 == client.post(PATH, json=body()).status_code
@@ -289,7 +292,7 @@ def test_several_models_answer_in_one_process(tmp_path: Path) -> None:
 
 def test_where_no_model_may_serve_there_is_a_reason(tmp_path: Path) -> None:
     """A person has to act, so that asking again is no use: 409, which says why."""
-    client = client_of(ModelSlot(noshow_project(tmp_path), nothing_promoted))
+    client = client_of(nothing_promoted(noshow_project(tmp_path)))
     for answer in (client.get("/v1/models/noshow-clinic"), client.post(PATH, json=body())):
         assert 409 == answer.status_code
         assert "nothing is promoted" in answer.json()["error"]
@@ -308,10 +311,10 @@ def test_where_no_model_may_serve_there_is_a_reason(tmp_path: Path) -> None:
 def test_the_kind_of_failure_decides_the_status(tmp_path: Path, error: Exception, code: int) -> None:
     """What may be answered soon is 503, with the seconds after which to ask again."""
 
-    def fails(_project: Run) -> Predictor:
+    def fails(*_: object) -> Predictor:
         raise error
 
-    answer = client_of(ModelSlot(noshow_project(tmp_path), fails)).post(PATH, json=body())
+    answer = client_of(slot(noshow_project(tmp_path), fails)).post(PATH, json=body())
     assert code == answer.status_code
     assert ("Retry-After" in answer.headers) == (code == 503)
     assert str(error) in answer.json()["error"]
@@ -322,7 +325,7 @@ def test_an_unlogged_prediction_is_not_answered(tmp_path: Path) -> None:
     run = noshow_project(tmp_path)
     run.paths.online_log.parent.mkdir(parents=True)
     run.paths.online_log.write_text("in the way")
-    answer = client_of(ModelSlot(run, fixed_predictor)).post(PATH, json=body())
+    answer = client_of(slot(run, fixed_predictor)).post(PATH, json=body())
     assert 503 == answer.status_code
     assert "could not be logged" in answer.json()["error"]
 

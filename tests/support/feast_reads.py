@@ -1,4 +1,7 @@
-"""Read the online store: features as of now, in the columns that `offline_reads.historical` adds; and why some are absent."""
+"""What Feast itself reads from the online store, in the columns that `offline_reads.historical` adds; and why some are absent.
+
+It is slow, and what the service reads must be equal to it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ import pyarrow.compute as pc
 from ratchet.core.errors import StoreUnavailableError
 from ratchet.feature_store.definitions import databases, feature_service, open_store
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.feature_store.online_store import online_store
 from ratchet.feature_store.upcoming_rows import bring_forward
 from ratchet.features.service import (
     service_spec,
@@ -37,14 +39,14 @@ class Found(NamedTuple):
     absences: dict[str, Array]
 
 
-class OnlineFeatures:
+class FeastFeatures:
     """The online store, held open. It gives the same columns that `historical` adds, as of now."""
 
     def __init__(self, features: FeatureStore) -> None:
         self._use_case = features.use_case
         self._spec = service_spec(features.use_case)
         self._store = open_store(features)
-        self._online = online_store(features.environment, features.databases)
+        self._online = features.online
         with databases(features):
             self._online.attach(self._store)
         self._service = feature_service(self._store, self._spec)

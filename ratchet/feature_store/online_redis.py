@@ -1,0 +1,96 @@
+"""The online store in Redis, where several machines read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ratchet.core.errors import SettingsError, StoreUnavailableError
+from ratchet.feature_store.stored_rows import RowReader, StoredView, stored_keys
+
+if TYPE_CHECKING:
+    import feast
+    import pyarrow as pa
+    import redis
+
+
+class RedisOnlineStore:
+    """A database of Redis. A key of our own, `ratchet:PROJECT`, says that the rows of a project are there: Redis may lose them.
+
+    Feast keeps the rows of all views with the same keys in one hash, whose name is the key and the project.
+    """
+
+    def __init__(self, address: str, project: str) -> None:
+        self._address, self._project = address, project
+        parts = urlsplit(address)
+        self._shown = f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
+        self.remedy = "Start Redis, or correct RATCHET_REDIS"
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        return (_library().RedisError, OSError)
+
+    def settings(self) -> dict[str, Any]:
+        parts = urlsplit(self._address)
+        options = {
+            "db": parts.path.strip("/") or "0",
+            "ssl": "true" if parts.scheme == "rediss" else None,
+            "username": parts.username,
+            "password": parts.password,
+        }
+        given = [f"{name}={value}" for name, value in options.items() if value]
+        address = ",".join([f"{parts.hostname}:{parts.port or 6379}", *given])
+        return {"type": "redis", "connection_string": address, "skip_dedup": True}  # or a correction would be left out
+
+    def exists(self) -> bool:
+        with self._client() as client:
+            return bool(client.exists(self._mark))
+
+    def create(self) -> None:
+        with self._client() as client:
+            client.set(self._mark, "")
+
+    def delete(self, store: feast.FeatureStore, view: str, keys: pa.Table) -> None:
+        from ratchet.feature_store.redis_rows import fields_of
+
+        fields = fields_of(view, [feature.name for feature in store.get_feature_view(view).features])
+        with self._client() as client, client.pipeline(transaction=False) as pipeline:
+            for key in stored_keys(keys):
+                pipeline.hdel(key + self._project.encode(), *fields)
+            pipeline.execute()
+
+    def reader(self, views: Sequence[StoredView]) -> RowReader:
+        _library()
+        from ratchet.feature_store.redis_rows import RedisRows
+
+        return RedisRows(self._address, self._shown, self._project, views)
+
+    def attach(self, _store: feast.FeatureStore) -> None:
+        if not self.exists():
+            raise StoreUnavailableError(
+                f"holds nothing of {self._project}",
+                subject=f"online store {self._shown}",
+                remedy="Run `ratchet stage materialize`",
+            )
+
+    @property
+    def _mark(self) -> str:
+        return f"ratchet:{self._project}"
+
+    def _client(self) -> redis.Redis:
+        client: redis.Redis = _library().from_url(self._address, socket_connect_timeout=5, socket_timeout=30)
+        return client
+
+
+def _library() -> Any:
+    try:
+        import hiredis  # noqa: F401 - the reader needs it
+        import redis
+    except ImportError as error:
+        raise SettingsError(
+            f"needs {error.name}, which is not installed",
+            subject="RATCHET_ONLINE_STORE=redis",
+            remedy="Run `pip install 'redis>=5' 'hiredis>=3'`",
+        ) from error
+    return redis
