@@ -1,0 +1,58 @@
+"""A load of requests over a few connections, each of which sends the next request when it has the answer to the last."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Load:
+    """What came of it: requests and seconds, and the time of each answer in milliseconds. Any status but 200 is an error."""
+
+    seconds: float
+    milliseconds: Sequence[float]
+    errors: int
+
+    def quantile(self, share: float) -> float:
+        return float(np.quantile(self.milliseconds, share))
+
+
+def load(port: int, path: str, bodies: Sequence[bytes], connections: int, seconds: float) -> Load:
+    """Send the bodies in turn, over so many connections, for so long."""
+    return asyncio.run(_load(port, path, bodies, connections, seconds))
+
+
+async def _load(port: int, path: str, bodies: Sequence[bytes], connections: int, seconds: float) -> Load:
+    requests = [
+        b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+        % (path.encode(), len(body), body)
+        for body in bodies
+    ]
+    times: list[float] = []
+    errors = [0]
+    began = time.perf_counter()
+    callers = [
+        _call(port, requests[start:] + requests[:start], began + seconds, times, errors) for start in range(connections)
+    ]
+    await asyncio.gather(*callers)
+    return Load(time.perf_counter() - began, times, errors[0])
+
+
+async def _call(port: int, requests: Sequence[bytes], until: float, times: list[float], errors: list[int]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    number = 0
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        writer.write(requests[number % len(requests)])
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        await reader.readexactly(length)
+        times.append((time.perf_counter() - began) * 1000)
+        errors[0] += not head.startswith(b"HTTP/1.1 200")
+        number += 1
+    writer.close()
