@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ratchet.core.environment import Environment
@@ -24,9 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Unasked:
-    """Rows known from `start` to `end` should have been there before. Those that were not are late, as of `now`."""
+    """What was known up to `end` should have been there before, and what was not is late, as of `now`. If there is a `start`,
+    rows with earlier event times were not asked for."""
 
-    start: datetime
+    start: datetime | None
     end: datetime
     now: datetime
 
@@ -99,15 +99,17 @@ def changes(environment: Environment, table: SourceTable, earlier: pa.Table, row
     return {"changed": gone - removed, "removed": removed, "added": added}
 
 
-def meet(path: Path, rows: pa.Table, column: str | None) -> bool:
-    """Whether the Parquet file may have instants between the first and the last of the rows, by its statistics."""
-    first, last = pc.min_max(rows[column]).as_py().values() if column else (None, None)
-    metadata = pq.read_metadata(path)
-    if first is None or column not in metadata.schema.names:
-        return False
-    place = metadata.schema.names.index(column)
-    groups = (metadata.row_group(number).column(place).statistics for number in range(metadata.num_row_groups))
-    return any(each and each.has_min_max and each.min <= last and each.max >= first for each in groups)
+def holding(environment: Environment, table: SourceTable, rows: pa.Table, paths: Iterable[Path]) -> list[Path]:
+    """Those of the Parquet files of a table that have keys of these rows."""
+    connection = connect(environment).con
+    connection.register("wanted", rows.select([*table.key]))
+    held = "SELECT 1 FROM read_parquet(?, hive_partitioning = false) SEMI JOIN wanted USING ({}) LIMIT 1"
+    return [
+        path
+        for path in paths
+        if are_alike(pq.read_schema(path), rows.schema, table.key)
+        and connection.execute(held.format(names(table.key)), [str(path)]).fetchone()
+    ]
 
 
 def are_alike(earlier: pa.Schema, schema: pa.Schema, columns: Iterable[str]) -> bool:
@@ -119,8 +121,8 @@ def _late(table: SourceTable, since: str, unasked: Unasked | None) -> str:
     """When something came late that should have been there `since` an instant, both in SQL; null if it is in time."""
     if unasked is None:
         return "NULL"
-    begins, ends, now = map(timestamptz, (unasked.start, unasked.end, unasked.now))
-    return f"CASE WHEN {quoted(table.event_time or '')} >= {begins} AND {since} <= {ends} THEN {now} END"
+    was_asked = f"{quoted(table.event_time or '')} >= {timestamptz(unasked.start)}" if unasked.start else "true"
+    return f"CASE WHEN {was_asked} AND {since} <= {timestamptz(unasked.end)} THEN {timestamptz(unasked.now)} END"
 
 
 def _known(table: SourceTable) -> str:

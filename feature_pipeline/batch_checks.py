@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from feature_pipeline.batch_statistics import HALF_HOURS, Hours, Statistics, Times, usual_ranges, usual_values
-from ratchet.core.settings import Check, Frozen, ValidationSettings
+from ratchet.core.frozen import Frozen
+from ratchet.core.settings import Check, ValidationSettings
 from ratchet.use_case.contract import Rule, expect
 
 FEWEST_EARLIER = 2

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from feature_pipeline.batch_checks import Finding
 from feature_pipeline.batch_statistics import Statistics
-from ratchet.core.settings import Frozen
+from ratchet.core.frozen import Frozen
 from ratchet.project.run import Run
 from ratchet.storage.partitions import read_manifest
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ratchet.core.clock import Instants, local_time
-from ratchet.core.settings import Frozen
+from ratchet.core.frozen import Frozen
 from ratchet.use_case.contract import SourceTable
 
 HALF_HOURS = 48

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -23,27 +22,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_pipeline.batch_changes import Unasked, are_alike, changes, meet, stamped
+from feature_pipeline.batch_changes import Unasked, changes, holding, stamped
+from feature_pipeline.stored_versions import NEWEST, Version, earlier_versions, is_declared, read_version, version_name
 from ratchet.project.run import Run
 from ratchet.sources.asked import Asked
-from ratchet.sources.batches import read, with_late
+from ratchet.sources.batches import read, with_late, without_rows
 from ratchet.storage.files import atomic
 from ratchet.storage.partitions import read_manifest, write_table
 from ratchet.use_case.batch import Batch
-from ratchet.use_case.contract import UNREADABLE, SourceTable
+from ratchet.use_case.contract import SourceTable
 
 _CHANGES = b"ratchet.changes"
-_NEWEST = "newest"
-_INSTANT = "%Y%m%dT%H%M%S%fZ"
-
-
-@dataclass(frozen=True)
-class Version:
-    """An earlier version of a batch, which was in force until an instant."""
-
-    until: datetime
-    path: Path
-    rows: int
 
 
 @dataclass(frozen=True)
@@ -66,10 +55,19 @@ class Deliveries:
         """The earlier versions of a batch, the first one first."""
         return self._versions.get(unit, []) if self.asked else []
 
+    def units(self, there: Iterable[str]) -> list[str]:
+        """The batches that are there, and those of which earlier versions are kept."""
+        return sorted({*there, *(self._versions if self.asked else ())})
+
     def in_force_until(self, unit: str) -> datetime | None:
-        """Until when the version of a batch is in force that holds as of the run's instant; None if it is the newest."""
+        """Until when the version of a batch is in force that holds as of the run's instant; None if it is the newest.
+
+        A batch that a run as of the past is the first to see may hold only from the latest instant on.
+        """
         earlier = self._in_force(unit)
-        return earlier.until if earlier else None
+        if earlier:
+            return earlier.until
+        return self._now if self._is_past and not self._known(unit) else None
 
     def without_absent(self, batches: Mapping[str, Batch]) -> dict[str, Batch]:
         """The batches, as of an instant before the latest without those that had vanished: then, or when the source was asked
@@ -95,10 +93,10 @@ class Deliveries:
             if were_elsewhere or (newest is not None and not is_same):
                 before = rows if newest is None else newest
                 is_new = newest is None or self._has_vanished(unit)
-                self._keep(unit, before.slice(0, 0) if is_new else before, rows, always=were_elsewhere)
+                self._keep(unit, without_rows(before) if is_new else before, rows, always=were_elsewhere)
             newest = rows
-        if self._file(unit, _NEWEST).parent.is_dir():
-            write_table(self._file(unit, _NEWEST), newest)
+        if self._file(unit, NEWEST).parent.is_dir():
+            write_table(self._file(unit, NEWEST), newest)
         earlier = self._in_force(unit)
         return self._read(unit, earlier.path) if earlier else newest
 
@@ -118,24 +116,31 @@ class Deliveries:
     def keep_absent(self, units: Collection[str]) -> None:
         """Before raw tables hold only these units: keep the others, if the source is asked for less time than before."""
         for unit in read_manifest(self.run.paths.raw).keys() - {*units} if self._is_for_less else ():
-            raw, kept = self.run.paths.raw / f"{unit}.parquet", self._file(unit, _NEWEST)
+            raw, kept = self.run.paths.raw / f"{unit}.parquet", self._file(unit, NEWEST)
             if raw.exists() and not kept.exists() and not self._has_vanished(unit):
                 with atomic(kept) as temporary:
                     shutil.copyfile(raw, temporary)
 
     def keep_vanished(self, units: Collection[str]) -> None:
         """Keep the batches that are not among these units any more, although the source is asked for at least the same time."""
-        if self.asked is None or self._is_past:
+        if self.asked is None:
             return
         start, folder = self.run.period("all").start, self.run.paths.deliveries
-        kept = folder.glob(f"*/*/{_NEWEST}.parquet") if start <= self.asked.start else ()
+        kept = folder.glob(f"*/*/{NEWEST}.parquet") if start <= self.asked.start else ()
         absent = {path.parent.relative_to(folder).as_posix() for path in kept}
         found_last = read_manifest(self.run.paths.raw) if start <= self.asked.last_start else {}
         for unit in sorted({*found_last, *absent}):
             newest = self._newest(unit) if _table(unit) in self._tables else None
-            if unit not in units and newest is not None and not self._has_vanished(unit):
-                self._keep(unit, newest, newest.slice(0, 0), always=False)
-                self._file(unit, _NEWEST).unlink(missing_ok=True)
+            if unit not in units and newest is not None and not self._has_vanished(unit) and self._is_due(unit, newest):
+                self._keep(unit, newest, without_rows(newest), always=False)
+                self._file(unit, NEWEST).unlink(missing_ok=True)
+
+    def _is_due(self, unit: str, rows: pa.Table) -> bool:
+        """Whether a batch with these rows should be there. As of the past, a source may itself be a function of the instant."""
+        event_time = self.run.use_case.table(_table(unit)).event_time
+        if not self._is_past or event_time is None:
+            return not self._is_past
+        return bool(pc.any(pc.less(rows[event_time], self.run.as_of("feature"))).as_py())
 
     def vanished(self, units: Collection[str]) -> dict[str, datetime]:
         """The batches that are not among these units, but are in force as of the run's instant → until when they are."""
@@ -174,7 +179,7 @@ class Deliveries:
 
     def _has_vanished(self, unit: str) -> bool:
         """Whether a batch had vanished when the source was asked last."""
-        return bool(self.replaced(unit)) and not self._file(unit, _NEWEST).exists()
+        return bool(self.replaced(unit)) and not self._file(unit, NEWEST).exists()
 
     def _is_absent(self, unit: str) -> bool:
         """Whether a batch had vanished as of the run's instant, or when the source was asked last."""
@@ -204,14 +209,7 @@ class Deliveries:
 
     @cached_property
     def _versions(self) -> dict[str, list[Version]]:
-        found: dict[str, list[Version]] = defaultdict(list)
-        folder = self.run.paths.deliveries
-        for path in sorted(folder.glob("*/*/*.parquet")):
-            table, batch = path.parent.relative_to(folder).parts
-            if path.stem != _NEWEST and table in self._tables and self._is_declared(table, pq.read_schema(path)):
-                until = datetime.strptime(path.stem, _INSTANT).replace(tzinfo=UTC)
-                found[f"{table}/{batch}"].append(Version(until, path, pq.read_metadata(path).num_rows))
-        return found
+        return earlier_versions(self.run.use_case, self.run.paths.deliveries)
 
     def _file(self, unit: str, version: str) -> Path:
         return self.run.paths.deliveries / unit / f"{version}.parquet"
@@ -223,66 +221,66 @@ class Deliveries:
 
     def _newest_path(self, unit: str) -> Path | None:
         vanished = [version.path for version in self.replaced(unit) if version.rows][-1:]
-        paths = (self._file(unit, _NEWEST), *vanished, self.run.paths.raw / f"{unit}.parquet")
+        paths = (self._file(unit, NEWEST), *vanished, self.run.paths.raw / f"{unit}.parquet")
         return next((path for path in paths if path.exists()), None)
 
     def _read(self, unit: str, path: Path) -> pa.Table:
-        """The rows of a stored version, so that writing them again gives the same bytes."""
-        table, rows = _table(unit), pq.read_table(path, partitioning=None)
-        if not self._is_declared(table, rows.schema):
-            return rows
-        return rows.cast(self.run.use_case.table(table).raw_schema.with_metadata(rows.schema.metadata))
+        return read_version(self.run.use_case.table(_table(unit)), path)
 
     def _is_declared(self, table: str, stored: pa.Schema) -> bool:
-        """Whether a stored version has the columns that the use case declares now."""
-        declared = self.run.use_case.table(table).raw_schema
-        columns = [
-            name for name in declared.names if name != UNREADABLE.name
-        ]  # a map's type is stored under other names
-        return stored.names == declared.names and are_alike(stored, declared, columns)
+        return is_declared(self.run.use_case.table(table), stored)
 
     def _known(self, unit: str) -> str:
         """What a batch was when the source was asked before; empty if it was not there."""
         return self.asked.contents.get(unit, "") if self.asked and not self._has_vanished(unit) else ""
 
     def _stamped(self, unit: str, batch: Batch, newest: pa.Table | None, *, is_same: bool) -> tuple[pa.Table, bool]:
-        """The rows as they are delivered now, with when they came late; and whether some were in another batch before."""
+        """The rows as they are delivered now, with when they came late; and whether some were there before, but not in the
+        newest version of the batch."""
         table, rows = self.run.use_case.table(batch.table), read(self.run.use_case, batch)
         were_elsewhere = False
         if self.asked and not table.is_reference:
-            lag = self.run.delivery(table.name).lag
-            unasked = None if is_same else Unasked(self.asked.start, self.asked.end - lag, self._now)
+            unasked = None if is_same else self._unasked(table, rows, newest)
             rows = stamped(self.run.environment, table, rows, newest, unasked)
             late = rows.filter(pc.equal(rows[table.late_columns[-1]], self._now))
-            if others := [] if is_same else self._other_batches(unit, table, late):
+            if others := [] if is_same else self._seen_before(unit, table, late):
                 found = stamped(self.run.environment, table, rows, newest, unasked, others)
                 were_elsewhere, rows = not found.equals(rows), found
         return with_late(rows), were_elsewhere
 
-    def _other_batches(self, unit: str, table: SourceTable, rows: pa.Table) -> list[pa.Table]:
-        """The raw rows of the table's other batches that have times of these rows: a file may be renamed, split or merged.
+    def _unasked(self, table: SourceTable, rows: pa.Table, newest: pa.Table | None) -> Unasked:
+        """What should have been there before. Rows from before the time that was asked for make history longer, and are not
+        late, if an earlier time is asked for now, or if a new batch has no others."""
+        assert self.asked is not None
+        start = self.asked.start
+        is_longer = newest is None and not pc.any(pc.greater_equal(rows[table.event_time], start)).as_py()
+        is_asked_for_more = self.run.period("all").start < start
+        ends = self.asked.end - self.run.delivery(table.name).lag
+        return Unasked(start if is_longer or is_asked_for_more else None, ends, self._now)
 
-        Of a batch that was brought before this one, they are also the rows that it had until now.
-        """
-        others = sorted({*read_manifest(self.run.paths.raw), *self._versions} - {unit})
-        paths = [(other, path) for other in others if _table(other) == table.name for path in self._latest_paths(other)]
-        found = [self._read(other, path) for other, path in paths if meet(path, rows, table.event_time)]
-        return [each for each in found if self._is_declared(table.name, each.schema)]
-
-    def _latest_paths(self, unit: str) -> list[Path]:
-        """The newest version of a batch, and the one that it replaced now, if it did."""
-        newest = self._newest_path(unit)
-        until_now = [version.path for version in self.replaced(unit) if version.until == self._now]
-        return [path for path in (newest, *until_now) if path]
+    def _seen_before(self, unit: str, table: SourceTable, rows: pa.Table) -> list[pa.Table]:
+        """The raw rows of the table's other batches, and of all earlier versions, that have some of these rows' keys: a file
+        may be renamed, split or merged, or cut off for a while."""
+        if not rows.num_rows:
+            return []
+        units = [
+            each for each in sorted({*read_manifest(self.run.paths.raw), *self._versions}) if _table(each) == table.name
+        ]
+        newest = {each: self._newest_path(each) for each in units if each != unit}
+        paths = [path for path in newest.values() if path]
+        paths += [version.path for each in units for version in self.replaced(each) if version.rows]
+        found = holding(self.run.environment, table, rows, dict.fromkeys(paths))
+        tables = [read_version(table, path) for path in found]
+        return [each for each in tables if is_declared(table, each.schema)]
 
     def _keep(self, unit: str, newest: pa.Table, rows: pa.Table, *, always: bool) -> None:
         """Keep the newest version so far, unless the rows only add to those that it has, or `always`. A version that was kept
         until the same instant stays, because it was in force before."""
         table = self.run.use_case.table(_table(unit))
-        if not self._is_declared(table.name, newest.schema):
-            return
-        path = self._file(unit, self._now.astimezone(UTC).strftime(_INSTANT))
+        path = self._file(unit, version_name(self._now))
         earlier = self._read(unit, path) if path.exists() else newest
+        if not all(self._is_declared(table.name, each.schema) for each in (newest, earlier)):
+            return
         found = changes(self.run.environment, table, earlier, rows)
         if always or path.exists() or not earlier.num_rows or found["changed"] or found["removed"]:
             metadata = {**earlier.schema.metadata, _CHANGES: json.dumps(found)}

@@ -24,6 +24,8 @@ from ratchet.storage.partitions import Files, Provisional, update
 from ratchet.use_case.batch import Batch, Gap
 
 CODE = code_digest(__name__)
+MOST_CHARACTERS = 4000
+"""Of the reason why a batch was rejected. It may name many columns before it says what to do."""
 _Value = TypeVar("_Value")
 
 
@@ -37,13 +39,13 @@ def ingest(run: Run) -> Report:
     source, deliveries = Source.open(run), Deliveries.open(run)
     found, code = find(source), (CODE, loader_code(source))
     write_watermark(run.paths, found)
-    found = replace(found, batches=deliveries.without_absent(found.batches))
+    there, found = found.batches, replace(found, batches=deliveries.without_absent(found.batches))
     inputs = {
         unit: digest(code, run.use_case.table(batch.table).schema.to_string()) for unit, batch in found.batches.items()
     }
     contents = {unit: deliveries.content(unit, batch, inputs[unit]) for unit, batch in found.batches.items()}
     wanted = {unit: digest(content, deliveries.in_force_until(unit)) for unit, content in contents.items()}
-    deliveries.keep_vanished(found.batches)
+    deliveries.keep_vanished(there)
     wanted |= {unit: digest(until) for unit, until in deliveries.vanished(found.batches).items()}
     deliveries.keep_absent(wanted)
     reading = _Reading(found, inputs, deliveries)
@@ -100,12 +102,12 @@ def _gap(run: Run, batch: Batch) -> Gap:
 
 def _reason(run: Run, error: SourceError) -> str:
     """Why a batch was rejected, the same in every checkout."""
-    return one_line(str(error).replace(f"{run.root}/", ""))
+    return one_line(str(error).replace(f"{run.root}/", ""), MOST_CHARACTERS)
 
 
 def _of_batches(run: Run, deliveries: Deliveries, rows: Mapping[str, int]) -> Report:
     """For each table the rows that its source holds, and the rows that were read; by batch notes, the rows that came late, and
-    how many were changed, removed and added when it was delivered again."""
+    how many were changed, removed and added when it was delivered again, or removed when it vanished."""
     paths = {unit: run.paths.raw / f"{unit}.parquet" for unit in rows}
     late = {unit: sum(late_rows(path).values()) for unit, path in paths.items()}
     return {
@@ -113,7 +115,7 @@ def _of_batches(run: Run, deliveries: Deliveries, rows: Mapping[str, int]) -> Re
         "rows": _totals(rows),
         "notes": _by_table({unit: notes_of(path) for unit, path in paths.items()}),
         "late": _by_table(late),
-        "corrected": _by_table({unit: deliveries.corrections(unit) for unit in rows}),
+        "corrected": _by_table({unit: deliveries.corrections(unit) for unit in deliveries.units(rows)}),
     }
 
 

@@ -182,16 +182,18 @@ class Quarantine:
     def _repeats(self, rows: pa.Table) -> Iterator[Finding]:
         """The finding that most rows have the keys of one earlier batch."""
         self._connection.register("here", rows)
-        keys, others = names(self.table.key), [name for name in self.table.schema.names if name not in self.table.key]
+        keys = names(self.table.key)
         found = f"SELECT {_BATCH}, count(*) FROM here JOIN accepted USING ({keys}) GROUP BY {_BATCH}"
         counts = dict(self._connection.sql(found).fetchall())
         batch = repeated(counts, rows.num_rows)
         if batch is None:
             return
         path = literal(str(self._path(self.run.paths.raw, batch)))
-        differs = " OR ".join(f"here.{quoted(name)} IS DISTINCT FROM old.{quoted(name)}" for name in others) or "false"
+        same = " AND ".join(
+            f"here.{quoted(name)} IS NOT DISTINCT FROM old.{quoted(name)}" for name in self.table.schema.names
+        )
         self._connection.read_parquet(path, hive_partitioning=False).create_view("old", replace=True)
-        changed = f"SELECT count(*) FROM here JOIN old USING ({keys}) WHERE {differs}"
+        changed = f"SELECT count(*) FROM here SEMI JOIN old USING ({keys}) WHERE NOT EXISTS (FROM old WHERE {same})"
         ((revised,),) = self._connection.sql(changed).fetchall()
         whose = f"{counts[batch]:,} of its {rows.num_rows:,} rows have keys that were accepted from there"
         lost = f", {revised:,} with other values, which are not used: to replace that batch, deliver under its name"

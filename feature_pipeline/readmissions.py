@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
 from ratchet.core.errors import DataError
-from ratchet.core.settings import Frozen
+from ratchet.core.frozen import Frozen
 from ratchet.storage.digests import digest
 from ratchet.storage.files import write_json
 

@@ -23,7 +23,7 @@ from pydantic import AwareDatetime, ValidationError
 from ratchet.code.git import code_version
 from ratchet.core.clock import Period
 from ratchet.core.errors import StoreError
-from ratchet.core.settings import Frozen
+from ratchet.core.frozen import Frozen
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.features.service import service_spec
 from ratchet.models.contract import Contract

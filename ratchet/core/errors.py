@@ -13,8 +13,10 @@ RatchetError
 │   └── ReplacedError             (a RegistryError, too) a model gave way to another one while a step used it
 ├── GateError          evidence or a gate record is missing, edited, or about something else
 │   └── OtherFeaturesError        a model was trained on features that this code does not compute
+├── UnknownModelError  a caller asks for a model, or a version of it, that is not served
 ├── RequestError       the use case cannot answer a caller's request
 │   └── ReusedKeyError            a caller's key was sent before, with a different request
+├── AccessError        the API keys of the online service cannot be read, or there is none with the given name
 └── VersionError       git or DVC cannot name or restore a version
 """
 
@@ -31,7 +33,8 @@ class RatchetError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.subject}: {self.problem}. {self.remedy.rstrip('.')}."
+        end = "" if self.remedy.endswith("?") else "."
+        return f"{self.subject}: {self.problem}. {self.remedy.rstrip('.')}{end}"
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.problem, self.subject, self.remedy)
@@ -93,9 +96,17 @@ class VersionError(RatchetError):
     """Git or DVC cannot name or restore a version."""
 
 
+class UnknownModelError(RatchetError):
+    """A caller asks for a model, or a version of it, that is not served."""
+
+
 class RequestError(RatchetError):
     """The use case cannot answer a caller's request; `subject` names the field."""
 
 
 class ReusedKeyError(RequestError):
     """A caller's key was sent before, with a different request."""
+
+
+class AccessError(RatchetError):
+    """The API keys of the online service cannot be read, or there is none with the given name."""

@@ -19,7 +19,8 @@ def parse_duration(text: str) -> timedelta | None:
 
 
 def format_duration(span: timedelta) -> str:
-    """A length of time in words, such as `7 days 2 hours`."""
+    """A length of time in words, such as `7 days 2 hours`: to the minute if it is a day or more."""
+    span = timedelta(days=span.days, minutes=span.seconds // 60) if span.days else span
     minutes, seconds = divmod(span.seconds + span.microseconds / 1e6, 60)
     counts = {"day": span.days, "hour": int(minutes) // 60, "minute": int(minutes) % 60, "second": seconds}
     return " ".join(f"{count:g} {unit}{'s' * (count != 1)}" for unit, count in counts.items() if count) or "no time"

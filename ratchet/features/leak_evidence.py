@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import AwareDatetime, NonNegativeInt
 
-from ratchet.core.settings import Frozen
+from ratchet.core.frozen import Frozen
 
 
 class LeakComparison(Frozen):

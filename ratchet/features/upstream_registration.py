@@ -19,7 +19,7 @@ from pydantic import AwareDatetime, NonNegativeInt
 from ratchet.core.clock import END, FIRST
 from ratchet.core.environment import Environment
 from ratchet.core.errors import SourceError, StoreError
-from ratchet.core.settings import Frozen
+from ratchet.core.frozen import Frozen
 from ratchet.features.upstream_files import file_digests, find_files
 from ratchet.features.upstream_rows import UpstreamRows, upstream_rows
 from ratchet.storage.digests import digest

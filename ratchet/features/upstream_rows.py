@@ -15,8 +15,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from ratchet.core.errors import SettingsError, SourceError
+from ratchet.core.frozen import Frozen
 from ratchet.core.schedule import first_ticks
-from ratchet.core.settings import PARAMS_FILE, Frozen
+from ratchet.core.settings import PARAMS_FILE
 from ratchet.features.expressions import compile_view
 from ratchet.features.upstream_columns import check_columns
 from ratchet.features.upstream_files import find_files

@@ -9,7 +9,8 @@ import operator
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from ratchet.core.settings import Frozen, GateSettings
+from ratchet.core.frozen import Frozen
+from ratchet.core.settings import GateSettings
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.gate.evidence import Evidence, FirstGains, Gain, Score, SliceScore
 from ratchet.gate.plausibility import LEAST_ERROR, MOST_EXPLAINED

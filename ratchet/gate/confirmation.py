@@ -10,7 +10,8 @@ from typing import Literal
 from pydantic import AwareDatetime, NonNegativeInt
 
 from ratchet.core.errors import GateError
-from ratchet.core.settings import Frozen, GateSettings
+from ratchet.core.frozen import Frozen
+from ratchet.core.settings import GateSettings
 from ratchet.gate.evidence import Gain, Score
 from ratchet.gate.gate import Gate
 from ratchet.gate.record import counted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime, NonNegativeInt
 
-from ratchet.core.settings import Frozen
+from ratchet.core.frozen import Frozen
 from ratchet.features.leak_evidence import LeakEvidence
 from ratchet.gate.plausibility import LinearFit
 from ratchet.gate.reasons import Reason

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ratchet.core.settings import Frozen
+from ratchet.core.frozen import Frozen
 from ratchet.models.metrics import Floats, finite, usable
 from ratchet.use_case.contract import Array, Columns, Kind, Task
 

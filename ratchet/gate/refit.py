@@ -13,7 +13,8 @@ from pydantic import NonNegativeInt
 
 from ratchet.code.git import CodeVersion
 from ratchet.core.errors import GateError
-from ratchet.core.settings import Frozen, GateSettings
+from ratchet.core.frozen import Frozen
+from ratchet.core.settings import GateSettings
 from ratchet.gate import record as gate_record
 from ratchet.gate.checks import Check, bounded, same_checks
 from ratchet.gate.evidence import Score

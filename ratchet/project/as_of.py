@@ -15,7 +15,8 @@ from pydantic import AwareDatetime
 
 from ratchet.code.git import AS_OF_FILE
 from ratchet.core.errors import SettingsError
-from ratchet.core.settings import Frozen, parse
+from ratchet.core.frozen import Frozen
+from ratchet.core.settings import parse
 from ratchet.storage.files import write_text
 
 _HEADER = """\

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -15,6 +16,9 @@ REPOSITORY = "repository.lock"
 """The lock file of the checkout that a run holds while it reads or changes what DVC knows, or as_of.yaml."""
 WAIT = 120.0
 """Seconds."""
+QUIET = 5.0
+"""Seconds after which a run says that it waits."""
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -41,7 +45,13 @@ def held(path: Path, wait: float) -> Iterator[None]:
     lock = filelock.FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=wait)
+        try:
+            lock.acquire(timeout=min(QUIET, wait))
+        except filelock.Timeout:
+            if wait <= QUIET:
+                raise
+            logger.warning("waiting for another run, which holds %s", path)
+            lock.acquire(timeout=wait - QUIET)
     except filelock.Timeout as error:
         raise VersionError(
             f"is held by another run, also after {wait:g} seconds",

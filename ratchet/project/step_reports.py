@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, Field
 
-from ratchet.core.settings import Frozen
+from ratchet.core.frozen import Frozen
 from ratchet.core.text import spans
 from ratchet.project.as_of import AsOf
 from ratchet.project.run import Run

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import AwareDatetime
 
 from ratchet.core.errors import StoreError
-from ratchet.core.settings import Frozen
+from ratchet.core.frozen import Frozen
 from ratchet.storage.digests import digest
 from ratchet.storage.files import read_json, write_json
 from ratchet.use_case.batch import Batch
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ratchet.project.run import Run
 
 _ASKED = "asked.json"
+_HOW_OFTEN = {"ask_again_days"}
+"""Options that say how often a source is asked, and not what."""
 
 
 class Asked(Frozen):
@@ -81,5 +83,7 @@ def require_asked(run: Run) -> None:
 
 
 def _source(run: Run) -> str:
-    """A digest of what the source is asked: with other settings it is another source."""
-    return digest(run.settings.source.model_dump(include={"name", "path", "options"}))
+    """A digest of what the source is asked: with other settings it is another source, but for how often it is asked."""
+    settings = run.settings.source
+    options = {name: value for name, value in settings.options.items() if name not in _HOW_OFTEN}
+    return digest(settings.name, settings.path, options)

@@ -157,6 +157,11 @@ def read(use_case: UseCase, batch: Batch) -> pa.Table:
     return stored.replace_schema_metadata({_NOTES: all_notes, _DELIVERED: str(delivered)})
 
 
+def without_rows(stored: pa.Table) -> pa.Table:
+    """What a batch is that delivered nothing, from one that delivered something."""
+    return stored.slice(0, 0).replace_schema_metadata({**(stored.schema.metadata or {}), _DELIVERED: "0"})
+
+
 def delivered_rows(path: Path) -> int:
     """How many rows the source of a raw table's file held, counted independently of reading them."""
     return int(pq.read_schema(path).metadata[_DELIVERED])

@@ -58,7 +58,7 @@ class Downloads:
     def open(cls, folder: Path, address: str, waits: tuple[float, ...] = WAITS) -> Iterator[Downloads]:
         """The copies in a folder from the host of an address, while no other process changes them."""
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses with their secrets
-        with _alone(folder), httpx.Client(auth=_auth(address), timeout=TIMEOUT, follow_redirects=True) as client:
+        with _alone(folder), _client(address) as client:
             yield cls(folder, client, waits)
 
     def kept(self, name: str, address: str) -> Copy | None:
@@ -173,6 +173,18 @@ _REMEDY = f"Fix source.path in {PARAMS_FILE}, or the server's login in ~/.netrc"
 
 def _refused(address: str, problem: str, remedy: str) -> SourceError:
     return SourceError(problem, subject=without_secrets(address), remedy=remedy)
+
+
+def _client(address: str) -> httpx.Client:
+    try:
+        return httpx.Client(auth=_auth(address), timeout=TIMEOUT, follow_redirects=True)
+    except OSError as error:  # of the files with certificates
+        file = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR", "")
+        raise SettingsError(
+            f"cannot be read ({error.strerror or error})",
+            subject=f"SSL_CERT_FILE={file}",
+            remedy="Name a file of certificates",
+        ) from error
 
 
 def _auth(address: str) -> httpx.Auth | None:

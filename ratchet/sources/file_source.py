@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import SourceError
-from ratchet.core.settings import PARAMS_FILE, Frozen, parse
+from ratchet.core.frozen import Frozen
+from ratchet.core.settings import PARAMS_FILE, parse
 from ratchet.sources.declared_table import DeclaredTable
 from ratchet.sources.file_kinds import CSV, EVERY_KIND, KINDS, file_batch, kind_of
 from ratchet.storage.digests import md5

@@ -16,7 +16,8 @@ from pydantic import Field
 
 from ratchet.core.clock import TICK, Period
 from ratchet.core.errors import SettingsError, SourceError
-from ratchet.core.settings import PARAMS_FILE, Frozen, parse
+from ratchet.core.frozen import Frozen
+from ratchet.core.settings import PARAMS_FILE, parse
 from ratchet.sources.declared_table import DeclaredTable
 from ratchet.sources.downloads import WAITS, Copy, Downloads, is_url
 from ratchet.sources.file_kinds import errors_about, file_batch

@@ -11,8 +11,8 @@ from typing import NoReturn, TypeVar
 import httpx
 from pydantic import ValidationError
 
+from ratchet.core.frozen import Frozen
 from ratchet.core.progress import report
-from ratchet.core.settings import Frozen
 from ratchet.sources.places import without_secrets
 from ratchet.storage.files import unwritable, write_json
 

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import SettingsError
-from ratchet.core.settings import PARAMS_FILE, Frozen, parse
+from ratchet.core.frozen import Frozen
+from ratchet.core.settings import PARAMS_FILE, parse
 from ratchet.sources.declared_table import DeclaredTable
 from ratchet.use_case.batch import Batch, Loader, Unread
 

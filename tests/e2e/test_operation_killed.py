@@ -11,12 +11,13 @@ import os
 import random
 import re
 import shutil
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from ratchet.core.errors import RatchetError
@@ -67,16 +68,23 @@ def operate(script: Script, checkout: Path) -> None:
         write_json(place, (event, step))
 
 
-def attempt(context: ForkServerContext, script: Script, checkout: Path, seconds: float | None = None) -> bool:
-    """Operate, and kill it after some seconds; whether it had to be."""
+def attempt(
+    context: ForkServerContext, script: Script, checkout: Path, most: float = float("inf")
+) -> tuple[bool, float]:
+    """Operate, and kill it after some seconds of CPU time, which other work on the machine does not shorten. Returns whether it
+    was killed, and how many seconds it took."""
     process = context.Process(target=operate, args=(script, checkout))
     process.start()
-    process.join(seconds)
+    watched, taken = psutil.Process(process.pid), 0.0
+    while process.is_alive() and taken < most:
+        process.join(0.02)
+        with suppress(psutil.Error):  # it has ended
+            taken = sum(watched.cpu_times()[:2])
     if was_killed := process.is_alive():
         process.kill()
-        process.join()
+    process.join()
     assert was_killed or process.exitcode == 0
-    return was_killed
+    return was_killed, taken
 
 
 def kept(folder: Path) -> dict[str, str]:
@@ -117,11 +125,10 @@ def test_killed_at_fifty_moments_it_ends_in_the_same_bytes(
     undisturbed, disturbed = (shutil.copytree(tmp_path / "begun", tmp_path / name) for name in ("one", "other"))
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*LIBRARIES, __name__])
-    began = time.monotonic()
-    attempt(context, script, undisturbed)
-    delays, longest = random.Random(10), 2 * (time.monotonic() - began) / KILLS
-    kills = 0
-    while attempt(context, script, disturbed, delays.uniform(0, longest) if kills < KILLS else None):
-        kills += 1
-    assert KILLS == kills
+    _, taken = attempt(context, script, undisturbed)
+    chance, longest = random.Random(10), 2 * taken / KILLS
+    for _ in range(KILLS):
+        was_killed, _ = attempt(context, script, disturbed, chance.uniform(0, longest))
+        assert was_killed
+    attempt(context, script, disturbed)
     assert facts(undisturbed) == facts(disturbed)

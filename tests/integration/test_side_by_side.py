@@ -66,7 +66,8 @@ def test_one_process_answers_for_both(server: Server, noshow: Run, reminders: Ru
         answer = server.client.post(f"/v1/models/{run.scope.namespace}:predict", json=example_request(run))
         assert (200, run.scope.namespace) == (answer.status_code, answer.json()["model_name"])
         assert [*run.paths.online_log.rglob("*.jsonl")]
-    assert ["noshow-clinic", "reminders-clinic"] == server.client.get("/v1/models").json()["models"]
+    names = [name + form for name in ("noshow-clinic", "reminders-clinic") for form in ("", ".vectors")]
+    assert names == server.client.get("/v1/models").json()["models"]
 
 
 def test_a_prediction_is_traced_whoever_made_it(server: Server, reminders: Run) -> None:

@@ -16,7 +16,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from ratchet.core.clock import Instants, Period, local_time, midnight, utc_time
-from ratchet.core.settings import PARAMS_FILE, Frozen, parse
+from ratchet.core.frozen import Frozen
+from ratchet.core.settings import PARAMS_FILE, parse
 from ratchet.storage.digests import digest
 from ratchet.use_case.batch import Batch
 from ratchet.use_case.contract import INSTANT, Array

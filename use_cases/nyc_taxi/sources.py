@@ -25,7 +25,8 @@ import pyarrow.parquet as pq
 
 from ratchet.core.clock import Period, local_midnight
 from ratchet.core.errors import SourceError
-from ratchet.core.settings import PARAMS_FILE, Frozen, parse
+from ratchet.core.frozen import Frozen
+from ratchet.core.settings import PARAMS_FILE, parse
 from ratchet.sources.csv_lines import count_rows
 from ratchet.storage.digests import digest, md5
 from ratchet.use_case.batch import Batch, Gap, Unread

@@ -31,8 +31,8 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from ratchet.core.clock import Period, local_midnight
+from ratchet.core.frozen import Frozen
 from ratchet.core.lengths import Length
-from ratchet.core.settings import Frozen
 from ratchet.use_case.batch import Gap
 from ratchet.use_case.contract import Array
 from use_cases.nyc_taxi.tables import CODES, DROPOFF, Month

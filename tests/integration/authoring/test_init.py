@@ -20,7 +20,6 @@ import pytest
 from authoring.check import check
 from authoring.init.answers import Answers
 from inference_pipeline.online.example import example_request
-from inference_pipeline.online.protocols import PROTOCOLS
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.trace import trace
@@ -53,13 +52,10 @@ def run_steps(run: Run) -> dict[str, Any]:
     return {name: run_step(run, name, step.load()) for name, step in STEPS.items()}
 
 
-def answered(run: Run) -> dict[str, Any]:
-    """What the service would answer to the request that it is tried with, and the way back from it."""
-    found = PROTOCOLS["v1"].answer(answer(run, json.dumps(example_request(run)).encode()))
-    return {
-        **found,
-        "trace": trace(PredictionLog.open(run), ModelRegistry.open(run), found["prediction_ids"][0]),
-    }
+def answered(run: Run) -> tuple[int, dict[str, Any]]:
+    """Which version would answer the request that the service is tried with, and the way back from that answer."""
+    (row,) = answer(run, json.dumps(example_request(run)).encode()).rows
+    return row.model_version, trace(PredictionLog.open(run), ModelRegistry.open(run), row.id)
 
 
 @pytest.mark.parametrize("name", SERVED)
@@ -73,14 +69,13 @@ def test_a_candidate_serves(name: str, tmp_path: Path) -> None:
     with project_of(tmp_path, name) as run:
         reports = run_steps(run)
         verdicts = {model: reports["evaluate"][model]["verdict"] for model in ("baseline", "candidate")}
-        found = answered(run)
+        version, way_back = answered(run)
     assert {"baseline": "superior", "candidate": "superior"} == verdicts
     checks = {check["name"]: check for check in reports["evaluate"]["candidate"]["checks"]}
     assert (name == "subscribers") == ("no time evidence" in checks.get("time", {"detail": ""})["detail"])
     assert ("served", "serving") == tuple(reports["register"][name]["status"] for name in ("candidate", "refit"))
-    assert [3] == [detail["model_version"] for detail in found["details"]]
-    assert 3 == found["trace"]["model"]["version"]
-    evidence = found["trace"]["gate_record"]
+    assert 3 == version == way_back["model"]["version"]
+    evidence = way_back["gate_record"]
     assert [("passed", True), ("superior", True)] == [
         (each["verdict"], each["verified"]) for each in (evidence, evidence["judged"])
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -137,8 +137,10 @@ def test_a_batch_that_vanished_holds_until_then(run: Run) -> None:
     ending = contents(run.paths.raw)
     deliver(run, "two", [payment(9, "2024-01-01T09:00")])
     (run.root / "batches" / "payments" / "one.parquet").unlink()
+    gone = {after(3).isoformat(): {"changed": 0, "removed": 2, "added": 0}}
     for instant in (after(3), after(1), after(3)):
-        ingest(at(run, instant))
+        corrected = ingest(at(run, instant))["corrected"]
+        assert ({} if instant == after(1) else {"payments": {"one": gone}}) == corrected
         assert (instant == after(1)) == (run.paths.raw / "payments" / "one.parquet").exists()
     ingest(at(run, after(2)))
     name = "payments/one.parquet"
@@ -232,6 +234,29 @@ def test_later_steps_want_the_raw_rows_of_their_instant(run: Run, step: Callable
         step(at(run, after(days)))
 
 
+@pytest.mark.parametrize("into", ["one", "two"])
+def test_rows_that_were_cut_off_for_a_while_are_not_late(run: Run, into: str) -> None:
+    """A file is cut, also more than once, and is whole again, or the rest comes in another file: it was there before."""
+    deliver(run, "one", [payment(1, "2024-01-01T03:00"), payment(2, "2024-01-01T05:00")])
+    ingest(at(run, after(0)))
+    for days in (1, 2):
+        deliver(run, "one", [payment(1, "2024-01-01T03:00", float(days))])
+        ingest(at(run, after(days)))
+    rest = [payment(2, "2024-01-01T05:00"), payment(3, "2024-01-01T06:00")]
+    deliver(run, into, rest if into == "two" else [payment(1, "2024-01-01T03:00", 2.0), *rest])
+    found = {days: late_at(at(run, after(days))) for days in (3, 2, 1, 0, 3)}
+    whole = {1: None, 2: None, 3: after(3)}
+    assert {3: whole, 2: {1: None}, 1: {1: None}, 0: {1: None, 2: None}} == found
+
+
+def late_at(run: Run) -> dict[int, datetime | None]:
+    """Payment → when it came late, in the raw rows as of the run's instant."""
+    report = ingest(run)
+    assert report["delivered"] == report["rows"]
+    paths = (run.paths.raw / "payments").glob("*.parquet")
+    return {row["id"]: row["row_late_at"] for path in paths for row in pq.read_table(path).to_pylist()}
+
+
 def test_a_later_correction_as_of_the_same_instant_leaves_the_past(run: Run) -> None:
     """As of before, neither the first nor the second holds; the report says what both changed together."""
     bring(run, after(1), {1: (3, 7.0), 2: (5, 2.0)})
@@ -306,10 +331,48 @@ def test_what_vanished_from_a_shorter_history_stays_in_the_past(run: Run) -> Non
     assert {1, 2} == {*held(run, after(4))}
 
 
-def test_a_longer_history_is_not_late(run: Run) -> None:
-    """Of a time for which nobody asked before, everything counts as if it had come in time."""
-    report = bring(run, after(1), {1: (3, 1.0), 2: (5, 2.0), 3: (-48, 3.0)})
-    assert {} == report["late"]
+BEFORE = payment(3, "2023-12-30T00:00")
+"""From before history begins."""
+
+
+@pytest.mark.parametrize("is_asked_for", [False, True])
+def test_a_longer_history_is_not_late(run: Run, is_asked_for: bool) -> None:
+    """What a new file holds of a time before that, or any file when history begins earlier now, counts as come in time."""
+    others = [payment(1, "2024-01-01T03:00"), payment(2, "2024-01-01T05:00", 2.0)] if is_asked_for else []
+    deliver(run, "one" if is_asked_for else "zero", [*others, BEFORE])
+    longer = run.settings.windows.model_copy(update={"start": date(2023, 12, 30)})
+    asked = run.with_settings(windows=longer) if is_asked_for else run
+    assert {} == ingest(at(asked, after(1)))["late"]
+    assert {1, 2, 3} == {*late_at(at(asked, FIRST))}
+
+
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_rows_from_before_history_begins_may_be_late(run: Run, name: str) -> None:
+    """In a file that was there before, or with rows that should have been there."""
+    others = [payment(1, "2024-01-01T03:00"), payment(2, "2024-01-01T05:00", 2.0)]
+    new = payment(4, "2024-01-01T06:00")
+    deliver(run, name, [*others, BEFORE] if name == "one" else [new, BEFORE])
+    late = {3: after(1)} if name == "one" else {3: after(1), 4: after(1)}
+    assert {1: None, 2: None, **late} == late_at(at(run, after(1)))
+
+
+def test_a_row_may_go_to_another_batch_with_another_time(run: Run) -> None:
+    """The correction holds from now on, and does not make it late."""
+    deliver(run, "one", [payment(1, "2024-01-01T03:00")])
+    deliver(run, "two", [payment(2, "2023-12-30T05:00", 7.0), payment(3, "2024-01-01T05:00")])
+    assert {1: None, 2: None, 3: after(1)} == late_at(at(run, after(1)))
+    assert {1: 1.0, 2: 2.0} == {one: row["amount"] for one, row in held(run, FIRST).items()}
+
+
+def test_asking_more_often_is_not_another_source(run: Run) -> None:
+    """What was delivered so far is not forgotten, and a correction that is found by it is one."""
+    bring(run, after(1), {1: (3, 7.0), 2: (5, 2.0)})
+    settings = run.settings.source.model_copy(update={"options": {"ask_again_days": 400}})
+    often = run.with_settings(source=settings)
+    report = bring(often, after(2), {1: (3, 8.0), 2: (5, 2.0)})
+    corrected = {"changed": 1, "removed": 0, "added": 0}
+    assert corrected == report["corrected"]["payments"]["one"][after(2).isoformat()]
+    assert [7.0, 8.0] == [held(often, after(days))[1]["amount"] for days in (1, 2)]
 
 
 @pytest.mark.parametrize("changes", [{"history": True}, {"path": "elsewhere"}])
@@ -340,6 +403,35 @@ def work(root: Path) -> None:
 def test_may_be_killed_anywhere(tmp_path: Path) -> None:
     """After a kill at any write, a rerun leaves the bytes of an undisturbed run."""
     assert survives(__name__, tmp_path) > 5
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_what_vanished_is_there_as_of_the_past(run: Run, renamed: bool) -> None:
+    """Also if a run as of the past is the first to miss it; as of the last instant and later ones it is away, or renamed."""
+    deliver(run, "two", [payment(7, "2024-01-01T08:00"), payment(8, "2024-01-03T08:00")])
+    for days in (2, 3):
+        ingest(at(run, after(days)))
+    path = run.root / "batches" / "payments" / "two.parquet"
+    path.rename(path.with_name("three.parquet")) if renamed else path.unlink()
+    found = {days: late_at(at(run, after(days))) for days in (2, 4, 3, 2)}
+    there = {7: after(2), 8: None}
+    gone = there if renamed else {}
+    expected = {2: there, 4: gone, 3: gone}
+    assert expected == {days: {one: rows[one] for one in rows if one > 6} for days, rows in found.items()}
+
+
+def test_a_new_column_forgets_no_correction(run: Run) -> None:
+    """What an earlier version held, holds as of its time, without the column."""
+    bring(run, after(1), {1: (3, 9.0), 2: (5, 2.0)})
+    bring(run, after(2), {1: (3, 8.0), 2: (5, 2.0)})
+    wider = with_table(run, "payments", schema=feed.PAYMENTS.append(pa.field("tip", pa.float64())))
+    path = run.root / "batches" / "payments" / "one.parquet"
+    rows = pq.read_table(path)
+    pq.write_table(rows.append_column("tip", pa.array([0.5] * rows.num_rows)), path)
+    ingest(at(wider, after(3)))
+    assert [(9.0, None), (8.0, None), (8.0, 0.5)] == [
+        (row["amount"], row["tip"]) for row in (held(wider, after(days))[1] for days in (1, 2, 3))
+    ]
 
 
 def test_a_table_may_be_declared_otherwise(run: Run) -> None:

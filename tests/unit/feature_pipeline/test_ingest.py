@@ -142,6 +142,22 @@ def test_rejects_a_batch_of_another_shape(run: Run, change: Callable[[pa.Table],
     assert ({}, 3) == (report["rejected"], report["rows"]["payments"])
 
 
+def test_what_to_do_is_said_however_many_columns_are_named(run: Run) -> None:
+    """After a file's 25 headers, of which each is long."""
+
+    def wide(path: str, options: Mapping[str, Any], period: Period) -> Iterator[Batch]:
+        for batch in folder(path, options, period):
+            yield replace(batch, digest="wide", read=refuse) if batch.name == "two" else batch
+
+    def refuse() -> tuple[pa.Table, list[str]]:
+        headers = ", ".join(f"a_column_with_a_long_name_{number}" for number in range(25))
+        raise SourceError(f"lacks column x; it has {headers}", subject="two", remedy='did you mean renamed={"X": "x"}?')
+
+    deliver(run, "two", TWO)
+    report = ingest(with_use_case(run, sources={"folder": wide}))
+    assert report["rejected"]["payments"]["two"].endswith('did you mean renamed={"X": "x"}?')
+
+
 def test_a_batch_that_could_never_be_read_is_a_gap(run: Run) -> None:
     """Half a file is named, without the folder of the checkout, and the other batches are read."""
     cut_short(deliver(run, "two", TWO))

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from ratchet.core.errors import VersionError
 from ratchet.core.settings import SourceSettings
+from ratchet.project import locks
 from ratchet.project.as_of import AsOf, write_as_of
 from ratchet.project.locks import alone
 from ratchet.project.restore import restore
@@ -22,6 +24,7 @@ from tests.support.killing import contents
 from tests.support.messages import missing
 from tests.support.recorded import kept, record, recorded_project, write
 from tests.support.runs import noshow_project, write_settings
+from tests.support.waiting import awaited
 
 
 @pytest.fixture
@@ -71,6 +74,27 @@ def other_run(run: Run) -> Iterator[subprocess.Popen[str]]:
 
 
 class TestAlone:
+    def test_who_waits_says_so(
+        self,
+        run: Run,
+        other_run: subprocess.Popen[str],
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Once, and goes on as soon as the other run has ended."""
+        monkeypatch.setattr(locks, "QUIET", 0.01)
+
+        def wait() -> Run:
+            with alone(run, ["feature"], wait=60) as waited:
+                return waited
+
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(wait)
+            awaited(lambda: caplog.messages)
+            other_run.kill()
+            assert run.root == waiting.result().root
+        assert ["feature.lock"] == [message.rpartition("/")[2] for message in caplog.messages]
+
     def test_a_step_does_not_begin_while_another_run_is_at_work(
         self, run: Run, other_run: subprocess.Popen[str]
     ) -> None:

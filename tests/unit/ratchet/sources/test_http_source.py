@@ -335,6 +335,9 @@ class TestEncryption:
                 load(source, encrypted)
             assert not isinstance(raised.value, SourceUnavailableError)
             assert "SSL_CERT_FILE" in raised.value.remedy
+            monkeypatch.setenv("SSL_CERT_FILE", "no such file")
+            with pytest.raises(SettingsError, match="SSL_CERT_FILE=no such file"):
+                load(source, encrypted)
             monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
             assert [1] == ids(load(source, encrypted)["2024-01"])
 
