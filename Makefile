@@ -23,6 +23,9 @@ serve: .venv/.complete
 
 # The tests start hundreds of processes. Python keeps what it compiled for the next one, whatever the environment says.
 test soak: export PYTHONDONTWRITEBYTECODE =
+# Their processes share two cores. A thread of OpenMP that waits for another one keeps one busy by default: training took three
+# times the CPU.
+test soak: export OMP_WAIT_POLICY = passive
 
 test: .venv-test/.complete
 	@PATH="$(CURDIR)/$(TEST):$$PATH" $(TEST)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not soak"
@@ -45,6 +48,8 @@ lock: # needs uv on PATH
 		--no-annotate --no-header --output-file requirements.lock
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --constraint requirements.lock --output-file requirements-dev.lock
+	uv pip compile --group pyproject.toml:clients --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --output-file requirements-clients.lock
 
 clean: # delete everything that was computed; keep environments and params.yaml
 	rm -rf data state reports dvc.lock feature_repo/feature_store.yaml
@@ -54,6 +59,12 @@ clean: # delete everything that was computed; keep environments and params.yaml
 
 .venv-test/.complete: requirements-dev.lock
 	$(call environment,.venv-test,requirements-dev.lock)
+
+# Clients of other projects, which `make test` calls if they are there. They do not fit into the environment of the tests.
+.venv-clients/.complete: requirements-clients.lock
+	@rm -rf .venv-clients && $(PYTHON) -m venv .venv-clients
+	@.venv-clients/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<
+	@touch $@
 
 # An environment is complete if its marker file exists. One whose installation was interrupted is made again.
 define environment

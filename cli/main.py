@@ -12,12 +12,16 @@ import click
 from cli.commands.accept import accept
 from cli.commands.advance import advance
 from cli.commands.backfill import backfill
+from cli.commands.bento import bento
 from cli.commands.check import check
 from cli.commands.gc import gc
 from cli.commands.init import init
+from cli.commands.keys import keys
 from cli.commands.promote import promote, release, rollback
 from cli.commands.quarantine import quarantine
 from cli.commands.restore import restore
+from cli.commands.rollout import rollout
+from cli.commands.score import score
 from cli.commands.serve import serve
 from cli.commands.stage import sensors, stage
 from cli.commands.status import status
@@ -47,14 +51,18 @@ for command in (
     accept,
     advance,
     backfill,
+    bento,
     check,
     gc,
     init,
+    keys,
     promote,
     quarantine,
     release,
     restore,
     rollback,
+    rollout,
+    score,
     sensors,
     serve,
     stage,

@@ -13,6 +13,7 @@ def render_status(status: Mapping[str, Any]) -> str:
     """The version that serves and the requested one, why each version does not serve, what to do next, and the history."""
     lines = [f"{name:<9} {status[name] or '-'}" for name in ("requested", "champion", "previous")]
     lines += [f"on hold   {hold['by']} rolled back: {hold['reason']}"] if (hold := status["hold"]) else []
+    lines += [f"rollout   {_rollout(status['rollout'])}"] if status["rollout"] else []
     lines += ["", status["warning"]] if status["warning"] else []
     if status["versions"]:
         lines += ["", "version  kind          verdict       code          status"]
@@ -34,7 +35,8 @@ def render_data(data: Mapping[str, Any]) -> str:
         _short(data["newest"]) if data["newest"] else "only its rows say how far it goes: `ratchet advance` reads them"
     )
     lines += ["", f"source    {newest}{further}"]
-    lines += [f"views     {line}" for line in _views(data["freshness"])]
+    views = [data["online_store"]] if data["online_store"] else _views(data["freshness"])
+    lines += [f"views     {line}" for line in views]
     lines += [f"due       {line}" for line in data["due"]]
     return "\n".join(lines)
 
@@ -92,3 +94,7 @@ def _next(versions: list[dict[str, Any]]) -> Iterator[str]:
 
 def _entry(entry: Mapping[str, Any]) -> str:
     return f"{entry['at'][:19]}  {entry['kind']:<10}  version {entry['version']} by {entry['by']}: {entry['reason']}"
+
+
+def _rollout(rollout: Mapping[str, Any]) -> str:
+    return f"version {rollout['version']} {rollout['step']}: {rollout['by']}, {rollout['reason']}; see `ratchet rollout status`"

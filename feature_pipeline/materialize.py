@@ -23,6 +23,7 @@ from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.freshness import FRESHNESS, Freshness, freshness_of
 from ratchet.feature_store.upcoming_rows import pack
 from ratchet.feature_store.written_rows import WrittenRows, forget_all_but
+from ratchet.feature_store.written_store import begin_count
 from ratchet.features.expressions import compile_delivered_view
 from ratchet.features.leak_check import known_before
 from ratchet.features.service import service_spec
@@ -32,7 +33,7 @@ from ratchet.project.step_reports import Report
 from ratchet.storage.arrow import to_array
 from ratchet.storage.digests import digest
 from ratchet.storage.duckdb import Query
-from ratchet.storage.files import read_json, write_json
+from ratchet.storage.files import read_json, write_json, write_text
 from ratchet.storage.partitions import unit_digests
 from ratchet.use_case.columns import EVENT_TIMESTAMP, UPCOMING
 from ratchet.use_case.contract import SourceTable, View
@@ -49,24 +50,43 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def materialize(run: Run) -> Report:
     """Apply the definitions and write the online values as of the feature pipeline's instant.
 
-    Only rows that changed are written, and keys that have no row any more are deleted. A marker file, written last, records
-    what the online store was written from. If it is up to date, nothing is compared. Raises StoreError if there are no
-    features, or if the store cannot be written.
+    Only rows that changed are written, and keys that have no row any more are deleted. A mark in the store and then a file,
+    written last, say what the store was written from. If both are up to date, nothing is compared; if the store is not the one
+    that was written last, it is written anew. Raises StoreError if there are no features, or if the store cannot be written.
     """
     features, until = FeatureStore.open(run), run.as_of("feature")
     features.require(until)
+    begin_count(run)
     inputs, marker = _inputs(run, features, until), run.paths.materialized_file
-    is_there, memory = features.online.exists(), _memory(run)
-    report = _report_of(marker, inputs) if is_there else None
+    mark, memory = _mark(features), _memory(run)
+    report = _report_of(marker, inputs) if mark == inputs else None
     if report is None:
         marker.unlink(missing_ok=True)
-    forget_all_but(memory, service_spec(run.use_case).views.values() if is_there else ())
+    is_known = mark is not None and mark == _last_mark(run)
+    forget_all_but(memory, service_spec(run.use_case).views.values() if is_known else ())
     apply(features)
     if report is None:
-        report = _write_views(run, features, until)
+        with databases(features):
+            if not is_known:
+                features.online.clear()
+            report = _write_views(run, features, until)
+            features.online.set_mark(inputs)
+        write_text(run.paths.online_mark, inputs)
         features.upstream.require()  # another system may have restated its features while they were read
         write_json(marker, {"inputs": inputs, "report": report})
     return report
+
+
+def _mark(features: FeatureStore) -> str | None:
+    """The mark in the online store; None if there is no store."""
+    with databases(features):
+        return features.online.mark()
+
+
+def _last_mark(run: Run) -> str | None:
+    """The mark of the store that was written last; None if there is none."""
+    path = run.paths.online_mark
+    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def _memory(run: Run) -> Path:
@@ -89,11 +109,9 @@ def _inputs(run: Run, features: FeatureStore, until: datetime) -> str:
 
 def _write_views(run: Run, features: FeatureStore, until: datetime) -> Report:
     spec, views, store = service_spec(run.use_case), run.use_case.views, open_store(features)
-    with databases(features):
-        found = {
-            spec.views[view.name]: _write(run, features, store, view)
-            for view in counted(views, "online store", len(views))
-        }
+    found = {
+        spec.views[view.name]: _write(run, features, store, view) for view in counted(views, "online store", len(views))
+    }
     return {
         "service": spec.name,
         "fingerprint": spec.fingerprint,

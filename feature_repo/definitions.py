@@ -12,7 +12,8 @@ from pathlib import Path
 import yaml
 
 from ratchet.feature_store.definitions import definitions
-from ratchet.feature_store.feature_store import FeatureStore, feast_project
+from ratchet.feature_store.feature_store import FeatureStore
+from ratchet.feature_store.online_store import feast_project
 from ratchet.project.run import Run
 
 HERE = Path(__file__).parent

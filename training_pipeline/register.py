@@ -10,7 +10,7 @@ from ratchet.gate import refit as refit_record
 from ratchet.gate.confirmation import Confirmation
 from ratchet.gate.record import GateRecord
 from ratchet.gate.refit import Record, RefitRecord
-from ratchet.model_registry import promotion, refits
+from ratchet.model_registry import promotion, refits, rollout
 from ratchet.model_registry.changes import write_missing
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.open_registry import open_registry
@@ -76,8 +76,8 @@ def _is_registered(store: ModelRegistry, model: Model) -> bool:
 
 
 def offer(store: ModelRegistry, directory: Path, record: Record) -> int:
-    """Register the model in `directory` and return its version. The policy promotes it if its record says `superior`, or if it
-    is a refit whose record says `passed`.
+    """Register the model in `directory` and return its version. The policy promotes it, or begins to roll it out, if its
+    record says `superior`, or if it is a refit whose record says `passed`.
 
     Raises GateError if the record belongs to another model, or if a file differs by a single byte.
     """
@@ -87,7 +87,8 @@ def offer(store: ModelRegistry, directory: Path, record: Record) -> int:
 def _offer(store: ModelRegistry, model: Model, directory: Path, record: Record, promote: bool = True) -> int:
     version, has_served = _log(store, model, directory, record)
     if promote and record.verdict in ("superior", "passed") and not has_served:
-        promotion.promote_by_policy(store, version, model.contract, record)
+        ask = rollout.start_by_policy if store.rolls_out else promotion.promote_by_policy
+        ask(store, version, model.contract, record)
     return version
 
 

@@ -15,13 +15,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import psutil
 
 from benchmarks.online.load import Load, load
+from inference_pipeline.online.protocols.v2_bodies import example
 
 ROOT = Path(__file__).parents[2]
 SERVER_CORE, LOAD_CORE = 0, 1
@@ -38,13 +39,18 @@ class Served:
     bodies: Sequence[bytes]
     environment: Mapping[str, str]
     folder: Path = ROOT
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def main(checkout: Path, seconds: float) -> None:
     release = newest_release(checkout)
     booster = release / "model" / "booster.txt"
-    vectors, requests = ready_vectors(release), entity_requests(checkout)
-    python = sys.executable
+    vectors, named, requests = ready_vectors(release), named_vectors(release), entity_requests(checkout)
+    python, key = sys.executable, {"Authorization": f"Bearer {made_key(checkout)}"}
+
+    def serve(port: int) -> list[str]:
+        return [python, "-m", "cli", "serve", "--port", str(port)]
+
     served = [
         Served(
             "bare Starlette, ready vectors",
@@ -68,24 +74,21 @@ def main(checkout: Path, seconds: float) -> None:
             vectors,
             {"BOOSTER": str(booster), "BENTOML_HOME": tempfile.mkdtemp()},
         ),
+        Served("V1, ready vectors", serve, f"/v1/models/{MODEL}.vectors:predict", named, {}, checkout, key),
+        Served("V1, entity keys", serve, f"/v1/models/{MODEL}:predict", requests, {}, checkout, key),
         Served(
-            "ratchet serve, entity keys",
-            lambda port: [python, "-m", "cli", "serve", "--port", str(port)],
-            f"/v1/models/{MODEL}:predict",
-            requests,
-            {},
-            checkout,
+            "V2, entity keys", serve, f"/v2/models/{MODEL}/infer", [as_v2(each) for each in requests], {}, checkout, key
         ),
     ]
-    _print("| server | clients | CPU µs a request | × bare | p50 ms | p99 ms | requests/s | errors | MB a process |")
-    _print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    say("| server | clients | CPU µs a request | × bare | p50 ms | p99 ms | requests/s | errors | MB a process |")
+    say("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     bare = {}
     for each in served:
         with running(each) as (port, server):
-            load(port, each.path, each.bodies, 4, 2.0)
+            load(port, each.path, each.bodies, 4, 2.0, each.headers)
             for clients in (1, 16):
                 before = cpu(server)
-                found = load(port, each.path, each.bodies, clients, seconds)
+                found = load(port, each.path, each.bodies, clients, seconds, each.headers)
                 micros = (cpu(server) - before) / len(found.milliseconds) * 1e6
                 bare.setdefault(clients, micros)
                 show(each.name, clients, micros, micros / bare[clients], found, server)
@@ -93,7 +96,7 @@ def main(checkout: Path, seconds: float) -> None:
 
 def show(name: str, clients: int, micros: float, ratio: float, found: Load, server: psutil.Process) -> None:
     memory = "/".join(f"{process.memory_info().rss / 2**20:.0f}" for process in family(server))
-    _print(
+    say(
         f"| {name} | {clients} | {micros:.0f} | {ratio:.1f} | {found.quantile(0.5):.2f} | {found.quantile(0.99):.2f} "
         f"| {len(found.milliseconds) / found.seconds:,.0f} | {found.errors} | {memory} |"
     )
@@ -116,6 +119,28 @@ def ready_vectors(release: Path) -> list[bytes]:
     return [json.dumps({"instances": [[None if np.isnan(x) else x for x in row]]}).encode() for row in rows.tolist()]
 
 
+def named_vectors(release: Path) -> list[bytes]:
+    """The same rows as a caller has them: every input by its name."""
+    golden = json.loads((release / "model" / "golden.json").read_bytes())["rows"]
+    rows = [dict(zip(golden, row, strict=True)) for row in zip(*golden.values(), strict=True)][:200]
+    plain = [{name: None if value != value else value for name, value in row.items()} for row in rows]
+    return [json.dumps({"instances": [row]}).encode() for row in plain]
+
+
+def as_v2(body: bytes) -> bytes:
+    return json.dumps(example(json.loads(body)["instances"])).encode()
+
+
+def made_key(checkout: Path) -> str:
+    """A key with a role and a rate, as callers have."""
+    command = [sys.executable, "-m", "cli", "keys"]
+    options = {"cwd": checkout, "env": environment({}), "capture_output": True, "text": True}
+    subprocess.run([*command, "revoke", "benchmark"], check=False, **options)  # type: ignore[call-overload]
+    add = [*command, "add", "benchmark", "--role", "predict", "--rate", "100000/s"]
+    found = subprocess.run(add, check=True, **options)  # type: ignore[call-overload]
+    return str(found.stdout).strip()
+
+
 def entity_requests(checkout: Path) -> list[bytes]:
     """The fresh requests of the checkout, at the time up to which the store was written."""
     code = """
@@ -134,7 +159,7 @@ print(json.dumps([moved(row, run.use_case, fresh.end) for row in rows]))
     return [json.dumps({"instances": [each]}).encode() for each in json.loads(found.stdout)]
 
 
-def _print(line: str) -> None:
+def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -158,7 +183,7 @@ def running(served: Served) -> Iterator[tuple[int, psutil.Process]]:
     try:
         while not answers(port, served):
             time.sleep(0.05)
-        _print(f"<!-- {served.name}: first answer after {time.monotonic() - began:.1f} s -->")
+        say(f"<!-- {served.name}: first answer after {time.monotonic() - began:.1f} s -->")
         yield port, psutil.Process(process.pid)
     finally:
         process.terminate()
@@ -167,7 +192,7 @@ def running(served: Served) -> Iterator[tuple[int, psutil.Process]]:
 
 def answers(port: int, served: Served) -> bool:
     try:
-        found = load(port, served.path, served.bodies[:1], 1, 0.1)
+        found = load(port, served.path, served.bodies[:1], 1, 0.1, served.headers)
     except (OSError, EOFError):
         return False
     return not found.errors and bool(found.milliseconds)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -22,17 +23,23 @@ class Load:
         return float(np.quantile(self.milliseconds, share))
 
 
-def load(port: int, path: str, bodies: Sequence[bytes], connections: int, seconds: float) -> Load:
+def load(
+    port: int,
+    path: str,
+    bodies: Sequence[bytes],
+    connections: int,
+    seconds: float,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> Load:
     """Send the bodies in turn, over so many connections, for so long."""
-    return asyncio.run(_load(port, path, bodies, connections, seconds))
+    head = {"Host": "localhost", "Content-Type": "application/json", **headers}
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]
+    start = "\r\n".join(lines).encode()
+    requests = [b"%s\r\nContent-Length: %d\r\n\r\n%s" % (start, len(body), body) for body in bodies]
+    return asyncio.run(_load(port, requests, connections, seconds))
 
 
-async def _load(port: int, path: str, bodies: Sequence[bytes], connections: int, seconds: float) -> Load:
-    requests = [
-        b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-        % (path.encode(), len(body), body)
-        for body in bodies
-    ]
+async def _load(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> Load:
     times: list[float] = []
     errors = [0]
     began = time.perf_counter()

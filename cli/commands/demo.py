@@ -216,8 +216,9 @@ def offer_worse(run: Run) -> dict[str, Any]:
 
 def plant_drift(run: Run) -> dict[str, Any]:
     """Write a drift report on the newest window as if it had only the rows with the highest predictions."""
-    from inference_pipeline.monitor.drift import PREDICTION, drift_report, scored_window
+    from inference_pipeline.monitor.drift import drift_report, scored_window
     from ratchet.model_registry.champion import resolve_champion
+    from ratchet.prediction_log.schema import PREDICTION
 
     champion = resolve_champion(ModelRegistry.open(run))
     window = scored_window(run, champion)

@@ -42,7 +42,9 @@ def _run_alone(run: Run, name: str) -> Report:
 def sensors() -> None:
     """Check sources and registries for changes that DVC cannot see.
 
-    It writes what sources hold, and which versions are requested or lost, to files on which stages of dvc.yaml depend."""
+    It writes what sources hold, whether the online store was lost, and which versions are requested or lost, to files on which
+    stages of dvc.yaml depend."""
+    from ratchet.feature_store import written_store
     from ratchet.features import upstream_sensor
     from ratchet.model_registry.model_registry import ModelRegistry
     from ratchet.model_registry.sensors import sense
@@ -53,6 +55,7 @@ def sensors() -> None:
 
     def look() -> Report:
         watermark.sense(runs)
+        written_store.sense(runs)
         upstream_sensor.sense(runs)
         return sense([ModelRegistry.open(run) for run in runs])
 

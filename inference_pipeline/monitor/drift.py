@@ -19,14 +19,12 @@ from ratchet.model_registry.champion import Champion, resolve_former
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.models.model_files import REFERENCE
 from ratchet.prediction_log.log import PredictionLog
-from ratchet.prediction_log.schema import served
+from ratchet.prediction_log.schema import PREDICTION, served
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report, read
 from ratchet.storage.arrow import to_columns
 from ratchet.storage.files import write_json
 from ratchet.use_case.contract import Array, Columns
-
-PREDICTION = "prediction"
 
 
 def monitor(run: Run) -> Report:
@@ -94,7 +92,7 @@ def scored_window(run: Run, champion: Champion) -> dict[str, Array]:
     is_present = pc.field("scorer").is_null() | (pc.field("scorer") == scorer(champion))
     is_own = pc.field("model_digest") == champion.model.digest
     own = log.filter(is_own & is_present & ~pc.field("undelivered"))
-    return {**served(run.use_case, own), PREDICTION: own.column(PREDICTION).to_numpy()}
+    return served(run.use_case, [*champion.model.contract.inputs], own)
 
 
 def drift_report(run: Run, champion: Champion, window: Columns, directory: Path) -> Report:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -16,26 +15,14 @@ if TYPE_CHECKING:
     from inference_pipeline.online.predictor import Predictor
 
 
-_ENCODER = msgspec.json.Encoder()
-
-
-class JsonResponse(Response):
-    """A body of JSON, in which no number is NaN."""
-
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        return _ENCODER.encode(content)
-
-
-class LoggedAnswer(JsonResponse):
+class LoggedAnswer(Response):
     """The answer to a request, which notes in the log if its caller has gone or is cut off before it is sent.
 
     It may still be lost on its way: only the caller can know. It may then repeat the request with its key.
     """
 
     def __init__(
-        self, content: Any, predictions: Predictions, predictor: Predictor, headers: Mapping[str, str] | None = None
+        self, content: bytes, headers: Mapping[str, str], predictions: Predictions, predictor: Predictor
     ) -> None:
         super().__init__(content, headers=headers)
         self._predictions, self._predictor = predictions, predictor

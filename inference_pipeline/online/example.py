@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from inference_pipeline.online.protocols import PROTOCOLS
 from inference_pipeline.online.requests import RequestReader, column_kinds
 from ratchet.core.errors import RequestError, StoreError
 from ratchet.features.service import request_schema
@@ -30,12 +29,11 @@ def example_request(run: Run) -> dict[str, Any]:
     fresh = run.period("fresh")
     requests = PredictionLog.open(run).read(fresh).column("request").to_pylist()
     whole = [request for request in requests if None not in request.values()]
-    protocol = PROTOCOLS["v1"]
-    read = protocol.reader(RequestReader(run.use_case, column_kinds(request_schema(run.use_case))))
+    reader = RequestReader(run.use_case, column_kinds(request_schema(run.use_case)))
     for request in (*reversed(whole), *reversed(requests)):
-        body = dict(protocol.body([moved(request, run.use_case, fresh.end)]))
+        body = {"instances": [moved(request, run.use_case, fresh.end)]}
         with suppress(ValidationError, RequestError):
-            read(json.dumps(body).encode())
+            reader.read_json(json.dumps(body).encode())
             return body
     raise StoreError(
         "holds no request of the fresh period that this code accepts",

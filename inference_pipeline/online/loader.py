@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from inference_pipeline.online.arm_figures import arm_figures
+from inference_pipeline.online.instances import ColumnKind
 from inference_pipeline.online.release import (
     BASELINE,
+    CHALLENGER,
     MODEL,
     RELEASE,
     Release,
@@ -22,59 +26,106 @@ from inference_pipeline.online.release import (
     read_release,
     serving_code,
 )
-from inference_pipeline.online.release_folder import Current, ReleaseFolder
+from inference_pipeline.online.release_folder import Current, Objection, ReleaseFolder
 from inference_pipeline.online.requests import column_kinds
 from ratchet.core.errors import DataError, GateError, OtherFeaturesError, RatchetError, UnavailableError
-from ratchet.feature_store.feature_store import feast_project
+from ratchet.feature_store.online_store import feast_project
 from ratchet.feature_store.stored_views import stored_lookups, stored_views
+from ratchet.feature_store.written_store import problem_now
 from ratchet.features.service import request_schema
+from ratchet.gate.rollout import Rollout
 from ratchet.gate.signing import SigningKey
 from ratchet.model_registry.admission import computes_features, load_champion
 from ratchet.model_registry.champion import Champion, champion_version, reference_of
 from ratchet.model_registry.model_registry import ModelRegistry
+from ratchet.model_registry.promotion import POLICY
+from ratchet.model_registry.rollout import abort, load_challenger, running
 from ratchet.models.compiled.compiled_model import load_compiled, write_compiled
 from ratchet.models.compiled.golden import golden_rows
-from ratchet.models.contract import Contract
 from ratchet.models.model_files import ARCHIVE, CONTRACT, REFERENCE
+from ratchet.prediction_log.feedback import FeedbackLog
 from ratchet.project.run import Run
+from ratchet.storage.arrow import to_columns
 from ratchet.storage.digests import digest
 from ratchet.storage.files import replacing
 
 logger = logging.getLogger(__name__)
+LONGEST_PAUSE = 60.0
+"""Seconds between two looks at a champion that was refused. To verify it again and again would keep a core busy."""
+CERTAIN = 0.999
+"""The confidence at which a challenger is shown to be worse. It is high because the question is asked again and again."""
 
 
 class Loader:
-    """Keeps the releases of a use case up to date. Call `refresh` every few seconds."""
+    """Keeps the releases of a use case up to date. Call `refresh` every few seconds, and `judge` every few minutes."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, seconds: Callable[[], float] = time.monotonic) -> None:
         self._run = run
+        self._seconds = seconds
+        self._refusals = 0
+        self._again_at = 0.0
         self._releases = ReleaseFolder.of(run)
         self._logged = ""
+        self._reported = 0
 
     def refresh(self) -> None:
-        """Make a release of what serves now, if reconcile announced something else since the last time.
+        """Make a release of what serves now, if something else was announced since the last time.
+
+        A rollout to whose challenger a serving process objected is ended.
 
         If the registry does not answer, or refuses what serves, the last accepted release stays, and the problem is said. If no
-        model was promoted, there is none. Whatever else fails is logged, and tried again by the next call.
+        model was promoted, there is none. What was refused is examined again after a while. Whatever else fails is logged, and
+        tried again by the next call.
         """
         try:
-            announced, said = self._releases.announced(), self._releases.current()
-            if said.problem or said.examined != announced:
+            said = self._releases.current()
+            self._end_objected(said.rollout)
+            announced = self._releases.announced()
+            if said.examined != announced or (said.problem and self._seconds() >= self._again_at):
                 said = self._examine(announced, said)
-            self._releases.say(said)
+            self._releases.say(said.model_copy(update={"store": problem_now(self._run)}))
         except Exception as error:  # noqa: BLE001 - raising would end the polling; workers notice that nothing is said
             self._log(str(error))
 
+    def judge(self) -> None:
+        """Object to a challenger that outcomes have shown to predict worse. Reading the log may take long, so it is only read
+        when something was reported since the last time."""
+        try:
+            rollout = self._releases.current().rollout
+            reported = FeedbackLog(self._run.paths.online_log).size() if rollout else 0
+            if reported == self._reported:
+                return
+            self._reported = reported
+            found = arm_figures(self._run, rollout, self._run.clock.now(), CERTAIN) if rollout else None
+        except RatchetError as error:
+            logger.warning("the arms of a rollout cannot be compared: %s", error)
+            return
+        if rollout and found and found.gain.upper is not None and found.gain.upper < 0:
+            worse = f"its gain is at most {found.gain.upper:.2%} on {found.challenger.outcomes:,} outcomes"
+            self._releases.object(Objection(started=rollout.started, reason=f"it predicts worse: {worse}"))
+
     def _examine(self, announced: str, said: Current) -> Current:
         try:
-            release = write_release(self._run, self._releases)
+            release, rollout = write_release(self._run, self._releases)
         except UnavailableError as error:
             return said.model_copy(update={"problem": self._log(str(error))})
         except RatchetError as error:
             kept = said.release if self._is_promoted() else None
+            self._wait()
             return Current(release=kept, examined=announced, problem=self._log(str(error)))
+        self._refusals = 0
         self._releases.tidy(release)
-        return Current(release=release, examined=announced)
+        return Current(release=release, rollout=rollout, examined=announced)
+
+    def _wait(self) -> None:
+        """Examine the same again at once, as it may have changed meanwhile, and then after longer and longer pauses."""
+        self._again_at = self._seconds() + (min(2.0**self._refusals, LONGEST_PAUSE) if self._refusals else 0)
+        self._refusals += 1
+
+    def _end_objected(self, rollout: Rollout | None) -> None:
+        """Raises UnavailableError if the registry does not answer; until it does, no process lets the challenger answer."""
+        if rollout and (reason := self._releases.objection_to(rollout)):
+            abort(ModelRegistry.open(self._run), by=POLICY, reason=reason, started=rollout.started)
 
     def _is_promoted(self) -> bool:
         try:
@@ -90,25 +141,52 @@ class Loader:
         return problem
 
 
-def write_release(run: Run, releases: ReleaseFolder) -> str:
-    """Write the release of the champion, unless there is one; returns its name.
+def write_release(run: Run, releases: ReleaseFolder) -> tuple[str, Rollout | None]:
+    """Write the release of the champion, unless there is one; returns its name, and the rollout that goes on with it.
 
     Raises RegistryError or GateError if no model may serve, and UnavailableError if the registry does not answer.
     """
     store = ModelRegistry.open(run)
+    models = serving_models(store)
+    rollout, challenger = _load_challenger(store, models[MODEL])
+    if challenger:
+        models[CHALLENGER] = challenger
+    return write_models(run, releases, models), rollout
+
+
+def serving_models(store: ModelRegistry) -> dict[str, Champion]:
+    """The champion, and the baseline that answers when features cannot be used, if there is one. Raises as `write_release`."""
     champion = _load_champion(store)
     baseline = reference_of(store, champion)
     if baseline and not computes_features(store, baseline.model.contract):
         baseline = None
-    models = {MODEL: champion, **({BASELINE: baseline} if baseline else {})}
+    return {MODEL: champion, **({BASELINE: baseline} if baseline else {})}
+
+
+def write_models(run: Run, releases: ReleaseFolder, models: Mapping[str, Champion]) -> str:
+    """Write the release of these models, unless there is one, and return its name."""
     folder, key = releases.folder(_name(run, models)), SigningKey.open(run)
     if not _is_whole(folder, key, run):
         with replacing(folder) as temporary:
             released = {place: _write_model(temporary / place, each) for place, each in models.items()}
-            release = described(run, champion.model.contract, released, checksums(temporary))
+            release = described(run, models[MODEL], released, checksums(temporary))
             (temporary / RELEASE).write_text(key.sign(release).model_dump_json(indent=2) + "\n", encoding="utf-8")
     os.utime(folder)  # the latest ones are kept
     return folder.name
+
+
+def _load_challenger(store: ModelRegistry, champion: Champion) -> tuple[Rollout | None, Champion | None]:
+    """The rollout beside the champion, and its challenger: None if that may not answer. Then the champion goes on alone."""
+    rollout = running(store)
+    if rollout is None or rollout.champion != champion.model.digest:
+        return None, None
+    try:
+        return rollout, load_challenger(store, rollout)
+    except UnavailableError:
+        raise
+    except RatchetError as error:
+        logger.warning("version %d is not rolled out: %s", rollout.version, error)
+        return rollout, None
 
 
 def _load_champion(store: ModelRegistry) -> Champion:
@@ -155,16 +233,17 @@ def _write_model(folder: Path, loaded: Champion) -> ReleasedModel:
     )
 
 
-def described(run: Run, contract: Contract, released: Mapping[str, ReleasedModel], files: Mapping[str, str]) -> Release:
-    """The unsigned description of a release of the models in `released`, MODEL and perhaps BASELINE."""
-    use_case = run.use_case
+def described(run: Run, champion: Champion, released: Mapping[str, ReleasedModel], files: Mapping[str, str]) -> Release:
+    """The unsigned description of a release of the models in `released`, of which MODEL is one."""
+    use_case, contract = run.use_case, champion.model.contract
     return Release(
         use_case=use_case.name,
         model_name=contract.model_name,
         task=contract.task,
         champion=released[MODEL],
         baseline=released.get(BASELINE),
-        inputs=contract.inputs,
+        challenger=released.get(CHALLENGER),
+        inputs=_input_kinds(champion),
         code=serving_code(use_case),
         feast_project=feast_project(run.scope),
         views=tuple(stored_views(use_case)),
@@ -173,3 +252,9 @@ def described(run: Run, contract: Contract, released: Mapping[str, ReleasedModel
         keys=tuple(sorted({column for lookup in use_case.lookups for column in lookup.keys.values()})),
         files=dict(files),
     )
+
+
+def _input_kinds(champion: Champion) -> dict[str, ColumnKind]:
+    """Each input of a model as it was in training: a text, or a number."""
+    rows = to_columns(pq.read_schema(champion.directory / REFERENCE).empty_table())
+    return {name: "string" if rows[name].dtype == object else "double" for name in champion.model.contract.inputs}

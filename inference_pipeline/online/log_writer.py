@@ -24,6 +24,8 @@ from ratchet.prediction_log.online_log import OnlineLog
 
 MOST_BYTES = 16 << 20
 """What may wait. More is refused: the disk does not keep up."""
+MOST_SECONDS = 1.5
+"""For so long a request with a key waits for its turn: less than BentoML's deadline for an answer."""
 SLOW, WHILE = 0.02, 60.0
 """Seconds from which a write is slow, and for which a thread writes after that."""
 logger = logging.getLogger(__name__)
@@ -46,7 +48,10 @@ class LogWriter:
     Answers to callers' keys have a segment of their own: only its thread writes to it, and remembers where they are.
     """
 
-    def __init__(self, folder: Path, open_log: Callable[[Path], OnlineLog] = OnlineLog) -> None:
+    def __init__(
+        self, folder: Path, open_log: Callable[[Path], OnlineLog] = OnlineLog, *, serves_unlogged: bool = False
+    ) -> None:
+        self._serves_unlogged = serves_unlogged
         self._log, self._keyed = open_log(folder), open_log(folder)
         self._keys = AnsweredKeys(self._keyed)
         self._writer, self._keeper = (ThreadPoolExecutor(1, name) for name in ("prediction-log", "answered-keys"))
@@ -55,12 +60,25 @@ class LogWriter:
         self._bytes = 0
         self._is_writing = False
         self._is_slow_until = 0.0
+        self.problem = ""
+        """Why the last lines could not be written; empty if they could."""
+        self.lost = 0
+        """Rows that were served without being logged."""
 
     async def append(self, rows: Sequence[Row], day: date) -> None:
-        """Return when the operating system has the rows. Raises StoreUnavailableError if it does not take them.
+        """Return when the operating system has the rows.
 
-        If the caller is gone meanwhile, as by a timeout, they are marked as undelivered.
+        If it does not take them, raises StoreUnavailableError, or counts them as `lost` if they are served all the same. If
+        the caller is gone meanwhile, as by a timeout, they are marked as undelivered.
         """
+        try:
+            await self._append(rows, day)
+        except StoreUnavailableError:
+            if not self._serves_unlogged:
+                raise
+            self.lost += len(rows)
+
+    async def _append(self, rows: Sequence[Row], day: date) -> None:
         if not self._is_writing and time.monotonic() >= self._is_slow_until:
             self._write(encoded(rows), day)
             return
@@ -71,8 +89,19 @@ class LogWriter:
             raise
 
     async def in_turn(self, work: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Future[T]:
-        """Begin work with a caller's key when no other such work goes on in this process. Once begun, it is not cancelled."""
-        await self._turn.acquire()
+        """Begin work with a caller's key when no other such work goes on in this process. Once begun, it is not cancelled.
+
+        Raises StoreUnavailableError if its turn does not come in time: nothing is done for a caller who is about to give up.
+        """
+        try:
+            async with asyncio.timeout(MOST_SECONDS):
+                await self._turn.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailableError(
+                f"other requests with a key have waited for {MOST_SECONDS:g} seconds, and nothing was done for this one",
+                subject=str(self._keyed.folder),
+                remedy="Send it again later; if this goes on, start more processes (RATCHET_WORKERS)",
+            ) from error
         begun = asyncio.ensure_future(work())
         begun.add_done_callback(lambda _: self._turn.release())
         return begun
@@ -110,8 +139,12 @@ class LogWriter:
         """In one go, so that nothing else is written between finding the place and writing there."""
 
         def write() -> None:
-            self._keys.announce(key, self._keyed.next_place(day), len(rows))
-            self._keyed.append(encoded(rows), day)
+            try:
+                self._keys.announce(key, self._keyed.next_place(day), len(rows))
+                self._keyed.append(encoded(rows), day)
+            except StoreUnavailableError as error:
+                self._note(str(error))
+                raise
 
         await asyncio.get_running_loop().run_in_executor(self._writer, write)
 
@@ -119,10 +152,22 @@ class LogWriter:
         began = time.monotonic()
         try:
             self._log.append(lines, day)
+            self._note("")
+        except StoreUnavailableError as error:
+            self._note(str(error))
+            raise
         finally:
             ended = time.monotonic()
             if ended - began >= SLOW:
                 self._is_slow_until = ended + WHILE
+
+    def _note(self, problem: str) -> None:
+        """Keep a problem, and log when it begins and when it is over."""
+        if problem and not self.problem:
+            logger.error("predictions cannot be logged: %s", problem)
+        if self.problem and not problem:
+            logger.warning("predictions can be logged again")
+        self.problem = problem
 
     def _queued(self, lines: bytes, day: date) -> asyncio.Future[None]:
         if self._bytes + len(lines) > MOST_BYTES:

@@ -1,4 +1,4 @@
-"""What the service tells Prometheus, on BentoML's /metrics: how old the features are, and how often they were absent.
+"""What the service tells Prometheus, on /metrics: how it answers, how old the features are, and what goes wrong.
 
 The labels are names of models, views and reasons, so that no caller can make more of them.
 """
@@ -8,23 +8,31 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime
 from functools import cache
+from itertools import product
 from typing import TYPE_CHECKING
 
 from ratchet.core.errors import RatchetError
 from ratchet.feature_store.freshness import Freshness, read_freshness
 from ratchet.feature_store.online_features import ABSENCES, FRESH, TOLERATED, UNUSABLE, Found
+from ratchet.prediction_log.arms import CHALLENGER, CHAMPION
 from ratchet.project.run import Run
 from ratchet.use_case.contract import Lookup
 
 if TYPE_CHECKING:
     import prometheus_client
 
+    from inference_pipeline.online.shadow import Shadow
+
 logger = logging.getLogger(__name__)
 RUNGS = {FRESH: "fresh", TOLERATED: "tolerated", UNUSABLE: "baseline"}
 """How an answer was made: with features as training knew them, with some that are a little too old or too new, or without."""
+GIVEN = "given"
+"""Or with what the caller gave."""
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Seconds."""
 
 
 def show_freshness(run: Run) -> None:
@@ -47,7 +55,8 @@ def _show(model: str, view: str, found: Freshness, now: datetime) -> None:
 
 
 class Counts:
-    """Counts predictions by their rung, and those for which a view had no features, once for each reason.
+    """Counts predictions by arm and rung, and those for which a view had no features, once for each reason; and how long
+    answers took.
 
     A counter of Prometheus takes as long as reading a feature, so they are only told to it from time to time.
     """
@@ -55,16 +64,25 @@ class Counts:
     def __init__(self, model: str, lookups: Sequence[Lookup]) -> None:
         self._model = model
         self._views = [lookup.view for lookup in lookups]
-        self._rungs: Counter[int] = Counter()
+        self._rungs: Counter[tuple[str, str]] = Counter()
+        self._seconds: list[tuple[str, float]] = []
+        self.failures = 0
+        """Requests that a challenger could not answer, so that the champion did."""
         self._absences: Counter[tuple[str | None, ...]] = Counter()
-        for rung in RUNGS.values():  # each begins at 0, so that its first increase can be seen
-            _predictions().labels(model, rung)
+        for arm, rung in product((CHAMPION, CHALLENGER), (*RUNGS.values(), GIVEN)):
+            _predictions().labels(model, arm, rung)  # each begins at 0, so that its first increase can be seen
         for view in {*self._views}:
             for reason in ABSENCES:
                 _absent().labels(model, view, reason)
 
-    def add(self, found: Found) -> None:
-        self._rungs.update(found.rungs)
+    def add(self, arm: str, rungs: Iterable[str]) -> None:
+        self._rungs.update((arm, rung) for rung in rungs)
+
+    def took(self, arm: str, seconds: float) -> None:
+        """Note how long an answer took, from the read body to the written log."""
+        self._seconds.append((arm, seconds))
+
+    def add_absences(self, found: Found) -> None:
         self._absences.update(map(tuple, found.absences))
 
     def show(self) -> None:
@@ -72,12 +90,38 @@ class Counts:
         rungs, absences = self._rungs.copy(), self._absences.copy()
         self._rungs.subtract(rungs)
         self._absences.subtract(absences)
-        for rung, count in rungs.items():
-            _predictions().labels(self._model, RUNGS[rung]).inc(count)
+        for (arm, rung), count in rungs.items():
+            _predictions().labels(self._model, arm, rung).inc(count)
+        failures, self.failures = self.failures, 0
+        _failures().labels(self._model).inc(failures)
+        took, self._seconds = self._seconds, []
+        for arm, seconds in took:
+            _took().labels(self._model, arm).observe(seconds)
         for reasons, count in absences.items():
             for view, reason in {*zip(self._views, reasons, strict=True)}:
                 if reason:
                     _absent().labels(self._model, view, reason).inc(count)
+
+
+def show_problems(model: str, problems: Container[str]) -> None:
+    """Say for each part of the service whether it has a problem."""
+    for part in ("release", "store", "log", "rollout"):
+        _problem().labels(model, part).set(part in problems)
+
+
+def show_rollout(model: str, share: int, shadow: Shadow) -> None:
+    """Say which share of callers a challenger answers, and what it did in the shadow since the last time."""
+    _share().labels(model).set(share / 100)
+    predicted, shadow.predicted = shadow.predicted, 0
+    failed, shadow.failed = shadow.failed, 0
+    dropped, shadow.dropped = shadow.dropped, 0
+    for outcome, count in (("predicted", predicted), ("failed", failed), ("dropped", dropped)):
+        _shadow().labels(model, outcome).inc(count)
+
+
+def show_lost(model: str, count: int) -> None:
+    """Count predictions that were served without being logged."""
+    _lost().labels(model).inc(count)
 
 
 _GAUGES = {
@@ -109,5 +153,55 @@ def _absent() -> prometheus_client.Counter:
 def _predictions() -> prometheus_client.Counter:
     import prometheus_client
 
-    help_text = "Predictions by the rung on which they were made: fresh features, tolerated ones, or the baseline"
-    return prometheus_client.Counter("ratchet_predictions", help_text, ["model", "rung"])
+    help_text = "Predictions by who answered, and how: with fresh, tolerated or given features, or by the baseline"
+    return prometheus_client.Counter("ratchet_predictions", help_text, ["model", "arm", "rung"])
+
+
+@cache
+def _took() -> prometheus_client.Histogram:
+    import prometheus_client
+
+    help_text = "How long answers took, from the read body to the written log"
+    return prometheus_client.Histogram("ratchet_prediction_seconds", help_text, ["model", "arm"], buckets=_BUCKETS)
+
+
+@cache
+def _failures() -> prometheus_client.Counter:
+    import prometheus_client
+
+    help_text = "Requests that a challenger could not answer, so that the champion did"
+    return prometheus_client.Counter("ratchet_challenger_failures", help_text, ["model"])
+
+
+@cache
+def _share() -> prometheus_client.Gauge:
+    import prometheus_client
+
+    help_text = "The share of callers whom a challenger answers; 0 if none does"
+    return prometheus_client.Gauge("ratchet_challenger_share", help_text, ["model"], multiprocess_mode="mostrecent")
+
+
+@cache
+def _shadow() -> prometheus_client.Counter:
+    import prometheus_client
+
+    help_text = "Answers of the champion that a challenger in the shadow predicted, too, failed on, or had no time for"
+    return prometheus_client.Counter("ratchet_shadow", help_text, ["model", "outcome"])
+
+
+@cache
+def _problem() -> prometheus_client.Gauge:
+    import prometheus_client
+
+    help_text = (
+        "1 if a part is not as it should be: the release may not be the latest one, or the log cannot be written"
+    )
+    return prometheus_client.Gauge("ratchet_problem", help_text, ["model", "part"], multiprocess_mode="mostrecent")
+
+
+@cache
+def _lost() -> prometheus_client.Counter:
+    import prometheus_client
+
+    help_text = "Predictions that were served without being logged, because the setting serving.unlogged says so"
+    return prometheus_client.Counter("ratchet_unlogged", help_text, ["model"])

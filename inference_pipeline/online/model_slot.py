@@ -5,45 +5,50 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from inference_pipeline.online.log_writer import LogWriter
-from inference_pipeline.online.metrics import Counts
+from inference_pipeline.online.load_release import load_predictor, note_freshness
+from inference_pipeline.online.metrics import show_lost, show_problems, show_rollout
 from inference_pipeline.online.predictor import Predictor
-from inference_pipeline.online.protocols import PROTOCOLS
-from inference_pipeline.online.release import BASELINE, MODEL, read_release
-from inference_pipeline.online.release_folder import Current, ReleaseFolder
-from inference_pipeline.online.requests import RequestReader
-from inference_pipeline.online.scorer import Scorer
-from ratchet.core.errors import RatchetError, RegistryError, RegistryUnavailableError, UnavailableError
-from ratchet.feature_store.circuit_breaker import CircuitBreaker
-from ratchet.feature_store.freshness import Freshness, read_freshness
-from ratchet.feature_store.online_features import OnlineFeatures, micros_of
-from ratchet.feature_store.online_store import online_store
+from inference_pipeline.online.release_folder import Current, Objection, ReleaseFolder
+from inference_pipeline.online.rollout_watch import RolloutWatch
+from inference_pipeline.online.shared import Shared
+from ratchet.core.errors import GateError, RatchetError, RegistryError, RegistryUnavailableError, UnavailableError
+from ratchet.gate.rollout import Rollout
 from ratchet.gate.signing import SigningKey
+from ratchet.prediction_log.feedback import FeedbackLog
 from ratchet.project.run import Run
 
 logger = logging.getLogger(__name__)
-SILENCE = 15.0
-"""Seconds after which the loader counts as gone: it says something every two."""
-PATIENCE = 10.0
-"""Seconds for which a process that has just started waits for the loader to confirm an earlier release."""
+SILENCE = timedelta(seconds=15)
+"""After this the loader counts as gone: it says something every two seconds."""
+PATIENCE, PATIENCE_FOR_NOTHING = 10.0, 60.0
+"""Seconds for which a process that has just started waits for the loader to confirm an earlier release; and to say anything at
+all, if it never did."""
 
 
 class ModelSlot:
     """The predictor in use. `refresh` replaces it by one assignment: a request sees one release from start to end."""
 
-    def __init__(self, run: Run, load: Callable[[Run, Path, LogWriter, Counts], Predictor] | None = None) -> None:
+    def __init__(self, run: Run, load: Callable[[Run, Path, Shared], Predictor] | None = None) -> None:
         self.run = run
         self._load = load or load_predictor
-        self._log = LogWriter(run.paths.online_log)
-        self.counts = Counts(run.scope.namespace, run.use_case.lookups)
+        self.shared = Shared.of(run)
+        self.feedback = FeedbackLog(run.paths.online_log)
         self._releases = ReleaseFolder.of(run)
         self._predictor: Predictor | None = None
         self._release: str | None = None
         self._started = time.monotonic()
+        self.is_settled = False
+        """Whether it is known what serves: from the loader, or because that did not say it for long."""
         self.problem: str = "nothing was loaded yet"
         """Why the release that answers may not be the latest; empty if all is well."""
+        self.store_problem: str = ""
+        """Why the features of the online store are not used; empty if they are."""
+        self.rollout_problem: str = ""
+        """Why a challenger that is rolled out gets no requests; empty if it does, or if there is none."""
         self._is_refused = False
 
     @property
@@ -63,89 +68,122 @@ class ModelSlot:
             )
         return self._predictor
 
+    @property
+    def problems(self) -> dict[str, str]:
+        """The parts that are not as they should be, `release`, `store`, `log` and `rollout`, and why."""
+        parts = {
+            "release": self.problem,
+            "store": self.store_problem,
+            "log": self.shared.log.problem,
+            "rollout": self.rollout_problem,
+        }
+        return {part: why for part, why in parts.items() if why}
+
+    def show(self) -> None:
+        """Tell Prometheus what was counted since the last time."""
+        self.shared.counts.show()
+        show_problems(self.run.scope.namespace, self.problems)
+        rollout = self._predictor.arms.rollout if self._predictor else None
+        show_rollout(self.run.scope.namespace, rollout.share if rollout else 0, self.shared.shadow)
+        log = self.shared.log
+        lost, log.lost = log.lost, 0
+        show_lost(self.run.scope.namespace, lost)
+
     def refresh(self) -> None:
-        """Load the release that the loader names, unless it is loaded already, and note how fresh its features are.
+        """Load the release that the loader names, unless it is loaded already, follow its rollout, and note how fresh its
+        features are.
 
         If no model may serve, the loaded one is dropped. While the loader or the disk is away, it stays.
         """
         try:
             current = self._releases.current()
-            if current.release != self._release and self._is_confirmed(current):
-                self._follow(current)
-            self._note(*self._objection(current))
-            if self._predictor:
-                note_freshness(self.run, self._predictor)
+            self.is_settled = self._is_confirmed(current)
+            predictor = self._predictor
+            if current.release != self._release and self.is_settled:
+                predictor = self._loaded(current)
+            self._predictor = predictor and self._in_rollout(predictor, current)
+            self._release = current.release if self.is_settled else self._release
+            self._note(*self._complaint(current))
+            self._note_store(current.store)
         except Exception as error:  # noqa: BLE001 - after any error the next call tries again; raising would end the polling
             self._note(str(error), isinstance(error, RatchetError) and not isinstance(error, UnavailableError))
 
     def close(self) -> None:
         """Write what is still to be logged."""
-        self._log.close()
+        self.shared.close()
 
-    def _follow(self, current: Current) -> None:
+    def _loaded(self, current: Current) -> Predictor | None:
         if current.release is None:
-            self._predictor = None
-        else:
-            self._predictor = self._load(self.run, self._releases.folder(current.release), self._log, self.counts)
-        self._release = current.release
+            return None
+        return self._load(self.run, self._releases.folder(current.release), self.shared)
+
+    def _in_rollout(self, predictor: Predictor, current: Current) -> Predictor:
+        """The predictor whose challenger does what the rollout says. If it is found wanting, the champion answers everybody."""
+        self.rollout_problem = ""
+        rollout = self._verified(predictor, current.rollout) if current.rollout and self.is_settled else None
+        if rollout and (why := self._objection(rollout, predictor)):
+            self.rollout_problem = f"version {rollout.version} was taken back: {why}"
+            rollout = None
+        if rollout == predictor.arms.rollout:
+            return predictor
+        watch = RolloutWatch(self.run.settings.serving.rollout)
+        return replace(predictor, arms=replace(predictor.arms, rollout=rollout), watch=watch)
+
+    def _verified(self, predictor: Predictor, rollout: Rollout) -> Rollout | None:
+        """The rollout, if it is signed and about the loaded models."""
+        try:
+            SigningKey.open(self.run).verify(rollout, "End it: `ratchet rollout abort`")
+        except GateError as error:
+            self.rollout_problem = str(error)
+            return None
+        champion, challenger = predictor.release.champion, predictor.release.challenger
+        if challenger is None or (challenger.digest, champion.digest) != (rollout.digest, rollout.champion):
+            self.rollout_problem = f"version {rollout.version} may not answer: the loader's log says why"
+            return None
+        return rollout
+
+    def _objection(self, rollout: Rollout, predictor: Predictor) -> str:
+        """Why the challenger may go no further, as this process or another one found; empty if it may."""
+        if known := self._releases.objection_to(rollout):
+            return known
+        found = predictor.watch.objection() if predictor.arms.rollout == rollout else ""
+        if found:
+            self._releases.object(Objection(started=rollout.started, reason=found))
+        return found
 
     def _is_confirmed(self, current: Current) -> bool:
         """Whether the loader has seen what is announced now. A process that waits in vain serves what was accepted last."""
-        is_late = time.monotonic() - self._started > PATIENCE
+        patience = PATIENCE if current.release or current.problem else PATIENCE_FOR_NOTHING
+        is_late = time.monotonic() - self._started > patience
         return self.ready or is_late or current.examined == self._releases.announced()
 
-    def _objection(self, current: Current) -> tuple[str, bool]:
+    def _complaint(self, current: Current) -> tuple[str, bool]:
         """What is not as it should be, and whether a person has to act."""
         if current.problem:
             return current.problem, current.examined != ""
         if not self.ready:
             return "the loader has not said yet what serves", False
-        silence = self._releases.silence()
-        return (f"the loader has said nothing for {silence:.0f} s", False) if silence > SILENCE else ("", False)
+        if self._releases.is_packaged:
+            return "", False
+        said = self._releases.said_at()
+        if said and datetime.now(UTC) - said <= SILENCE:
+            return "", False
+        return (
+            f"the loader has said nothing since {said:%Y-%m-%d %H:%M:%S} UTC" if said else "the loader is away",
+            False,
+        )
+
+    def _note_store(self, problem: str) -> None:
+        """Note how fresh the features are, and whether they may be used at all."""
+        if problem and problem != self.store_problem:
+            logger.warning("%s: %s", self.run.scope.namespace, problem)
+        self.store_problem = problem
+        if self._predictor:
+            self._predictor.features.problem = problem
+            note_freshness(self.run, self._predictor)
 
     def _note(self, problem: str, is_refused: bool) -> None:
         """Keep a problem, and log it when it is a new one."""
         if problem and problem != self.problem:
             logger.warning("%s: %s", self.run.scope.namespace, problem)
         self.problem, self._is_refused = problem, is_refused
-
-
-def load_predictor(run: Run, folder: Path, log: LogWriter, counts: Counts) -> Predictor:
-    """The predictor of a release, verified. Raises GateError, DataError or OSError."""
-    release = read_release(folder, SigningKey.open(run), run.use_case)
-    store = online_store(run.environment, run.paths.state, release.feast_project)
-    requests = RequestReader(run.use_case, release.columns)
-    return Predictor(
-        release,
-        run.use_case,
-        Scorer.load(folder / MODEL, release.champion, run.use_case),
-        Scorer.load(folder / BASELINE, release.baseline, run.use_case) if release.baseline else None,
-        OnlineFeatures(
-            release.views,
-            release.lookups,
-            CircuitBreaker(store.reader(release.views)),
-            run.settings.serving.tolerance,
-        ),
-        log,
-        run.clock,
-        {name: protocol.reader(requests) for name, protocol in PROTOCOLS.items()},
-        counts,
-    )
-
-
-def note_freshness(run: Run, predictor: Predictor) -> None:
-    """Tell the predictor until when each view may be used. While the online store is being written, that stays as it was."""
-    held = read_freshness(run.paths.materialized_file)
-    if held:
-        names = {
-            place.view: lookup.view
-            for place, lookup in zip(predictor.release.lookups, run.use_case.lookups, strict=True)
-        }
-        predictor.features.note_freshness([_usable_until(held.get(names[view])) for view in range(len(names))])
-
-
-def _usable_until(found: Freshness | None) -> int | None:
-    """Until when a view has features that are not too old, in microseconds since 1970; None if for ever."""
-    if found is None or found.max_age_seconds is None:
-        return None
-    return micros_of(found.fresh_until) if found.fresh_until else 0

@@ -14,19 +14,19 @@ from typing import Annotated, Any
 
 from pydantic import StringConstraints, ValidationError
 
-from inference_pipeline.online.requests import ColumnKind
+from inference_pipeline.online.instances import ColumnKind
 from ratchet.core.errors import GateError, OtherFeaturesError
-from ratchet.core.settings import Frozen
+from ratchet.core.frozen import Frozen
 from ratchet.feature_store.online_features import StoredLookup
 from ratchet.feature_store.stored_rows import StoredView
 from ratchet.features.on_demand import function_fingerprint
 from ratchet.gate.signing import Signed, SigningKey
 from ratchet.storage.digests import digest
-from ratchet.use_case.contract import Kind, Task, UseCase
+from ratchet.use_case.contract import Task, UseCase
 
 RELEASE = "release.json"
-MODEL, BASELINE = "model", "baseline"
-"""The folders of a release's two models."""
+MODEL, BASELINE, CHALLENGER = "model", "baseline", "challenger"
+"""The folders of a release's models."""
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
@@ -40,10 +40,11 @@ class ReleasedModel(Frozen):
 
 
 class Release(Signed):
-    """A champion with the baseline that answers when features cannot be used, if there is one.
+    """A champion with the baseline that answers when features cannot be used, and with a challenger, if there are any.
 
-    `code` is a digest of the code that a serving process adds: see `serving_code`. `columns` are those of a stored request, and
-    `keys` the ones that lookups use. `feast_project` is the name under which the online store holds the views.
+    `inputs` are the columns that the model gets. `code` is a digest of the code that a serving process adds: see
+    `serving_code`. `columns` are those of a stored request, and `keys` the ones that lookups use. `feast_project` is the name
+    under which the online store holds the views.
     """
 
     use_case: str
@@ -51,7 +52,8 @@ class Release(Signed):
     task: Task
     champion: ReleasedModel
     baseline: ReleasedModel | None
-    inputs: dict[str, Kind]
+    challenger: ReleasedModel | None
+    inputs: dict[str, ColumnKind]
     code: Digest
     feast_project: str
     views: tuple[StoredView, ...]
@@ -59,6 +61,11 @@ class Release(Signed):
     columns: dict[str, ColumnKind]
     keys: tuple[str, ...]
     files: dict[str, Digest]
+
+    @property
+    def versions(self) -> list[str]:
+        """The versions that callers may ask for: the champion, and then the challenger if there is one."""
+        return [str(each.version) for each in (self.champion, self.challenger) if each]
 
 
 def read_release(folder: Path, key: SigningKey, use_case: UseCase) -> Release:

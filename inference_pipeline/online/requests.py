@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
-from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator
+from pydantic import AwareDatetime, BaseModel, field_validator
 from pydantic_core import PydanticCustomError
 
+from inference_pipeline.online.instances import STRICT, ColumnKind, InstanceReader, place
 from ratchet.core.errors import RequestError
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
 from ratchet.use_case.contract import Array, UseCase
@@ -19,14 +20,9 @@ from ratchet.use_case.contract import Array, UseCase
 if TYPE_CHECKING:
     import pyarrow as pa
 
-STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-ColumnKind = Literal["string", "int64", "double", "bool", "timestamp"]
-"""How a column of a stored request is kept."""
 _KINDS: Mapping[str, ColumnKind] = {"string": "string", "int64": "int64", "double": "double", "bool": "bool"}
 """Arrow's name of a type → how such a column is kept."""
-Place = Callable[[int, str], str]
-"""A row and a field → where the caller finds the value in the request."""
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 _LARGEST = 2**53
@@ -42,26 +38,27 @@ class Requests:
     columns: dict[str, Array]
     times: Sequence[int]
 
+    def __len__(self) -> int:
+        return len(self.times)
 
-class RequestReader:
-    """A use case's requests, for any protocol: the model of one request, and the columns of many.
 
-    The columns are the same that the feature store gives to batch scoring.
-    """
+class RequestReader(InstanceReader[Requests]):
+    """A use case's requests, for any protocol. Their columns are the same that the feature store gives to batch scoring."""
 
     def __init__(self, use_case: UseCase, kinds: Mapping[str, ColumnKind]) -> None:
         """`kinds` are those of a stored request's columns (`request_schema`)."""
-        self.instance = _instance_model(use_case)
         self._time = use_case.event_timestamp
         self._constants = use_case.constants
-        self._kinds = {name: kind for name, kind in kinds.items() if name not in (REQUEST_ID, EVENT_TIMESTAMP)}
+        self._stored = {name: kind for name, kind in kinds.items() if name not in (REQUEST_ID, EVENT_TIMESTAMP)}
+        fields = {name: self._stored[name] for name in use_case.request_fields()}
+        lookups = [lookup.prefix for lookup in use_case.lookups]
+        super().__init__(_instance_model(use_case), {**fields, use_case.event_timestamp: "timestamp"}, lookups)
 
-    def read(self, instances: Sequence[BaseModel], place: Place) -> Requests:
-        """One row per instance. Raises RequestError for the first value that no column can hold, named by its place."""
+    def _inputs(self, instances: Sequence[BaseModel]) -> Requests:
         rows = [instance.__dict__ for instance in instances]
-        times = [self._micros(row[self._time], place, number) for number, row in enumerate(rows)]
-        values = {name: self._values(name, rows) for name in self._kinds}
-        columns = {name: _column(name, kind, values[name], place) for name, kind in self._kinds.items()}
+        times = [self._micros(row[self._time], number) for number, row in enumerate(rows)]
+        values = {name: self._values(name, rows) for name in self._stored}
+        columns = {name: _column(name, kind, values[name]) for name, kind in self._stored.items()}
         columns[REQUEST_ID] = np.full(len(rows), None, object)
         columns[EVENT_TIMESTAMP] = np.array(times, np.int64).view("datetime64[us]")
         return Requests(values, columns, times)
@@ -70,7 +67,7 @@ class RequestReader:
         constant = self._constants.get(name)
         return [row[name] for row in rows] if constant is None else [constant] * len(rows)
 
-    def _micros(self, moment: datetime, place: Place, row: int) -> int:
+    def _micros(self, moment: datetime, row: int) -> int:
         if not _EPOCH <= moment < _LATEST:
             raise RequestError(
                 f"must lie from {_EPOCH:%Y-%m-%d} up to {_LATEST:%Y-%m-%d}, UTC",
@@ -90,7 +87,7 @@ def _instance_model(use_case: UseCase) -> type[BaseModel]:
     members: dict[str, Any] = {"model_config": STRICT, "__module__": __name__}
     times = [name for name, field in use_case.request.model_fields.items() if _is_time(field.annotation)]
     if times:
-        members["timestamps"] = field_validator(*times, mode="before")(_timestamp)
+        members["timestamps"] = field_validator(*times, mode="before")(rfc_3339)
     return type("Instance", (use_case.request,), members)
 
 
@@ -98,7 +95,7 @@ def _is_time(annotation: Any) -> bool:
     return annotation in (AwareDatetime, datetime) or any(map(_is_time, get_args(annotation)))
 
 
-def _timestamp(sent: Any) -> datetime | None:
+def rfc_3339(sent: Any) -> datetime | None:
     """The timestamp as sent. Pydantic alone would read "20250701" as seconds since 1970, even in strict mode."""
     if sent is None:
         return None
@@ -112,7 +109,7 @@ def _timestamp(sent: Any) -> datetime | None:
     raise PydanticCustomError("rfc_3339", expected)
 
 
-def _column(name: str, kind: ColumnKind, values: Sequence[Any], place: Place) -> Array:
+def _column(name: str, kind: ColumnKind, values: Sequence[Any]) -> Array:
     """A column of `to_columns`: numbers as float64 with NaN, instants as datetime64[us], texts as objects with None."""
     for row, value in enumerate(values):
         if value is not None and not _FITS[kind](value):

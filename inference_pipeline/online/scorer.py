@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from inference_pipeline.online.explanations import Explanation
 from inference_pipeline.online.release import ReleasedModel
-from ratchet.core.errors import DataError
+from ratchet.core.errors import DataError, RegistryError, RequestError
 from ratchet.models.compiled.compiled_model import CompiledModel, load_compiled
+from ratchet.models.compiled.contributions import Contributions
 from ratchet.models.postprocessing import postprocessed
 from ratchet.use_case.contract import Array, Columns, UseCase
+
+if TYPE_CHECKING:
+    from ratchet.models.model import Model
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,7 +34,8 @@ class Scorer:
     @classmethod
     def load(cls, folder: Path, released: ReleasedModel, use_case: UseCase) -> Scorer:
         """The model in a folder of a verified release. Raises DataError or RegistryError if it cannot be used."""
-        return cls(released, _pipeline(folder, use_case) if released.not_compiled else load_compiled(folder), use_case)
+        model = _pipeline(folder, released, use_case) if released.not_compiled else load_compiled(folder)
+        return cls(released, model, use_case)
 
     def predict(self, columns: Columns) -> Floats:
         """One prediction per row, shape (n,). Raises DataError if an input is missing, or if any prediction is not finite."""
@@ -39,7 +45,7 @@ class Scorer:
             raise self._failed(
                 f"needs the column {error}", "Let on_demand return it, or leave it out of `inputs`"
             ) from error
-        predictions = postprocessed(self.use_case.postprocess, columns, numbers)
+        predictions = self._postprocessed(columns, numbers)
         if not np.isfinite(predictions).all():
             raise self._failed(
                 "answered with something that is not a finite number",
@@ -47,14 +53,53 @@ class Scorer:
             )
         return predictions
 
+    def explain(self, columns: Columns) -> list[Explanation]:
+        """For each row, what its inputs add to the model's number, before `postprocess`. Call it after `predict`.
+
+        Raises DataError if that does not add up, and RegistryError if scikit-learn serves the model.
+        """
+        found = self.model.contributions(columns)
+        return [
+            Explanation(base, dict(zip(found.names, added, strict=True)), found.scale)
+            for base, added in zip(found.base.tolist(), found.added.tolist(), strict=True)
+        ]
+
+    def _postprocessed(self, columns: Columns, numbers: Floats) -> Floats:
+        try:
+            return postprocessed(self.use_case.postprocess, columns, numbers)
+        except KeyError as error:  # a ready vector has the inputs alone
+            raise RequestError(
+                f"cannot be predicted: `postprocess` needs the column {error}, which is no input of the model",
+                subject="a ready vector",
+                remedy="Send requests to the model's other name, without `.vectors`",
+            ) from error
+
     def _failed(self, problem: str, remedy: str) -> DataError:
         return DataError(problem, subject=f"model version {self.released.version}", remedy=remedy)
 
 
-def _pipeline(folder: Path, use_case: UseCase) -> Any:
+@dataclass(frozen=True)
+class UncompiledModel:
+    """A model that only scikit-learn can serve."""
+
+    model: Model
+    version: int
+
+    def numbers(self, columns: Columns) -> Floats:
+        return self.model.numbers(columns)
+
+    def contributions(self, _columns: Columns) -> Contributions:
+        raise RegistryError(
+            "cannot be explained, because scikit-learn serves it",
+            subject=f"model version {self.version}",
+            remedy="The service's log says why it has no compiled form",
+        )
+
+
+def _pipeline(folder: Path, released: ReleasedModel, use_case: UseCase) -> UncompiledModel:
     from ratchet.models.model import load  # imports scikit-learn and pandas
 
-    return load(folder, use_case)
+    return UncompiledModel(load(folder, use_case), released.version)
 
 
 def only(columns: Columns, rows: Array) -> dict[str, Array]:

@@ -142,9 +142,24 @@ class Paths:
         return self.state / "materialized.json"
 
     @property
+    def online_mark(self) -> Path:
+        """The mark of the online store that materialize wrote last."""
+        return self.state / "online_mark"
+
+    @property
     def releases(self) -> Path:
         """What the online service serves: written by its loader, read by its workers."""
         return self.state / "releases"
+
+    @property
+    def packaged(self) -> Path:
+        """packaged/: what a Bento serves, and the public key of its signatures. A checkout has no such folder."""
+        return self.root / "packaged"
+
+    @property
+    def rollout_file(self) -> Path:
+        """The rollout that goes on, or null: written with every change, watched by the online service's loader."""
+        return self.state / "rollout.json"
 
     @property
     def serving_file(self) -> Path:
@@ -170,6 +185,11 @@ class Paths:
     def requested_file(self) -> Path:
         """The requested version, if it does not serve yet: written by the sensors, read by DVC for reconcile."""
         return self.shared_state / "sensors" / f"{self.scope.namespace}.requested.json"
+
+    @property
+    def online_watermark(self) -> Path:
+        """How often the online store was lost: written by the sensors, read by DVC for materialize."""
+        return self.shared_state / "sensors" / f"{self.scope.namespace}.online.json"
 
     @property
     def missing_file(self) -> Path:

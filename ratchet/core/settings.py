@@ -10,7 +10,6 @@ from typing import Any, Literal, Self, TypeVar
 import yaml
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     FiniteFloat,
     ValidationError,
@@ -20,10 +19,12 @@ from pydantic import (
 )
 
 from ratchet.core.errors import SettingsError
+from ratchet.core.frozen import Frozen
 from ratchet.core.lengths import ONE_DAY, Days, Length
 from ratchet.core.retention import problem_of as problem_of_retention
 from ratchet.core.schedule import problem_of
 from ratchet.core.scope import Scope
+from ratchet.core.serving_settings import ServingSettings
 from ratchet.core.wrong_settings import explain
 
 PARAMS_FILE = "params.yaml"
@@ -32,12 +33,6 @@ WATCHED = ("source", "windows", "validation", "training", "gate", "drift", "sche
 BLOCKS = {"day": timedelta(days=1), "week": timedelta(weeks=1)}
 """Blocks of the bootstrap in local time; any other block is a column."""
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class Frozen(BaseModel):
-    """Settings that cannot change and refuse unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SourceSettings(Frozen):
@@ -191,16 +186,6 @@ class Retention(Frozen):
     predictions: Days | None = Field(None, ge=ONE_DAY)
     features: Days | None = Field(None, ge=ONE_DAY)
     runs: Days | None = Field(timedelta(days=90), ge=ONE_DAY)
-
-
-class ServingSettings(Frozen):
-    """How the online service answers when features are not as they should be.
-
-    Features that are too old, or newer than the request, are used as long as that is by no more than `tolerance`. Beyond it,
-    the baseline answers.
-    """
-
-    tolerance: Length = timedelta(minutes=5)
 
 
 class Settings(Frozen):

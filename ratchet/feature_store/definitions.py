@@ -13,7 +13,8 @@ import yaml
 
 from ratchet.core.errors import StoreError, StoreUnavailableError
 from ratchet.feature_store.feast_import import UPSTREAM, feast_module
-from ratchet.feature_store.feature_store import FeatureStore, feast_project
+from ratchet.feature_store.feature_store import FeatureStore
+from ratchet.feature_store.online_store import feast_project
 from ratchet.features.service import (
     ServiceSpec,
     label_schema,

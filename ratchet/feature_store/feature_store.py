@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ratchet.core.environment import Environment
 from ratchet.core.errors import StoreError, StoreUnavailableError
 from ratchet.core.scope import Scope
-from ratchet.feature_store.online_store import OnlineStore, online_store
+from ratchet.feature_store.online_store import OnlineStore, feast_project, online_store
 from ratchet.feature_store.point_in_time_join import DatedRows, Rows
 from ratchet.features.extent import read_extent
 from ratchet.features.service import service_spec
@@ -20,11 +20,6 @@ from ratchet.use_case.contract import UseCase
 
 if TYPE_CHECKING:
     from ratchet.project.run import Run
-
-
-def feast_project(scope: Scope) -> str:
-    """The name of a scope's Feast project."""
-    return scope.namespace.replace("-", "_")
 
 
 @dataclass(frozen=True)

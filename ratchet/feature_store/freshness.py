@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from pydantic import AwareDatetime
 
-from ratchet.core.settings import Frozen
+from ratchet.core.frozen import Frozen
 from ratchet.storage.files import read_json
 from ratchet.use_case.contract import Array, View
 

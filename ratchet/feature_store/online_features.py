@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ratchet.core.settings import Frozen
+from ratchet.core.errors import StoreUnavailableError
+from ratchet.core.frozen import Frozen
 from ratchet.feature_store.stored_rows import HeldRows, RowReader, StoredView, Value, key_writer
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import Array
@@ -66,6 +67,8 @@ class OnlineFeatures:
     def __init__(
         self, views: Sequence[StoredView], lookups: Sequence[StoredLookup], reader: RowReader, tolerance: timedelta
     ) -> None:
+        self.problem = ""
+        """Why the store must not be used; empty if it may."""
         self._reader = reader
         self._lookups = [_LookupReader(lookup, views[lookup.view], micros(tolerance)) for lookup in lookups]
         self._prefixes = [lookup.prefix for lookup in lookups]
@@ -81,6 +84,8 @@ class OnlineFeatures:
     async def read(self, requests: Mapping[str, Sequence[Any]], times: Sequence[int]) -> Found:
         """The features of requests: their fields and constants as columns of plain values, and their times in microseconds
         since 1970. Raises StoreUnavailableError."""
+        if self.problem:
+            raise StoreUnavailableError(self.problem, subject="its features", remedy="Until then, they are not used")
         keys = [[lookup.key(requests, row) for lookup in self._lookups] for row in range(len(times))]
         views = [lookup.view for lookup in self._lookups]
         wanted = [(view, key) for own in keys for view, key in zip(views, own, strict=True) if key]

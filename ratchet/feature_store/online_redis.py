@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ratchet.core.errors import SettingsError, StoreUnavailableError
-from ratchet.feature_store.stored_rows import RowReader, StoredView, stored_keys
+from ratchet.feature_store.stored_rows import RowReader, StoredView, key_length, stored_keys
 
 if TYPE_CHECKING:
     import feast
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RedisOnlineStore:
-    """A database of Redis. A key of our own, `ratchet:PROJECT`, says that the rows of a project are there: Redis may lose them.
+    """A database of Redis. The mark is in a key of our own, `ratchet:PROJECT`: Redis may lose rows, or put back earlier ones.
 
     Feast keeps the rows of all views with the same keys in one hash, whose name is the key and the project.
     """
@@ -43,13 +43,26 @@ class RedisOnlineStore:
         address = ",".join([f"{parts.hostname}:{parts.port or 6379}", *given])
         return {"type": "redis", "connection_string": address, "skip_dedup": True}  # or a correction would be left out
 
-    def exists(self) -> bool:
+    def mark(self) -> str | None:
         with self._client() as client:
-            return bool(client.exists(self._mark))
+            found: Any = client.get(self._mark)
+        return None if found is None else found.decode()
+
+    def set_mark(self, mark: str) -> None:
+        with self._client() as client:
+            client.set(self._mark, mark)
 
     def create(self) -> None:
         with self._client() as client:
-            client.set(self._mark, "")
+            client.set(self._mark, "", nx=True)
+
+    def clear(self) -> None:
+        project = self._project.encode()
+        with self._client() as client:
+            client.delete(self._mark)
+            for key in client.scan_iter(b"*" + project, count=1000):
+                if key_length(key) == len(key) - len(project):  # else it is of another project, whose name ends alike
+                    client.unlink(key)
 
     def delete(self, store: feast.FeatureStore, view: str, keys: pa.Table) -> None:
         from ratchet.feature_store.redis_rows import fields_of
@@ -67,7 +80,7 @@ class RedisOnlineStore:
         return RedisRows(self._address, self._shown, self._project, views)
 
     def attach(self, _store: feast.FeatureStore) -> None:
-        if not self.exists():
+        if self.mark() is None:
             raise StoreUnavailableError(
                 f"holds nothing of {self._project}",
                 subject=f"online store {self._shown}",

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+_MARKS = "ratchet_mark"
+
+
 class SqliteOnlineStore:
     """A SQLite file with a write-ahead log, so that readers are not blocked while `materialize` writes."""
 
@@ -36,12 +39,29 @@ class SqliteOnlineStore:
         _count_seconds_in_utc()
         return {"type": "sqlite", "path": str(self.path)}
 
-    def exists(self) -> bool:
-        return self.path.exists()
+    def mark(self) -> str | None:
+        if not self.path.exists():
+            return None
+        with closing(sqlite.connect(self.path)) as database:
+            if _MARKS not in _tables(database):
+                return ""
+            found = database.execute(f"SELECT mark FROM {_MARKS}").fetchone()
+        return str(found[0]) if found else ""
+
+    def set_mark(self, mark: str) -> None:
+        with closing(sqlite.connect(self.path)) as database, database:
+            database.execute(f"CREATE TABLE IF NOT EXISTS {_MARKS} (mark TEXT NOT NULL)")
+            database.execute(f"DELETE FROM {_MARKS}")
+            database.execute(f"INSERT INTO {_MARKS} VALUES (?)", [mark])
 
     def create(self) -> None:
         with closing(sqlite.connect(self.path, create=True)) as database:
             database.execute("PRAGMA journal_mode=WAL")
+
+    def clear(self) -> None:
+        with closing(sqlite.connect(self.path)) as database, database:
+            for table in _tables(database):
+                database.execute(f"DELETE FROM {quoted(table)}")
 
     def delete(self, store: feast.FeatureStore, view: str, keys: pa.Table) -> None:
         from feast.infra.online_stores.helpers import compute_table_id
@@ -55,13 +75,17 @@ class SqliteOnlineStore:
         return SqliteRows(self.path, self._project, views)
 
     def attach(self, store: feast.FeatureStore) -> None:
-        if not self.exists():
+        if not self.path.exists():
             raise StoreUnavailableError(
                 "is not there", subject=f"online store {self.path}", remedy="Run `ratchet stage materialize`"
             )
         store.provider.online_store._conn = sqlite.connect(
             self.path, detect_types=sqlite3.PARSE_DECLTYPES | sqlite3.PARSE_COLNAMES, check_same_thread=False
         )
+
+
+def _tables(database: sqlite3.Connection) -> list[str]:
+    return [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
 
 
 @cache

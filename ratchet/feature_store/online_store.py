@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ratchet.core.environment import Environment
+    from ratchet.core.scope import Scope
 
 
 class OnlineStore(Protocol):
@@ -31,11 +32,20 @@ class OnlineStore(Protocol):
     def settings(self) -> dict[str, Any]:
         """The section `online_store` of Feast's settings."""
 
-    def exists(self) -> bool:
-        """Whether the store exists, so that its content can be read."""
+    def mark(self) -> str | None:
+        """The mark that it was given last; empty if it never was, None if there is no store. Raises one of `errors`."""
+
+    def set_mark(self, mark: str) -> None:
+        """Mark the existing store, to be known again: a store that was put back, or lost its last writes, has another mark.
+
+        Raises one of `errors`.
+        """
 
     def create(self) -> None:
         """Create the store if it is absent. Readers must not be blocked while it is written. Raises one of `errors`."""
+
+    def clear(self) -> None:
+        """Delete the rows of all views, and the mark. Raises one of `errors`."""
 
     def delete(self, store: feast.FeatureStore, view: str, keys: pa.Table) -> None:
         """Delete everything about some keys of a registered view. Raises one of `errors`."""
@@ -52,6 +62,11 @@ class OnlineStore(Protocol):
 
 class _Make(Protocol):
     def __call__(self, environment: Environment, folder: Path, project: str) -> OnlineStore: ...
+
+
+def feast_project(scope: Scope) -> str:
+    """The name of a scope's Feast project."""
+    return scope.namespace.replace("-", "_")
 
 
 ONLINE_STORES: Mapping[str, _Make] = {

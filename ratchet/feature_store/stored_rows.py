@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from ratchet.core.errors import StoreError
-from ratchet.core.settings import Frozen
+from ratchet.core.frozen import Frozen
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,6 +104,18 @@ def stored_keys(keys: pa.Table) -> list[bytes]:
     }
     write = key_writer(kinds)
     return [write([*row.values()]) for row in keys.to_pylist()]
+
+
+def key_length(stored: bytes) -> int | None:
+    """How many of these bytes are a key, which they begin with; None if they do not."""
+    try:
+        (names,), place = struct.unpack_from("<I", stored), 4
+        for _ in range(2 * names):  # each name, and then each value
+            _, length = struct.unpack_from("<II", stored, place)
+            place += 8 + length
+    except struct.error:
+        return None
+    return place if place <= len(stored) else None
 
 
 def _typed(kind: int, content: bytes) -> bytes:

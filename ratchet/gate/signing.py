@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ratchet.core.errors import GateError
+from ratchet.core.frozen import Frozen
 from ratchet.core.scope import Scope
-from ratchet.core.settings import Frozen
 from ratchet.storage.files import atomic
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Signed(Frozen):
     signature: str = ""
 
 
+KEY = "gate.key"
 Document = TypeVar("Document", bound=Signed)
 Key = TypeVar("Key")
 
@@ -49,9 +50,10 @@ class SigningKey:
 
     @classmethod
     def open(cls, run: Run) -> SigningKey:
-        """The key of a run's checkout; it need not exist yet."""
-        named = run.environment.signing_key
-        return cls(Path(named) if named else run.paths.shared_state / "keys" / "gate.key", run.scope)
+        """The key of a run's checkout, which need not exist yet. In a Bento it is the public half alone."""
+        named, packaged = run.environment.signing_key, run.paths.packaged
+        kept = packaged if packaged.is_dir() else run.paths.shared_state / "keys"
+        return cls(Path(named) if named else kept / KEY, run.scope)
 
     def sign(self, document: Document) -> Document:
         """The document with its signature. Makes the pair on first use. Raises GateError if the private key is lost."""
@@ -74,16 +76,16 @@ class SigningKey:
         key = _parsed(self.path, lambda pem: load_pem_private_key(pem, None))
         if not isinstance(key, Ed25519PrivateKey):
             raise _no_key(self.path)
-        _pair(self._public_path, key.public_key())
+        _pair(self.public_path, key.public_key())
         return key
 
     @property
-    def _public_path(self) -> Path:
+    def public_path(self) -> Path:
         return self.path.with_suffix(".pub")
 
     def _make(self) -> None:
         """Make a private key that only its owner can read. If two processes make one at the same time, the first wins."""
-        if self._public_path.exists():
+        if self.public_path.exists():
             raise GateError(
                 "the private key is gone, and records are checked with its public half",
                 subject=str(self.path),
@@ -96,7 +98,7 @@ class SigningKey:
             temporary.write_bytes(pem)
 
     def _public(self) -> Ed25519PublicKey:
-        path = self._public_path
+        path = self.public_path
         if not path.exists():
             raise GateError(
                 "there is no public key to check records with",

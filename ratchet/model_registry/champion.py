@@ -14,7 +14,7 @@ from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.open_registry import open_registry
 from ratchet.model_registry.promotion_history import Entry, Snapshot
 from ratchet.model_registry.session import RegistrySession
-from ratchet.model_registry.tags import FINGERPRINT
+from ratchet.model_registry.tags import FINGERPRINT, KIND
 from ratchet.model_registry.version import Version
 
 if TYPE_CHECKING:
@@ -65,14 +65,25 @@ def resolve_former(store: ModelRegistry, number: int) -> Champion:
 
 
 def reference_of(store: ModelRegistry, champion: Champion) -> Champion | None:
-    """The baseline over which the champion's skill was measured, verified and loaded. None if the champion is a baseline, or if
-    the registry has lost it. Raises GateError if it was changed."""
+    """The baseline over which the champion's skill was measured, verified and loaded, or if that was not registered, because
+    another model served by then, the last one that served.
+
+    None if the champion is a baseline, or if none ever served. Raises GateError if it was changed.
+    """
     judged = champion.record.judged if isinstance(champion.record, RefitRecord) else champion.record
     if judged.kind == "baseline":
         return None
     with open_registry(store, "promotion") as registry:
-        version = registry.find(judged.reference)
+        version = registry.find(judged.reference) or _last_baseline(registry)
         return load_version(registry, version) if version else None
+
+
+def _last_baseline(registry: RegistrySession) -> Version | None:
+    served, versions = registry.snapshot().served, registry.versions()
+    found = (
+        number for number, version in versions.items() if version.tags.get(KIND) == "baseline" and number in served
+    )
+    return versions[last] if (last := max(found, default=None)) else None
 
 
 def champion_version(store: ModelRegistry) -> int | None:

@@ -29,6 +29,8 @@ class ModelRegistry:
     address: str
     artifact_location: str
     load_use_case: Callable[[], UseCase]
+    rolls_out: bool
+    """Whether the policy rolls a superior version out step by step, instead of promoting it at once."""
 
     @classmethod
     def open(cls, run: Run) -> ModelRegistry:
@@ -40,6 +42,7 @@ class ModelRegistry:
             environment.tracking_uri,
             environment.artifact_location,
             partial(_use_case, run),
+            run.settings.serving.rollout.by_policy,
         )
 
     @property

@@ -18,20 +18,23 @@ from ratchet.gate.refit import Record, RefitRecord
 from ratchet.model_registry.admission import examine, load_servable
 from ratchet.model_registry.champion import existing_version, judged_version, last_promotion
 from ratchet.model_registry.changes import write_requested
+from ratchet.model_registry.holds import held, released
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.open_registry import open_registry
 from ratchet.model_registry.promotion_history import Entry, PromotionRequest, Snapshot, kind_of, previous
+from ratchet.model_registry.rollout_state import settle_rollout
 from ratchet.model_registry.session import RegistrySession
-from ratchet.model_registry.tags import CANDIDATE, CHAMPION, PREVIOUS, REQUESTED, STATUS, WAIVER
+from ratchet.model_registry.tags import CHAMPION, PREVIOUS, REQUESTED, STATUS
 from ratchet.model_registry.version import Version
+from ratchet.model_registry.waivers import require_author, sign_waiver
 from ratchet.storage.files import write_json
 
 if TYPE_CHECKING:
     from ratchet.models.contract import Contract
 
 POLICY = "policy"
-WAITS, HELD = "waits for a person", "waits for a release"
-"""The beginnings of the status of a version that the policy does not promote: because of how it was made, or of a rollback."""
+WAITS = "waits for a person"
+"""The beginning of the status of a version that the policy does not promote because of how it was made."""
 
 
 def reconcile(store: ModelRegistry) -> dict[str, Any]:
@@ -50,7 +53,7 @@ def promote(
     with open_registry(store, "promotion") as registry:
         requested = registry.version(version)
         if until is not None:
-            registry.tag(requested, WAIVER, _waiver(store, requested, by, reason, until).model_dump_json())
+            sign_waiver(registry, requested, by, reason, until)
         registry.request(version, by, reason or "none given")
         report = _reconcile(registry)
     if report["refused"]:
@@ -66,28 +69,22 @@ def promote(
 def promote_by_policy(store: ModelRegistry, version: int, contract: Contract, record: Record) -> dict[str, Any]:
     """Request a superior version, or the refit of one, for the policy. If only a person may request it, write on it why."""
     with open_registry(store, "promotion") as registry:
-        obstacle = _held(registry.snapshot(), version) or _uncommitted(store, version, contract, record)
-        if obstacle is None:
-            registry.request(version, POLICY, _grounds(record), by_policy=True)
-        else:
-            registry.tag(registry.version(version), STATUS, obstacle)
+        if may_ask(registry, version, contract, record):
+            registry.request(version, POLICY, grounds(record), by_policy=True)
         return _reconcile(registry)
 
 
-def _grounds(record: Record) -> str:
+def may_ask(registry: RegistrySession, version: int, contract: Contract, record: Record) -> bool:
+    """Whether the policy may ask for a version. If only a person may, write on it why."""
+    obstacle = held(registry.snapshot(), version) or _uncommitted(registry.store, version, contract, record)
+    if obstacle is not None:
+        registry.tag(registry.version(version), STATUS, obstacle)
+    return obstacle is None
+
+
+def grounds(record: Record) -> str:
     """Why the policy asks for a version."""
     return "superior by its gate record" + (", and refitted" if isinstance(record, RefitRecord) else "")
-
-
-def _held(snapshot: Snapshot, version: int) -> str | None:
-    """The status of a version that waits for the end of a rollback's hold; None if there is no hold."""
-    hold = snapshot.hold
-    if hold is None:
-        return None
-    return (
-        f"{HELD}: {hold.by} rolled back to version {hold.version} ({hold.reason}). `ratchet promote {version}` ends that hold "
-        "and asks for this version, `ratchet release` ends it for later ones"
-    )
 
 
 def _uncommitted(store: ModelRegistry, version: int, contract: Contract, record: Record) -> str | None:
@@ -102,21 +99,10 @@ def _uncommitted(store: ModelRegistry, version: int, contract: Contract, record:
     )
 
 
-def _waiver(store: ModelRegistry, version: Version, by: str, reason: str | None, until: datetime) -> Waiver:
-    if not (by.strip() and reason and reason.strip()):
-        raise GateError(
-            "an end date waives nothing without a name and a reason",
-            subject=f"{store.scope.namespace} version {version.number}",
-            remedy="Give --by and --reason",
-        )
-    waiver = Waiver(model_name=store.scope.namespace, candidate=version.digest, by=by, reason=reason, expires=until)
-    return store.gate.key.sign(waiver)
-
-
 def rollback(store: ModelRegistry, *, by: str, reason: str) -> dict[str, Any]:
     """Return to the version that served before, and hold it. Raises RegistryError if there is none, or `by` or `reason` is
     empty. Raises GateError, without requesting anything, if this code cannot serve that version."""
-    _require_reason(store, by, reason)
+    require_author(store, by, reason)
     with open_registry(store, "promotion") as registry:
         snapshot = registry.snapshot()
         champion, target = last_promotion(registry, snapshot), _way_back(registry)
@@ -134,15 +120,6 @@ def rollback(store: ModelRegistry, *, by: str, reason: str) -> dict[str, Any]:
     return promote(store, target, by=by, reason=reason)
 
 
-def _require_reason(store: ModelRegistry, by: str, reason: str) -> None:
-    if not (by.strip() and reason.strip()):
-        raise RegistryError(
-            "every entry of the promotion history needs a name and a reason",
-            subject=f"model {store.scope.namespace}",
-            remedy="Give --reason and --by, each with at least one word",
-        )
-
-
 def _way_back(registry: RegistrySession) -> int | None:
     """The version that a rollback leads to, from the signed history. The alias only shows an unfinished rollback."""
     snapshot = registry.snapshot()
@@ -157,19 +134,19 @@ def _way_back(registry: RegistrySession) -> int | None:
 def release(store: ModelRegistry, *, by: str, reason: str) -> dict[str, Any]:
     """End the hold of a rollback: the policy promotes again. Raises RegistryError if there is no hold, or `by` or `reason` is
     empty."""
-    _require_reason(store, by, reason)
+    require_author(store, by, reason)
     with open_registry(store, "promotion") as registry:
         snapshot = registry.snapshot()
-        held = snapshot.hold
-        if held is None:
+        hold = snapshot.hold
+        if hold is None:
             raise RegistryError(
                 "no rollback holds the policy back",
                 subject=f"model {store.scope.namespace}",
                 remedy="There is nothing to release: `ratchet status` shows what was promoted last",
             )
-        entry = held.model_copy(
+        entry = hold.model_copy(
             update={
-                "number": held.number + 1,
+                "number": hold.number + 1,
                 "kind": "release",
                 "by": by,
                 "reason": reason,
@@ -177,7 +154,7 @@ def release(store: ModelRegistry, *, by: str, reason: str) -> dict[str, Any]:
                 "at": store.gate.clock.now(),
             }
         )
-        registry.append(store.gate.key.sign(entry))
+        _append(registry, store.gate.key.sign(entry))
         return _reconcile(registry)
 
 
@@ -223,8 +200,8 @@ def _consider(registry: RegistrySession) -> dict[str, Any] | None:
         by_its_refit = request and request.model_copy(
             update={"reason": f"version {requested}, its refit, is requested: {request.reason}"}
         )
-        registry.append(_entry(registry.store, snapshot, judged, None, by_its_refit))
-    registry.append(_entry(registry.store, registry.snapshot(), version, waiver, request))
+        _append(registry, _entry(registry.store, snapshot, judged, None, by_its_refit))
+    _append(registry, _entry(registry.store, registry.snapshot(), version, waiver, request))
     return None
 
 
@@ -258,11 +235,16 @@ def _entry(
     return store.gate.key.sign(entry)
 
 
+def _append(registry: RegistrySession, entry: Entry) -> None:
+    """Add an entry to the history. This single write promotes; everything else is derived from the history."""
+    registry.write(entry.tag, entry)
+
+
 def _settle(registry: RegistrySession, refused: dict[str, Any] | None) -> dict[str, Any] | None:
     """Make status tags, aliases and the serving file agree with the history. Returns the champion, if there is one."""
     snapshot = registry.snapshot()
     champion, versions = snapshot.champion, registry.versions()
-    for number, text in {**_released(snapshot, versions), **_statuses(snapshot, refused)}.items():
+    for number, text in {**released(snapshot, versions), **_statuses(snapshot, refused)}.items():
         if number in versions:
             registry.tag(versions[number], STATUS, text)
     if champion:
@@ -270,16 +252,11 @@ def _settle(registry: RegistrySession, refused: dict[str, Any] | None) -> dict[s
     registry.point(CHAMPION, champion.version if champion else None, snapshot)
     _write_serving_file(registry.store, champion)
     write_requested(registry)
+    settle_rollout(registry)
     registry.point(PREVIOUS, champion.previous if champion and champion.previous in versions else None, snapshot)
     if champion is None:
         return None
     return {"version": champion.version, "digest": champion.digest, "previous": champion.previous}
-
-
-def _released(snapshot: Snapshot, versions: Mapping[int, Version]) -> dict[int, str]:
-    """Version → new status, for the versions that waited for a hold that has ended."""
-    held = [number for number, version in versions.items() if version.tags.get(STATUS, "").startswith(HELD)]
-    return dict.fromkeys(held if snapshot.hold is None else (), CANDIDATE)
 
 
 def _statuses(snapshot: Snapshot, refused: dict[str, Any] | None) -> dict[int, str]:

@@ -1,29 +1,30 @@
 """The promotion history, which MLflow does not keep: which version served when, and who requested it.
 
 It is stored in tags of the registered model, with one signed entry in each. A further tag holds the last request that was made
-through `ratchet`.
+through `ratchet`, and others the changes of rollouts.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
-from pydantic import AwareDatetime, ValidationError
+from pydantic import AwareDatetime
 
-from ratchet.core.errors import GateError, RegistryError
-from ratchet.core.settings import Frozen
+from ratchet.core.errors import RegistryError
 from ratchet.gate.gate import Gate
 from ratchet.gate.record import Waiver
+from ratchet.gate.rollout import Rollout
 from ratchet.gate.signing import Signed, begin_anew
+from ratchet.model_registry.signed_tags import verified
 
-REQUEST, HISTORY = "ratchet.request", "ratchet.history."
+REQUEST, HISTORY, ROLLOUTS = "ratchet.request", "ratchet.history.", "ratchet.rollout."
+_ROLLOUT = re.compile(re.escape(ROLLOUTS) + r"(\d{6})")
 Kind = Literal["promotion", "rollback", "release", "withdrawal"]
 """A release moves no version: it only ends a hold, by which a person's rollback stops promotions by the policy. A withdrawal is
 a rollback by the policy, from a refit that later rows showed to be worse; it holds nothing."""
-Document = TypeVar("Document", bound=Frozen)
-Authored = TypeVar("Authored", "Entry", "PromotionRequest")
 
 
 class Entry(Signed):
@@ -62,18 +63,20 @@ class PromotionRequest(Signed):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Aliases, promotion history and the last request, all read at the same time."""
+    """Aliases, promotion history, the last request and the changes of rollouts, all read at the same time."""
 
     aliases: Mapping[str, int]
     history: tuple[Entry, ...]
     request: PromotionRequest | None
+    rollouts: Mapping[int, Rollout | None]
+    """Number → change, in order; None if it was not signed with this checkout's key for its place."""
 
     @classmethod
     def read(cls, aliases: Mapping[str, int], tags: Mapping[str, str], gate: Gate) -> Snapshot:
         """Raises RegistryError if an entry is missing, or was not signed with this checkout's key for its place."""
         names = sorted(name for name in tags if name.startswith(HISTORY))
         history = tuple(_entry(number, name, tags[name], gate) for number, name in enumerate(names, start=1))
-        return cls(aliases, history, _verified(PromotionRequest, tags.get(REQUEST), gate))
+        return cls(aliases, history, verified(PromotionRequest, tags.get(REQUEST), gate), _rollouts(tags, gate))
 
     @property
     def champion(self) -> Entry | None:
@@ -84,6 +87,17 @@ class Snapshot:
     def hold(self) -> Entry | None:
         """The rollback that keeps the policy from promoting, until a person promotes or releases."""
         return self.champion if self.champion and self.champion.kind == "rollback" else None
+
+    @property
+    def promotion(self) -> int:
+        """The number of the entry by which the champion serves; 0 if nothing does."""
+        return next((entry.number for entry in reversed(self.history) if entry.kind != "release"), 0)
+
+    @property
+    def rollout(self) -> Rollout | None:
+        """The rollout that goes on: the last change, unless that ended it or is not valid, or another promotion came since."""
+        last = [*self.rollouts.values()][-1] if self.rollouts else None
+        return last if last and last.kind != "abort" and last.promotion == self.promotion else None
 
     def request_for(self, version: int) -> PromotionRequest | None:
         """The signed request for a version, unless the version has been promoted since."""
@@ -98,9 +112,14 @@ class Snapshot:
         """Version → its digest when it served, for every version that has served."""
         return {entry.version: entry.digest for entry in self.history}
 
+    @property
+    def evidence(self) -> set[int]:
+        """The versions whose files and record are evidence: they answered somebody."""
+        return {*self.served, *(change.version for change in self.rollouts.values() if change and change.share)}
+
 
 def _entry(number: int, name: str, text: str, gate: Gate) -> Entry:
-    entry = _verified(Entry, text, gate)
+    entry = verified(Entry, text, gate)
     if entry is None or (entry.number, entry.tag) != (number, name):
         raise RegistryError(
             f"{name} is not entry {number}, signed with this checkout's key",
@@ -111,23 +130,15 @@ def _entry(number: int, name: str, text: str, gate: Gate) -> Entry:
     return entry
 
 
-def _verified(kind: type[Authored], text: str | None, gate: Gate) -> Authored | None:
-    """A document about this model that was signed with this checkout's key; None for any other text."""
-    document = parsed(kind, text)
-    try:
-        if document is not None:
-            gate.key.verify(document)
-    except GateError:
-        return None
-    return document if document is not None and document.model_name == gate.scope.namespace else None
+def _rollouts(tags: Mapping[str, str], gate: Gate) -> dict[int, Rollout | None]:
+    found = {int(name): tags[ROLLOUTS + name] for name in sorted(map(_number_of_rollout, tags)) if name}
+    changes = {number: verified(Rollout, text, gate) for number, text in found.items()}
+    return {number: change if change and change.number == number else None for number, change in changes.items()}
 
 
-def parsed(kind: type[Document], text: str | bytes | None) -> Document | None:
-    """The document in a tag or file; None if it is absent, or is not such a document."""
-    try:
-        return kind.model_validate_json(text) if text else None
-    except ValidationError:
-        return None
+def _number_of_rollout(tag: str) -> str:
+    match = _ROLLOUT.fullmatch(tag)
+    return match[1] if match else ""
 
 
 def trail(history: Sequence[Entry]) -> list[int]:

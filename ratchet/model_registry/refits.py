@@ -14,8 +14,8 @@ from ratchet.model_registry import promotion
 from ratchet.model_registry.champion import Champion, judged_version, load_version
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.open_registry import open_registry
-from ratchet.model_registry.promotion_history import parsed
 from ratchet.model_registry.session import RegistrySession
+from ratchet.model_registry.signed_tags import parsed
 from ratchet.model_registry.tags import CONFIRMATION
 from ratchet.model_registry.version import Version
 

@@ -21,10 +21,12 @@ from mlflow.exceptions import MlflowException
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate.record import GateRecord, Waiver
 from ratchet.gate.refit import Record, RefitRecord, verify
+from ratchet.gate.signing import Signed
 from ratchet.model_registry import embedded_database
 from ratchet.model_registry.logged_files import is_whole, require_artifacts
 from ratchet.model_registry.model_registry import ModelRegistry
-from ratchet.model_registry.promotion_history import REQUEST, Entry, PromotionRequest, Snapshot, parsed
+from ratchet.model_registry.promotion_history import REQUEST, PromotionRequest, Snapshot
+from ratchet.model_registry.signed_tags import parsed
 from ratchet.model_registry.tags import DIGEST, RECORD, REQUESTED, WAIVER
 from ratchet.model_registry.version import Version, version_of
 from ratchet.models.model_files import checksums
@@ -116,13 +118,13 @@ class RegistrySession:
     def log(self, model: Model, directory: Path, record: Record) -> Version:
         """The version of the model in `directory`; it is created if it does not exist. May be killed and called again.
 
-        Files and record of a version that has served are evidence: they are kept, and only put back if they were lost. Those
+        Files and record of a version that has answered are evidence: they are kept, and only put back if they were lost. Those
         of any other version are replaced by the given ones.
         """
         from ratchet.model_registry import mlflow_logging
 
         found = self.find(model.digest)
-        is_evidence = found is not None and found.number in self.snapshot().served
+        is_evidence = found is not None and found.number in self.snapshot().evidence
         if found is None:
             mlflow_logging.log(self._client, self.store, model, directory, record)
         elif is_evidence:
@@ -290,9 +292,9 @@ class RegistrySession:
             reason=reason,
             after=len(snapshot.history),
         )
-        self._client.set_registered_model_tag(self.name, REQUEST, self.store.gate.key.sign(request).model_dump_json())
+        self.write(REQUEST, self.store.gate.key.sign(request))
         self.point(REQUESTED, number, snapshot)
 
-    def append(self, entry: Entry) -> None:
-        """Add an entry to the history. This single write promotes; everything else is derived from the history."""
-        self._client.set_registered_model_tag(self.name, entry.tag, entry.model_dump_json())
+    def write(self, tag: str, document: Signed) -> None:
+        """Write a signed document in a tag of the registered model, by a single request."""
+        self._client.set_registered_model_tag(self.name, tag, document.model_dump_json())

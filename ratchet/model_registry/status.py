@@ -10,13 +10,16 @@ from ratchet.features.service import service_spec
 from ratchet.gate.checks import PLAUSIBLE
 from ratchet.gate.confirmation import Confirmation
 from ratchet.gate.reasons import how_to_accept
+from ratchet.gate.rollout import Rollout, says
 from ratchet.model_registry.admission import ways_to_serve
 from ratchet.model_registry.champion import existing_version
+from ratchet.model_registry.holds import HELD, TAKEN_BACK
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.open_registry import open_registry
-from ratchet.model_registry.promotion import HELD, WAITS
-from ratchet.model_registry.promotion_history import Snapshot, parsed
+from ratchet.model_registry.promotion import WAITS
+from ratchet.model_registry.promotion_history import Snapshot
 from ratchet.model_registry.session import RegistrySession
+from ratchet.model_registry.signed_tags import parsed
 from ratchet.model_registry.tags import (
     COMMIT,
     CONFIRMATION,
@@ -35,7 +38,8 @@ from ratchet.model_registry.version import Version
 
 
 def status(store: ModelRegistry) -> dict[str, Any]:
-    """The requested version, the champion, the hold on the policy, a warning, every version and the promotion history."""
+    """The requested version, the champion, the rollout, the hold on the policy, a warning, every version and the promotion
+    history."""
     with open_registry(store, "promotion") as registry:
         snapshot = registry.snapshot()
         versions = registry.versions().values()
@@ -47,10 +51,17 @@ def status(store: ModelRegistry) -> dict[str, Any]:
         "champion": champion and champion.version,
         "previous": snapshot.aliases.get(PREVIOUS),
         "hold": hold and {"by": hold.by, "reason": hold.reason, "at": hold.at.isoformat()},
+        "rollout": _rollout(snapshot.rollout),
         "warning": warning,
         "versions": [_line(store, snapshot, version, numbers) for version in versions],
         "history": [entry.model_dump(mode="json", exclude={"signature", "model_name"}) for entry in snapshot.history],
     }
+
+
+def _rollout(running: Rollout | None) -> dict[str, Any] | None:
+    if running is None:
+        return None
+    return {"version": running.version, "step": says(running.step), "by": running.by, "reason": running.reason}
 
 
 def _warning(registry: RegistrySession, snapshot: Snapshot) -> str | None:
@@ -103,7 +114,7 @@ def _next(store: ModelRegistry, version: Version) -> str | None:
     """How to get a version that never served, or a better one, to serve; None if its status says it already."""
     verdict, failed = version.tags.get(VERDICT), (version.tags.get(FAILED) or "").split(", ")
     ask = f"`ratchet promote {version.number}"
-    if version.tags.get(STATUS, "").startswith((WAITS, HELD)):
+    if version.tags.get(STATUS, "").startswith((WAITS, TAKEN_BACK, *HELD)):
         return None
     if verdict == "failed":
         return "a refit that failed its checks never serves; its judged model may"

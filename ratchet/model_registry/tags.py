@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-REQUESTED, CHAMPION, PREVIOUS = "requested", "champion", "previous"
+REQUESTED, CHAMPION, PREVIOUS, CHALLENGER = "requested", "champion", "previous", "challenger"
 CANDIDATE = "candidate"
 """The status of a version that nobody has asked for yet."""
 WAIVER = "ratchet.waiver"

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime
 
 from ratchet.core.errors import RegistryError
-from ratchet.core.settings import Frozen
+from ratchet.core.frozen import Frozen
 from ratchet.models.model_files import CONTRACT
 from ratchet.use_case.contract import Kind, Task
 

@@ -8,7 +8,6 @@ Whether an answer reached its caller is known only later, and is no column of th
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json as pj
 import pyarrow.parquet as pq
 
 from ratchet.core.clock import Period
 from ratchet.core.errors import StoreError
 from ratchet.prediction_log.dropped import dropped_before
+from ratchet.prediction_log.json_blocks import json_blocks
 from ratchet.prediction_log.online_log import line_of, parsed, segments, undelivered, unreadable, whole_lines
 from ratchet.prediction_log.schema import conformed, log_schema
 from ratchet.storage.partitions import files
@@ -64,6 +63,17 @@ class PredictionLog:
         lost = pa.array(sorted(undelivered(self._online, dates)), pa.string())
         return found.append_column("undelivered", pc.is_in(found["prediction_id"], value_set=lost))
 
+    def online_blocks(self, period: Period, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Some columns of the online predictions whose `time` is in the period, in no order, a block at a time, without those
+        that their callers never got. Raises StoreError for an unreadable file."""
+        dates = [*period.dates()]
+        lost = pa.array(sorted(undelivered(self._online, dates)), pa.string())
+        within = (pc.field("time") >= period.start) & (pc.field("time") < period.end)
+        names = {"prediction_id", "time", *columns}
+        schema = pa.schema([field for field in self._schema if field.name in names])
+        for block in json_blocks(segments(self._online, dates), schema):
+            yield block.filter(within & ~pc.field("prediction_id").isin(lost))
+
     def find(self, prediction_id: str) -> dict[str, Any]:
         """The row of one prediction as it was written, with instants as ISO text, and whether it is `undelivered`.
 
@@ -101,13 +111,7 @@ class PredictionLog:
                 raise unreadable(path, error, "Run the stage `predict` again") from error
 
     def _online_parts(self, dates: Sequence[date]) -> Iterator[pa.Table]:
-        options = pj.ParseOptions(explicit_schema=self._schema, unexpected_field_behavior="ignore")
-        for path in segments(self._online, dates):
-            lines = whole_lines(path)
-            try:
-                yield from [pj.read_json(io.BytesIO(lines), _blocks(lines), options)] if lines else []
-            except pa.ArrowInvalid as error:
-                raise unreadable(path, error, "Fix or remove the line; later lines are complete") from error
+        return json_blocks(segments(self._online, dates), self._schema)
 
     def _find(self, prediction_id: str) -> Iterator[dict[str, Any]]:
         day = _date_of(prediction_id)
@@ -125,11 +129,6 @@ class PredictionLog:
             candidates = (line for line in whole_lines(path).splitlines() if prediction_id.encode() in line)
             rows = (parsed(path, line) for line in candidates)
             yield from (row for row in rows if row["prediction_id"] == prediction_id)
-
-
-def _blocks(lines: bytes) -> pj.ReadOptions:
-    """Read options with a block size that fits the longest line."""
-    return pj.ReadOptions(block_size=max(pj.ReadOptions().block_size, *map(len, lines.splitlines(keepends=True))))
 
 
 def _date_of(prediction_id: str) -> date:

@@ -13,6 +13,8 @@ import msgspec
 from ratchet.feature_store.online_features import Found
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 
+VECTOR = "vector"
+"""The field that holds a ready vector, as JSON. Other predictions have none."""
 Row = dict[str, Any]
 """A prediction as it is logged: plain values, and instants as ISO text."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,6 +38,11 @@ class OnlineLines:
             "feature_timestamps": dict(zip(found.lookups, map(_iso, found.since[row]), strict=True)),
             "absences": dict(zip(found.lookups, found.absences[row], strict=True)),
         }
+
+    def given(self, vector: Mapping[str, Any], time: int) -> Row:
+        """The same fields of a ready vector, which its caller gave at `time`, in microseconds since 1970."""
+        nothing: Row = {name: {} for name in ("keys", "features", "feature_timestamps", "absences")}
+        return {**nothing, "request": {EVENT_TIMESTAMP: _iso(time)}, VECTOR: _LINES.encode(vector).decode()}
 
     def request(self, requests: Mapping[str, Sequence[Any]], times: Sequence[int], row: int) -> Row:
         fields = {name: _plain(requests[name][row]) for name in self.fields}

@@ -53,7 +53,8 @@ class OnlineLog:
             _write(self._descriptor(path), lines)
         except OSError as error:
             self.close()
-            self._segment, self._path = uuid.uuid4().hex, None  # a torn line must stay the last one of its segment
+            if not _is_whole_or_removed(path):
+                self._segment, self._path = uuid.uuid4().hex, None  # a torn line must stay the last one of its segment
             raise _unwritable(path, error) from error
 
     def close(self) -> None:
@@ -99,7 +100,7 @@ class OnlineLog:
     def _mark(self, kind: str, prediction_ids: Sequence[str]) -> None:
         path = _day(self.folder, date_of(prediction_ids[0])) / f"{self._marks}.marks"
         try:
-            _write_once(path, line_of({"mark": kind, "prediction_ids": [*prediction_ids]}))
+            write_once(path, line_of({"mark": kind, "prediction_ids": [*prediction_ids]}))
         except OSError as error:
             self._marks = uuid.uuid4().hex
             raise _unwritable(path, error) from error
@@ -121,12 +122,28 @@ def _is_there(path: Path, descriptor: int) -> bool:
         return False
 
 
+def _is_whole_or_removed(path: Path) -> bool:
+    """Whether a segment, in which a write failed, ends with a whole line. One that is empty is removed."""
+    try:
+        if not path.stat().st_size:
+            path.unlink()
+            return True
+        with path.open("rb") as segment:
+            segment.seek(-1, os.SEEK_END)
+            return segment.read() == b"\n"
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+
+
 def _opened(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
 
-def _write_once(path: Path, data: bytes) -> None:
+def write_once(path: Path, data: bytes) -> None:
+    """Append to a file that is opened for it, wholly or not at all. Raises OSError."""
     descriptor = _opened(path)
     try:
         _write(descriptor, data)

@@ -5,6 +5,7 @@ An id begins with the UTC date of its partition, so that a search reads only one
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -12,17 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ratchet.core.errors import DataError
 from ratchet.features.service import request_schema, service_spec
+from ratchet.prediction_log.arms import CHAMPION
+from ratchet.prediction_log.online_lines import VECTOR
 from ratchet.storage.arrow import from_columns, to_columns
 from ratchet.storage.digests import digest
+from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import INSTANT, Array, Columns, UseCase
 
 if TYPE_CHECKING:
     from ratchet.model_registry.champion import Champion
 
-ARM = "champion"
+PREDICTION = "prediction"
 _STRUCTS = ("keys", "request", "features", "feature_timestamps")
 ABSENCES = "absences"
 
@@ -52,6 +57,7 @@ def log_schema(use_case: UseCase) -> pa.Schema:
             "prediction": pa.float64(),
             "arm": pa.string(),
             "rung": pa.string(),
+            VECTOR: pa.string(),
         }
     )
     return pa.schema([field for field in columns if not (pa.types.is_struct(field.type) and not field.type.num_fields)])
@@ -139,8 +145,8 @@ def log_entries(
         "feature_service": [contract.feature_service] * rows,
         "scorer": pa.array([scorer] * rows, pa.string()),
         "prediction": predictions,
-        "arm": [ARM] * rows,
-        "rung": pa.nulls(rows, pa.string()),
+        "arm": [CHAMPION] * rows,
+        **{name: pa.nulls(rows, pa.string()) for name in ("rung", VECTOR)},
         **{name: _struct(columns, schema.field(name)) for name in _STRUCTS if name in schema.names},
         **({ABSENCES: _nothing(schema.field(ABSENCES), rows)} if ABSENCES in schema.names else {}),
     }
@@ -169,8 +175,26 @@ def _flat(struct: pa.ChunkedArray) -> pa.Table:
     return pa.table([*struct.flatten()], names=[part.name for part in struct.type])
 
 
-def served(use_case: UseCase, log: pa.Table) -> dict[str, Array]:
-    """The columns that the model got, row by row: requests joined with their features, and the on-demand columns."""
+def served(use_case: UseCase, inputs: Sequence[str], log: pa.Table) -> dict[str, Array]:
+    """What the model got and what it answered: `inputs`, `event_timestamp` and `prediction`. Ready vectors come last."""
+    has_vector = pc.is_valid(log.column(VECTOR))
+    asked, given = log.filter(pc.invert(has_vector)), log.filter(has_vector)
+    parts = [_looked_up(use_case, asked)] if asked.num_rows or not given.num_rows else []
+    parts += [_given(inputs, given)] if given.num_rows else []
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in (*inputs, EVENT_TIMESTAMP)}
+    answers = pa.chunked_array([*asked.column(PREDICTION).chunks, *given.column(PREDICTION).chunks], pa.float64())
+    return {**columns, PREDICTION: answers.to_numpy()}
+
+
+def _given(inputs: Sequence[str], log: pa.Table) -> dict[str, Array]:
+    """The columns of ready vectors."""
+    vectors = [json.loads(text) for text in log.column(VECTOR).to_pylist()]
+    times = to_columns(_flat(log.column("request")).select([EVENT_TIMESTAMP]))
+    return times | to_columns(pa.table({name: [vector[name] for vector in vectors] for name in inputs}))
+
+
+def _looked_up(use_case: UseCase, log: pa.Table) -> dict[str, Array]:
+    """Requests joined with their features, and the on-demand columns."""
     columns = {
         _source(struct, name): values
         for struct in _STRUCTS

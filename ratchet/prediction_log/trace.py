@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +33,7 @@ def trace(log: PredictionLog, store: ModelRegistry, prediction_id: str) -> dict[
         "prediction": {name: row[name] for name in _PREDICTION},
         "request": {**row.get("keys", {}), **row["request"]},
         "features": [*_features(row)],
+        "vector": json.loads(row["vector"]) if row.get("vector") else None,
         "absences": {name: reason for name, reason in row.get("absences", {}).items() if reason},
         "model": {
             "name": row["model_name"],

@@ -10,6 +10,7 @@ from ratchet.core.errors import RatchetError
 from ratchet.core.schedule import latest_tick
 from ratchet.core.text import format_duration
 from ratchet.feature_store.freshness import read_freshness
+from ratchet.feature_store.written_store import problem_now
 from ratchet.project.run import PIPELINES, Pipeline, Run
 from ratchet.project.step_reports import last_run, read
 from ratchet.project.steps import steps_of
@@ -18,7 +19,7 @@ from ratchet.sources.newest import declared_newest
 
 def data_status(run: Run) -> dict[str, Any]:
     """For each pipeline its instant and its last run; the newest instant of the source, how far the features are behind it, a
-    line for everything that is due, and how old each view is in the online store.
+    line for everything that is due, how old each view is in the online store, and why that must not be used.
 
     `newest` is None if only the rows themselves would say it, and a text if the source cannot be asked.
     """
@@ -29,6 +30,7 @@ def data_status(run: Run) -> dict[str, Any]:
         "lag": _lag(run, newest),
         "due": [*_due(run, newest)],
         "freshness": _freshness(run),
+        "online_store": problem_now(run) if run.paths.materialized_file.exists() else "",
     }
 
 

@@ -105,13 +105,19 @@ def mlflow_server(tmp_path: Path, empty_registry: Run) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def serving_project(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A project in which everything up to a serving model happened, on real stores; to be left as it is found."""
-    from tests.support.registry import copied
+def prepared_to_serve(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A project in which everything up to a serving model happened, on real stores; to be copied."""
     from tests.support.serving import serve
 
-    prepared = shared(tmp_path_factory, "serving", partial(noshow_project, rows_per_week=60), serve)
-    return copied(prepared, tmp_path_factory.mktemp("serving") / "project")
+    return shared(tmp_path_factory, "serving", partial(noshow_project, rows_per_week=60), serve)
+
+
+@pytest.fixture(scope="session")
+def serving_project(tmp_path_factory: pytest.TempPathFactory, prepared_to_serve: Run) -> Run:
+    """A copy of that project, to be left as it is found."""
+    from tests.support.registry import copied
+
+    return copied(prepared_to_serve, tmp_path_factory.mktemp("serving") / "project")
 
 
 @pytest.fixture(scope="session")

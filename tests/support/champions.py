@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from inference_pipeline.online.arms import Arms
+from inference_pipeline.online.load_release import instances_of
 from inference_pipeline.online.loader import described
-from inference_pipeline.online.log_writer import LogWriter
-from inference_pipeline.online.metrics import Counts
 from inference_pipeline.online.predictor import Predictor
-from inference_pipeline.online.protocols import PROTOCOLS
 from inference_pipeline.online.release import MODEL, Release, ReleasedModel
-from inference_pipeline.online.requests import RequestReader
-from inference_pipeline.online.scorer import Scorer
+from inference_pipeline.online.rollout_watch import RolloutWatch
+from inference_pipeline.online.scorer import Scorer, UncompiledModel
+from inference_pipeline.online.shared import Shared
 from ratchet.feature_store.online_features import OnlineFeatures
 from ratchet.feature_store.stored_rows import HeldRows
 from ratchet.model_registry.champion import Champion
@@ -62,28 +62,27 @@ class _SinceYesterday(HeldRows):
 
 def release_of(run: Run, champion: Champion) -> Release:
     """The description of a release that no folder holds."""
-    contract = champion.model.contract
-    released = ReleasedModel(
-        version=champion.version, digest=champion.model.digest, feature_service=contract.feature_service
-    )
-    return described(run, contract, {MODEL: released}, {})
+    service = champion.model.contract.feature_service
+    released = ReleasedModel(version=champion.version, digest=champion.model.digest, feature_service=service)
+    return described(run, champion, {MODEL: released}, {})
 
 
 def fixed_predictor(
-    run: Run, _folder: Path = Path(), log: LogWriter | None = None, counts: Counts | None = None
+    run: Run,
+    _folder: Path = Path(),
+    shared: Shared | None = None,
 ) -> Predictor:
     """A predictor that needs no store and no release."""
     champion = noshow_champion(run)
     release = release_of(run, champion)
-    requests = RequestReader(run.use_case, release.columns)
     return Predictor(
         release,
         run.use_case,
-        Scorer(release.champion, champion.model, run.use_case),
+        Arms(Scorer(release.champion, UncompiledModel(champion.model, 1), run.use_case), sticky_by=release.keys),
         None,
         OnlineFeatures(release.views, release.lookups, FixedRows(), timedelta(0)),
-        log or LogWriter(run.paths.online_log),
+        shared or Shared.of(run),
         run.clock,
-        {name: protocol.reader(requests) for name, protocol in PROTOCOLS.items()},
-        counts or Counts(release.model_name, run.use_case.lookups),
+        instances_of(run.use_case, release),
+        RolloutWatch(run.settings.serving.rollout),
     )

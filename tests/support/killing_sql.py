@@ -39,7 +39,8 @@ def online_rows(run: Run) -> dict[str, Rows]:
     with sqlite3.connect(online_file(run)) as database:
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         columns = "entity_key, feature_name, value, event_ts"
-        return {name: set(database.execute(f'SELECT {columns} FROM "{name}"')) for name in tables}
+        views = [name for name in tables if name != "ratchet_mark"]
+        return {name: set(database.execute(f'SELECT {columns} FROM "{name}"')) for name in views}
 
 
 def work(root: Path) -> None:

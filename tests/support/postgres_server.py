@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import pwd
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.support.ports import free_port
 
 PASSWORD = "s3cret"
 _USER = "ratchet"
@@ -33,7 +34,7 @@ def postgres_server() -> Iterator[str]:
         login = ["--username", _USER, "--auth", "scram-sha-256", "--pwfile", str(password)]
         initdb = [programs / "initdb", "--pgdata", folder, "--encoding", "UTF8", "--no-locale", "--no-sync", *login]
         subprocess.run([*as_user, *initdb], check=True, capture_output=True)
-        port = _free_port()
+        port = free_port()
         settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "off"}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         command = [*as_user, programs / "postgres", "-D", folder, *options]
@@ -65,13 +66,6 @@ def _as_user(folder: Path) -> list[str]:
     for path in (folder, *folder.iterdir()):
         os.chown(path, user.pw_uid, user.pw_gid)
     return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
 
 
 def _wait(programs: Path, port: int) -> None:

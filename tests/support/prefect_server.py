@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+
+from tests.support.ports import free_port
 
 START_SECONDS = 120
 RUN_SECONDS = 900
@@ -144,7 +145,7 @@ def _awaited(look: Callable[[], Found], is_there: Callable[[Found], bool], secon
 @contextmanager
 def prefect_server(folder: Path) -> Iterator[tuple[PrefectServer, dict[str, str]]]:
     """A server while the block lasts, and the environment in which a process finds it. The server does not know its address."""
-    port = _free_port()
+    port = free_port()
     found = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (
@@ -160,12 +161,6 @@ def prefect_server(folder: Path) -> Iterator[tuple[PrefectServer, dict[str, str]
             yield server, found
         finally:
             process.terminate()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _await(server: PrefectServer, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from tests.support.ports import free_port
+
 _START_SECONDS = 30
 
 
@@ -22,7 +24,7 @@ def redis_server() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     program = shutil.which("redis-server")
     if program is None:
         raise NoServerError("Redis is not installed")
-    port = _free_port()
+    port = free_port()
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
@@ -30,13 +32,6 @@ def redis_server() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
             yield f"redis://127.0.0.1:{port}/0", server
         finally:
             server.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
 
 
 def _wait(port: int) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
+import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from ratchet.project.run import Run
 from ratchet.use_case.contract import Columns
 from tests.support.accepted import accept_all
 from tests.support.models import noshow_contract
+from tests.support.ports import free_port
 from tests.support.records import good_score, noshow_record
 from tests.support.runs import write_settings
 from training_pipeline.frozen_set import TrainingSet, complete
@@ -51,6 +52,7 @@ class Server:
 
     run: Run
     client: httpx.Client
+    process: subprocess.Popen[bytes]
 
     @property
     def model(self) -> str:
@@ -58,31 +60,42 @@ class Server:
 
 
 @contextmanager
-def running(run: Run, *others: Run) -> Iterator[Server]:
-    """The service on a free port, started from the project's folder, which it may share with others."""
+def running(
+    run: Run, *others: Run, command: Sequence[str] = ("cli", "serve"), certificate: Path | None = None, **variables: str
+) -> Iterator[Server]:
+    """The service on a free port, started from the project's folder, which it may share with others.
+
+    `command` is the module that starts it, with its first options, and `variables` are those of its environment. If there is a
+    certificate, the client asks over TLS, and trusts it.
+    """
     write_settings(run.root, run, *others)
-    port, log = _free_port(), run.root / "server.log"
+    with started(command, run.root, certificate, PYTHONPATH=str(ROOT), **variables) as (client, process):
+        yield Server(run, client, process)
+
+
+@contextmanager
+def started(
+    command: Sequence[str], folder: Path, certificate: Path | None = None, **variables: str
+) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
+    """A service that a module starts in a folder, with a client of it, once it is ready."""
+    port, log = free_port(), folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cli", "serve", "--port", str(port)],
-            cwd=run.root,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            [sys.executable, "-m", *command, "--port", str(port)],
+            cwd=folder,
+            env={**os.environ, **variables},
             stdout=output,
             stderr=output,
         )
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False) as client:
+    address = f"http{'s' * bool(certificate)}://127.0.0.1:{port}"
+    trusted = ssl.create_default_context(cafile=certificate) if certificate else False
+    with httpx.Client(base_url=address, timeout=10, trust_env=False, verify=trusted) as client:
         try:
             _wait_until_ready(client, process, log)
-            yield Server(run, client)
+            yield client, process
         finally:
             process.terminate()
             process.wait(30)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:

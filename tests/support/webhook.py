@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import SimpleQueue
@@ -12,13 +12,14 @@ from typing import Any
 
 
 @contextmanager
-def webhook(answer: int) -> Iterator[tuple[str, SimpleQueue[dict[str, Any]]]]:
-    """Its address while the block lasts, and the JSON bodies that were posted there; it answers with a status."""
-    posted: SimpleQueue[dict[str, Any]] = SimpleQueue()
+def webhook(answer: int, read: Callable[[bytes], Any] = json.loads) -> Iterator[tuple[str, SimpleQueue[Any]]]:
+    """Its address while the block lasts, and the bodies that were posted there, as `read` reads them; it answers with a
+    status."""
+    posted: SimpleQueue[Any] = SimpleQueue()
 
     class Receiver(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            posted.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            posted.put(read(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(answer)
             self.end_headers()
 

@@ -23,6 +23,17 @@ def test_files_to_change_are_there() -> None:
     assert [] == [path for path in sorted(named) if not (ROOT / path).exists()]
 
 
+def test_each_threat_has_tests_that_are_there() -> None:
+    """Every line of a table in docs/threat-model.md names tests, by file and function."""
+    text = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("| ") and not re.match(r"\| (threat|---)", line)]
+    assert len(lines) > 25
+    assert [] == [line for line in lines if "::" not in line.rsplit("|", 2)[1]]
+    for file, name in re.findall(r"`(\w+\.py)::(\w+)`", text):
+        texts = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob(file)]
+        assert any(f"def {name}(" in each for each in texts), f"{file}::{name}"
+
+
 def test_names_in_docstrings_and_documents_are_there() -> None:
     """Each dotted name in backticks is a module, or what one holds."""
     named = {(str(path.relative_to(ROOT)), name) for path, text in prose() for name in NAME.findall(text)}

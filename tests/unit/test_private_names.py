@@ -27,6 +27,11 @@ PINNED = {
     "evidently": ("0.7.23", "inference_pipeline/monitor/drift_page.py registers our PSI through evidently.legacy"),
     "skops": ("0.16.0", "ratchet/models/model.py numbers the addresses in schema.json of an archive, for equal bytes"),
     "feast": ("0.67.0", "ratchet/feature_store/online_sqlite.py hands the SQLite store an open connection"),
+    "uvicorn": (
+        "0.54.0",
+        "inference_pipeline/online/access/connection.py extends the connections of its protocol class, and registers them; "
+        "draining.py adds to the shutdown of its servers",
+    ),
     "dvc": ("3.67.1", "ratchet/project/restore.py fills stages from a lock of its own and checks out their outputs"),
 }
 USED = {("training_pipeline/train.py", "_ConfigAliases"), ("training_pipeline/train.py", "_get_all_param_aliases")} | {

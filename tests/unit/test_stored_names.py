@@ -17,8 +17,9 @@ from ratchet.gate.evidence import Evidence, FirstGains, Gain, Score, SliceScore
 from ratchet.gate.plausibility import LinearFit
 from ratchet.gate.reasons import Reason
 from ratchet.gate.record import GateRecord, Waiver
+from ratchet.gate.rollout import Plan, Rollout
 from ratchet.model_registry import tags
-from ratchet.model_registry.promotion_history import HISTORY, REQUEST, Entry, PromotionRequest
+from ratchet.model_registry.promotion_history import HISTORY, REQUEST, ROLLOUTS, Entry, PromotionRequest
 from ratchet.models.archive import TRUSTED
 from ratchet.models.baseline import BackoffBaseline
 from ratchet.models.contract import Contract
@@ -50,6 +51,8 @@ FIELDS: dict[type[BaseModel], str] = {
     Waiver: "signature model_name candidate by reason expires",
     Entry: "signature model_name number kind version previous digest by reason waiver at",
     PromotionRequest: "signature model_name version by by_policy reason after",
+    Rollout: "signature model_name number started kind version digest champion promotion plan at_step by reason at",
+    Plan: "steps",
 }
 
 
@@ -89,10 +92,10 @@ def test_a_model_names_one_class_of_ours() -> None:
 
 def test_the_registry_has_its_aliases_and_tags() -> None:
     """All that begin with `ratchet.`, and the aliases that people know."""
-    aliases = {"requested", "champion", "previous"}
-    kept = {value for name, value in vars(tags).items() if name.isupper()} | {REQUEST, HISTORY}
+    aliases = {"requested", "champion", "previous", "challenger"}
+    kept = {value for name, value in vars(tags).items() if name.isupper()} | {REQUEST, HISTORY, ROLLOUTS}
     known = """digest kind status logged gate.record verdict failed fingerprint commit dirty experiment waiver request history.
-    data_version features_version refit_of confirmation"""
+    rollout. data_version features_version refit_of confirmation"""
     assert aliases | {f"ratchet.{name}" for name in known.split()} == kept - {"candidate"}
 
 
@@ -100,5 +103,5 @@ def test_tables_have_their_columns() -> None:
     """Those of every use case: of raw rows, and of the prediction log."""
     assert ("row_id", "row_key", "unreadable") == (ROW_ID, ROW_KEY, UNREADABLE.name)
     columns = """prediction_id time request_id model_name model_version model_digest feature_service scorer keys request
-        features feature_timestamps absences prediction arm rung"""
+        features feature_timestamps absences prediction arm rung vector"""
     assert columns.split() == log_schema(use_case).names

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ratchet.core.errors import DataError
+from ratchet.models.compiled.contributions import Contributions
 from ratchet.models.compiled.groups import group_parts, groups
 from ratchet.models.compiled.trees import tree_parts, trees
 from ratchet.use_case.contract import Columns
@@ -29,6 +30,9 @@ class CompiledModel(Protocol):
 
     def numbers(self, columns: Columns) -> Floats:
         """One number per row, shape (n,). Raises KeyError if a column is missing."""
+
+    def contributions(self, columns: Columns) -> Contributions:
+        """What each column adds to the numbers. Raises KeyError if a column is missing, DataError if they do not add up."""
 
 
 def write_compiled(directory: Path, pipeline: Any, golden: Columns, numbers: Floats) -> None:

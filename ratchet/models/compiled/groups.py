@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ratchet.models.compiled.contributions import Contributions
 from ratchet.use_case.contract import Columns
 
 Floats = npt.NDArray[np.float64]
@@ -27,6 +28,11 @@ class CompiledGroups:
         rows = len(next(iter(columns.values())))
         by_level = [_names([columns[name] for name in names], rows) for names, _ in self.levels]
         return np.array([self._number(groups) for groups in zip(*by_level, strict=True)], np.float64)
+
+    def contributions(self, columns: Columns) -> Contributions:
+        """A group's number is a base value, to which nothing is added."""
+        numbers = self.numbers(columns)
+        return Contributions((), numbers, np.empty((len(numbers), 0)), "prediction")
 
     def _number(self, groups: Iterable[str | None]) -> float:
         """The number of the finest group that is known."""

@@ -6,6 +6,7 @@ The functions are those of `LightGBM/c_api.h`. The Python package is only asked 
 from __future__ import annotations
 
 import ctypes
+import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +20,7 @@ from ratchet.core.errors import DataError, SettingsError
 
 Floats = npt.NDArray[np.float64]
 _FLOAT64, _ROW_MAJOR = 1, 1
-_NORMAL, _CONTRIBUTIONS = 0, 3
+_NORMAL, _RAW, _CONTRIBUTIONS = 0, 1, 3
 _ALL_TREES = (0, -1)
 """The first tree, and how many of them: all."""
 _ONE_THREAD = b"num_threads=1"
@@ -44,6 +45,9 @@ class NativeBooster:
                 "has several outputs", subject="the booster", remedy="Train a regression or a binary classifier"
             )
         self.width = self._number("LGBM_BoosterGetNumFeature")
+        found = re.search(rb"^objective=(\w+)", text, re.MULTILINE)
+        self.objective = found[1].decode() if found else ""
+        """LightGBM's name of it."""
         self._fast = self._fast_config()
         self._written = ctypes.byref(ctypes.c_int64())
         self._predict_one = _library().LGBM_BoosterPredictForMatSingleRowFast
@@ -58,6 +62,10 @@ class NativeBooster:
     def predict(self, rows: Floats) -> Floats:
         """One prediction for each row, shape (n,)."""
         return self._for_rows(rows, _NORMAL, 1)[:, 0]
+
+    def raw(self, rows: Floats) -> Floats:
+        """The sum of the trees for each row, before the objective makes a prediction of it, shape (n,)."""
+        return self._for_rows(rows, _RAW, 1)[:, 0]
 
     def contributions(self, rows: Floats) -> Floats:
         """What each column adds to the raw prediction, and last the base value (SHAP values), shape (n, width + 1)."""

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ratchet.models.compiled.contributions import Contributions
 from ratchet.models.compiled.native_booster import NativeBooster
 from ratchet.use_case.contract import Columns
 
 Floats = npt.NDArray[np.float64]
 Category = str | float | bool
 _MISSING = float("nan")
+_SCALES = {"binary": "log-odds", "poisson": "log", "gamma": "log", "tweedie": "log"}
+"""The scale on which trees add up if they do not add up to the prediction, by LightGBM's name of their objective."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,17 @@ class CompiledTrees:
         """One number per row, shape (n,). Raises KeyError if a column is missing."""
         rows = self.encoded(columns)
         return np.array([self.booster.predict_one(rows[0])]) if len(rows) == 1 else self.booster.predict(rows)
+
+    def contributions(self, columns: Columns) -> Contributions:
+        """SHAP values (Lundberg and others, 2018, arXiv:1802.03888). Raises KeyError, or DataError if they do not add up."""
+        rows = self.encoded(columns)
+        values = self.booster.contributions(rows)
+        sums = self.booster.raw(rows)
+        is_same = np.array_equal(sums, self.booster.predict(rows))
+        scale = "prediction" if is_same else _SCALES.get(self.booster.objective, "raw")
+        found = Contributions([name for name, _ in self.columns], values[:, -1], values[:, :-1], scale)
+        found.require_sums(sums)
+        return found
 
     def encoded(self, columns: Columns) -> Floats:
         """The rows that the trees get, shape (n, width): numbers as they are, a missing or unseen category as NaN."""

@@ -12,6 +12,7 @@ import pytest
 from cli.render_status import render_data
 from ratchet.core.clock import FixedClock
 from ratchet.feature_store.freshness import freshness_of
+from ratchet.feature_store.online_store import feast_project, online_store
 from ratchet.project.data_status import data_status
 from ratchet.project.run import Run
 from ratchet.project.step_reports import run_step
@@ -73,7 +74,11 @@ def with_views(run: Run, **ages: timedelta | None) -> Run:
         name: freshness_of(VIEW, None if age is None else LATER - age, np.array([], "datetime64[us]")).as_of(LATER)
         for name, age in ages.items()
     }
-    write_json(run.paths.materialized_file, {"inputs": "", "report": {"freshness": freshness}})
+    run.paths.state.mkdir(parents=True, exist_ok=True)
+    store = online_store(run.environment, run.paths.state, feast_project(run.scope))
+    store.create()
+    store.set_mark("written")
+    write_json(run.paths.materialized_file, {"inputs": "written", "report": {"freshness": freshness}})
     return run
 
 
@@ -83,6 +88,16 @@ def test_views_that_are_fresh_are_one_line(run: Run) -> None:
     assert (7200.0, True) == (found["freshness"]["visits"]["age_seconds"], found["freshness"]["visits"]["fresh"])
     (line,) = (line for line in render_data(found).splitlines() if line.startswith("views"))
     assert [] == missing(line, "2 of 2 fresh")
+
+
+def test_an_online_store_that_was_put_back_is_named(run: Run) -> None:
+    """And none of its views is called fresh."""
+    marked = of_history(with_views(run, visits=timedelta(0)))
+    store = online_store(run.environment, run.paths.state, feast_project(run.scope))
+    for change, words in ((store.clear, "anew"), (lambda: store.set_mark("earlier"), "put back")):
+        change()
+        (line,) = (line for line in render_data(data_status(marked)).splitlines() if line.startswith("views"))
+        assert [] == missing(line, words, "dvc repro materialize")
 
 
 def test_each_view_that_is_too_old_is_shown(run: Run) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from ratchet.core.errors import GateError, RegistryError
 from ratchet.gate.evidence import Gain
-from ratchet.model_registry.champion import resolve_champion
+from ratchet.model_registry.champion import reference_of, resolve_champion
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.model_registry.promotion import promote, rollback
 from ratchet.model_registry.status import status
@@ -22,7 +22,7 @@ from ratchet.project.run import Run
 from ratchet.storage.files import read_json
 from tests.support.interruptions import counted, fail_at, killed
 from tests.support.models import save_noshow
-from tests.support.records import noshow_record
+from tests.support.records import good_score, noshow_record
 from tests.support.registry import baseline, candidate, client, copied, offer_model, trained
 from tests.support.runs import NOSHOW_END
 from training_pipeline.register import offer, register
@@ -115,6 +115,16 @@ def test_a_new_baseline_waits_while_another_model_serves(served: Run) -> None:
     save_noshow(candidate(6), served.paths.models / "baseline")
     report = register(served)
     assert report["baseline"] == {"version": None, "digest": candidate(6).digest, "status": "not registered"}
+
+
+def test_a_later_champion_falls_back_on_the_baseline_that_served(served: Run) -> None:
+    """Its own baseline is not registered; without any, the service could not answer without features."""
+    offer_next(served, 6, reference=good_score("f" * 64))
+    register(served)
+    champion = resolve_champion(store := ModelRegistry.open(served))
+    reference = reference_of(store, champion)
+    assert reference
+    assert (3, 1, "baseline") == (champion.version, reference.version, reference.model.contract.kind)
 
 
 def test_a_record_that_is_missing_stops_registration(unserved: Run) -> None:

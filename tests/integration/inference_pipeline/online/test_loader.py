@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from inference_pipeline.online import loader as module
+from inference_pipeline.online.load_release import load_predictor
 from inference_pipeline.online.loader import Loader
-from inference_pipeline.online.log_writer import LogWriter
-from inference_pipeline.online.metrics import Counts
-from inference_pipeline.online.model_slot import ModelSlot, load_predictor
+from inference_pipeline.online.model_slot import ModelSlot
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.release import BASELINE, MODEL, RELEASE
 from inference_pipeline.online.release_folder import KEPT, ReleaseFolder
+from inference_pipeline.online.shared import Shared
 from ratchet.core.errors import GateError, OtherFeaturesError
 from ratchet.model_registry import promotion
 from ratchet.model_registry.admission import load_champion
@@ -46,7 +47,7 @@ def folder(run: Run) -> Path:
 
 
 def load(run: Run, folder: Path) -> Predictor:
-    return load_predictor(run, folder, LogWriter(run.paths.online_log), Counts("loaded", run.use_case.lookups))
+    return load_predictor(run, folder, Shared.of(run))
 
 
 def serving(run: Run) -> Path:
@@ -61,10 +62,10 @@ def test_a_release_says_what_the_champion_says(run: Run, folder: Path) -> None:
     champion = load_champion(ModelRegistry.open(run))
     predictor = load(run, folder)
     rows = to_columns(pq.read_table(champion.directory / REFERENCE))
-    assert champion.model.predict(rows).tobytes() == predictor.champion.predict(rows).tobytes()
+    assert champion.model.predict(rows).tobytes() == predictor.arms.champion.predict(rows).tobytes()
     assert (2, 1) == (predictor.release.champion.version, predictor.release.baseline.version)  # type: ignore[union-attr]
     assert predictor.baseline
-    assert 1 < len(np.unique(predictor.champion.predict(rows)))
+    assert 1 < len(np.unique(predictor.arms.champion.predict(rows)))
 
 
 def test_nothing_is_made_again(run: Run, folder: Path) -> None:
@@ -137,6 +138,30 @@ def test_a_champion_that_may_not_serve_leaves_the_last_accepted_one(run: Run, fo
     slot.close()
 
 
+def test_a_refused_champion_is_examined_less_and_less_often(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until something else is announced, or the last pause is over: then it may be whole again."""
+    now, looks = [0.0], list[float]()
+
+    def refuse(*_: object) -> None:
+        looks.append(now[0])
+        raise GateError("was changed", subject="model", remedy="Put it back")
+
+    loader = Loader(run, lambda: now[0])
+    promotion.rollback(ModelRegistry.open(run), by="test", reason="to see it followed")
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "write_release", refuse)
+        for second in range(300):
+            now[0] = float(second)
+            loader.refresh()
+    assert [0, 1, 3, 7, 15, 31, 63, 123, 183, 243] == looks
+    now[0] = 303.0
+    loader.refresh()
+    assert (folder, "") != (serving(run), ReleaseFolder.of(run).current().problem)
+    assert "" == ReleaseFolder.of(run).current().problem
+
+
 def test_where_nothing_was_promoted_nothing_serves(empty_registry: Run, tmp_path: Path) -> None:
     run = copied(empty_registry, tmp_path / "empty")
     Loader(run).refresh()
@@ -178,12 +203,11 @@ def alone(run: Run, folder: Path) -> dict[str, object]:
         import asyncio, json, sys
         from pathlib import Path
         from inference_pipeline.online.model_slot import ModelSlot
-        from inference_pipeline.online.protocols import PROTOCOLS
         from ratchet.project.run import Run
         run = Run.load()
         slot = ModelSlot(run)
         slot.refresh()
-        requests = slot.predictor.readers["v1"](sys.stdin.buffer.read())
+        requests = slot.predictor.instances[""].read_json(sys.stdin.buffer.read())
         answer = asyncio.run(slot.predictor.predict(requests))
         slot.close()
         heavy = {"mlflow", "feast", "sklearn", "pandas", "scipy", "lightgbm", "duckdb"} & set(sys.modules)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import socket
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
+import jsonschema
+import psutil
 import pytest
 
 from feature_pipeline.materialize import materialize
 from inference_pipeline.batch.predict import predict
 from inference_pipeline.online.example import example_request
+from inference_pipeline.online.protocols import PROTOCOLS
 from inference_pipeline.online.protocols.port import KEY_HEADER
 from ratchet.core.clock import Period, SystemClock
 from ratchet.model_registry import promotion
@@ -24,6 +28,7 @@ from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.trace import trace
 from ratchet.project.run import Run
 from tests.support.serving import Server
+from tests.support.waiting import awaited
 
 Rows = list[dict[str, Any]]
 
@@ -109,7 +114,7 @@ def test_a_repeated_request_is_answered_once(server: Server, scored: Rows) -> No
 def test_an_answer_that_nobody_waited_for_is_marked(server: Server, scored: Rows) -> None:
     """The caller hangs up when it has asked; the trace says so, until it asks again with its key."""
     body = json.dumps({"instances": [as_instance(scored[0])]}).encode()
-    head = f"POST {server.model}:predict HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+    head = f"POST {server.model}:predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     key = f"{KEY_HEADER}: gone\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection((server.client.base_url.host, server.client.base_url.port)) as caller:
         caller.sendall((head + key).encode() + body)
@@ -121,18 +126,6 @@ def test_an_answer_that_nobody_waited_for_is_marked(server: Server, scored: Rows
     again = server.client.post(f"{server.model}:predict", json=request, headers={KEY_HEADER: "gone"})
     assert [name] == again.json()["prediction_ids"]
     awaited(lambda: not trace(log, registry, name)["prediction"]["undelivered"])
-
-
-T = TypeVar("T")
-
-
-def awaited(condition: Callable[[], T]) -> T:
-    """The first value that is true; fails when there is none for long."""
-    ends = time.monotonic() + 30
-    while not (found := condition()):
-        assert time.monotonic() < ends
-        time.sleep(0.05)
-    return found
 
 
 def metrics(server: Server) -> dict[str, float]:
@@ -193,3 +186,98 @@ def test_a_promotion_is_followed_without_a_restart(server: Server, scored: Rows)
     for move in moves:
         wanted = move(registry, by="test")["champion"]["version"]
         awaited(lambda wanted=wanted: wanted == ask(server, scored[-1:])["details"][0]["model_version"])
+
+
+def explained(server: Server, rows: Rows) -> dict[str, Any]:
+    answer = server.client.post(f"{server.model}:explain", json={"instances": [as_instance(row) for row in rows]})
+    assert 200 == answer.status_code, answer.text
+    return dict(answer.json())
+
+
+def test_an_explanation_adds_up_to_the_prediction(server: Server, scored: Rows) -> None:
+    """It names the model's inputs, comes with a prediction that is logged as any other, and is the same in each protocol.
+
+    Some are the baseline's, which the inputs add nothing to.
+    """
+    rows = scored[-25:]
+    found = explained(server, rows)
+    assert ask(server, rows)["predictions"] == found["predictions"]
+    for value, each, detail in zip(found["predictions"], found["explanations"], found["details"], strict=True):
+        sum_ = each["base_value"] + sum(each["contributions"].values())
+        if detail["rung"] == "baseline":
+            assert ("prediction", value, {}) == (each["scale"], sum_, each["contributions"])
+        else:
+            assert ("log-odds", pytest.approx(value, rel=1e-9)) == (each["scale"], 1 / (1 + math.exp(-sum_)))
+            assert {"clinic", "patient_history__miss_rate_56d"} < each["contributions"].keys()
+    assert 2 == len({detail["rung"] for detail in found["details"]})
+    logged = {row["prediction_id"]: row["prediction"] for row in logged_today(server.run)}
+    assert found["predictions"] == [logged[name] for name in found["prediction_ids"]]
+    body = {**PROTOCOLS["v2"].body([as_instance(row) for row in rows]), "parameters": {"explain": True}}
+    outputs = server.client.post(f"/v2/models/{server.run.scope.namespace}/infer", json=body).json()["outputs"]
+    columns = {each["name"]: each["data"] for each in outputs}
+    for place, each in enumerate(found["explanations"]):
+        assert each["base_value"] == columns["base_value"][place]
+        assert each["contributions"] == {
+            name.removeprefix("contribution."): values[place]
+            for name, values in columns.items()
+            if name.startswith("contribution.") and values[place] is not None
+        }
+
+
+def test_an_explanation_is_not_kept_under_a_key(server: Server, scored: Rows) -> None:
+    body = {"instances": [as_instance(scored[-1])]}
+    answer = server.client.post(f"{server.model}:explain", json=body, headers={KEY_HEADER: "visit-9"})
+    assert (422, KEY_HEADER) == (answer.status_code, answer.json()["fields"][0]["field"])
+
+
+def test_the_document_says_what_is_served(server: Server, scored: Rows) -> None:
+    """Every path with the model's own fields, and a page that loads nothing from elsewhere."""
+    document = server.client.get("/openapi.json").json()
+    assert "3.1.0" == document["openapi"]
+    name = server.run.scope.namespace
+    body = document["paths"][f"/v1/models/{name}:predict"]["post"]["requestBody"]["content"]["application/json"][
+        "schema"
+    ]
+    instance = as_instance(scored[-1])
+    jsonschema.validate({"instances": [instance]}, body)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"instances": [{**instance, "clinic": 3}]}, body)
+    for path, operations in document["paths"].items():
+        for method in operations:
+            assert server.client.request(method, path).status_code not in (404, 405, 500), path
+    page = server.client.get("/docs").text
+    links = re.findall(r"(?:src|href)=\"([^\"]+)\"", page)
+    assert 3 == len(links)
+    assert [200] * 3 == [server.client.get(f"/{link}").status_code for link in links]
+
+
+def test_answers_are_as_the_document_says(server: Server, scored: Rows) -> None:
+    """Those with predictions and those with errors, in each protocol."""
+    document = server.client.get("/openapi.json").json()
+    instances = [as_instance(row) for row in scored[-3:]]
+    for path, operations in document["paths"].items():
+        protocol = PROTOCOLS["v1" if path.startswith("/v1") else "v2"]
+        if "requestBody" in operations.get("post", {}) and not path.endswith(":feedback") and ".vectors" not in path:
+            for content in (protocol.body(instances), {}):
+                answer = server.client.post(path, json=content)
+                said = operations["post"]["responses"]["200" if content else "default"]
+                assert (200 if content else 422) == answer.status_code
+                jsonschema.validate(answer.json(), said["content"]["application/json"]["schema"])
+
+
+def test_without_its_loader_it_is_ready_all_the_same(server: Server, scored: Rows) -> None:
+    """What answers needs none. A balancer that asks is told so."""
+    ours = (process for process in psutil.process_iter() if "loader" in _command(process))
+    loader = next(process for process in ours if process.cwd() == str(server.run.root))
+    loader.suspend()
+    try:
+        assert (200, True) == ((ready := server.client.get("/readyz")).status_code, ready.json()["ready"])
+        ask(server, scored[-1:])
+    finally:
+        loader.resume()
+
+
+def _command(process: psutil.Process) -> list[str]:
+    with suppress(psutil.Error):
+        return list(process.cmdline())
+    return []

@@ -22,11 +22,13 @@ from ratchet.core.environment import Environment
 from ratchet.core.errors import StoreUnavailableError
 from ratchet.feature_store.definitions import apply, open_store
 from ratchet.feature_store.feature_store import FeatureStore
-from ratchet.feature_store.online_store import ONLINE_STORES, OnlineStore, online_store
+from ratchet.feature_store.online_store import ONLINE_STORES, OnlineStore, feast_project, online_store
 from ratchet.feature_store.stored_rows import RowReader, StoredView, key_writer
 from ratchet.feature_store.stored_views import stored_views
+from ratchet.feature_store.written_store import problem_of, sense
 from ratchet.features.service import service_spec
 from ratchet.project.run import Run
+from ratchet.storage.files import read_json
 from ratchet.use_case.columns import UPCOMING
 from ratchet.use_case.contract import Array
 from tests.support.online_reads import read_online
@@ -63,7 +65,70 @@ def test_a_reader_makes_none(run: Run) -> None:
     other = online_store(run.environment, run.paths.state / "elsewhere", "another_project")
     with pytest.raises(StoreUnavailableError, match="stage materialize"):
         other.attach(open_store(FeatureStore.open(run)))
-    assert not other.exists()
+    assert other.mark() is None
+
+
+def test_a_store_has_a_mark(run: Run) -> None:
+    """Which stays when it is made again, and goes with the rows of its project, and of no other."""
+    apply(FeatureStore.open(run))
+    write(run, 1, 3)
+    other = online_store(run.environment, run.paths.state / "elsewhere", "another_project")
+    marked = store(run)
+    assert "" == marked.mark()
+    marked.set_mark("a")
+    marked.set_mark("b")
+    marked.create()
+    assert "b" == marked.mark()
+    marked.clear()
+    assert not marked.mark()
+    assert not other.mark()
+
+    async def read() -> None:
+        reader = marked.reader([depot_view(run)])
+        assert [None] == await rows_of(reader, 1)
+        reader.close()
+
+    asyncio.run(read())
+
+
+def test_clearing_a_project_leaves_those_whose_names_end_alike(run: Run) -> None:
+    if run.environment.online_store != "redis":
+        pytest.skip("each project has a file of its own")
+    import redis
+
+    apply(FeatureStore.open(run))
+    write(run, 1, 3)
+    project, key = feast_project(run.scope).encode(), key_writer({"depot": "int64"})([1])
+    with redis.from_url(run.environment.redis) as client:
+        assert client.exists(key + project)
+        client.hset(key + b"other_" + project, "field", "value")
+        client.set(project, "value")
+        store(run).clear()
+        assert {key + b"other_" + project, project} == {*client.keys()}
+
+
+def test_a_store_that_lost_its_last_writes_is_written_again(run: Run) -> None:
+    """It is put back as it was before, as Redis may be after a restart: nobody may use it until then."""
+    before = at(run, run.as_of("feature") - timedelta(days=2))
+    for each in (before, run):
+        featurize(each)
+        materialize(each)
+    assert "" == problem_of(run)
+    expected = held_as_of(run, run.as_of("feature"))
+    asked = requests(run.as_of("feature"), *map(list, zip(*PAIRS, strict=True)))
+    mark = store(run).mark()
+    store(run).clear()
+    store(run).set_mark("earlier")
+    assert "put back" in problem_of(run)
+    sense([run])
+    assert {"losses": 1} == read_json(run.paths.online_watermark)
+    materialize(run)
+    assert ("", mark) == (problem_of(run), store(run).mark())
+    sense([run])
+    assert {"losses": 1} == read_json(run.paths.online_watermark)
+    after = read_online(run, asked)
+    for name, column in expected.items():
+        np.testing.assert_array_equal(column, after[name], name)
 
 
 def test_making_it_again_keeps_what_it_holds(run: Run) -> None:
@@ -198,7 +263,8 @@ def test_what_redis_lost_is_written_again(run: Run) -> None:
 
     with redis.from_url(run.environment.redis) as client:
         client.flushall()
-    assert not store(run).exists()
+    assert store(run).mark() is None
+    assert problem_of(run)
     materialize(run)
     after = read_online(run, requests(run.as_of("feature"), *map(list, zip(*PAIRS, strict=True))))
     for name, column in before.items():

@@ -24,6 +24,7 @@ from inference_pipeline.online.log_writer import LogWriter
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.protocols.port import KEY_HEADER
 from inference_pipeline.online.rest import application, attach
+from inference_pipeline.online.served import Served
 from ratchet.core.clock import FixedClock
 from ratchet.feature_store.online_features import OnlineFeatures
 from ratchet.feature_store.stored_rows import HeldRows, RowReader
@@ -114,9 +115,9 @@ def service(run: Run, prepared: Predictor, rows: RowReader | None = None, log: O
     release = prepared.release
     features = OnlineFeatures(release.views, release.lookups, rows, timedelta(0)) if rows else prepared.features
     writer = LogWriter(run.paths.online_log, (lambda _: log) if log else OnlineLog)
-    made = replace(prepared, clock=run.clock, log=writer, features=features)
+    made = replace(prepared, clock=run.clock, shared=replace(prepared.shared, log=writer), features=features)
     app = application()
-    attach(app, [slot(run, lambda *_: made)])
+    attach(app, Served([slot(run, lambda *_: made)]))
     app.state.log = writer
     return app
 

@@ -13,7 +13,6 @@ from ibis import _
 from pydantic import AwareDatetime, create_model
 
 from inference_pipeline.online.example import moved
-from inference_pipeline.online.protocols import PROTOCOLS
 from inference_pipeline.online.requests import RequestReader, column_kinds
 from ratchet.features.service import request_schema
 from tests.support import parcels
@@ -40,7 +39,7 @@ def test_other_times_keep_their_distance(due: timedelta) -> None:
     """A request of several times is asked at the given instant, with the others as far before or after it as they were."""
     instance = moved(logged(due_at=ASKED + due, paid_at=ASKED - timedelta(days=1)), USE_CASE, END)
     requests = RequestReader(USE_CASE, column_kinds(request_schema(USE_CASE)))
-    columns = PROTOCOLS["v1"].reader(requests)(json.dumps({"instances": [instance]}).encode()).columns
+    columns = requests.read_json(json.dumps({"instances": [instance]}).encode()).columns
     end = np.datetime64(END.replace(tzinfo=None), "us")
     expected = {"event_timestamp": end, "due_at": end + np.timedelta64(due), "paid_at": end - np.timedelta64(1, "D")}
     assert expected == {name: columns[name][0] for name in expected}

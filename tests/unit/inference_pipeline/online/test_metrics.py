@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from inference_pipeline.online.metrics import Counts, show_freshness
+from inference_pipeline.online.metrics import RUNGS, Counts, show_freshness
 from ratchet.core.clock import FixedClock
 from ratchet.feature_store.freshness import freshness_of
 from ratchet.feature_store.online_features import FRESH, TOLERATED, Found
@@ -71,7 +71,8 @@ def test_a_prediction_counts_once_for_each_view_and_reason() -> None:
     counting = Counts("counted", lookups)
     absences = [("stale", "stale", None), ("stale", "missing", None), (None, None, "no key")]
     for three, rung in zip(absences, (FRESH, TOLERATED, FRESH), strict=True):
-        counting.add(Found([], [], {}, [[]], [[None] * 3], [three], [rung]))
+        counting.add("champion", [RUNGS[rung]])
+        counting.add_absences(Found([], [], {}, [[]], [[None] * 3], [three], [rung]))
     counting.show()
     counting.show()
     counts = {
@@ -84,7 +85,9 @@ def test_a_prediction_counts_once_for_each_view_and_reason() -> None:
     expected = {("depot", "stale"): 2, ("depot", "missing"): 1, ("route", "no key"): 1}
     assert {key: expected.get(key, 0) for key in counts} == counts
     rungs = {
-        rung: REGISTRY.get_sample_value("ratchet_predictions_total", {"model": "counted", "rung": rung})
+        rung: REGISTRY.get_sample_value(
+            "ratchet_predictions_total", {"model": "counted", "arm": "champion", "rung": rung}
+        )
         for rung in ("fresh", "tolerated", "baseline")
     }
     assert {"fresh": 2, "tolerated": 1, "baseline": 0} == rungs

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from inference_pipeline.online import model_slot
-from inference_pipeline.online.log_writer import LogWriter
-from inference_pipeline.online.metrics import Counts
+from inference_pipeline.online.arms import Arms
 from inference_pipeline.online.model_slot import ModelSlot
 from inference_pipeline.online.predictor import Predictor
-from inference_pipeline.online.release_folder import ReleaseFolder
+from inference_pipeline.online.release_folder import Current, ReleaseFolder
+from inference_pipeline.online.shared import Shared
 from ratchet.core.errors import (
     DataError,
     GateError,
@@ -39,13 +39,14 @@ class Releases:
         self.loaded: list[str] = []
         self.broken: Exception | None = None
 
-    def load(self, run: Run, folder: Path, log: LogWriter, counts: Counts) -> Predictor:
+    def load(self, run: Run, folder: Path, shared: Shared) -> Predictor:
         if self.broken:
             raise self.broken
         self.loaded.append(folder.name)
-        predictor = fixed_predictor(run, folder, log, counts)
+        predictor = fixed_predictor(run, folder, shared)
         champion = predictor.release.champion.model_copy(update={"version": int(folder.name[1:])})
-        return replace(predictor, release=predictor.release.model_copy(update={"champion": champion}))
+        release = predictor.release.model_copy(update={"champion": champion})
+        return replace(predictor, release=release, arms=Arms(replace(predictor.arms.champion, released=champion)))
 
 
 @pytest.fixture
@@ -132,12 +133,16 @@ def test_what_the_loader_says_may_be_unreadable(run: Run, serving: ModelSlot) ->
     assert 2 == version(serving)
 
 
-def test_without_a_loader_it_goes_on_and_says_so(run: Run, serving: ModelSlot) -> None:
+def test_without_a_loader_it_goes_on_and_says_so_once(
+    run: Run, serving: ModelSlot, caplog: pytest.LogCaptureFixture
+) -> None:
     path = ReleaseFolder.of(run).path / "current.json"
-    os.utime(path, (0, path.stat().st_mtime - model_slot.SILENCE - 1))
-    serving.refresh()
+    os.utime(path, (0, path.stat().st_mtime - model_slot.SILENCE.total_seconds() - 1))
+    for _ in range(3):
+        serving.refresh()
     assert 1 == version(serving)
     assert "loader" in serving.problem
+    assert 1 == len(caplog.records)
     say(run, "v1")
     serving.refresh()
     assert "" == serving.problem
@@ -164,3 +169,27 @@ def test_a_process_that_starts_waits_for_the_loader(
     monkeypatch.setattr(model_slot, "PATIENCE", -1.0)
     slot.refresh()
     assert 1 == version(slot)
+
+
+def test_a_process_that_starts_waits_longer_for_the_first_word(
+    run: Run, releases: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing yet that it could answer with. What the loader cannot find out is a word, too."""
+    monkeypatch.setattr(model_slot, "PATIENCE", -1.0)
+    slot = ModelSlot(run, releases.load)
+    slot.refresh()
+    assert not slot.is_settled
+    ReleaseFolder.of(run).say(Current(problem="the registry is away"))
+    slot.refresh()
+    assert slot.is_settled
+    assert not slot.ready
+
+
+def test_a_store_that_must_not_be_used_is_left_alone(run: Run, serving: ModelSlot) -> None:
+    """It is named, and its features are used again as soon as it is whole."""
+    folder = ReleaseFolder.of(run)
+    for store in ("online store: is not there.", ""):
+        folder.say(folder.current().model_copy(update={"store": store}))
+        serving.refresh()
+        assert store == serving.predictor.features.problem
+        assert ({"store": store} if store else {}) == serving.problems

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from inference_pipeline.online.log_writer import LogWriter
-from inference_pipeline.online.metrics import Counts
+from inference_pipeline.online.arms import Arms
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.release import ReleasedModel
-from inference_pipeline.online.scorer import Scorer
+from inference_pipeline.online.scorer import Scorer, UncompiledModel
+from inference_pipeline.online.shared import Shared
 from ratchet.core.errors import DataError, StoreUnavailableError
 from ratchet.feature_store.online_features import OnlineFeatures
 from ratchet.feature_store.stored_rows import HeldRows
@@ -29,6 +29,7 @@ from ratchet.storage.arrow import to_columns
 from ratchet.use_case.contract import Columns
 from tests.support.champions import FixedRows, fixed_predictor, noshow_champion
 from tests.support.models import noshow_baseline, noshow_contract
+from tests.support.releases import asked
 from tests.support.runs import noshow_project
 
 INSTANCE = {"patient": "p3", "clinic": "north", "booked_days_ahead": 12, "reminder_at": "2024-07-20T09:30:00+09:30"}
@@ -67,20 +68,19 @@ def predictor(
     baseline = ReleasedModel(version=1, digest=model.digest, feature_service="noshow_1")
     return replace(
         prepared,
-        baseline=Scorer(baseline, model, run.use_case) if has_baseline else None,
+        baseline=Scorer(baseline, UncompiledModel(model, 1), run.use_case) if has_baseline else None,
         features=OnlineFeatures(release.views, release.lookups, rows or FixedRows(), timedelta(0)),
-        log=LogWriter(run.paths.online_log),
+        shared=Shared.of(run),
         clock=run.clock,
-        counts=Counts(release.model_name, run.use_case.lookups),
         **changes,
     )
 
 
 def answers(served: Predictor, instances: Sequence[dict[str, Any]]) -> list[tuple[str, int, float]]:
     """Rung, version and prediction of each instance."""
-    requests = served.readers["v1"](json.dumps({"instances": instances}).encode())
+    requests = asked(served, json.dumps({"instances": instances}).encode())
     found = asyncio.run(served.predict(requests))
-    served.log.close()
+    served.shared.log.close()
     return [(row.rung, row.model_version, row.value) for row in found.rows]
 
 
@@ -126,12 +126,12 @@ def test_without_a_baseline_there_is_no_answer(run: Run, prepared: Predictor, ro
 
 def test_each_rung_is_counted(run: Run, prepared: Predictor) -> None:
     def count(rung: str) -> float:
-        labels = {"model": "noshow-clinic", "rung": rung}
+        labels = {"model": "noshow-clinic", "arm": "champion", "rung": rung}
         return REGISTRY.get_sample_value("ratchet_predictions_total", labels) or 0.0
 
     before = {rung: count(rung) for rung in ("fresh", "baseline")}
     answers(served := predictor(run, prepared, NewerForOne()), [INSTANCE] * 3)
-    served.counts.show()
+    served.shared.counts.show()
     assert {"fresh": 2, "baseline": 1} == {rung: count(rung) - number for rung, number in before.items()}
 
 
@@ -150,19 +150,19 @@ def test_what_is_no_number_is_no_answer(run: Run, prepared: Predictor) -> None:
     def nothing(_columns: Columns, numbers: Any) -> Any:
         return np.full(len(numbers), np.nan)
 
-    broken = replace(prepared.champion, use_case=replace(run.use_case, postprocess=nothing))
+    broken = replace(prepared.arms.champion, use_case=replace(run.use_case, postprocess=nothing))
     with pytest.raises(DataError, match="finite"):
-        answers(predictor(run, prepared, champion=broken), [INSTANCE])
+        answers(predictor(run, prepared, arms=Arms(broken)), [INSTANCE])
     assert not logged(run)
 
 
 def test_a_line_is_what_a_batch_would_log(run: Run, prepared: Predictor) -> None:
     """Field by field, but for the ids, the time, and what only one of them knows."""
     served = predictor(run, prepared)
-    requests = served.readers["v1"](json.dumps({"instances": [INSTANCE, {**INSTANCE, "clinic": "west"}]}).encode())
+    requests = asked(served, json.dumps({"instances": [INSTANCE, {**INSTANCE, "clinic": "west"}]}).encode())
     found = asyncio.run(served.features.read(requests.values, requests.times))
     asyncio.run(served.predict(requests))
-    served.log.close()
+    served.shared.log.close()
     columns = run.use_case.complete({**requests.columns, **found.columns})
     champion = noshow_champion(run)
     expected = prediction_schema.log_entries(
@@ -174,9 +174,19 @@ def test_a_line_is_what_a_batch_would_log(run: Run, prepared: Predictor) -> None
         times=columns["event_timestamp"],
         scorer="a0b1c2d3e4f5",
     )
-    own = {"prediction_id", "time", "scorer", "absences", "rung"}
+    own = {"prediction_id", "time", "scorer", "absences", "rung", "vector"}
     rows = [json.loads(line_of(row)) for row in expected.to_pylist()]
     assert [{name: value for name, value in row.items() if name not in own} for row in rows] == [
         {name: value for name, value in row.items() if name not in own} for row in logged(run)
     ]
     assert to_columns(expected)["prediction"].tolist() == [row["prediction"] for row in logged(run)]
+
+
+def test_in_batches_the_answers_are_the_same(run: Run, prepared: Predictor) -> None:
+    """Whether all of a request has features, some of it or nothing."""
+    serving = run.settings.serving.model_copy(update={"batch_rows": 100})
+    together = run.with_settings(serving=serving)
+    instances = [{**INSTANCE, "booked_days_ahead": days} for days in range(3)]
+    for rows in (FixedRows(), NewerForOne(), Away()):
+        alone, batched = (answers(predictor(each, prepared, rows), instances) for each in (run, together))
+        assert alone == batched

@@ -22,13 +22,15 @@ import pytest
 from httpx import Response
 from starlette.testclient import TestClient
 
-from inference_pipeline.online.log_writer import LogWriter
+from inference_pipeline.online import log_writer
+from inference_pipeline.online.arms import Arms
+from inference_pipeline.online.caller_keys import MAX_KEY
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.protocols.port import KEY_HEADER
-from inference_pipeline.online.rest import MAX_KEY, application, attach
-from inference_pipeline.online.scorer import Scorer
+from inference_pipeline.online.scorer import Scorer, UncompiledModel
+from inference_pipeline.online.shared import Shared
 from ratchet.core.clock import FixedClock
-from ratchet.core.errors import StoreError
+from ratchet.core.errors import StoreError, StoreUnavailableError
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.schema import keyed_ids
 from ratchet.project.run import Run
@@ -36,7 +38,7 @@ from tests.support.champions import fixed_predictor
 from tests.support.killing import in_child
 from tests.support.messages import missing
 from tests.support.models import noshow_baseline, noshow_contract
-from tests.support.releases import slot
+from tests.support.releases import asked, client_of, slot
 from tests.support.runs import noshow_project
 
 PATH = "/v1/models/noshow-clinic:predict"
@@ -68,20 +70,17 @@ def client(run: Run, prepared: Predictor) -> Iterator[TestClient]:
 
 def started(run: Run, prepared: Predictor, champion: Scorer | None = None) -> TestClient:
     """The service of a new process, which knows of an earlier one only what is in files."""
-    app = application()
-    attach(app, [slot(run, lambda *_: predictor(run, prepared, champion))])
-    return TestClient(app)
+    return client_of(slot(run, lambda *_: predictor(run, prepared, champion)))
 
 
 def predictor(run: Run, prepared: Predictor, champion: Scorer | None = None) -> Predictor:
-    log = LogWriter(run.paths.online_log)
-    return replace(prepared, clock=run.clock, log=log, champion=champion or prepared.champion)
+    return replace(prepared, clock=run.clock, shared=Shared.of(run), arms=Arms(champion) if champion else prepared.arms)
 
 
 def version_7(run: Run, prepared: Predictor) -> Scorer:
     """Another model."""
     released = prepared.release.champion.model_copy(update={"version": 7})
-    return Scorer(released, noshow_baseline(noshow_contract(run)), run.use_case)
+    return Scorer(released, UncompiledModel(noshow_baseline(noshow_contract(run)), 1), run.use_case)
 
 
 def ask(client: TestClient, key: str = "visit-1", body: Any = BODY) -> Response:
@@ -157,16 +156,16 @@ def test_a_key_that_another_request_had_is_refused(client: TestClient, run: Run,
 
 @pytest.mark.parametrize("key", ["", " ", '"', '""', '"a', 'a"', "a b", "a/b", "a,b", "a\tb", "x" * (MAX_KEY + 1), "é"])
 def test_a_bad_key_is_refused(client: TestClient, run: Run, key: str) -> None:
-    """Of other characters, or too long: 400, and nothing is predicted."""
+    """Of other characters, or too long: 422, and nothing is predicted."""
     answer = client.post(PATH, json=BODY, headers={KEY_HEADER: key.encode()})
-    assert 400 == answer.status_code
+    assert 422 == answer.status_code
     assert KEY_HEADER in answer.json()["error"]
     assert not logged(run)
 
 
 def test_a_key_is_sent_once(client: TestClient) -> None:
     """Of two keys none is taken."""
-    assert 400 == client.post(PATH, json=BODY, headers=[(KEY_HEADER, "a"), (KEY_HEADER, "a")]).status_code
+    assert 422 == client.post(PATH, json=BODY, headers=[(KEY_HEADER, "a"), (KEY_HEADER, "a")]).status_code
 
 
 @pytest.mark.parametrize("key", ["a", "x" * MAX_KEY, "2f1c9e0a-1b7e-4c8e-9b53-0d3f6f4c2a11", "trip:2024.07_20-A"])
@@ -238,7 +237,7 @@ def answer_and_die(folder: Path) -> None:
 
 
 def _answer_and_die(prepared: Predictor, folder: Path) -> None:
-    requests = prepared.readers["v1"](json.dumps(BODY).encode())
+    requests = asked(prepared, json.dumps(BODY).encode())
     asyncio.run(predictor(project(folder), prepared).predict(requests, "visit-1"))
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -293,3 +292,30 @@ def test_a_damaged_line_is_an_error(client: TestClient, run: Run) -> None:
     assert 500 == ask(client).status_code
     with pytest.raises(StoreError, match="cannot be read"):
         PredictionLog.open(run).find(keyed_ids(NOON, "noshow-clinic", IDS)[0])
+
+
+def test_whose_turn_does_not_come_is_told_in_time(
+    run: Run, prepared: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is predicted or logged for it; whoever was first is answered, and then the next one can be."""
+    monkeypatch.setattr(log_writer, "MOST_SECONDS", 0.05)
+    served = predictor(run, prepared)
+    inputs = asked(served, json.dumps(BODY).encode())
+
+    async def both() -> None:
+        over = asyncio.Event()
+
+        async def first() -> None:
+            await over.wait()
+
+        working = await served.shared.log.in_turn(first)
+        with pytest.raises(StoreUnavailableError, match="nothing was done for this one"):
+            await served.predict(inputs, "visit-1")
+        assert not logged(run)
+        over.set()
+        await working
+        await served.predict(inputs, "visit-1")
+
+    asyncio.run(both())
+    served.shared.log.close()
+    assert IDS == [row["request_id"] for row in logged(run)]

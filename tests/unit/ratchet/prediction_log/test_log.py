@@ -88,6 +88,7 @@ def test_the_schema_is_fixed(run: Run) -> None:
         "prediction",
         "arm",
         "rung",
+        "vector",
     ] == schema.names
     assert ["patient"] == [field.name for field in schema.field("keys").type]
     assert ["patient_history"] == [field.name for field in schema.field("feature_timestamps").type]
@@ -99,10 +100,11 @@ def test_what_was_served_comes_back_bit_for_bit(run: Run, champion: Champion) ->
     OnlineLog(run.paths.online_log).append(lines_of(online_rows(run, champion, columns)), NOW.date())
     log = PredictionLog.open(run).read(TODAY)
     order = np.argsort(log.column("request_id").to_numpy(zero_copy_only=False))
-    served = prediction_schema.served(run.use_case, log)
-    for name in [*run.use_case.inputs, "event_timestamp", "patient_history__event_timestamp"]:
+    inputs = [*champion.model.contract.inputs]
+    served = prediction_schema.served(run.use_case, inputs, log)
+    for name in [*inputs, "event_timestamp"]:
         np.testing.assert_array_equal(columns[name], served[name][order])
-    np.testing.assert_array_equal(champion.model.predict(columns), log.column("prediction").to_numpy()[order])
+    np.testing.assert_array_equal(champion.model.predict(columns), served["prediction"][order])
 
 
 def test_a_very_long_value_does_not_make_the_log_unreadable(run: Run, champion: Champion) -> None:

@@ -45,7 +45,7 @@ class TestRun:
         one, other = (Paths(tmp_path, Scope("tests.support.noshow", source)) for source in ("clinic", "hospital"))
         names = [name for name, value in vars(Paths).items() if isinstance(value, property)]
         shared = {name for name in names if getattr(one, name) == getattr(other, name)}
-        assert {"shared_state", "shared_reports"} == shared
+        assert {"shared_state", "shared_reports", "packaged"} == shared
         assert ("noshow-clinic", "noshow-hospital") == (one.scope.namespace, other.scope.namespace)
         assert one == run.paths
 

@@ -18,7 +18,9 @@ from sklearn.preprocessing import FunctionTransformer
 
 from ratchet.core.errors import DataError
 from ratchet.models.compiled.compiled_model import BOOSTER, PARTS, CompiledModel, load_compiled, write_compiled
+from ratchet.models.compiled.contributions import Contributions
 from ratchet.models.compiled.golden import golden_rows
+from ratchet.models.compiled.trees import CompiledTrees
 from ratchet.models.model import Model
 from tests.support.models import noshow_baseline, noshow_candidate, noshow_columns
 
@@ -112,3 +114,26 @@ def test_needs_no_library_of_training(tmp_path: Path) -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "" == found.stdout.strip()
+
+
+def test_contributions_add_up_to_the_number(both: tuple[Model, CompiledModel]) -> None:
+    """With the base value, for any row; those of a baseline are the base value alone."""
+    model, other = both
+    columns = golden_rows(pa.table(dict(noshow_columns(500))), model.contract.inputs)
+    found, numbers = other.contributions(columns), other.numbers(columns)
+    sums = found.base + found.added.sum(axis=1)
+    expected = {"log-odds": 1 / (1 + np.exp(-sums)), "prediction": sums}
+    np.testing.assert_allclose(expected[found.scale], numbers, rtol=1e-12)
+    if isinstance(other, CompiledTrees):
+        assert ("log-odds", [*model.contract.inputs]) == (
+            found.scale,
+            sorted(found.names, key=[*model.contract.inputs].index),
+        )
+        assert 1 < len(np.unique(found.added.round(6)))
+
+
+def test_contributions_that_do_not_add_up_are_refused() -> None:
+    found = Contributions(["a"], np.array([1.0]), np.array([[2.0]]), "prediction")
+    found.require_sums(np.array([3.0 + 1e-12]))
+    with pytest.raises(DataError, match="add up"):
+        found.require_sums(np.array([3.0 + 1e-6]))

@@ -1,0 +1,167 @@
+"""The tensors of the Open Inference Protocol, version 2: one for each field of the instances, with a value for each of them.
+
+A tensor without a value, of shape [0], says that its field is missing in every instance. In numbers with a fraction, NaN says
+so of one instance, and in JSON null.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from inference_pipeline.online.instances import ColumnKind, InstanceReader
+from inference_pipeline.online.protocols.port import Predictions
+from ratchet.core.errors import RequestError
+
+BYTES, FLOAT, INTEGER, BOOL = "BYTES", "FP64", "INT64", "BOOL"
+OF_KIND: Mapping[ColumnKind, str] = {
+    "string": BYTES,
+    "timestamp": BYTES,
+    "double": FLOAT,
+    "int64": INTEGER,
+    "bool": BOOL,
+}
+"""How a field is kept → the datatype that it should be sent as."""
+_FORMATS = {
+    "BOOL": "?",
+    **{f"{sign}INT{8 * size}": f"<{letter}{size}" for sign, letter in (("", "i"), ("U", "u")) for size in (1, 2, 4, 8)},
+    **{f"FP{8 * size}": f"<f{size}" for size in (2, 4, 8)},
+}
+"""Datatype → NumPy's name of its form in bytes."""
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Plain values, with None for what is missing."""
+
+    name: str
+    datatype: str
+    shape: Sequence[int]
+    values: Sequence[Any]
+
+
+def instances_of(tensors: Sequence[Tensor]) -> list[dict[str, Any]]:
+    """The instances that tensors hold. Raises RequestError if they do not have the same number of values."""
+    _require_names(tensors)
+    count = max((len(tensor.values) for tensor in tensors), default=0)
+    columns = {tensor.name: _column(tensor, count) for tensor in tensors}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _require_names(tensors: Sequence[Tensor]) -> None:
+    names = [tensor.name for tensor in tensors]
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise RequestError("is there twice", subject=f"input {twice!r}", remedy="Send it once")
+
+
+def _column(tensor: Tensor, count: int) -> Sequence[Any]:
+    values, shape = tensor.values, list(tensor.shape)
+    if shape not in ([len(values)], [len(values), 1]):
+        raise RequestError(
+            f"has {len(values)} values, but the shape {shape}",
+            subject=f"input {tensor.name!r}",
+            remedy="Send one value for each instance, with the shape [n] or [n, 1]",
+        )
+    if len(values) not in (0, count):
+        raise RequestError(
+            f"has {len(values)} values, while another has {count}",
+            subject=f"input {tensor.name!r}",
+            remedy="Send one value for each instance, or none at all with the shape [0] if all are missing",
+        )
+    return values or [None] * count
+
+
+def from_bytes(name: str, datatype: str, data: bytes) -> list[Any]:
+    """The values of a tensor in its binary form. Raises RequestError if it has another one."""
+    try:
+        return _texts(data) if datatype == BYTES else known(np.frombuffer(data, _FORMATS[datatype]).tolist())
+    except KeyError as error:
+        raise RequestError(
+            f"has the datatype {datatype!r}",
+            subject=f"input {name!r}",
+            remedy=f"Send one of {', '.join((*_FORMATS, BYTES))}",
+        ) from error
+    except (ValueError, struct.error) as error:
+        raise RequestError(
+            f"is not {datatype} ({error})",
+            subject=f"input {name!r}",
+            remedy="Send values in the protocol's binary form",
+        ) from error
+
+
+def known(values: list[Any]) -> list[Any]:
+    """Values with None in place of NaN."""
+    return [None if value != value else value for value in values]
+
+
+def _texts(data: bytes) -> list[str]:
+    """Texts in UTF-8, each after its length."""
+    found, start = [], 0
+    while start < len(data):
+        (length,) = _LENGTH.unpack_from(data, start)
+        start += _LENGTH.size + length
+        if start > len(data):
+            raise ValueError("a text is cut short")
+        found.append(data[start - length : start].decode())
+    return found
+
+
+def to_bytes(tensor: Tensor) -> bytes:
+    """The binary form of a tensor of an answer, in which only FP64 may have missing values."""
+    if tensor.datatype == BYTES:
+        texts = [value.encode() for value in tensor.values]
+        return b"".join(_LENGTH.pack(len(text)) + text for text in texts)
+    return np.array(tensor.values, np.float64 if tensor.datatype == FLOAT else _FORMATS[tensor.datatype]).tobytes()
+
+
+OUTPUTS = {"prediction": FLOAT, "prediction_id": BYTES, "model_version": INTEGER, "arm": BYTES, "rung": BYTES}
+"""The outputs that every answer has."""
+OF_EXPLANATIONS = {"base_value": FLOAT, "scale": BYTES}
+"""Those of an explanation."""
+AGE, CONTRIBUTION = "feature_age.", "contribution."
+"""How the names of outputs begin that exist for each lookup; and, in an explanation, for each input."""
+
+
+def require_outputs(names: Sequence[str], instances: InstanceReader[Any], *, explains: bool) -> None:
+    """Raises RequestError if an answer will not have the outputs of these names."""
+    known = {*OUTPUTS, *(AGE + lookup for lookup in instances.lookups), *(OF_EXPLANATIONS if explains else ())}
+    for name in names:
+        if name not in known and not (explains and name.startswith(CONTRIBUTION)):
+            raise RequestError(
+                "is not answered", subject=f"output {name!r}", remedy=f"There is {', '.join(sorted(known))}"
+            )
+
+
+def outputs_of(predictions: Predictions) -> dict[str, Tensor]:
+    """Every output of an answer, by its name."""
+    rows = predictions.rows
+    columns: dict[str, tuple[str, list[Any]]] = {
+        "prediction": (FLOAT, [row.value for row in rows]),
+        "prediction_id": (BYTES, [row.id for row in rows]),
+        "model_version": (INTEGER, [row.model_version for row in rows]),
+        "arm": (BYTES, [row.arm for row in rows]),
+        "rung": (BYTES, [row.rung for row in rows]),
+    }
+    for name in rows[0].feature_ages:
+        columns[AGE + name] = (FLOAT, [row.feature_ages.get(name) for row in rows])
+    explained = [row.explanation for row in rows if row.explanation]
+    if explained:
+        names = dict.fromkeys(name for each in explained for name in each.contributions)
+        columns["base_value"] = (FLOAT, [each.base_value for each in explained])
+        columns["scale"] = (BYTES, [each.scale for each in explained])
+        columns |= {
+            CONTRIBUTION + name: (FLOAT, [each.contributions.get(name) for each in explained]) for name in names
+        }
+    return {name: Tensor(name, datatype, [len(rows)], values) for name, (datatype, values) in columns.items()}
+
+
+def output(name: str, found: Mapping[str, Tensor]) -> Tensor:
+    """One of the outputs. What an input without a contribution adds is missing."""
+    rows = len(found["prediction"].values)
+    return found.get(name) or Tensor(name, FLOAT, [rows], [None] * rows)

@@ -1,0 +1,43 @@
+"""Ready feature vectors, for callers that have a model's inputs already: nothing is looked up, and nothing is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from typing_extensions import TypedDict
+
+from inference_pipeline.online.instances import STRICT, ColumnKind, InstanceReader
+from ratchet.use_case.contract import Array
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """The inputs of a model, one row each: as plain values, with None for what is missing, and as columns."""
+
+    rows: Sequence[Mapping[str, Any]]
+    columns: dict[str, Array]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class VectorReader(InstanceReader[Vectors]):
+    """A model's inputs, for any protocol. Each must be sent; null says that it is missing."""
+
+    def __init__(self, inputs: Mapping[str, ColumnKind]) -> None:
+        """`inputs` are "double", or "string" for texts."""
+        fields = {name: (str if kind == "string" else float) | None for name, kind in inputs.items()}
+        make: Any = TypedDict  # unlike those of a model, the names of its fields are free
+        vector = make("Vector", fields)
+        vector.__pydantic_config__ = STRICT
+        super().__init__(vector, inputs)
+
+    def _inputs(self, instances: Sequence[Mapping[str, Any]]) -> Vectors:
+        columns = {
+            name: np.array([row[name] for row in instances], object if kind == "string" else np.float64)
+            for name, kind in self.kinds.items()
+        }
+        return Vectors(instances, columns)
