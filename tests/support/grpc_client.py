@@ -21,6 +21,7 @@ from inference_pipeline.online.protocols.grpc_messages import message
 from inference_pipeline.online.served import Served
 from ratchet.core.environment import Environment
 from tests.support.ports import free_port
+from tests.support.waiting import LONGEST
 
 INSTANCE = {"patient": "p3", "clinic": "north", "booked_days_ahead": 12, "reminder_at": "2024-07-20T00:00:00Z"}
 
@@ -37,7 +38,7 @@ class Client:
             request_serializer=lambda request: request.SerializeToString(),
             response_deserializer=message(f"{method}Response").FromString,
         )
-        return call(message(f"{method}Request")(**fields), metadata=metadata, timeout=30)
+        return call(message(f"{method}Request")(**fields), metadata=metadata, timeout=LONGEST)
 
     def infer(self, metadata: tuple[tuple[str, str], ...] = (), **changes: Any) -> Any:
         fields = {"model_name": "noshow-clinic", "inputs": tensors(INSTANCE), **changes}
@@ -47,14 +48,14 @@ class Client:
         """What the service says at the end of an answer to a request for a prediction."""
         request = message("ModelInferRequest")(model_name="noshow-clinic", inputs=tensors(INSTANCE))
         call = self.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-        _, ended = call.with_call(request.SerializeToString(), metadata=metadata, timeout=30)
+        _, ended = call.with_call(request.SerializeToString(), metadata=metadata, timeout=LONGEST)
         return dict(ended.trailing_metadata())
 
     def send(self, content: bytes) -> str:
         """Ask for a prediction with any bytes. Returns the name of the code of the answer."""
         call = self.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
         try:
-            call(content, timeout=30)
+            call(content, timeout=LONGEST)
         except grpc.RpcError as error:
             return str(error.code().name)  # type: ignore[attr-defined] # it is a call, too
         return "OK"
@@ -92,7 +93,7 @@ def running(*slots: ModelSlot, access: Access | None = None) -> Iterator[Client]
     thread = Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
     try:
-        assert ready.wait(30)
+        assert ready.wait(LONGEST)
         with grpc.insecure_channel(address) as channel:
             yield Client(channel)
     finally:

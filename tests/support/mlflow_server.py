@@ -15,6 +15,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from tests.support.ports import free_port
+from tests.support.waiting import LONGEST
 
 
 @contextmanager
@@ -35,10 +36,10 @@ def serving(folder: Path, empty_database: Path) -> Iterator[str]:
         yield address
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(LONGEST)
 
 
 def _wait_for(address: str) -> None:
     with requests.Session() as session:
-        session.mount("http://", HTTPAdapter(max_retries=Retry(300, backoff_factor=0.1, backoff_max=0.2)))
-        session.get(address, timeout=30).raise_for_status()
+        session.mount("http://", HTTPAdapter(max_retries=Retry(600, backoff_factor=0.1, backoff_max=0.2)))
+        session.get(address, timeout=LONGEST).raise_for_status()

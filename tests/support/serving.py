@@ -28,12 +28,12 @@ from tests.support.models import noshow_contract
 from tests.support.ports import free_port
 from tests.support.records import good_score, noshow_record
 from tests.support.runs import write_settings
+from tests.support.waiting import LONGEST
 from training_pipeline.frozen_set import TrainingSet, complete
 from training_pipeline.register import offer
 from training_pipeline.train import fit_baseline, fit_candidate
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 120
 TREES = 20
 
 
@@ -89,17 +89,17 @@ def started(
         )
     address = f"http{'s' * bool(certificate)}://127.0.0.1:{port}"
     trusted = ssl.create_default_context(cafile=certificate) if certificate else False
-    with httpx.Client(base_url=address, timeout=10, trust_env=False, verify=trusted) as client:
+    with httpx.Client(base_url=address, timeout=LONGEST, trust_env=False, verify=trusted) as client:
         try:
             _wait_until_ready(client, process, log)
             yield client, process
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(LONGEST)
 
 
 def _wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(START_SECONDS * 5):
+    for _ in range(int(LONGEST) * 5):
         with suppress(httpx.TransportError):
             if client.get("/readyz").status_code == 200:
                 return

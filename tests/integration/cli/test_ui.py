@@ -19,9 +19,10 @@ import pytest
 from cli.commands.ui import page_of
 from ratchet.project.run import Run
 from tests.support.checkout import ROOT
-from tests.support.mlflow_server import free_port
+from tests.support.ports import free_port
 from tests.support.registry import with_namespace
 from tests.support.runs import write_settings
+from tests.support.waiting import LONGEST
 
 
 def started(run: Run, *arguments: str, **variables: str) -> subprocess.Popen[str]:
@@ -57,14 +58,14 @@ def test_the_pages_are_there_until_they_are_stopped(moved: Run, stop: signal.Sig
     port = free_port()
     with showing(moved, port) as (process, link):
         assert f"http://127.0.0.1:{port}/#/models/{moved.scope.namespace}" == link
-        assert httpx.get(link, trust_env=False).is_success
+        assert httpx.get(link, trust_env=False, timeout=LONGEST).is_success
         asked = f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/registered-models/get?name={moved.scope.namespace}"
-        model = httpx.get(asked, trust_env=False).json()["registered_model"]
+        model = httpx.get(asked, trust_env=False, timeout=LONGEST).json()["registered_model"]
         assert moved.paths.shared_state.as_uri() in model["latest_versions"][0]["source"]
         running = psutil.Process(process.pid).children(recursive=True)
         assert len(running) <= 2  # the server and its worker
         process.send_signal(stop)
-        assert 0 == process.wait(60)
+        assert 0 == process.wait(LONGEST)
         assert [] == [one for one in running if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
     assert not (moved.root / "mlruns").exists()
     assert [moved.root] == [*moved.root.parent.iterdir()]

@@ -25,7 +25,7 @@ from ratchet.prediction_log.log import PredictionLog
 from ratchet.project.run import Run
 from tests.support.registry import copied
 from tests.support.serving import Server, running
-from tests.support.waiting import awaited
+from tests.support.waiting import LONGEST, awaited
 
 INSTANCE = {"patient": "p3", "clinic": "north", "booked_days_ahead": 12, "reminder_at": "2024-07-20T09:30:00+09:30"}
 BODY = json.dumps({"instances": [INSTANCE]}).encode()
@@ -67,7 +67,7 @@ class Callers:
         address = urlsplit(str(self.server.client.base_url))
         while not self.over.is_set():
             try:
-                connection = socket.create_connection((address.hostname, address.port), timeout=30)
+                connection = socket.create_connection((address.hostname, address.port), timeout=LONGEST)
             except ConnectionRefusedError:
                 return
             try:
@@ -138,7 +138,7 @@ def test_no_request_is_cut_at_the_end(server: Server) -> None:
     callers = Callers(server)
     with callers.asking():
         server.process.send_signal(signal.SIGTERM)
-        assert 0 == server.process.wait(30)
+        assert 0 == server.process.wait(LONGEST)
     assert not callers.others
     assert {*callers.ids} <= {*logged(server.run)}
 

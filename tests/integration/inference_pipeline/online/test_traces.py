@@ -15,6 +15,7 @@ from tests.support.grpc_client import INSTANCE, Client
 from tests.support.ports import free_port
 from tests.support.registry import copied
 from tests.support.serving import running
+from tests.support.waiting import LONGEST
 from tests.support.webhook import webhook
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -47,7 +48,7 @@ def test_a_request_is_a_span_of_its_callers_trace(prepared_to_serve: Run, tmp_pa
                 inferred = Client(channel).infer(metadata=(("traceparent", PARENT),))
             found: dict[str, Any] = {}
             while not {"ModelInfer", "POST"} <= {*found}:
-                found |= {span.name.split()[0]: span for span in exported.get(timeout=30) if span.kind == 2}
+                found |= {span.name.split()[0]: span for span in exported.get(timeout=LONGEST) if span.kind == 2}
     assert {TRACE} == {found[name].trace_id.hex() for name in ("POST", "ModelInfer")}
     over_http, over_grpc = attributes(found["POST"]), attributes(found["ModelInfer"])
     assert answer["prediction_ids"] == over_http["ratchet.prediction_ids"]

@@ -20,6 +20,7 @@ from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
 from ratchet.core.environment import Environment
 from ratchet.core.errors import StoreUnavailableError
+from ratchet.feature_store import redis_rows
 from ratchet.feature_store.definitions import apply, open_store
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.online_store import ONLINE_STORES, OnlineStore, feast_project, online_store
@@ -35,6 +36,7 @@ from tests.support.online_reads import read_online
 from tests.support.parcels import requests
 from tests.support.redis_server import NoServerError, redis_server
 from tests.support.registry import copied
+from tests.support.waiting import LONGEST
 from tests.support.windows import at
 
 SINCE = datetime(2024, 10, 27, 1, 30, tzinfo=UTC)  # an hour that local clocks in Europe show twice
@@ -182,6 +184,13 @@ async def rows_of(reader: RowReader, *depots: int) -> list[Sequence[object] | No
 LATER = int(datetime(2030, 1, 1, tzinfo=UTC).timestamp())
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy for a moment changes nothing."""
+    monkeypatch.setattr(redis_rows, "ANSWER_SECONDS", LONGEST)
+    monkeypatch.setattr(redis_rows, "CONNECT_SECONDS", LONGEST)
+
+
 def depot_view(run: Run) -> StoredView:
     return next(view for view in stored_views(run.use_case) if view.name.startswith("depot"))
 
@@ -233,7 +242,9 @@ def own_redis() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         pytest.skip(str(error))
 
 
-def test_a_redis_that_does_not_answer_is_an_error_soon(featurized_parcels: Run, tmp_path: Path) -> None:
+def test_a_redis_that_does_not_answer_is_an_error_soon(
+    featurized_parcels: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However long it would take; when it answers again, it is read again."""
     with own_redis() as (address, process):
         copy = copied(featurized_parcels, tmp_path / "copy")
@@ -245,8 +256,10 @@ def test_a_redis_that_does_not_answer_is_an_error_soon(featurized_parcels: Run, 
             reader = store(run).reader([depot_view(run)])
             assert [[3, 7.0]] == await rows_of(reader, 1)
             process.send_signal(signal.SIGSTOP)
+            monkeypatch.setattr(redis_rows, "ANSWER_SECONDS", 0.1)
             with pytest.raises(StoreUnavailableError, match="cannot be read"):
                 await rows_of(reader, 2)
+            monkeypatch.setattr(redis_rows, "ANSWER_SECONDS", LONGEST)
             process.send_signal(signal.SIGCONT)
             assert [[3, 7.0], None] == await rows_of(reader, 1, 2)
             reader.close()

@@ -26,7 +26,7 @@ from inference_pipeline.online.access.access import Access
 from inference_pipeline.online.access.guard import Guard
 from inference_pipeline.online.access.key_file import KeyFile
 from tests.support.addresses import own_address
-from tests.support.waiting import awaited
+from tests.support.waiting import LONGEST, awaited
 
 
 async def echo(request: Request) -> Response:
@@ -53,7 +53,7 @@ def serving(access: Access) -> Iterator[httpx.Client]:
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", server_header=False))
         thread = Thread(target=lambda: uvloop.run(server.serve([listener])))  # as in the service
         thread.start()
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=LONGEST) as client:
             try:
                 yield client
             finally:
@@ -86,7 +86,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def caller(client: httpx.Client) -> Iterator[socket.socket]:
-    with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=20) as caller:
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=LONGEST) as caller:
         yield caller
 
 
@@ -172,13 +172,13 @@ def test_too_many_connections_are_refused(
     place = client.base_url.host, client.base_url.port or 0
     with ExitStack() as stack:
         for _ in range(5):
-            last = stack.enter_context(socket.create_connection(place, timeout=20))
+            last = stack.enter_context(socket.create_connection(place, timeout=LONGEST))
         assert 503 == answer(last)[0]
         caller.sendall(head("Content-Length: 2", "Connection: close") + b"xy")
         assert [2] == lengths(caller)
 
     def is_answered() -> bool:
-        with socket.create_connection(place, timeout=20) as other:
+        with socket.create_connection(place, timeout=LONGEST) as other:
             other.sendall(head("Content-Length: 3", "Connection: close") + b"xyz")
             return answer(other)[0] == 200
 
@@ -282,7 +282,7 @@ def test_a_body_without_end_is_cut_off_after_its_answer(small: None, caller: soc
 def test_without_any_key_only_this_machine_is_answered(client: httpx.Client) -> None:
     """By the addresses of the real connection, and without a proxy between."""
     asked = [f"http://{own_address()}:{client.base_url.port}/", f"http://127.0.0.2:{client.base_url.port}/"]
-    assert [403, 200] == [httpx.get(address, trust_env=False).status_code for address in asked]
+    assert [403, 200] == [httpx.get(address, trust_env=False, timeout=LONGEST).status_code for address in asked]
     assert 403 == client.get("/", headers={"X-Forwarded-For": "127.0.0.1"}).status_code
 
 
@@ -295,7 +295,7 @@ def test_without_a_key_nothing_is_read(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(uvicorn.config.HTTP_PROTOCOLS, "auto", "")
     with serving(access) as client:
         address = (client.base_url.host, client.base_url.port or 0)
-        with socket.create_connection(address, timeout=20) as caller:
+        with socket.create_connection(address, timeout=LONGEST) as caller:
             caller.sendall(head("Content-Length: 100000"))
             assert caller.recv(100).startswith(b"HTTP/1.1 401")
         for _ in range(2):

@@ -14,7 +14,7 @@ from ratchet.project.run import Run
 from tests.support.addresses import own_address
 from tests.support.registry import copied
 from tests.support.serving import Server, running
-from tests.support.waiting import awaited
+from tests.support.waiting import LONGEST, awaited
 from tests.support.web_server import write_certificate
 
 BODY = {
@@ -62,7 +62,7 @@ def remote(server: Server) -> Iterator[httpx.Client]:
     address = f"https://{own_address()}:{server.client.base_url.port}"
     trusted = ssl.create_default_context(cafile=server.run.root / "server.pem")
     trusted.check_hostname = False  # the certificate is for 127.0.0.1
-    with httpx.Client(base_url=address, timeout=10, trust_env=False, verify=trusted) as client:
+    with httpx.Client(base_url=address, timeout=LONGEST, trust_env=False, verify=trusted) as client:
         yield client
 
 
