@@ -20,7 +20,9 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.online.__main__ import MODEL, Served, entity_requests, environment, family, running, say
+from benchmarks.online.load import Load, load
+from benchmarks.online.requests import Row, entity_rows
+from benchmarks.online.servers import MODEL, Served, environment, family, running, say
 
 CLIENTS, ROWS = 16, 5
 PATH = f"/v1/models/{MODEL}:predict"
@@ -122,9 +124,8 @@ async def followed(seen: Seen, versions: set[int]) -> None:
     raise TimeoutError(f"{seen.last} answer, not {versions}")
 
 
-def several(bodies: Sequence[bytes]) -> list[bytes]:
+def several(instances: Sequence[Row]) -> list[bytes]:
     """Requests of several instances each."""
-    instances = [json.loads(body)["instances"][0] for body in bodies]
     return [json.dumps({"instances": instances[at : at + ROWS]}).encode() for at in range(0, len(instances), ROWS)]
 
 
@@ -141,8 +142,12 @@ def main(checkout: Path, minutes: float, swaps: int, canaries: int) -> None:
         return [sys.executable, "-m", "cli", "serve", "--port", str(port)]
 
     history = changes(checkout, served_versions(checkout), swaps, canaries)
-    bodies = several(entity_requests(checkout))
-    served = Served("the service", serve, PATH, bodies, {"RATCHET_WORKERS": "2"}, checkout)
+    bodies = several(entity_rows(checkout))
+
+    def ask_once(port: int, clients: int, seconds: float) -> Load:
+        return load(port, PATH, bodies, clients, seconds)
+
+    served = Served("the service", serve, ask_once, {"RATCHET_WORKERS": "2"}, checkout)
     with running(served) as (port, server):
         seen = asyncio.run(operate(port, server, bodies, history, minutes))
     wrong = dict(seen.wrong) or "none"

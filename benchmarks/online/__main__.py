@@ -1,97 +1,66 @@
-"""What a prediction costs online: `python -m benchmarks.online CHECKOUT [SECONDS]`.
+"""What a prediction costs online: `python -m benchmarks.online CHECKOUT [--seconds 10] [--redis ADDRESS] [--mlserver PYTHON]`.
 
 CHECKOUT is a checkout in which a model of nyc_taxi serves. Each server runs on the first core alone, all of its processes
-together; the load comes from another. CPU is what the server's processes used, in microseconds for each request.
+together; the load comes from another, and so does Redis. CPU is what the server's processes used, in microseconds for each
+request. PYTHON is that of an environment with mlserver and mlserver-lightgbm, which do not fit into ours. With ADDRESS, such as
+redis://127.0.0.1:6379/0, features are written to that Redis first, and served from it, too.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import os
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import psutil
 
+from benchmarks.online import requests
+from benchmarks.online.grpc_load import grpc_load
 from benchmarks.online.load import Load, load
-from inference_pipeline.online.protocols.v2_bodies import example
+from benchmarks.online.servers import MODEL, Served, cpu, environment, family, free_port, running, say
 
-ROOT = Path(__file__).parents[2]
-SERVER_CORE, LOAD_CORE = 0, 1
-MODEL = "nyc_taxi-simulator"
-
-
-@dataclass(frozen=True)
-class Served:
-    """A server, and the requests that it is asked."""
-
-    name: str
-    command: Callable[[int], Sequence[str]]
-    path: str
-    bodies: Sequence[bytes]
-    environment: Mapping[str, str]
-    folder: Path = ROOT
-    headers: Mapping[str, str] = field(default_factory=dict)
+COLUMNS = (
+    "server",
+    "clients",
+    "CPU µs a request",
+    "× bare",
+    "p50 ms",
+    "p99 ms",
+    "requests/s",
+    "errors",
+    "MB a process",
+)
+CLIENTS = (1, 16)
+PYTHON = sys.executable
 
 
-def main(checkout: Path, seconds: float) -> None:
-    release = newest_release(checkout)
-    booster = release / "model" / "booster.txt"
-    vectors, named, requests = ready_vectors(release), named_vectors(release), entity_requests(checkout)
-    python, key = sys.executable, {"Authorization": f"Bearer {made_key(checkout)}"}
-
-    def serve(port: int) -> list[str]:
-        return [python, "-m", "cli", "serve", "--port", str(port)]
-
-    served = [
-        Served(
-            "bare Starlette, ready vectors",
-            lambda port: [
-                python,
-                "-m",
-                "uvicorn",
-                "benchmarks.online.bare:app",
-                "--port",
-                str(port),
-                "--no-access-log",
-            ],
-            "/predict",
-            vectors,
-            {"BOOSTER": str(booster)},
-        ),
-        Served(
-            "lean BentoML, ready vectors",
-            lambda port: [python, "-m", "bentoml", "serve", "benchmarks.online.lean:Lean", "--port", str(port)],
-            "/predict",
-            vectors,
-            {"BOOSTER": str(booster), "BENTOML_HOME": tempfile.mkdtemp()},
-        ),
-        Served("V1, ready vectors", serve, f"/v1/models/{MODEL}.vectors:predict", named, {}, checkout, key),
-        Served("V1, entity keys", serve, f"/v1/models/{MODEL}:predict", requests, {}, checkout, key),
-        Served(
-            "V2, entity keys", serve, f"/v2/models/{MODEL}/infer", [as_v2(each) for each in requests], {}, checkout, key
-        ),
-    ]
-    say("| server | clients | CPU µs a request | × bare | p50 ms | p99 ms | requests/s | errors | MB a process |")
-    say("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    bare = {}
+def main(checkout: Path, seconds: float, redis: str, mlserver: str) -> None:
+    key = made_key(checkout)
+    served = [*others(checkout, mlserver), *ours(checkout, key, ""), *over_grpc(checkout, key)]
+    if redis:
+        materialized_in(checkout, redis)
+        served += ours(checkout, key, redis)
+    say(f"| {' | '.join(COLUMNS)} |")
+    say("| --- " * len(COLUMNS) + "|")
+    bare: dict[int, float] = {}
     for each in served:
-        with running(each) as (port, server):
-            load(port, each.path, each.bodies, 4, 2.0, each.headers)
-            for clients in (1, 16):
-                before = cpu(server)
-                found = load(port, each.path, each.bodies, clients, seconds, each.headers)
-                micros = (cpu(server) - before) / len(found.milliseconds) * 1e6
-                bare.setdefault(clients, micros)
-                show(each.name, clients, micros, micros / bare[clients], found, server)
+        measure(each, seconds, bare)
+
+
+def measure(served: Served, seconds: float, bare: dict[int, float]) -> None:
+    """Print a row for each number of clients. The first server of all becomes the `bare` one."""
+    with running(served) as (port, server):
+        served.load(port, 4, 2.0)
+        for clients in CLIENTS:
+            before = cpu(server)
+            found = served.load(port, clients, seconds)
+            micros = (cpu(server) - before) / len(found.milliseconds) * 1e6
+            show(served.name, clients, micros, micros / bare.setdefault(clients, micros), found, server)
 
 
 def show(name: str, clients: int, micros: float, ratio: float, found: Load, server: psutil.Process) -> None:
@@ -102,38 +71,96 @@ def show(name: str, clients: int, micros: float, ratio: float, found: Load, serv
     )
 
 
-def newest_release(checkout: Path) -> Path:
-    folder = checkout / "state" / "nyc_taxi" / "simulator" / "releases"
-    return folder / json.loads((folder / "current.json").read_bytes())["release"]
+def over_http(path: str, bodies: Sequence[bytes], **headers: str) -> Callable[[int, int, float], Load]:
+    return lambda port, clients, seconds: load(port, path, bodies, clients, seconds, headers)
 
 
-def ready_vectors(release: Path) -> list[bytes]:
-    """What the trees get: the golden rows that are not made up, encoded."""
-    from ratchet.models.compiled.compiled_model import load_compiled
+def others(checkout: Path, mlserver: str) -> Iterator[Served]:
+    """Servers of other projects, with the same booster. The bare ones do nothing but parse, ask it and answer."""
+    release = requests.newest_release(checkout)
+    booster, encoded = release / "model" / "booster.txt", requests.encoded_rows(release)
+    ask = over_http("/predict", requests.as_v1(encoded))
+    uvicorn = [PYTHON, "-m", "uvicorn", "benchmarks.online.bare:app", "--no-access-log", "--port"]
+    yield Served("bare Starlette, ready vectors", lambda port: [*uvicorn, str(port)], ask, {"BOOSTER": str(booster)})
+    lean = [PYTHON, "-m", "bentoml", "serve", "benchmarks.online.lean:Lean", "--port"]
+    variables = {"BOOSTER": str(booster), "BENTOML_HOME": tempfile.mkdtemp()}
+    yield Served("lean BentoML, ready vectors", lambda port: [*lean, str(port)], ask, variables)
+    mlflow = [PYTHON, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{MODEL}@champion"]
+    mlflow += ["--env-manager", "local", "--workers", "1", "--port"]
+    variables = {"MLFLOW_TRACKING_URI": f"sqlite:///{checkout / 'state' / 'mlflow.db'}"}
+    ask = over_http("/invocations", requests.as_frames(requests.named_rows(release)))
+    yield Served("mlflow models serve, ready vectors", lambda port: [*mlflow, str(port)], ask, variables, checkout)
+    if mlserver:
+        ask = over_http("/v2/models/taxi/infer", requests.as_matrices(encoded))
+        yield Served("MLServer, V2, ready vectors", partial(mlserver_command, mlserver, booster), ask)
 
-    model = load_compiled(release / "model")
-    golden = json.loads((release / "model" / "golden.json").read_bytes())["rows"]
-    kinds = {name: np.float64 if isinstance(values[0], float) else object for name, values in golden.items()}
-    columns = {name: np.array(values[:200], kinds[name]) for name, values in golden.items()}
-    rows = model.encoded(columns)  # type: ignore[attr-defined]
-    return [json.dumps({"instances": [[None if np.isnan(x) else x for x in row]]}).encode() for row in rows.tolist()]
+
+def mlserver_command(python: str, booster: Path, port: int) -> list[str]:
+    folder = Path(tempfile.mkdtemp())
+    settings = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port(), "parallel_workers": 0}
+    model = {
+        "name": "taxi",
+        "implementation": "mlserver_lightgbm.LightGBMModel",
+        "parameters": {"uri": str(booster)},
+    }
+    (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    (folder / "model-settings.json").write_text(json.dumps(model), encoding="utf-8")
+    return [str(Path(python).with_name("mlserver")), "start", str(folder)]
 
 
-def named_vectors(release: Path) -> list[bytes]:
-    """The same rows as a caller has them: every input by its name."""
-    golden = json.loads((release / "model" / "golden.json").read_bytes())["rows"]
-    rows = [dict(zip(golden, row, strict=True)) for row in zip(*golden.values(), strict=True)][:200]
-    plain = [{name: None if value != value else value for name, value in row.items()} for row in rows]
-    return [json.dumps({"instances": [row]}).encode() for row in plain]
+def ours(checkout: Path, key: str, redis: str) -> Iterator[Served]:
+    """`ratchet serve` with everything on that is on by default, asked with a key."""
+    named = requests.named_rows(requests.newest_release(checkout))
+    entities, headers = requests.entity_rows(checkout), {"Authorization": f"Bearer {key}"}
+    asked = {
+        "V1, ready vectors": (f"/v1/models/{MODEL}.vectors:predict", requests.as_v1(named)),
+        "V1, entity keys": (f"/v1/models/{MODEL}:predict", requests.as_v1(entities)),
+        "V2, entity keys": (f"/v2/models/{MODEL}/infer", requests.as_v2(entities)),
+    }
+    store, variables = ("Redis", in_redis(redis)) if redis else ("SQLite", {})
+    for name, (path, bodies) in asked.items():
+        ask = over_http(path, bodies, **headers)
+        yield Served(f"{name}, {store}", serve_command, ask, variables, checkout)
 
 
-def as_v2(body: bytes) -> bytes:
-    return json.dumps(example(json.loads(body)["instances"])).encode()
+def serve_command(port: int) -> list[str]:
+    return [PYTHON, "-m", "cli", "serve", "--port", str(port)]
+
+
+def over_grpc(checkout: Path, key: str) -> Iterator[Served]:
+    release = requests.newest_release(checkout)
+    messages = requests.as_messages(requests.named_rows(release), f"{MODEL}.vectors")
+    ask = partial(_ask_over_grpc, messages, key)
+    bare = [PYTHON, "-m", "benchmarks.online.bare_grpc"]
+    variables = {"MODEL": str(release / "model")}
+    yield Served("bare grpc.aio, ready vectors", lambda port: [*bare, str(port)], ask, variables)
+    entities = requests.as_messages(requests.entity_rows(checkout), MODEL)
+    asked = {"ready vectors": messages, "entity keys": entities}
+    for name, content in asked.items():
+        yield Served(
+            f"V2 over gRPC, {name}",
+            lambda port: ["env", f"RATCHET_GRPC=127.0.0.1:{port}", *serve_command(free_port())],
+            partial(_ask_over_grpc, content, key),
+            folder=checkout,
+        )
+
+
+def _ask_over_grpc(messages: Sequence[bytes], key: str, port: int, clients: int, seconds: float) -> Load:
+    return grpc_load(port, messages, clients, seconds, key)
+
+
+def in_redis(address: str) -> dict[str, str]:
+    return {"RATCHET_ONLINE_STORE": "redis", "RATCHET_REDIS": address}
+
+
+def materialized_in(checkout: Path, redis: str) -> None:
+    command = [PYTHON, "-m", "cli", "--use-case", "nyc_taxi", "stage", "materialize"]
+    subprocess.run(command, cwd=checkout, env=environment(in_redis(redis)), check=True, stdout=subprocess.DEVNULL)
 
 
 def made_key(checkout: Path) -> str:
     """A key with a role and a rate, as callers have."""
-    command = [sys.executable, "-m", "cli", "keys"]
+    command = [PYTHON, "-m", "cli", "keys"]
     options = {"cwd": checkout, "env": environment({}), "capture_output": True, "text": True}
     subprocess.run([*command, "revoke", "benchmark"], check=False, **options)  # type: ignore[call-overload]
     add = [*command, "add", "benchmark", "--role", "predict", "--rate", "100000/s"]
@@ -141,72 +168,11 @@ def made_key(checkout: Path) -> str:
     return str(found.stdout).strip()
 
 
-def entity_requests(checkout: Path) -> list[bytes]:
-    """The fresh requests of the checkout, at the time up to which the store was written."""
-    code = """
-import json, sys
-from ratchet.project.run import Run
-from ratchet.prediction_log.log import PredictionLog
-from inference_pipeline.online.example import moved
-run = Run.load(use_case="nyc_taxi")
-fresh = run.period("fresh")
-rows = PredictionLog.open(run).read(fresh).column("request").to_pylist()[-500:]
-print(json.dumps([moved(row, run.use_case, fresh.end) for row in rows]))
-"""
-    found = subprocess.run(
-        [sys.executable, "-c", code], cwd=checkout, check=True, capture_output=True, env=environment({})
-    )
-    return [json.dumps({"instances": [each]}).encode() for each in json.loads(found.stdout)]
-
-
-def say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-def environment(more: Mapping[str, str]) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", "BENTOML_DO_NOT_TRACK": "1", **more}
-
-
-@contextmanager
-def running(served: Served) -> Iterator[tuple[int, psutil.Process]]:
-    """The server on a free port, on one core, when it answers; the load runs on the other."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    os.sched_setaffinity(0, {SERVER_CORE})
-    began = time.monotonic()
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    command, variables = [*served.command(port)], environment(served.environment)
-    process = subprocess.Popen(command, cwd=served.folder, env=variables, **quiet)  # type: ignore[call-overload]
-    os.sched_setaffinity(0, {LOAD_CORE})
-    try:
-        while not answers(port, served):
-            time.sleep(0.05)
-        say(f"<!-- {served.name}: first answer after {time.monotonic() - began:.1f} s -->")
-        yield port, psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def answers(port: int, served: Served) -> bool:
-    try:
-        found = load(port, served.path, served.bodies[:1], 1, 0.1, served.headers)
-    except (OSError, EOFError):
-        return False
-    return not found.errors and bool(found.milliseconds)
-
-
-def family(server: psutil.Process) -> list[psutil.Process]:
-    return [server, *server.children(recursive=True)]
-
-
-def cpu(server: psutil.Process) -> float:
-    """Seconds of CPU that the server's processes have used."""
-    times = [process.cpu_times() for process in family(server)]
-    return sum(each.user + each.system for each in times)
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve(), float(sys.argv[2]) if len(sys.argv) > 2 else 10.0)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("checkout", type=Path)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--redis", default="")
+    parser.add_argument("--mlserver", default="")
+    arguments = parser.parse_args()
+    main(arguments.checkout.resolve(), arguments.seconds, arguments.redis, arguments.mlserver)
