@@ -41,10 +41,15 @@ PYTHON = sys.executable
 
 def main(checkout: Path, seconds: float, redis: str, mlserver: str) -> None:
     key = made_key(checkout)
-    served = [*others(checkout, mlserver), *ours(checkout, key, ""), *over_grpc(checkout, key)]
+    release = requests.made_release(checkout)
+    served = [
+        *others(checkout, release, mlserver),
+        *ours(checkout, release, key, ""),
+        *over_grpc(checkout, release, key),
+    ]
     if redis:
         materialized_in(checkout, redis)
-        served += ours(checkout, key, redis)
+        served += ours(checkout, release, key, redis)
     say(f"| {' | '.join(COLUMNS)} |")
     say("| --- " * len(COLUMNS) + "|")
     bare: dict[int, float] = {}
@@ -75,9 +80,8 @@ def over_http(path: str, bodies: Sequence[bytes], **headers: str) -> Callable[[i
     return lambda port, clients, seconds: load(port, path, bodies, clients, seconds, headers)
 
 
-def others(checkout: Path, mlserver: str) -> Iterator[Served]:
+def others(checkout: Path, release: Path, mlserver: str) -> Iterator[Served]:
     """Servers of other projects, with the same booster. The bare ones do nothing but parse, ask it and answer."""
-    release = requests.newest_release(checkout)
     booster, encoded = release / "model" / "booster.txt", requests.encoded_rows(release)
     ask = over_http("/predict", requests.as_v1(encoded))
     uvicorn = [PYTHON, "-m", "uvicorn", "benchmarks.online.bare:app", "--no-access-log", "--port"]
@@ -108,9 +112,9 @@ def mlserver_command(python: str, booster: Path, port: int) -> list[str]:
     return [str(Path(python).with_name("mlserver")), "start", str(folder)]
 
 
-def ours(checkout: Path, key: str, redis: str) -> Iterator[Served]:
+def ours(checkout: Path, release: Path, key: str, redis: str) -> Iterator[Served]:
     """`ratchet serve` with everything on that is on by default, asked with a key."""
-    named = requests.named_rows(requests.newest_release(checkout))
+    named = requests.named_rows(release)
     entities, headers = requests.entity_rows(checkout), {"Authorization": f"Bearer {key}"}
     asked = {
         "V1, ready vectors": (f"/v1/models/{MODEL}.vectors:predict", requests.as_v1(named)),
@@ -127,8 +131,7 @@ def serve_command(port: int) -> list[str]:
     return [PYTHON, "-m", "cli", "serve", "--port", str(port)]
 
 
-def over_grpc(checkout: Path, key: str) -> Iterator[Served]:
-    release = requests.newest_release(checkout)
+def over_grpc(checkout: Path, release: Path, key: str) -> Iterator[Served]:
     messages = requests.as_messages(requests.named_rows(release), f"{MODEL}.vectors")
     ask = partial(_ask_over_grpc, messages, key)
     bare = [PYTHON, "-m", "benchmarks.online.bare_grpc"]

@@ -21,7 +21,16 @@ ROWS = 200
 Row = Mapping[str, Any]
 
 
-def newest_release(checkout: Path) -> Path:
+def made_release(checkout: Path) -> Path:
+    """The release of what serves, as the service's loader makes it."""
+    _printed(
+        checkout,
+        """
+from inference_pipeline.online.loader import Loader
+from ratchet.project.run import Run
+Loader(Run.load(use_case="nyc_taxi")).refresh()
+""",
+    )
     folder = checkout / "state" / "nyc_taxi" / "simulator" / "releases"
     return folder / json.loads((folder / "current.json").read_bytes())["release"]
 
@@ -50,7 +59,7 @@ def _golden(release: Path) -> dict[str, list[Any]]:
 def entity_rows(checkout: Path) -> list[Row]:
     """The fresh requests of the checkout, at the time up to which the store was written."""
     code = """
-import json, sys
+import json
 from ratchet.project.run import Run
 from ratchet.prediction_log.log import PredictionLog
 from inference_pipeline.online.example import moved
@@ -59,10 +68,13 @@ fresh = run.period("fresh")
 rows = PredictionLog.open(run).read(fresh).column("request").to_pylist()[-500:]
 print(json.dumps([moved(row, run.use_case, fresh.end) for row in rows]))
 """
-    found = subprocess.run(
-        [sys.executable, "-c", code], cwd=checkout, check=True, capture_output=True, env=environment({})
-    )
-    return list(json.loads(found.stdout))
+    return list(json.loads(_printed(checkout, code)))
+
+
+def _printed(checkout: Path, code: str) -> bytes:
+    """What a program prints that runs in the checkout, with this code."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=checkout, check=True, stdout=subprocess.PIPE, env=environment({})).stdout
 
 
 def as_v1(rows: Sequence[Any]) -> list[bytes]:
