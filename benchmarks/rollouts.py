@@ -46,7 +46,10 @@ class Seen:
             return
         answer = json.loads(content)
         arms = {(row["model_version"], row["arm"]) for row in answer["details"] if row["rung"] != "baseline"}
-        if len(arms) != 1:  # the baseline, which answers where features cannot be used, is no arm
+        if not arms:  # it answers where features cannot be used, and is no arm
+            self.wrong["of the baseline alone"] += 1
+            return
+        if len(arms) > 1:
             self.wrong["of two models"] += 1
             return
         (arm,) = arms

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Sequence
 from datetime import datetime
 from functools import cache
@@ -24,6 +24,7 @@ from ratchet.use_case.contract import Lookup
 if TYPE_CHECKING:
     import prometheus_client
 
+    from inference_pipeline.online.histogram import BulkHistogram
     from inference_pipeline.online.shadow import Shadow
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class Counts:
         self._model = model
         self._views = [lookup.view for lookup in lookups]
         self._rungs: Counter[tuple[str, str]] = Counter()
-        self._seconds: list[tuple[str, float]] = []
+        self._seconds: defaultdict[str, list[float]] = defaultdict(list)
         self.failures = 0
         """Requests that a challenger could not answer, so that the champion did."""
         self._absences: Counter[tuple[str | None, ...]] = Counter()
@@ -80,7 +81,7 @@ class Counts:
 
     def took(self, arm: str, seconds: float) -> None:
         """Note how long an answer took, from the read body to the written log."""
-        self._seconds.append((arm, seconds))
+        self._seconds[arm].append(seconds)
 
     def add_absences(self, found: Found) -> None:
         self._absences.update(map(tuple, found.absences))
@@ -94,9 +95,9 @@ class Counts:
             _predictions().labels(self._model, arm, rung).inc(count)
         failures, self.failures = self.failures, 0
         _failures().labels(self._model).inc(failures)
-        took, self._seconds = self._seconds, []
-        for arm, seconds in took:
-            _took().labels(self._model, arm).observe(seconds)
+        took, self._seconds = self._seconds, defaultdict(list)
+        for arm, seconds in took.items():
+            _took().labels(self._model, arm).observe_all(seconds)
         for reasons, count in absences.items():
             for view, reason in {*zip(self._views, reasons, strict=True)}:
                 if reason:
@@ -158,11 +159,11 @@ def _predictions() -> prometheus_client.Counter:
 
 
 @cache
-def _took() -> prometheus_client.Histogram:
-    import prometheus_client
+def _took() -> BulkHistogram:
+    from inference_pipeline.online.histogram import BulkHistogram
 
     help_text = "How long answers took, from the read body to the written log"
-    return prometheus_client.Histogram("ratchet_prediction_seconds", help_text, ["model", "arm"], buckets=_BUCKETS)
+    return BulkHistogram("ratchet_prediction_seconds", help_text, ["model", "arm"], buckets=_BUCKETS)
 
 
 @cache

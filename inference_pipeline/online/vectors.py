@@ -34,10 +34,11 @@ class VectorReader(InstanceReader[Vectors]):
         vector = make("Vector", fields)
         vector.__pydantic_config__ = STRICT
         super().__init__(vector, inputs)
+        self._texts = [name for name, kind in inputs.items() if kind == "string"]
+        self._numbers = [name for name in inputs if name not in self._texts]
 
     def _inputs(self, instances: Sequence[Mapping[str, Any]]) -> Vectors:
-        columns = {
-            name: np.array([row[name] for row in instances], object if kind == "string" else np.float64)
-            for name, kind in self.kinds.items()
-        }
+        columns: dict[str, Array] = {name: np.array([row[name] for row in instances], object) for name in self._texts}
+        numbers = np.array([[row[name] for name in self._numbers] for row in instances], np.float64)  # all in one array
+        columns.update(zip(self._numbers, numbers.T, strict=True))
         return Vectors(instances, columns)

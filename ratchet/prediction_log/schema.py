@@ -6,7 +6,7 @@ An id begins with the UTC date of its partition, so that a search reads only one
 from __future__ import annotations
 
 import json
-import uuid
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -100,7 +100,7 @@ def batch_ids(scorer: str, columns: Columns) -> list[str]:
 
 def online_ids(time: datetime, rows: int) -> list[str]:
     """New random ids for `rows` predictions on the UTC date of `time`."""
-    return [f"{time.date().isoformat()}-o{uuid.uuid4().hex}" for _ in range(rows)]
+    return [f"{time.date().isoformat()}-o{secrets.token_hex(16)}" for _ in range(rows)]
 
 
 def keyed_ids(time: datetime, model_name: str, request_ids: Sequence[str]) -> list[str]:

@@ -32,6 +32,7 @@ PINNED = {
         "inference_pipeline/online/access/connection.py extends the connections of its protocol class, and registers them; "
         "draining.py adds to the shutdown of its servers",
     ),
+    "prometheus-client": ("0.24.1", "inference_pipeline/online/histogram.py adds to the buckets of a histogram"),
     "dvc": ("3.67.1", "ratchet/project/restore.py fills stages from a lock of its own and checks out their outputs"),
 }
 USED = {("training_pipeline/train.py", "_ConfigAliases"), ("training_pipeline/train.py", "_get_all_param_aliases")} | {

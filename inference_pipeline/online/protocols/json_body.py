@@ -12,7 +12,7 @@ from ratchet.core.errors import RequestError
 def refuse_duplicate_keys(body: bytes) -> None:
     """Raises RequestError if an object in valid JSON has a key twice: which value is meant cannot be known."""
     try:
-        json.loads(body, object_pairs_hook=_require_unique)
+        _UNIQUE.decode(body.decode())
     except _DuplicateKeyError:
         place = next(_duplicates(json.loads(body, object_pairs_hook=_Pairs), ""))
         raise RequestError("is there twice", subject=place, remedy="Send it once") from None
@@ -23,8 +23,11 @@ class _DuplicateKeyError(Exception):
 
 
 def _require_unique(pairs: list[tuple[str, Any]]) -> None:
-    if len({key for key, _ in pairs}) < len(pairs):
+    if len(dict(pairs)) < len(pairs):
         raise _DuplicateKeyError
+
+
+_UNIQUE = json.JSONDecoder(object_pairs_hook=_require_unique)
 
 
 class _Pairs(list[tuple[str, Any]]):

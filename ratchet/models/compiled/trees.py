@@ -45,11 +45,11 @@ class CompiledTrees:
 
     def encoded(self, columns: Columns) -> Floats:
         """The rows that the trees get, shape (n, width): numbers as they are, a missing or unseen category as NaN."""
-        rows = np.empty((len(columns[self.columns[0][0]]), len(self.columns)))
-        for place, (name, codes) in enumerate(self.columns):
-            column = columns[name]
-            rows[:, place] = column if codes is None else [codes.get(each, _MISSING) for each in column.tolist()]
-        return rows
+        encoded = [
+            columns[name] if codes is None else [codes.get(each, _MISSING) for each in columns[name].tolist()]
+            for name, codes in self.columns
+        ]
+        return np.concatenate(encoded, dtype=np.float64, casting="unsafe").reshape(len(encoded), -1).T.copy()
 
 
 def tree_parts(pipeline: Any) -> tuple[list[Any], bytes] | None:
