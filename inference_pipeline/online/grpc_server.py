@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -133,13 +133,13 @@ class _Calls:
 
     async def show(self, name: str, what: protocol.Show, request: Any, context: Context) -> Any:
         model = model_of(getattr(request, "name", ""))
-        self._admit(context, Need(model=model, is_open=name in OPEN))
+        self._admit(context, _metadata(context), Need(model=model, is_open=name in OPEN))
         return message(f"{name}Response")(**what(self.served, request))
 
     async def infer(self, request: Any, context: Context) -> Any:
-        explains = protocol.explains(request)
-        self._admit(context, asking("explain" if explains else "predict", request.model_name))
-        key = caller_key([text for name, text in _metadata(context) if name == KEY_HEADER.lower()])
+        explains, metadata = protocol.explains(request), _metadata(context)
+        self._admit(context, metadata, asking("explain" if explains else "predict", request.model_name))
+        key = caller_key([text for name, text in metadata if name == KEY_HEADER.lower()])
         predictor, instances = self.served.asked(request.model_name, request.model_version or None)
         inputs = protocol.read(instances, request)
         predictions = await predictor.predict(inputs, key, explains=explains)
@@ -149,9 +149,9 @@ class _Calls:
         await _note_delivery(predictor, predictions)
         return protocol.answer(request, predictions)
 
-    def _admit(self, context: Context, need: Need) -> Caller:
+    def _admit(self, context: Context, metadata: Sequence[tuple[str, str]], need: Need) -> Caller:
         """Raises RefusedError."""
-        sent, peer = dict(_metadata(context)), _host(context.peer())
+        sent, peer = dict(metadata), _host(context.peer())
         headers: Mapping[bytes, bytes] = {name.encode(): b"" for name in sent}
         return self.access.admit(sent.get("authorization"), need, is_local(peer, peer, headers))
 
@@ -160,6 +160,7 @@ def _metadata(context: Context) -> list[tuple[str, str]]:
     return [(name, value) for name, value in context.invocation_metadata() or () if isinstance(value, str)]
 
 
+@lru_cache(maxsize=1024)
 def _host(peer: str) -> str:
     """The address in gRPC's name of a peer: `ipv4:127.0.0.1:5000` or `ipv6:%5B::1%5D:5000`."""
     return unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")

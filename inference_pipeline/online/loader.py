@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from inference_pipeline.online.arm_figures import arm_figures
 from inference_pipeline.online.instances import ColumnKind
 from inference_pipeline.online.release import (
     BASELINE,
@@ -90,6 +89,8 @@ class Loader:
     def judge(self) -> None:
         """Object to a challenger that outcomes have shown to predict worse. Reading the log may take long, so it is only read
         when something was reported since the last time."""
+        from inference_pipeline.online.arm_figures import arm_figures  # imports SciPy, which nothing needs at the start
+
         try:
             rollout = self._releases.current().rollout
             reported = FeedbackLog(self._run.paths.online_log).size() if rollout else 0

@@ -82,7 +82,7 @@ def _contents(tensor: Any) -> list[Any]:
     if tensor.datatype not in _CONTENTS:
         return from_bytes(tensor.name, tensor.datatype, b"")
     values = getattr(tensor.contents, _CONTENTS[tensor.datatype])
-    return [_text(tensor.name, value) for value in values] if tensor.datatype == BYTES else known([*values])
+    return [_text(tensor.name, value) for value in values] if tensor.datatype == BYTES else known(values)
 
 
 def _text(name: str, value: bytes) -> str:

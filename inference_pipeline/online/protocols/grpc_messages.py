@@ -54,6 +54,7 @@ _SCALARS = {
 }
 
 
+@cache
 def message(name: str) -> Any:
     """The class of a message."""
     return GetMessageClass(_pool().FindMessageTypeByName(f"{PACKAGE}.{name}"))

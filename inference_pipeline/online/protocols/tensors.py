@@ -6,12 +6,11 @@ so of one instance, and in JSON null.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from inference_pipeline.online.instances import ColumnKind, InstanceReader
 from inference_pipeline.online.protocols.port import Predictions
@@ -28,10 +27,11 @@ OF_KIND: Mapping[ColumnKind, str] = {
 """How a field is kept → the datatype that it should be sent as."""
 _FORMATS = {
     "BOOL": "?",
-    **{f"{sign}INT{8 * size}": f"<{letter}{size}" for sign, letter in (("", "i"), ("U", "u")) for size in (1, 2, 4, 8)},
-    **{f"FP{8 * size}": f"<f{size}" for size in (2, 4, 8)},
+    **{f"INT{8 << size}": letter for size, letter in enumerate("bhiq")},
+    **{f"UINT{8 << size}": letter for size, letter in enumerate("BHIQ")},
+    **{f"FP{16 << size}": letter for size, letter in enumerate("efd")},
 }
-"""Datatype → NumPy's name of its form in bytes."""
+"""Datatype → the letter of `struct` for a value in bytes."""
 _LENGTH = struct.Struct("<I")
 
 
@@ -55,14 +55,14 @@ def instances_of(tensors: Sequence[Tensor]) -> list[dict[str, Any]]:
 
 def _require_names(tensors: Sequence[Tensor]) -> None:
     names = [tensor.name for tensor in tensors]
-    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
-    if twice is not None:
+    if len({*names}) < len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
         raise RequestError("is there twice", subject=f"input {twice!r}", remedy="Send it once")
 
 
 def _column(tensor: Tensor, count: int) -> Sequence[Any]:
     values, shape = tensor.values, list(tensor.shape)
-    if shape not in ([len(values)], [len(values), 1]):
+    if shape != [len(values)] and shape != [len(values), 1]:
         raise RequestError(
             f"has {len(values)} values, but the shape {shape}",
             subject=f"input {tensor.name!r}",
@@ -80,7 +80,7 @@ def _column(tensor: Tensor, count: int) -> Sequence[Any]:
 def from_bytes(name: str, datatype: str, data: bytes) -> list[Any]:
     """The values of a tensor in its binary form. Raises RequestError if it has another one."""
     try:
-        return _texts(data) if datatype == BYTES else known(np.frombuffer(data, _FORMATS[datatype]).tolist())
+        return _texts(data) if datatype == BYTES else known(_numbers(data, _FORMATS[datatype]))
     except KeyError as error:
         raise RequestError(
             f"has the datatype {datatype!r}",
@@ -95,7 +95,12 @@ def from_bytes(name: str, datatype: str, data: bytes) -> list[Any]:
         ) from error
 
 
-def known(values: list[Any]) -> list[Any]:
+def _numbers(data: bytes, letter: str) -> Sequence[Any]:
+    """Numbers of one type, the least significant byte first."""
+    return struct.unpack(f"<{len(data) // struct.calcsize(letter)}{letter}", data)
+
+
+def known(values: Sequence[Any]) -> list[Any]:
     """Values with None in place of NaN."""
     return [None if value != value else value for value in values]
 
@@ -117,7 +122,8 @@ def to_bytes(tensor: Tensor) -> bytes:
     if tensor.datatype == BYTES:
         texts = [value.encode() for value in tensor.values]
         return b"".join(_LENGTH.pack(len(text)) + text for text in texts)
-    return np.array(tensor.values, np.float64 if tensor.datatype == FLOAT else _FORMATS[tensor.datatype]).tobytes()
+    values = [math.nan if value is None else value for value in tensor.values]
+    return struct.pack(f"<{len(values)}{_FORMATS[tensor.datatype]}", *values)
 
 
 OUTPUTS = {"prediction": FLOAT, "prediction_id": BYTES, "model_version": INTEGER, "arm": BYTES, "rung": BYTES}
