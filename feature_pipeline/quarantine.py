@@ -188,15 +188,15 @@ class Quarantine:
         batch = repeated(counts, rows.num_rows)
         if batch is None:
             return
-        path = literal(str(self._path(self.run.paths.raw, batch)))
         same = " AND ".join(
             f"here.{quoted(name)} IS NOT DISTINCT FROM old.{quoted(name)}" for name in self.table.schema.names
         )
-        self._connection.read_parquet(path, hive_partitioning=False).create_view("old", replace=True)
+        self._view_batches([batch])
+        self._connection.sql(f"FROM raw ANTI JOIN rejected USING ({ROW_ID})").create_view("old", replace=True)
         changed = f"SELECT count(*) FROM here SEMI JOIN old USING ({keys}) WHERE NOT EXISTS (FROM old WHERE {same})"
         ((revised,),) = self._connection.sql(changed).fetchall()
         whose = f"{counts[batch]:,} of its {rows.num_rows:,} rows have keys that were accepted from there"
-        lost = f", {revised:,} with other values, which are not used: to replace that batch, deliver under its name"
+        lost = f", {revised:,} of them with other values, which are not used: to replace that batch, deliver under its name"
         detail = f"repeats {self.table.name}/{batch}: {whose}{lost if revised else ''}"
         yield finding("repeated", detail, self.run.settings.validation)
 
@@ -217,14 +217,18 @@ class Quarantine:
         """Add the accepted keys of these batches to the known keys."""
         if not batches:
             return
-        for name, folder in (("raw", self.run.paths.raw), ("rejected", self.run.paths.quarantine)):
-            paths = [literal(str(self._path(folder, batch))) for batch in batches]
-            self._connection.read_parquet(paths, hive_partitioning=False).create_view(name, replace=True)
+        self._view_batches(batches)
         keys = names(self.table.key)
         self._connection.execute(
             f"INSERT INTO accepted SELECT {keys}, {_BATCH_OF_ROW} FROM raw ANTI JOIN rejected USING ({ROW_ID})"
         )
         self._known.update(batches)
+
+    def _view_batches(self, batches: Sequence[str]) -> None:
+        """Make views of these batches: `raw`, and of that what is `rejected`."""
+        for name, folder in (("raw", self.run.paths.raw), ("rejected", self.run.paths.quarantine)):
+            paths = [literal(str(self._path(folder, batch))) for batch in batches]
+            self._connection.read_parquet(paths, hive_partitioning=False).create_view(name, replace=True)
 
     @cached_property
     def _connection(self) -> DuckDBPyConnection:

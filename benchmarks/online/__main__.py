@@ -33,6 +33,7 @@ COLUMNS = (
     "p99 ms",
     "requests/s",
     "errors",
+    "by the baseline",
     "MB a process",
 )
 CLIENTS = (1, 16)
@@ -70,7 +71,7 @@ def show(name: str, clients: int, micros: float, ratio: float, found: Load, serv
     memory = "/".join(f"{process.memory_info().rss / 2**20:.0f}" for process in family(server))
     say(
         f"| {name} | {clients} | {micros:.0f} | {ratio:.1f} | {found.quantile(0.5):.2f} | {found.quantile(0.99):.2f} "
-        f"| {len(found.milliseconds) / found.seconds:,.0f} | {found.errors} | {memory} |"
+        f"| {len(found.milliseconds) / found.seconds:,.0f} | {found.errors} | {found.by_baseline / len(found.milliseconds):.0%} | {memory} |"
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import grpc
 import grpc.aio
 
-from benchmarks.online.load import Load
+from benchmarks.online.load import BASELINE, Load
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -24,7 +25,7 @@ async def _load(
     port: int, messages: Sequence[bytes], clients: int, seconds: float, metadata: tuple[tuple[str, str], ...]
 ) -> Load:
     times: list[float] = []
-    errors = [0]
+    seen: Counter[str] = Counter()
     began = time.perf_counter()
 
     async def call(start: int) -> None:
@@ -34,11 +35,12 @@ async def _load(
             while time.perf_counter() < began + seconds:
                 asked = time.perf_counter()
                 try:
-                    await method(messages[number % len(messages)], metadata=metadata)
+                    answer = await method(messages[number % len(messages)], metadata=metadata)
+                    seen["baseline"] += BASELINE in answer
                 except grpc.aio.AioRpcError:
-                    errors[0] += 1
+                    seen["errors"] += 1
                 times.append((time.perf_counter() - asked) * 1000)
                 number += 1
 
     await asyncio.gather(*map(call, range(clients)))
-    return Load(time.perf_counter() - began, times, errors[0])
+    return Load(time.perf_counter() - began, times, seen["errors"], seen["baseline"])

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
+BASELINE = b"baseline"
+"""What an answer by the baseline says of itself, in any protocol."""
+
 
 @dataclass(frozen=True)
 class Load:
-    """What came of it: requests and seconds, and the time of each answer in milliseconds. Any status but 200 is an error."""
+    """What came of it: seconds, and the time of each answer in milliseconds. Any status but 200 is an error; of the others, some
+    may be by the baseline, because no features could be used."""
 
     seconds: float
     milliseconds: Sequence[float]
     errors: int
+    by_baseline: int
 
     def quantile(self, share: float) -> float:
         return float(np.quantile(self.milliseconds, share))
@@ -41,16 +47,16 @@ def load(
 
 async def _load(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> Load:
     times: list[float] = []
-    errors = [0]
+    seen: Counter[str] = Counter()
     began = time.perf_counter()
     callers = [
-        _call(port, requests[start:] + requests[:start], began + seconds, times, errors) for start in range(connections)
+        _call(port, requests[start:] + requests[:start], began + seconds, times, seen) for start in range(connections)
     ]
     await asyncio.gather(*callers)
-    return Load(time.perf_counter() - began, times, errors[0])
+    return Load(time.perf_counter() - began, times, seen["errors"], seen["baseline"])
 
 
-async def _call(port: int, requests: Sequence[bytes], until: float, times: list[float], errors: list[int]) -> None:
+async def _call(port: int, requests: Sequence[bytes], until: float, times: list[float], seen: Counter[str]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     number = 0
     while time.perf_counter() < until:
@@ -58,8 +64,9 @@ async def _call(port: int, requests: Sequence[bytes], until: float, times: list[
         writer.write(requests[number % len(requests)])
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-        await reader.readexactly(length)
+        content = await reader.readexactly(length)
         times.append((time.perf_counter() - began) * 1000)
-        errors[0] += not head.startswith(b"HTTP/1.1 200")
+        seen["errors"] += not head.startswith(b"HTTP/1.1 200")
+        seen["baseline"] += BASELINE in content
         number += 1
     writer.close()

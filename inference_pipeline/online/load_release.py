@@ -17,7 +17,6 @@ from inference_pipeline.online.scorer import Scorer
 from inference_pipeline.online.shared import Shared
 from inference_pipeline.online.vectors import VectorReader
 from ratchet.core.errors import SettingsError
-from ratchet.feature_store.circuit_breaker import CircuitBreaker
 from ratchet.feature_store.freshness import Freshness, read_freshness
 from ratchet.feature_store.online_features import OnlineFeatures, micros_of
 from ratchet.feature_store.online_store import online_store
@@ -38,7 +37,7 @@ def load_predictor(run: Run, folder: Path, shared: Shared) -> Predictor:
         OnlineFeatures(
             release.views,
             release.lookups,
-            CircuitBreaker(store.reader(release.views)),
+            store.reader(release.views),
             run.settings.serving.tolerance,
         ),
         shared,

@@ -174,13 +174,15 @@ class ModelSlot:
         )
 
     def _note_store(self, problem: str) -> None:
-        """Note how fresh the features are, and whether they may be used at all."""
+        """Note how fresh the features are, whether they may be used at all, and whether this process can read them."""
+        if self._predictor:
+            features = self._predictor.features
+            features.problem = problem
+            note_freshness(self.run, self._predictor)
+            problem = problem or features.unreadable
         if problem and problem != self.store_problem:
             logger.warning("%s: %s", self.run.scope.namespace, problem)
         self.store_problem = problem
-        if self._predictor:
-            self._predictor.features.problem = problem
-            note_freshness(self.run, self._predictor)
 
     def _note(self, problem: str, is_refused: bool) -> None:
         """Keep a problem, and log it when it is a new one."""

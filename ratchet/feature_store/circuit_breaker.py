@@ -28,6 +28,11 @@ class CircuitBreaker:
         """Whether the store is left alone."""
         return self._failures >= FAILURES
 
+    @property
+    def problem(self) -> str:
+        """Why the store is left alone; empty if it is not."""
+        return str(self._error) if self.is_open else ""
+
     async def read(self, wanted: Sequence[tuple[int, bytes]]) -> Sequence[HeldRows | None]:
         """As the reader does. Raises the last StoreUnavailableError again while the circuit is open."""
         if self.is_open:

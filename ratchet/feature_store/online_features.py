@@ -16,6 +16,7 @@ import numpy as np
 
 from ratchet.core.errors import StoreUnavailableError
 from ratchet.core.frozen import Frozen
+from ratchet.feature_store.circuit_breaker import CircuitBreaker
 from ratchet.feature_store.stored_rows import HeldRows, RowReader, StoredView, Value, key_writer
 from ratchet.use_case.columns import EVENT_TIMESTAMP
 from ratchet.use_case.contract import Array
@@ -69,12 +70,17 @@ class OnlineFeatures:
     ) -> None:
         self.problem = ""
         """Why the store must not be used; empty if it may."""
-        self._reader = reader
+        self._reader = CircuitBreaker(reader)
         self._lookups = [_LookupReader(lookup, views[lookup.view], micros(tolerance)) for lookup in lookups]
         self._prefixes = [lookup.prefix for lookup in lookups]
         self._times = [f"{prefix}__{EVENT_TIMESTAMP}" for prefix in self._prefixes]
         self._features = [name for lookup in self._lookups for name in lookup.features]
         self._texts = [place for place, is_text in enumerate(_are_texts(views, lookups)) if is_text]
+
+    @property
+    def unreadable(self) -> str:
+        """Why the store is left alone after reads that failed; empty if it is not."""
+        return self._reader.problem
 
     def note_freshness(self, fresh_until: Sequence[int | None]) -> None:
         """Say for each view until when it has features that are not too old, in microseconds since 1970; None if for ever."""

@@ -33,7 +33,9 @@ class SqliteOnlineStore:
     def __init__(self, folder: Path, project: str) -> None:
         self.path = folder / "feast_online.db"
         self._project = project
-        self.remedy = f"Check that {folder} has room and can be written, and run again"
+        self.remedy = (
+            f"Check that {folder} has room and can be written, and run again; if that goes on, delete {self.path.name}"
+        )
 
     def settings(self) -> dict[str, Any]:
         _count_seconds_in_utc()
@@ -42,6 +44,8 @@ class SqliteOnlineStore:
     def mark(self) -> str | None:
         if not self.path.exists():
             return None
+        if self._is_damaged():
+            return ""
         with closing(sqlite.connect(self.path)) as database:
             if _MARKS not in _tables(database):
                 return ""
@@ -55,8 +59,20 @@ class SqliteOnlineStore:
             database.execute(f"INSERT INTO {_MARKS} VALUES (?)", [mark])
 
     def create(self) -> None:
+        if self._is_damaged():
+            for name in ("", "-wal", "-shm"):
+                self.path.with_name(f"{self.path.name}{name}").unlink(missing_ok=True)
         with closing(sqlite.connect(self.path, create=True)) as database:
             database.execute("PRAGMA journal_mode=WAL")
+
+    def _is_damaged(self) -> bool:
+        """Whether there is a file that SQLite cannot read as a database."""
+        try:
+            with closing(sqlite.connect(self.path)) as database:
+                _tables(database)
+        except sqlite3.DatabaseError as error:
+            return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        return False
 
     def clear(self) -> None:
         with closing(sqlite.connect(self.path)) as database, database:

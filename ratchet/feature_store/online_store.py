@@ -33,7 +33,10 @@ class OnlineStore(Protocol):
         """The section `online_store` of Feast's settings."""
 
     def mark(self) -> str | None:
-        """The mark that it was given last; empty if it never was, None if there is no store. Raises one of `errors`."""
+        """The mark that it was given last; empty if it never was, or if the store is damaged; None if there is none.
+
+        Raises one of `errors`.
+        """
 
     def set_mark(self, mark: str) -> None:
         """Mark the existing store, to be known again: a store that was put back, or lost its last writes, has another mark.
@@ -42,7 +45,10 @@ class OnlineStore(Protocol):
         """
 
     def create(self) -> None:
-        """Create the store if it is absent. Readers must not be blocked while it is written. Raises one of `errors`."""
+        """Create the store if it is absent or damaged. Readers must not be blocked while it is written.
+
+        Raises one of `errors`.
+        """
 
     def clear(self) -> None:
         """Delete the rows of all views, and the mark. Raises one of `errors`."""

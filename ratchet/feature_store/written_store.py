@@ -29,7 +29,7 @@ def problem_of(run: Run) -> str:
     if mark is None:
         return "is not there"
     if not mark:
-        return "is being written anew, or was never finished"
+        return "is being written anew, was never finished, or is damaged"
     is_other = before not in (None, mark) and before == _written(run.paths)
     return "is not the one that was written last: it was put back, or lost what was written" if is_other else ""
 

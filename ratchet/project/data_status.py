@@ -80,14 +80,14 @@ def _due(run: Run, newest: datetime | str | None) -> Iterator[str]:
             yield f"{pipeline}: not run here as of {run.as_of(pipeline).isoformat()}: {repro}"
     if isinstance(newest, datetime) and newest > run.instants.feature and run.settings.source.history:
         yield f"the source is complete up to {newest.isoformat()}: `ratchet advance {name}`, then {repro}"
-    yield from (f"batch {batch} was rejected: deliver it again; ingest.json says why" for batch in _rejected(run))
+    yield from (f"batch {batch} was rejected: {why}" for batch, why in _rejected(run))
     yield from () if run.settings.source.history else _missed(run)
 
 
-def _rejected(run: Run) -> Iterator[str]:
-    """The batches that ingest could not read."""
+def _rejected(run: Run) -> Iterator[tuple[str, str]]:
+    """The batches that ingest could not read, each with why and what to do."""
     rejected = (read(run, "ingest") or {}).get("rejected", {})
-    yield from (f"{table}/{name}" for table, batches in rejected.items() for name in batches)
+    yield from ((f"{table}/{name}", why) for table, batches in rejected.items() for name, why in batches.items())
 
 
 def _missed(run: Run) -> Iterator[str]:

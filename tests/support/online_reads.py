@@ -1,13 +1,13 @@
-"""Read the online store as the service does, and hold it equal to what Feast itself reads."""
+"""Read the online store as the service does, in the same event loop, and hold it equal to what Feast itself reads."""
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import uvloop
 
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.online_features import Found, OnlineFeatures
@@ -47,7 +47,7 @@ def read_without_feast(run: Run, requests: Columns, tolerance: timedelta = timed
         finally:
             reader.close()
 
-    return asyncio.run(read())
+    return uvloop.run(read())
 
 
 def plain(run: Run, requests: Columns) -> dict[str, list[Any]]:

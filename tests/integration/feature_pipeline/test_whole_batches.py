@@ -112,13 +112,22 @@ class TestFindings:
         report = ingest_and_validate(run)
         assert {"payments/2024-03_v2": ("warned", {"repeated"})} == found(report)
         assert "repeats payments/2024-03: 800 of its 800 rows" in details(report)
-        assert "8 with other values" in details(report)
+        assert "8 of them with other values" in details(report)
+
+    def test_a_quarantined_row_that_is_delivered_corrected_is_used(self, run: Run) -> None:
+        """So it is not among those that are not used."""
+        deliver(run, name(4), changed(1 / 100, amount=-5.0)(payments(4)))
+        fixed = changed(1 / 200, amount=7.0)(payments(4)[1:])
+        deliver(run, f"{name(4)}_v2", payments(4)[:1] + fixed)
+        report = ingest_and_validate(run)
+        assert "repeats payments/2024-04: 792 of its 800 rows" in details(report)
+        assert "4 of them with other values" in details(report)
 
     def test_a_row_that_was_there_twice_is_counted_once(self, run: Run) -> None:
         """As itself, if one of them is the same."""
         deliver(run, name(4), payments(4) + changed(1, amount=7.0)(payments(4)[:300]))
         deliver(run, f"{name(4)}_v2", changed(1 / 100, amount=9.0)(payments(4)))
-        assert "8 with other values" in details(ingest_and_validate(run))
+        assert "8 of them with other values" in details(ingest_and_validate(run))
 
     def test_a_good_month_is_not_named(self, run: Run) -> None:
         """Other days, amounts and running numbers are no findings; nor are rows that are few, or a few that are bad."""

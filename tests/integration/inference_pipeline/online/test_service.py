@@ -8,8 +8,10 @@ import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -27,7 +29,8 @@ from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.log import PredictionLog
 from ratchet.prediction_log.trace import trace
 from ratchet.project.run import Run
-from tests.support.serving import Server
+from tests.support.registry import copied
+from tests.support.serving import Server, running
 from tests.support.waiting import awaited
 
 Rows = list[dict[str, Any]]
@@ -143,6 +146,19 @@ def test_the_age_of_the_features_is_a_metric(server: Server) -> None:
     assert abs(age - found[f"ratchet_view_age_seconds{labels}"]) < 600
     assert 60 * 86400 == found[f"ratchet_view_max_age_seconds{labels}"]
     assert 0 == found[f"ratchet_view_fresh{labels}"]
+
+
+def test_features_may_come_from_redis(serving_project: Run, tmp_path: Path, empty_redis: str) -> None:
+    """In the event loop of the real service, which is not that of asyncio."""
+    copy = copied(serving_project, tmp_path / "project")
+    chosen = {"online_store": "redis", "redis": empty_redis}
+    run = replace(copy, environment=copy.environment.model_copy(update=chosen))
+    materialize(run)
+    with running(run, RATCHET_ONLINE_STORE="redis", RATCHET_REDIS=empty_redis) as server:
+        answer = server.client.post(f"{server.model}:predict", json=example_request(run)).json()
+    assert ["fresh"] == [detail["rung"] for detail in answer["details"]]
+    (prediction_id,) = answer["prediction_ids"]
+    assert None not in PredictionLog.open(run).find(prediction_id)["features"].values()
 
 
 def test_absent_features_are_counted_and_logged(server: Server, scored: Rows) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +15,7 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 import pytest
+import uvloop
 
 from feature_pipeline.featurize import featurize
 from feature_pipeline.materialize import materialize
@@ -90,7 +91,7 @@ def test_a_store_has_a_mark(run: Run) -> None:
         assert [None] == await rows_of(reader, 1)
         reader.close()
 
-    asyncio.run(read())
+    uvloop.run(read())
 
 
 def test_clearing_a_project_leaves_those_whose_names_end_alike(run: Run) -> None:
@@ -129,6 +130,26 @@ def test_a_store_that_lost_its_last_writes_is_written_again(run: Run) -> None:
     sense([run])
     assert {"losses": 1} == read_json(run.paths.online_watermark)
     after = read_online(run, asked)
+    for name, column in expected.items():
+        np.testing.assert_array_equal(column, after[name], name)
+
+
+@pytest.mark.parametrize("spoil", [lambda content: content[:3000], lambda _content: b"no database"])
+def test_a_file_that_is_no_database_any_more_is_written_again(run: Run, spoil: Callable[[bytes], bytes]) -> None:
+    """It was cut short, or something else was written over it: that is a loss, for which nobody has to delete it first."""
+    if run.environment.online_store != "sqlite":
+        pytest.skip("Redis has no file")
+    expected = held_as_of(run, run.as_of("feature"))
+    path = run.paths.state / "feast_online.db"
+    whole = path.read_bytes()
+    for each in path.parent.glob(f"{path.name}*"):  # with its write-ahead log, which may hold all of it
+        each.unlink()
+    path.write_bytes(spoil(whole))
+    assert "damaged" in problem_of(run)
+    sense([run])
+    assert {"losses": 1} == read_json(run.paths.online_watermark)
+    materialize(run)
+    after = read_online(run, requests(run.as_of("feature"), *map(list, zip(*PAIRS, strict=True))))
     for name, column in expected.items():
         np.testing.assert_array_equal(column, after[name], name)
 
@@ -223,14 +244,14 @@ def test_a_reader_sees_what_others_write(run: Run) -> None:
             await asyncio.sleep(0.01)
         raise AssertionError(await rows_of(reader, 1, 2))
 
-    asyncio.run(read())
+    uvloop.run(read())
 
 
 def test_a_store_that_is_not_there_is_an_error(run: Run, tmp_path: Path) -> None:
     elsewhere = run.environment.model_copy(update={"redis": "redis://127.0.0.1:9/0"})
     reader = online_store(elsewhere, tmp_path / "nowhere", "parcels_feed").reader([depot_view(run)])
     with pytest.raises(StoreUnavailableError):
-        asyncio.run(rows_of(reader, 1))
+        uvloop.run(rows_of(reader, 1))
 
 
 @contextmanager
@@ -264,7 +285,7 @@ def test_a_redis_that_does_not_answer_is_an_error_soon(
             assert [[3, 7.0], None] == await rows_of(reader, 1, 2)
             reader.close()
 
-        asyncio.run(read())
+        uvloop.run(read())
 
 
 def test_what_redis_lost_is_written_again(run: Run) -> None:

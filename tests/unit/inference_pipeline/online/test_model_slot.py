@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -21,9 +25,13 @@ from ratchet.core.errors import (
     RegistryUnavailableError,
     StoreUnavailableError,
 )
+from ratchet.feature_store import circuit_breaker
+from ratchet.feature_store.circuit_breaker import FAILURES
+from ratchet.feature_store.online_features import OnlineFeatures
+from ratchet.feature_store.stored_rows import HeldRows
 from ratchet.project.run import Run
 from ratchet.storage.files import write_json
-from tests.support.champions import fixed_predictor
+from tests.support.champions import FixedRows, fixed_predictor
 from tests.support.releases import say
 from tests.support.runs import noshow_project
 
@@ -38,15 +46,31 @@ class Releases:
     def __init__(self) -> None:
         self.loaded: list[str] = []
         self.broken: Exception | None = None
+        self.rows = AwayRows()
 
     def load(self, run: Run, folder: Path, shared: Shared) -> Predictor:
         if self.broken:
             raise self.broken
         self.loaded.append(folder.name)
         predictor = fixed_predictor(run, folder, shared)
-        champion = predictor.release.champion.model_copy(update={"version": int(folder.name[1:])})
-        release = predictor.release.model_copy(update={"champion": champion})
-        return replace(predictor, release=release, arms=Arms(replace(predictor.arms.champion, released=champion)))
+        release = predictor.release
+        features = OnlineFeatures(release.views, release.lookups, self.rows, timedelta(0))
+        champion = release.champion.model_copy(update={"version": int(folder.name[1:])})
+        arms = Arms(replace(predictor.arms.champion, released=champion))
+        return replace(
+            predictor, release=release.model_copy(update={"champion": champion}), arms=arms, features=features
+        )
+
+
+class AwayRows(FixedRows):
+    """An online store that cannot be read while it is away."""
+
+    is_away = False
+
+    async def read(self, wanted: Sequence[tuple[int, bytes]]) -> list[HeldRows | None]:
+        if self.is_away:
+            raise FULL
+        return await super().read(wanted)
 
 
 @pytest.fixture
@@ -183,6 +207,21 @@ def test_a_process_that_starts_waits_longer_for_the_first_word(
     slot.refresh()
     assert slot.is_settled
     assert not slot.ready
+
+
+def test_a_store_that_this_process_cannot_read_is_named(
+    serving: ModelSlot, releases: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the loader can: the baseline answers, which readiness has to say, until a read succeeds again."""
+    monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE", 0.0)
+    features, rows = serving.predictor.features, releases.rows
+    for is_away, problems in ((True, {"store"}), (False, set())):
+        rows.is_away = is_away
+        for _ in range(FAILURES):
+            with pytest.raises(StoreUnavailableError) if is_away else nullcontext():
+                asyncio.run(features.read({"patient": ["p3"]}, [0]))
+        serving.refresh()
+        assert problems == {*serving.problems}
 
 
 def test_a_store_that_must_not_be_used_is_left_alone(run: Run, serving: ModelSlot) -> None:

@@ -57,7 +57,9 @@ def test_a_store_that_answers_is_always_asked(store: Store) -> None:
 def test_after_some_failures_it_is_not_asked(store: Store) -> None:
     """Until the pause is over; then one read tries."""
     store.error = AWAY
-    assert FAILURES == store.fails(10)
+    assert (FAILURES - 1, "") == (store.fails(FAILURES - 1), store.breaker.problem)
+    assert 1 == store.fails(10)
+    assert "does not answer" in store.breaker.problem
     store.now += FIRST_PAUSE
     assert 1 == store.fails(10)
 
