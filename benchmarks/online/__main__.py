@@ -69,9 +69,10 @@ def measure(served: Served, seconds: float, bare: dict[int, float]) -> None:
 
 def show(name: str, clients: int, micros: float, ratio: float, found: Load, server: psutil.Process) -> None:
     memory = "/".join(f"{process.memory_info().rss / 2**20:.0f}" for process in family(server))
+    by_baseline = found.by_baseline / len(found.milliseconds)
     say(
         f"| {name} | {clients} | {micros:.0f} | {ratio:.1f} | {found.quantile(0.5):.2f} | {found.quantile(0.99):.2f} "
-        f"| {len(found.milliseconds) / found.seconds:,.0f} | {found.errors} | {found.by_baseline / len(found.milliseconds):.0%} | {memory} |"
+        f"| {len(found.milliseconds) / found.seconds:,.0f} | {found.errors} | {by_baseline:.0%} | {memory} |"
     )
 
 

@@ -17,8 +17,10 @@ BASELINE = b"baseline"
 
 @dataclass(frozen=True)
 class Load:
-    """What came of it: seconds, and the time of each answer in milliseconds. Any status but 200 is an error; of the others, some
-    may be by the baseline, because no features could be used."""
+    """What came of it: seconds, and the time of each answer in milliseconds. Any status but 200 is an error.
+
+    Where no features can be used, the baseline answers.
+    """
 
     seconds: float
     milliseconds: Sequence[float]
