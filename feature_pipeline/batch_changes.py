@@ -1,8 +1,8 @@
-"""A batch against its earlier version: which rows came late, and how many were changed, removed and added."""
+"""A batch against its earlier version: which rows came late, and how many were changed, removed, added and moved to it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,8 @@ from ratchet.use_case.contract import INSTANT, ROW_ID, UNREADABLE, SourceTable
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+_TABLE, _ROW = "number of the table", "number of the row"  # no columns of a use case: they have spaces
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def _lateness(table: SourceTable, unasked: Unasked | None) -> str:
 
 
 def changes(environment: Environment, table: SourceTable, earlier: pa.Table, rows: pa.Table) -> dict[str, int]:
-    """How many rows of the earlier version were changed or removed, and how many rows were added, by their keys.
+    """How many rows of the earlier version were changed or removed, and how many rows were added, by their keys. `with_moved`
+    tells which of the added rows were elsewhere before.
 
     A row that was pending, and whose early columns are the same, is not changed by becoming known.
     """
@@ -96,7 +99,52 @@ def changes(environment: Environment, table: SourceTable, earlier: pa.Table, row
     gone += _count(connection, f"SELECT {early} FROM old WHERE {known} IS NULL", f"SELECT {early} FROM new")
     removed = _count(connection, f"SELECT {keys} FROM old", f"SELECT {keys} FROM new")
     added = _count(connection, f"SELECT {keys} FROM new", f"SELECT {keys} FROM old")
-    return {"changed": gone - removed, "removed": removed, "added": added}
+    return {"changed": gone - removed, "removed": removed, "added": added, "moved": 0}
+
+
+def with_moved(
+    environment: Environment,
+    table: SourceTable,
+    earlier: pa.Table,
+    rows: pa.Table,
+    elsewhere: Sequence[pa.Table],
+    found: Mapping[str, int],
+) -> dict[str, int]:
+    """The `changes` that were found, where some of the added rows may have moved: those that are in `elsewhere`. These are raw
+    rows of other batches and of earlier versions, those that were in force last first.
+
+    A row that moved is changed if it would count as changed in the same batch.
+    """
+    before = [earlier, _last_seen(environment, table, new_keys(environment, table, earlier, rows), elsewhere)]
+    columns = [*table.schema.names, UNREADABLE.name]
+    both = pa.concat_tables(each.select(columns).replace_schema_metadata() for each in before)
+    now = changes(environment, table, both, rows)
+    return {**found, "changed": now["changed"], "added": now["added"], "moved": found["added"] - now["added"]}
+
+
+def new_keys(environment: Environment, table: SourceTable, earlier: pa.Table, rows: pa.Table) -> pa.Table:
+    """The keys of the rows that the earlier version does not have."""
+    connection = connect(environment).con
+    for name, version in (("old", earlier), ("new", rows)):
+        connection.register(name, version.select([*table.key]))
+    return connection.sql(f"SELECT * FROM new ANTI JOIN old USING ({names(table.key)})").to_arrow_table()
+
+
+def _last_seen(environment: Environment, table: SourceTable, keys: pa.Table, elsewhere: Sequence[pa.Table]) -> pa.Table:
+    """The rows with these keys in the first table that has the key."""
+    rows, connection = pa.concat_tables(each.replace_schema_metadata() for each in elsewhere), connect(environment).con
+    tables = pa.chunked_array([pa.repeat(number, each.num_rows) for number, each in enumerate(elsewhere)])
+    numbered = pa.table({_TABLE: tables, _ROW: pa.array(range(rows.num_rows))})
+    for name in table.key:
+        numbered = numbered.append_column(name, rows[name])
+    connection.register("elsewhere", numbered)
+    connection.register("wanted", keys)
+    key, place = names(table.key), quoted(_TABLE)
+    found = connection.sql(f"""
+        SELECT {quoted(_ROW)} FROM elsewhere SEMI JOIN wanted USING ({key})
+        QUALIFY {place} = min({place}) OVER (PARTITION BY {key})
+    """)
+    return rows.take(found.to_arrow_table().column(0))
 
 
 def holding(environment: Environment, table: SourceTable, rows: pa.Table, paths: Iterable[Path]) -> list[Path]:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feature_pipeline.batch_changes import Unasked, changes, holding, stamped
+from feature_pipeline.batch_changes import Unasked, changes, holding, new_keys, stamped, with_moved
 from feature_pipeline.stored_versions import NEWEST, Version, earlier_versions, is_declared, read_version, version_name
 from ratchet.project.run import Run
 from ratchet.sources.asked import Asked
@@ -166,7 +166,10 @@ class Deliveries:
         Asked.next(self.run, self.asked, contents, rejected).write(self.run)
 
     def corrections(self, unit: str) -> dict[str, dict[str, int]]:
-        """Instant → how many rows were changed, removed and added when the batch was delivered again then."""
+        """Instant → how many rows were changed, removed, added and moved to it when the batch was delivered again then.
+
+        A row that moved was in another batch before, or in an earlier version. If it has other values now, it is changed, too.
+        """
         as_of = self.run.as_of("feature")
         done = [version for version in self.replaced(unit) if version.until <= as_of]
         return {
@@ -260,16 +263,17 @@ class Deliveries:
 
     def _seen_before(self, unit: str, table: SourceTable, rows: pa.Table) -> list[pa.Table]:
         """The raw rows of the table's other batches, and of all earlier versions, that have some of these rows' keys: a file
-        may be renamed, split or merged, or cut off for a while."""
+        may be renamed, split or merged, or cut off for a while. Those that were in force last come first."""
         if not rows.num_rows:
             return []
         units = [
             each for each in sorted({*read_manifest(self.run.paths.raw), *self._versions}) if _table(each) == table.name
         ]
-        newest = {each: self._newest_path(each) for each in units if each != unit}
-        paths = [path for path in newest.values() if path]
-        paths += [version.path for each in units for version in self.replaced(each) if version.rows]
-        found = holding(self.run.environment, table, rows, dict.fromkeys(paths))
+        versions = [version for each in units for version in self.replaced(each) if version.rows]
+        replaced = [version.path for version in sorted(versions, key=lambda each: each.until, reverse=True)]
+        newest = [path for each in units if each != unit and (path := self._newest_path(each))]
+        paths = [*(path for path in newest if path not in replaced), *replaced]
+        found = holding(self.run.environment, table, rows, paths)
         tables = [read_version(table, path) for path in found]
         return [each for each in tables if is_declared(table, each.schema)]
 
@@ -283,9 +287,16 @@ class Deliveries:
             return
         found = changes(self.run.environment, table, earlier, rows)
         if always or path.exists() or not earlier.num_rows or found["changed"] or found["removed"]:
+            found = self._with_moved(unit, earlier, rows, found)
             metadata = {**earlier.schema.metadata, _CHANGES: json.dumps(found)}
             write_table(path, earlier.replace_schema_metadata(metadata))
             self.__dict__.pop("_versions", None)
+
+    def _with_moved(self, unit: str, earlier: pa.Table, rows: pa.Table, found: dict[str, int]) -> dict[str, int]:
+        """The changes of a batch, with the rows that were elsewhere before."""
+        table, environment = self.run.use_case.table(_table(unit)), self.run.environment
+        others = self._seen_before(unit, table, new_keys(environment, table, earlier, rows)) if found["added"] else []
+        return with_moved(environment, table, earlier, rows, others, found) if others else found
 
 
 def _table(unit: str) -> str:

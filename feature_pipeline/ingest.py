@@ -107,7 +107,7 @@ def _reason(run: Run, error: SourceError) -> str:
 
 def _of_batches(run: Run, deliveries: Deliveries, rows: Mapping[str, int]) -> Report:
     """For each table the rows that its source holds, and the rows that were read; by batch notes, the rows that came late, and
-    how many were changed, removed and added when it was delivered again, or removed when it vanished."""
+    how many were changed, removed, added and moved to it when it was delivered again, or removed when it vanished."""
     paths = {unit: run.paths.raw / f"{unit}.parquet" for unit in rows}
     late = {unit: sum(late_rows(path).values()) for unit, path in paths.items()}
     return {

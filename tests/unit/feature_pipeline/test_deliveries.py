@@ -122,9 +122,9 @@ def test_what_should_have_been_there_is_late(run: Run) -> None:
 def test_a_correction_holds_from_when_it_was_delivered(run: Run) -> None:
     """For rows that were there before; the report says what it changed, and the earlier version comes back with its instant."""
     report = bring(run, after(1), {1: (3, 9.0), 3: (30, 1.0)})
-    assert {"payments": {"one": {after(1).isoformat(): {"changed": 1, "removed": 1, "added": 1}}}} == report[
-        "corrected"
-    ]
+    assert {
+        "payments": {"one": {after(1).isoformat(): {"changed": 1, "removed": 1, "added": 1, "moved": 0}}}
+    } == report["corrected"]
     assert {1: 9.0, 3: 1.0} == {one: row["amount"] for one, row in held(run, after(1)).items()}
     assert {None} == {row["row_late_at"] for row in held(run, after(1)).values()}
     assert {1: 1.0, 2: 2.0} == {one: row["amount"] for one, row in held(run, FIRST).items()}
@@ -137,7 +137,7 @@ def test_a_batch_that_vanished_holds_until_then(run: Run) -> None:
     ending = contents(run.paths.raw)
     deliver(run, "two", [payment(9, "2024-01-01T09:00")])
     (run.root / "batches" / "payments" / "one.parquet").unlink()
-    gone = {after(3).isoformat(): {"changed": 0, "removed": 2, "added": 0}}
+    gone = {after(3).isoformat(): {"changed": 0, "removed": 2, "added": 0, "moved": 0}}
     for instant in (after(3), after(1), after(3)):
         corrected = ingest(at(run, instant))["corrected"]
         assert ({} if instant == after(1) else {"payments": {"one": gone}}) == corrected
@@ -174,14 +174,17 @@ def test_a_delivery_that_cannot_be_read_changes_nothing(deliveries: list[Paid | 
 
 @pytest.mark.parametrize("back", [{1: (3, 1.0), 2: (5, 2.0)}, {1: (3, 9.0), 3: (6, 3.0)}])
 def test_a_batch_that_is_back_was_away_before(run: Run, back: Paid) -> None:
-    """As of the instants between, it is not there, although a run of the past finds it again first."""
+    """As of the instants between, it is not there, although a run of the past finds it again first. Its rows have moved from
+    its earlier version, and the report says which of them are others."""
     deliver(run, "two", [payment(9, "2024-01-01T09:00")])
     for instant in (after(1), after(2)):
         take_away(run, instant)
     bring(run, FIRST, back)
     assert {1: 1.0, 2: 2.0} == {one: row["amount"] for one, row in held(run, FIRST).items()}
     report = bring(run, after(3), back)
-    assert {"changed": 0, "removed": 0, "added": 2} == report["corrected"]["payments"]["one"][after(3).isoformat()]
+    changed, moved = (0, 2) if 2 in back else (1, 1)
+    found = {"changed": changed, "removed": 0, "added": 2 - moved, "moved": moved}
+    assert found == report["corrected"]["payments"]["one"][after(3).isoformat()]
     expected = [{1: 1.0, 2: 2.0}, {}, {}, {one: amount for one, (_, amount) in back.items()}]
     assert expected == [
         {one: row["amount"] for one, row in held(run, after(days)).items()} for days in range(len(expected))
@@ -223,6 +226,77 @@ def test_rows_that_a_file_gave_to_another_are_not_late(run: Run, to: str) -> Non
         assert ({1: None, 2: None, 3: after(1)} if days else {1: None, 2: None}) == found
 
 
+def corrections(run: Run, instant: datetime) -> dict[str, dict[str, int]]:
+    """Batch of payments → what the report says of its delivery as of an instant."""
+    found = ingest(at(run, instant))["corrected"].get("payments", {})
+    return {name: instants[instant.isoformat()] for name, instants in found.items() if instant.isoformat() in instants}
+
+
+def counts(changed: int = 0, removed: int = 0, added: int = 0, moved: int = 0) -> dict[str, int]:
+    return {"changed": changed, "removed": removed, "added": added, "moved": moved}
+
+
+ONE, TWO = payment(1, "2024-01-01T03:00"), payment(2, "2024-01-01T05:00", 2.0)
+"""The payments that are delivered first."""
+LARGER, NEW = {**TWO, "amount": 7.0}, payment(3, "2024-01-01T06:00")
+
+
+@pytest.mark.parametrize("into", ["two", "zero"])
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [([ONE, TWO], counts(moved=2)), ([ONE, LARGER, NEW], counts(moved=2, changed=1, added=1))],
+)
+def test_a_report_tells_a_rename_from_a_correction(
+    run: Run, into: str, rows: list[dict[str, Any]], expected: dict[str, int]
+) -> None:
+    """Of the rows that were elsewhere it says how many are others now; what is asked again says the same."""
+    (run.root / "batches" / "payments" / "one.parquet").unlink()
+    deliver(run, into, rows)
+    for _ in range(2):
+        assert {"one": counts(removed=2), into: expected} == corrections(run, after(1))
+
+
+@pytest.mark.parametrize("into", ["two", "zero"])
+def test_a_report_tells_a_split_from_a_correction(run: Run, into: str) -> None:
+    """Whichever of the files is read first; what is new and in time is added, and has not moved."""
+    deliver(run, "one", [ONE])
+    deliver(run, into, [LARGER, NEW, payment(4, "2024-01-02T08:00")])
+    assert {"one": counts(removed=1), into: counts(moved=1, changed=1, added=2)} == corrections(run, after(1))
+
+
+def test_rows_move_to_a_batch_that_is_corrected(run: Run) -> None:
+    """It has changes of its own, and takes all rows of a file that is away now, one of them in time."""
+    late, in_time = payment(7, "2024-01-01T09:00"), payment(8, "2024-01-02T08:00")
+    deliver(run, "two", [late, in_time])
+    assert {} == corrections(run, FIRST)
+    (run.root / "batches" / "payments" / "two.parquet").unlink()
+    deliver(run, "one", [ONE, LARGER, NEW, late, {**in_time, "amount": 5.0}])
+    assert {"one": counts(changed=2, moved=2, added=1), "two": counts(removed=2)} == corrections(run, after(1))
+
+
+def test_a_key_that_is_in_a_file_twice_moves_twice(run: Run) -> None:
+    """Renaming the file adds nothing."""
+    deliver(run, "two", [payment(7, "2024-01-01T09:00"), payment(7, "2024-01-01T09:00", 2.0)])
+    ingest(at(run, after(1)))
+    path = run.root / "batches" / "payments" / "two.parquet"
+    path.rename(path.with_name("three.parquet"))
+    assert {"two": counts(removed=2), "three": counts(moved=2)} == corrections(run, after(2))
+
+
+def test_a_row_that_moved_is_compared_with_what_it_was_last(run: Run) -> None:
+    """It was corrected, cut off for a while, and comes again in another file, as it was first; then that file has another name
+    and a correction."""
+    deliver(run, "one", [ONE, LARGER])
+    assert {"one": counts(changed=1)} == corrections(run, after(1))
+    deliver(run, "one", [ONE])
+    assert {"one": counts(removed=1)} == corrections(run, after(2))
+    deliver(run, "two", [TWO])
+    assert {"two": counts(moved=1, changed=1)} == corrections(run, after(3))
+    path = run.root / "batches" / "payments" / "two.parquet"
+    path.rename(path.with_name("three.parquet"))
+    assert {"two": counts(removed=1), "three": counts(moved=1)} == corrections(run, after(4))
+
+
 @pytest.mark.parametrize("step", [validate, featurize])
 @pytest.mark.parametrize("days", [0, 2])
 def test_later_steps_want_the_raw_rows_of_their_instant(run: Run, step: Callable[[Run], Any], days: int) -> None:
@@ -261,7 +335,9 @@ def test_a_later_correction_as_of_the_same_instant_leaves_the_past(run: Run) -> 
     """As of before, neither the first nor the second holds; the report says what both changed together."""
     bring(run, after(1), {1: (3, 7.0), 2: (5, 2.0)})
     report = bring(run, after(1), {1: (3, 8.0), 2: (5, 9.0)})
-    assert {"changed": 2, "removed": 0, "added": 0} == report["corrected"]["payments"]["one"][after(1).isoformat()]
+    assert {"changed": 2, "removed": 0, "added": 0, "moved": 0} == report["corrected"]["payments"]["one"][
+        after(1).isoformat()
+    ]
     assert {1: 1.0, 2: 2.0} == {one: row["amount"] for one, row in held(run, FIRST).items()}
     assert {1: 8.0, 2: 9.0} == {one: row["amount"] for one, row in held(run, after(1)).items()}
 
@@ -370,7 +446,7 @@ def test_asking_more_often_is_not_another_source(run: Run) -> None:
     settings = run.settings.source.model_copy(update={"options": {"ask_again_days": 400}})
     often = run.with_settings(source=settings)
     report = bring(often, after(2), {1: (3, 8.0), 2: (5, 2.0)})
-    corrected = {"changed": 1, "removed": 0, "added": 0}
+    corrected = {"changed": 1, "removed": 0, "added": 0, "moved": 0}
     assert corrected == report["corrected"]["payments"]["one"][after(2).isoformat()]
     assert [7.0, 8.0] == [held(often, after(days))[1]["amount"] for days in (1, 2)]
 

@@ -72,7 +72,25 @@ def test_what_was_pending_becomes_known(run: Run) -> None:
     assert {} == report["corrected"]
     assert {1: (None, None), 2: (after(1), None), 3: (None, None), 4: (None, None)} == late(run)
     report = bring(run, after(2), {1: after(-1), 2: after(-1), 3: after(1), 4: None}, {})
-    assert {"changed": 1, "removed": 0, "added": 0} == report["corrected"]["payments"]["one"][after(2).isoformat()]
+    assert {"changed": 1, "removed": 0, "added": 0, "moved": 0} == report["corrected"]["payments"]["one"][
+        after(2).isoformat()
+    ]
+
+
+@pytest.mark.parametrize(("amount", "changed"), [(1.0, 0), (5.0, 1)])
+def test_what_was_pending_elsewhere_becomes_known(run: Run, amount: float, changed: int) -> None:
+    """A file is renamed as its rows are cleared: none is changed by that, but one with another early column is."""
+    bring(run, FIRST, {1: after(-1), 2: None, 3: None}, {})
+    (run.root / "batches" / "payments" / "one.parquet").unlink()
+    known = {1: after(-1), 2: FIRST, 3: FIRST}
+    rows = [
+        {**payment(one, None), "at": FIRST - timedelta(hours=21), "cleared_at": when} for one, when in known.items()
+    ]
+    rows[1]["amount"] = amount
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), deliver(run, "two", []))
+    report = ingest(at(run, after(1)))
+    expected = {"changed": changed, "removed": 0, "added": 0, "moved": 3}
+    assert expected == report["corrected"]["payments"]["two"][after(1).isoformat()]
 
 
 def test_what_came_late_while_it_was_pending_stays_late(run: Run) -> None:
