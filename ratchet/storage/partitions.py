@@ -7,6 +7,7 @@ the record. While units are computed, a journal gets a line for each; at the end
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -59,6 +60,13 @@ def write_table(path: Path, table: pa.Table) -> None:
     """Write Parquet with fixed settings: the same rows in the same order give the same bytes."""
     with atomic(path) as temporary:
         pq.write_table(table.combine_chunks(), temporary, compression="zstd", row_group_size=1 << 17)
+
+
+def rows_digest(table: pa.Table) -> str:
+    """A digest of rows in their order, whatever other rows their file has."""
+    written = pa.BufferOutputStream()
+    pq.write_table(table.combine_chunks(), written)
+    return hashlib.sha256(written.getvalue()).hexdigest()
 
 
 def read_manifest(directory: Path) -> Manifest:

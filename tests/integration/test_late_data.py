@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import ibis
 import pyarrow.parquet as pq
 import pytest
 
@@ -19,6 +21,7 @@ from ratchet.feature_store.definitions import apply
 from ratchet.feature_store.feature_store import FeatureStore
 from ratchet.feature_store.offline_reads import labelled_requests
 from ratchet.project.run import Run
+from ratchet.storage.partitions import changed_tables
 from ratchet.use_case.contract import Lookup, Tables
 from ratchet.use_case.windows import trailing
 from tests.support import feed
@@ -156,6 +159,61 @@ def test_only_the_dates_that_a_correction_concerns_change(run: Run) -> None:
     removed = contents(bring(run, hours(96), paid).paths.features)
     views = {f"views/{path.name}/date=2024-01-0{day}" for path in run.paths.features.glob("views/*") for day in (3, 4)}
     assert views | {f"{name}/date=2024-01-03" for name in ("labels", "requests")} == changed_dates(corrected, removed)
+
+
+@pytest.mark.parametrize("early", [24, 30])
+@pytest.mark.parametrize("batch", ["one", "two"])
+def test_what_happens_later_changes_nothing_as_of_before(run: Run, early: float, batch: str) -> None:
+    """It is in the same file, or in another one, of the same day or the next; also the record of what was computed from what is
+    the same bytes, and computing as of before once more computes nothing."""
+    first = {1: (2.5, 1.0), 2: (5.25, 2.0), 3: (20.5, 3.0), 4: (early, 4.0)}
+    before = contents(bring(run, hours(early), first).paths.features)
+    later = {5: (early + 3, 5.0), 6: (early + 27, 6.0)}
+    rows = {**first, **later} if batch == "one" else later
+    deliver(run, batch, [{**payment(one, None, amount), "at": hours(begun)} for one, (begun, amount) in rows.items()])
+    assert before != contents(compute(run, hours(60)).paths.features)
+    then = compute(run, hours(early))
+    assert before == contents(then.paths.features)
+    with changed_tables() as changed:
+        featurize(then)
+    assert {} == changed
+
+
+def test_what_an_instant_adds_is_computed(run: Run) -> None:
+    """What was delivered in advance counts once it has happened, also in labels that look ahead. Whether time goes on or back,
+    what is kept is what would be computed anew."""
+
+    def next_half_day(tables: Tables) -> Any:
+        payments = tables["payments"]
+        following = ibis.range_window(
+            preceding=0, following=ibis.interval(hours=12), group_by="shop", order_by=payments["at"]
+        )
+        return payments.select(
+            request_id="row_key",
+            shop="shop",
+            event_timestamp="at",
+            label=payments["amount"].sum().over(following),
+            label_known_at=payments["at"] + ibis.interval(hours=12),
+        )
+
+    run, seen = with_use_case(run, examples=next_half_day, horizon=timedelta(hours=12)), set[str]()
+    bring(run, hours(24), {number: (1.5 + 5 * number, float(number)) for number in range(14)})
+    for end in (24, 30, 30.75, 36, 48, 60, 37, 30, 24):
+        then = compute(run, hours(end))
+        kept = contents(then.paths.features)
+        shutil.rmtree(then.paths.features)
+        featurize(then)
+        assert kept == contents(then.paths.features), end
+        seen.add(kept["labels/date=2024-01-01/part.parquet"])
+    assert len(seen) > 2, "what the labels of a day look ahead to has happened later"
+
+
+def test_a_correction_of_the_last_day_is_computed(run: Run) -> None:
+    """It is as of the same instant, and happened before."""
+    paid = {1: (2.5, 1.0), 2: (26.5, 2.0), 3: (40.0, 3.0)}
+    before = contents(bring(run, hours(30), paid).paths.features)
+    after = contents(bring(run, hours(30), {**paid, 2: (26.5, 9.0)}).paths.features)
+    assert {"labels/date=2024-01-02"} == changed_dates(before, after)
 
 
 def changed_dates(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:

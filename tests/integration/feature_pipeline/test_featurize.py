@@ -214,10 +214,11 @@ def test_requests_are_those_of_the_period(featurized_parcels: Run) -> None:
 
 
 def test_shorter_period_recomputes_only_its_edge(run: Run) -> None:
-    """Dates that the period no longer touches go, and of the rest only the requests and labels of the last are new."""
+    """Dates that the period no longer touches go, and of the rest only the last is new, and the one before, which may use its
+    rows: those from after the period do not count."""
     before = when_written(run)
     featurize(with_end(run, date(2024, 4, 3)))
-    assert {"2024-04-02"} == {path.rpartition("date=")[2][:10] for path in written(run, before)}
+    assert {"2024-04-01", "2024-04-02"} == {path.rpartition("date=")[2][:10] for path in written(run, before)}
     assert "2024-04-02" == max(dates(set(when_written(run)), "requests") | dates(set(when_written(run)), "labels"))
 
 
