@@ -4,7 +4,7 @@ Modules are found in syntax trees, without importing any. A module depends on ev
 functions, and on every module that it names in a text, such as
 `"ratchet.feature_store.feast_offline_store.AsofOfflineStore"`, which Feast imports. Imports for type checkers do not count.
 A module counts by its syntax: layout, comments, docstrings and annotations of functions change nothing. A library counts by
-its version.
+its version, except a client that only carries values to a store and back.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ from pathlib import Path
 from ratchet.core.syntax import is_for_types, syntax
 from ratchet.storage.digests import digest
 
-_DISTRIBUTIONS = {
+_DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
+    "hiredis": (),
     "ibis": ("ibis-framework", "duckdb"),
+    "redis": (),
     "skops": ("skops", "scikit-learn", "lightgbm"),
     "sklearn": ("scikit-learn",),
     "yaml": ("PyYAML",),
 }
-"""Import name → its distributions, if they have other names. Engines are listed, too: only these libraries import them."""
+"""Import name → its distributions, if they have other names. Engines are listed, too: only these libraries import them. Redis'
+clients count by none: they are optional, and carry values without changing them."""
 _INSTALLED = {"site-packages", "dist-packages"}
 _MODULE_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+(:\w+)?")
 

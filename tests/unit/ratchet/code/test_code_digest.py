@@ -7,6 +7,8 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -159,21 +161,40 @@ def test_what_is_not_there_has_no_digest() -> None:
         code_digest("feature_pipeline.nothing")
 
 
-def test_another_version_of_a_library_is_other_code(code: Path, tmp_path: Path) -> None:
+DIGESTS = (
+    "import json, sys; from ratchet.code.code_digest import code_digest;"
+    "print(json.dumps([code_digest(step) for step in sys.argv[1:]]))"
+)
+
+
+@contextmanager
+def installed(folder: Path, library: str) -> Iterator[None]:
+    """For a while, code that runs in a folder finds version 0.0.1 of a library."""
+    metadata = folder / f"{library}-0.0.1.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text(f"Metadata-Version: 2.1\nName: {library}\nVersion: 0.0.1\n", encoding="utf-8")
+    yield
+    shutil.rmtree(metadata.parent)
+
+
+def test_another_version_of_a_library_is_other_code(code: Path) -> None:
     """Also of an engine that is imported by its front alone: DuckDB behind Ibis, LightGBM behind skops."""
-    script = (
-        "import json, sys; from ratchet.code.code_digest import code_digest;"
-        "print(json.dumps([code_digest(step) for step in sys.argv[1:]]))"
-    )
     steps = ("feature_pipeline.featurize", "inference_pipeline.batch.predict")
-    found = [answer(script, *steps, cwd=code)]
+    before = answer(DIGESTS, *steps, cwd=code)
     for library, others in (("duckdb", 2), ("lightgbm", 1)):
-        metadata = code / f"{library}-0.0.1.dist-info" / "METADATA"
-        metadata.parent.mkdir()
-        metadata.write_text(f"Metadata-Version: 2.1\nName: {library}\nVersion: 0.0.1\n", encoding="utf-8")
-        after = answer(script, *steps, cwd=code)
-        shutil.rmtree(metadata.parent)
-        assert others == sum(one != other for one, other in zip(found[0], after, strict=True))
+        with installed(code, library):
+            after = answer(DIGESTS, *steps, cwd=code)
+        assert others == sum(one != other for one, other in zip(before, after, strict=True))
+
+
+def test_another_client_of_a_store_is_the_same_code(code: Path) -> None:
+    """Values do not follow from who carries them: an optional client neither writes the store anew nor scores again."""
+    imported = [file.read_text(encoding="utf-8") for file in closure("feature_pipeline.materialize").values()]
+    before = answer(DIGESTS, *STEPS, cwd=code)
+    for client in ("hiredis", "redis"):
+        assert any(f"import {client}" in text for text in imported)
+        with installed(code, client):
+            assert before == answer(DIGESTS, *STEPS, cwd=code)
 
 
 def test_a_loader_follows_from_its_module(tmp_path: Path) -> None:
