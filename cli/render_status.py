@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from ratchet.core.text import format_duration
+from ratchet.core.text import format_duration, minute
 
 
 def render_status(status: Mapping[str, Any]) -> str:
@@ -60,7 +60,7 @@ def _too_old(view: Mapping[str, Any]) -> str:
 def _short(instant: str | None) -> str:
     """An instant without seconds, in UTC; any other text as it is."""
     try:
-        return f"{datetime.fromisoformat(instant).astimezone(UTC):%Y-%m-%d %H:%MZ}" if instant else "-"
+        return minute(datetime.fromisoformat(instant)) if instant else "-"
     except ValueError:
         return str(instant)
 

@@ -147,6 +147,11 @@ class Paths:
         return self.state / "online_mark"
 
     @property
+    def scored_file(self) -> Path:
+        """The periods whose requests were scored by batches: written by predict, beside the log that only grows."""
+        return self.state / "scored.json"
+
+    @property
     def releases(self) -> Path:
         """What the online service serves: written by its loader, read by its workers."""
         return self.state / "releases"

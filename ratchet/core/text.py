@@ -1,4 +1,4 @@
-"""Durations, counts and names as people write them, texts on one line, and suggestions for a misspelt name."""
+"""Durations, instants, counts and names as people write them, texts on one line, and suggestions for a misspelt name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 _DURATION = re.compile(r"([1-9]\d{0,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -24,6 +24,11 @@ def format_duration(span: timedelta) -> str:
     minutes, seconds = divmod(span.seconds + span.microseconds / 1e6, 60)
     counts = {"day": span.days, "hour": int(minutes) // 60, "minute": int(minutes) % 60, "second": seconds}
     return " ".join(f"{count:g} {unit}{'s' * (count != 1)}" for unit, count in counts.items() if count) or "no time"
+
+
+def minute(instant: datetime) -> str:
+    """An instant without seconds, in UTC."""
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%MZ}"
 
 
 def count_of(count: int, thing: str, things: str = "") -> str:

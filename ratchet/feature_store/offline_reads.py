@@ -48,6 +48,13 @@ def request_times(features: FeatureStore, period: Period) -> pa.Table:
     return found.sort_by(EVENT_TIMESTAMP)
 
 
+def has_requests(features: FeatureStore, period: Period) -> bool:
+    """Whether there is any request of a period."""
+    requests = between(features.offline / "requests", [EVENT_TIMESTAMP], period.start, period.end - TICK)
+    first = Query(f"SELECT * FROM ({requests}) LIMIT 1")
+    return bool(first.run(features.environment.threads, features.environment.memory_limit).num_rows)
+
+
 def request_ids(features: FeatureStore, period: Period) -> dict[date, list[str]]:
     """UTC date → the request_ids of the period's requests on it, in order. Raises StoreError if no requests were computed."""
     unit_digests(features.offline / "requests")

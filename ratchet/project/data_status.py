@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from ratchet.core.clock import TICK, Period, local_midnight
 from ratchet.core.errors import RatchetError
 from ratchet.core.schedule import latest_tick
-from ratchet.core.text import format_duration
+from ratchet.core.text import format_duration, minute
 from ratchet.feature_store.freshness import read_freshness
 from ratchet.feature_store.written_store import problem_now
+from ratchet.prediction_log.scored_time import unscored
+from ratchet.project.as_of import as_text
 from ratchet.project.run import PIPELINES, Pipeline, Run
 from ratchet.project.step_reports import last_run, read
 from ratchet.project.steps import steps_of
@@ -82,12 +86,50 @@ def _due(run: Run, newest: datetime | str | None) -> Iterator[str]:
         yield f"the source is complete up to {newest.isoformat()}: `ratchet advance {name}`, then {repro}"
     yield from (f"batch {batch} was rejected: {why}" for batch, why in _rejected(run))
     yield from () if run.settings.source.history else _missed(run)
+    yield from (_fill(run, hole) for hole in unscored(run))
 
 
 def _rejected(run: Run) -> Iterator[tuple[str, str]]:
     """The batches that ingest could not read, each with why and what to do."""
     rejected = (read(run, "ingest") or {}).get("rejected", {})
     yield from ((f"{table}/{name}", why) for table, batches in rejected.items() for name, why in batches.items())
+
+
+def _fill(run: Run, hole: Period) -> str:
+    """The commands that score the requests of a hole: as of each day that ends in it, and then as of the present again.
+
+    A model scores no request from before the end of its training rows, so the one that scored last may be of no use.
+    """
+    name, present = run.settings.use_case, run.as_of("feature")
+    first, last = (min(end, present) for end in (_day_end(run, hole.start), _day_end(run, hole.end - TICK)))
+    report = read(run, "predict") or {}
+    is_late = hole.start < datetime.fromisoformat(report.get("trained_until", hole.start.isoformat()))
+    return (
+        f"inference: no run scored the requests from {minute(hole.start)} to {minute(hole.end)}: "
+        f"{_other_model(name, report['model_version']) if is_late else ''}"
+        f"`ratchet advance {name} --back --to {_when(run, first)} --pipeline inference`, "
+        f"`ratchet backfill {name} --from {_when(run, first)} --to {_when(run, last)} --pipeline inference`, "
+        f"`ratchet advance {name} --to {_when(run, present)} --pipeline inference`, then `dvc repro monitor@{name}`"
+    )
+
+
+def _other_model(name: str, version: int) -> str:
+    return (
+        f"version {version} was trained until later, so `ratchet --use-case {name} rollback --reason 'an older one scores'` "
+        f"first, and `ratchet --use-case {name} promote {version}` at the end; "
+    )
+
+
+def _day_end(run: Run, instant: datetime) -> datetime:
+    """The end of the local day of an instant."""
+    timezone = run.use_case.timezone
+    return local_midnight(instant.astimezone(ZoneInfo(timezone)).date() + timedelta(days=1), timezone)
+
+
+def _when(run: Run, instant: datetime) -> str:
+    """An instant as commands take it: as the local day that begins then, if one does."""
+    day = instant.astimezone(ZoneInfo(run.use_case.timezone)).date()
+    return day.isoformat() if local_midnight(day, run.use_case.timezone) == instant else as_text(instant)
 
 
 def _missed(run: Run) -> Iterator[str]:

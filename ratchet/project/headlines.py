@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ratchet.core.text import count_of
+from ratchet.core.text import count_of, minute
 
 if TYPE_CHECKING:
     from ratchet.project.step_reports import Report
@@ -109,7 +110,14 @@ def _reconcile(report: Report) -> str:
 
 
 def _predict(report: Report) -> str:
-    return f"{report['rows']:,} predictions by version {report['model_version']}"
+    ends = [[minute(datetime.fromisoformat(hole[end])) for end in ("start", "end")] for hole in report["unscored"]]
+    holes = ", ".join(map(" to ".join, ends))
+    note = (
+        f"; no run scored the requests from {holes}: `ratchet status` names the commands that score them"
+        if holes
+        else ""
+    )
+    return f"{report['rows']:,} predictions by version {report['model_version']}{note}"
 
 
 def _monitor(report: Report) -> str:
