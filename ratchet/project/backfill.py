@@ -42,10 +42,11 @@ def remaining(
         )
     left = [instant for instant in found if instant >= present]
     if not left:
+        only = "".join(f" --pipeline {pipeline}" for pipeline in pipelines if {*pipelines} != {*PIPELINES})
         raise SettingsError(
             f"is as of {as_text(present)}, and nothing is left up to {as_text(last)}",
             subject=run.settings.use_case,
-            remedy="Name a later instant, or go back first: `ratchet advance --back --to …`",
+            remedy=f"Name a later instant, or go back first: `ratchet advance --back --to …{only}`",
         )
     return left
 

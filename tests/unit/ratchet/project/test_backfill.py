@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from ratchet.core.errors import SettingsError, VersionError
 from ratchet.project.as_of import AsOf, write_as_of
 from ratchet.project.backfill import backfill, remaining
+from ratchet.project.run import PIPELINES, Pipeline
 from tests.support.checkout import run_command
 from tests.support.feed import feed_project
 
@@ -39,3 +41,17 @@ def test_a_pipeline_that_is_behind_misses_no_instant(tmp_path: Path) -> None:
     assert 3 == len(remaining(behind, first, last, timedelta(days=1), ["inference"]))
     assert [last] == remaining(behind, first, last, timedelta(days=1), ["feature", "training"])
     assert [last] == remaining(behind, last, last, timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    ("pipelines", "command"), [(PIPELINES, "--to …`"), (("inference",), "--to … --pipeline inference`")]
+)
+def test_an_interval_that_was_passed_needs_a_step_back(
+    tmp_path: Path, pipelines: Sequence[Pipeline], command: str
+) -> None:
+    """Of no other pipeline: features that went back would be computed again."""
+    run = feed_project(tmp_path)
+    first = run.as_of("feature") - timedelta(days=2)
+    with pytest.raises(SettingsError, match="nothing is left") as caught:
+        remaining(run, first, first + timedelta(days=1), timedelta(days=1), pipelines)
+    assert command in caught.value.remedy
