@@ -287,16 +287,13 @@ class Deliveries:
             return
         found = changes(self.run.environment, table, earlier, rows)
         if always or path.exists() or not earlier.num_rows or found["changed"] or found["removed"]:
-            found = self._with_moved(unit, earlier, rows, found)
+            environment = self.run.environment
+            came = new_keys(environment, table, earlier, rows)
+            others = self._seen_before(unit, table, came) if found["added"] else []
+            found = with_moved(environment, table, earlier, rows, others, found) if others else found
             metadata = {**earlier.schema.metadata, _CHANGES: json.dumps(found)}
             write_table(path, earlier.replace_schema_metadata(metadata))
             self.__dict__.pop("_versions", None)
-
-    def _with_moved(self, unit: str, earlier: pa.Table, rows: pa.Table, found: dict[str, int]) -> dict[str, int]:
-        """The changes of a batch, with the rows that were elsewhere before."""
-        table, environment = self.run.use_case.table(_table(unit)), self.run.environment
-        others = self._seen_before(unit, table, new_keys(environment, table, earlier, rows)) if found["added"] else []
-        return with_moved(environment, table, earlier, rows, others, found) if others else found
 
 
 def _table(unit: str) -> str:

@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
-import pyarrow.parquet as pq
 
 from feature_pipeline.gaps import read_gaps
+from feature_pipeline.source_files import Sources, rows_until, sources_until
 from ratchet.code.code_digest import code_digest
 from ratchet.core.clock import Period, midnight
-from ratchet.core.errors import DataError, StoreError
+from ratchet.core.errors import DataError
 from ratchet.features.expressions import CompiledExpression, compile_delivered_view, compile_labels, compile_requests
 from ratchet.features.extent import write_extent
 from ratchet.features.service import ServiceSpec, request_schema, service_spec
@@ -30,12 +30,11 @@ from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.sources.asked import require_asked
 from ratchet.storage.arrow import to_array
-from ratchet.storage.date_folders import folder_date, folder_dates
-from ratchet.storage.dated import Dated, Dates, Part, computed_together, partitioned
+from ratchet.storage.dated import Dates, computed_together, partitioned
 from ratchet.storage.digests import digest, md5
-from ratchet.storage.partitions import MANIFEST, Files, by_date, files, read_manifest, rows_digest, update
+from ratchet.storage.partitions import MANIFEST, Files, by_date, files, update
 from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
-from ratchet.use_case.contract import SourceTable, UseCase, View
+from ratchet.use_case.contract import UseCase, View
 
 if TYPE_CHECKING:
     import ibis
@@ -46,8 +45,6 @@ CODE = code_digest(__name__)
 DAY = timedelta(days=1)
 STATIC = "static"
 """The unit of a view that reads only reference tables, and therefore has no dates."""
-Sources = Mapping[str, Dated]
-"""Table → its accepted files by date, with a digest of each one's rows up to the run's instant."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def featurize(run: Run) -> Report:
     store cannot keep the requests or the rows of a view, SourceError if the files of another system cannot be used.
     """
     require_asked(run)
-    spec, sources = service_spec(run.use_case), _sources(run)
+    spec, sources = service_spec(run.use_case), sources_until(run)
     registered = _register(run)
     own = [view for view in run.use_case.views if not view.upstream]
     views = {spec.views[view.name]: _view_output(run, view, spec, sources) for view in own}
@@ -191,7 +188,7 @@ def _dated_units(source_rows: SourceRows, output: Output, stale: Sequence[str]) 
     timestamp = expression[EVENT_TIMESTAMP]
     for together in computed_together(output.partitions[unit] for unit in stale):
         first, last = together[0].first, together[-1].last
-        source_rows.bind(*output.compiled.source_dates(first, last), prepare=partial(_until, output.period.end))
+        source_rows.bind(*output.compiled.source_dates(first, last), prepare=partial(rows_until, output.period.end))
         period = output.within(first, last)
         rows = _rows(source_rows, output, expression.filter(timestamp >= period.start, timestamp < period.end))
         found = by_date(rows, EVENT_TIMESTAMP)
@@ -265,43 +262,6 @@ def _check_unique(rows: pa.Table, columns: Sequence[str], subject: str) -> None:
 def contents_digest(folder: Path) -> str:
     """A digest that changes with any table. The report holds it, so later stages of dvc.yaml depend only on the report."""
     return digest({path.relative_to(folder).as_posix(): md5(path) for path in folder.rglob(MANIFEST)})
-
-
-def _sources(run: Run) -> Sources:
-    manifest = read_manifest(run.paths.accepted)
-    if not manifest:
-        raise StoreError("holds no tables", subject=str(run.paths.accepted), remedy="Run `ratchet stage validate`")
-    found: dict[str, list[Part]] = {table.name: [] for table in run.use_case.tables}
-    for unit in manifest.values():
-        for path, content in _contents_until(run, unit["files"]):
-            table, _, name = path.partition("/")
-            days = [str(day) for day in folder_dates(name)]
-            found[table] += [(day, name, content) for day in days or [""]]
-    return {table: Dated.of(parts) for table, parts in found.items()}
-
-
-def _contents_until(run: Run, contents: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The accepted files of a batch that have rows up to the run's instant, with digests of these rows.
-
-    Whether a file has later rows depends on what was delivered since, and nothing is computed from them.
-    """
-    end = run.as_of("feature")
-    last = end.astimezone(UTC).date()
-    for path, content in contents.items():
-        table, _, name = path.partition("/")
-        day = folder_date(name)
-        if day is None or day < last:
-            yield path, content
-        elif day == last:
-            rows = pq.read_table(run.paths.accepted / path, partitioning=None)
-            rows = rows.filter(pc.less_equal(rows[run.use_case.table(table).event_time], end))
-            if rows.num_rows:
-                yield path, rows_digest(rows)
-
-
-def _until(end: datetime, table: SourceTable, rows: ibis.Table) -> ibis.Table:
-    """The rows of a table that happened up to an instant; all of a reference table."""
-    return rows.filter(rows[table.event_time] <= end) if table.event_time else rows
 
 
 def _remove_all_but(directory: Path, wanted: Iterable[str]) -> None:

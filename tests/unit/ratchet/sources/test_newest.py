@@ -81,7 +81,7 @@ def test_a_rejected_batch_is_due(run: Run) -> None:
     break_second(run)
     run_step(run, "ingest", ingest)
     (due,) = (line for line in data_status(run)["due"] if "payments/2" in line)
-    assert "deliver it again" in due
+    assert "Fetch it again" in due, "and says what to do"
     deliver(run, "2", [payment(2, "2024-01-02T10:00")])
     run_step(run, "ingest", ingest)
     assert not any("payments/2" in line for line in data_status(run)["due"])
