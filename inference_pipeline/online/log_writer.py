@@ -1,7 +1,8 @@
 """The way to the prediction log, which waits for no slow disk.
 
-A line is written at once: that takes some microseconds, and to wait for a thread takes ten times as long. But if the disk was
-slow, a bounded queue is used for a while, which a thread empties.
+A line is written at once: that takes some microseconds, and to wait for a thread takes ten times as long. But if the disk is
+slow, a bounded queue is used for a while, which a thread empties. One slow write does not show that: the process may just have
+had to wait for a processor.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from ratchet.prediction_log.online_log import OnlineLog
 MOST_BYTES = 16 << 20
 """What may wait. More is refused: the disk does not keep up."""
 MOST_SECONDS = 1.5
-"""For so long a request with a key waits for its turn: less than BentoML's deadline for an answer."""
+"""For so long a request with a key waits for its turn: less than the deadline of an answer."""
 SLOW, WHILE = 0.02, 60.0
-"""Seconds from which a write is slow, and for which a thread writes after that."""
+"""Seconds from which a write is slow, and for which a thread writes after two of them, one after the other."""
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _Entry = tuple[date, bytes, "asyncio.Future[None]"]
@@ -59,6 +60,7 @@ class LogWriter:
         self._waiting: list[_Entry] = []
         self._bytes = 0
         self._is_writing = False
+        self._was_slow = False
         self._is_slow_until = 0.0
         self.problem = ""
         """Why the last lines could not be written; empty if they could."""
@@ -158,8 +160,10 @@ class LogWriter:
             raise
         finally:
             ended = time.monotonic()
-            if ended - began >= SLOW:
+            is_slow = ended - began >= SLOW
+            if is_slow and self._was_slow:
                 self._is_slow_until = ended + WHILE
+            self._was_slow = is_slow
 
     def _note(self, problem: str) -> None:
         """Keep a problem, and log when it begins and when it is over."""
