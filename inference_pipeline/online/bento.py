@@ -20,9 +20,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from inference_pipeline.online.loader import serving_models, write_models
 from inference_pipeline.online.release import Release, read_release
 from inference_pipeline.online.release_folder import Current, ReleaseFolder
+from inference_pipeline.online.release_writer import serving_models, write_models
 from ratchet.code.code_digest import closure
 from ratchet.core.errors import SettingsError
 from ratchet.core.settings import PARAMS_FILE

@@ -10,9 +10,9 @@ import numpy as np
 
 from inference_pipeline.online.arms import Arms
 from inference_pipeline.online.load_release import instances_of
-from inference_pipeline.online.loader import described
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.release import MODEL, Release, ReleasedModel
+from inference_pipeline.online.release_writer import described
 from inference_pipeline.online.rollout_watch import RolloutWatch
 from inference_pipeline.online.scorer import Scorer, UncompiledModel
 from inference_pipeline.online.shared import Shared

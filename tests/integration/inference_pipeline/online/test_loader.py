@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from inference_pipeline.online import loader as module
+from inference_pipeline.online import release_writer
 from inference_pipeline.online.load_release import load_predictor
 from inference_pipeline.online.loader import Loader
 from inference_pipeline.online.model_slot import ModelSlot
@@ -151,7 +151,7 @@ def test_a_refused_champion_is_examined_less_and_less_often(
     loader = Loader(run, lambda: now[0])
     promotion.rollback(ModelRegistry.open(run), by="test", reason="to see it followed")
     with monkeypatch.context() as patched:
-        patched.setattr(module, "write_release", refuse)
+        patched.setattr(release_writer, "write_release", refuse)
         for second in range(300):
             now[0] = float(second)
             loader.refresh()
@@ -197,11 +197,12 @@ def test_only_the_last_releases_are_kept(run: Run, folder: Path) -> None:
 
 @pytest.fixture
 def alone(run: Run, folder: Path) -> dict[str, object]:
-    """What a process says that loads the release and answers a request."""
+    """What a process says that loads the release and answers a request, and in which a loader finds nothing new."""
     write_settings(run.root, run)
     code = """
         import asyncio, json, sys
         from pathlib import Path
+        from inference_pipeline.online.loader import Loader
         from inference_pipeline.online.model_slot import ModelSlot
         from ratchet.project.run import Run
         run = Run.load()
@@ -210,6 +211,9 @@ def alone(run: Run, folder: Path) -> dict[str, object]:
         requests = slot.predictor.instances[""].read_json(sys.stdin.buffer.read())
         answer = asyncio.run(slot.predictor.predict(requests))
         slot.close()
+        loader = Loader(run)
+        loader.refresh()
+        loader.judge()
         heavy = {"mlflow", "feast", "sklearn", "pandas", "scipy", "lightgbm", "duckdb"} & set(sys.modules)
         print(json.dumps({"heavy": sorted(heavy), "rungs": [row.rung for row in answer.rows]}))
     """
@@ -230,5 +234,6 @@ def alone(run: Run, folder: Path) -> dict[str, object]:
 
 
 def test_a_serving_process_needs_no_library_of_training(alone: dict[str, object]) -> None:
-    """Neither MLflow nor Feast nor scikit-learn nor pandas: it starts in no time, and takes little memory."""
+    """Neither MLflow nor Feast nor scikit-learn nor pandas: it starts in no time, and takes little memory. Nor does a loader
+    that has nothing to examine."""
     assert {"heavy": [], "rungs": ["fresh"]} == alone
