@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 MAX_BODY = 1 << 20
 _GZIP = 16 + zlib.MAX_WBITS
@@ -14,35 +16,52 @@ _OTHER_TEXTS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 """Byte order marks of UTF-8, which JSON does not have, and of UTF-16 and UTF-32."""
 
 
-async def read_body(request: Request, media_types: Sequence[str]) -> bytes:
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, media_types: Sequence[str]) -> bytes:
     """The body, unpacked if it was sent with gzip. `media_types` are those that are taken, "" for none.
 
-    Raises HTTPException 415 for another type or encoding, 413 if it is too large, and 400 if it is not what it says.
+    Raises HTTPException 415 for another type or encoding, 413 if it is too large, and 400 if it is not what it says;
+    ClientDisconnect if the caller goes before it is there.
     """
-    _require_type(request, media_types)
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    _require_type(headers.get(b"content-type", b"").decode("latin-1"), media_types)
+    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
     if encoding not in ("identity", "gzip"):
         raise HTTPException(
             415, f"the encoding {encoding!r} is not taken: send gzip, or none", {"Accept-Encoding": "gzip, identity"}
         )
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        _require_size(len(body))
-    content = _unpacked(bytes(body)) if encoding == "gzip" else bytes(body)
+    content = await _received(receive)
+    if encoding == "gzip":
+        content = _unpacked(content)
     if content.startswith(_OTHER_TEXTS):
         raise HTTPException(415, "the body begins with a byte order mark: send JSON in UTF-8 without one")
     return content
 
 
-def _require_type(request: Request, media_types: Sequence[str]) -> None:
-    media_type, _, parameters = request.headers.get("content-type", "").partition(";")
-    if media_type.strip().lower() not in media_types:
+async def _received(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        _require_size(len(body))
+        if not message.get("more_body"):
+            return bytes(body)
+
+
+def _require_type(sent: str, media_types: Sequence[str]) -> None:
+    media_type, charset = _parts(sent)
+    if media_type not in media_types:
         names = " or ".join(f"`content-type: {name}`" for name in media_types if name)
         raise HTTPException(415, f"the body must be JSON, with the header {names}")
-    _, _, charset = parameters.lower().partition("charset=")
     if charset.strip(' "') not in ("", "utf-8", "utf8", "us-ascii"):
         raise HTTPException(415, f"the charset {charset.strip()!r} is not taken: send JSON in UTF-8")
+
+
+@lru_cache(maxsize=64)
+def _parts(content_type: str) -> tuple[str, str]:
+    """The media type in a header, and its charset."""
+    media_type, _, parameters = content_type.partition(";")
+    return media_type.strip().lower(), parameters.lower().partition("charset=")[2]
 
 
 def _unpacked(packed: bytes) -> bytes:

@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+import msgspec
+from starlette.types import Receive, Send
 
+from inference_pipeline.online.access.answers import RawHeaders
 from inference_pipeline.online.protocols.port import Predictions
 
 if TYPE_CHECKING:
     from inference_pipeline.online.predictor import Predictor
 
 
-class LoggedAnswer(Response):
-    """The answer to a request, which notes in the log if its caller has gone or is cut off before it is sent.
+class Delivery(msgspec.Struct, frozen=True):
+    """Logged predictions of a predictor, as they are sent: headers and body of the answer."""
 
-    It may still be lost on its way: only the caller can know. It may then repeat the request with its key.
-    """
+    predictor: Predictor
+    predictions: Predictions
+    headers: RawHeaders
+    content: bytes
 
-    def __init__(
-        self, content: bytes, headers: Mapping[str, str], predictions: Predictions, predictor: Predictor
-    ) -> None:
-        super().__init__(content, headers=headers)
-        self._predictions, self._predictor = predictions, predictor
+    async def send(self, receive: Receive, send: Send) -> None:
+        """Send the answer, and note in the log if its caller has gone or is cut off before it is sent.
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        It may still be lost on its way: only the caller can know. It may then repeat the request with its key.
+        """
         is_delivered = False
         try:
             has_gone = _has_gone(receive)
-            await super().__call__(scope, receive, send)
+            headers = [*self.headers, (b"content-length", b"%d" % len(self.content))]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": self.content})
             is_delivered = not has_gone
         finally:
             if not is_delivered:
-                self._predictor.undelivered(self._predictions)
+                self.predictor.undelivered(self.predictions)
         if is_delivered:
-            self._predictor.delivered(self._predictions)
+            self.predictor.delivered(self.predictions)
 
 
 def _has_gone(receive: Receive) -> bool:

@@ -6,27 +6,23 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import chain
 
-from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from inference_pipeline.online import feedback, openapi, traces
-from inference_pipeline.online.access.access import NOBODY, Caller, RefusedError
+from inference_pipeline.online import feedback, openapi
 from inference_pipeline.online.bodies import read_body
-from inference_pipeline.online.caller_keys import caller_key
-from inference_pipeline.online.delivery import LoggedAnswer
-from inference_pipeline.online.failures import RETRY_AFTER, Failure
+from inference_pipeline.online.http_errors import EXPECTED, handled
 from inference_pipeline.online.protocols import PROTOCOLS
-from inference_pipeline.online.protocols.port import KEY_HEADER, Body, Protocol, Show
+from inference_pipeline.online.protocols.port import Protocol, Show
+from inference_pipeline.online.questions import answer, caller_of, question_of
 from inference_pipeline.online.served import Served
-from ratchet.core.errors import RatchetError
 
-REPEATED = {"Idempotent-Replayed": "true"}
-"""The headers of an answer that was given before."""
+DEADLINE = 2.0
+"""Seconds within which a question is answered, once its body is there."""
 
 
 class _Name(Convertor[str]):
@@ -44,44 +40,47 @@ class _Name(Convertor[str]):
 register_url_convertor("name", _Name())
 
 
-def application() -> Starlette:
-    """The routes, and the one place where errors become status codes. `attach` adds the models."""
-    return Starlette(
-        routes=[
-            *chain.from_iterable(map(_routes, PROTOCOLS.values())),
-            Route(_pattern(feedback.PATH), take_feedback, methods=["POST"]),
-            Route("/", alive, methods=["GET"]),
-            Route("/metrics", metrics, methods=["GET"]),
-            Route(openapi.DOCUMENT, _document, methods=["GET"]),
-            Route(openapi.PAGE, lambda _request: HTMLResponse(openapi.HTML), methods=["GET"]),
-            Route(
-                openapi.SCRIPT, lambda _request: Response(openapi.START, media_type="text/javascript"), methods=["GET"]
-            ),
-        ],
-        exception_handlers={
-            HTTPException: _refused,  # type: ignore[dict-item] # Starlette types handlers by the base of all exceptions
-            ValidationError: _failed,  # type: ignore[dict-item]
-            RefusedError: _not_let_in,  # type: ignore[dict-item]
-            RatchetError: _failed,  # type: ignore[dict-item]
-            ClientDisconnect: _gone,  # type: ignore[dict-item]
-        },
-    )
+class Application:
+    """All paths over HTTP: questions are answered at once, and everything else by Starlette. `attach` adds the models."""
+
+    def __init__(self, deadline: float = DEADLINE) -> None:
+        self._deadline = deadline
+        self._served = Served(())
+        self.pages = Starlette(routes=[*_routes()], exception_handlers=dict.fromkeys(EXPECTED, handled))
+
+    def attach(self, served: Served) -> None:
+        """Add the models."""
+        self._served = self.pages.state.served = served
+
+    def direct(self, path: str) -> ASGIApp | None:
+        """What answers a path without the layers of BentoML; None if they are needed."""
+        return self if question_of(path) else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        question = question_of(scope["path"]) if scope["type"] == "http" else None
+        if question:
+            await answer(self._served, question, self._deadline, scope, receive, send)
+        else:
+            await self.pages(scope, receive, send)
 
 
-def _routes(protocol: Protocol) -> Iterator[Route]:
-    for path, explains in protocol.asks.items():
-        yield Route(_pattern(path), partial(ask, protocol, explains), methods=["POST"])
+def _routes() -> Iterator[Route]:
+    yield from chain.from_iterable(map(_shows, PROTOCOLS.values()))
+    yield Route(_pattern(feedback.PATH), take_feedback, methods=["POST"])
+    yield Route("/", alive, methods=["GET"])
+    yield Route("/metrics", metrics, methods=["GET"])
+    yield Route(openapi.DOCUMENT, _document, methods=["GET"])
+    yield Route(openapi.PAGE, lambda _request: HTMLResponse(openapi.HTML), methods=["GET"])
+    yield Route(openapi.SCRIPT, lambda _request: Response(openapi.START, media_type="text/javascript"), methods=["GET"])
+
+
+def _shows(protocol: Protocol) -> Iterator[Route]:
     for (method, path), what in protocol.shows.items():
         yield Route(_pattern(path), partial(show, what), methods=[method])
 
 
 def _pattern(path: str) -> str:
     return path.replace("{name}", "{name:name}").replace("{version}", "{version:name}")
-
-
-def attach(app: Starlette, served: Served) -> None:
-    """Add the models."""
-    app.state.served = served
 
 
 async def alive(_request: Request) -> Response:
@@ -107,52 +106,10 @@ async def show(what: Show, request: Request) -> Response:
     return JSONResponse(content, code)
 
 
-async def ask(protocol: Protocol, explains: bool, request: Request) -> Response:
-    """Predictions, in the form of a protocol."""
-    served: Served = request.app.state.served
-    name, version = request.path_params["name"], request.path_params.get("version")
-    key, content = caller_key(request.headers.getlist(KEY_HEADER)), await read_body(request, protocol.media_types)
-    predictor, instances = served.asked(name, version)
-    asked = protocol.read(instances, Body(content, request.headers, explains))
-    if asked.explains:  # also by a parameter, of which the guard knows nothing
-        _caller(request).require("explain")
-    predictions = await predictor.predict(asked.inputs, key, explains=asked.explains)
-    traces.note(predictions)
-    answer = asked.answer(predictions)
-    headers = {**answer.headers, **REPEATED} if predictions.is_repeated else answer.headers
-    return LoggedAnswer(answer.content, headers, predictions, predictor)
-
-
 async def take_feedback(request: Request) -> Response:
     """What became of predictions."""
     slot = request.app.state.served.slot(request.path_params["name"])
-    content = await read_body(request, ["application/json"])
+    content = await read_body(dict(request.scope["headers"]), request.receive, ["application/json"])
     use_case, clock = slot.run.use_case, slot.run.clock
-    accepted = await feedback.take(content, slot.feedback, use_case.task, clock, _caller(request).name)
+    accepted = await feedback.take(content, slot.feedback, use_case.task, clock, caller_of(request.scope).name)
     return JSONResponse({"accepted": accepted})
-
-
-def _caller(request: Request) -> Caller:
-    caller: Caller = request.scope.get("state", {}).get("caller", NOBODY)
-    return caller
-
-
-async def _refused(_request: Request, error: HTTPException) -> Response:
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-
-
-async def _not_let_in(_request: Request, error: RefusedError) -> Response:
-    return JSONResponse({"error": error.reason}, error.status, error.headers)
-
-
-async def _gone(_request: Request, _error: ClientDisconnect) -> Response:
-    """Nobody reads this answer. A caller who disconnects is not an error of the service, so it is not logged as one."""
-    return Response(status_code=400)
-
-
-async def _failed(_request: Request, error: RatchetError | ValidationError) -> Response:
-    failure = Failure.of(error)
-    content: dict[str, object] = {"error": failure.message}
-    if failure.fields:
-        content["fields"] = [{"field": name, "reason": reason} for name, reason in failure.fields]
-    return JSONResponse(content, failure.http, {"Retry-After": RETRY_AFTER} if failure.http == 503 else None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ from inference_pipeline.online.bodies import MAX_BODY
 from inference_pipeline.online.logs import write_logs
 from inference_pipeline.online.metrics import show_freshness
 from inference_pipeline.online.model_slot import PATIENCE_FOR_NOTHING, ModelSlot
-from inference_pipeline.online.rest import application, attach
+from inference_pipeline.online.rest import Application
 from inference_pipeline.online.served import Served
 from ratchet.core.environment import Environment
 from ratchet.core.telemetry import disable_telemetry
@@ -44,14 +45,23 @@ JUDGE_SECONDS = 300.0
 """Between two looks at the outcomes of rollouts."""
 SECONDS_BETWEEN_LOOKS = 0.1
 """While a process starts."""
+NICENESS = 5
+"""Of the loader: while it verifies a release, a process that answers gets three quarters of a processor that both need."""
 SECONDS_TO_FINISH = 5.0
 """What a call over gRPC that has begun gets when the service stops."""
 environment = Environment.from_environment()
-app = application()
+app = Application()
 IS_PACKAGED = Run.load().paths.packaged.is_dir()
 access = Access(KeyFile.open(Run.load()), environment.workers)
 requests = RequestCounts(writes_lines=environment.request_lines)
-serve_through(Guard(access, MAX_BODY, only_tls=environment.tls_certificate != "", requests=requests))
+guard = Guard(
+    access,
+    MAX_BODY,
+    only_tls=environment.tls_certificate != "",
+    requests=requests,
+    direct=app.direct if not environment.traces else lambda _path: None,  # BentoML's layers make the spans
+)
+serve_through(guard)
 drain_at_the_end()
 write_logs(environment.log_lines)
 
@@ -77,7 +87,8 @@ class Loader:
     """Makes a release of what serves, for every use case of params.yaml, whenever reconcile lets another model serve."""
 
     def __init__(self) -> None:
-        from inference_pipeline.online.loader import Loader as OfUseCase  # imports MLflow, which workers do not need
+        os.nice(NICENESS)
+        from inference_pipeline.online.loader import Loader as OfUseCase
 
         self._loaders = [OfUseCase(run) for run in Run.load_all()]
         self._tasks: list[asyncio.Task[None]] = []
@@ -107,9 +118,7 @@ class Loader:
 @bentoml.service(
     name="ratchet",
     workers=environment.workers,
-    traffic={
-        "timeout": 2.0
-    },  # BentoML keeps each request's context this long: longer costs memory and slow collections
+    traffic={"timeout": 5.0},  # for pages, and longer than `application` has for predictions
     tracing=traces.settings(environment),
     logging={"access": {"enabled": False}},
     metrics={
@@ -127,7 +136,7 @@ class Inference:
         self._served = Served([ModelSlot(run) for run in Run.load_all()])
         self._polling: asyncio.Task[None] | None = None
         self._grpc: grpc.aio.Server | None = None
-        attach(app, self._served)
+        app.attach(self._served)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:

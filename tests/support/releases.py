@@ -15,7 +15,7 @@ from inference_pipeline.online.model_slot import ModelSlot
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.protocols.port import Inputs, Predictions
 from inference_pipeline.online.release_folder import Current, ReleaseFolder
-from inference_pipeline.online.rest import application, attach
+from inference_pipeline.online.rest import Application
 from inference_pipeline.online.served import Served
 from inference_pipeline.online.shared import Shared
 from ratchet.project.run import Run
@@ -37,8 +37,8 @@ def slot(run: Run, load: Callable[[Run, Path, Shared], Predictor]) -> ModelSlot:
 
 def client_of(*served: ModelSlot) -> TestClient:
     """A client of the service with these models, in this process."""
-    app = application()
-    attach(app, Served(served))
+    app = Application()
+    app.attach(Served(served))
     return TestClient(app)
 
 

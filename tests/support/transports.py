@@ -22,7 +22,7 @@ Ask = Callable[[Predictor, str, Sequence[Row]], list[float]]
 
 
 def _over_http(protocol: str, predictor: Predictor, form: str, content: bytes, **headers: str) -> bytes:
-    body = Body(content, {name.replace("_", "-"): value for name, value in headers.items()})
+    body = Body(content, {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()})
     asked = PROTOCOLS[protocol].read(predictor.instances[form], body)
     return asked.answer(asyncio.run(predictor.predict(asked.inputs))).content
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,21 +21,29 @@ class Guard:
     """Lets in whom `access` admits, waits for the body, and completes the headers of the answer.
 
     It waits for at most `max_body` bytes of the body, so that the time of a slow sender is not taken from the deadline of the
-    answer. If `only_tls` is set, a request that came without TLS is refused. Each request is counted.
+    answer. If `only_tls` is set, a request that came without TLS is refused. Each request is counted. `direct` says for a path
+    what answers it in place of the application, with fewer layers; None for most.
 
     The caller is in `scope["state"]["caller"]`, and with the request's id in `CURRENT_REQUEST`.
     """
 
     def __init__(
-        self, access: Access, max_body: int, *, only_tls: bool = False, requests: RequestCounts | None = None
+        self,
+        access: Access,
+        max_body: int,
+        *,
+        only_tls: bool = False,
+        requests: RequestCounts | None = None,
+        direct: Callable[[str], ASGIApp | None] = lambda _path: None,
     ) -> None:
         self._access = access
+        self._direct = direct
         self.requests = requests or RequestCounts()
         self._max_body = max_body
         self._only_tls = only_tls
 
     async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request through `app`, or refuse it."""
+        """Answer a request through `app`, or what is direct for its path; or refuse it."""
         began, status = time.perf_counter(), GONE
         headers = dict(scope["headers"])
         request_id = request_id_of(headers.get(b"x-request-id"))
@@ -56,8 +64,9 @@ class Guard:
         except RefusedError as refused:
             await _refuse(answer, refused)
         except Exception:
-            status = "500"  # uvicorn answers
-            raise
+            if status == GONE:
+                await _refuse(answer, RefusedError(500, "the service failed: see its log"))
+            raise  # to uvicorn, which logs it
         finally:
             asked = need_of(scope["method"], scope["path"]).asked
             line = f"{scope['method']} {scope['raw_path'].decode('latin-1')}"
@@ -69,7 +78,8 @@ class Guard:
         if first.get("more_body"):
             first = await self._rest(first, receive)
         if first["type"] == "http.request":
-            await app(_answered_as(scope), _replayed(first, receive), answer)
+            answering = self._direct(scope["path"]) or app
+            await answering(_answered_as(scope), _replayed(first, receive), answer)
 
     def _admitted(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller:
         """Raises RefusedError."""

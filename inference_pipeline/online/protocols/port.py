@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from inference_pipeline.online.explanations import Explanation
 from inference_pipeline.online.instances import ColumnKind, InstanceReader
@@ -24,25 +25,22 @@ KEY_HEADER = "Idempotency-Key"
 Inputs = Requests | Vectors
 
 
-@dataclass(frozen=True)
-class Body:
-    """The body of a request, with headers in small letters. `explains` if it was sent to a path for explanations."""
+class Body(msgspec.Struct, frozen=True):
+    """The body of a request, with its headers by their names in small letters. `explains` if its path is for explanations."""
 
     content: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[bytes, bytes] = {}
     explains: bool = False
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """The body of an answer, and its headers."""
 
     content: bytes
     headers: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What a caller wants to know, and how it wants the answer."""
 
     inputs: Inputs
@@ -50,8 +48,7 @@ class Asked:
     explains: bool = False
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(msgspec.Struct, frozen=True):
     """One prediction, and the id under which it is logged.
 
     `rung` says with which features it was made: "fresh", "tolerated" (somewhat too old, or newer than the request), "baseline"
@@ -68,8 +65,7 @@ class Prediction:
     explanation: Explanation | None = None
 
 
-@dataclass(frozen=True)
-class Predictions:
+class Predictions(msgspec.Struct, frozen=True):
     """The predictions for the rows of one request, in order, from the release of the model's version `model_version`."""
 
     model_name: str

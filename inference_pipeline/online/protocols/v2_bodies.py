@@ -26,6 +26,8 @@ from ratchet.core.errors import RequestError
 
 HEADER_LENGTH = "inference-header-content-length"
 """The header with the length of the JSON, if tensors in binary form follow it."""
+_MOST_DIGITS = 9
+"""Of that length. Python refuses to read numbers of some thousand digits."""
 
 
 class _Parameters(msgspec.Struct):
@@ -89,10 +91,10 @@ _DATATYPES = {bool: BOOL, int: INTEGER, float: FLOAT, str: BYTES}
 
 def _parts(body: Body) -> tuple[bytes, bytes]:
     """The JSON of a body, and what follows it."""
-    length = body.headers.get(HEADER_LENGTH)
+    length = body.headers.get(HEADER_LENGTH.encode())
     if length is None:
         return body.content, b""
-    if not (length.isascii() and length.isdecimal() and int(length) <= len(body.content)):
+    if not (length.isdigit() and len(length) <= _MOST_DIGITS and int(length) <= len(body.content)):
         raise HTTPException(400, f"{HEADER_LENGTH}: must be the number of bytes of the JSON before the tensors")
     return body.content[: int(length)], body.content[int(length) :]
 

@@ -22,7 +22,7 @@ from inference_pipeline.online.model_slot import ModelSlot
 from inference_pipeline.online.protocols import PROTOCOLS
 from inference_pipeline.online.protocols.grpc_messages import message
 from inference_pipeline.online.protocols.v2_bodies import HEADER_LENGTH
-from inference_pipeline.online.rest import application, attach
+from inference_pipeline.online.rest import Application
 from inference_pipeline.online.served import Served
 from ratchet.project.run import Run
 from tests.support.grpc_client import Client, running
@@ -51,9 +51,9 @@ def run(serving_project: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture
 def app(run: Run) -> Iterator[Any]:
     """The service, as it is in each serving process."""
-    slot, app = ModelSlot(run), application()
+    slot, app = ModelSlot(run), Application()
     slot.refresh()
-    attach(app, Served([slot]))
+    app.attach(Served([slot]))
     yield app
     slot.close()
 

@@ -14,8 +14,6 @@ from threading import Event
 from typing import Any
 
 import pytest
-from bentoml._internal.server.http.traffic import TimeoutMiddleware
-from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
 from inference_pipeline.monitor.drift import scored_window
@@ -23,7 +21,7 @@ from inference_pipeline.online import log_writer
 from inference_pipeline.online.log_writer import LogWriter
 from inference_pipeline.online.predictor import Predictor
 from inference_pipeline.online.protocols.port import KEY_HEADER
-from inference_pipeline.online.rest import application, attach
+from inference_pipeline.online.rest import Application
 from inference_pipeline.online.served import Served
 from ratchet.core.clock import FixedClock
 from ratchet.feature_store.online_features import OnlineFeatures
@@ -111,23 +109,32 @@ class Caller:
         return json.loads(self.sent[-1]["body"])
 
 
-def service(run: Run, prepared: Predictor, rows: RowReader | None = None, log: OnlineLog | None = None) -> Starlette:
-    release = prepared.release
-    features = OnlineFeatures(release.views, release.lookups, rows, timedelta(0)) if rows else prepared.features
-    writer = LogWriter(run.paths.online_log, (lambda _: log) if log else OnlineLog)
-    made = replace(prepared, clock=run.clock, shared=replace(prepared.shared, log=writer), features=features)
-    app = application()
-    attach(app, Served([slot(run, lambda *_: made)]))
-    app.state.log = writer
-    return app
+class Service(Application):
+    """The service with one predictor, its log, and the same service with a shorter deadline."""
+
+    def __init__(
+        self, run: Run, prepared: Predictor, rows: RowReader | None = None, log: OnlineLog | None = None
+    ) -> None:
+        super().__init__()
+        release = prepared.release
+        features = OnlineFeatures(release.views, release.lookups, rows, timedelta(0)) if rows else prepared.features
+        self.log = LogWriter(run.paths.online_log, (lambda _: log) if log else OnlineLog)
+        made = replace(prepared, clock=run.clock, shared=replace(prepared.shared, log=self.log), features=features)
+        self.served = Served([slot(run, lambda *_: made)])
+        self.attach(self.served)
+
+    def within(self, seconds: float) -> Application:
+        hurried = Application(seconds)
+        hurried.attach(self.served)
+        return hurried
 
 
-def finish(app: Starlette) -> None:
+def finish(app: Service) -> None:
     """Wait until everything was written that the service had to write."""
-    app.state.log.close()
+    app.log.close()
 
 
-def asked(app: Starlette, *callers: Caller) -> None:
+def asked(app: Service, *callers: Caller) -> None:
     """Let callers ask one after the other, and wait until everything is written."""
 
     async def ask() -> None:
@@ -151,23 +158,23 @@ def undelivered(run: Run) -> list[bool]:
 
 def test_a_delivered_answer_is_not_marked(run: Run, prepared: Predictor) -> None:
     """No line beside the predictions."""
-    asked(service(run, prepared), Caller())
+    asked(Service(run, prepared), Caller())
     assert [False, False] == undelivered(run)
     assert not [*run.paths.online_log.rglob("*.marks")]
 
 
 def test_an_answer_to_a_caller_who_has_gone_is_undelivered(run: Run, prepared: Predictor) -> None:
     """All its predictions, and none of another caller's."""
-    asked(service(run, prepared), Caller(leaves=True))
+    asked(Service(run, prepared), Caller(leaves=True))
     assert [True, True] == undelivered(run)
-    asked(service(run, prepared), Caller())
+    asked(Service(run, prepared), Caller())
     assert [False, False, True, True] == sorted(undelivered(run))
 
 
 def test_an_answer_that_cannot_be_sent_is_undelivered(run: Run, prepared: Predictor) -> None:
     """The server's error is its own, and is not hidden."""
     with pytest.raises(OSError, match="gone"):
-        asked(service(run, prepared), Caller(breaks=True))
+        asked(Service(run, prepared), Caller(breaks=True))
     assert [True, True] == undelivered(run)
 
 
@@ -175,18 +182,19 @@ def test_an_answer_that_cannot_be_sent_is_undelivered(run: Run, prepared: Predic
 def test_an_answer_after_the_timeout_is_undelivered(
     run: Run, prepared: Predictor, key: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """BentoML answers 504 while the prediction is written to a log that was slow before: it is marked there."""
+    """The service answers 504 while the prediction is written to a log that was slow before: it is marked there."""
     monkeypatch.setattr(log_writer, "SLOW", 0.0)
     log, caller = SlowLog(run.paths.online_log), Caller(key=key)
-    app = service(run, prepared, log=log)
+    app = Service(run, prepared, log=log)
 
     async def ask() -> None:
         log.go_on.set()
         await Caller(key="before").ask(app)
-        await Caller().ask(app)
+        for _ in range(2):
+            await Caller().ask(app)
         log.asked.clear()
         log.go_on.clear()
-        await caller.ask(TimeoutMiddleware(app, 0.3))
+        await caller.ask(app.within(0.3))
         assert await asyncio.to_thread(log.asked.wait, 30)
         log.go_on.set()
         await everything_else()
@@ -194,7 +202,7 @@ def test_an_answer_after_the_timeout_is_undelivered(
     asyncio.run(ask())
     finish(app)
     assert 504 == caller.sent[0]["status"]
-    assert [False] * 4 + [True, True] == sorted(undelivered(run))
+    assert [False] * 6 + [True, True] == sorted(undelivered(run))
 
 
 async def everything_else() -> None:
@@ -205,10 +213,10 @@ async def everything_else() -> None:
 def test_what_is_cut_off_before_it_has_its_features_leaves_nothing(run: Run, prepared: Predictor) -> None:
     """Nothing was predicted, so that nothing is logged."""
     rows, caller = SlowRows(), Caller()
-    app = service(run, prepared, rows)
+    app = Service(run, prepared, rows)
 
     async def ask() -> None:
-        await caller.ask(TimeoutMiddleware(app, 0.1))
+        await caller.ask(app.within(0.1))
         rows.go_on.set()
         await everything_else()
 
@@ -221,12 +229,12 @@ def test_what_is_cut_off_before_it_has_its_features_leaves_nothing(run: Run, pre
 def test_what_had_not_begun_when_its_caller_was_cut_off_is_not_done(run: Run, prepared: Predictor) -> None:
     """A request that waits for another one leaves no prediction when its time is over."""
     rows, waiting = SlowRows(), Caller(key="waiting")
-    app = service(run, prepared, rows)
+    app = Service(run, prepared, rows)
 
     async def ask() -> None:
         first = asyncio.create_task(Caller(key="first").ask(app))
         await asyncio.to_thread(rows.asked.wait, 30)
-        await waiting.ask(TimeoutMiddleware(app, 0.05))
+        await waiting.ask(app.within(0.05))
         rows.go_on.set()
         await first
 
@@ -244,7 +252,7 @@ def test_a_request_that_fails_leaves_no_mark(run: Run, prepared: Predictor) -> N
     run.paths.online_log.parent.mkdir(parents=True)
     run.paths.online_log.write_text("in the way")
     caller = Caller(leaves=True)
-    asked(service(run, prepared), caller)
+    asked(Service(run, prepared), caller)
     assert 503 == caller.sent[0]["status"]
 
 
@@ -252,10 +260,10 @@ def test_a_request_that_fails_leaves_no_mark(run: Run, prepared: Predictor) -> N
 def test_a_repeated_request_delivers_the_answer_after_all(run: Run, prepared: Predictor, cut_off: Caller) -> None:
     """It is the logged one, by another process, too; the log no longer says that it is undelivered."""
     with suppress(OSError):
-        asked(service(run, prepared), replace(cut_off))
+        asked(Service(run, prepared), replace(cut_off))
     assert [True, True] == undelivered(run)
     again = Caller(key="visit-1")
-    asked(service(run, prepared), again)
+    asked(Service(run, prepared), again)
     log = PredictionLog.open(run).read(run.period("fresh"))
     assert sorted(again.answer["prediction_ids"]) == log["prediction_id"].to_pylist()
     assert [False, False] == undelivered(run)
@@ -268,7 +276,7 @@ def marks(run: Run) -> int:
 def test_an_answer_that_was_delivered_once_stays_delivered(run: Run, prepared: Predictor) -> None:
     """Whatever happens to later repetitions; and however many there are, the log does not grow."""
     callers = [Caller(key="visit-1", leaves=leaves) for leaves in (False, True) * 3]
-    asked(service(run, prepared), *callers)
+    asked(Service(run, prepared), *callers)
     assert [False, False] == undelivered(run)
     assert 1 == marks(run)
 
@@ -291,13 +299,13 @@ def test_a_mark_that_cannot_be_written_is_reported(
 ) -> None:
     """Nobody waits for that answer, so that the service's own log says which predictions it was."""
     caller = Vandal(leaves=True, folder=run.paths.online_log / f"date={NOW.date()}")
-    asked(service(run, prepared), caller)
+    asked(Service(run, prepared), caller)
     assert [] == missing(caplog.text, *caller.answer["prediction_ids"], "could not be marked")
 
 
 def test_a_killed_process_leaves_half_a_mark(run: Run, prepared: Predictor) -> None:
     """It is no mark, and does not keep others from being read."""
-    asked(service(run, prepared), Caller(leaves=True), Caller(leaves=True))
+    asked(Service(run, prepared), Caller(leaves=True), Caller(leaves=True))
     path = next(run.paths.online_log.rglob("*.marks"))
     path.write_bytes(path.read_bytes()[:-1])
     assert [False, False, True, True] == sorted(undelivered(run))
@@ -305,5 +313,5 @@ def test_a_killed_process_leaves_half_a_mark(run: Run, prepared: Predictor) -> N
 
 def test_monitoring_leaves_undelivered_answers_out(run: Run, prepared: Predictor) -> None:
     """Their requests were most often sent again."""
-    asked(service(run, prepared), Caller(leaves=True), Caller())
+    asked(Service(run, prepared), Caller(leaves=True), Caller())
     assert 2 == len(scored_window(run, noshow_champion(run))["prediction"])

@@ -59,7 +59,7 @@ def test_the_last_outcome_of_each_prediction_counts(run: Run, client: TestClient
         (row["prediction_id"], row["outcome"], row["observed_at"]) for row in rows
     ]
     later = Served([slot(replace(run, clock=FixedClock(NOW + timedelta(hours=1))), fixed_predictor)])
-    client.app.state.served = later
+    client.app.attach(later)
     client.post(PATH, json={"feedback": [{"prediction_id": one, "outcome": 0}]})
     assert [0.0, 0.0] == [row["outcome"] for row in kept(run)]
 

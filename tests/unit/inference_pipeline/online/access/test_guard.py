@@ -17,6 +17,8 @@ from inference_pipeline.online.access.key_file import KeyFile
 from inference_pipeline.online.access.request_context import CURRENT_REQUEST, RequestContext
 
 Headers = dict[bytes, bytes]
+FAULT = "/fault"
+"""A path at which the application fails."""
 
 
 class Application:
@@ -30,6 +32,8 @@ class Application:
         self.context = CURRENT_REQUEST.get()
         self.messages = [await receive(), await receive()]
         kind = (b"content-type", scope["path"].rpartition("/")[2].encode() or b"text/html; charset=utf-8")
+        if scope["path"] == FAULT:
+            raise ZeroDivisionError
         await send({"type": "http.response.start", "status": 200, "headers": [kind]})
         await send({"type": "http.response.body", "body": b""})
 
@@ -62,7 +66,11 @@ class Asked:
             **scope,
         }
         self.scope: Scope = {**asked, "path": path, "raw_path": path.encode(), "headers": list((headers or {}).items())}
-        asyncio.run(guard(self.app, self.scope, self._receive, self._send))
+        self.fault: Exception | None = None
+        try:
+            asyncio.run(guard(self.app, self.scope, self._receive, self._send))
+        except ZeroDivisionError as fault:
+            self.fault = fault
 
     async def _receive(self) -> Message:
         return self._coming.pop(0) if self._coming else {"type": "http.request", "body": b"", "more_body": False}
@@ -139,6 +147,23 @@ def test_a_refusal_is_an_answer_like_others(guard: Guard) -> None:
     )
     assert int(asked.headers[b"content-length"]) == len(asked.sent[1]["body"])
     assert [] == asked.app.messages
+
+
+def test_a_fault_is_an_answer_like_others(guard: Guard) -> None:
+    """The server gets it, too, to log it."""
+    asked = Asked(guard, FAULT, headers={b"x-request-id": b"mine"})
+    assert (500, b"mine", True) == (asked.sent[0]["status"], asked.headers[b"x-request-id"], asked.fault is not None)
+
+
+def test_some_paths_are_answered_without_the_application(file: KeyFile) -> None:
+    """They are guarded as others are."""
+    access, direct = Access(file), Application()
+    access.refresh()
+    guard = Guard(access, 10, direct={"/v1/models": direct}.get)
+    asked = [Asked(guard, path, body=[b"ab"]) for path in ("/v1/models", "/v2")]
+    assert [(200, 0), (200, 2)] == [(each.sent[0]["status"], len(each.app.messages)) for each in asked]
+    assert b"ab" == direct.messages[0]["body"]
+    assert 403 == Asked(guard, "/v1/models", client=("192.0.2.9", 1)).sent[0]["status"]
 
 
 def test_unreadable_keys_make_the_service_unready(file: KeyFile) -> None:
