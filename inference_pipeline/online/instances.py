@@ -26,6 +26,8 @@ class InstanceReader(ABC, Generic[T_co]):
 
     def __init__(self, instance: Any, kinds: Mapping[str, ColumnKind], lookups: Sequence[str] = ()) -> None:
         self.instance, self.kinds, self.lookups = instance, kinds, lookups
+        self.keys_each: int | None = None
+        """How many keys each instance has, in JSON; None if that may differ."""
         field = (list[instance], Field(min_length=1, max_length=MAX_INSTANCES))
         self._validator = create_model("Body", __config__=STRICT, instances=field).__pydantic_validator__
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
 from inference_pipeline.online.arms import Arm, Arms
@@ -40,8 +41,7 @@ AT_ONCE = 20
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class _Answer:
+class _Answer(msgspec.Struct, frozen=True):
     """Predictions, and the rows of the log that say how they were made."""
 
     arm: Arm
@@ -200,6 +200,8 @@ class Predictor:
         """The predictions: the baseline's for rows whose features cannot be used."""
         if self.shared.batches:
             return await self._batched(self.shared.batches, arm, prepared)
+        if prepared.row and (value := arm.scorer.predict_row(prepared.row)) is not None:
+            return [value]
         work = partial(self._by_scorer, arm, prepared, lambda scorer, columns: scorer.predict(columns).tolist())
         return work() if len(prepared.unusable) <= AT_ONCE else await asyncio.to_thread(work)
 
@@ -217,9 +219,10 @@ class Predictor:
 
     def _by_scorer(self, arm: Arm, prepared: Prepared, ask: Callable[[Scorer, Columns], Sequence[T]]) -> list[T]:
         """What each row's own model says of it."""
-        columns, without = prepared.columns, np.array(prepared.unusable)
-        if self.baseline is None or not without.any():
+        columns = prepared.columns
+        if self.baseline is None or not any(prepared.unusable):
             return list(ask(arm.scorer, columns))
+        without = np.array(prepared.unusable)
         answers = {True: iter(ask(self.baseline, only(columns, without))), False: iter(())}
         if not without.all():
             answers[False] = iter(ask(arm.scorer, only(columns, ~without)))

@@ -26,6 +26,10 @@ class Prepared(Protocol):
     def columns(self) -> Columns:
         """What the model gets. Computing it, once, may take long for many rows."""
 
+    @property
+    def row(self) -> Row | None:
+        """The plain values that the model gets, if there is one row, and nothing has to be computed for it."""
+
     def rung(self, row: int) -> str:
         """How a prediction was made, in a word."""
 
@@ -53,6 +57,10 @@ class LookedUp:
     def columns(self) -> Columns:
         return self.use_case.complete({**self.requests.columns, **self.found.columns})
 
+    @property
+    def row(self) -> None:
+        return None
+
     def rung(self, row: int) -> str:
         return RUNGS[self.found.rungs[row]]
 
@@ -79,6 +87,10 @@ class Given:
     @property
     def columns(self) -> Columns:
         return self.vectors.columns
+
+    @property
+    def row(self) -> Row | None:
+        return self.vectors.rows[0] if len(self.vectors.rows) == 1 else None
 
     def rung(self, _row: int) -> str:
         return GIVEN

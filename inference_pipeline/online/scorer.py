@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,7 @@ from ratchet.core.errors import DataError, RegistryError, RequestError
 from ratchet.models.compiled.compiled_model import CompiledModel, load_compiled
 from ratchet.models.compiled.contributions import Contributions
 from ratchet.models.postprocessing import postprocessed
-from ratchet.use_case.contract import Array, Columns, UseCase
+from ratchet.use_case.contract import Array, Columns, UseCase, as_it_is
 
 if TYPE_CHECKING:
     from ratchet.models.model import Model
@@ -28,12 +30,13 @@ class Scorer:
     """One version of a model, with the use case's `postprocess`."""
 
     released: ReleasedModel
-    model: CompiledModel
+    model: CompiledModel | UncompiledModel
     use_case: UseCase
 
     @classmethod
     def load(cls, folder: Path, released: ReleasedModel, use_case: UseCase) -> Scorer:
         """The model in a folder of a verified release. Raises DataError or RegistryError if it cannot be used."""
+        model: CompiledModel | UncompiledModel
         model = _pipeline(folder, released, use_case) if released.not_compiled else load_compiled(folder)
         return cls(released, model, use_case)
 
@@ -42,16 +45,24 @@ class Scorer:
         try:
             numbers = self.model.numbers(columns)
         except KeyError as error:
-            raise self._failed(
-                f"needs the column {error}", "Let on_demand return it, or leave it out of `inputs`"
-            ) from error
+            raise self._incomplete(error) from error
         predictions = self._postprocessed(columns, numbers)
-        if not np.isfinite(predictions).all():
-            raise self._failed(
-                "answered with something that is not a finite number",
-                "Roll back (`ratchet rollback`), and check the row's features",
-            )
+        self._require_finite(predictions.tolist())
         return predictions
+
+    def predict_row(self, row: Mapping[str, Any]) -> float | None:
+        """The same prediction for one row of plain values, in which None is missing. Raises DataError as `predict` does.
+
+        None if it takes columns: for a use case's own `postprocess`, or for scikit-learn.
+        """
+        if isinstance(self.model, UncompiledModel) or self.use_case.postprocess is not as_it_is:
+            return None
+        try:
+            prediction = self.model.number(row)
+        except KeyError as error:
+            raise self._incomplete(error) from error
+        self._require_finite([prediction])
+        return prediction
 
     def explain(self, columns: Columns) -> list[Explanation]:
         """For each row, what its inputs add to the model's number, before `postprocess`. Call it after `predict`.
@@ -73,6 +84,16 @@ class Scorer:
                 subject="a ready vector",
                 remedy="Send requests to the model's other name, without `.vectors`",
             ) from error
+
+    def _require_finite(self, predictions: Sequence[float]) -> None:
+        if not all(map(math.isfinite, predictions)):
+            raise self._failed(
+                "answered with something that is not a finite number",
+                "Roll back (`ratchet rollback`), and check the row's features",
+            )
+
+    def _incomplete(self, column: KeyError) -> DataError:
+        return self._failed(f"needs the column {column}", "Let on_demand return it, or leave it out of `inputs`")
 
     def _failed(self, problem: str, remedy: str) -> DataError:
         return DataError(problem, subject=f"model version {self.released.version}", remedy=remedy)

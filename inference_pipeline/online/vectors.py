@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,21 @@ from ratchet.use_case.contract import Array
 
 @dataclass(frozen=True)
 class Vectors:
-    """The inputs of a model, one row each: as plain values, with None for what is missing, and as columns."""
+    """The inputs of a model, one row each, as plain values, with None for what is missing. `texts` and `numbers` name them."""
 
-    rows: Sequence[Mapping[str, Any]]
-    columns: dict[str, Array]
+    rows: Sequence[dict[str, Any]]
+    texts: Sequence[str]
+    numbers: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @cached_property
+    def columns(self) -> dict[str, Array]:
+        columns: dict[str, Array] = {name: np.array([row[name] for row in self.rows], object) for name in self.texts}
+        numbers = np.array([[row[name] for name in self.numbers] for row in self.rows], np.float64)  # all in one array
+        columns.update(zip(self.numbers, numbers.T, strict=True))
+        return columns
 
 
 class VectorReader(InstanceReader[Vectors]):
@@ -34,11 +43,9 @@ class VectorReader(InstanceReader[Vectors]):
         vector = make("Vector", fields)
         vector.__pydantic_config__ = STRICT
         super().__init__(vector, inputs)
+        self.keys_each = len(inputs)
         self._texts = [name for name, kind in inputs.items() if kind == "string"]
         self._numbers = [name for name in inputs if name not in self._texts]
 
-    def _inputs(self, instances: Sequence[Mapping[str, Any]]) -> Vectors:
-        columns: dict[str, Array] = {name: np.array([row[name] for row in instances], object) for name in self._texts}
-        numbers = np.array([[row[name] for name in self._numbers] for row in instances], np.float64)  # all in one array
-        columns.update(zip(self._numbers, numbers.T, strict=True))
-        return Vectors(instances, columns)
+    def _inputs(self, instances: Sequence[dict[str, Any]]) -> Vectors:
+        return Vectors(instances, self._texts, self._numbers)

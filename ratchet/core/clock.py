@@ -22,6 +22,7 @@ TICK = timedelta(microseconds=1)
 """The smallest difference between two stored instants."""
 FIRST, END = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 """Every row's times lie strictly between these: online stores keep none before, and no zone's offsets are known after."""
+_MICROSECONDS = np.dtype("datetime64[us]")
 _THURSDAY = 3  # the weekday of 1970-01-01
 
 
@@ -116,8 +117,8 @@ def _transitions(timezone: str) -> tuple[Instants, Instants]:
 def local_time(instants: Instants, timezone: str) -> Instants:
     """Wall-clock time in `timezone` of UTC `instants` (datetime64, any shape); NaT stays NaT."""
     starts, offsets = _transitions(timezone)
-    utc = instants.astype("datetime64[us]")
-    index = np.clip(np.searchsorted(starts, utc, side="right") - 1, 0, None)
+    utc = instants.astype(_MICROSECONDS, copy=False)
+    index = np.maximum(starts.searchsorted(utc, side="right") - 1, 0)
     return utc + offsets[index]
 
 

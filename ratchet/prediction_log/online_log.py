@@ -41,7 +41,7 @@ class OnlineLog:
         self.folder = folder
         self._segment = uuid.uuid4().hex
         self._marks = uuid.uuid4().hex
-        self._open: tuple[Path, int] | None = None
+        self._open: tuple[Path, int, os.stat_result] | None = None
         self._path: tuple[date, Path] | None = None
 
     def append(self, lines: bytes, day: date) -> None:
@@ -64,10 +64,11 @@ class OnlineLog:
 
     def _descriptor(self, path: Path) -> int:
         """The open file of a path, opened again if it is another day's, or if somebody moved or removed it."""
-        if self._open and not (self._open[0] == path and _is_there(path, self._open[1])):
+        if self._open and not (self._open[0] == path and _is_there(path, self._open[2])):
             self.close()
         if not self._open:
-            self._open = (path, _opened(path))
+            descriptor = _opened(path)
+            self._open = (path, descriptor, os.fstat(descriptor))
         return self._open[1]
 
     def mark_undelivered(self, prediction_ids: Sequence[str]) -> None:
@@ -114,10 +115,10 @@ def _unwritable(path: Path, error: OSError) -> StoreUnavailableError:
     )
 
 
-def _is_there(path: Path, descriptor: int) -> bool:
+def _is_there(path: Path, opened: os.stat_result) -> bool:
     """Whether an open file is still the one at its path."""
     try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
+        return os.path.samestat(os.stat(path), opened)  # noqa: PTH116 - half the time of Path.stat, for each answer
     except (FileNotFoundError, NotADirectoryError):
         return False
 

@@ -9,7 +9,7 @@ from ratchet.use_case.contract import Columns
 from use_cases.nyc_taxi.timezone import TIMEZONE
 
 PARTS_OF_DAY = np.array(["night", "morning", "midday", "evening", "late"], dtype=object)
-PARTS_BEGIN = (6 * 60, 10 * 60, 16 * 60, 20 * 60)  # local minutes of the day
+PARTS_BEGIN = np.array([6 * 60, 10 * 60, 16 * 60, 20 * 60])  # local minutes of the day
 THURSDAY = 3  # the weekday of 1970-01-01
 
 
@@ -23,7 +23,7 @@ def on_demand(columns: Columns) -> Columns:
     return {
         "minute_of_day": minute,
         "weekday": ((day.astype(np.int64) + THURSDAY) % 7).astype(np.float64),  # Monday is 0
-        "day_part": PARTS_OF_DAY[np.digitize(minute, PARTS_BEGIN)],
+        "day_part": PARTS_OF_DAY[PARTS_BEGIN.searchsorted(minute, side="right")],
         "passenger_count_known": np.where(np.isnan(columns["passenger_count"]), "no", "yes").astype(object),
         "miles_east": east,
         "miles_north": north,

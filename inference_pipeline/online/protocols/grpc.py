@@ -73,16 +73,18 @@ def _tensors(request: Any) -> Iterator[Tensor]:
             subject="raw_input_contents",
             remedy="Send one for each input, or none and `contents` in each input",
         )
-    for place, each in enumerate(request.inputs):
-        values = from_bytes(each.name, each.datatype, raw[place]) if raw else _contents(each)
-        yield Tensor(each.name, each.datatype, each.shape, values)
+    contents: Sequence[bytes | None] = raw or [None] * len(request.inputs)
+    for each, data in zip(request.inputs, contents, strict=True):
+        name, datatype = each.name, each.datatype
+        values = _contents(each, datatype) if data is None else from_bytes(name, datatype, data)
+        yield Tensor(name, datatype, each.shape, values)
 
 
-def _contents(tensor: Any) -> list[Any]:
-    if tensor.datatype not in _CONTENTS:
-        return from_bytes(tensor.name, tensor.datatype, b"")
-    values = getattr(tensor.contents, _CONTENTS[tensor.datatype])
-    return [_text(tensor.name, value) for value in values] if tensor.datatype == BYTES else known(values)
+def _contents(tensor: Any, datatype: str) -> list[Any]:
+    if datatype not in _CONTENTS:
+        return from_bytes(tensor.name, datatype, b"")
+    values = getattr(tensor.contents, _CONTENTS[datatype])
+    return [_text(tensor.name, value) for value in values] if datatype == BYTES else known(values)
 
 
 def _text(name: str, value: bytes) -> str:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from inference_pipeline.online.instances import ColumnKind, InstanceReader
 from inference_pipeline.online.protocols.port import Predictions
@@ -35,8 +37,7 @@ _FORMATS = {
 _LENGTH = struct.Struct("<I")
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(msgspec.Struct, frozen=True):
     """Plain values, with None for what is missing."""
 
     name: str
@@ -97,7 +98,13 @@ def from_bytes(name: str, datatype: str, data: bytes) -> list[Any]:
 
 def _numbers(data: bytes, letter: str) -> Sequence[Any]:
     """Numbers of one type, the least significant byte first."""
-    return struct.unpack(f"<{len(data) // struct.calcsize(letter)}{letter}", data)
+    return _packed(letter, len(data)).unpack(data)
+
+
+@lru_cache(maxsize=256)
+def _packed(letter: str, size: int) -> struct.Struct:
+    """Numbers of one type in `size` bytes, or in fewer if these are not whole numbers."""
+    return struct.Struct(f"<{size // struct.calcsize(letter)}{letter}")
 
 
 def known(values: Sequence[Any]) -> list[Any]:

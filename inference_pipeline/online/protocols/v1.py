@@ -59,7 +59,8 @@ class V1:
     def read(self, instances: InstanceReader[Inputs], body: Body) -> Asked:
         require_shallow(body.content)
         inputs = instances.read_json(body.content)
-        refuse_duplicate_keys(body.content)
+        each = instances.keys_each
+        refuse_duplicate_keys(body.content, None if each is None else 1 + each * len(inputs))
         return Asked(inputs, _answer, body.explains)
 
     def body(self, instances: Sequence[Mapping[str, Any]]) -> Any:

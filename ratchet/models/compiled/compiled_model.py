@@ -31,6 +31,9 @@ class CompiledModel(Protocol):
     def numbers(self, columns: Columns) -> Floats:
         """One number per row, shape (n,). Raises KeyError if a column is missing."""
 
+    def number(self, row: Mapping[str, Any]) -> float:
+        """The number of one row of plain values, in which None is missing. Raises KeyError if a column is missing."""
+
     def contributions(self, columns: Columns) -> Contributions:
         """What each column adds to the numbers. Raises KeyError if a column is missing, DataError if they do not add up."""
 
@@ -59,13 +62,13 @@ def write_compiled(directory: Path, pipeline: Any, golden: Columns, numbers: Flo
 
 
 def load_compiled(directory: Path) -> CompiledModel:
-    """The compiled model in a directory. Raises DataError if any golden row gets another number, alone or among others."""
+    """The compiled model in a directory. Raises DataError if any golden row gets another number, in any way to ask for it."""
     model = _loaded(directory, json.loads((directory / PARTS).read_bytes()))
     golden, numbers = _golden(directory)
-    alone = [
-        model.numbers({name: column[row : row + 1] for name, column in golden.items()}) for row in range(len(numbers))
-    ]
-    for found in (model.numbers(golden), np.concatenate(alone)):
+    rows = [{name: column[row : row + 1] for name, column in golden.items()} for row in range(len(numbers))]
+    alone = [model.numbers(row) for row in rows]
+    plain = [model.number({name: column.tolist()[0] for name, column in row.items()}) for row in rows]
+    for found in (model.numbers(golden), np.concatenate(alone), np.array(plain, np.float64)):
         wrong = found.view(np.int64) != numbers.view(np.int64)
         if wrong.any():
             raise DataError(

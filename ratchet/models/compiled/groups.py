@@ -29,6 +29,10 @@ class CompiledGroups:
         by_level = [_names([columns[name] for name in names], rows) for names, _ in self.levels]
         return np.array([self._number(groups) for groups in zip(*by_level, strict=True)], np.float64)
 
+    def number(self, row: Mapping[str, Any]) -> float:
+        """The number of one row of plain values. Raises KeyError if a column is missing."""
+        return float(self.numbers({name: np.array([value], object) for name, value in row.items()})[0])
+
     def contributions(self, columns: Columns) -> Contributions:
         """A group's number is a base value, to which nothing is added."""
         numbers = self.numbers(columns)

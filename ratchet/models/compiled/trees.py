@@ -32,6 +32,11 @@ class CompiledTrees:
         rows = self.encoded(columns)
         return np.array([self.booster.predict_one(rows[0])]) if len(rows) == 1 else self.booster.predict(rows)
 
+    def number(self, row: Mapping[str, Any]) -> float:
+        """The number of one row of plain values. Raises KeyError if a column is missing."""
+        encoded = [row[name] if codes is None else codes.get(row[name], _MISSING) for name, codes in self.columns]
+        return self.booster.predict_one(np.array(encoded, np.float64))  # None becomes NaN
+
     def contributions(self, columns: Columns) -> Contributions:
         """SHAP values (Lundberg and others, 2018, arXiv:1802.03888). Raises KeyError, or DataError if they do not add up."""
         rows = self.encoded(columns)

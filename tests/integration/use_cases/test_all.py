@@ -102,7 +102,9 @@ def test_online_answers_as_batch_did(case: Case) -> None:
 
 
 def test_a_ready_vector_gets_what_the_model_itself_says(case: Case) -> None:
-    """In each protocol, bit for bit: 10,000 rows whose inputs are mixed from real ones, missing, unseen, tiny or huge."""
+    """In each protocol, bit for bit: 10,000 rows whose inputs are mixed from real ones, missing, unseen, tiny or huge; some of
+    them alone, too.
+    """
     champion = load_champion(ModelRegistry.open(case.run))
     columns = mixed_inputs(champion, 10_000)
     expected = champion.model.predict(columns).tolist()
@@ -112,6 +114,7 @@ def test_a_ready_vector_gets_what_the_model_itself_says(case: Case) -> None:
         for name, ask in TRANSPORTS.items():
             parts = [ask(predictor, VECTORS, rows[start : start + 1000]) for start in range(0, len(rows), 1000)]
             assert expected == [value for part in parts for value in part], name
+            assert expected[:200] == [ask(predictor, VECTORS, [row])[0] for row in rows[:200]], name
 
 
 def mixed_inputs(champion: Champion, count: int) -> dict[str, Array]:

@@ -75,7 +75,7 @@ def test_another_rollout_divides_anew() -> None:
 
 
 def test_a_vector_is_its_values() -> None:
-    vectors = [Vectors([{"x": float(number), "y": None}], {}) for number in range(100)]
+    vectors = [Vectors([{"x": float(number), "y": None}], [], ["x", "y"]) for number in range(100)]
     arms = [arm(at(50), each, "patient") for each in vectors]
     assert {"champion", "challenger"} == {*arms}
     assert arms == [arm(at(50), each, "patient") for each in vectors]
