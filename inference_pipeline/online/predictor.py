@@ -200,8 +200,9 @@ class Predictor:
         """The predictions: the baseline's for rows whose features cannot be used."""
         if self.shared.batches:
             return await self._batched(self.shared.batches, arm, prepared)
-        if prepared.row and (value := arm.scorer.predict_row(prepared.row)) is not None:
-            return [value]
+        predict_row = arm.scorer.predict_row
+        if predict_row and len(prepared.unusable) == 1 and not prepared.unusable[0]:
+            return [predict_row(prepared.row)]
         work = partial(self._by_scorer, arm, prepared, lambda scorer, columns: scorer.predict(columns).tolist())
         return work() if len(prepared.unusable) <= AT_ONCE else await asyncio.to_thread(work)
 

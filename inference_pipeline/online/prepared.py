@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Protocol
+
+import numpy as np
 
 from inference_pipeline.online.metrics import GIVEN, RUNGS
 from inference_pipeline.online.requests import Requests
 from inference_pipeline.online.vectors import Vectors
 from ratchet.feature_store.online_features import SECOND, UNUSABLE, Found
 from ratchet.prediction_log.online_lines import OnlineLines, Row
-from ratchet.use_case.contract import Columns, UseCase
+from ratchet.use_case.columns import EVENT_TIMESTAMP, REQUEST_ID
+from ratchet.use_case.contract import Array, Columns, UseCase
 
 
 class Prepared(Protocol):
@@ -27,8 +31,8 @@ class Prepared(Protocol):
         """What the model gets. Computing it, once, may take long for many rows."""
 
     @property
-    def row(self) -> Row | None:
-        """The plain values that the model gets, if there is one row, and nothing has to be computed for it."""
+    def row(self) -> Row:
+        """The same of the first row as plain values: that takes less time than columns. Computed once."""
 
     def rung(self, row: int) -> str:
         """How a prediction was made, in a word."""
@@ -57,9 +61,11 @@ class LookedUp:
     def columns(self) -> Columns:
         return self.use_case.complete({**self.requests.columns, **self.found.columns})
 
-    @property
-    def row(self) -> None:
-        return None
+    @cached_property
+    def row(self) -> Row:
+        one = OneRow(self.requests, self.found)
+        computed = self.use_case.on_demand(one)
+        return {**one.plain, **{name: column.item() for name, column in computed.items()}}
 
     def rung(self, row: int) -> str:
         return RUNGS[self.found.rungs[row]]
@@ -70,6 +76,32 @@ class LookedUp:
 
     def known(self, row: int) -> Row:
         return self.lines.known(self.requests.values, self.requests.times, self.found, row)
+
+
+class OneRow(Mapping[str, Array]):
+    """The columns of one request with its features. Each is made when it is asked for: `on_demand` reads a few of them.
+
+    `plain` are the values of its fields and features.
+    """
+
+    def __init__(self, requests: Requests, found: Found) -> None:
+        self._requests, self._found = requests, found
+        self.plain = {name: values[0] for name, values in requests.values.items()}
+        self.plain.update(zip(found.features, found.rows[0], strict=True))
+
+    def __getitem__(self, name: str) -> Array:
+        if name in self._requests.kinds or name in (EVENT_TIMESTAMP, REQUEST_ID):
+            return self._requests.column(name)
+        if name not in self.plain:
+            return self._found.columns[name]
+        is_text = self._found.features.index(name) in self._found.texts
+        return np.array([self.plain[name]], object if is_text else np.float64)
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self._requests.columns, self._found.columns)
+
+    def __len__(self) -> int:
+        return len(self._requests.columns) + len(self._found.columns)
 
 
 @dataclass(frozen=True)
@@ -89,8 +121,8 @@ class Given:
         return self.vectors.columns
 
     @property
-    def row(self) -> Row | None:
-        return self.vectors.rows[0] if len(self.vectors.rows) == 1 else None
+    def row(self) -> Row:
+        return self.vectors.rows[0]
 
     def rung(self, _row: int) -> str:
         return GIVEN

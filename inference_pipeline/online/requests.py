@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -31,19 +32,35 @@ _LARGEST = 2**53
 
 @dataclass(frozen=True)
 class Requests:
-    """Valid requests: their fields and constants as plain values, the same as columns for the model, and their times in
+    """Valid requests: their fields and constants as plain values, of which `kinds` says how each is kept, and their times in
     microseconds since 1970."""
 
     values: Mapping[str, Sequence[Any]]
-    columns: dict[str, Array]
+    kinds: Mapping[str, ColumnKind]
     times: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.times)
 
+    @cached_property
+    def columns(self) -> dict[str, Array]:
+        """What the feature store gives to batch scoring."""
+        return {name: self.column(name) for name in (*self.kinds, REQUEST_ID, EVENT_TIMESTAMP)}
+
+    def column(self, name: str) -> Array:
+        """One of `columns`: numbers as float64 with NaN, instants as datetime64[us], texts as objects with None."""
+        if name == EVENT_TIMESTAMP:
+            return np.array(self.times, np.int64).view("datetime64[us]")
+        if name == REQUEST_ID:
+            return np.full(len(self), None, object)
+        kind, values = self.kinds[name], self.values[name]
+        if kind == "timestamp":
+            return np.array([None if value is None else _naive(value) for value in values], "datetime64[us]")
+        return np.array(values, object if kind == "string" else np.float64)
+
 
 class RequestReader(InstanceReader[Requests]):
-    """A use case's requests, for any protocol. Their columns are the same that the feature store gives to batch scoring."""
+    """A use case's requests, for any protocol."""
 
     def __init__(self, use_case: UseCase, kinds: Mapping[str, ColumnKind]) -> None:
         """`kinds` are those of a stored request's columns (`request_schema`)."""
@@ -58,10 +75,9 @@ class RequestReader(InstanceReader[Requests]):
         rows = [instance.__dict__ for instance in instances]
         times = [self._micros(row[self._time], number) for number, row in enumerate(rows)]
         values = {name: self._values(name, rows) for name in self._stored}
-        columns = {name: _column(name, kind, values[name]) for name, kind in self._stored.items()}
-        columns[REQUEST_ID] = np.full(len(rows), None, object)
-        columns[EVENT_TIMESTAMP] = np.array(times, np.int64).view("datetime64[us]")
-        return Requests(values, columns, times)
+        for name, kind in self._stored.items():
+            _require_fit(name, kind, values[name])
+        return Requests(values, self._stored, times)
 
     def _values(self, name: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
         constant = self._constants.get(name)
@@ -109,16 +125,14 @@ def rfc_3339(sent: Any) -> datetime | None:
     raise PydanticCustomError("rfc_3339", expected)
 
 
-def _column(name: str, kind: ColumnKind, values: Sequence[Any]) -> Array:
-    """A column of `to_columns`: numbers as float64 with NaN, instants as datetime64[us], texts as objects with None."""
+def _require_fit(name: str, kind: ColumnKind, values: Sequence[Any]) -> None:
+    """Raises RequestError for a value that its column cannot hold."""
+    fits = _FITS[kind]
     for row, value in enumerate(values):
-        if value is not None and not _FITS[kind](value):
+        if value is not None and not fits(value):
             raise RequestError(
                 f"does not fit {kind}: {value!r}"[:200], subject=place(row, name), remedy="Send a value that fits"
             )
-    if kind == "timestamp":
-        return np.array([None if value is None else _naive(value) for value in values], "datetime64[us]")
-    return np.array(values, object if kind == "string" else np.float64)
 
 
 def _is_exact(number: float) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,19 +45,38 @@ class StoredLookup(Frozen):
 
 @dataclass(frozen=True)
 class Found:
-    """The features of requests: `columns` are those that `historical` adds, and everything else has an entry for each request.
+    """The features of requests, with an entry for each request.
 
-    `rows` are the values of `features`, in their order. For each of `lookups`, `since` says from when on its row holds
-    (microseconds since 1970), or is None, and `absences` says why there is none (one of ABSENCES), or is None.
+    `rows` are the values of `features`, in their order; `texts` are the places of those that are text. For each of `lookups`,
+    `since` says from when on its row holds (microseconds since 1970), or is None, and `absences` says why there is none (one of
+    ABSENCES), or is None.
     """
 
     features: Sequence[str]
+    texts: Sequence[int]
     lookups: Sequence[str]
-    columns: Mapping[str, Array]
     rows: Sequence[Sequence[Value]]
     since: Sequence[Sequence[int | None]]
     absences: Sequence[Sequence[str | None]]
     rungs: Sequence[int]
+
+    @cached_property
+    def columns(self) -> Mapping[str, Array]:
+        """The columns that `historical` adds: texts as objects with None, other features as float64 with NaN, all of them in
+        one array; instants as datetime64[us]."""
+        if not self.lookups:
+            return {}
+        texts = {place: np.array([row[place] for row in self.rows], object) for place in self.texts}
+        numbers = self.rows
+        if texts:
+            numbers = [[None if place in texts else value for place, value in enumerate(row)] for row in self.rows]
+        columns: dict[str, Array] = dict(zip(self.features, np.array(numbers, np.float64).T, strict=True))
+        for place, column in texts.items():
+            columns[self.features[place]] = column
+        instants = np.array([[_NEVER if each is None else each for each in row] for row in self.since], np.int64)
+        times = [f"{prefix}__{EVENT_TIMESTAMP}" for prefix in self.lookups]
+        columns.update(zip(times, instants.view("datetime64[us]").T, strict=True))
+        return columns
 
 
 class OnlineFeatures:
@@ -73,7 +93,6 @@ class OnlineFeatures:
         self._reader = CircuitBreaker(reader)
         self._lookups = [_LookupReader(lookup, views[lookup.view], micros(tolerance)) for lookup in lookups]
         self._prefixes = [lookup.prefix for lookup in lookups]
-        self._times = [f"{prefix}__{EVENT_TIMESTAMP}" for prefix in self._prefixes]
         self._features = [name for lookup in self._lookups for name in lookup.features]
         self._texts = [place for place, is_text in enumerate(_are_texts(views, lookups)) if is_text]
 
@@ -109,32 +128,15 @@ class OnlineFeatures:
 
     def _found(self, held: Sequence[Sequence[_Held]]) -> Found:
         rows: list[list[Value]] = [[value for each in row for value in each[1]] for row in held]
-        since = [[each[0] for each in row] for row in held]
         return Found(
             self._features,
+            self._texts,
             self._prefixes,
-            self._columns(rows, since),
             rows,
-            since,
+            [[each[0] for each in row] for row in held],
             [[each[2] for each in row] for row in held],
             [max((each[3] for each in row), default=FRESH) for row in held],
         )
-
-    def _columns(self, rows: Sequence[Sequence[Value]], since: Sequence[Sequence[int | None]]) -> dict[str, Array]:
-        """Texts as objects with None, other features as float64 with NaN, all of them in one array; instants as
-        datetime64[us]."""
-        if not self._lookups:
-            return {}
-        texts = {place: np.array([row[place] for row in rows], object) for place in self._texts}
-        numbers = (
-            [[None if place in texts else value for place, value in enumerate(row)] for row in rows] if texts else rows
-        )
-        columns: dict[str, Array] = dict(zip(self._features, np.array(numbers, np.float64).T, strict=True))
-        for place, column in texts.items():
-            columns[self._features[place]] = column
-        instants = np.array([[_NEVER if each is None else each for each in row] for row in since], np.int64)
-        columns.update(zip(self._times, instants.view("datetime64[us]").T, strict=True))
-        return columns
 
 
 _Held = tuple[int | None, Sequence[Value], str | None, int]

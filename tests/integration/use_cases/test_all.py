@@ -98,7 +98,8 @@ def test_online_answers_as_batch_did(case: Case) -> None:
     expected = _predictions(case.run, joined["request_id"])
     with predicting(run) as predictor:
         found = {name: ask(predictor, REQUESTS, instances) for name, ask in TRANSPORTS.items()}
-    assert dict.fromkeys(TRANSPORTS, expected) == found
+        alone = [TRANSPORTS["v1"](predictor, REQUESTS, [each])[0] for each in instances]
+    assert {**dict.fromkeys(TRANSPORTS, expected), "alone": expected} == {**found, "alone": alone}
 
 
 def test_a_ready_vector_gets_what_the_model_itself_says(case: Case) -> None:

@@ -72,7 +72,7 @@ def test_a_prediction_counts_once_for_each_view_and_reason() -> None:
     absences = [("stale", "stale", None), ("stale", "missing", None), (None, None, "no key")]
     for three, rung in zip(absences, (FRESH, TOLERATED, FRESH), strict=True):
         counting.add("champion", [RUNGS[rung]])
-        counting.add_absences(Found([], [], {}, [[]], [[None] * 3], [three], [rung]))
+        counting.add_absences(Found([], [], [], [[]], [[None] * 3], [three], [rung]))
     counting.show()
     counting.show()
     counts = {

@@ -16,6 +16,7 @@ from prometheus_client import REGISTRY
 
 from inference_pipeline.online.arms import Arms
 from inference_pipeline.online.predictor import Predictor
+from inference_pipeline.online.prepared import OneRow
 from inference_pipeline.online.release import ReleasedModel
 from inference_pipeline.online.scorer import Scorer, UncompiledModel
 from inference_pipeline.online.shared import Shared
@@ -180,6 +181,19 @@ def test_a_line_is_what_a_batch_would_log(run: Run, prepared: Predictor) -> None
         {name: value for name, value in row.items() if name not in own} for row in logged(run)
     ]
     assert to_columns(expected)["prediction"].tolist() == [row["prediction"] for row in logged(run)]
+
+
+def test_one_request_has_the_columns_of_many(run: Run, prepared: Predictor) -> None:
+    """Each by itself, in the same types; and the features as plain values."""
+    served = predictor(run, prepared)
+    requests = asked(served, json.dumps({"instances": [INSTANCE]}).encode())
+    found = asyncio.run(served.features.read(requests.values, requests.times))
+    one, columns = OneRow(requests, found), {**requests.columns, **found.columns}
+    assert [*columns] == [*one]
+    assert len(columns) == len(one)
+    for name, column in columns.items():
+        np.testing.assert_array_equal(column, one[name], name, strict=True)
+    assert dict(zip(found.features, found.rows[0], strict=True)).items() <= one.plain.items()
 
 
 def test_in_batches_the_answers_are_the_same(run: Run, prepared: Predictor) -> None:
