@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -174,10 +175,11 @@ class UseCase:
     prediction is asked for), `label` (null if unknown) and `label_known_at`, which is not before ARRIVED_AT of the rows that
     it follows from. A request may use source rows of its own UTC date and of the dates before and after it; its label may also
     use rows up to `horizon` later. `constants` are columns with the same value in every request. `on_demand` adds columns to
-    requests joined with their features, and `postprocess` turns the model's numbers into predictions. Training, batch and
-    online call the same two functions, in modules that import little (`ratchet.features.on_demand`). `inputs` are the model's
-    columns in order. `baseline` is the back-off order: groups of columns from fine to coarse, ending in (). `split` is "entity"
-    if timestamps are only a hash of an entity and do not say when rows were known; the gate record then says so.
+    requests joined with their features, which it gets as a mapping that is no dict and cannot be changed; `postprocess` turns
+    the model's numbers into predictions. Training, batch and online call the same two functions, in modules that import little
+    (`ratchet.features.on_demand`). `inputs` are the model's columns in order. `baseline` is the back-off order: groups of
+    columns from fine to coarse, ending in (). `split` is "entity" if timestamps are only a hash of an entity and do not say
+    when rows were known; the gate record then says so.
     """
 
     name: str
@@ -216,8 +218,11 @@ class UseCase:
         return [name for name in self.request.model_fields if name != self.event_timestamp]
 
     def complete(self, columns: Columns) -> dict[str, Array]:
-        """Requests joined with their features, and the on-demand columns."""
-        return {**columns, **self.on_demand(columns)}
+        """Requests joined with their features, and the on-demand columns.
+
+        `on_demand` gets no dict, as online, where only the columns are made that it reads: it may do the same everywhere.
+        """
+        return {**columns, **self.on_demand(MappingProxyType(columns))}
 
     def with_constants(self, columns: Columns) -> dict[str, Array]:
         """Requests with the constant columns added."""

@@ -259,6 +259,10 @@ MISTAKES: Mapping[str, tuple[str, Plant]] = {
         "function-fails",
         lambda run: with_use_case(run, on_demand=planted_functions.failing_on_demand),
     ),
+    "on_demand that changes what it gets": (
+        "function-fails",
+        lambda run: with_use_case(run, on_demand=planted_functions.adding_in_place),
+    ),
     "text as number": (
         "input-kind",
         lambda run: with_input(with_on_demand(run, planted_functions.word), "word"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ratchet.use_case.contract import Array, Columns
@@ -25,6 +27,11 @@ def not_for_one(columns: Columns) -> Columns:
 
 def twice_the_label(columns: Columns) -> Columns:
     return {"outcome": columns["label"] * 2}
+
+
+def adding_in_place(columns: Any) -> Columns:
+    columns["twice"] = 2.0 * columns["booked_days_ahead"]
+    return columns
 
 
 def failing_on_demand(_columns: Columns) -> Columns:
