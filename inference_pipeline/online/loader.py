@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 from inference_pipeline.online.release_folder import Current, Objection, ReleaseFolder
 from ratchet.core.errors import RatchetError, UnavailableError
-from ratchet.feature_store.written_store import problem_now
 from ratchet.gate.rollout import Rollout
 from ratchet.model_registry.model_registry import ModelRegistry
 from ratchet.prediction_log.feedback import FeedbackLog
@@ -52,7 +51,7 @@ class Loader:
             announced = self._releases.announced()
             if said.examined != announced or (said.problem and self._seconds() >= self._again_at):
                 said = self._examine(announced, said)
-            self._releases.say(said.model_copy(update={"store": problem_now(self._run)}))
+            self._releases.say(said)
         except Exception as error:  # noqa: BLE001 - raising would end the polling; workers notice that nothing is said
             self._log(str(error))
 

@@ -16,6 +16,7 @@ from inference_pipeline.online.release_folder import Current, Objection, Release
 from inference_pipeline.online.rollout_watch import RolloutWatch
 from inference_pipeline.online.shared import Shared
 from ratchet.core.errors import GateError, RatchetError, RegistryError, RegistryUnavailableError, UnavailableError
+from ratchet.feature_store.written_store import problem_now
 from ratchet.gate.rollout import Rollout
 from ratchet.gate.signing import SigningKey
 from ratchet.prediction_log.feedback import FeedbackLog
@@ -32,9 +33,17 @@ all, if it never did."""
 class ModelSlot:
     """The predictor in use. `refresh` replaces it by one assignment: a request sees one release from start to end."""
 
-    def __init__(self, run: Run, load: Callable[[Run, Path, Shared], Predictor] | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        load: Callable[[Run, Path, Shared], Predictor] | None = None,
+        ask_store: Callable[[Run], str] = problem_now,
+    ) -> None:
+        """`load` makes the predictor of a release, and `ask_store` says why the online store must not be used."""
         self.run = run
         self._load = load or load_predictor
+        self._ask_store = ask_store
+        self._lost: str | None = None
         self.shared = Shared.of(run)
         self.feedback = FeedbackLog(run.paths.online_log)
         self._releases = ReleaseFolder.of(run)
@@ -104,9 +113,20 @@ class ModelSlot:
             self._predictor = predictor and self._in_rollout(predictor, current)
             self._release = current.release if self.is_settled else self._release
             self._note(*self._complaint(current))
-            self._note_store(current.store)
+            if self._lost is None:
+                self.check_store()
+            self._note_store()
         except Exception as error:  # noqa: BLE001 - after any error the next call tries again; raising would end the polling
             self._note(str(error), isinstance(error, RatchetError) and not isinstance(error, UnavailableError))
+
+    def check_store(self) -> None:
+        """Find out whether the online store may be used at all. Call it every few seconds: asking may take seconds if the store
+        hangs, so that `refresh` does it only once, at the start."""
+        try:
+            self._lost = self._ask_store(self.run)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the store cannot be relied on
+            self._lost = f"online store: {error}"
+        self._note_store()
 
     def close(self) -> None:
         """Write what is still to be logged."""
@@ -173,8 +193,9 @@ class ModelSlot:
             False,
         )
 
-    def _note_store(self, problem: str) -> None:
+    def _note_store(self) -> None:
         """Note how fresh the features are, whether they may be used at all, and whether this process can read them."""
+        problem = self._lost or ""
         if self._predictor:
             features = self._predictor.features
             features.problem = problem

@@ -32,15 +32,13 @@ class Current(Frozen):
     with it.
 
     `examined` is the digest of what had been announced when the loader last found out what serves. If it found a `problem`
-    instead, the release is an earlier one, which was accepted then. `store` says why features of the online store must not be
-    used; empty if they may.
+    instead, the release is an earlier one, which was accepted then.
     """
 
     release: str | None = None
     rollout: Rollout | None = None
     examined: str = ""
     problem: str = ""
-    store: str = ""
 
 
 class Objection(Frozen):

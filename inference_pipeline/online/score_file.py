@@ -23,6 +23,7 @@ from inference_pipeline.online.release_folder import ReleaseFolder
 from inference_pipeline.online.shared import Shared
 from ratchet.core.errors import RegistryError, RequestError
 from ratchet.core.progress import report
+from ratchet.feature_store.written_store import problem_now
 from ratchet.project.run import Run
 from ratchet.storage.digests import digest, md5
 from ratchet.storage.files import atomic
@@ -79,7 +80,7 @@ def score_file(run: Run, source: Path, target: Path, form: str) -> Scored:
     shared = Shared.of(run)
     try:
         predictor = load_predictor(run, releases.folder(current.release), shared)
-        predictor.features.problem = current.store
+        predictor.features.problem = problem_now(run)
         note_freshness(run, predictor)
         with atomic(target) as temporary:
             key = _key(run, source, current.release)

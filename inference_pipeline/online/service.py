@@ -134,7 +134,7 @@ class Inference:
 
     def __init__(self) -> None:
         self._served = Served([ModelSlot(run) for run in Run.load_all()])
-        self._polling: asyncio.Task[None] | None = None
+        self._polling: list[asyncio.Task[None]] = []
         self._grpc: grpc.aio.Server | None = None
         app.attach(self._served)
 
@@ -144,7 +144,10 @@ class Inference:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
-        self._polling = asyncio.create_task(_poll(self._refresh, self._show))
+        self._polling = [
+            asyncio.create_task(_poll(self._refresh, self._show)),
+            asyncio.create_task(_poll(self._check_stores)),
+        ]
         if environment.traces:
             trace.set_tracer_provider(BentoMLContainer.tracer_provider.get())
         self._grpc = await self._start_grpc() if environment.grpc else None
@@ -161,7 +164,8 @@ class Inference:
     async def stop(self) -> None:
         if self._grpc:
             await self._grpc.stop(SECONDS_TO_FINISH)
-        await _cancelled(self._polling)
+        for task in self._polling:
+            await _cancelled(task)
         self._show()
         for serving in self._served.slots:
             await to_thread.run_sync(serving.close)
@@ -177,6 +181,10 @@ class Inference:
             serving.refresh()
             show_freshness(serving.run)
 
+    def _check_stores(self) -> None:
+        for serving in self._served.slots:
+            serving.check_store()
+
     def _show(self) -> None:
         requests.show()
         for serving in self._served.slots:
@@ -187,8 +195,7 @@ class Inference:
         return self._served.is_ready()
 
 
-async def _cancelled(task: asyncio.Task[None] | None) -> None:
-    if task:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import redis
 
+ANSWER_SECONDS = 3.0
+"""Within this time it must say what it holds. To change many rows may take longer."""
+
 
 class RedisOnlineStore:
     """A database of Redis. The mark is in a key of our own, `ratchet:PROJECT`: Redis may lose rows, or put back earlier ones.
@@ -44,7 +47,7 @@ class RedisOnlineStore:
         return {"type": "redis", "connection_string": address, "skip_dedup": True}  # or a correction would be left out
 
     def mark(self) -> str | None:
-        with self._client() as client:
+        with self._client(ANSWER_SECONDS) as client:
             found: Any = client.get(self._mark)
         return None if found is None else found.decode()
 
@@ -91,8 +94,8 @@ class RedisOnlineStore:
     def _mark(self) -> str:
         return f"ratchet:{self._project}"
 
-    def _client(self) -> redis.Redis:
-        client: redis.Redis = _library().from_url(self._address, socket_connect_timeout=5, socket_timeout=30)
+    def _client(self, seconds: float = 30) -> redis.Redis:
+        client: redis.Redis = _library().from_url(self._address, socket_connect_timeout=5, socket_timeout=seconds)
         return client
 
 

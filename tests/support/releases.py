@@ -28,9 +28,9 @@ def say(run: Run, release: str | None = "v1", problem: str = "") -> None:
 
 
 def slot(run: Run, load: Callable[[Run, Path, Shared], Predictor]) -> ModelSlot:
-    """A slot with a release that is loaded like this."""
+    """A slot with a release that is loaded like this, whose features come from elsewhere than the run's online store."""
     say(run)
-    found = ModelSlot(run, load)
+    found = ModelSlot(run, load, lambda _run: "")
     found.refresh()
     return found
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from inference_pipeline.online import release_writer
+from inference_pipeline.online.instances import REQUESTS
 from inference_pipeline.online.load_release import load_predictor
 from inference_pipeline.online.loader import Loader
 from inference_pipeline.online.model_slot import ModelSlot
@@ -32,6 +35,8 @@ from tests.support.planted_functions import never_in_the_north
 from tests.support.registry import client, copied
 from tests.support.runs import write_settings
 from tests.support.variants import with_use_case
+
+INSTANCE = {"patient": "p3", "clinic": "north", "booked_days_ahead": 12, "reminder_at": "2024-08-01T00:00:00Z"}
 
 
 @pytest.fixture
@@ -162,6 +167,19 @@ def test_a_refused_champion_is_examined_less_and_less_often(
     assert "" == ReleaseFolder.of(run).current().problem
 
 
+def test_a_lost_store_is_noticed_without_the_loader(run: Run, folder: Path) -> None:
+    """The baseline answers in place of a model whose features would all be missing."""
+    slot = ModelSlot(run)
+    slot.refresh()
+    with closing(slot):
+        asked = slot.predictor.instances[REQUESTS].read_rows([INSTANCE])
+        assert ["fresh"] == [row.rung for row in asyncio.run(slot.predictor.predict(asked)).rows]
+        (run.paths.state / "feast_online.db").unlink()
+        slot.check_store()
+        assert ["baseline"] == [row.rung for row in asyncio.run(slot.predictor.predict(asked)).rows]
+        assert {"store"} == {*slot.problems}
+
+
 def test_where_nothing_was_promoted_nothing_serves(empty_registry: Run, tmp_path: Path) -> None:
     run = copied(empty_registry, tmp_path / "empty")
     Loader(run).refresh()
@@ -217,11 +235,10 @@ def alone(run: Run, folder: Path) -> dict[str, object]:
         heavy = {"mlflow", "feast", "sklearn", "pandas", "scipy", "lightgbm", "duckdb"} & set(sys.modules)
         print(json.dumps({"heavy": sorted(heavy), "rungs": [row.rung for row in answer.rows]}))
     """
-    instance = {"patient": "p3", "clinic": "north", "booked_days_ahead": 12, "reminder_at": "2024-08-01T00:00:00Z"}
     lines = "\n".join(line[8:] for line in code.splitlines())
     done = subprocess.run(
         [sys.executable, "-c", lines],
-        input=json.dumps({"instances": [instance]}),
+        input=json.dumps({"instances": [INSTANCE]}),
         capture_output=True,
         text=True,
         check=False,

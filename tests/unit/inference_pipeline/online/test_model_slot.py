@@ -89,7 +89,7 @@ def releases() -> Releases:
 def serving(run: Run, releases: Releases) -> ModelSlot:
     """Release v1 answers."""
     say(run, "v1")
-    slot = ModelSlot(run, releases.load)
+    slot = ModelSlot(run, releases.load, lambda _run: "")
     slot.refresh()
     return slot
 
@@ -174,7 +174,7 @@ def test_without_a_loader_it_goes_on_and_says_so_once(
 
 def test_before_the_loader_said_anything_nothing_answers(run: Run, releases: Releases) -> None:
     """Until then it is not known whether anything may: the same request may be answered soon."""
-    slot = ModelSlot(run, releases.load)
+    slot = ModelSlot(run, releases.load, lambda _run: "")
     slot.refresh()
     assert not slot.ready
     with pytest.raises(RegistryUnavailableError, match="loader"):
@@ -187,7 +187,7 @@ def test_a_process_that_starts_waits_for_the_loader(
     """Something else was promoted while none ran. If no loader comes, what was accepted last answers."""
     say(run, "v1")
     write_json(run.paths.serving_file, {"version": 2})
-    slot = ModelSlot(run, releases.load)
+    slot = ModelSlot(run, releases.load, lambda _run: "")
     slot.refresh()
     assert not slot.ready
     monkeypatch.setattr(model_slot, "PATIENCE", -1.0)
@@ -200,7 +200,7 @@ def test_a_process_that_starts_waits_longer_for_the_first_word(
 ) -> None:
     """There is nothing yet that it could answer with. What the loader cannot find out is a word, too."""
     monkeypatch.setattr(model_slot, "PATIENCE", -1.0)
-    slot = ModelSlot(run, releases.load)
+    slot = ModelSlot(run, releases.load, lambda _run: "")
     slot.refresh()
     assert not slot.is_settled
     ReleaseFolder.of(run).say(Current(problem="the registry is away"))
@@ -224,11 +224,28 @@ def test_a_store_that_this_process_cannot_read_is_named(
         assert problems == {*serving.problems}
 
 
-def test_a_store_that_must_not_be_used_is_left_alone(run: Run, serving: ModelSlot) -> None:
-    """It is named, and its features are used again as soon as it is whole."""
-    folder = ReleaseFolder.of(run)
-    for store in ("online store: is not there.", ""):
-        folder.say(folder.current().model_copy(update={"store": store}))
-        serving.refresh()
-        assert store == serving.predictor.features.problem
-        assert ({"store": store} if store else {}) == serving.problems
+def test_a_store_that_must_not_be_used_is_left_alone(run: Run, releases: Releases) -> None:
+    """It is named, from the first look on, and its features are used again as soon as it is whole."""
+    found = ["online store: is not there."]
+    say(run, "v1")
+    slot = ModelSlot(run, releases.load, lambda _run: found[0])
+    slot.refresh()
+    for store in ("online store: is not there.", "", "online store: was put back."):
+        found[0] = store
+        slot.check_store()
+        assert (store, {"store": store} if store else {}) == (slot.predictor.features.problem, slot.problems)
+    say(run, "v2")
+    slot.refresh()
+    assert (2, store) == (version(slot), slot.predictor.features.problem)
+
+
+def test_a_store_that_cannot_be_asked_is_left_alone(run: Run, releases: Releases) -> None:
+    """Whatever the reason."""
+
+    def ask(_run: Run) -> str:
+        raise ZeroDivisionError("of something")
+
+    say(run, "v1")
+    slot = ModelSlot(run, releases.load, ask)
+    slot.refresh()
+    assert "online store: of something" == slot.predictor.features.problem
