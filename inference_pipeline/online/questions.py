@@ -48,29 +48,36 @@ def question_of(path: str) -> Question | None:
     return None
 
 
-async def answer(
-    served: Served, question: Question, deadline: float, scope: Scope, receive: Receive, send: Send
-) -> None:
-    """Answer a request, or say why not. After `deadline` seconds it is 504, and what was logged meanwhile is marked."""
-    try:
-        delivery = await _in_time(served, question, deadline, scope, receive)
-    except EXPECTED as error:
-        await error_answer(error)(scope, receive, send)
-    else:
-        await delivery.send(receive, send)
+class Questions:
+    """Answers requests, or says why not. After `deadline` seconds it is 504, and what was logged meanwhile is marked."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self.served = Served(())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            delivery = await self._in_time(scope, receive)
+        except EXPECTED as error:
+            await error_answer(error)(scope, receive, send)
+        else:
+            await delivery.send(receive, send)
+
+    async def _in_time(self, scope: Scope, receive: Receive) -> Delivery:
+        try:
+            async with asyncio.timeout(self._deadline) as time:
+                return await _asked(self.served, scope, receive)
+        except TimeoutError as error:
+            if not time.expired():
+                raise
+            late = f"there was no answer within {self._deadline:g} seconds: ask again later"
+            raise HTTPException(504, late) from error
 
 
-async def _in_time(served: Served, question: Question, deadline: float, scope: Scope, receive: Receive) -> Delivery:
-    try:
-        async with asyncio.timeout(deadline) as time:
-            return await _asked(served, question, scope, receive)
-    except TimeoutError as error:
-        if not time.expired():
-            raise
-        raise HTTPException(504, f"there was no answer within {deadline:g} seconds: ask again later") from error
-
-
-async def _asked(served: Served, question: Question, scope: Scope, receive: Receive) -> Delivery:
+async def _asked(served: Served, scope: Scope, receive: Receive) -> Delivery:
+    question = question_of(scope["path"])
+    if question is None:
+        raise HTTPException(404)
     if scope["method"] != "POST":
         raise HTTPException(405, "this path is asked with POST", {"Allow": "POST"})
     headers: Mapping[bytes, bytes] = dict(scope["headers"])

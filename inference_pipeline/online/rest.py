@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from itertools import chain
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from inference_pipeline.online import feedback, openapi
 from inference_pipeline.online.bodies import read_body
 from inference_pipeline.online.http_errors import EXPECTED, handled
 from inference_pipeline.online.protocols import PROTOCOLS
-from inference_pipeline.online.protocols.port import Protocol, Show
-from inference_pipeline.online.questions import answer, caller_of, question_of
+from inference_pipeline.online.protocols.port import Show
+from inference_pipeline.online.questions import Questions, caller_of, question_of
 from inference_pipeline.online.served import Served
 
 DEADLINE = 2.0
@@ -40,43 +40,34 @@ class _Name(Convertor[str]):
 register_url_convertor("name", _Name())
 
 
-class Application:
-    """All paths over HTTP: questions are answered at once, and everything else by Starlette. `attach` adds the models."""
+class Application(Starlette):
+    """All paths over HTTP. `attach` adds the models."""
 
     def __init__(self, deadline: float = DEADLINE) -> None:
-        self._deadline = deadline
-        self._served = Served(())
-        self.pages = Starlette(routes=[*_routes()], exception_handlers=dict.fromkeys(EXPECTED, handled))
+        self._questions = Questions(deadline)
+        handlers = dict[Any, Any].fromkeys(EXPECTED, handled)
+        super().__init__(routes=[*_routes(self._questions)], exception_handlers=handlers)
 
     def attach(self, served: Served) -> None:
         """Add the models."""
-        self._served = self.pages.state.served = served
+        self._questions.served = self.state.served = served
 
     def direct(self, path: str) -> ASGIApp | None:
-        """What answers a path without the layers of BentoML; None if they are needed."""
-        return self if question_of(path) else None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        question = question_of(scope["path"]) if scope["type"] == "http" else None
-        if question:
-            await answer(self._served, question, self._deadline, scope, receive, send)
-        else:
-            await self.pages(scope, receive, send)
+        """What answers a path without the layers of Starlette and BentoML; None if they are needed."""
+        return self._questions if question_of(path) else None
 
 
-def _routes() -> Iterator[Route]:
-    yield from chain.from_iterable(map(_shows, PROTOCOLS.values()))
+def _routes(questions: Questions) -> Iterator[Route]:
+    for protocol in PROTOCOLS.values():
+        yield from (Route(_pattern(path), questions) for path in protocol.asks)
+        for (method, path), what in protocol.shows.items():
+            yield Route(_pattern(path), partial(show, what), methods=[method])
     yield Route(_pattern(feedback.PATH), take_feedback, methods=["POST"])
     yield Route("/", alive, methods=["GET"])
     yield Route("/metrics", metrics, methods=["GET"])
     yield Route(openapi.DOCUMENT, _document, methods=["GET"])
     yield Route(openapi.PAGE, lambda _request: HTMLResponse(openapi.HTML), methods=["GET"])
     yield Route(openapi.SCRIPT, lambda _request: Response(openapi.START, media_type="text/javascript"), methods=["GET"])
-
-
-def _shows(protocol: Protocol) -> Iterator[Route]:
-    for (method, path), what in protocol.shows.items():
-        yield Route(_pattern(path), partial(show, what), methods=[method])
 
 
 def _pattern(path: str) -> str:
