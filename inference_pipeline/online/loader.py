@@ -18,6 +18,8 @@ from ratchet.prediction_log.feedback import FeedbackLog
 from ratchet.project.run import Run
 
 logger = logging.getLogger(__name__)
+FIRST_PAUSE = 5.0
+"""Seconds from the start until a problem that is known already is examined again: until then, processes that answer start."""
 LONGEST_PAUSE = 60.0
 """Seconds between two looks at a champion that was refused. To verify it again and again would keep a core busy."""
 CERTAIN = 0.999
@@ -31,7 +33,7 @@ class Loader:
         self._run = run
         self._seconds = seconds
         self._refusals = 0
-        self._again_at = 0.0
+        self._again_at = seconds() + FIRST_PAUSE
         self._releases = ReleaseFolder.of(run)
         self._logged = ""
         self._reported = 0
