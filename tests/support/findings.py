@@ -49,6 +49,7 @@ FOUND: Mapping[str, Sequence[tuple[str, str]]] = {
     "outcome on demand": [('planted_functions.py: return {"outcome": columns["label"] * 2}', "`on_demand`")],
     "label as input": [("noshow.py: inputs={", "`inputs`")],
     "on_demand that fails": [("planted_functions.py: raise ValueError(\"could not convert 'x'\")", "`on_demand`")],
+    "on_demand that changes what it gets": [('planted_functions.py: columns["twice"]', "`on_demand`")],
     "text as number": [("noshow.py: inputs={", "'word'")],
     "label known at once": [(REQUEST_CHANGED, "`row_arrived_at`")],
     "label known too early": [(REQUEST_CHANGED, "`label`")],
