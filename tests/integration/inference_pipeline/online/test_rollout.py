@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -20,7 +20,6 @@ from inference_pipeline.online.loader import Loader
 from inference_pipeline.online.model_slot import ModelSlot
 from inference_pipeline.online.release import CHALLENGER
 from inference_pipeline.online.release_folder import ReleaseFolder
-from inference_pipeline.online.scorer import Scorer
 from ratchet.core.clock import Period
 from ratchet.gate.rollout import Plan, Rollout
 from ratchet.model_registry import rollout
@@ -205,17 +204,27 @@ def broken(slot: ModelSlot, spoil: Any) -> None:
     predictor = slot.predictor
     challenger = predictor.arms.challenger
     assert challenger
-    arms = replace(predictor.arms, challenger=Spoilt(challenger.released, challenger.model, challenger.use_case, spoil))
+    arms = replace(predictor.arms, challenger=replace(challenger, model=Spoilt(challenger.model, spoil)))
     slot._predictor = replace(predictor, arms=arms)
 
 
 @dataclass(frozen=True)
-class Spoilt(Scorer):
+class Spoilt:
+    """A model to which something happens whenever it is asked, in whatever way."""
+
+    model: Any
     spoil: Any
 
-    def predict(self, columns: Columns) -> Any:
+    def numbers(self, columns: Columns) -> Any:
         self.spoil()
-        return super().predict(columns)
+        return self.model.numbers(columns)
+
+    def number(self, row: Mapping[str, Any]) -> Any:
+        self.spoil()
+        return self.model.number(row)
+
+    def contributions(self, columns: Columns) -> Any:
+        return self.model.contributions(columns)
 
 
 def fail() -> None:
