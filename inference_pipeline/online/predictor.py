@@ -200,9 +200,8 @@ class Predictor:
         """The predictions: the baseline's for rows whose features cannot be used."""
         if self.shared.batches:
             return await self._batched(self.shared.batches, arm, prepared)
-        predict_row = arm.scorer.predict_row
-        if predict_row and len(prepared.unusable) == 1 and not prepared.unusable[0]:
-            return [predict_row(prepared.row)]
+        if arm.scorer.takes_rows and len(prepared.unusable) == 1 and not prepared.unusable[0]:
+            return [arm.scorer.predict_row(prepared.row)]
         work = partial(self._by_scorer, arm, prepared, lambda scorer, columns: scorer.predict(columns).tolist())
         return work() if len(prepared.unusable) <= AT_ONCE else await asyncio.to_thread(work)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,19 +50,16 @@ class Scorer:
         self._require_finite(predictions.tolist())
         return predictions
 
-    @cached_property
-    def predict_row(self) -> Callable[[Mapping[str, Any]], float] | None:
-        """The same prediction for one row of plain values, in which None is missing. Raises DataError as `predict` does.
+    @property
+    def takes_rows(self) -> bool:
+        """Whether `predict_row` may be used. A use case's own `postprocess` needs columns, and so does scikit-learn."""
+        return self.use_case.postprocess is as_it_is and not isinstance(self.model, UncompiledModel)
 
-        There is none if columns are needed: for a use case's own `postprocess`, or for scikit-learn.
-        """
-        if isinstance(self.model, UncompiledModel) or self.use_case.postprocess is not as_it_is:
-            return None
-        return partial(self._predict_row, self.model)
-
-    def _predict_row(self, model: CompiledModel, row: Mapping[str, Any]) -> float:
+    def predict_row(self, row: Mapping[str, Any]) -> float:
+        """The same prediction for one row of plain values, in which None is missing. Raises DataError as `predict` does."""
+        assert not isinstance(self.model, UncompiledModel)
         try:
-            prediction = model.number(row)
+            prediction = self.model.number(row)
         except KeyError as error:
             raise self._incomplete(error) from error
         self._require_finite([prediction])
