@@ -22,9 +22,7 @@ async def handled(_request: Request, error: Exception) -> Response:
 
 def error_answer(error: Exception) -> Response:
     """The answer for one of EXPECTED."""
-    if isinstance(
-        error, ClientDisconnect
-    ):  # nobody reads it, and it is no error of the service, so it is not logged as one
+    if isinstance(error, ClientDisconnect):  # nobody reads the answer, and it is no error of the service
         return Response(status_code=400)
     if isinstance(error, HTTPException):
         return JSONResponse({"error": error.detail}, error.status_code, error.headers)

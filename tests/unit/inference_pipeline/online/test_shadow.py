@@ -43,6 +43,7 @@ class Challenger:
 
     version: int = 7
     may_go: threading.Event = field(default_factory=threading.Event)
+    is_asked: threading.Event = field(default_factory=threading.Event)
     sizes: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -53,6 +54,7 @@ class Challenger:
         return ReleasedModel(version=self.version, digest="0" * 64, feature_service="s")
 
     def predict(self, columns: Columns) -> Any:
+        self.is_asked.set()
         self.may_go.wait()
         self.sizes.append(len(columns["x"]))
         if 13 in columns["x"]:
@@ -90,7 +92,9 @@ def test_what_waits_is_predicted_together(shadow: Shadow, tmp_path: Path) -> Non
     """In a few calls, and all before it is closed. Rows without usable features are left out."""
     slow = Challenger()
     slow.may_go.clear()
-    for number in range(300):
+    shadow.mirror(mirrored(slow, 0, -1))
+    assert slow.is_asked.wait(30)
+    for number in range(1, 300):
         shadow.mirror(mirrored(slow, number, -1))
     slow.may_go.set()
     shadow.close()
