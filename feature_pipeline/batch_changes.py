@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,24 +12,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ratchet.core.environment import Environment
-from ratchet.storage.duckdb import connect
+from ratchet.storage.duckdb import connect, literal
 from ratchet.storage.sql import names, quoted, timestamptz
-from ratchet.use_case.columns import EARLY_LATE_AT, LATE_AT
+from ratchet.use_case.columns import EARLY_LATE_AT, KNOWN_SEEN_AT, LATE_AT, SEEN_AT
 from ratchet.use_case.contract import INSTANT, ROW_ID, UNREADABLE, SourceTable
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_TABLE, _ROW = "number of the table", "number of the row"  # no columns of a use case: they have spaces
+_FILE, _TABLE, _ROW = (
+    "name of the file",
+    "number of the table",
+    "number of the row",
+)  # no columns of a use case: they have spaces
 
 
 @dataclass(frozen=True)
 class Unasked:
-    """What was known up to `end` should have been there before, and what was not is late, as of `now`. If there is a `start`,
-    rows with earlier event times were not asked for."""
+    """Ingest has asked for the time up to `end`. What was not there then, is there as of `now`; what was known a `lag` before
+    `end` should have been there, and is late. If there is a `start`, rows with earlier event times were not asked for."""
 
     start: datetime | None
     end: datetime
+    lag: timedelta
     now: datetime
 
 
@@ -41,42 +46,50 @@ def stamped(
     unasked: Unasked | None,
     elsewhere: Sequence[pa.Table] = (),
 ) -> pa.Table:
-    """The raw rows of a batch with when they came late: as a row with the same key in the earlier version, or by `unasked`.
-    A row may also have been in another batch: `elsewhere` are raw rows of such ones.
+    """The raw rows of a batch with when they came, and came late: as a row with the same key in the earlier version, or by
+    `unasked`. A row may also have been in another batch: `elsewhere` are raw rows of such ones.
 
     A row that was pending and is known now may be late with what became known; its early columns are as late as before.
-    Without `unasked`, no new row is late: the same delivery was only read by other code. If the table's key or times are
-    declared otherwise now, nothing can be compared or late.
+    Without `unasked`, nothing came: the same delivery was only read by other code. If the table's key or times are declared
+    otherwise now, nothing can be compared, and nothing came late.
     """
-    times = filter(None, (table.event_time, table.known_at))
-    needed = [*dict.fromkeys((*table.key, *times, *table.late_columns))]
+    times, came = filter(None, (table.event_time, table.known_at)), (*table.late_columns, *table.seen_columns)
+    needed = [*dict.fromkeys((*table.key, *times, *came))]
     if earlier is not None and not are_alike(earlier.schema, rows.schema, needed):
         earlier, unasked = None, None
     before = [each.select(needed) for each in (rows.slice(0, 0) if earlier is None else earlier, *elsewhere)]
     connection = connect(environment).con
     connection.register("old", pa.concat_tables(each.replace_schema_metadata() for each in before))
     connection.register("new", rows.select([ROW_ID, *needed]))
-    late = connection.sql(_lateness(table, unasked)).to_arrow_table()
-    for name in table.late_columns:
-        rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), late[name].cast(INSTANT))
+    found = connection.sql(_arrivals(table, unasked)).to_arrow_table()
+    for name in came:
+        rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), found[name].cast(INSTANT))
     return rows
 
 
-def _lateness(table: SourceTable, unasked: Unasked | None) -> str:
-    """The late columns of the rows in `new`, of which some were in `old`, in SQL; in order."""
+def _arrivals(table: SourceTable, unasked: Unasked | None) -> str:
+    """The late and the seen columns of the rows in `new`, of which some were in `old`, in SQL; in order."""
     keys, known, event_time = names(table.key), _known(table), quoted(table.event_time or "")
     new = _late(table, event_time if table.early else f"coalesce({known}, {event_time})", unasked)
     first_there = ", ".join(
-        f"CASE WHEN count(*) = count({name}) THEN min({name}) END AS before_{name}" for name in table.late_columns
+        f"CASE WHEN count(*) = count({name}) THEN min({name}) END AS before_{name}"
+        for name in (*table.late_columns, SEEN_AT)
     )
+    known_seen = KNOWN_SEEN_AT if table.known_at else "NULL"
+    first_known = f"CASE WHEN count({known}) = count({known_seen}) THEN min({known_seen}) END AS before_{KNOWN_SEEN_AT}"
+    now = timestamptz(unasked.now) if unasked else "NULL"
     return f"""
         WITH before AS (
-            SELECT {keys}, true AS was_there, count({known}) = 0 AS was_pending, {first_there} FROM old GROUP BY {keys}
+            SELECT {keys}, true AS was_there, count({known}) = 0 AS was_pending, {first_there}, {first_known}
+            FROM old GROUP BY {keys}
         )
         SELECT CASE WHEN was_there IS NULL THEN {new}
             WHEN was_pending AND {known} IS NOT NULL THEN greatest(before_{LATE_AT}, {_late(table, known, unasked)})
             ELSE before_{LATE_AT} END::TIMESTAMPTZ AS {LATE_AT},
-            CASE WHEN was_there THEN before_{table.late_columns[-1]} ELSE {new} END::TIMESTAMPTZ AS {EARLY_LATE_AT}
+            CASE WHEN was_there THEN before_{table.late_columns[-1]} ELSE {new} END::TIMESTAMPTZ AS {EARLY_LATE_AT},
+            CASE WHEN was_there THEN before_{SEEN_AT} ELSE {_seen(table, unasked)} END::TIMESTAMPTZ AS {SEEN_AT},
+            CASE WHEN was_pending AND {known} IS NOT NULL THEN {now} ELSE before_{KNOWN_SEEN_AT} END::TIMESTAMPTZ
+            AS {KNOWN_SEEN_AT}
         FROM new LEFT JOIN before USING ({keys}) ORDER BY {ROW_ID}
     """
 
@@ -148,16 +161,16 @@ def _last_seen(environment: Environment, table: SourceTable, keys: pa.Table, els
 
 
 def holding(environment: Environment, table: SourceTable, rows: pa.Table, paths: Iterable[Path]) -> list[Path]:
-    """Those of the Parquet files of a table that have keys of these rows."""
+    """Those of the Parquet files of a table that have keys of these rows. All are read by one query."""
+    alike = [path for path in paths if are_alike(pq.read_schema(path), rows.schema, table.key)]
+    if not alike:
+        return []
     connection = connect(environment).con
     connection.register("wanted", rows.select([*table.key]))
-    held = "SELECT 1 FROM read_parquet(?, hive_partitioning = false) SEMI JOIN wanted USING ({}) LIMIT 1"
-    return [
-        path
-        for path in paths
-        if are_alike(pq.read_schema(path), rows.schema, table.key)
-        and connection.execute(held.format(names(table.key)), [str(path)]).fetchone()
-    ]
+    read = f"read_parquet(?, hive_partitioning = false, filename = '{_FILE}')"
+    held = f"SELECT DISTINCT {quoted(_FILE)} FROM {read} SEMI JOIN wanted USING ({names(table.key)})"
+    found = {name for (name,) in connection.execute(held, [[literal(str(path)) for path in alike]]).fetchall()}
+    return [path for path in alike if str(path) in found]
 
 
 def are_alike(earlier: pa.Schema, schema: pa.Schema, columns: Iterable[str]) -> bool:
@@ -167,10 +180,19 @@ def are_alike(earlier: pa.Schema, schema: pa.Schema, columns: Iterable[str]) -> 
 
 def _late(table: SourceTable, since: str, unasked: Unasked | None) -> str:
     """When something came late that should have been there `since` an instant, both in SQL; null if it is in time."""
-    if unasked is None:
-        return "NULL"
+    return "NULL" if unasked is None else _new(table, since, unasked, unasked.end - unasked.lag)
+
+
+def _seen(table: SourceTable, unasked: Unasked | None) -> str:
+    """When a new row was first there, in SQL; null if ingest had not asked for its time."""
+    since = f"least({_known(table)}, {quoted(table.event_time or '')})"  # the other one if one is null
+    return "NULL" if unasked is None else _new(table, since, unasked, unasked.end)
+
+
+def _new(table: SourceTable, since: str, unasked: Unasked, end: datetime) -> str:
+    """Now for what is there `since` an instant up to `end`, and was asked for; else null, in SQL."""
     was_asked = f"{quoted(table.event_time or '')} >= {timestamptz(unasked.start)}" if unasked.start else "true"
-    return f"CASE WHEN {was_asked} AND {since} <= {timestamptz(unasked.end)} THEN {timestamptz(unasked.now)} END"
+    return f"CASE WHEN {was_asked} AND {since} <= {timestamptz(end)} THEN {timestamptz(unasked.now)} END"
 
 
 def _known(table: SourceTable) -> str:

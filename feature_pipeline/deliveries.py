@@ -1,9 +1,10 @@
 """What a source delivered later than it should have: rows that came late, and batches that it delivered again.
 
-The past stays as it was seen. A row that was not there when ingest last asked for its time has LATE_AT, and counts from then
-on. If a batch is delivered again with rows changed or removed, its earlier version is kept, and holds as of every earlier
-instant. A row of the new version counts from when its key was first there. The same is so for a batch that vanished, and while
-it is away, its version has no rows.
+The past stays as it was seen. A row that was not there when ingest last asked for its time has SEEN_AT, and waits as of earlier
+instants; if it should have been there, it has LATE_AT, and counts from then on. If a batch is delivered again with rows changed
+or removed, its earlier version is kept, and holds as of every earlier instant; that of a reference table also if rows were
+added. A row of the new version counts from when its key was first there. The same is so for a batch that vanished, and while it
+is away, its version has no rows.
 
 None of that is so for a source of history: what it holds now counts as if it had been delivered in time.
 """
@@ -15,7 +16,6 @@ import shutil
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,13 +23,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_pipeline.batch_changes import Unasked, changes, holding, new_keys, stamped, with_moved
-from feature_pipeline.stored_versions import NEWEST, Version, earlier_versions, is_declared, read_version, version_name
+from feature_pipeline.stored_versions import NEWEST, StoredVersions, Version, version_name
 from ratchet.project.run import Run
 from ratchet.sources.asked import Asked
-from ratchet.sources.batches import read, with_late, without_rows
+from ratchet.sources.batches import read, with_arrivals, without_rows
 from ratchet.storage.files import atomic
 from ratchet.storage.partitions import read_manifest, write_table
 from ratchet.use_case.batch import Batch
+from ratchet.use_case.columns import SEEN_AT
 from ratchet.use_case.contract import SourceTable
 
 _CHANGES = b"ratchet.changes"
@@ -41,10 +42,11 @@ class Deliveries:
 
     run: Run
     before: Asked | None
+    stored: StoredVersions
 
     @classmethod
     def open(cls, run: Run) -> Deliveries:
-        return cls(run, Asked.of(run))
+        return cls(run, Asked.of(run), StoredVersions(run.use_case, run.paths.deliveries))
 
     @property
     def asked(self) -> Asked | None:
@@ -53,11 +55,11 @@ class Deliveries:
 
     def replaced(self, unit: str) -> list[Version]:
         """The earlier versions of a batch, the first one first."""
-        return self._versions.get(unit, []) if self.asked else []
+        return self.stored.earlier.get(unit, []) if self.asked else []
 
     def units(self, there: Iterable[str]) -> list[str]:
         """The batches that are there, and those of which earlier versions are kept."""
-        return sorted({*there, *(self._versions if self.asked else ())})
+        return sorted({*there, *(self.stored.earlier if self.asked else ())})
 
     def in_force_until(self, unit: str) -> datetime | None:
         """Until when the version of a batch is in force that holds as of the run's instant; None if it is the newest.
@@ -89,25 +91,25 @@ class Deliveries:
         newest = self._newest(unit)
         if newest is None or self._known(unit) != self.content(unit, batch, inputs):
             is_same = newest is not None and self._known(unit).startswith(f"{batch.digest} ")
-            rows, were_elsewhere = self._stamped(unit, batch, newest, is_same=is_same)
-            if were_elsewhere or (newest is not None and not is_same):
+            rows, is_kept = self._stamped(unit, batch, newest, is_same=is_same)
+            if is_kept or (newest is not None and not is_same):
                 before = rows if newest is None else newest
                 is_new = newest is None or self._has_vanished(unit)
-                self._keep(unit, without_rows(before) if is_new else before, rows, always=were_elsewhere)
+                self._keep(unit, without_rows(before) if is_new else before, rows, always=is_kept)
             newest = rows
-        if self._file(unit, NEWEST).parent.is_dir():
-            write_table(self._file(unit, NEWEST), newest)
+        if self.stored.file(unit, NEWEST).parent.is_dir():
+            write_table(self.stored.file(unit, NEWEST), newest)
         earlier = self._in_force(unit)
-        return self._read(unit, earlier.path) if earlier else newest
+        return self.stored.read(unit, earlier.path) if earlier else newest
 
     def earlier(self, unit: str) -> pa.Table | None:
         """What was delivered as this batch before, in force as of the run's instant. None if that is nothing, or has another
         schema."""
         in_force = self._in_force(unit)
         path = in_force.path if in_force else None if self._has_vanished(unit) else self._newest_path(unit)
-        if path is None or self.before is None or not self._is_declared(_table(unit), pq.read_schema(path)):
+        if path is None or self.before is None or not self.stored.is_declared(unit, pq.read_schema(path)):
             return None
-        return self._read(unit, path)
+        return self.stored.read(unit, path)
 
     def was_read(self, unit: str, batch: Batch) -> bool:
         """Whether a batch could be read as it is delivered now, by the code of then."""
@@ -116,7 +118,7 @@ class Deliveries:
     def keep_absent(self, units: Collection[str]) -> None:
         """Before raw tables hold only these units: keep the others, if the source is asked for less time than before."""
         for unit in read_manifest(self.run.paths.raw).keys() - {*units} if self._is_for_less else ():
-            raw, kept = self.run.paths.raw / f"{unit}.parquet", self._file(unit, NEWEST)
+            raw, kept = self.run.paths.raw / f"{unit}.parquet", self.stored.file(unit, NEWEST)
             if raw.exists() and not kept.exists() and not self._has_vanished(unit):
                 with atomic(kept) as temporary:
                     shutil.copyfile(raw, temporary)
@@ -133,7 +135,7 @@ class Deliveries:
             newest = self._newest(unit) if _table(unit) in self._tables else None
             if unit not in units and newest is not None and not self._has_vanished(unit) and self._is_due(unit, newest):
                 self._keep(unit, newest, without_rows(newest), always=False)
-                self._file(unit, NEWEST).unlink(missing_ok=True)
+                self.stored.file(unit, NEWEST).unlink(missing_ok=True)
 
     def _is_due(self, unit: str, rows: pa.Table) -> bool:
         """Whether a batch with these rows should be there. As of the past, a source may itself be a function of the instant."""
@@ -144,14 +146,14 @@ class Deliveries:
 
     def vanished(self, units: Collection[str]) -> dict[str, datetime]:
         """The batches that are not among these units, but are in force as of the run's instant → until when they are."""
-        found = {unit: self._in_force(unit) for unit in self._versions if unit not in units}
+        found = {unit: self._in_force(unit) for unit in self.stored.earlier if unit not in units}
         return {unit: version.until for unit, version in found.items() if version and version.rows}
 
     def last(self, unit: str) -> pa.Table:
         """The rows of a batch that vanished, as they are in force as of the run's instant."""
         earlier = self._in_force(unit)
         assert earlier is not None
-        return self._read(unit, earlier.path)
+        return self.stored.read(unit, earlier.path)
 
     def finish(self, contents: Mapping[str, str], rejected: Mapping[str, str]) -> None:
         """Remember for what time the source has been asked, which batches were read, and which could not be read.
@@ -182,7 +184,7 @@ class Deliveries:
 
     def _has_vanished(self, unit: str) -> bool:
         """Whether a batch had vanished when the source was asked last."""
-        return bool(self.replaced(unit)) and not self._file(unit, NEWEST).exists()
+        return bool(self.replaced(unit)) and not self.stored.file(unit, NEWEST).exists()
 
     def _is_absent(self, unit: str) -> bool:
         """Whether a batch had vanished as of the run's instant, or when the source was asked last."""
@@ -210,56 +212,43 @@ class Deliveries:
     def _tables(self) -> set[str]:
         return {table.name for table in self.run.use_case.tables}
 
-    @cached_property
-    def _versions(self) -> dict[str, list[Version]]:
-        return earlier_versions(self.run.use_case, self.run.paths.deliveries)
-
-    def _file(self, unit: str, version: str) -> Path:
-        return self.run.paths.deliveries / unit / f"{version}.parquet"
-
     def _newest(self, unit: str) -> pa.Table | None:
         """The newest version of a batch so far; None if there is none."""
         path = self._newest_path(unit)
-        return self._read(unit, path) if path and self.asked else None
+        return self.stored.read(unit, path) if path and self.asked else None
 
     def _newest_path(self, unit: str) -> Path | None:
         vanished = [version.path for version in self.replaced(unit) if version.rows][-1:]
-        paths = (self._file(unit, NEWEST), *vanished, self.run.paths.raw / f"{unit}.parquet")
+        paths = (self.stored.file(unit, NEWEST), *vanished, self.run.paths.raw / f"{unit}.parquet")
         return next((path for path in paths if path.exists()), None)
-
-    def _read(self, unit: str, path: Path) -> pa.Table:
-        return read_version(self.run.use_case.table(_table(unit)), path)
-
-    def _is_declared(self, table: str, stored: pa.Schema) -> bool:
-        return is_declared(self.run.use_case.table(table), stored)
 
     def _known(self, unit: str) -> str:
         """What a batch was when the source was asked before; empty if it was not there."""
         return self.asked.contents.get(unit, "") if self.asked and not self._has_vanished(unit) else ""
 
     def _stamped(self, unit: str, batch: Batch, newest: pa.Table | None, *, is_same: bool) -> tuple[pa.Table, bool]:
-        """The rows as they are delivered now, with when they came late; and whether some were there before, but not in the
-        newest version of the batch."""
+        """The rows as they are delivered now, with when they came; and whether the version before must be kept: some rows were
+        there, but not in the newest version of the batch, or the batch is a new one of a reference table."""
         table, rows = self.run.use_case.table(batch.table), read(self.run.use_case, batch)
-        were_elsewhere = False
+        is_kept = table.is_reference and newest is None and self.asked is not None
         if self.asked and not table.is_reference:
             unasked = None if is_same else self._unasked(table, rows, newest)
             rows = stamped(self.run.environment, table, rows, newest, unasked)
-            late = rows.filter(pc.equal(rows[table.late_columns[-1]], self._now))
-            if others := [] if is_same else self._seen_before(unit, table, late):
+            new = rows.filter(pc.equal(rows[SEEN_AT], self._now))
+            if others := [] if is_same else self._seen_before(unit, table, new):
                 found = stamped(self.run.environment, table, rows, newest, unasked, others)
-                were_elsewhere, rows = not found.equals(rows), found
-        return with_late(rows), were_elsewhere
+                is_kept, rows = not found.equals(rows), found
+        return with_arrivals(table, rows), is_kept
 
     def _unasked(self, table: SourceTable, rows: pa.Table, newest: pa.Table | None) -> Unasked:
-        """What should have been there before. Rows from before the time that was asked for make history longer, and are not
+        """What was not there before. Rows from before the time that was asked for make history longer, and are not
         late, if an earlier time is asked for now, or if a new batch has no others."""
         assert self.asked is not None
         start = self.asked.start
         is_longer = newest is None and not pc.any(pc.greater_equal(rows[table.event_time], start)).as_py()
         is_asked_for_more = self.run.period("all").start < start
-        ends = self.asked.end - self.run.delivery(table.name).lag
-        return Unasked(start if is_longer or is_asked_for_more else None, ends, self._now)
+        lag = self.run.delivery(table.name).lag
+        return Unasked(start if is_longer or is_asked_for_more else None, self.asked.end, lag, self._now)
 
     def _seen_before(self, unit: str, table: SourceTable, rows: pa.Table) -> list[pa.Table]:
         """The raw rows of the table's other batches, and of all earlier versions, that have some of these rows' keys: a file
@@ -267,33 +256,36 @@ class Deliveries:
         if not rows.num_rows:
             return []
         units = [
-            each for each in sorted({*read_manifest(self.run.paths.raw), *self._versions}) if _table(each) == table.name
+            each
+            for each in sorted({*read_manifest(self.run.paths.raw), *self.stored.earlier})
+            if _table(each) == table.name
         ]
         versions = [version for each in units for version in self.replaced(each) if version.rows]
         replaced = [version.path for version in sorted(versions, key=lambda each: each.until, reverse=True)]
         newest = [path for each in units if each != unit and (path := self._newest_path(each))]
         paths = [*(path for path in newest if path not in replaced), *replaced]
         found = holding(self.run.environment, table, rows, paths)
-        tables = [read_version(table, path) for path in found]
-        return [each for each in tables if is_declared(table, each.schema)]
+        tables = [self.stored.read(unit, path) for path in found]
+        return [each for each in tables if self.stored.is_declared(unit, each.schema)]
 
     def _keep(self, unit: str, newest: pa.Table, rows: pa.Table, *, always: bool) -> None:
-        """Keep the newest version so far, unless the rows only add to those that it has, or `always`. A version that was kept
-        until the same instant stays, because it was in force before."""
+        """Keep the newest version so far, unless the rows only add to those that it has, or `always`. What is added to a table
+        of events says itself when it came. A version that was kept until the same instant stays: it was in force before."""
         table = self.run.use_case.table(_table(unit))
-        path = self._file(unit, version_name(self._now))
-        earlier = self._read(unit, path) if path.exists() else newest
-        if not all(self._is_declared(table.name, each.schema) for each in (newest, earlier)):
+        path = self.stored.file(unit, version_name(self._now))
+        earlier = self.stored.read(unit, path) if path.exists() else newest
+        if not all(self.stored.is_declared(unit, each.schema) for each in (newest, earlier)):
             return
         found = changes(self.run.environment, table, earlier, rows)
-        if always or path.exists() or not earlier.num_rows or found["changed"] or found["removed"]:
+        counts = ("changed", "removed", *(("added",) if table.is_reference else ()))
+        if always or path.exists() or not earlier.num_rows or any(found[name] for name in counts):
             environment = self.run.environment
             came = new_keys(environment, table, earlier, rows)
             others = self._seen_before(unit, table, came) if found["added"] else []
             found = with_moved(environment, table, earlier, rows, others, found) if others else found
             metadata = {**earlier.schema.metadata, _CHANGES: json.dumps(found)}
             write_table(path, earlier.replace_schema_metadata(metadata))
-            self.__dict__.pop("_versions", None)
+            self.stored.look_again()
 
 
 def _table(unit: str) -> str:

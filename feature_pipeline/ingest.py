@@ -109,7 +109,7 @@ def _of_batches(run: Run, deliveries: Deliveries, rows: Mapping[str, int]) -> Re
     """For each table the rows that its source holds, and the rows that were read; by batch notes, the rows that came late, and
     how many were changed, removed, added and moved to it when it was delivered again, or removed when it vanished."""
     paths = {unit: run.paths.raw / f"{unit}.parquet" for unit in rows}
-    late = {unit: sum(late_rows(path).values()) for unit, path in paths.items()}
+    late = {unit: late_rows(path) for unit, path in paths.items()}
     return {
         "delivered": _totals({unit: delivered_rows(path) for unit, path in paths.items()}),
         "rows": _totals(rows),

@@ -2,7 +2,7 @@
 
 A row with a value that could not be read is quarantined for that, and for the rules that it breaks in its other columns. Other
 rows are quarantined if they have no key or event time, or if they break a rule of the use case and no person readmitted them.
-Of the remaining rows with the same key, the first is accepted. As of an instant before it came, a late row waits in quarantine.
+Of the remaining rows with the same key, the first is accepted. As of an instant before it came, a row waits in quarantine.
 If the batch as a whole is refused, all of its rows are quarantined for that, too.
 """
 
@@ -33,6 +33,7 @@ from feature_pipeline.batch_statistics import Statistics, statistics, weekday_of
 from feature_pipeline.data_docs import write_page
 from feature_pipeline.expectations import EVERY_ROW, Results, failing, judge, observed, rules_digest
 from feature_pipeline.readmissions import Readmission
+from feature_pipeline.seen_rows import as_seen, unseen
 from ratchet.project.run import Run
 from ratchet.sources import unreadable
 from ratchet.storage.digests import digest
@@ -80,8 +81,9 @@ class Quarantine:
 
         Raises DataError, as `judge` does.
         """
-        raw = read_rows(self._path(self.run.paths.raw, batch))
-        later = self._later(raw)
+        as_of = self.run.as_of("feature")
+        raw = as_seen(self.table, read_rows(self._path(self.run.paths.raw, batch)), as_of)
+        later = unseen(raw, as_of)
         there = leave_out(raw, later)
         reasons, record, results = self._judge(there, batch, earlier)
         if record.is_refused:
@@ -92,12 +94,6 @@ class Quarantine:
         rejected = raw.filter(_among(raw, list(reasons)))
         column = [reasons[row_id] for row_id in rejected[ROW_ID].to_pylist()]
         return with_record(rejected.append_column(_REASONS, pa.array(column, _REASONS.type)), record)
-
-    def _later(self, raw: pa.Table) -> list[str]:
-        """Ids of the rows that had not arrived as of the run's instant."""
-        came = raw[self.table.late_columns[-1]]
-        ids: list[str] = raw.filter(pc.greater(came, self.run.as_of("feature")))[ROW_ID].to_pylist()
-        return ids
 
     def _judge(self, raw: pa.Table, batch: str, earlier: Sequence[str]) -> tuple[Reasons, BatchRecord, Results]:
         """The rows that may not be used, without those of which only the batch is refused; the batch's record; and the results

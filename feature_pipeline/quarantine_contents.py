@@ -15,7 +15,7 @@ from ratchet.core.errors import DataError
 from ratchet.core.text import did_you_mean
 from ratchet.project.run import Run
 from ratchet.storage.partitions import read_manifest, unit_digests
-from ratchet.use_case.columns import EARLY_LATE_AT, LATE_AT
+from ratchet.use_case.columns import EARLY_LATE_AT, KNOWN_SEEN_AT, LATE_AT, SEEN_AT
 from ratchet.use_case.contract import ROW_ID, UNREADABLE
 
 Contents = dict[str, Any]
@@ -90,9 +90,10 @@ def quarantined_rows(run: Run, unit: str, reason: str | None = None) -> list[dic
 
 def _row(table: str, row: dict[str, Any]) -> dict[str, Any]:
     texts = dict(row.pop(UNREADABLE.name) or ())
-    name, reasons, late = f"{table}/{row.pop(ROW_ID)}", row.pop("reasons"), row.pop(LATE_AT)
-    first = row.pop(EARLY_LATE_AT, late)
+    name, reasons, first = f"{table}/{row.pop(ROW_ID)}", row.pop("reasons"), row.pop(SEEN_AT)
     came = {"came": first.isoformat()} if first else {}
+    for column in (LATE_AT, EARLY_LATE_AT, KNOWN_SEEN_AT):
+        row.pop(column, None)
     return {"row": name, "reasons": reasons, **came, "values": {**row, **texts}}
 
 

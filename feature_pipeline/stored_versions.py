@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,23 +33,49 @@ def version_name(until: datetime) -> str:
     return until.astimezone(UTC).strftime(_INSTANT)
 
 
-def earlier_versions(use_case: UseCase, folder: Path) -> dict[str, list[Version]]:
-    """`{table}/{batch}` → the earlier versions kept in a folder, of tables that are declared as then; the first one first."""
-    tables = {table.name: table for table in use_case.tables}
-    found: dict[str, list[Version]] = defaultdict(list)
-    for path in sorted(folder.glob("*/*/*.parquet")):
-        table, batch = path.parent.relative_to(folder).parts
-        if path.stem != NEWEST and table in tables and is_declared(tables[table], pq.read_schema(path)):
-            until = datetime.strptime(path.stem, _INSTANT).replace(tzinfo=UTC)
-            found[f"{table}/{batch}"].append(Version(until, path, pq.read_metadata(path).num_rows))
-    return found
+@dataclass(frozen=True)
+class StoredVersions:
+    """The versions of batches that are kept in a folder, by their units (`{table}/{batch}`)."""
+
+    use_case: UseCase
+    folder: Path
+
+    @cached_property
+    def earlier(self) -> Mapping[str, list[Version]]:
+        """The earlier versions of each batch, of tables that are declared as then; the first one first."""
+        tables = {table.name: table for table in self.use_case.tables}
+        found: dict[str, list[Version]] = defaultdict(list)
+        for path in sorted(self.folder.glob("*/*/*.parquet")):
+            table, batch = path.parent.relative_to(self.folder).parts
+            if path.stem != NEWEST and table in tables and _is_declared(tables[table], pq.read_schema(path)):
+                until = datetime.strptime(path.stem, _INSTANT).replace(tzinfo=UTC)
+                found[f"{table}/{batch}"].append(Version(until, path, pq.read_metadata(path).num_rows))
+        return dict(found)
+
+    def look_again(self) -> None:
+        """After one more version was written."""
+        self.__dict__.pop("earlier", None)
+
+    def file(self, unit: str, version: str) -> Path:
+        return self.folder / unit / f"{version}.parquet"
+
+    def is_declared(self, unit: str, stored: pa.Schema) -> bool:
+        """Whether what is stored has the columns that the batch's table declares now, but for some that were declared since.
+
+        These are missing in all of its rows.
+        """
+        return _is_declared(self._table(unit), stored)
+
+    def read(self, unit: str, path: Path) -> pa.Table:
+        """The rows of a stored version, so that writing them again gives the same bytes; if it is not declared so, as they
+        are."""
+        return _read(self._table(unit), path)
+
+    def _table(self, unit: str) -> SourceTable:
+        return self.use_case.table(unit.partition("/")[0])
 
 
-def is_declared(table: SourceTable, stored: pa.Schema) -> bool:
-    """Whether a stored version has the columns that the use case declares now, but for some that were declared since.
-
-    These are missing in all of its rows.
-    """
+def _is_declared(table: SourceTable, stored: pa.Schema) -> bool:
     declared = table.raw_schema
     since = {*table.schema.names} - {*stored.names, *table.key, table.event_time, table.known_at}
     columns = [name for name in declared.names if name not in since]
@@ -55,10 +83,9 @@ def is_declared(table: SourceTable, stored: pa.Schema) -> bool:
     return stored.names == columns and are_alike(stored, declared, alike)
 
 
-def read_version(table: SourceTable, path: Path) -> pa.Table:
-    """The rows of a stored version, so that writing them again gives the same bytes; if it is not declared so, as they are."""
+def _read(table: SourceTable, path: Path) -> pa.Table:
     rows, declared = pq.read_table(path, partitioning=None), table.raw_schema
-    if not is_declared(table, rows.schema):
+    if not _is_declared(table, rows.schema):
         return rows
     columns = [
         rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(rows.num_rows, field.type)

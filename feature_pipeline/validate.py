@@ -18,13 +18,14 @@ from feature_pipeline.batch_records import batch_findings, read_records
 from feature_pipeline.data_docs import write_index
 from feature_pipeline.quarantine import DUPLICATE_KEY, Quarantine, leave_out, read_rows
 from feature_pipeline.readmissions import effective, read_readmissions, write_readmissions
+from feature_pipeline.seen_rows import as_seen
 from ratchet.code.code_digest import code_digest
 from ratchet.core.errors import DataError
 from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.sources import unreadable
 from ratchet.sources.asked import require_asked
-from ratchet.sources.batches import delivered_rows, late_rows
+from ratchet.sources.batches import delivered_rows, seen_at
 from ratchet.storage.digests import digest
 from ratchet.storage.partitions import Files, files, read_manifest, unit_digests, update
 from ratchet.use_case.contract import ROW_ID
@@ -43,15 +44,16 @@ def validate(run: Run) -> Report:
     write_readmissions(run.paths.readmissions, readmissions)  # an output of the stage, also if it holds none
     decided = effective(readmissions, raw)
     judges = {table.name: Quarantine(run, table, decided) for table in run.use_case.tables}
+    to_come = {unit: _to_come(run, unit) for unit in raw}
     inputs = {
-        unit: digest(content, [each.effect for each in decided.get(unit, ())], _to_come(run, unit))
+        unit: digest(content, [each.effect for each in decided.get(unit, ())], to_come[unit])
         for unit, content in raw.items()
     }
     wanted = _chained(inputs, {name: digest(CODE, judge.digest) for name, judge in judges.items()})
     update(run.paths.quarantine, wanted, lambda stale: _rejected(judges, list(raw), stale))
     rejected = unit_digests(run.paths.quarantine)
     deliveries = {name: [asdict(run.delivery(name)), str(run.use_case.delay(name))] for name in judges}
-    wanted = {unit: digest(CODE, raw[unit], rejected[unit], deliveries[_split(unit)[0]]) for unit in raw}
+    wanted = {unit: digest(CODE, raw[unit], rejected[unit], to_come[unit], deliveries[_split(unit)[0]]) for unit in raw}
     update(run.paths.accepted, wanted, lambda stale: ((unit, _accepted(run, unit)) for unit in stale))
     records = read_records(run)
     write_index(
@@ -63,8 +65,8 @@ def validate(run: Run) -> Report:
 
 
 def _to_come(run: Run, unit: str) -> list[datetime]:
-    """When rows of a batch come that have not arrived yet."""
-    return sorted(at for at in late_rows(run.paths.raw / f"{unit}.parquet") if at > run.as_of("feature"))
+    """When something of a batch comes that is not there yet."""
+    return [at for at in seen_at(run.paths.raw / f"{unit}.parquet") if at > run.as_of("feature")]
 
 
 def _chained(contents: Mapping[str, str], first: Mapping[str, str]) -> dict[str, str]:
@@ -99,10 +101,11 @@ def _rejected(
 def _accepted(run: Run, unit: str) -> Files:
     """The rows of a batch that are not in quarantine."""
     name, batch = _split(unit)
+    table = run.use_case.table(name)
     quarantined = pq.read_table(run.paths.quarantine / f"{unit}.parquet", columns=[ROW_ID], partitioning=None)
-    raw = read_rows(run.paths.raw / f"{unit}.parquet")
+    raw = as_seen(table, read_rows(run.paths.raw / f"{unit}.parquet"), run.as_of("feature"))
     sound = leave_out(unreadable.readable(raw), quarantined[ROW_ID].to_pylist())
-    return accepted_files(run.use_case.table(name), batch, sound, run.delivery(name), run.use_case.delay(name))
+    return accepted_files(table, batch, sound, run.delivery(name), run.use_case.delay(name))
 
 
 def _report(run: Run) -> Report:

@@ -11,6 +11,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ratchet.code.code_digest import code_digest
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 _NOTES = b"ratchet.notes"
 _DELIVERED = b"ratchet.delivered"
 _LATE = b"ratchet.late"
-"""Metadata of a stored batch, for a rerun that reads nothing: the loader's notes, and the number of rows and of late rows."""
+_SEEN = b"ratchet.seen"
+"""Metadata of a stored batch, for a rerun that reads nothing: the loader's notes, the number of rows and of late rows, and the
+instants as of which rows, or what became known of them, were first there."""
 MOST_UNREADABLE = 0.5
 """If more than this share of a column's values, and at least two, are unreadable, the whole batch is refused."""
 
@@ -151,7 +154,7 @@ def read(use_case: UseCase, batch: Batch) -> pa.Table:
     _check_readable(kept, subject, problems)
     row_ids = pa.array([f"{batch.name}:{row:08d}" for row in range(kept.num_rows)], pa.string())
     texts = kept[UNREADABLE.name] if problems else pa.nulls(kept.num_rows, UNREADABLE.type)
-    in_time = [pa.nulls(kept.num_rows, INSTANT) for _ in table.late_columns]
+    in_time = [pa.nulls(kept.num_rows, INSTANT) for _ in (*table.late_columns, *table.seen_columns)]
     stored = pa.table([row_ids, *kept.select(table.schema.names).columns, *in_time, texts], schema=table.raw_schema)
     all_notes = json.dumps([*notes, *_unreadable_notes(problems)])
     return stored.replace_schema_metadata({_NOTES: all_notes, _DELIVERED: str(delivered)})
@@ -159,7 +162,8 @@ def read(use_case: UseCase, batch: Batch) -> pa.Table:
 
 def without_rows(stored: pa.Table) -> pa.Table:
     """What a batch is that delivered nothing, from one that delivered something."""
-    return stored.slice(0, 0).replace_schema_metadata({**(stored.schema.metadata or {}), _DELIVERED: "0"})
+    nothing = {_DELIVERED: "0", _LATE: "0", _SEEN: "[]"}
+    return stored.slice(0, 0).replace_schema_metadata({**(stored.schema.metadata or {}), **nothing})
 
 
 def delivered_rows(path: Path) -> int:
@@ -173,17 +177,24 @@ def notes_of(path: Path) -> list[str]:
     return notes
 
 
-def with_late(rows: pa.Table) -> pa.Table:
-    """The raw rows of a batch, with the number of late ones as metadata."""
-    counts = rows[LATE_AT].drop_null().value_counts().to_pylist()
-    late = {each["values"].isoformat(): each["counts"] for each in counts}
-    return rows.replace_schema_metadata({**rows.schema.metadata, _LATE: json.dumps(late, sort_keys=True)})
+def with_arrivals(table: SourceTable, rows: pa.Table) -> pa.Table:
+    """The raw rows of a batch; the metadata say how many of them came late, and as of which instants something came."""
+    late = rows.num_rows - rows[LATE_AT].null_count
+    instants = {
+        instant.isoformat() for name in table.seen_columns for instant in pc.unique(rows[name].drop_null()).to_pylist()
+    }
+    arrivals = {_LATE: str(late), _SEEN: json.dumps(sorted(instants))}
+    return rows.replace_schema_metadata({**rows.schema.metadata, **arrivals})
 
 
-def late_rows(path: Path) -> dict[datetime, int]:
-    """Instant → how many rows of a raw table's file came late, at that instant."""
-    late = json.loads(pq.read_schema(path).metadata.get(_LATE, b"{}"))
-    return {datetime.fromisoformat(at): count for at, count in late.items()}
+def late_rows(path: Path) -> int:
+    """How many rows of a raw table's file came late."""
+    return int(pq.read_schema(path).metadata[_LATE])
+
+
+def seen_at(path: Path) -> list[datetime]:
+    """The instants as of which rows of a raw table's file, or what became known of them, were first there; in order."""
+    return [datetime.fromisoformat(at) for at in json.loads(pq.read_schema(path).metadata[_SEEN])]
 
 
 def _delivered(batch: Batch, subject: str, read: int) -> int:

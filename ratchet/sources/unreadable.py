@@ -117,6 +117,16 @@ def _without_texts_of_values(rows: pa.Table) -> pa.Table:
     return keep(others, {row: each for row, each in no_value.items() if each})
 
 
+def without_texts(rows: pa.Table, which: pa.ChunkedArray, names: Iterable[str]) -> pa.Table:
+    """The rows, of which `which` are true without the kept texts of these columns. UNREADABLE stays a column."""
+    hidden, without = {*np.flatnonzero(which).tolist()}, {*names}
+    entries: list[list[tuple[str, str]] | None] = [None] * rows.num_rows
+    for row, texts in _texts(rows).items():
+        entries[row] = [each for each in texts.items() if row not in hidden or each[0] not in without] or None
+    place = rows.column_names.index(UNREADABLE.name)
+    return rows.set_column(place, UNREADABLE, pa.array(entries, UNREADABLE.type))
+
+
 def keep(rows: pa.Table, texts: Mapping[int, Texts]) -> pa.Table:
     """The rows with these texts, by index of the row, in the column UNREADABLE. The first text for a column is kept."""
     if not texts:

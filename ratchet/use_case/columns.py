@@ -15,6 +15,9 @@ ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_AT = "row_arrived_at", "row_available_
 """When an accepted row arrived, and from when on features may use it, or its early columns: see `ratchet.use_case.arrival`."""
 LATE_AT, EARLY_LATE_AT = "row_late_at", "row_early_late_at"
 """When a raw row was first there, or its early columns were, that should have been there before; null if in time."""
+SEEN_AT, KNOWN_SEEN_AT = "row_seen_at", "row_known_seen_at"
+"""As of which instant a raw row was first there, if it was not when ingest had asked for its time; and as of which one it was
+known, if it was seen pending. Null if ingest saw nothing else before."""
 UPCOMING = "upcoming_rows"
 """A column that only the online store has, in addition to a view's features."""
 

@@ -20,7 +20,15 @@ from pydantic import BaseModel
 
 from ratchet.core.errors import SettingsError
 from ratchet.use_case.batch import Loader
-from ratchet.use_case.columns import ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_AT, EARLY_LATE_AT, LATE_AT
+from ratchet.use_case.columns import (
+    ARRIVED_AT,
+    AVAILABLE_AT,
+    EARLY_AVAILABLE_AT,
+    EARLY_LATE_AT,
+    KNOWN_SEEN_AT,
+    LATE_AT,
+    SEEN_AT,
+)
 
 if TYPE_CHECKING:
     import ibis
@@ -79,7 +87,7 @@ class SourceTable:
     rules: Mapping[str, Rule] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        arrival = {ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_AT, LATE_AT, EARLY_LATE_AT}
+        arrival = {ARRIVED_AT, AVAILABLE_AT, EARLY_AVAILABLE_AT, LATE_AT, EARLY_LATE_AT, SEEN_AT, KNOWN_SEEN_AT}
         reserved = {ROW_ID, ROW_KEY, *arrival, UNREADABLE.name}
         if taken := sorted(reserved.intersection(self.schema.names)):
             remedy = "Rename it in the schema and in the loader: stored tables use that name"
@@ -101,15 +109,20 @@ class SourceTable:
         return (LATE_AT, EARLY_LATE_AT) if self.early else (LATE_AT,)
 
     @property
+    def seen_columns(self) -> tuple[str, ...]:
+        """The columns that say as of which instants a raw row, and what is known of it later, was first there."""
+        return (SEEN_AT, KNOWN_SEEN_AT) if self.known_at else (SEEN_AT,)
+
+    @property
     def accepted_schema(self) -> pa.Schema:
         """The schema of accepted tables: the row's identity, its columns, and from when on it may be used."""
         return pa.schema([(ROW_KEY, pa.string()), *self.schema, *self.arrival_schema])
 
     @property
     def delivered_schema(self) -> pa.Schema:
-        """The schema of readable raw rows: the row's place, its columns, and those of its lateness."""
-        late = [(name, INSTANT) for name in self.late_columns]
-        return pa.schema([(ROW_ID, pa.string()), *self.schema, *late])
+        """The schema of readable raw rows: the row's place, its columns, and those that say when it came."""
+        came = [(name, INSTANT) for name in (*self.late_columns, *self.seen_columns)]
+        return pa.schema([(ROW_ID, pa.string()), *self.schema, *came])
 
     @property
     def raw_schema(self) -> pa.Schema:

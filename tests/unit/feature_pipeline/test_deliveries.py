@@ -191,7 +191,7 @@ def test_a_batch_that_is_back_was_away_before(run: Run, back: Paid) -> None:
     ]
 
 
-@pytest.mark.parametrize("into", ["two", "zero"])
+@pytest.mark.parametrize("into", ["two", "zero", "[o]*"])
 def test_rows_that_are_in_another_batch_now_are_not_late(run: Run, into: str) -> None:
     """A file may be renamed, or merged with another, with a correction; a new row counts from now on. As of before, the rows
     are where they were, as they were."""
