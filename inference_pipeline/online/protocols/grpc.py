@@ -77,7 +77,7 @@ def _tensors(request: Any) -> Iterator[Tensor]:
     for each, data in zip(request.inputs, contents, strict=True):
         name, datatype = each.name, each.datatype
         values = _contents(each, datatype) if data is None else from_bytes(name, datatype, data)
-        yield Tensor(name, datatype, each.shape, values)
+        yield Tensor(name, datatype, each.shape[:], values)
 
 
 def _contents(tensor: Any, datatype: str) -> list[Any]:

@@ -38,31 +38,35 @@ _LENGTH = struct.Struct("<I")
 
 
 class Tensor(msgspec.Struct, frozen=True):
-    """Plain values, with None for what is missing."""
+    """Plain values, with None for what is missing. In JSON they are `data`."""
 
     name: str
     datatype: str
-    shape: Sequence[int]
-    values: Sequence[Any]
+    shape: list[int]
+    values: Sequence[Any] = msgspec.field(name="data")
 
 
 def instances_of(tensors: Sequence[Tensor]) -> list[dict[str, Any]]:
     """The instances that tensors hold. Raises RequestError if they do not have the same number of values."""
-    _require_names(tensors)
-    count = max((len(tensor.values) for tensor in tensors), default=0)
-    columns = {tensor.name: _column(tensor, count) for tensor in tensors}
+    columns = {tensor.name: tensor.values for tensor in tensors}
+    if len(columns) < len(tensors):
+        raise _twice([tensor.name for tensor in tensors])
+    count = max(map(len, columns.values()), default=0)
+    shapes = ([count], [count, 1])
+    for tensor in tensors:
+        if len(tensor.values) != count or tensor.shape not in shapes:
+            columns[tensor.name] = _column(tensor, count)
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _require_names(tensors: Sequence[Tensor]) -> None:
-    names = [tensor.name for tensor in tensors]
-    if len({*names}) < len(names):
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise RequestError("is there twice", subject=f"input {twice!r}", remedy="Send it once")
+def _twice(names: Sequence[str]) -> RequestError:
+    name = next(name for place, name in enumerate(names) if name in names[:place])
+    return RequestError("is there twice", subject=f"input {name!r}", remedy="Send it once")
 
 
 def _column(tensor: Tensor, count: int) -> Sequence[Any]:
-    values, shape = tensor.values, list(tensor.shape)
+    """The values of a tensor that is not like the others: missing in every instance, or wrong."""
+    values, shape = tensor.values, tensor.shape
     if shape != [len(values)] and shape != [len(values), 1]:
         raise RequestError(
             f"has {len(values)} values, but the shape {shape}",
@@ -81,7 +85,7 @@ def _column(tensor: Tensor, count: int) -> Sequence[Any]:
 def from_bytes(name: str, datatype: str, data: bytes) -> list[Any]:
     """The values of a tensor in its binary form. Raises RequestError if it has another one."""
     try:
-        return _texts(data) if datatype == BYTES else known(_numbers(data, _FORMATS[datatype]))
+        return _texts(data) if datatype == BYTES else known(_packed(_FORMATS[datatype], len(data)).unpack(data))
     except KeyError as error:
         raise RequestError(
             f"has the datatype {datatype!r}",
@@ -96,14 +100,9 @@ def from_bytes(name: str, datatype: str, data: bytes) -> list[Any]:
         ) from error
 
 
-def _numbers(data: bytes, letter: str) -> Sequence[Any]:
-    """Numbers of one type, the least significant byte first."""
-    return _packed(letter, len(data)).unpack(data)
-
-
 @lru_cache(maxsize=256)
 def _packed(letter: str, size: int) -> struct.Struct:
-    """Numbers of one type in `size` bytes, or in fewer if these are not whole numbers."""
+    """Numbers of one type in `size` bytes, the least significant byte first, or in fewer if these are not whole numbers."""
     return struct.Struct(f"<{size // struct.calcsize(letter)}{letter}")
 
 
@@ -154,24 +153,28 @@ def require_outputs(names: Sequence[str], instances: InstanceReader[Any], *, exp
 def outputs_of(predictions: Predictions) -> dict[str, Tensor]:
     """Every output of an answer, by its name."""
     rows = predictions.rows
-    columns: dict[str, tuple[str, list[Any]]] = {
-        "prediction": (FLOAT, [row.value for row in rows]),
-        "prediction_id": (BYTES, [row.id for row in rows]),
-        "model_version": (INTEGER, [row.model_version for row in rows]),
-        "arm": (BYTES, [row.arm for row in rows]),
-        "rung": (BYTES, [row.rung for row in rows]),
-    }
-    for name in rows[0].feature_ages:
-        columns[AGE + name] = (FLOAT, [row.feature_ages.get(name) for row in rows])
-    explained = [row.explanation for row in rows if row.explanation]
-    if explained:
+    shape = [len(rows)]
+    tensors = [
+        Tensor("prediction", FLOAT, shape, [row.value for row in rows]),
+        Tensor("prediction_id", BYTES, shape, [row.id for row in rows]),
+        Tensor("model_version", INTEGER, shape, [row.model_version for row in rows]),
+        Tensor("arm", BYTES, shape, [row.arm for row in rows]),
+        Tensor("rung", BYTES, shape, [row.rung for row in rows]),
+    ]
+    tensors += [
+        Tensor(AGE + name, FLOAT, shape, [row.feature_ages.get(name) for row in rows]) for name in rows[0].feature_ages
+    ]
+    if explained := [row.explanation for row in rows if row.explanation]:
         names = dict.fromkeys(name for each in explained for name in each.contributions)
-        columns["base_value"] = (FLOAT, [each.base_value for each in explained])
-        columns["scale"] = (BYTES, [each.scale for each in explained])
-        columns |= {
-            CONTRIBUTION + name: (FLOAT, [each.contributions.get(name) for each in explained]) for name in names
-        }
-    return {name: Tensor(name, datatype, [len(rows)], values) for name, (datatype, values) in columns.items()}
+        tensors += [
+            Tensor("base_value", FLOAT, shape, [each.base_value for each in explained]),
+            Tensor("scale", BYTES, shape, [each.scale for each in explained]),
+            *(
+                Tensor(CONTRIBUTION + name, FLOAT, shape, [each.contributions.get(name) for each in explained])
+                for name in names
+            ),
+        ]
+    return {tensor.name: tensor for tensor in tensors}
 
 
 def output(name: str, found: Mapping[str, Tensor]) -> Tensor:

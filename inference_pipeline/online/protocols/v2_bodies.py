@@ -35,9 +35,12 @@ class _Parameters(msgspec.Struct):
     binary_data_output: bool = False
 
 
-class _TensorParameters(msgspec.Struct):
+class _TensorParameters(msgspec.Struct, frozen=True):
     binary_data_size: int | None = None
     binary_data: bool | None = None
+
+
+_NO_PARAMETERS = _TensorParameters()
 
 
 class _Input(msgspec.Struct, forbid_unknown_fields=True):
@@ -45,12 +48,12 @@ class _Input(msgspec.Struct, forbid_unknown_fields=True):
     datatype: str
     shape: list[int]
     data: list[Any] | None = None
-    parameters: _TensorParameters = msgspec.field(default_factory=_TensorParameters)
+    parameters: _TensorParameters = _NO_PARAMETERS
 
 
 class _Output(msgspec.Struct, forbid_unknown_fields=True):
     name: str
-    parameters: _TensorParameters = msgspec.field(default_factory=_TensorParameters)
+    parameters: _TensorParameters = _NO_PARAMETERS
 
 
 class InferRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -141,13 +144,17 @@ def _flat(data: Sequence[Any]) -> Iterator[Any]:
 
 
 def answer(request: InferRequest, predictions: Predictions) -> Answer:
-    outputs: list[dict[str, Any]] = []
+    outputs: list[Tensor | dict[str, Any]] = []
     tail: list[bytes] = []
     for tensor, is_binary in _wanted(request, outputs_of(predictions)):
         if is_binary:
             tail.append(to_bytes(tensor))
-        data = {"parameters": {"binary_data_size": len(tail[-1])}} if is_binary else {"data": tensor.values}
-        outputs.append({"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape, **data})
+            size = {"binary_data_size": len(tail[-1])}
+            outputs.append(
+                {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape, "parameters": size}
+            )
+        else:
+            outputs.append(tensor)
     content: dict[str, Any] = {
         "model_name": predictions.model_name,
         "model_version": str(predictions.model_version),
@@ -161,8 +168,10 @@ def answer(request: InferRequest, predictions: Predictions) -> Answer:
     return Answer(header + b"".join(tail), headers)
 
 
-def _wanted(request: InferRequest, found: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, bool]]:
+def _wanted(request: InferRequest, found: Mapping[str, Tensor]) -> list[tuple[Tensor, bool]]:
     """The outputs that a request names, or all, and whether in binary form."""
-    for each in request.outputs or map(_Output, found):
-        is_binary = each.parameters.binary_data
-        yield output(each.name, found), request.parameters.binary_data_output if is_binary is None else is_binary
+    usually = request.parameters.binary_data_output
+    if not request.outputs:
+        return [(tensor, usually) for tensor in found.values()]
+    asked = [(each.name, each.parameters.binary_data) for each in request.outputs]
+    return [(output(name, found), usually if is_binary is None else is_binary) for name, is_binary in asked]
