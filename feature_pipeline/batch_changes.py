@@ -20,11 +20,8 @@ from ratchet.use_case.contract import INSTANT, ROW_ID, UNREADABLE, SourceTable
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_FILE, _TABLE, _ROW = (
-    "name of the file",
-    "number of the table",
-    "number of the row",
-)  # no columns of a use case: they have spaces
+_TABLE, _ROW, _FILE = "number of the table", "number of the row", "name of the file"
+"""No columns of a use case: they have spaces."""
 
 
 @dataclass(frozen=True)
