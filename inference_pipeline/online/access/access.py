@@ -123,7 +123,8 @@ class Access:
         if keys is None and not is_local:
             raise RefusedError(
                 403,
-                "there are no API keys, so only this machine is answered: make one by `ratchet keys add`, or ask from it",
+                "there are no API keys, so only this machine is answered, if it asks `localhost` or 127.0.0.1 directly:"
+                " ask so, or make a key by `ratchet keys add`",
             )
         if keys is None or need.is_open or (need.is_open_locally and is_local):
             return NOBODY
