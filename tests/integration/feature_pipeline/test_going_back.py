@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,20 +21,14 @@ from feature_pipeline.ingest import ingest
 from feature_pipeline.validate import validate
 from ratchet.project.run import Run
 from ratchet.use_case.contract import Lookup, Tables, View
+from tests.support.coming import COMING, FIRST, RUNS, Coming, after
 from tests.support.feed import INSTANT, PAYMENTS, deliver, deliver_shops, feed_project, payment
 from tests.support.killing import contents
 from tests.support.variants import with_table, with_use_case
 from tests.support.windows import at
 
-FIRST = datetime.fromisoformat("2024-01-02T00:00+00:00")
-DAYS = 4
-"""On so many days the feature pipeline runs, as they begin."""
 LAG = timedelta(hours=30)
 SCHEMA = PAYMENTS.append(pa.field("cleared_at", INSTANT))
-
-
-def after(days: int) -> datetime:
-    return FIRST + timedelta(days=days)
 
 
 def examples(tables: Tables) -> ibis.Table:
@@ -160,57 +153,24 @@ def test_a_row_that_is_added_to_a_reference_table_was_not_there_before(run: Run,
     assert ["z"] == [each["city"] for path in views for each in rows_of(path)]
 
 
-@dataclass(frozen=True)
-class Coming:
-    """A payment: made so many hours after the first one's day began, cleared so much later, first delivered to a run, as
-    cleared so many runs later, and from another run on in the other file."""
-
-    made: int
-    clearing: int
-    run: int
-    runs: int
-    moves: int
-
-    @property
-    def made_at(self) -> datetime:
-        return after(-1) + timedelta(hours=self.made, minutes=30)
-
-    def rows(self, one: int, number: int) -> list[dict[str, Any]]:
-        """What is delivered of it to a run; nothing while it has not been made."""
-        cleared = self.made_at + timedelta(hours=self.clearing)
-        is_cleared = number >= self.run + self.runs and cleared <= after(number)
-        is_there = number >= self.run and self.made_at <= after(number)
-        return [row(one, self.made_at, cleared if is_cleared else None)] if is_there else []
-
-    def file(self, number: int) -> str:
-        return "one" if number < self.moves else "two"
-
-
-COMING = st.builds(
-    Coming,
-    made=st.integers(0, 95),
-    clearing=st.integers(0, 60),
-    run=st.integers(0, 3),
-    runs=st.integers(0, 3),
-    moves=st.integers(0, 5),
-)
-THERE = Coming(0, 0, 0, 0, moves=9)
+THERE = Coming(0, 0, 0, 0)
 """Something is delivered to each run."""
 
 
 @settings(max_examples=4)
-@example(payments=[Coming(20, 1, 1, 0, 9), Coming(20, 1, 0, 2, 9), Coming(40, 3, 2, 1, 3)], lag=LAG)
+@example(payments=[Coming(20, 1, 1, 0), Coming(20, 1, 0, 2), Coming(40, 3, 2, 1, 3)], lag=LAG)
 @example(payments=[Coming(20, 1, 1, 0, 2), Coming(20, 1, 0, 2, 2), Coming(3, 1, 2, 1, 3)], lag=timedelta(0))
 @given(payments=st.lists(COMING, min_size=1, max_size=6), lag=st.sampled_from([timedelta(0), LAG]))
 def test_every_instant_stays_as_it_was_computed(payments: list[Coming], lag: timedelta) -> None:
     """Whenever rows come and are known, and whichever file they are in; and time may go back and forth."""
     with TemporaryDirectory() as folder:
         run, before = project(Path(folder), lag), []
-        for number in range(DAYS):
+        for number in range(RUNS):
             batches: dict[str, list[dict[str, Any]]] = {}
             for one, each in enumerate([THERE, *payments]):
-                if rows := each.rows(one, number):
-                    batches.setdefault(each.file(number), []).extend(rows)
+                if each.is_there(number):
+                    file = "two" if each.has_moved(number) else "one"
+                    batches.setdefault(file, []).append(row(one, each.made_at, each.cleared_at(number)))
             before.append(bring(run, number, batches))
         for number in (1, 0, 2, 3):
             assert before[number] == compute(run, number), number

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,18 +19,12 @@ from ratchet.project.run import Run
 from ratchet.project.step_reports import Report
 from ratchet.storage.partitions import files
 from ratchet.use_case.columns import AVAILABLE_AT, EARLY_AVAILABLE_AT
+from tests.support.coming import COMING, FIRST, RUNS, Coming, after
 from tests.support.feed import INSTANT, PAYMENTS, deliver, deliver_shops, feed_project, payment
 from tests.support.variants import with_table
 from tests.support.windows import at
 
-FIRST = datetime(2024, 1, 2, tzinfo=UTC)
-RUNS = 4
-"""Days on which the feature pipeline runs, as it is scheduled: when they begin."""
 SCHEMA = PAYMENTS.append(pa.field("cleared_at", INSTANT))
-
-
-def after(days: int) -> datetime:
-    return FIRST + timedelta(days=days)
 
 
 def begin(root: Path) -> Run:
@@ -106,34 +99,6 @@ def test_what_is_not_known_yet_may_be_late_all_the_same(run: Run) -> None:
     bring(run, FIRST, {1: after(-1)}, {})
     bring(run, after(1), {1: after(-1), 2: FIRST + timedelta(hours=12)}, {})
     assert {1: (None, None), 2: (after(1), after(1))} == late(run)
-
-
-@dataclass(frozen=True)
-class Coming:
-    """A payment, in hours and in runs of the feature pipeline: made so long after the first one's day began, cleared so much
-    later, first delivered to a run, and delivered as cleared so many runs later."""
-
-    made: int
-    clearing: int
-    run: int
-    runs: int
-
-    @property
-    def made_at(self) -> datetime:
-        return after(-1) + timedelta(hours=self.made, minutes=30)
-
-    def cleared_at(self, number: int) -> datetime | None:
-        """What is delivered of it to a run."""
-        cleared = self.made_at + timedelta(hours=self.clearing)
-        return cleared if number >= self.run + self.runs and cleared <= after(number) else None
-
-    def is_there(self, number: int) -> bool:
-        return number >= self.run and self.made_at <= after(number)
-
-
-COMING = st.builds(
-    Coming, made=st.integers(0, 95), clearing=st.integers(0, 60), run=st.integers(0, 3), runs=st.integers(0, 3)
-)
 
 
 @settings(max_examples=15, deadline=None)
