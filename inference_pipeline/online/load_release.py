@@ -18,8 +18,7 @@ from inference_pipeline.online.shared import Shared
 from inference_pipeline.online.vectors import VectorReader
 from ratchet.core.errors import SettingsError
 from ratchet.feature_store.freshness import Freshness, read_freshness
-from ratchet.feature_store.online_features import OnlineFeatures, micros_of
-from ratchet.feature_store.online_store import online_store
+from ratchet.feature_store.online_features import micros_of
 from ratchet.gate.signing import SigningKey
 from ratchet.project.run import Run
 from ratchet.use_case.contract import UseCase
@@ -28,22 +27,16 @@ from ratchet.use_case.contract import UseCase
 def load_predictor(run: Run, folder: Path, shared: Shared) -> Predictor:
     """The predictor of a release, verified. Raises GateError, DataError or OSError."""
     release = read_release(folder, SigningKey.open(run), run.use_case)
-    store = online_store(run.environment, run.paths.state, release.feast_project)
     return Predictor(
-        release,
-        run.use_case,
-        _arms(run, folder, release),
-        Scorer.load(folder / BASELINE, release.baseline, run.use_case) if release.baseline else None,
-        OnlineFeatures(
-            release.views,
-            release.lookups,
-            store.reader(release.views),
-            run.settings.serving.tolerance,
-        ),
-        shared,
-        run.clock,
-        instances_of(run.use_case, release),
-        RolloutWatch(run.settings.serving.rollout),
+        release=release,
+        use_case=run.use_case,
+        arms=_arms(run, folder, release),
+        baseline=Scorer.load(folder / BASELINE, release.baseline, run.use_case) if release.baseline else None,
+        instances=instances_of(run.use_case, release),
+        features=shared.features.of(release),
+        shared=shared,
+        clock=run.clock,
+        watch=RolloutWatch(run.settings.serving.rollout),
     )
 
 

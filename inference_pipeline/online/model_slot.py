@@ -89,7 +89,9 @@ class ModelSlot:
         return {part: why for part, why in parts.items() if why}
 
     def show(self) -> None:
-        """Tell Prometheus what was counted since the last time."""
+        """Tell Prometheus what was counted since the last time, and close what no release uses any more. Call it every few
+        seconds, in the thread of the event loop."""
+        self.shared.features.close_replaced()
         self.shared.counts.show()
         show_problems(self.run.scope.namespace, self.problems)
         rollout = self._predictor.arms.rollout if self._predictor else None
@@ -110,23 +112,20 @@ class ModelSlot:
             predictor = self._predictor
             if current.release != self._release and self.is_settled:
                 predictor = self._loaded(current)
+            if self._lost is None:
+                self._lost = self._asked_store()
+            self._note_store(predictor)
             self._predictor = predictor and self._in_rollout(predictor, current)
             self._release = current.release if self.is_settled else self._release
             self._note(*self._complaint(current))
-            if self._lost is None:
-                self.check_store()
-            self._note_store()
         except Exception as error:  # noqa: BLE001 - after any error the next call tries again; raising would end the polling
             self._note(str(error), isinstance(error, RatchetError) and not isinstance(error, UnavailableError))
 
     def check_store(self) -> None:
         """Find out whether the online store may be used at all. Call it every few seconds: asking may take seconds if the store
         hangs, so that `refresh` does it only once, at the start."""
-        try:
-            self._lost = self._ask_store(self.run)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the store cannot be relied on
-            self._lost = f"online store: {error}"
-        self._note_store()
+        self._lost = self._asked_store()
+        self._note_store(self._predictor)
 
     def close(self) -> None:
         """Write what is still to be logged."""
@@ -193,14 +192,20 @@ class ModelSlot:
             False,
         )
 
-    def _note_store(self) -> None:
-        """Note how fresh the features are, whether they may be used at all, and whether this process can read them."""
+    def _asked_store(self) -> str:
+        try:
+            return self._ask_store(self.run)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the store cannot be relied on
+            return f"online store: {error}"
+
+    def _note_store(self, predictor: Predictor | None) -> None:
+        """Note how fresh the features are, whether they may be used at all, and whether this process can read them. A predictor
+        must know it before it answers."""
         problem = self._lost or ""
-        if self._predictor:
-            features = self._predictor.features
-            features.problem = problem
-            note_freshness(self.run, self._predictor)
-            problem = problem or features.unreadable
+        if predictor:
+            predictor.features.problem = problem
+            note_freshness(self.run, predictor)
+            problem = problem or predictor.features.unreadable
         if problem and problem != self.store_problem:
             logger.warning("%s: %s", self.run.scope.namespace, problem)
         self.store_problem = problem

@@ -8,15 +8,17 @@ from typing import Self
 from inference_pipeline.online.batches import Batches
 from inference_pipeline.online.log_writer import LogWriter
 from inference_pipeline.online.metrics import Counts
+from inference_pipeline.online.served_features import ServedFeatures
 from inference_pipeline.online.shadow import Shadow
 from ratchet.project.run import Run
 
 
 @dataclass(frozen=True)
 class Shared:
-    """Where predictions are logged and counted, and the threads that predict. Without `batches`, each request is predicted at
-    once."""
+    """Where features are read, where predictions are logged and counted, and the threads that predict. Without `batches`, each
+    request is predicted at once."""
 
+    features: ServedFeatures
     log: LogWriter
     counts: Counts
     shadow: Shadow
@@ -26,6 +28,7 @@ class Shared:
     def of(cls, run: Run) -> Self:
         serving, folder = run.settings.serving, run.paths.online_log
         return cls(
+            ServedFeatures(run),
             LogWriter(folder, serves_unlogged=serving.unlogged == "serve"),
             Counts(run.scope.namespace, run.use_case.lookups),
             Shadow(folder),

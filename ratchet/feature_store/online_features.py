@@ -101,6 +101,10 @@ class OnlineFeatures:
         """Why the store is left alone after reads that failed; empty if it is not."""
         return self._reader.problem
 
+    def close(self) -> None:
+        """Close the connection to the store. The next read opens another one."""
+        self._reader.close()
+
     def note_freshness(self, fresh_until: Sequence[int | None]) -> None:
         """Say for each view until when it has features that are not too old, in microseconds since 1970; None if for ever."""
         for lookup in self._lookups:

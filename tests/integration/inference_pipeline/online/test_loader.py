@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import os
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +181,38 @@ def test_a_lost_store_is_noticed_without_the_loader(run: Run, folder: Path) -> N
         slot.check_store()
         assert ["baseline"] == [row.rung for row in asyncio.run(slot.predictor.predict(asked)).rows]
         assert {"store"} == {*slot.problems}
+
+
+def test_swaps_leave_one_connection_to_the_online_store(run: Run, folder: Path) -> None:
+    """However many releases answered one after the other, and although nobody looks for cycles of references meanwhile."""
+    slot, registry = ModelSlot(run), ModelRegistry.open(run)
+    served = []
+    with closing(slot), no_collection():
+        for number in range(4):
+            Loader(run).refresh()
+            slot.refresh()
+            asked = slot.predictor.instances[REQUESTS].read_rows([INSTANCE])
+            served += [row.model_version for row in asyncio.run(slot.predictor.predict(asked)).rows]
+            if number % 2:
+                promotion.promote(registry, version=2, by="test", reason="and back")
+            else:
+                promotion.rollback(registry, by="test", reason="to see it followed")
+        assert [2, 1, 2, 1] == served
+        assert 1 == open_files(run.paths.state / "feast_online.db")
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def open_files(path: Path) -> int:
+    """How often this process has opened a file."""
+    return [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()].count(str(path.resolve()))
 
 
 def test_where_nothing_was_promoted_nothing_serves(empty_registry: Run, tmp_path: Path) -> None:

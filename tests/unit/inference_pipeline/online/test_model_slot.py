@@ -98,6 +98,21 @@ def version(serving: ModelSlot) -> int:
     return serving.predictor.release.champion.version
 
 
+def test_a_release_knows_how_old_features_are_before_it_answers(
+    run: Run, serving: ModelSlot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then the one before it goes on: no request takes old features for fresh ones."""
+    told: list[tuple[int, int]] = []
+
+    def note(_run: Run, predictor: Predictor) -> None:
+        told.append((version(serving), predictor.release.champion.version))
+
+    monkeypatch.setattr(model_slot, "note_freshness", note)
+    say(run, "v2")
+    serving.refresh()
+    assert (2, [(1, 2)]) == (version(serving), told)
+
+
 def test_a_release_is_loaded_once(run: Run, serving: ModelSlot, releases: Releases) -> None:
     """When the loader names another one, and only then."""
     serving.refresh()
