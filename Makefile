@@ -3,7 +3,7 @@
 # make demo DATA=DIR    the same job on the TLC months in DIR
 # make demo USE_CASE=X  the same for another use case of params.yaml
 # make test             run every test, in an environment of its own
-# make soak             kill steps at every point and runs at random times, and operate for weeks: an hour
+# make soak             kill steps at every point and runs at random times, and operate for weeks: three hours
 PYTHON ?= python3
 SOURCE ?= tlc
 PORT ?= 3000

@@ -1,4 +1,5 @@
-"""Two weeks of a schedule through the three deployments, on a real Prefect server, with workers that are killed in turn.
+"""Two weeks of three deployments on a real Prefect server, with workers that are killed in turn: features every hour,
+predictions every six hours, training every night.
 
 The clock is virtual: the runs that the server would have scheduled in those weeks are given to it with their scheduled starts,
 one after the other as fast as they are worked off. Only training is not waited for.
@@ -32,9 +33,10 @@ from tests.support.prefect_server import PrefectServer, prefect_server
 
 BEGIN = datetime(2023, 3, 15, tzinfo=UTC)
 END = BEGIN + timedelta(days=14)
-SCHEDULES = {"feature": "0 */6 * * *", "training": "35 2 * * *", "inference": "20 */6 * * *"}
-KILLS = {"feature": (9, 31), "training": (4, 9), "inference": (17, 40)}
-"""The runs of each pipeline whose worker and process are killed, by their number."""
+SCHEDULES = {"feature": "0 * * * *", "training": "35 2 * * *", "inference": "20 */6 * * *"}
+KILLS = {"feature": (53, 121, 190), "training": (4, 9), "inference": (17, 40)}
+"""The runs of each pipeline whose worker and process are killed, by their number. The first feature run among them is needed by
+an inference run, the second by a training run, the third by none."""
 POLLS_OFTEN = {"PREFECT_WORKER_QUERY_SECONDS": "1"}
 
 
