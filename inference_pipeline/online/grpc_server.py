@@ -53,7 +53,7 @@ async def start(served: Served, access: Access, environment: Environment, reques
 
     Raises SettingsError if grpcio is not installed, or if the address cannot be used.
     """
-    grpc = _grpc()
+    grpc = grpc_library()
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", MAX_BODY)])
     calls = _Calls(served, access)
     answers: dict[str, Answer] = {protocol.INFER: calls.infer}
@@ -76,7 +76,8 @@ async def start(served: Served, access: Access, environment: Environment, reques
     return server
 
 
-def _grpc() -> Any:
+def grpc_library() -> Any:
+    """The module `grpc`. Raises SettingsError if it is not installed."""
     try:
         import grpc
     except ImportError as error:
@@ -89,7 +90,7 @@ def _grpc() -> Any:
 
 
 def _method(name: str, answer: Answer, requests: RequestCounts) -> grpc.RpcMethodHandler[Any, Any]:
-    return _grpc().unary_unary_rpc_method_handler(
+    return grpc_library().unary_unary_rpc_method_handler(
         partial(_answered, name, answer, requests),
         response_serializer=lambda answer: answer.SerializeToString(),
     )
@@ -109,7 +110,7 @@ async def _answered(name: str, answer: Answer, requests: RequestCounts, content:
         raise
     except (DecodeError, RefusedError, RatchetError, ValidationError) as error:
         code, reason = _said_of(error)
-        await context.abort(getattr(_grpc().StatusCode, code), reason)
+        await context.abort(getattr(grpc_library().StatusCode, code), reason)
     finally:
         requests.add(f"grpc {name}", code, time.perf_counter() - began)
 

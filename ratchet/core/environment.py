@@ -14,6 +14,7 @@ from ratchet.core.settings import parse
 ENVIRONMENT_PREFIX = "RATCHET_"
 MIN_SECRET = 32
 """The least number of characters of a secret."""
+PORTS = 1 << 16
 
 
 class Environment(Frozen):
@@ -39,7 +40,7 @@ class Environment(Frozen):
     threads: int = Field(2, ge=1)
     memory_limit: str = "4GB"
     workers: int = Field(1, ge=1)
-    grpc: str = Field("", pattern="^(.+:[0-9]{1,5})?$")
+    grpc: str = ""
     notify_url: str = Field("", pattern="^(https?://.+)?$")
     api_keys: str = ""
     api_key_secret: SecretStr = SecretStr("")
@@ -56,6 +57,14 @@ class Environment(Frozen):
         if 0 < len(secret.get_secret_value()) < MIN_SECRET:
             raise ValueError(f"needs {MIN_SECRET} characters or more, such as those of `openssl rand -hex 32`")
         return secret
+
+    @field_validator("grpc")
+    @classmethod
+    def _has_port(cls, address: str) -> str:
+        host, _, port = address.rpartition(":")
+        if address and not (host and port.isdecimal() and 0 < int(port) < PORTS):
+            raise ValueError("is no address with a port, such as 127.0.0.1:3001")
+        return address
 
     @field_validator("tls_key")
     @classmethod

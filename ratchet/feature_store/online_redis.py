@@ -25,6 +25,8 @@ class RedisOnlineStore:
     """
 
     def __init__(self, address: str, project: str) -> None:
+        """Raises SettingsError if the library is not installed."""
+        self._redis = _library()
         self._address, self._project = address, project
         parts = urlsplit(address)
         self._shown = f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
@@ -32,7 +34,7 @@ class RedisOnlineStore:
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
-        return (_library().RedisError, OSError)
+        return (self._redis.RedisError, OSError)
 
     def settings(self) -> dict[str, Any]:
         parts = urlsplit(self._address)
@@ -77,7 +79,6 @@ class RedisOnlineStore:
             pipeline.execute()
 
     def reader(self, views: Sequence[StoredView]) -> RowReader:
-        _library()
         from ratchet.feature_store.redis_rows import RedisRows
 
         return RedisRows(self._address, self._shown, self._project, views)
@@ -95,7 +96,7 @@ class RedisOnlineStore:
         return f"ratchet:{self._project}"
 
     def _client(self, seconds: float = 30) -> redis.Redis:
-        client: redis.Redis = _library().from_url(self._address, socket_connect_timeout=5, socket_timeout=seconds)
+        client: redis.Redis = self._redis.from_url(self._address, socket_connect_timeout=5, socket_timeout=seconds)
         return client
 
 
