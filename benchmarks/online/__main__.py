@@ -2,7 +2,10 @@
 
 CHECKOUT is a checkout in which a model of nyc_taxi serves. Each server runs on the first core alone, all of its processes
 together; the load comes from another, and so does Redis. CPU is what the server's processes used, in microseconds for each
-request. PYTHON is that of an environment with mlserver and mlserver-lightgbm, which do not fit into ours. With ADDRESS, such as
+request. Each server takes turns with the bare one, a second each: a machine that others share is twice as fast at one time as
+at another, and only figures of the same time can be compared. The bare server against itself says how well.
+
+PYTHON is that of an environment with mlserver and mlserver-lightgbm, which do not fit into ours. With ADDRESS, such as
 redis://127.0.0.1:6379/0, features are written to that Redis first, and served from it, too.
 """
 
@@ -14,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +25,7 @@ import psutil
 
 from benchmarks.online import requests
 from benchmarks.online.grpc_load import grpc_load
-from benchmarks.online.load import Load, load
+from benchmarks.online.load import Load, load, together
 from benchmarks.online.servers import MODEL, Served, cpu, environment, family, free_port, running, say
 
 COLUMNS = (
@@ -31,12 +35,15 @@ COLUMNS = (
     "× bare",
     "p50 ms",
     "p99 ms",
+    "× bare's p99",
     "requests/s",
     "errors",
     "by the baseline",
     "MB a process",
 )
 CLIENTS = (1, 16)
+TURN = 1.0
+"""Seconds of a turn."""
 PYTHON = sys.executable
 
 
@@ -45,35 +52,72 @@ def main(checkout: Path, seconds: float, redis: str, mlserver: str) -> None:
     release = requests.made_release(checkout)
     say(f"| {' | '.join(COLUMNS)} |")
     say("| --- " * len(COLUMNS) + "|")
-    bare: dict[int, float] = {}
     materialized_in(checkout, "")  # only the store that was written last is read
-    own = [*ours(checkout, release, key, ""), *over_grpc(checkout, release, key)]
-    for each in (*others(checkout, release, mlserver), *own):
-        measure(each, seconds, bare)
-    if redis:
-        materialized_in(checkout, redis)
-        for each in ours(checkout, release, key, redis):
-            measure(each, seconds, bare)
+    bare, *rivals = others(checkout, release, mlserver)
+    with running(bare) as (port, server):
+        beside = Asked(bare, port, server)
+        measure(beside, beside, seconds)
+        for each in (*rivals, *ours(checkout, release, key, ""), *over_grpc(checkout, release, key)):
+            start_and_measure(each, beside, seconds)
+        if redis:
+            materialized_in(checkout, redis)
+            for each in ours(checkout, release, key, redis):
+                start_and_measure(each, beside, seconds)
 
 
-def measure(served: Served, seconds: float, bare: dict[int, float]) -> None:
-    """Print a row for each number of clients. The first server of all becomes the `bare` one."""
+@dataclass(frozen=True)
+class Asked:
+    """A server that runs."""
+
+    served: Served
+    port: int
+    server: psutil.Process
+
+    def turn(self, clients: int, seconds: float) -> tuple[float, Load]:
+        """Ask it; returns the seconds of CPU that it used, and what came of it."""
+        before = cpu(self.server)
+        found = self.served.load(self.port, clients, seconds)
+        return cpu(self.server) - before, found
+
+
+def start_and_measure(served: Served, bare: Asked, seconds: float) -> None:
     with running(served) as (port, server):
-        served.load(port, 4, 2.0)
-        for clients in CLIENTS:
-            before = cpu(server)
-            found = served.load(port, clients, seconds)
-            micros = (cpu(server) - before) / len(found.milliseconds) * 1e6
-            show(served.name, clients, micros, micros / bare.setdefault(clients, micros), found, server)
+        measure(Asked(served, port, server), bare, seconds)
 
 
-def show(name: str, clients: int, micros: float, ratio: float, found: Load, server: psutil.Process) -> None:
-    memory = "/".join(f"{process.memory_info().rss / 2**20:.0f}" for process in family(server))
-    by_baseline = found.by_baseline / len(found.milliseconds)
+def measure(asked: Asked, bare: Asked, seconds: float) -> None:
+    """Print a row for each number of clients, in turns with the bare server."""
+    for each in (bare, asked):
+        each.turn(4, 2.0)
+    for clients in CLIENTS:
+        turns = [(bare.turn(clients, TURN), asked.turn(clients, TURN)) for _ in range(round(seconds / TURN))]
+        show(asked, clients, *(Figures.of(found) for found in zip(*turns, strict=True)))
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the turns of a server cost together: microseconds of CPU for each request."""
+
+    micros: float
+    load: Load
+
+    @classmethod
+    def of(cls, turns: Sequence[tuple[float, Load]]) -> Figures:
+        load = together([found for _, found in turns])
+        return cls(sum(used for used, _ in turns) / len(load.milliseconds) * 1e6, load)
+
+
+def show(asked: Asked, clients: int, bare: Figures, own: Figures) -> None:
+    memory = "/".join(f"{process.memory_info().rss / 2**20:.0f}" for process in family(asked.server))
+    load = own.load
+    by_baseline = load.by_baseline / len(load.milliseconds)
+    slow, ratio = load.quantile(0.99), own.micros / bare.micros
     say(
-        f"| {name} | {clients} | {micros:.0f} | {ratio:.1f} | {found.quantile(0.5):.2f} | {found.quantile(0.99):.2f} "
-        f"| {len(found.milliseconds) / found.seconds:,.0f} | {found.errors} | {by_baseline:.0%} | {memory} |"
+        f"| {asked.served.name} | {clients} | {own.micros:.0f} | {ratio:.2f} | {load.quantile(0.5):.2f} | {slow:.2f} "
+        f"| {slow / bare.load.quantile(0.99):.1f} | {len(load.milliseconds) / load.seconds:,.0f} | {load.errors} "
+        f"| {by_baseline:.0%} | {memory} |"
     )
+    say(f"<!-- beside it the bare server: {bare.micros:.0f} µs, p99 {bare.load.quantile(0.99):.2f} ms -->")
 
 
 def over_http(path: str, bodies: Sequence[bytes], **headers: str) -> Callable[[int, int, float], Load]:

@@ -31,6 +31,15 @@ class Load:
         return float(np.quantile(self.milliseconds, share))
 
 
+def together(loads: Sequence[Load]) -> Load:
+    """What came of several loads, one after the other."""
+    times = [time for found in loads for time in found.milliseconds]
+    seconds, errors, by_baseline = (
+        sum(getattr(found, name) for found in loads) for name in ("seconds", "errors", "by_baseline")
+    )
+    return Load(seconds, times, errors, by_baseline)
+
+
 def load(
     port: int,
     path: str,
