@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.context import current_run
+from cli.listening import refusal
 
 if TYPE_CHECKING:
     from ratchet.core.environment import Environment
@@ -119,23 +121,17 @@ def _require_keys(run: Run, places: Sequence[_Place]) -> None:
 
 
 def _require_free(place: _Place) -> None:
-    """Raises SettingsError if the service could listen on none of its addresses."""
+    """Raises SettingsError if one of its addresses is taken, or if none of them can be used: a machine may lack IPv6."""
     from ratchet.core.errors import SettingsError
 
-    problem = ""
-    for family, address in place.addresses:
-        try:
-            with socket.socket(family) as listener:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                listener.bind(address)
-            return
-        except (OSError, OverflowError) as error:
-            problem = str(error)
-    raise SettingsError(
-        f"nothing can listen there ({problem})",
-        subject=place.setting,
-        remedy="Stop what listens there already, or choose another address or port",
-    )
+    refusals = [error for family, address in place.addresses if (error := refusal(family, address))]
+    is_taken = any(error.errno == errno.EADDRINUSE for error in refusals)
+    if is_taken or len(refusals) == len(place.addresses):
+        raise SettingsError(
+            f"nothing can listen there ({refusals[-1]})",
+            subject=place.setting,
+            remedy="Stop what listens there already, or choose another address or port",
+        )
 
 
 def _tls_options(environment: Environment) -> Iterator[str]:

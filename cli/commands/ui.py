@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from cli.context import current_run
+from cli.listening import refusal
 from ratchet.core.errors import RegistryError
 from ratchet.storage import sqlite
 
@@ -41,7 +42,7 @@ def ui(port: int) -> None:
         click.echo(f"{uri.rstrip('/')}/#/models/{run.scope.namespace}")
         return
     page, backend, log = page_of(run), uri or _own_database(run), run.paths.shared_state / "ui.log"
-    if not _is_free(port):
+    if refusal(socket.AF_INET, (HOST, port)):
         raise RegistryError(
             "is used by another program", subject=f"port {port}", remedy="Choose a free port with --port"
         )
@@ -69,16 +70,6 @@ def _own_database(run: Run) -> str:
     if not path.exists():
         raise RegistryError("there is no model registry yet", subject=str(path), remedy="Run `dvc repro` first")
     return sqlite.url(path)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 @contextmanager
@@ -125,7 +116,7 @@ def _end(server: subprocess.Popen[bytes]) -> None:
 def _await_start(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
     """Wait until the server accepts connections. Raises RegistryError with the server's last line if it ends or is too slow."""
     until = time.monotonic() + _START_SECONDS
-    while _is_free(port):
+    while not refusal(socket.AF_INET, (HOST, port)):
         if server.poll() is not None or time.monotonic() > until:
             lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"]
             raise RegistryError(f"does not start ({lines[-1]})", subject="MLflow's server", remedy=f"See {log}")

@@ -15,6 +15,7 @@ ENVIRONMENT_PREFIX = "RATCHET_"
 MIN_SECRET = 32
 """The least number of characters of a secret."""
 PORTS = 1 << 16
+"""The number of a port is below this."""
 
 
 class Environment(Frozen):

@@ -83,7 +83,7 @@ def has_ipv6() -> bool:
 
 
 def test_a_port_that_is_taken(run: Run) -> None:
-    """Another service that shares it, as gRPC would, would get half of the calls."""
+    """Another service that shares it, as gRPC would, would get half of the calls. With IPv6, `localhost` is free in part."""
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
