@@ -44,6 +44,8 @@ STAGES = {
 SCHEDULES = {"feature/noshow": "0 * * * *", "training/noshow": "0 3 * * 1", "inference/noshow": "20 * * * *"}
 PREFIX = "noshow-clinic"
 POLLS_OFTEN = {"PREFECT_WORKER_QUERY_SECONDS": "1"}
+SILENCE = timedelta(seconds=45)
+"""Longer than between two heartbeats, 30 seconds, or the server would end a run that lives."""
 CLEAN = "Data and pipelines are up to date."
 
 
@@ -141,7 +143,7 @@ class Killed:
 def killed(deployed: PrefectServer, checkout: Path, hook: tuple[str, SimpleQueue[dict[str, Any]]]) -> Killed:
     """The dead runs, once the server has ended them and told the webhook."""
     deployed.pause()
-    end_dead_runs(timedelta(seconds=20))
+    end_dead_runs(SILENCE)
     silent, cancelled = deployed.start("training/noshow"), deployed.start("inference/noshow")
     deployed.set_states(silent, "RUNNING", force=True)
     deployed.set_states(cancelled, "PENDING", "RUNNING", "CANCELLING")
@@ -163,7 +165,7 @@ def killed(deployed: PrefectServer, checkout: Path, hook: tuple[str, SimpleQueue
         "silent": deployed.await_state(silent, "Crashed"),
         "cancelled": deployed.await_state(cancelled, "Cancelled"),
     }
-    end_dead_runs(timedelta(seconds=20), timedelta(seconds=10))
+    end_dead_runs(SILENCE, timedelta(seconds=10))
     pending = deployed.start("training/noshow")
     deployed.set_states(pending, "PENDING")
     ended |= {"pending": deployed.await_state(pending, "Crashed"), "running": deployed.await_state(running, "Crashed")}

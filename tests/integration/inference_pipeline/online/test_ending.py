@@ -159,6 +159,19 @@ def test_a_process_that_is_killed_takes_only_its_own_requests(server: Server) ->
     assert {1} == {found[each] for each in callers.ids}
 
 
+def test_a_process_that_is_ended_alone_takes_no_request(server: Server) -> None:
+    """By a person, or by a system that is short of memory. The others go on, and it is started again."""
+    callers = Callers(server)
+    with callers.asking():
+        before = workers(server)[0]
+        before.terminate()
+        awaited(lambda: 2 == len(workers(server)) and before not in workers(server))
+        answered = len(callers.ids)
+        awaited(lambda: len(callers.ids) > answered + 200)
+    assert not callers.others
+    assert {*callers.ids} <= {*logged(server.run)}
+
+
 def test_a_loader_that_is_killed_takes_no_request(server: Server) -> None:
     """Workers go on with what they have, and it is started again, and says what serves."""
     said, callers = ReleaseFolder.of(server.run), Callers(server)
