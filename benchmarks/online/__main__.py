@@ -26,7 +26,7 @@ import psutil
 from benchmarks.online import requests
 from benchmarks.online.grpc_load import grpc_load
 from benchmarks.online.load import Load, load, together
-from benchmarks.online.servers import MODEL, Served, cpu, environment, family, free_port, running, say
+from benchmarks.online.servers import MODEL, Served, cpu, environment, family, free_port, running, say, settle
 
 COLUMNS = (
     "server",
@@ -89,6 +89,7 @@ def measure(asked: Asked, bare: Asked, seconds: float) -> None:
     """Print a row for each number of clients, in turns with the bare server."""
     for each in (bare, asked):
         each.turn(4, 2.0)
+    settle(asked.server)
     for clients in CLIENTS:
         turns = [(bare.turn(clients, TURN), asked.turn(clients, TURN)) for _ in range(round(seconds / TURN))]
         show(asked, clients, *(Figures.of(found) for found in zip(*turns, strict=True)))

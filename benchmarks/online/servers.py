@@ -19,6 +19,8 @@ from benchmarks.online.load import Load
 ROOT = Path(__file__).parents[2]
 SERVER_CORE, LOAD_CORE = 0, 1
 MODEL = "nyc_taxi-simulator"
+SETTLE_SECONDS, SETTLED, IDLE = 60, 4, 0.05
+"""The longest time that a server gets to settle. It has if it used less than that share of a core for some seconds."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,15 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+def settle(server: psutil.Process) -> None:
+    """Wait until the server has finished what it does after its start, such as imports in a process of low priority."""
+    for _ in range(SETTLE_SECONDS // SETTLED):
+        before = cpu(server)
+        time.sleep(SETTLED)
+        if cpu(server) - before < IDLE * SETTLED:
+            return
 
 
 def family(server: psutil.Process) -> list[psutil.Process]:

@@ -3,6 +3,8 @@ predictions every six hours, training every night.
 
 The clock is virtual: the runs that the server would have scheduled in those weeks are given to it with their scheduled starts,
 one after the other as fast as they are worked off. Only training is not waited for.
+
+The server's database is PostgreSQL: on SQLite, it answers nothing for a minute or two now and then ("database is locked").
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from ratchet.project.run import PIPELINES, Run
 from ratchet.storage.partitions import files
 from tests.support.checkout import commit, environment, plain_checkout, run_command
 from tests.support.counting_flow import await_true
+from tests.support.postgres_server import PASSWORD, NoServerError, postgres_server
 from tests.support.prefect_server import PrefectServer, prefect_server
 
 BEGIN = datetime(2023, 3, 15, tzinfo=UTC)
@@ -143,7 +146,11 @@ def weeks(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @contextmanager
 def _deployed(checkout: Path, folder: Path) -> Iterator[PrefectServer]:
     """A server that has the deployments, and schedules no run by itself."""
-    with prefect_server(folder) as (server, found), pytest.MonkeyPatch.context() as patch:
+    with (
+        _database() as database,
+        prefect_server(folder, database) as (server, found),
+        pytest.MonkeyPatch.context() as patch,
+    ):
         for name, value in found.items():
             patch.setenv(name, value)
         with temporary_settings({PREFECT_API_URL: found["PREFECT_API_URL"]}):
@@ -151,6 +158,15 @@ def _deployed(checkout: Path, folder: Path) -> Iterator[PrefectServer]:
             run_command(checkout, "python", "-m", "flows.deploy", "nyc_taxi")
             server.pause()
             yield server
+
+
+@contextmanager
+def _database() -> Iterator[str]:
+    try:
+        with postgres_server() as address:
+            yield address.replace("postgresql://", "postgresql+asyncpg://").replace("@", f":{PASSWORD}@")
+    except NoServerError as error:
+        pytest.skip(str(error))
 
 
 def found(weeks: Weeks, pipeline: str) -> dict[datetime, dict[str, Any]]:

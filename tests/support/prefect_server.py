@@ -143,15 +143,18 @@ def _awaited(look: Callable[[], Found], is_there: Callable[[Found], bool], secon
 
 
 @contextmanager
-def prefect_server(folder: Path) -> Iterator[tuple[PrefectServer, dict[str, str]]]:
-    """A server while the block lasts, and the environment in which a process finds it. The server does not know its address."""
-    port = free_port()
+def prefect_server(folder: Path, database: str = "") -> Iterator[tuple[PrefectServer, dict[str, str]]]:
+    """A server while the block lasts, and the environment in which a process finds it. The server does not know its address.
+
+    Its database is in the folder, or at the URL `database`.
+    """
+    port, stored = free_port(), {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database} if database else {}
     found = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (
         (folder / "server.log").open("wb") as log,
         subprocess.Popen(
-            command, env={**os.environ, **QUICK, "PREFECT_HOME": str(folder)}, stdout=log, stderr=log
+            command, env={**os.environ, **QUICK, **stored, "PREFECT_HOME": str(folder)}, stdout=log, stderr=log
         ) as process,
         httpx.Client(base_url=found["PREFECT_API_URL"], timeout=START_SECONDS, trust_env=False) as client,
     ):
