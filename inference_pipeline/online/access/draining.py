@@ -59,7 +59,8 @@ async def drain(server: uvicorn.Server) -> None:
     for each in listening:
         with each:
             if is_last(each):
-                hold_new(each)
+                with suppress(OSError):  # a sandbox without filters: who connects in the next moment may be cut
+                    hold_new(each)
                 await asyncio.sleep(SETTLE_SECONDS)
                 waiting = _waiting(each)
                 refuse_new(each)
@@ -75,7 +76,7 @@ def _copy(listening: Any) -> socket.socket:
 
 
 def accept_beside_others(listening: socket.socket) -> None:
-    """Share a lock of the socket with all processes that accept from it; once the last one of before has let it refuse."""
+    """Share a lock of the socket with all processes that accept from it. Waits for one that lets it refuse at this moment."""
     fcntl.lockf(listening, fcntl.LOCK_SH)
 
 
@@ -101,7 +102,8 @@ def hold_new(listening: socket.socket) -> None:
 def refuse_new(listening: socket.socket) -> None:
     """Refuse who waits and who comes, until a process that is started again listens to the socket."""
     listening.shutdown(socket.SHUT_RD)
-    listening.setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, 0)
+    with suppress(OSError):  # there was none
+        listening.setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, 0)
 
 
 def _waiting(listening: socket.socket) -> list[socket.socket]:
